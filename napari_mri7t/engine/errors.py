@@ -1,0 +1,37 @@
+"""The errors that reach a user: each message says what is wrong, where, and what to do.
+
+None derives from RuntimeError: napari's worker takes any RuntimeError for a deleted widget and
+swallows it, so such an error would leave a progress bar that never ends.
+"""
+
+
+class Mri7tError(Exception):
+    """Base of every error this package raises on purpose, beside ValueError and TypeError."""
+
+
+class VolumeError(Mri7tError):
+    """A file or an array is not a usable volume."""
+
+
+class GridError(Mri7tError):
+    """Two volumes that must share one grid do not."""
+
+
+class ModelError(Mri7tError):
+    """A model folder is missing, damaged or of another architecture."""
+
+
+class SubjectError(Mri7tError):
+    """A folder of subjects cannot serve as a training set."""
+
+
+class StateError(Mri7tError):
+    """A run folder or checkpoint does not fit what is asked of it."""
+
+
+class DeviceError(Mri7tError):
+    """A device is not there, or its memory does not suffice."""
+
+
+class Mri7tWarning(UserWarning):
+    """Something unusual that does not stop the work; it is recorded in the sidecar too."""
