@@ -1,0 +1,114 @@
+"""Structural similarity: the map from which metrics take their mean.
+
+References
+----------
+.. [1] Wang, Bovik, Sheikh, Simoncelli, Image quality assessment: from error visibility to
+   structural similarity, IEEE Transactions on Image Processing 13(4), 2004.
+   DOI 10.1109/TIP.2003.819861.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from napari_mri7t.engine.evaluation.arrays import check_pair, check_range
+
+SSIM_WINDOW = 11  # pixels, the side of the Gaussian window, as in [1] and tf.image.ssim
+SSIM_SIGMA = 1.5  # pixels
+SSIM_K1 = 0.01  # of the data range: keeps the luminance term stable where both means vanish
+SSIM_K2 = 0.03  # of the data range: the same for contrast and structure
+SSIM_MARGIN = SSIM_WINDOW // 2  # voxels that the "valid" map lacks on each side, in the plane
+
+
+def ssim_map(reference: np.ndarray, estimate: np.ndarray, *, data_range: float) -> np.ndarray:
+    """Structural similarity of every axial slice, where the whole window lies inside the slice.
+
+    Local means, variances and the covariance are weighted by a Gaussian window of 11 x 11 pixels
+    and are those of a population (no N / (N - 1)), as in ``tf.image.ssim``. The sum of the two
+    variances is all that the formula needs, so four filters do instead of five.
+
+    Parameters
+    ----------
+    reference, estimate : ndarray, shape (I, J, K)
+        Finite values; slices lie along the third axis.
+    data_range : float
+        As for `psnr`.
+
+    Returns
+    -------
+    ndarray of float64, shape (I - 10, J - 10, K)
+        Values in [-1, 1]. Voxel (0, j, k) of the map is voxel (5, j + 5, k) of the volume.
+
+    Raises
+    ------
+    ValueError
+        As for `psnr`, and if a slice is smaller than the window.
+    """
+    check_range(data_range)
+    check_pair(reference, estimate)
+    n_i, n_j = (np.asarray(reference).shape + (0, 0))[:2]
+    if np.ndim(reference) != 3 or min(n_i, n_j) < SSIM_WINDOW:
+        raise ValueError(
+            f"ssim: expected (I, J, K) with slices of at least {SSIM_WINDOW} x {SSIM_WINDOW}, "
+            f"got {np.shape(reference)}"
+        )
+    c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
+    slices = (np.asarray(reference).T, np.asarray(estimate).T)  # (K, J, I)
+    out = np.empty((slices[0].shape[0], n_j - 2 * SSIM_MARGIN, n_i - 2 * SSIM_MARGIN))
+    for k, (x, y) in enumerate(zip(*slices, strict=True)):
+        x, y = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
+        mean_x, mean_y = _window(x), _window(y)
+        means = mean_x * mean_y
+        squares = mean_x**2 + mean_y**2
+        luminance = (2 * means + c1) / (squares + c1)
+        structure = (2 * (_window(x * y) - means) + c2) / (_window(x**2 + y**2) - squares + c2)
+        out[k] = luminance * structure  # eq. 13 of [1]
+    return out.T
+
+
+def mean_similarity(similarity: np.ndarray, mask: np.ndarray | None) -> float:
+    """Average a map over the part of a mask that it covers.
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (I - 10, J - 10, K)
+        From `ssim_map`.
+    mask : ndarray of bool, shape (I, J, K), or None
+        None averages the whole map.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape, or no voxel where the map is defined.
+    """
+    if mask is None:
+        return float(similarity.mean())
+    inner = slice(SSIM_MARGIN, -SSIM_MARGIN)
+    inside = np.asarray(mask, bool)[inner, inner]
+    if inside.shape != similarity.shape:
+        raise ValueError(f"ssim: the mask's shape {np.shape(mask)} is not the volume's")
+    if not inside.any():
+        raise ValueError(f"ssim: the mask has no voxel {SSIM_MARGIN} or more from a slice's border")
+    return float(similarity[inside].mean())
+
+
+def _window(image: np.ndarray) -> np.ndarray:
+    """Gaussian mean around every pixel of (J, I) whose window lies inside."""
+    inner = slice(SSIM_MARGIN, -SSIM_MARGIN)
+    rows = correlate1d(image, _GAUSSIAN, axis=0)[inner]
+    return correlate1d(rows, _GAUSSIAN, axis=1)[:, inner]
+
+
+def _gaussian() -> np.ndarray:
+    """Weights of one side of the window: the 2-D window is their outer product."""
+    distance = np.arange(SSIM_WINDOW) - SSIM_MARGIN
+    weights = np.exp(-(distance**2) / (2 * SSIM_SIGMA**2))
+    return np.asarray(weights / weights.sum())
+
+
+_GAUSSIAN = _gaussian()
