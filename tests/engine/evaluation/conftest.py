@@ -1,0 +1,34 @@
+"""A phantom brain: three nested tissues in an ellipsoid, and its noisy double."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.volume import Volume
+
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+def phantom_array(shape: tuple[int, int, int] = (40, 48, 36)) -> np.ndarray:
+    """Background 0, fluid 0.2, grey matter 0.5, white matter 0.8."""
+    centre = [(n - 1) / 2 for n in shape]
+    axes = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    radius = np.sqrt(
+        sum(((x - c) / (0.45 * n)) ** 2 for x, c, n in zip(axes, centre, shape, strict=True))
+    )
+    out = np.zeros(shape, np.float32)
+    for edge, value in ((1.0, 0.2), (0.85, 0.5), (0.6, 0.8)):
+        out[radius < edge] = value
+    return out
+
+
+@pytest.fixture
+def target() -> Volume:
+    return Volume(phantom_array(), AFFINE, "target")
+
+
+@pytest.fixture
+def source(target: Volume) -> Volume:
+    noise = np.random.default_rng(0).normal(0, 0.05, target.array.shape)
+    return Volume((target.array + noise).astype(np.float32), AFFINE, "source")
