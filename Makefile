@@ -1,0 +1,53 @@
+# Each target works alone, from a machine that has only python3, git and make. A second call is quick.
+# PYTHON=python3.12 chooses the interpreter, TORCH_INDEX=https://... the package index for torch.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
+# A real window needs xcb under an X server: Qt's offscreen platform has no OpenGL.
+SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage lint types format build clean
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: $(VENV)/.installed ## a real brain, its pseudo-3T and its synthetic 7T, into demo/ and on the screen
+	@sh tools/system.sh || echo "Going on: the files need none of these packages, napari's window does."
+	$(BIN)/mri7t demo --output demo
+
+test: $(VENV)/.installed ## the whole suite, under Xvfb where there is no display; TESTS=... for a part
+	@sh tools/system.sh
+	$(SCREEN) $(BIN)/python -m pytest $(TESTS)
+
+coverage: $(VENV)/.installed ## the suite with the branch coverage of the engine
+	@sh tools/system.sh
+	$(SCREEN) $(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.installed-dev ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev ## mypy
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.installed-dev ## wheel and sdist into dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+clean: ## remove what the other targets made, the virtual environment included
+	rm -rf $(VENV) dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+
+$(VENV)/.installed: $(SETTINGS)
+	sh tools/environment.sh $(VENV) all,test
+	@touch $@
+
+$(VENV)/.installed-dev: $(SETTINGS)
+	sh tools/environment.sh $(VENV) dev
+	@touch $(VENV)/.installed $@
