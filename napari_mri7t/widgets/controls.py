@@ -1,0 +1,222 @@
+"""Small controls that every widget uses: a chooser of layers, notices, groups of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import napari
+from napari.layers import Layer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+#: Readable as a stripe on napari's dark and on its light background.
+ERROR_COLOUR = "#e5484d"
+WARNING_COLOUR = "#e2a336"
+INFORMATION_COLOUR = "#3e8ed0"
+
+ZERO_WIDTH_SPACE = "\u200b"
+
+
+def breakable(text: str) -> str:
+    """Let a long path wrap: Qt breaks lines at spaces only, and would widen the window instead."""
+    for mark in ("/", "\\", "_", "-", "."):
+        text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
+    return text
+
+
+class Notice(QLabel):
+    """One sentence with a coloured stripe; a right click copies it."""
+
+    def __init__(self, text: str, colour: str) -> None:
+        super().__init__(breakable(text))
+        self.plain_text = text
+        self.colour = colour
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setStyleSheet(
+            f"QLabel {{ border-left: 3px solid {colour}; padding: 3px 3px 3px 7px; }}"
+        )
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(self._show_menu)
+
+    def _show_menu(self, position: object) -> None:
+        menu = QMenu(self)
+        copy = menu.addAction("Copy this message")
+        copy.triggered.connect(lambda: QApplication.clipboard().setText(self.plain_text))
+        menu.popup(self.mapToGlobal(position))
+
+
+class Notices(QWidget):
+    """Errors and warnings, in words, where the user looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(4)
+
+    def add(self, text: str, colour: str) -> None:
+        """Show `text` once."""
+        if text not in self.texts():
+            self._layout.addWidget(Notice(text, colour))
+
+    def clear(self) -> None:
+        """Remove all."""
+        for notice in self._notices():
+            self._layout.removeWidget(notice)
+            notice.setParent(None)
+            notice.deleteLater()
+
+    def texts(self, colour: str | None = None) -> list[str]:
+        """List what is shown, of one colour or of all."""
+        return [n.plain_text for n in self._notices() if colour in (None, n.colour)]
+
+    def _notices(self) -> list[Notice]:
+        widgets = (self._layout.itemAt(n).widget() for n in range(self._layout.count()))
+        return [w for w in widgets if isinstance(w, Notice)]
+
+
+class LayerChooser(QComboBox):
+    """The viewer's layers that pass a test, kept up to date; the choice survives renaming."""
+
+    layer_changed = Signal(object)
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        accepts: Callable[[Layer], bool],
+        *,
+        optional: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._accepts = accepts
+        self._optional = optional
+        self._layers: list[Layer | None] = []
+        narrow(self)
+        for event in self._events():
+            event.connect(self.refresh)
+        self.currentIndexChanged.connect(self._announce)
+        self.refresh()
+
+    def _events(self) -> tuple[object, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.reordered, events.renamed
+
+    def release(self) -> None:
+        """Stop listening to the viewer, before Qt deletes this control."""
+        for event in self._events():
+            event.disconnect(self.refresh)
+        self._layers = []
+
+    @property
+    def layer(self) -> Layer | None:
+        """The chosen layer."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    @layer.setter
+    def layer(self, layer: Layer | None) -> None:
+        if layer in self._layers:
+            self.setCurrentIndex(self._layers.index(layer))
+
+    def refresh(self, event: object = None) -> None:
+        """Take the viewer's layers again; the topmost comes first."""
+        chosen = self.layer
+        accepted = [layer for layer in reversed(self._viewer.layers) if self._accepts(layer)]
+        self._layers = ([None] if self._optional else []) + accepted
+        self.blockSignals(True)
+        self.clear()
+        self.addItems([layer.name if layer else str(self._optional) for layer in self._layers])
+        if chosen in self._layers:
+            self.setCurrentIndex(self._layers.index(chosen))
+        self.blockSignals(False)
+        self._announce()
+
+    def _announce(self, index: int = 0) -> None:
+        self.setToolTip(self.currentText())
+        self.layer_changed.emit(self.layer)
+
+
+class EngineWidget(QWidget):
+    """A plugin widget: a column that fits 350 px, and one moment at which it is taken away."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(6, 6, 6, 6)
+        self.column.setSpacing(8)
+        self._released = False
+
+    def group(self, title: str) -> QFormLayout:
+        """Add a titled group of fields at the foot of the column."""
+        box = QGroupBox(title)
+        form = QFormLayout(box)
+        form.setContentsMargins(8, 8, 8, 8)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+        self.column.addWidget(box)
+        return form
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that napari takes the parent away, as it does when the dock's x is pressed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._release_once()
+        return super().event(event)
+
+    def showEvent(self, event: object) -> None:  # noqa: N802
+        """Watch the main window: its closing is the other end."""
+        window = self.window()
+        while window is not None and not isinstance(window, QMainWindow):
+            window = window.parent()
+        if window is not None:
+            window.installEventFilter(self)
+        super().showEvent(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Notice the close: a user's may still be refused in napari's dialog, a program's not."""
+        if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
+            if event.spontaneous():
+                QTimer.singleShot(0, self._release_if_gone)
+            else:
+                self._release_once()
+        return super().eventFilter(watched, event)
+
+    def _release_if_gone(self) -> None:
+        if not self.window().isVisible():
+            self._release_once()
+
+    def _release_once(self) -> None:
+        if not self._released:
+            self._released = True
+            self.release()
+
+    def release(self) -> None:
+        """Stop listening to the viewer: each widget lets go of what it holds."""
+        for chooser in self.findChildren(LayerChooser):
+            chooser.release()
+
+
+def narrow(box: QComboBox) -> None:
+    """Let a combo box shrink below its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
+def explain(widget: QWidget, why_not: str | None, tooltip: str) -> None:
+    """Enable `widget`, or disable it and say why in its tooltip."""
+    widget.setEnabled(why_not is None)
+    widget.setToolTip(tooltip if why_not is None else f"{tooltip}\nNot now: {why_not}")

@@ -1,0 +1,147 @@
+"""The foot of every widget: start, cancel, progress with the time left, errors and warnings."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_mri7t.widgets.controls import (
+    ERROR_COLOUR,
+    INFORMATION_COLOUR,
+    WARNING_COLOUR,
+    Notices,
+    breakable,
+)
+from napari_mri7t.widgets.worker import Job
+
+
+class JobPanel(QWidget):
+    """Shows one `Job` at a time, and says why it cannot start another."""
+
+    start_requested = Signal()
+    idle = Signal()
+
+    def __init__(self, verb: str, tooltip: str) -> None:
+        super().__init__()
+        self._tooltip = tooltip
+        self._why_not: str | None = None
+        self.job: Job | None = None
+        self._first: tuple[float, int] | None = None
+        self.start_button = QPushButton(verb)
+        self.start_button.setToolTip(tooltip)
+        self.start_button.clicked.connect(self.start_requested)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stop within two seconds; nothing half-made is kept")
+        self.cancel_button.clicked.connect(self.cancel)
+        self.bar = QProgressBar()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.notices = Notices()
+        self._lay_out()
+        self._show_idle("")
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start_button, 2)
+        buttons.addWidget(self.cancel_button, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(buttons)
+        for part in (self.bar, self.status, self.notices):
+            column.addWidget(part)
+
+    def set_ready(self, why_not: str | None) -> None:
+        """Allow the start, or forbid it and say why."""
+        self._why_not = why_not
+        if self.job is None:
+            self._show_idle(self.status.text() if why_not is None else "")
+
+    def follow(self, job: Job) -> None:
+        """Show `job`, which the caller starts, until it ends."""
+        self.job = job
+        self._first = None
+        self.notices.clear()
+        job.progressed.connect(self._on_progressed)
+        job.warned.connect(self.warn)
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(self._on_cancelled)
+        job.ended.connect(self._on_ended)
+        self.start_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+        self.show_status("Starting")
+
+    def cancel(self) -> None:
+        """Ask the job to stop."""
+        if self.job is not None:
+            self.job.cancel()
+            self.cancel_button.setEnabled(False)
+            self.show_status("Stopping")
+
+    def show_status(self, text: str) -> None:
+        """One line under the bar."""
+        self.status.setText(breakable(text))
+        self.status.setVisible(bool(text))
+
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        self.notices.add(text, WARNING_COLOUR)
+
+    def inform(self, text: str) -> None:
+        """Show something worth knowing."""
+        self.notices.add(text, INFORMATION_COLOUR)
+
+    def fail(self, text: str) -> None:
+        """Show an error."""
+        self.notices.add(text, ERROR_COLOUR)
+
+    def _on_progressed(self, record: Any) -> None:
+        if self.job is None or self.job.is_cancelling:
+            return
+        self.bar.setRange(0, record.total)
+        self.bar.setValue(record.done)
+        self.show_status(f"{record.message}{self._time_left(record.done, record.total)}")
+
+    def _time_left(self, done: int, total: int) -> str:
+        """Say the time left, by the pace since the first record: loading a model is no pace."""
+        now = time.monotonic()
+        if self._first is None or done <= self._first[1]:
+            self._first = (now, done)
+            return ""
+        since, first = self._first
+        return f", {duration((now - since) / (done - first) * (total - done))} left"
+
+    def _on_failed(self, text: str) -> None:
+        self.fail(text)
+        self._show_idle("")
+
+    def _on_cancelled(self) -> None:
+        self._show_idle("Cancelled; nothing was changed.")
+
+    def _on_ended(self) -> None:
+        self.job = None
+        self._show_idle("" if self.bar.isVisible() else self.status.text())
+        self.idle.emit()
+
+    def _show_idle(self, text: str) -> None:
+        self.bar.setVisible(False)
+        self.cancel_button.setEnabled(False)
+        self.start_button.setEnabled(self._why_not is None and self.job is None)
+        why_not = "" if self._why_not is None else f"\nNot now: {self._why_not}"
+        self.start_button.setToolTip(self._tooltip + why_not)
+        self.show_status(text if self._why_not is None else self._why_not)
+
+
+def duration(seconds: float) -> str:
+    """Say a time as a person would."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 100:
+        return f"about {seconds:.0f} s"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,206 @@
+"""Runs any generator of the engine away from Qt's thread: the only place where a thread starts.
+
+A `Job` belongs to the application, not to the widget that started it: a training goes on when its
+widget is closed and is found again with `running_jobs`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
+from superqt.utils import GeneratorWorker
+
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError
+
+LOGGER = logging.getLogger(__name__)
+
+#: Least time between two updates of napari's activity dock, seconds: each one runs Qt's event loop.
+ACTIVITY_INTERVAL_S = 0.2
+
+
+class _Titled(partial):  # type: ignore[type-arg]
+    """napari prints the function itself when it asks "close although this is running?"."""
+
+    def __str__(self) -> str:
+        return str(self.keywords["title"])
+
+
+def _drive(
+    make: Callable[[], Generator[Any, None, Any]], stop: threading.Event, *, title: str
+) -> Generator[Any, None, Any]:
+    """Run the engine's generator to its end, or until `stop` is set, and close it in this thread.
+
+    superqt takes every RuntimeError for a deleted widget and reports nothing, so none may leave.
+    """
+    steps = None
+    try:
+        steps = make()
+        while not stop.is_set():
+            try:
+                record = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield record
+        return None
+    except RuntimeError as error:
+        raise StateError(f"{title} failed: {error}") from error
+    finally:
+        if steps is not None:
+            steps.close()
+
+
+class _StoppingWorker(GeneratorWorker):
+    """superqt's own `quit` leaves the generator suspended; this one lets it reach its `finally`."""
+
+    def __init__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(func, *args, **kwargs)
+        self.stop: threading.Event = args[1]
+
+    def quit(self) -> None:
+        self.stop.set()
+        self.resume()
+
+
+class Job(QObject):
+    """One long piece of the engine's work, with its place in napari's activity dock.
+
+    Signals: `progressed` (the engine's record), `warned` (a sentence), then exactly one of
+    `succeeded` (the generator's result), `failed` (a sentence), `cancelled`, and last `ended`.
+    """
+
+    progressed = Signal(object)
+    warned = Signal(str)
+    succeeded = Signal(object)
+    failed = Signal(str)
+    cancelled = Signal()
+    ended = Signal()
+
+    def __init__(self, title: str, make: Callable[[], Generator[Any, None, Any]]) -> None:
+        super().__init__(QApplication.instance())
+        self.title = title
+        self.last: Any = None
+        self.started_at = time.monotonic()
+        self._stop = threading.Event()
+        self._settled = False
+        self._activity: progress | None = None
+        self._activity_at = 0.0
+        self._worker = create_worker(
+            _Titled(_drive, title=title),
+            make,
+            self._stop,
+            _worker_class=_StoppingWorker,
+            _ignore_errors=True,
+        )
+        self._worker.yielded.connect(self._on_yielded)
+        self._worker.returned.connect(self._on_returned)
+        self._worker.errored.connect(self._on_errored)
+        self._worker.warned.connect(self._on_warned)
+        self._worker.finished.connect(self._on_finished)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.started_at = time.monotonic()
+        self._activity = progress(total=0, desc=self.title, file=_Nowhere())
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the generator to end at its next record; returns at once."""
+        if not self._settled:
+            self._worker.quit()
+
+    def pause(self) -> None:
+        """Hold the generator at its next record, or let it go on."""
+        self._worker.toggle_pause()
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._stop.is_set()
+
+    def _on_yielded(self, record: Any) -> None:
+        self.last = record
+        self.progressed.emit(record)
+        self._show_activity(record)
+
+    def _show_activity(self, record: Any) -> None:
+        """Update the bar seldom, and last in a handler: each update runs Qt's event loop."""
+        now = time.monotonic()
+        if self._activity is None or now - self._activity_at < ACTIVITY_INTERVAL_S:
+            return
+        self._activity_at = now
+        if self._activity.total != record.total:
+            self._activity.total = record.total
+        self._activity.update(record.done - self._activity.n)
+
+    def _on_returned(self, result: Any) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        if self._stop.is_set():
+            self.cancelled.emit()
+        else:
+            self.succeeded.emit(result)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._settled = True
+        text = sentence(error)
+        if self._stop.is_set():
+            LOGGER.info("after the cancel: %s", text)
+            self.cancelled.emit()
+        else:
+            self.failed.emit(text)
+
+    def _on_warned(self, details: tuple[Any, ...]) -> None:
+        message, category = details[0], details[1]
+        if issubclass(category, Mri7tWarning):
+            self.warned.emit(str(message))
+        else:
+            LOGGER.warning("%s: %s", category.__name__, message)
+
+    def _on_finished(self) -> None:
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+        self.ended.emit()
+        self.setParent(None)
+        self.deleteLater()
+
+
+class _Nowhere:
+    """Where tqdm, on which napari's progress stands, prints its text bar."""
+
+    def write(self, text: str) -> None:
+        """Drop `text`."""
+
+    def flush(self) -> None:
+        """Nothing is kept."""
+
+
+def running_jobs() -> list[Job]:
+    """Every job whose thread has not ended."""
+    application = QApplication.instance()
+    return [] if application is None else application.findChildren(Job)
+
+
+def sentence(error: BaseException) -> str:
+    """Give one clear sentence for the user; log in full what the engine did not foresee."""
+    if isinstance(error, Mri7tError | ValueError | OSError) and str(error):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return (
+            "Not enough memory for this: close other programs or choose a smaller volume."
+        )
+    LOGGER.error("unforeseen error", exc_info=error)
+    return (
+        f"Something that should not happen: {type(error).__name__}: {error}. "
+        "Please report it; the details are in the terminal."
+    )

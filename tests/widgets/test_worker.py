@@ -1,0 +1,203 @@
+"""Jobs: every way in which an engine's generator can end, in a real Qt application."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from napari.utils import progress
+from qtpy.QtCore import QThreadPool
+
+from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
+from napari_mri7t.widgets.worker import Job, running_jobs
+
+
+@dataclass(frozen=True)
+class Step:
+    done: int
+    total: int
+    message: str = "Working"
+
+
+class Record:
+    """Everything a job reports, in order."""
+
+    def __init__(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self.job = Job("Test", make)
+        for name in ("progressed", "warned", "succeeded", "failed"):
+            getattr(self.job, name).connect(lambda value, n=name: self.events.append((n, value)))
+        for name in ("cancelled", "ended"):
+            getattr(self.job, name).connect(lambda n=name: self.events.append((n, None)))
+        self.job.start()
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.events]
+
+    def wait(self, qtbot: Any) -> None:
+        qtbot.waitUntil(lambda: "ended" in self.names, timeout=5000)
+
+
+def counting(
+    n_steps: int, closed: list[str] | None = None, pause_s: float = 0.01
+) -> Generator[Step, None, str]:
+    try:
+        for n in range(n_steps):
+            time.sleep(pause_s)
+            yield Step(n + 1, n_steps)
+        return "done"
+    finally:
+        if closed is not None:
+            closed.append(threading.current_thread().name)
+
+
+def test_job_gives_every_record_then_the_result(qtbot):
+    record = Record(lambda: counting(3))
+    record.wait(qtbot)
+    assert record.names == ["progressed"] * 3 + ["succeeded", "ended"]
+    assert [value.done for _, value in record.events[:3]] == [1, 2, 3]
+    assert record.events[3][1] == "done"
+
+
+def test_generator_runs_in_another_thread(qtbot):
+    threads: list[int] = []
+
+    def make() -> Generator[Step, None, None]:
+        threads.append(threading.get_ident())
+        yield Step(1, 1)
+
+    Record(make).wait(qtbot)
+    assert threads[0] != threading.get_ident()
+
+
+def test_runtime_error_is_reported_in_one_sentence(qtbot):
+    """superqt alone swallows it: neither `errored` nor `finished` would fire."""
+
+    def make() -> Generator[Step, None, None]:
+        yield Step(1, 2)
+        raise RuntimeError("CUDA out of memory")
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert record.names == ["progressed", "failed", "ended"]
+    assert record.events[1][1] == "Test failed: CUDA out of memory"
+
+
+def test_runtime_error_before_the_first_record_is_reported(qtbot):
+    def make() -> Generator[Step, None, None]:
+        raise RuntimeError("no model")
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert record.names == ["failed", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (VolumeError("a.nii: is empty: copy it again"), "a.nii: is empty: copy it again"),
+        (ValueError("step must be 1 or 3"), "step must be 1 or 3"),
+        (ZeroDivisionError("x"), "Something that should not happen: ZeroDivisionError: x. "),
+    ],
+)
+def test_errors_keep_their_own_words(qtbot, error, expected):
+    def make() -> Generator[Step, None, None]:
+        yield Step(1, 2)
+        raise error
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert record.events[-2][0] == "failed"
+    assert record.events[-2][1].startswith(expected)
+
+
+def test_cancel_closes_the_generator_in_its_own_thread(qtbot):
+    closed: list[str] = []
+    record = Record(lambda: counting(10_000, closed))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.cancel()
+    started = time.monotonic()
+    record.wait(qtbot)
+    assert time.monotonic() - started < 1
+    assert record.names[-2:] == ["cancelled", "ended"]
+    assert "succeeded" not in record.names
+    assert closed
+    assert closed[0] != threading.main_thread().name
+
+
+def test_a_paused_job_goes_on_and_can_be_cancelled(qtbot):
+    record = Record(lambda: counting(10_000))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.pause()
+    qtbot.wait(100)
+    seen = len(record.events)
+    qtbot.wait(200)
+    assert len(record.events) == seen
+    record.job.pause()
+    qtbot.waitUntil(lambda: len(record.events) > seen)
+    record.job.pause()
+    qtbot.wait(50)
+    record.job.cancel()
+    record.wait(qtbot)
+    assert record.names[-2:] == ["cancelled", "ended"]
+
+
+def test_warnings_of_the_engine_arrive_and_foreign_ones_do_not(qtbot):
+    def make() -> Generator[Step, None, None]:
+        warnings.warn("the skull is still on", Mri7tWarning, stacklevel=1)
+        warnings.warn("old name", DeprecationWarning, stacklevel=1)
+        yield Step(1, 1)
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert [value for name, value in record.events if name == "warned"] == ["the skull is still on"]
+
+
+def test_activity_bar_is_there_while_the_job_runs_and_gone_after(qtbot):
+    record = Record(lambda: counting(40))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    assert [bar.desc for bar in progress._all_instances] == ["Test"]
+    record.wait(qtbot)
+    assert not progress._all_instances
+
+
+def test_running_jobs_are_found_again_and_forgotten_when_they_end(qtbot):
+    record = Record(lambda: counting(50))
+    assert running_jobs() == [record.job]
+    record.wait(qtbot)
+    assert running_jobs() == []
+    assert QThreadPool.globalInstance().activeThreadCount() == 0
+
+
+def test_a_job_that_nobody_holds_runs_to_its_end(qtbot):
+    results: list[str] = []
+
+    def start() -> None:
+        job = Job("Test", lambda: counting(20))
+        job.succeeded.connect(results.append)
+        job.start()
+
+    start()
+    qtbot.waitUntil(lambda: results == ["done"], timeout=5000)
+
+
+def test_fifty_cancels_at_random_moments_leave_nothing(qtbot):
+    rng = random.Random(0)
+    for _ in range(50):
+        closed: list[str] = []
+        record = Record(lambda c=closed: counting(10_000, c, 0.002))
+        qtbot.wait(rng.randrange(1, 30))
+        record.job.cancel()
+        record.wait(qtbot)
+        assert "succeeded" not in record.names
+    assert running_jobs() == []
+    assert not progress._all_instances
+    QThreadPool.globalInstance().waitForDone(1000)
+    assert QThreadPool.globalInstance().activeThreadCount() == 0
