@@ -1,0 +1,1 @@
+"""Scores, baselines, statistics, tables, figures and the report: how good an estimate is."""

@@ -26,7 +26,7 @@ def pick(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     if np.shape(mask) != np.shape(array):
         raise ValueError(f"the mask's shape {np.shape(mask)} is not the volume's {np.shape(array)}")
-    inside = np.asarray(array)[np.asarray(mask, bool)].astype(np.float64)
+    inside: np.ndarray = np.asarray(array)[np.asarray(mask, bool)].astype(np.float64)
     if inside.size == 0:
         raise ValueError("the mask is empty: no voxel to take a mean over")
     return inside

@@ -224,5 +224,5 @@ def _error(reference: np.ndarray, estimate: np.ndarray, mask: np.ndarray | None)
     """Estimate minus reference, float64, flat if masked."""
     check_pair(reference, estimate)
     if mask is None:
-        return np.subtract(estimate, reference, dtype=np.float64)
-    return pick(estimate, mask) - pick(reference, mask)
+        return np.asarray(np.subtract(estimate, reference, dtype=np.float64))
+    return np.asarray(pick(estimate, mask) - pick(reference, mask))

@@ -47,24 +47,48 @@ def ssim_map(reference: np.ndarray, estimate: np.ndarray, *, data_range: float) 
     """
     check_range(data_range)
     check_pair(reference, estimate)
-    n_i, n_j = (np.asarray(reference).shape + (0, 0))[:2]
-    if np.ndim(reference) != 3 or min(n_i, n_j) < SSIM_WINDOW:
+    if np.ndim(reference) != 3 or min(np.shape(reference)[:2]) < SSIM_WINDOW:
         raise ValueError(
             f"ssim: expected (I, J, K) with slices of at least {SSIM_WINDOW} x {SSIM_WINDOW}, "
             f"got {np.shape(reference)}"
         )
-    c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
     slices = (np.asarray(reference).T, np.asarray(estimate).T)  # (K, J, I)
-    out = np.empty((slices[0].shape[0], n_j - 2 * SSIM_MARGIN, n_i - 2 * SSIM_MARGIN))
+    n_k, n_j, n_i = slices[0].shape
+    out = np.empty((n_k, n_j - 2 * SSIM_MARGIN, n_i - 2 * SSIM_MARGIN))
     for k, (x, y) in enumerate(zip(*slices, strict=True)):
         x, y = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
-        mean_x, mean_y = _window(x), _window(y)
-        means = mean_x * mean_y
-        squares = mean_x**2 + mean_y**2
-        luminance = (2 * means + c1) / (squares + c1)
-        structure = (2 * (_window(x * y) - means) + c2) / (_window(x**2 + y**2) - squares + c2)
-        out[k] = luminance * structure  # eq. 13 of [1]
+        out[k] = similarity_of_moments(
+            _window(x), _window(y), _window(x * y), _window(x**2 + y**2), data_range
+        )
     return out.T
+
+
+def similarity_of_moments(
+    mean_x: np.ndarray,
+    mean_y: np.ndarray,
+    mean_product: np.ndarray,
+    mean_squares: np.ndarray,
+    data_range: float,
+) -> np.ndarray:
+    """Structural similarity from local means: eq. 13 of [1].
+
+    Parameters
+    ----------
+    mean_x, mean_y, mean_product, mean_squares : ndarray, one shape
+        Local means of x, y, x y and x^2 + y^2.
+    data_range : float
+        Positive.
+
+    Returns
+    -------
+    ndarray of float64, the same shape
+    """
+    c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
+    means = mean_x * mean_y
+    squares = mean_x**2 + mean_y**2
+    luminance = (2 * means + c1) / (squares + c1)
+    structure = (2 * (mean_product - means) + c2) / (mean_squares - squares + c2)
+    return np.asarray(luminance * structure)
 
 
 def mean_similarity(similarity: np.ndarray, mask: np.ndarray | None) -> float:
@@ -100,8 +124,8 @@ def mean_similarity(similarity: np.ndarray, mask: np.ndarray | None) -> float:
 def _window(image: np.ndarray) -> np.ndarray:
     """Gaussian mean around every pixel of (J, I) whose window lies inside."""
     inner = slice(SSIM_MARGIN, -SSIM_MARGIN)
-    rows = correlate1d(image, _GAUSSIAN, axis=0)[inner]
-    return correlate1d(rows, _GAUSSIAN, axis=1)[:, inner]
+    rows = correlate1d(image, GAUSSIAN, axis=0)[inner]
+    return np.asarray(correlate1d(rows, GAUSSIAN, axis=1)[:, inner])
 
 
 def _gaussian() -> np.ndarray:
@@ -111,4 +135,4 @@ def _gaussian() -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-_GAUSSIAN = _gaussian()
+GAUSSIAN = _gaussian()  # (11,), sums to 1
