@@ -1,0 +1,236 @@
+"""Files that appear whole or not at all: written beside their target, synced, then renamed.
+
+Everything the package writes (volumes, sidecars, checkpoints, histories, reports) goes through
+`write_atomically`, or `write_together` where several files belong to one another.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from napari_mri7t.engine.errors import Mri7tError
+
+TEMPORARY_PREFIX = ".mri7t-"  # short and apart from the target's name, which may be 255 bytes long
+TEMPORARY_SUFFIX = ".tmp"
+
+Writer = Callable[[BinaryIO], object]
+
+_EXISTS = "exists already: give another name, or allow overwriting"
+_ADVICE = {
+    "ENOSPC": "free some space or choose another disk",
+    "EDQUOT": "free some space or choose another disk",
+    "EFBIG": "the file system or a limit does not allow a file of this size",
+    "EROFS": "choose a folder that can be written to",
+    "EACCES": "choose a folder that you may write to",
+    "EPERM": "choose a folder that you may write to",
+    "ENOENT": "the folder has vanished; make it again",
+    "ENAMETOOLONG": "choose a shorter name",
+    "EIO": "check the disk",
+}
+
+_log = logging.getLogger(__name__)
+
+
+def write_atomically(path: str | Path, writer: Writer, *, overwrite: bool = True) -> Path:
+    """Write one file so that it is there whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Target. Of a symbolic link, the file it points to is replaced; the link stays.
+    writer : callable
+        Gets a binary file opened for writing, and writes the content to it.
+    overwrite : bool
+        False refuses a target that exists, also one that appears while writing.
+
+    Returns
+    -------
+    Path
+        The target.
+
+    Raises
+    ------
+    Mri7tError
+        If the folder is missing, the target exists, or the system refuses (disk full, no
+        permission, input/output error). The old file is then untouched and no temporary is left.
+    """
+    return write_together([(path, writer)], overwrite=overwrite)[0]
+
+
+def write_together(
+    parts: Sequence[tuple[str | Path, Writer]], *, overwrite: bool = True
+) -> list[Path]:
+    """Write several files: all of them, or none.
+
+    All are complete and synced under temporary names before the first takes its place. They are
+    placed in the order given, the one that stands for the whole therefore last.
+
+    Parameters
+    ----------
+    parts : sequence of (path, writer)
+        As for `write_atomically`.
+    overwrite : bool
+        False refuses if any target exists.
+
+    Returns
+    -------
+    list of Path
+        The targets, in the order given.
+
+    Raises
+    ------
+    Mri7tError
+        As `write_atomically`; every old file is then back in its place.
+    """
+    targets = [check_target(path, overwrite=overwrite) for path, _ in parts]
+    temporaries: list[Path] = []
+    current = targets[0]
+    try:
+        for current, (_, writer) in zip(targets, parts, strict=True):
+            temporaries.append(_temporary_beside(current))
+            _write_temporary(temporaries[-1], current, writer)
+        _place_all(temporaries, targets, overwrite)
+    except FileExistsError as error:
+        raise Mri7tError(f"{current}: {_EXISTS}") from error
+    except OSError as error:
+        raise Mri7tError(f"{current}: {_explain(error)}; the file was not written") from error
+    finally:
+        for temporary in temporaries:
+            _remove(temporary)
+    return [Path(path) for path, _ in parts]
+
+
+def check_target(path: str | Path, *, overwrite: bool) -> Path:
+    """Return the file that `path` stands for, links resolved, or say why none can be written there.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where a file is to be written.
+    overwrite : bool
+        False refuses a file that exists.
+
+    Returns
+    -------
+    Path
+        Absolute, without symbolic links.
+
+    Raises
+    ------
+    Mri7tError
+        If the folder is missing, or something is in the way.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else None
+        has_folder = target.parent.is_dir()
+    except (OSError, ValueError) as error:
+        raise Mri7tError(f"{path}: cannot be written: {error}") from error
+    if mode is not None and stat.S_ISDIR(mode):
+        raise Mri7tError(f"{path}: is a folder: give the name of a file")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise Mri7tError(f"{path}: is not a regular file: give another name")
+    if mode is not None and not overwrite:
+        raise Mri7tError(f"{path}: {_EXISTS}")
+    if not has_folder:
+        raise Mri7tError(f"{path}: the folder {target.parent} does not exist: make it first")
+    return target
+
+
+def _temporary_beside(target: Path) -> Path:
+    return target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+
+
+def _write_temporary(temporary: Path, target: Path, writer: Writer) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+        writer(file)
+        if target.exists() and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) -> None:
+    placed: list[tuple[Path, Path | None]] = []
+    backups: list[Path] = []
+    try:
+        for number, (temporary, target) in enumerate(zip(temporaries, targets, strict=True), 1):
+            backup = None
+            if number < len(targets) and target.exists():  # after the last nothing can fail
+                backup = _temporary_beside(target)
+                backups.append(backup)
+                _second_name(target, backup)
+            _place(temporary, target, overwrite)
+            placed.append((target, backup))
+    except BaseException:
+        for target, backup in reversed(placed):
+            _put_back(target, backup)
+        raise
+    finally:
+        for backup in backups:
+            _remove(backup)
+    for folder in {target.parent for target in targets}:
+        _sync_folder(folder)
+
+
+def _place(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Give the complete temporary its final name; without `overwrite` never over another file."""
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)  # unlike a rename it fails where a file has appeared meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        os.replace(temporary, target)
+
+
+def _second_name(target: Path, backup: Path) -> None:
+    try:
+        os.link(target, backup)
+    except OSError:
+        shutil.copy2(target, backup)
+
+
+def _put_back(target: Path, backup: Path | None) -> None:
+    with contextlib.suppress(OSError):
+        if backup is None:
+            target.unlink()
+        else:
+            os.replace(backup, target)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable; the content is so already, hence no error if this fails."""
+    if os.name != "posix":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        _log.warning("%s: the folder could not be synced: %s", folder, error)
+
+
+def _explain(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, "")
+    text = error.strerror or str(error) or type(error).__name__
+    return f"{text}: {_ADVICE.get(name, 'choose another place')}"
