@@ -196,9 +196,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, Mri7tError | ValueError | OSError) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
-        return (
-            "Not enough memory for this: close other programs or choose a smaller volume."
-        )
+        return "Not enough memory for this: close other programs or choose a smaller volume."
     LOGGER.error("unforeseen error", exc_info=error)
     return (
         f"Something that should not happen: {type(error).__name__}: {error}. "

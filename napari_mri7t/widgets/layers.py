@@ -1,0 +1,267 @@
+"""Volume <-> layer: the only file that knows the display's axis order.
+
+A volume's array (I, J, K), closest RAS+, is shown as its transpose: axes S, A, R, so that napari's
+slider walks through axial slices from the feet to the head, up the screen is anterior, and the
+patient's right hand is on the right of the screen ("neurological"; "radiological" turns the camera,
+never the data: a negative scale would mirror the coordinates under the mouse). napari cannot slice
+obliquely, so an oblique volume is shown along its own voxel axes with its centre in the right
+place. The layer's metadata keep the true affine and the file's own geometry: what the display
+cannot show is never lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import napari
+import numpy as np
+import pint
+from napari.layers import Image, Labels, Layer
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volume import Series, Volume
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+#: Key of our facts in `layer.metadata`.
+KEY = "mri7t"
+AXES = ("S", "A", "R")
+UNIT = "mm"
+
+#: A volume is oblique for the display if a corner is shown this many voxels from its place.
+OBLIQUE_VOXELS = 0.5
+
+#: Contrast limits come from a percentile of about this many voxels: napari would take extrema.
+N_CONTRAST_VOXELS = 200_000
+CONTRAST_PERCENT = 99.8
+
+#: Depth, up, right of the screen; both are right-handed in R, A, S, so that 3-D is no mirror image.
+CAMERAS = {
+    "neurological": ("towards", "up", "right"),
+    "radiological": ("away", "up", "left"),
+}
+
+
+def orient_camera(viewer: napari.Viewer, convention: str = "neurological") -> None:
+    """Turn the camera so that anterior is up; napari's own default has it down."""
+    viewer.camera.orientation = CAMERAS[convention]
+
+
+def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:
+    """Give what napari needs to show `volume` as an image layer; `settings` win over ours."""
+    scale, translate = display_transform(volume)
+    meta: dict[str, Any] = {
+        "name": volume.name,
+        "scale": scale,
+        "translate": translate,
+        "units": (UNIT,) * 3,
+        "axis_labels": AXES,
+        "contrast_limits": contrast_limits(volume.array),
+        "colormap": "gray",
+        "metadata": {KEY: facts_of(volume)},
+    }
+    return volume.array.T, meta | settings, "image"  # (K, J, I)
+
+
+def series_to_layer(series: Series, **settings: Any) -> LayerData:
+    """Show a whole file: a 3-D one with axes S, A, R, a 4-D one as one layer with T before them."""
+    data, meta, kind = volume_to_layer(series[0])
+    if len(series) == 1:
+        return data, meta | settings, kind
+    meta["scale"] = (1.0, *meta["scale"])
+    meta["translate"] = (0.0, *meta["translate"])
+    meta["units"] = ("pixel", *meta["units"])
+    meta["axis_labels"] = ("T", *AXES)
+    return series.array.T, meta | settings, kind  # (T, K, J, I)
+
+
+def estimate_to_layer(
+    estimate: Volume, source: Layer, provenance: Mapping[str, Any], **settings: Any
+) -> LayerData:
+    """Show what was computed from the layer `source` on exactly the same grid, limits and units."""
+    shown = {
+        "scale": source.scale[-3:],
+        "translate": source.translate[-3:],
+        "rotate": source.rotate[-3:, -3:],
+        "shear": source.shear[-3:] if source.ndim == 3 else np.zeros(3),
+        "units": source.units[-3:],
+        "axis_labels": source.axis_labels[-3:],
+    }
+    if isinstance(source, Image):
+        shown["contrast_limits"] = tuple(source.contrast_limits)
+    data, meta, kind = volume_to_layer(estimate)
+    meta["metadata"][KEY]["provenance"] = dict(provenance)
+    return data, meta | shown | settings, kind
+
+
+def layer_to_volume(layer: Layer, index: int | None = None) -> Volume:
+    """Give the volume that a layer shows; of a layer with a time axis, the one at `index`."""
+    data, meta, kind = layer.as_layer_data_tuple()
+    return data_to_volume(data, meta, kind, index)
+
+
+def data_to_volume(
+    data: Any, meta: Mapping[str, Any], kind: str = "image", index: int | None = None
+) -> Volume:
+    """Give the volume behind a layer's data, as napari hands it to a writer.
+
+    Raises
+    ------
+    VolumeError
+        If it is no grey 3-D volume, or its place in space is not known.
+    """
+    name = str(meta.get("name", "layer"))
+    why_not = unusable(data, meta, kind)
+    if why_not:
+        raise VolumeError(f"{name}: {why_not}")
+    if data.ndim == 4:
+        if index is None or not 0 <= index < data.shape[0]:
+            raise VolumeError(
+                f"{name}: choose one of its {data.shape[0]} volumes, 0 to {data.shape[0] - 1}"
+            )
+        data = data[index]
+    array = np.asarray(data, dtype=np.float32).T  # (I, J, K)
+    facts = meta.get("metadata", {}).get(KEY)
+    if facts is None:
+        affine, warnings = _affine_of_foreign_layer(name, meta)
+        return Volume(array, affine, name=name, warnings=warnings)
+    return _volume_with_facts(array, name, facts, index)
+
+
+def facts_of(volume: Volume) -> dict[str, Any]:
+    """Take everything of a volume but its voxels: what a layer's metadata keep."""
+    return {
+        "shape": volume.shape,
+        "affine": volume.affine,
+        "geometry": volume.geometry,
+        "warnings": volume.warnings,
+    }
+
+
+def _volume_with_facts(
+    array: np.ndarray, name: str, facts: Mapping[str, Any], index: int | None
+) -> Volume:
+    if tuple(facts["shape"]) != array.shape:
+        raise VolumeError(
+            f"{name}: it has {array.shape} voxels, its file {tuple(facts['shape'])}: "
+            "its place in space is lost; take the layer as it was opened"
+        )
+    geometry = facts["geometry"]
+    if geometry is not None and index is not None:
+        geometry = replace(geometry, series_index=index)
+    return Volume(array, facts["affine"], name, geometry, tuple(facts["warnings"]))
+
+
+def unusable(data: Any, meta: Mapping[str, Any], kind: str) -> str | None:
+    """Say why a layer cannot be a volume; None if it can."""
+    if kind not in ("image", "labels"):
+        return f"is a layer of {kind}, not an image: choose an image layer"
+    if meta.get("multiscale"):
+        return "is a multiscale image: open the volume itself"
+    if meta.get("rgb"):
+        return "is a colour image: a volume holds one number per voxel"
+    if data.ndim not in (3, 4):
+        return f"has {data.ndim} axes: a volume has 3, a series of volumes 4"
+    if np.dtype(data.dtype).kind not in "biuf":
+        return f"holds values of type {data.dtype}: a volume holds real numbers"
+    return None
+
+
+def is_volume(layer: Layer) -> bool:
+    """Whether a widget may offer this layer."""
+    return (
+        isinstance(layer, Image | Labels)
+        and layer.ndim in (3, 4)
+        and not layer.multiscale
+        and not getattr(layer, "rgb", False)
+    )
+
+
+def _affine_of_foreign_layer(
+    name: str, meta: Mapping[str, Any]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Take voxel size and place from a layer that another plugin or a script made."""
+    _refuse_turned_layer(name, meta)
+    scale = np.ones(3) if meta.get("scale") is None else np.asarray(meta["scale"], float)[-3:]
+    shift = np.zeros(3) if meta.get("translate") is None else np.asarray(meta["translate"], float)
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise VolumeError(f"{name}: its scale is {tuple(scale)}: voxel sizes must be positive")
+    to_mm, is_known = _millimetres(meta.get("units"))
+    affine = np.diag([*(scale * to_mm)[::-1], 1.0])  # S, A, R -> R, A, S
+    affine[:3, 3] = (shift[-3:] * to_mm)[::-1]
+    warnings = [f"{name} was not opened by this plugin: its axes were taken as S, A, R"]
+    if not is_known:
+        warnings.append(f"{name} has no unit of length: its scale was taken as mm")
+    return affine, tuple(warnings)
+
+
+def _refuse_turned_layer(name: str, meta: Mapping[str, Any]) -> None:
+    turned = [
+        key
+        for key, neutral in (("rotate", np.eye), ("affine", np.eye))
+        if meta.get(key) is not None
+        and not np.allclose(meta[key], neutral(np.shape(np.asarray(meta[key]))[-1]))
+    ]
+    if meta.get("shear") is not None and np.any(np.asarray(meta["shear"], float)):
+        turned.append("shear")
+    if turned:
+        raise VolumeError(
+            f"{name}: it is shown with {' and '.join(turned)}: its voxel grid is not known; "
+            "save it with its own plugin and open the NIfTI file here"
+        )
+
+
+def _millimetres(units: Sequence[Any] | None) -> tuple[np.ndarray, bool]:
+    """Give the length of each of the last three axes' units in mm, and whether all have one."""
+    lengths, is_known = np.ones(3), units is not None
+    for axis, unit in enumerate(list(units or [])[-3:]):
+        length = _length_in_mm(unit)
+        is_known &= length is not None
+        lengths[axis] = length or 1.0
+    return lengths, is_known
+
+
+def _length_in_mm(unit: Any) -> float | None:
+    try:
+        return float(pint.get_application_registry().Quantity(1.0, unit).to("mm").magnitude)
+    except pint.PintError:
+        return None
+
+
+def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give scale and translate (mm; axes S, A, R) under which napari shows `volume`.
+
+    Exact unless the volume is oblique; then voxel sizes are right, and the centre stays in place.
+    """
+    size = np.asarray(volume.voxel_size, float)
+    origin = volume.affine[:3, 3]
+    if not np.array_equal(volume.affine[:3, :3], np.diag(size)):
+        middle = (np.asarray(volume.shape) - 1) / 2
+        origin = volume.affine[:3, :3] @ middle + volume.affine[:3, 3] - size * middle
+    return tuple(map(float, size[::-1])), tuple(map(float, origin[::-1]))
+
+
+def display_error_mm(volume: Volume) -> float:
+    """Give how far from its place the worst-placed corner of an oblique volume is shown, mm."""
+    scale, translate = display_transform(volume)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape])).reshape(3, -1)
+    true = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
+    shown = corners * np.array(scale[::-1])[:, None] + np.array(translate[::-1])[:, None]
+    return float(np.linalg.norm(true - shown, axis=0).max())
+
+
+def is_oblique(volume: Volume) -> bool:
+    """Whether the display is visibly off."""
+    return display_error_mm(volume) > OBLIQUE_VOXELS * min(volume.voxel_size)
+
+
+def contrast_limits(array: np.ndarray) -> tuple[float, float]:
+    """Give limits that a few bright vessels do not stretch, from an even sample of the voxels."""
+    step = max(1, round((array.size / N_CONTRAST_VOXELS) ** (1 / 3)))
+    sample = array[::step, ::step, ::step]
+    low, high = float(sample.min()), float(np.percentile(sample, CONTRAST_PERCENT))
+    if not high > low:
+        high = float(array.max())
+    return (low, high) if high > low else (low, low + 1.0)

@@ -1,0 +1,34 @@
+"""The plugin's page in napari's Preferences (manifest: `configurations`), read in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.settings import get_plugin_settings, get_settings
+
+PLUGIN = "napari-mri7t"
+NIFTI_PATTERNS = ("*.nii", "*.nii.gz")
+
+
+def preference(section: str, name: str, default: Any) -> Any:
+    """Give a setting as the user left it; `default` if the plugin is not registered with npe2."""
+    try:
+        settings = get_plugin_settings(PLUGIN)
+    except KeyError:
+        return default
+    return getattr(getattr(settings, section, None), name, default)
+
+
+def opens_nifti_by_default() -> bool:
+    """Whether napari gives NIfTI files to this plugin without asking."""
+    chosen = get_settings().plugins.extension2reader
+    return all(chosen.get(pattern) == PLUGIN for pattern in NIFTI_PATTERNS)
+
+
+def open_nifti_by_default() -> None:
+    """Have napari give NIfTI files to this plugin: its own reader claims them and fails."""
+    plugins = get_settings().plugins
+    plugins.extension2reader = {
+        **plugins.extension2reader,
+        **dict.fromkeys(NIFTI_PATTERNS, PLUGIN),
+    }

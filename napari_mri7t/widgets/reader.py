@@ -1,0 +1,86 @@
+"""NIfTI and MGH files into layers. Loads no torch: opening a file must be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import napari
+from napari.utils.notifications import show_error, show_warning
+
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.files.reading import extension_of
+from napari_mri7t.engine.volume import Series, load_series, stem_of
+from napari_mri7t.widgets.layers import (
+    LayerData,
+    display_error_mm,
+    is_oblique,
+    orient_camera,
+    series_to_layer,
+)
+from napari_mri7t.widgets.preferences import preference
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Answer napari: the reader if every file is a volume by its name, in whatever case."""
+    return read if all(extension_of(one) for one in _each(path)) else None
+
+
+def read(path: Paths) -> list[LayerData]:
+    """Open each file as a layer of its own; of several, a bad one does not keep the others away.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        If no file could be opened: what is wrong with the first, in one sentence.
+    """
+    layers, errors = [], []
+    for one in _without_partners(_each(path)):
+        try:
+            series = load_series(one)
+        except (Mri7tError, OSError) as error:
+            errors.append(error)
+            continue
+        layers.append(series_to_layer(series))
+        _tell(series)
+    if not layers:
+        raise errors[0]
+    for error in errors:
+        show_error(str(error))
+    _orient_empty_viewer()
+    return layers
+
+
+def _each(path: Paths) -> list[Path]:
+    return [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+
+
+def _without_partners(paths: Sequence[Path]) -> list[Path]:
+    """Drop the .hdr or .img of a pair that is there twice."""
+    seen: dict[tuple[Path, str], Path] = {}
+    for path in paths:
+        extension = extension_of(path)
+        kind = "pair" if extension.startswith((".hdr", ".img")) else extension
+        seen.setdefault((path.parent / stem_of(path), kind), path)
+    return list(seen.values())
+
+
+def _tell(series: Series) -> None:
+    """Say what is odd about a file, in one message."""
+    volume = series[0]
+    notes = list(series.warnings)
+    if is_oblique(volume):
+        notes.append(
+            "it is oblique, which napari cannot show: it is displayed along its own axes, up to "
+            f"{display_error_mm(volume):.0f} mm from its true place (the true geometry is kept)"
+        )
+    if notes:
+        show_warning(f"{series.name}: {'; '.join(notes)}.")
+
+
+def _orient_empty_viewer() -> None:
+    viewer = napari.current_viewer()
+    if viewer is not None and not viewer.layers:
+        orient_camera(viewer, preference("display", "convention", "neurological"))

@@ -1,0 +1,155 @@
+"""The writer: back on the file's own grid, in every orientation, oblique or not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import napari
+import nibabel
+import numpy as np
+import pytest
+from nibabel.affines import from_matvec
+from nibabel.eulerangles import euler2mat
+from nibabel.orientations import aff2axcodes
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.widgets.layers import KEY, estimate_to_layer, layer_to_volume
+from napari_mri7t.widgets.reader import read
+from napari_mri7t.widgets.writer import write_image, write_layers
+
+SHAPE = (5, 6, 7)
+ORIENTATIONS = [
+    "".join(codes)
+    for order in itertools.permutations(("LR", "PA", "IS"))
+    for codes in itertools.product(*order)
+]
+
+
+def oriented_affine(codes: str, degrees: float) -> np.ndarray:
+    """Give an affine whose voxel axes point to `codes`, then turned about all three axes."""
+    axes = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+    matrix = np.zeros((3, 3))
+    for column, (code, size) in enumerate(zip(codes, (1.0, 1.2, 2.5), strict=True)):
+        matrix[axes[code], column] = size if code in "RAS" else -size
+    turn = euler2mat(*np.deg2rad([degrees, -degrees / 2, degrees / 3]))
+    return from_matvec(turn @ matrix, [11.5, -20.25, 33.125])
+
+
+def test_there_are_48_orientations():
+    assert len(set(ORIENTATIONS)) == 48
+
+
+@pytest.mark.parametrize("degrees", [0, 12])
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_untouched_layer_comes_back_exactly_on_its_own_grid(tmp_path, codes, degrees):
+    affine = oriented_affine(codes, degrees)
+    values = np.random.default_rng(0).integers(0, 4096, SHAPE).astype(np.int16)
+    source = nibabel.Nifti1Image(values, affine)
+    source.set_sform(affine, 1)
+    source.set_qform(affine, 1)
+    nibabel.save(source, tmp_path / "a.nii")
+    ((data, meta, _),) = read(tmp_path / "a.nii")
+    layer = napari.layers.Image(data, **meta)
+    data, meta, _ = layer.as_layer_data_tuple()
+    (saved,) = write_image(str(tmp_path / "b.nii"), data, meta)
+    back, source = nibabel.load(saved), nibabel.load(tmp_path / "a.nii")
+    assert "".join(aff2axcodes(back.affine)) == codes
+    np.testing.assert_array_equal(np.asarray(back.dataobj), values)
+    np.testing.assert_array_equal(back.affine, source.affine)
+    np.testing.assert_array_equal(back.header.get_zooms(), source.header.get_zooms())
+    for form in ("sform", "qform"):
+        kept, code = getattr(back.header, f"get_{form}")(coded=True)
+        expected, expected_code = getattr(source.header, f"get_{form}")(coded=True)
+        np.testing.assert_array_equal(kept, expected)
+        assert code == expected_code
+    assert back.get_data_dtype() == np.float32
+
+
+@pytest.fixture
+def source_layer(tmp_path):
+    affine = oriented_affine("LAS", 0)
+    values = np.arange(210, dtype=np.float32).reshape(SHAPE)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "source.nii.gz")
+    ((data, meta, _),) = read(tmp_path / "source.nii.gz")
+    return napari.layers.Image(data, **meta)
+
+
+def test_estimate_is_saved_with_what_made_it(tmp_path, source_layer):
+    volume = layer_to_volume(source_layer)
+    estimate = volume.with_array(volume.array / 300)
+    data, meta, _ = estimate_to_layer(estimate, source_layer, {"Synthetic": True, "Seed": 3})
+    (saved,) = write_image(str(tmp_path / "estimate.nii.gz"), data, meta)
+    sidecar = json.loads((tmp_path / "estimate.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Seed"] == 3
+    back = np.asarray(nibabel.load(saved).dataobj)
+    np.testing.assert_array_equal(back, np.arange(210, dtype=np.float32).reshape(SHAPE) / 300)
+
+
+def test_original_layer_leaves_an_existing_description_alone(tmp_path, source_layer):
+    """A BIDS scan's own JSON holds its acquisition: saving the scan again must not replace it."""
+    (tmp_path / "source.json").write_text('{"EchoTime": 0.003}')
+    data, meta, _ = source_layer.as_layer_data_tuple()
+    write_image(str(tmp_path / "source.nii.gz"), data, meta)
+    assert (tmp_path / "source.json").read_text() == '{"EchoTime": 0.003}'
+
+
+def test_layer_of_a_script_is_saved_where_it_is_shown(tmp_path):
+    layer = napari.layers.Image(
+        np.ones((7, 6, 5)) * np.arange(5), scale=(3, 2, 1), translate=(30, 20, 10), units="mm"
+    )
+    data, meta, _ = layer.as_layer_data_tuple()
+    (saved,) = write_image(str(tmp_path / "a.nii"), data, meta)
+    expected = from_matvec(np.diag([1.0, 2.0, 3.0]), [10, 20, 30])
+    np.testing.assert_array_equal(nibabel.load(saved).affine, expected)
+    assert nibabel.load(saved).shape == SHAPE
+
+
+def test_layer_that_cannot_be_a_volume_is_refused_and_nothing_is_written(tmp_path, source_layer):
+    good = source_layer.as_layer_data_tuple()
+    flat = napari.layers.Image(np.ones((6, 5)), name="flat").as_layer_data_tuple()
+    with pytest.raises(VolumeError, match="flat: has 2 axes"):
+        write_layers(str(tmp_path / "both.nii"), [good, flat])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["source.nii.gz"]
+
+
+def test_series_is_refused_with_what_to_do(tmp_path):
+    layer = napari.layers.Image(np.ones((2, 7, 6, 5)), name="fmri")
+    data, meta, _ = layer.as_layer_data_tuple()
+    with pytest.raises(VolumeError, match=r"fmri: holds 2 volumes.*Split Stack"):
+        write_image(str(tmp_path / "a.nii"), data, meta)
+
+
+def test_several_layers_get_a_file_each(tmp_path, source_layer):
+    data, meta, kind = source_layer.as_layer_data_tuple()
+    layers = [(data, meta | {"name": name}, kind) for name in ("a/b", "a b", "ü")]
+    saved = write_layers(str(tmp_path / "out.nii"), layers)
+    assert [p.rsplit("/", 1)[1] for p in saved] == ["out_a-b.nii", "out_a-b-2.nii", "out_ü.nii"]
+
+
+def test_a_name_without_extension_becomes_a_folder(tmp_path, source_layer):
+    saved = write_layers(str(tmp_path / "out"), [source_layer.as_layer_data_tuple()] * 2)
+    assert saved == [str(tmp_path / "out" / name) for name in ("source.nii.gz", "source-2.nii.gz")]
+
+
+@pytest.mark.gui
+def test_viewer_saves_one_layer_and_all_layers(make_napari_viewer, tmp_path, source_layer):
+    viewer = make_napari_viewer()
+    viewer.add_layer(source_layer)
+    assert viewer.layers.save(tmp_path / "one.nii.gz", plugin="napari-mri7t")
+    assert viewer.layers.save(tmp_path / "bare", plugin="napari-mri7t")
+    viewer.add_image(source_layer.data, name="other", metadata=dict(source_layer.metadata))
+    assert viewer.layers.save(tmp_path / "all.nii.gz", plugin="napari-mri7t")
+    assert viewer.layers.save(tmp_path / "folder", plugin="napari-mri7t")
+    names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.nii.gz")}
+    assert names == {
+        "source.nii.gz",
+        "one.nii.gz",
+        "bare.nii.gz",
+        "all_source.nii.gz",
+        "all_other.nii.gz",
+        "folder/source.nii.gz",
+        "folder/other.nii.gz",
+    }
+    assert KEY in viewer.layers["other"].metadata
