@@ -5,29 +5,25 @@ resampled. The file's own orientation is kept in `geometry` and restored when sa
 counts where sform and qform disagree: see `geometry.py`.
 """
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
 
-from napari_mri7t.engine.atomic import Writer, write_together
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
-from napari_mri7t.engine.geometry import FileGeometry, check_affine, orientation_of
-from napari_mri7t.engine.headers import ImageHeader, geometry_of
-from napari_mri7t.engine.reading import Voxels, extension_of, read_header, read_voxels
-from napari_mri7t.engine.writing import OUTPUT_EXTENSIONS, nifti_writer
+from napari_mri7t.engine.files.geometry import FileGeometry, check_affine, geometry_of
+from napari_mri7t.engine.files.orientation import (
+    from_ras,
+    orientation_of,
+    ras_grid,
+    to_ras,
+    voxel_size_of,
+)
+from napari_mri7t.engine.files.reading import read_header, read_intensities
+from napari_mri7t.engine.files.streams import stem_of
+from napari_mri7t.engine.files.writing import write_image
 
 GRID_TOLERANCE_MM = 1e-3
 
@@ -64,6 +60,8 @@ class Volume:
             raise VolumeError(f"{self.name}: holds {array.dtype}: a volume holds real numbers")
         affine = np.array(self.affine, dtype=np.float64)
         check_affine(affine, f"{self.name}: its affine")
+        if array.size == 0:
+            raise VolumeError(f"{self.name}: has shape {array.shape}: a volume has voxels")
         object.__setattr__(self, "array", array.astype(np.float32, copy=False))
         object.__setattr__(self, "affine", affine)
 
@@ -76,8 +74,7 @@ class Volume:
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Along the axes of `array`, mm."""
-        i, j, k = voxel_sizes(self.affine)
-        return float(i), float(j), float(k)
+        return voxel_size_of(self.affine)
 
     @property
     def orientation(self) -> str:
@@ -104,10 +101,10 @@ class Volume:
         GridError
             If the shape differs.
         """
-        if array.shape != self.shape:
+        if np.shape(array) != self.shape:
             raise GridError(
-                f"{self.name}: an array of shape {array.shape} does not lie on its grid of "
-                f"{self.shape}"
+                f"{self.name}: an array of shape {np.shape(array)} does not lie on the grid of "
+                f"{self.shape}: give one voxel for each of the volume's"
             )
         return replace(self, array=array, name=self.name if name is None else name)
 
@@ -172,12 +169,13 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
     """
     path = Path(path)
     header, voxel_path = read_header(path)
-    chosen = _choose(index, header, path)
-    voxels, notes = _read(header, voxel_path, chosen, 1)
+    chosen = _choose(index, header.n_volumes, path)
+    values, notes = read_intensities(header, voxel_path, first=chosen, count=1)
     geometry = replace(
         header.geometry, series_index=chosen, series_length=header.n_volumes, path=path
     )
-    array, affine = _to_ras(voxels.values.reshape(geometry.shape, order="F"), geometry.affine)
+    array = to_ras(values.reshape(geometry.shape, order="F"), geometry.affine)
+    affine, _ = ras_grid(geometry.affine, geometry.shape)
     return Volume(array, affine, stem_of(path), geometry, notes)
 
 
@@ -201,15 +199,15 @@ def load_series(path: str | Path) -> Series:
     """
     path = Path(path)
     header, voxel_path = read_header(path)
-    voxels, notes = _read(header, voxel_path, 0, header.n_volumes)
+    values, notes = read_intensities(header, voxel_path, first=0, count=header.n_volumes)
     geometry = replace(header.geometry, series_length=header.n_volumes, path=path)
-    values = voxels.values.reshape((*geometry.shape, header.n_volumes), order="F")
-    array, affine = _to_ras(values, geometry.affine)
+    four_d = values.reshape((*geometry.shape, header.n_volumes), order="F")  # (I, J, K, T)
+    array = to_ras(four_d, geometry.affine)
+    affine, _ = ras_grid(geometry.affine, geometry.shape)
     return Series(array, affine, stem_of(path), geometry, notes)
 
 
-def _choose(index: int | None, header: ImageHeader, path: Path) -> int:
-    n_volumes = header.n_volumes
+def _choose(index: int | None, n_volumes: int, path: Path) -> int:
     if index is None:
         if n_volumes > 1:
             raise VolumeError(
@@ -222,61 +220,6 @@ def _choose(index: int | None, header: ImageHeader, path: Path) -> int:
             f"{path}: has no volume {index}: index (--index) goes from 0 to {n_volumes - 1}"
         )
     return index
-
-
-def _read(
-    header: ImageHeader, path: Path, first: int, count: int
-) -> tuple[Voxels, tuple[str, ...]]:
-    notes = list(header.warnings)
-    voxels = read_voxels(header, path, first=first, count=count)
-    if voxels.overflowed:
-        notes.append("scaling exceeds what float32 can hold; the stored numbers were taken")
-        voxels = read_voxels(header, path, first=first, count=count, scaled=False)
-    n_values = voxels.values.size
-    if voxels.n_not_finite == n_values:
-        raise VolumeError(f"{path}: no voxel is a finite number: give an image of a head")
-    if voxels.low == voxels.high:
-        raise VolumeError(
-            f"{path}: all voxels have one value ({voxels.low:g}): give an image of a head"
-        )
-    if voxels.n_not_finite:
-        notes.append(
-            f"{voxels.n_not_finite} of {n_values} voxels were NaN or infinite; they were set to "
-            "0 (background)"
-        )
-    return voxels, tuple(notes)
-
-
-def _to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flip and swap axes to closest RAS+; a trailing series axis stays."""
-    orientation = io_orientation(affine)
-    return (
-        apply_orientation(array, orientation),
-        np.asarray(affine @ inv_ornt_aff(orientation, array.shape[:3]), dtype=np.float64),
-    )
-
-
-def _to_file(array: np.ndarray, geometry: FileGeometry) -> np.ndarray:
-    back = ornt_transform(axcodes2ornt("RAS"), io_orientation(geometry.affine))
-    return np.asarray(apply_orientation(array, back))
-
-
-def stem_of(path: str | Path) -> str:
-    """Return a file's name without its extension, .nii.gz counted as one.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file name.
-
-    Returns
-    -------
-    str
-        E.g. "sub-01_T1w".
-    """
-    path = Path(path)
-    extension = extension_of(path)
-    return path.name[: -len(extension)] if extension else path.stem
 
 
 def same_grid(first: Volume, second: Volume) -> None:
@@ -315,8 +258,7 @@ def save_volume(
 ) -> Path:
     """Save as float32 NIfTI in the orientation of the file it came from, whole or not at all.
 
-    The header is fresh: only sform, qform, their codes, voxel sizes, units and the NIfTI version
-    are copied.
+    The header is fresh: only the geometry, its units and the NIfTI version are copied.
 
     Parameters
     ----------
@@ -340,50 +282,20 @@ def save_volume(
         If the path will not do, the volume holds NaN, or writing fails; old files are then intact.
     """
     path = Path(path)
-    extension = extension_of(path)
-    if extension not in OUTPUT_EXTENSIONS:
-        raise VolumeError(f"{path}: unknown extension for saving: use .nii.gz or .nii")
-    low, high = float(volume.array.min()), float(volume.array.max())
-    if not (np.isfinite(low) and np.isfinite(high)):  # min and max pass NaN on
-        raise VolumeError(f"{path}: {volume.name} holds NaN or infinite voxels: nothing was saved")
-    geometry = _geometry_to_save(volume)
-    _refuse_own_source(path, geometry, overwrite)
-    array = volume.array if volume.geometry is None else _to_file(volume.array, geometry)
-    parts: list[tuple[Path, Writer]] = [(path, nifti_writer(array, geometry, path))]
-    if sidecar is not None:
-        parts.insert(0, (path.with_name(stem_of(path) + ".json"), _json_writer(sidecar)))
+    geometry, array = volume.geometry, volume.array
+    if geometry is None:
+        geometry = geometry_of(volume.affine, volume.shape)
+    else:
+        _check_geometry(volume, geometry)
+        array = from_ras(array, geometry.affine)
     try:
-        write_together(parts, overwrite=overwrite)
+        write_image(array, geometry, path, overwrite=overwrite, sidecar=sidecar)
     except Mri7tError as error:
         raise VolumeError(str(error)) from error
     return path
 
 
-def _geometry_to_save(volume: Volume) -> FileGeometry:
-    geometry = volume.geometry
-    if geometry is None:
-        return geometry_of(volume.affine, volume.shape)
-    orientation = io_orientation(geometry.affine)
-    expected = geometry.affine @ inv_ornt_aff(orientation, geometry.shape)
-    shape = tuple(geometry.shape[int(axis)] for axis in np.argsort(orientation[:, 0]))
+def _check_geometry(volume: Volume, geometry: FileGeometry) -> None:
+    expected, shape = ras_grid(geometry.affine, geometry.shape)
     if shape != volume.shape or np.abs(expected - volume.affine).max() > GRID_TOLERANCE_MM:
-        raise VolumeError(
-            f"{volume.name}: its grid is no longer that of its file: set geometry to None"
-        )
-    return geometry
-
-
-def _refuse_own_source(path: Path, geometry: FileGeometry, overwrite: bool) -> None:
-    source = geometry.path
-    if overwrite or source is None or not path.exists() or not source.exists():
-        return
-    if os.path.samefile(source, path):
-        raise VolumeError(
-            f"{path}: is the file the volume was read from: give another name, or allow "
-            "overwriting (--overwrite)"
-        )
-
-
-def _json_writer(content: Mapping[str, Any]) -> Writer:
-    text = json.dumps(dict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return lambda file: file.write(text.encode("utf-8", "backslashreplace"))
+        raise VolumeError(f"{volume.name}: has left the grid of its file: set geometry to None")

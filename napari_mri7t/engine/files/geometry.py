@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import from_matvec, voxel_sizes
-from nibabel.orientations import aff2axcodes
+from nibabel.affines import from_matvec
 from nibabel.quaternions import fillpositive, mat2quat, quat2mat
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.files.orientation import orientation_of, voxel_size_of
 
 FORMS_TOLERANCE_MM = 0.1  # float32 quaternions differ from their sform by about 0.01 mm
 SHEAR_COSINE = 1e-3  # between two axes; 0.06 degrees
+LARGEST_MM = 1e7  # 10 km: beyond any scanner; keeps all arithmetic finite
 SINGULAR = 1e-4  # volume of the unit cell spanned by the three directions; 1 if orthogonal
 QUATERNION_EXCESS = 1e-4  # rounding may push b2 + c2 + d2 this far beyond 1
 
@@ -84,22 +85,6 @@ class FileGeometry:
         return TIME_UNITS.get(self.units & 56, "unknown")
 
 
-def orientation_of(affine: np.ndarray) -> str:
-    """Return the axis codes of an affine, e.g. "RAS".
-
-    Parameters
-    ----------
-    affine : ndarray, shape (4, 4)
-        Voxel to RAS+ mm.
-
-    Returns
-    -------
-    str
-        Three letters: where each voxel axis points.
-    """
-    return "".join(str(code) for code in aff2axcodes(affine))
-
-
 def check_affine(affine: np.ndarray, what: str) -> None:
     """Refuse an affine that maps no volume: NaN, infinite, or with axes that coincide.
 
@@ -121,18 +106,17 @@ def check_affine(affine: np.ndarray, what: str) -> None:
         raise VolumeError(f"{what} holds NaN or infinite numbers: {_MEND}")
     if not np.array_equal(affine[3], (0, 0, 0, 1)):
         raise VolumeError(f"{what} must end in the row 0 0 0 1: {_MEND}")
+    if np.abs(affine[:3]).max() > LARGEST_MM:
+        raise VolumeError(f"{what} reaches {np.abs(affine[:3]).max():g} mm away: {_MEND}")
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if not ((sizes > np.finfo(np.float32).tiny) & np.isfinite(sizes)).all():
-        raise VolumeError(f"{what} gives a voxel size of {_sizes(sizes)}: {_MEND}")
+    if sizes.min() < 1 / LARGEST_MM:
+        text = " x ".join(f"{size:g}" for size in sizes)
+        raise VolumeError(f"{what} gives a voxel size of {text} mm: {_MEND}")
     if abs(np.linalg.det(affine[:3, :3] / sizes)) < SINGULAR:
         raise VolumeError(f"{what} is singular (its axes coincide): {_MEND}")
 
 
 _MEND = "its voxels have no place in space; convert the scan again from its source"
-
-
-def _sizes(sizes: np.ndarray) -> str:
-    return " x ".join(f"{size:g}" for size in sizes)
 
 
 def quaternion_affine(quaternion: tuple[float, ...], zooms: tuple[float, ...]) -> np.ndarray:
@@ -151,7 +135,8 @@ def quaternion_affine(quaternion: tuple[float, ...], zooms: tuple[float, ...]) -
         NaN throughout if the quaternion is none.
     """
     b_c_d = np.array(quaternion[:3], dtype=np.float64)
-    excess = b_c_d @ b_c_d - 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        excess = b_c_d @ b_c_d - 1.0
     if not np.isfinite(excess) or excess > QUATERNION_EXCESS:
         return np.full((4, 4), np.nan)
     if excess > 0:  # the standard's own repair: a 180 degree rotation
@@ -174,7 +159,7 @@ def affine_quaternion(affine: np.ndarray) -> tuple[float, ...]:
     tuple of float
         What NIfTI stores as the qform, beside the voxel sizes.
     """
-    rotation = affine[:3, :3] / voxel_sizes(affine)
+    rotation = affine[:3, :3] / np.array(voxel_size_of(affine))
     qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
     rotation = rotation * (1, 1, qfac)
     left, _, right = np.linalg.svd(rotation)  # the nearest rotation, as NIfTI's own code does
@@ -232,8 +217,72 @@ def largest_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ..
     Returns
     -------
     float
-        The largest distance of a corner from itself, mm; an affine map is farthest off at one.
+        The largest distance of a corner from itself; nowhere inside is it larger. NaN or infinite
+        if an affine is.
     """
     corners = np.array([(*c, 1.0) for c in np.ndindex(2, 2, 2)])
     corners[:, :3] *= np.array(shape) - 1
-    return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
+
+
+def geometry_of(
+    affine: np.ndarray, shape: tuple[int, int, int], *, path: Path | None = None, code: int = 2
+) -> FileGeometry:
+    """Return the NIfTI geometry of an affine that comes from no NIfTI file.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        Voxel to RAS+ mm.
+    shape : tuple of int
+        (I, J, K).
+    path : Path or None
+        Where it was read from.
+    code : int
+        What sform and qform are aligned to: 1 scanner, 2 another image.
+
+    Returns
+    -------
+    FileGeometry
+        With an sform, and a qform where the axes are at right angles.
+    """
+    zooms = voxel_size_of(affine)
+    quaternion = affine_quaternion(affine)
+    return FileGeometry(
+        shape=shape,
+        affine=affine,
+        sform=affine,
+        sform_code=code,
+        qform=quaternion_affine(quaternion, zooms),
+        qform_code=0 if is_sheared(affine) else code,
+        quaternion=quaternion,
+        zooms=zooms,
+        version=1 if max(shape) < 2**15 else 2,
+        path=path,
+    )
+
+
+def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
+    """Put into words forms that disagree, and shear.
+
+    Parameters
+    ----------
+    geometry : FileGeometry
+        Its affine is a sound one.
+    notes : list of str
+        Gets a sentence for each oddity.
+    """
+    if geometry.sform_code > 0 and geometry.qform_code > 0:
+        factor = MM_PER_UNIT.get(geometry.units & 7, 1.0)
+        apart = factor * largest_distance(geometry.sform, geometry.qform, geometry.shape)
+        origin = factor * float(np.linalg.norm((geometry.sform - geometry.qform)[:3, 3]))
+        if not np.isfinite(apart):
+            notes.append("the qform is no rotation; the sform was followed")
+        elif apart > FORMS_TOLERANCE_MM:
+            notes.append(
+                f"sform and qform disagree by up to {apart:.1f} mm ({origin:.1f} mm at the first "
+                "voxel); the sform was followed"
+            )
+    if is_sheared(geometry.affine):
+        notes.append("the voxel axes are not at right angles (shear)")
