@@ -1,0 +1,142 @@
+"""An evaluation is complete, resumable, and tunes on training subjects alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.evaluation import evaluate as ev
+from napari_mri7t.engine.evaluation.baselines import BASELINES, Baseline
+from napari_mri7t.engine.evaluation.metrics import psnr
+from napari_mri7t.engine.evaluation.results import load_results
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.volume import Volume, save_volume
+
+SUBJECTS = ("a", "b", "c")
+GAUSSIAN = {"gaussian": BASELINES["gaussian"]}
+
+
+class Study:
+    """Three phantoms with noise of their own, and one estimate each."""
+
+    def __init__(self, target: Volume, folder) -> None:
+        self.target, self.loads = target, []
+        self.pairs = {name: ev.Pair(f"pair {name}", partial(self.load, name)) for name in SUBJECTS}
+        self.cases = []
+        for name in SUBJECTS:
+            path = folder / f"{name}.nii.gz"
+            save_volume(target.with_array(target.array * np.float32(0.9)), path)
+            training = tuple(other for other in SUBJECTS if other != name)
+            self.cases.append(ev.Case(name, training, {"net": path}))
+
+    def load(self, name: str) -> tuple[Volume, Volume]:
+        self.loads.append(name)
+        noise = np.random.default_rng(SUBJECTS.index(name)).normal(0, 0.05, self.target.shape)
+        return self.target.with_array(self.target.array + noise), self.target
+
+
+@pytest.fixture
+def study(target, tmp_path) -> Study:
+    return Study(target, tmp_path)
+
+
+def test_every_method_is_scored_on_every_held_out_subject(study, tmp_path):
+    found = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    assert [(r.subject, r.method) for r in found] == [
+        (subject, method) for subject in SUBJECTS for method in ("source", "gaussian", "net")
+    ]
+    source, target = study.load("b")
+    expected = psnr(target.array, source.array, data_range=1)
+    assert found[3].metrics["whole_psnr"] == pytest.approx(expected)
+    assert found[4].note.startswith("sigma, voxels: 0.")
+    key = "brain_nrmse"
+    assert found[5].metrics[key] == pytest.approx(0.1, rel=1e-5)  # 0.9 of the target, float32
+
+
+def test_progress_counts_to_the_total(study, tmp_path):
+    records = list(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    assert {record.total for record in records} == {3 + 9}
+    done = [record.done for record in records]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert done[-1] == 11  # the last one is being worked on
+    assert any("tuning" in record.message for record in records)
+
+
+def test_a_second_evaluation_computes_nothing(study, tmp_path):
+    first = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    study.loads.clear()
+    again = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    assert again == first
+    assert study.loads == []
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 20, 30, 33])
+def test_a_stopped_evaluation_ends_with_the_same_figures(study, tmp_path, stop_after):
+    whole = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    steps = ev.evaluate(study.pairs, study.cases, tmp_path / "s", baselines=GAUSSIAN)
+    for _ in range(stop_after):
+        next(steps)
+    steps.close()
+    resumed = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "s", baselines=GAUSSIAN))
+    assert resumed == whole
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # no temporary is left
+
+
+def test_an_estimate_made_anew_is_scored_anew(study, tmp_path, target):
+    run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={}))
+    study.loads.clear()
+    save_volume(target, study.cases[1].estimates["net"], overwrite=True)
+    found = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={}))
+    assert study.loads == ["b"]
+    assert found[3].metrics["brain_mae"] == 0
+    assert len(load_results(tmp_path / "r" / ev.SCORES_FOLDER)) == 6
+
+
+def test_baselines_are_tuned_without_the_held_out_subject(target, tmp_path):
+    """Subject c alone likes parameter 2; its own fold must therefore not choose it."""
+    liked = {"a": 1.0, "b": 1.0, "c": 2.0}
+    pairs = {name: ev.Pair(name, partial(_marked_pair, target, liked[name])) for name in SUBJECTS}
+    cases = [ev.Case("c", ("a", "b"), {}), ev.Case("a", ("c",), {})]
+    picky = Baseline("picky", "Picky", "p", (1.0, 2.0), _worse_unless_liked)
+    found = run_to_end(ev.evaluate(pairs, cases, tmp_path, baselines={"picky": picky}))
+    notes = {r.subject: r.note for r in found if r.method == "picky"}
+    assert notes == {"c": "p: 1", "a": "p: 2"}
+
+
+def _marked_pair(target: Volume, liked: float) -> tuple[Volume, Volume]:
+    array = target.array.copy()
+    array[target.array > 0] += np.float32(liked / 1000)
+    return target.with_array(array), target
+
+
+def _worse_unless_liked(array: np.ndarray, parameter: float) -> np.ndarray:
+    liked = round(1000 * float(array[array > 0].min() - 0.2))
+    return array + (0 if parameter == liked else 0.1)
+
+
+def test_a_case_without_training_subjects_goes_without_baselines(study, tmp_path):
+    case = ev.Case("a", (), study.cases[0].estimates)
+    found = run_to_end(ev.evaluate(study.pairs, [case], tmp_path / "r", baselines=GAUSSIAN))
+    assert [r.method for r in found] == ["source", "net"]
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (ev.Case("x", (), {}), "x: no pair"),
+        (ev.Case("a", ("y",), {}), "y: no pair"),
+        (ev.Case("a", ("a",), {}), "held out and trained on at once"),
+    ],
+)
+def test_a_study_that_means_nothing_is_refused(study, tmp_path, case, message):
+    with pytest.raises(ValueError, match=message):
+        run_to_end(ev.evaluate(study.pairs, [case], tmp_path))
+
+
+def test_a_network_named_like_a_baseline_is_refused(study, tmp_path):
+    case = ev.Case("a", (), {"median": tmp_path / "x.nii"})
+    with pytest.raises(ValueError, match="baseline's name"):
+        run_to_end(ev.evaluate(study.pairs, [case], tmp_path))

@@ -1,0 +1,73 @@
+"""Result files: what is written comes back, what does not fit counts as missing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from napari_mri7t.engine.evaluation import results
+from napari_mri7t.engine.evaluation.results import SubjectResult
+
+RESULT = SubjectResult("sub-01", "watnet", {"brain_psnr": 25.125, "brain_cnr": math.inf}, "a note")
+
+
+def test_a_result_comes_back_as_it_was(tmp_path):
+    results.save_result(tmp_path / "new", RESULT, "mark")
+    assert results.load_result(tmp_path / "new", "sub-01", "watnet", "mark") == RESULT
+    assert results.load_results(tmp_path / "new") == [RESULT]
+
+
+def test_nan_comes_back_as_nan(tmp_path):
+    results.save_result(tmp_path, SubjectResult("a", "b", {"x": math.nan}), "mark")
+    back = results.load_result(tmp_path, "a", "b", "mark")
+    assert back is not None
+    assert math.isnan(back.metrics["x"])
+
+
+def test_another_fingerprint_counts_as_missing(tmp_path):
+    results.save_result(tmp_path, RESULT, "mark")
+    assert results.load_result(tmp_path, "sub-01", "watnet", "other") is None
+
+
+def test_nothing_there_is_no_error(tmp_path):
+    assert results.load_result(tmp_path, "sub-01", "watnet", "mark") is None
+    assert results.load_results(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1]", '{"fingerprint": "mark"}', '{"fingerprint": "mark", "metrics": {"x": []}}'],
+)
+def test_a_damaged_file_counts_as_missing(tmp_path, text):
+    results.save_result(tmp_path, RESULT, "mark")
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(text)
+    assert results.load_result(tmp_path, "sub-01", "watnet", "mark") is None
+    assert results.load_results(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ['"><script>', "../../etc/passwd", "é" * 300, "", "a b"])
+def test_any_name_gives_a_harmless_file_name(name):
+    made = results.file_name(name, "method")
+    assert made.isascii()
+    assert len(made) < 100
+    assert not set(made) & set('/\\<>:"| ')
+    assert not made.startswith(".")
+
+
+def test_names_that_look_alike_get_files_of_their_own():
+    assert results.file_name("a/b", "m") != results.file_name("a b", "m")
+    assert results.file_name("a_b", "c") != results.file_name("a", "b_c")
+
+
+def test_values_and_methods():
+    some = [
+        SubjectResult("1", "net", {"x": 1.0}),
+        SubjectResult("2", "net", {}),
+        SubjectResult("1", "source", {"x": 3.0}),
+    ]
+    values = results.values_of(some, "net", "x")
+    assert values["1"] == 1
+    assert math.isnan(values["2"])
+    assert results.methods_of(some, ["source", "absent"]) == ["source", "net"]
