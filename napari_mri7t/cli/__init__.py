@@ -1,7 +1,7 @@
 """The command line `mri7t ...`: parses, calls the engine, prints.
 
-One module per command; each imports the engine inside its function, so that `mri7t --help` answers
-at once. A new command is a module beside these and one line in `_COMMANDS` below.
+One module per command or group of commands; each imports the engine inside its functions, so that
+`mri7t --help` answers at once. A new command is such a module and one line below.
 """
 
 from typing import Annotated
@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from napari_mri7t import __version__
+from napari_mri7t.cli import compare, demo, models, simulate, synthesize
+from napari_mri7t.cli.console import sentences_for_errors
 
 app = typer.Typer(
     name="mri7t",
@@ -17,6 +19,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("synthesize")(synthesize.synthesize)
+app.command("simulate")(simulate.simulate)
+app.command("compare")(compare.compare)
+app.command("models")(models.models)
+app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:
@@ -38,5 +45,6 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; bad input ends in one sentence on stderr and exit code 1."""
+    with sentences_for_errors():
+        app()

@@ -1,0 +1,81 @@
+"""What every test may use: a small brain-like phantom, and a closed network."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nibabel
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.volume import Volume
+
+SHAPE = (40, 48, 32)  # (I, J, K): small, and no two axes alike
+ORIGIN_MM = (-19.0, -25.0, -12.0)  # of the voxel (0, 0, 0)
+LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
+
+
+def phantom_array(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+    """Draw nested ellipsoids: white matter in grey in fluid, background exactly 0, in [0, 1]."""
+    axes = [np.linspace(-1, 1, size) for size in shape]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    radius = np.sqrt((x / 0.85) ** 2 + (y / 0.9) ** 2 + (z / 0.85) ** 2)
+    folds = 0.05 * np.cos(9 * x) * np.cos(8 * y) * np.cos(7 * z)
+    ventricles = (np.abs(x) / 0.18) ** 2 + (y / 0.4) ** 2 + (z / 0.3) ** 2 < 1
+    array = np.zeros(shape)
+    array[radius < 1] = 0.25  # fluid
+    array[radius + folds < 0.92] = 0.6  # grey
+    array[radius + 2 * folds < 0.7] = 0.95  # white
+    array[ventricles] = 0.2
+    shading = 1 + 0.03 * np.sin(3 * x + 2 * y)
+    return np.clip(array * shading, 0, 1).astype(np.float32)
+
+
+@pytest.fixture
+def phantom() -> Volume:
+    """A brain-like volume in memory: 1 mm, RAS+, intensities in [0, 1], background 0."""
+    from napari_mri7t.engine.volume import Volume
+
+    affine = np.eye(4)
+    affine[:3, 3] = ORIGIN_MM
+    return Volume(phantom_array(), affine, name="phantom")
+
+
+@pytest.fixture
+def phantom_file(phantom: Volume, tmp_path: Path) -> Path:
+    """The phantom as a NIfTI file, written by nibabel alone, stored LAS as scanners do."""
+    flip = nibabel.orientations.axcodes2ornt("LAS")
+    image = nibabel.Nifti1Image(phantom.array, phantom.affine).as_reoriented(flip)
+    image.header.set_xyzt_units("mm", "sec")
+    path = tmp_path / "phantom.nii.gz"
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections that would leave this machine: everything needed is in the package."""
+    connect = socket.socket.connect
+
+    def connect_at_home(self: socket.socket, address: object) -> None:
+        internet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if internet and not str(address[0]).startswith(LOOPBACK):  # type: ignore[index]
+            raise AssertionError(f"a test reached for the network: {address}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", connect_at_home)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs an accelerator where there is none."""
+    needy = [item for item in items if item.get_closest_marker("gpu")]
+    if not needy:
+        return
+    from napari_mri7t.engine.devices import available_devices
+
+    if available_devices() == ["cpu"]:
+        for item in needy:
+            item.add_marker(pytest.mark.skip(reason="no CUDA or MPS device here"))
