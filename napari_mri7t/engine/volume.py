@@ -164,8 +164,7 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
     FileNotFoundError
         If there is no such file.
     VolumeError
-        If the file is damaged, is no volume, holds several and `index` is not given, or holds
-        nothing but one value.
+        If the file is damaged, is no volume, holds several without `index`, or only one value.
     """
     path = Path(path)
     header, voxel_path = read_header(path)

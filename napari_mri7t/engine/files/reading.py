@@ -88,8 +88,7 @@ def read_header(path: Path) -> tuple[ImageHeader, Path]:
     if not extension:
         raise VolumeError(f"{path}: unknown extension: give one of {', '.join(EXTENSIONS)}")
     paired = extension.startswith((".hdr", ".img"))
-    header_path = _partner(path, ".hdr") if paired else path
-    voxel_path = _partner(path, ".img") if paired else path
+    header_path, voxel_path = files_of(path)
     with open_stream(header_path) as stream:
         block = read_fully(stream, HEADER_BYTES)
         if paired and _drain(stream, LARGEST_EXTENSION) == 0:
@@ -100,6 +99,29 @@ def read_header(path: Path) -> tuple[ImageHeader, Path]:
         header = parse_nifti(block, header_path, paired=paired)
     _check_size(header, voxel_path)
     return header, voxel_path
+
+
+def files_of(path: Path) -> tuple[Path, Path]:
+    """Return the file of the header and that of the voxels: one and the same, but for a pair.
+
+    Parameters
+    ----------
+    path : Path
+        Image, or either file of a pair.
+
+    Returns
+    -------
+    tuple of Path
+        Header, voxels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one file of a pair is missing.
+    """
+    if not extension_of(path).startswith((".hdr", ".img")):
+        return path, path
+    return _partner(path, ".hdr"), _partner(path, ".img")
 
 
 def _partner(path: Path, kind: str) -> Path:
