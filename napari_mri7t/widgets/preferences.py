@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import napari
 from napari.settings import get_plugin_settings, get_settings
+
+from napari_mri7t.widgets.layers import orient_camera
 
 PLUGIN = "napari-mri7t"
 NIFTI_PATTERNS = ("*.nii", "*.nii.gz")
@@ -32,3 +35,10 @@ def open_nifti_by_default() -> None:
         **plugins.extension2reader,
         **dict.fromkeys(NIFTI_PATTERNS, PLUGIN),
     }
+
+
+def orient_empty_viewer() -> None:
+    """Turn the camera of a viewer that shows nothing yet: anterior up, right as preferred."""
+    viewer = napari.current_viewer()
+    if viewer is not None and not viewer.layers:
+        orient_camera(viewer, preference("display", "convention", "neurological"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import napari
 from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.errors import Mri7tError
@@ -15,10 +14,9 @@ from napari_mri7t.widgets.layers import (
     LayerData,
     display_error_mm,
     is_oblique,
-    orient_camera,
     series_to_layer,
 )
-from napari_mri7t.widgets.preferences import preference
+from napari_mri7t.widgets.preferences import orient_empty_viewer
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -49,7 +47,7 @@ def read(path: Paths) -> list[LayerData]:
         raise errors[0]
     for error in errors:
         show_error(str(error))
-    _orient_empty_viewer()
+    orient_empty_viewer()
     return layers
 
 
@@ -78,9 +76,3 @@ def _tell(series: Series) -> None:
         )
     if notes:
         show_warning(f"{series.name}: {'; '.join(notes)}.")
-
-
-def _orient_empty_viewer() -> None:
-    viewer = napari.current_viewer()
-    if viewer is not None and not viewer.layers:
-        orient_camera(viewer, preference("display", "convention", "neurological"))
