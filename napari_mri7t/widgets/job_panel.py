@@ -15,7 +15,7 @@ from napari_mri7t.widgets.controls import (
     Notices,
     breakable,
 )
-from napari_mri7t.widgets.worker import Job
+from napari_mri7t.widgets.worker import Job, as_step
 
 
 class JobPanel(QWidget):
@@ -102,9 +102,10 @@ class JobPanel(QWidget):
     def _on_progressed(self, record: Any) -> None:
         if self.job is None or self.job.is_cancelling:
             return
-        self.bar.setRange(0, record.total)
-        self.bar.setValue(record.done)
-        self.show_status(f"{record.message}{self._time_left(record.done, record.total)}")
+        step = as_step(record)
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        self.show_status(f"{step.message}{self._time_left(step.done, step.total)}")
 
     def _time_left(self, done: int, total: int) -> str:
         """Say the time left, by the pace since the first record: loading a model is no pace."""

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,24 @@ LOGGER = logging.getLogger(__name__)
 
 #: Least time between two updates of napari's activity dock, seconds: each one runs Qt's event loop.
 ACTIVITY_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a record of the engine means to a bar: `total` 0 says that the end is not known."""
+
+    done: int
+    total: int
+    message: str
+
+
+def as_step(record: Any) -> Step:
+    """Read any record of the engine: slices, training steps, or the plain name of a stage."""
+    if isinstance(record, str):
+        return Step(0, 0, record[:1].upper() + record[1:])
+    if hasattr(record, "n_steps"):
+        return Step(record.step, record.n_steps, f"Step {record.step} of {record.n_steps}")
+    return Step(record.done, record.total, record.message)
 
 
 class _Titled(partial):  # type: ignore[type-arg]
@@ -129,17 +148,17 @@ class Job(QObject):
     def _on_yielded(self, record: Any) -> None:
         self.last = record
         self.progressed.emit(record)
-        self._show_activity(record)
+        self._show_activity(as_step(record))
 
-    def _show_activity(self, record: Any) -> None:
+    def _show_activity(self, step: Step) -> None:
         """Update the bar seldom, and last in a handler: each update runs Qt's event loop."""
         now = time.monotonic()
         if self._activity is None or now - self._activity_at < ACTIVITY_INTERVAL_S:
             return
         self._activity_at = now
-        if self._activity.total != record.total:
-            self._activity.total = record.total
-        self._activity.update(record.done - self._activity.n)
+        if self._activity.total != step.total:
+            self._activity.total = step.total
+        self._activity.update(step.done - self._activity.n)
 
     def _on_returned(self, result: Any) -> None:
         if self._settled:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,14 +15,7 @@ from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
-from napari_mri7t.widgets.worker import Job, running_jobs
-
-
-@dataclass(frozen=True)
-class Step:
-    done: int
-    total: int
-    message: str = "Working"
+from napari_mri7t.widgets.worker import Job, Step, as_step, running_jobs
 
 
 class Record:
@@ -51,7 +44,7 @@ def counting(
     try:
         for n in range(n_steps):
             time.sleep(pause_s)
-            yield Step(n + 1, n_steps)
+            yield Step(n + 1, n_steps, "Working")
         return "done"
     finally:
         if closed is not None:
@@ -66,12 +59,18 @@ def test_job_gives_every_record_then_the_result(qtbot):
     assert record.events[3][1] == "done"
 
 
+def test_names_of_stages_and_training_steps_are_records_too():
+    training = types.SimpleNamespace(step=3, n_steps=40)
+    assert as_step("add noise") == Step(0, 0, "Add noise")
+    assert as_step(training) == Step(3, 40, "Step 3 of 40")
+
+
 def test_generator_runs_in_another_thread(qtbot):
     threads: list[int] = []
 
     def make() -> Generator[Step, None, None]:
         threads.append(threading.get_ident())
-        yield Step(1, 1)
+        yield Step(1, 1, "Working")
 
     Record(make).wait(qtbot)
     assert threads[0] != threading.get_ident()
@@ -81,7 +80,7 @@ def test_runtime_error_is_reported_in_one_sentence(qtbot):
     """superqt alone swallows it: neither `errored` nor `finished` would fire."""
 
     def make() -> Generator[Step, None, None]:
-        yield Step(1, 2)
+        yield Step(1, 2, "Working")
         raise RuntimeError("CUDA out of memory")
 
     record = Record(make)
@@ -109,7 +108,7 @@ def test_runtime_error_before_the_first_record_is_reported(qtbot):
 )
 def test_errors_keep_their_own_words(qtbot, error, expected):
     def make() -> Generator[Step, None, None]:
-        yield Step(1, 2)
+        yield Step(1, 2, "Working")
         raise error
 
     record = Record(make)
@@ -153,7 +152,7 @@ def test_warnings_of_the_engine_arrive_and_foreign_ones_do_not(qtbot):
     def make() -> Generator[Step, None, None]:
         warnings.warn("the skull is still on", Mri7tWarning, stacklevel=1)
         warnings.warn("old name", DeprecationWarning, stacklevel=1)
-        yield Step(1, 1)
+        yield Step(1, 1, "Working")
 
     record = Record(make)
     record.wait(qtbot)
