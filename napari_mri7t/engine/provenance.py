@@ -17,7 +17,7 @@ import numpy as np
 
 import napari_mri7t
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.files.reading import files_of
+from napari_mri7t.engine.files.opening import files_of
 from napari_mri7t.engine.volume import Volume
 
 NAME = "napari-mri7t"
@@ -66,7 +66,8 @@ def sidecar(
     command : str
         What was done, e.g. "synthesize".
     sources : sequence of Volume or Path
-        What went in. Of a volume the file it was read from counts, else its voxels.
+        What went in. Of a volume the file counts that it was read from; of a computed one its
+        voxels.
     execution : Execution
         Device, precision, seed, model.
     settings : mapping, optional
@@ -170,7 +171,7 @@ def _describe(source: Volume | Path) -> list[dict[str, Any]]:
     if isinstance(source, Path):
         return [_describe_file(path) for path in dict.fromkeys(files_of(source))]
     geometry = source.geometry
-    if geometry is None or geometry.path is None or not geometry.path.exists():
+    if geometry is None or geometry.path is None or geometry.computed:
         return [{"Name": source.name, "VoxelsSHA256": voxel_digest(source)}]
     facts = _describe(geometry.path)
     if geometry.series_length > 1:

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.files.geometry import FileGeometry, check_affine, geometry_of
+from napari_mri7t.engine.files.opening import read_header
 from napari_mri7t.engine.files.orientation import (
     from_ras,
     orientation_of,
@@ -21,7 +22,7 @@ from napari_mri7t.engine.files.orientation import (
     to_ras,
     voxel_size_of,
 )
-from napari_mri7t.engine.files.reading import read_header, read_intensities
+from napari_mri7t.engine.files.reading import read_intensities
 from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.files.writing import write_image
 
@@ -102,11 +103,9 @@ class Volume:
             If the shape differs.
         """
         if np.shape(array) != self.shape:
-            raise GridError(
-                f"{self.name}: an array of shape {np.shape(array)} does not lie on the grid of "
-                f"{self.shape}: give one voxel for each of the volume's"
-            )
-        return replace(self, array=array, name=self.name if name is None else name)
+            raise GridError(f"{self.name}: expected shape {self.shape}, got {np.shape(array)}")
+        geometry = self.geometry and replace(self.geometry, computed=True)
+        return replace(self, array=array, name=name or self.name, geometry=geometry)
 
 
 @dataclass(frozen=True, eq=False)

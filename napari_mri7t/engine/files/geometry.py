@@ -51,6 +51,8 @@ class FileGeometry:
         1 or 2, of NIfTI.
     path : Path or None
         Where the file was read from.
+    computed : bool
+        True once the voxels are no longer those of the file, but computed on its grid.
     series_index, series_length : int
         Which volume of how many; 0 of 1 for a file of one volume.
     """
@@ -66,6 +68,7 @@ class FileGeometry:
     units: int = UNIT_MM
     version: int = 1
     path: Path | None = None
+    computed: bool = False
     series_index: int = 0
     series_length: int = 1
 

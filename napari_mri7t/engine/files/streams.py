@@ -13,6 +13,7 @@ from napari_mri7t.engine.errors import VolumeError
 
 EXTENSIONS = (".nii.gz", ".nii", ".img.gz", ".hdr.gz", ".img", ".hdr", ".mgz", ".mgh.gz", ".mgh")
 AGAIN = "copy or download it again"
+SKIP_BYTES = 1 << 20
 
 
 def extension_of(path: Path) -> str:
@@ -159,23 +160,56 @@ def read_fully(stream: BinaryIO, n_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+def drain(stream: BinaryIO, limit: int) -> int:
+    """Read on to the end, so that gzip compares its checksum.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        Open for reading.
+    limit : int
+        Bytes to read at most.
+
+    Returns
+    -------
+    int
+        How many of those were not needed; 0 if the stream may go on.
+    """
+    while limit > 0 and (data := stream.read(min(limit, SKIP_BYTES))):
+        limit -= len(data)
+    return limit
+
+
 def available_memory() -> int | None:
-    """Return the memory that can still be taken.
+    """Return the memory that can still be taken, container limits counted.
 
     Returns
     -------
     int or None
         Bytes; None where the system does not say.
     """
+    known = [free for free in (_machine_memory(), _container_memory()) if free is not None]
+    return min(known, default=None)
+
+
+def _machine_memory() -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
         return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
+    except (AttributeError, ValueError, OSError):  # neither Linux nor POSIX
+        return None
+
+
+def _container_memory() -> int | None:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (folder / "memory.stat").read_text().splitlines()
+        cache = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        return max(0, limit - used + cache)
+    except (ValueError, OSError):  # "max": no limit; or no control group
         return None
 
 
