@@ -19,6 +19,7 @@ from napari_mri7t.engine.evaluation.baselines import (
     denoise_steps,
     tuning_steps,
 )
+from napari_mri7t.engine.evaluation.methods import SOURCE
 from napari_mri7t.engine.evaluation.results import (
     SubjectResult,
     file_name,
@@ -31,7 +32,6 @@ from napari_mri7t.engine.evaluation.results import (
 from napari_mri7t.engine.evaluation.scoring import flatten, score
 from napari_mri7t.engine.volume import Volume, load_volume
 
-SOURCE = "source"  # the method that does nothing: 3T as is, the report's "worst case"
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder
 SCORING_VERSION = 1  # raised whenever a figure's definition changes: old results are redone
 

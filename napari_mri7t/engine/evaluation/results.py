@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,23 +201,6 @@ def values_of(results: Iterable[SubjectResult], method: str, key: str) -> dict[s
         Subject to value; NaN where the result lacks the metric.
     """
     return {r.subject: r.metrics.get(key, np.nan) for r in results if r.method == method}
-
-
-def methods_of(results: Iterable[SubjectResult], order: Sequence[str] = ()) -> list[str]:
-    """Every method that occurs, known ones first.
-
-    Parameters
-    ----------
-    results : iterable of SubjectResult
-    order : sequence of str
-        Methods in the order in which they should come.
-
-    Returns
-    -------
-    list of str
-    """
-    found = dict.fromkeys(result.method for result in results)
-    return [m for m in order if m in found] + [m for m in found if m not in order]
 
 
 def _result_from(content: Mapping[str, object]) -> SubjectResult | None:

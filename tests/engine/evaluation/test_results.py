@@ -61,7 +61,7 @@ def test_names_that_look_alike_get_files_of_their_own():
     assert results.file_name("a_b", "c") != results.file_name("a", "b_c")
 
 
-def test_values_and_methods():
+def test_values_of_one_method():
     some = [
         SubjectResult("1", "net", {"x": 1.0}),
         SubjectResult("2", "net", {}),
@@ -70,4 +70,3 @@ def test_values_and_methods():
     values = results.values_of(some, "net", "x")
     assert values["1"] == 1
     assert math.isnan(values["2"])
-    assert results.methods_of(some, ["source", "absent"]) == ["source", "net"]

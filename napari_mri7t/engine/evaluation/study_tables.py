@@ -1,0 +1,248 @@
+"""What a study says in tables: Table 1 beside its published values, summaries, tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from napari_mri7t.engine.evaluation.baselines import BASELINES
+from napari_mri7t.engine.evaluation.methods import (
+    PUBLISHED,
+    SOURCE,
+    label_of,
+    networks_of,
+    ordered_methods,
+)
+from napari_mri7t.engine.evaluation.results import SubjectResult, values_of
+from napari_mri7t.engine.evaluation.scoring import METRICS, Metric
+from napari_mri7t.engine.evaluation.statistics import (
+    PairedTest,
+    Summary,
+    paired_tests,
+    summarize,
+)
+from napari_mri7t.engine.evaluation.table import Table, number, spread
+
+TABLE_1_DIGITS = {"whole_mae": 6, "whole_psnr": 4, "whole_ssim": 5}  # as printed in the report
+
+
+def table_1(results: Sequence[SubjectResult]) -> Table:
+    """Set the report's Table 1: whole volume, data range 1, our figures beside the published ones.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+
+    Returns
+    -------
+    Table
+        A row for MAE, PSNR and SSIM; two columns (ours, published) for what the report has, one
+        for further networks.
+    """
+    methods = [m for m in ordered_methods(results) if m in PUBLISHED or m not in BASELINES]
+    header = [""]
+    for method in methods:
+        label = label_of(method)
+        header += [f"{label}, ours", f"{label}, published"] if method in PUBLISHED else [label]
+    rows = []
+    for key, digits in TABLE_1_DIGITS.items():
+        row = [METRICS[key].label.removesuffix(", whole volume")]
+        for method in methods:
+            summary = _summary(results, method, METRICS[key])
+            row.append(spread(summary.mean, summary.std, digits))
+            if method in PUBLISHED:
+                row.append(spread(*PUBLISHED[method][key], digits))
+        rows.append(tuple(row))
+    n_subjects = len({result.subject for result in results})
+    note = (
+        f"Mean ± standard deviation over {n_subjects} held-out subjects, whole volume, data "
+        "range 1. Four fifths of a volume are background: judge by the figures inside the brain."
+    )
+    return Table("Table 1 in the report's form", tuple(header), tuple(rows), note=note)
+
+
+def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(METRICS)) -> Table:
+    """Set mean and standard deviation of every metric, a row per method, the best mean in bold.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    keys : sequence of str
+        Of `METRICS`.
+
+    Returns
+    -------
+    Table
+    """
+    methods = ordered_methods(results)
+    cells = [[_summary(results, method, METRICS[key]) for key in keys] for method in methods]
+    strong = set()
+    for column, key in enumerate(keys):
+        means = np.array([row[column].mean for row in cells])
+        gains = METRICS[key].gain(means, np.zeros_like(means))
+        if np.isfinite(gains).any():
+            strong.add((int(np.nanargmax(gains)), column + 1))
+    rows = [
+        (
+            label_of(method),
+            *(spread(s.mean, s.std, METRICS[k].digits) for s, k in zip(row, keys, strict=True)),
+        )
+        for method, row in zip(methods, cells, strict=True)
+    ]
+    header = ("Method", *(heading(METRICS[key]) for key in keys))
+    note = "Mean ± standard deviation over the held-out subjects; the best mean in bold."
+    return Table("All methods", header, tuple(rows), frozenset(strong), note)
+
+
+def spread_table(results: Sequence[SubjectResult], key: str) -> Table:
+    """Set mean, standard deviation, median and worst subject of one metric, a row per method.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    Table
+    """
+    metric, rows = METRICS[key], []
+    for method in ordered_methods(results):
+        s = _summary(results, method, metric)
+        figures = (number(x, metric.digits) for x in (s.mean, s.std, s.median, s.worst))
+        rows.append((label_of(method), str(s.n), *figures))
+    header = ("Method", "Subjects", "Mean", "Std", "Median", "Worst")
+    return Table(heading(metric), header, tuple(rows))
+
+
+def subject_table(results: Sequence[SubjectResult]) -> Table:
+    """Set every figure of every subject and method: the data behind all else.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+
+    Returns
+    -------
+    Table
+        Full precision, keys as header, for machines.
+    """
+    rows = (
+        (
+            r.subject,
+            r.method,
+            r.note,
+            *(repr(float(r.metrics.get(key, math.nan))) for key in METRICS),
+        )
+        for r in results
+    )
+    return Table("Per subject", ("subject", "method", "note", *METRICS), tuple(rows))
+
+
+def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
+    """Test every network against the source, the best baseline, and the other networks.
+
+    The best baseline is the one with the best mean of this very metric: chosen with hindsight, in
+    its favour. All tests of one metric are one family for Holm's correction.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    list of PairedTest
+    """
+    metric, networks = METRICS[key], networks_of(results)
+    baselines = [m for m in ordered_methods(results) if m in BASELINES]
+    means = [_summary(results, m, metric).mean for m in baselines]
+    gains = metric.gain(np.array(means), np.zeros(len(means)))
+    rivals = [m for m in ordered_methods(results) if m == SOURCE]
+    if np.isfinite(gains).any():
+        rivals.append(baselines[int(np.nanargmax(gains))])
+    pairs = [(ours, theirs) for ours in networks for theirs in rivals]
+    pairs += [(b, a) for i, a in enumerate(networks) for b in networks[i + 1 :]]
+    return paired_tests([(a, b, _paired_gain(results, a, b, metric)) for a, b in pairs])
+
+
+def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
+    """Set `tests_of` one metric.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    Table
+    """
+    metric = METRICS[key]
+    rows = tuple(
+        (
+            label_of(test.ours),
+            label_of(test.theirs),
+            str(test.n),
+            number(test.gain, metric.digits),
+            f"{number(test.low, metric.digits)} to {number(test.high, metric.digits)}",
+            number(test.p, 4),
+            number(test.p_holm, 4),
+            number(test.rank_biserial, 2),
+            number(test.d_z, 2),
+        )
+        for test in tests_of(results, key)
+    )
+    header = (
+        "Method",
+        "against",
+        "Subjects",
+        "Mean gain",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        "Rank-biserial r",
+        "d_z",
+    )
+    note = (
+        "Gain: positive where the method is better. Interval: BCa bootstrap over subjects. p: "
+        "two-sided Wilcoxon signed-rank test, corrected by Holm over this table. Subjects of a "
+        "leave-one-out share training data, so p-values are somewhat optimistic."
+    )
+    return Table(f"Paired tests: {heading(metric)}", header, rows, note=note)
+
+
+def heading(metric: Metric) -> str:
+    """Name a metric with its unit and an arrow to where better lies.
+
+    Parameters
+    ----------
+    metric : Metric
+
+    Returns
+    -------
+    str
+    """
+    arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0"}[metric.better]
+    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
+
+
+def _paired_gain(
+    results: Sequence[SubjectResult], ours: str, theirs: str, metric: Metric
+) -> np.ndarray:
+    """Gain of ours over theirs for every subject that has both."""
+    a, b = (values_of(results, method, metric.key) for method in (ours, theirs))
+    common = [subject for subject in a if subject in b]
+    with np.errstate(invalid="ignore"):  # infinite against infinite: NaN, left out of the test
+        return metric.gain(np.array([a[s] for s in common]), np.array([b[s] for s in common]))
+
+
+def _summary(results: Sequence[SubjectResult], method: str, metric: Metric) -> Summary:
+    """Summarise one metric of one method over its subjects."""
+    values = values_of(results, method, metric.key)
+    return summarize(np.array(list(values.values())), metric.better)

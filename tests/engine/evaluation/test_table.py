@@ -1,0 +1,158 @@
+"""Tables say the same in every format and let no name break out of its cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.evaluation import study_tables, table
+from napari_mri7t.engine.evaluation.methods import networks_of, ordered_methods
+from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.engine.evaluation.scoring import METRICS
+from napari_mri7t.engine.evaluation.table import Table
+
+ODD = "a|b & <script>_{x}\\ 50% é"
+
+
+def study(n_subjects: int = 10) -> list[SubjectResult]:
+    """Made-up figures: watnet gains 1 dB on all, median 0.5 dB, basic_cnn nothing on the mean."""
+    made = []
+    for index in range(n_subjects):
+        gains = {"watnet": 1.0, "median": 0.5, "basic_cnn": 0.1 * (-1) ** index, "source": 0.0}
+        for method, gain in gains.items():
+            figures = dict.fromkeys(METRICS, 0.5)
+            figures |= {"brain_psnr": 20 + index + gain, "whole_psnr": 28 + index / 10 + gain}
+            made.append(SubjectResult(f"sub-{index}", method, figures))
+    return made
+
+
+def test_numbers():
+    assert table.number(1.23456, 2) == "1.23"
+    assert table.number(math.nan, 2) == "–"
+    assert table.number(math.inf, 2) == "∞"
+    assert table.number(-math.inf, 2) == "-∞"
+    assert table.spread(1, 0.5, 1) == "1.0 ± 0.5"
+    assert table.spread(math.nan, math.nan, 1) == "–"
+
+
+def test_csv_comes_back_as_it_was():
+    made = Table("t", ("a", "b"), ((ODD, "1,2"), ('"q"', "line\nbreak")))
+    rows = list(csv.reader(io.StringIO(table.as_csv(made))))
+    assert [tuple(row) for row in rows] == [made.header, *made.rows]
+
+
+def test_markdown_escapes_and_embolds():
+    text = table.as_markdown(Table("t", ("h", "x"), ((ODD, "1"),), frozenset({(0, 1)}), "note"))
+    assert r"| a\|b & \<script\>\_{x}\\ 50% é | **1** |" in text
+    assert text.startswith("**t**\n\n| h | x |\n| --- | --- |\n")
+    assert text.endswith("\n\nnote\n")
+
+
+def test_latex_escapes_and_embolds():
+    text = table.as_latex(Table("t", ("h", "x"), ((ODD, "1 ± 2"),), frozenset({(0, 1)})))
+    cell = r"a|b \& \textless{}script\textgreater{}\_\{x\}\textbackslash{} 50\% é"
+    assert rf"{cell} & \textbf{{1 $\pm$ 2}} \\" in text
+    assert r"\begin{tabular}{lr}" in text
+    assert r"\caption{t}" in text
+
+
+def test_methods_come_in_their_order():
+    assert ordered_methods(study()) == ["source", "median", "basic_cnn", "watnet"]
+    assert networks_of(study()) == ["basic_cnn", "watnet"]
+    unknown = SubjectResult("s", "my_net", {})
+    assert ordered_methods([unknown, *study(1)])[-1] == "my_net"
+
+
+def test_table_1_stands_beside_what_was_published():
+    made = study_tables.table_1(study())
+    assert made.header[1:3] == ("3T as is, ours", "3T as is, published")
+    assert [row[0] for row in made.rows] == ["MAE", "PSNR", "SSIM"]
+    psnr = dict(zip(made.header, made.rows[1], strict=True))
+    assert psnr["3T as is, published"] == "28.7586 ± 2.8865"
+    # 28 + 0 .. 0.9: mean 28.45, std sqrt(8.25) / 10, by hand
+    assert psnr["3T as is, ours"] == f"28.4500 ± {math.sqrt(8.25) / 10:.4f}"
+    assert psnr["WATNet, published"] == "28.8904 ± 2.8821"
+    assert "Median filter" not in "".join(made.header)
+
+
+def test_table_1_gives_other_networks_one_column():
+    made = study_tables.table_1([SubjectResult("s", "unet", {"whole_mae": 0.25})])
+    assert made.header == ("", "Residual U-Net")
+    assert made.rows[0][1] == "0.250000 ± 0.000000"
+    assert made.rows[1][1] == "–"
+
+
+def test_summary_shows_every_method_and_marks_the_best():
+    made = study_tables.summary_table(study(), ["brain_psnr", "whole_psnr"])
+    assert [row[0] for row in made.rows] == ["3T as is", "Median filter", "BasicCNN", "WATNet"]
+    assert made.header[1] == "PSNR, brain, dB ↑"
+    assert made.strong == {(3, 1), (3, 2)}
+
+
+def test_every_table_leads_with_the_brain():
+    assert "brain" in study_tables.summary_table(study()).header[1]
+
+
+def test_spread_by_hand():
+    made = study_tables.spread_table(study(3), "brain_psnr")
+    source = dict(zip(made.header, made.rows[0], strict=True))
+    assert source == {
+        "Method": "3T as is",
+        "Subjects": "3",
+        "Mean": "21.00",
+        "Std": "0.82",  # sqrt(2/3)
+        "Median": "21.00",
+        "Worst": "20.00",
+    }
+
+
+def test_subject_table_keeps_full_precision():
+    result = SubjectResult("s", "watnet", {"brain_psnr": 1 / 3}, "note")
+    made = study_tables.subject_table([result])
+    row = dict(zip(made.header, made.rows[0], strict=True))
+    assert float(row["brain_psnr"]) == 1 / 3
+    assert row["whole_mae"] == "nan"
+    assert row["note"] == "note"
+
+
+def test_networks_are_tested_against_source_best_baseline_and_each_other():
+    tests = {(t.ours, t.theirs): t for t in study_tables.tests_of(study(), "brain_psnr")}
+    assert set(tests) == {
+        ("basic_cnn", "source"),
+        ("basic_cnn", "median"),
+        ("watnet", "source"),
+        ("watnet", "median"),
+        ("watnet", "basic_cnn"),
+    }
+    best = tests["watnet", "source"]
+    assert best.gain == pytest.approx(1)
+    assert best.p == pytest.approx(2 / 2**10)
+    assert best.p_holm == pytest.approx(5 * 2 / 2**10)  # the smallest of a family of five
+    assert tests["basic_cnn", "source"].p_holm == 1
+
+
+def test_tests_are_given_the_direction_of_the_metric():
+    lower = [
+        SubjectResult(f"{i}", method, {"brain_mae": value + i / 100})
+        for i in range(3)
+        for method, value in (("source", 0.5), ("watnet", 0.4))
+    ]
+    (test,) = study_tables.tests_of(lower, "brain_mae")
+    assert test.gain == pytest.approx(0.1)
+
+
+def test_tests_table_has_a_row_for_each_test():
+    made = study_tables.tests_table(study(), "brain_psnr")
+    assert len(made.rows) == 5
+    assert all(len(row) == len(made.header) for row in made.rows)
+    assert made.rows[2][:4] == ("WATNet", "3T as is", "10", "1.00")
+
+
+def test_nothing_evaluated_makes_empty_tables_not_errors():
+    assert study_tables.summary_table([]).rows == ()
+    assert study_tables.tests_table([], "brain_psnr").rows == ()
+    assert np.all([len(row) == 1 for row in study_tables.table_1([]).rows])
