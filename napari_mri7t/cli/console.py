@@ -1,11 +1,12 @@
 """What every command shares: one sentence for an error, a progress bar, checks before the work."""
 
 import contextlib
+import dataclasses
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
 import typer
 
@@ -13,6 +14,12 @@ from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Config = TypeVar("Config", bound=DataclassInstance)
+else:
+    Config = TypeVar("Config")
 Result = TypeVar("Result")
 
 
@@ -52,7 +59,7 @@ def _explain(error: OSError) -> str:
 
 
 def _fail(sentence: str) -> None:
-    print(f"mri7t: {' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
+    print(f"{' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
     raise SystemExit(EXIT_BAD_INPUT)
 
 
@@ -75,23 +82,27 @@ def warn(sentences: Iterable[str]) -> None:
         typer.echo(f"warning: {sentence}", err=True)
 
 
+def given(config: Config, **options: object) -> Config:
+    """Put the options that were given into a frozen config; the others keep its defaults."""
+    wanted = {name: value for name, value in options.items() if value is not None}
+    return dataclasses.replace(config, **wanted)
+
+
 def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Find out before the work, not after it, that its result cannot be written."""
     from napari_mri7t.engine.atomic import check_target
+    from napari_mri7t.engine.files.streams import extension_of, stem_of
+    from napari_mri7t.engine.files.writing import OUTPUT_EXTENSIONS
 
     seen: set[Path] = set()
     for path in paths:
-        for target in (path, sidecar_path(path)):
+        if extension_of(path) not in OUTPUT_EXTENSIONS:
+            raise Mri7tError(f"{path}: unknown extension for saving: use .nii.gz or .nii")
+        for target in (path, path.with_name(f"{stem_of(path)}.json")):
             resolved = check_target(target, overwrite=overwrite)
             if resolved in seen:
                 raise Mri7tError(f"{path}: named twice: give every output its own name")
             seen.add(resolved)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Name the JSON file beside a volume."""
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return path.with_name(f"{name}.json")
 
 
 def drive(steps: Generator[Step, None, Result], title: str) -> Result:

@@ -5,26 +5,51 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import refuse_targets, warn
+from napari_mri7t.cli.console import given, refuse_targets, warn
 
 
 def simulate(
-    target: Annotated[Path, typer.Argument(help="7T volume, NIfTI, brain-extracted.")],
-    source_out: Annotated[Path, typer.Argument(help="Where the pseudo-3T goes, .nii or .nii.gz.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="7T volume, NIfTI, brain-extracted.")
+    ],
+    source_out: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE_OUT", help="Where the pseudo-3T goes, .nii or .nii.gz."),
+    ],
     reference: Annotated[
         Path | None,
-        typer.Option(help="Volume whose histogram both get [default: the target's own]."),
+        typer.Option(help="Volume whose histogram both get.", show_default="the target's own"),
     ] = None,
     target_out: Annotated[
         Path | None, typer.Option(help="Where the 7T with that histogram goes.")
     ] = None,
     variance: Annotated[
         float | None,
-        typer.Option(
-            help="Of the noise, where the 7T fills 0 to 1 [default: the report's, 0.003]."
-        ),
+        typer.Option(help="Of the noise, where the 7T fills 0 to 1.", show_default="the report's"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise [default: 0].")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the noise.", show_default="0")] = None,
+    index: Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist.")
+    ] = False,
 ) -> None:
-    """Make a pseudo-3T of TARGET: noise, then the histogram of a reference."""
+    """Make a pseudo-3T of TARGET: noise is added, then a reference's histogram is matched."""
+    outputs = [source_out] if target_out is None else [source_out, target_out]
+    refuse_targets(outputs, overwrite=overwrite)
+
+    from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
+    from napari_mri7t.engine.provenance import NOTICE, Execution, sidecar
+    from napari_mri7t.engine.volume import load_volume, save_volume
+
+    config = given(SimulationConfig(), variance=variance, seed=seed)
+    inputs = [load_volume(target, index=index)]
+    if reference is not None:
+        inputs.append(load_volume(reference))
+    for volume in inputs:
+        warn(f"{volume.name}: {note}" for note in volume.warnings)
+    made = simulate_3t(inputs[0], reference=None if reference is None else inputs[1], config=config)
+    facts = sidecar("simulate", inputs, Execution(seed=config.seed), settings={"noise": config})
+    for volume, path in zip(made, outputs, strict=False):
+        save_volume(volume, path, overwrite=overwrite, sidecar=facts)
+        typer.echo(f"{path}: written")
+    typer.echo(NOTICE)

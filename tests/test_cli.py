@@ -1,0 +1,230 @@
+"""The command line: what it prints, what it writes, and how it fails."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t import __version__, cli
+from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
+from napari_mri7t.engine.volume import load_volume, save_volume
+
+MOST_SECONDS_FOR_HELP = 0.3
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `mri7t` with arguments; gives (exit code, stdout, stderr)."""
+
+    def run_with(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mri7t", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run_with
+
+
+def sentence_of(result, path):
+    """Check the form of a refusal and give its text."""
+    code, out, error = result
+    assert code == 1
+    assert out == ""
+    assert error.startswith(f"{path}: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    return error
+
+
+def test_version_is_that_of_the_package(run):
+    assert run("--version") == (0, f"mri7t {__version__}\n", "")
+
+
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("synthesize", "simulate", "compare", "models", "demo"):
+        assert command in out
+
+
+@pytest.mark.parametrize("command", ["synthesize", "simulate", "compare", "models", "demo"])
+def test_help_of_a_command_loads_no_heavy_library(command):
+    program = (
+        "import sys\n"
+        "from napari_mri7t import cli\n"
+        f"sys.argv = ['mri7t', {command!r}, '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'nibabel', 'napari', 'matplotlib'}\n"
+        "heavy &= set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_answers_at_once():
+    """The best of five: what counts is what it needs, not what else the machine does."""
+    program = (
+        "from napari_mri7t.cli import main; import sys; sys.argv = ['mri7t', '--help']; main()"
+    )
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < MOST_SECONDS_FOR_HELP
+
+
+def test_wrong_usage_exits_with_2(run):
+    assert run("compare")[0] == 2
+    assert run("no-such-command")[0] == 2
+    assert run("simulate", "a.nii", "b.nii", "--variance", "much")[0] == 2
+
+
+def test_simulate_writes_what_the_engine_makes(run, phantom_file, tmp_path):
+    source_out, target_out = tmp_path / "source.nii.gz", tmp_path / "target.nii"
+    code, _, error = run(
+        "simulate", phantom_file, source_out, "--target-out", target_out,
+        "--variance", 0.01, "--seed", 7,
+    )  # fmt: skip
+    assert (code, error) == (0, "")
+    source, target = simulate_3t(
+        load_volume(phantom_file), config=SimulationConfig(variance=0.01, seed=7)
+    )
+    np.testing.assert_array_equal(load_volume(source_out).array, source.array)
+    np.testing.assert_array_equal(load_volume(target_out).array, target.array)
+
+
+def test_simulate_keeps_the_orientation_of_the_file(run, phantom_file, tmp_path):
+    output = tmp_path / "source.nii.gz"
+    run("simulate", phantom_file, output)
+    before, after = nibabel.load(phantom_file), nibabel.load(output)
+    assert nibabel.aff2axcodes(after.affine) == ("L", "A", "S")
+    np.testing.assert_array_equal(after.affine, before.affine)
+
+
+def test_simulate_says_in_the_sidecar_what_it_did(run, phantom_file, tmp_path):
+    run("simulate", phantom_file, tmp_path / "source.nii.gz", "--seed", 3)
+    sidecar = json.loads((tmp_path / "source.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Seed"] == 3
+    assert sidecar["Settings"]["noise"]["variance"] == SimulationConfig().variance
+    assert [source["File"] for source in sidecar["Sources"]] == [phantom_file.name]
+
+
+def test_simulate_matches_the_histogram_of_a_reference(run, phantom, phantom_file, tmp_path):
+    """The darkest and the brightest voxel of both outputs are those of the reference."""
+    reference = save_volume(phantom.with_array(phantom.array**2), tmp_path / "reference.nii.gz")
+    run("simulate", phantom_file, tmp_path / "s.nii", "--reference", reference)
+    made = load_volume(tmp_path / "s.nii").array
+    wanted = load_volume(reference).array / load_volume(reference).array.max()
+    assert abs(np.percentile(made, 99) - np.percentile(wanted, 99)) < 0.02
+
+
+def test_compare_prints_json(run, phantom, phantom_file, tmp_path):
+    """An estimate 0.1 too bright everywhere: MAE 0.1, PSNR 20 dB, by hand."""
+    estimate = save_volume(phantom.with_array(phantom.array + np.float32(0.1)), tmp_path / "e.nii")
+    code, out, error = run("compare", phantom_file, estimate, "--json")
+    scores = json.loads(out)
+    assert (code, error) == (0, "")
+    assert list(scores) == ["whole", "brain"]
+    for region in scores.values():
+        assert list(region) == ["mae", "psnr", "ssim"]
+        assert region["mae"] == pytest.approx(0.1, abs=1e-6)
+        assert region["psnr"] == pytest.approx(20, abs=1e-4)
+
+
+def test_compare_takes_mask_and_data_range(run, phantom, phantom_file, tmp_path):
+    """Only the masked half is wrong, by 1 of 10: PSNR 20 dB there."""
+    half = np.zeros(phantom.shape, np.float32)
+    half[:20] = 1
+    mask = save_volume(phantom.with_array(half), tmp_path / "mask.nii")
+    estimate = save_volume(phantom.with_array(phantom.array + half), tmp_path / "estimate.nii")
+    arguments = ("compare", phantom_file, estimate, "--mask", mask, "--data-range", 10, "--json")
+    scores = json.loads(run(*arguments)[1])
+    assert scores["brain"]["psnr"] == pytest.approx(20, abs=1e-4)
+    assert scores["whole"]["mae"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_compare_prints_a_table(run, phantom_file):
+    code, out, _ = run("compare", phantom_file, phantom_file)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["MAE", "whole", "brain"]
+
+
+def test_compare_warns_of_intensities_beyond_the_data_range(run, phantom, tmp_path):
+    bright = save_volume(phantom.with_array(phantom.array * 255), tmp_path / "bright.nii")
+    _, _, error = run("compare", bright, bright)
+    assert "--data-range" in error
+    assert run("compare", bright, bright, "--data-range", 255)[2] == ""
+
+
+def test_compare_refuses_volumes_on_two_grids(run, phantom, phantom_file, tmp_path):
+    moved = nibabel.load(phantom_file)
+    moved = nibabel.Nifti1Image(np.asarray(moved.dataobj), moved.affine + 0.5 * np.eye(4, k=3))
+    nibabel.save(moved, tmp_path / "moved.nii")
+    code, out, error = run("compare", phantom_file, tmp_path / "moved.nii", "--json")
+    assert (code, out) == (1, "")
+    assert "grid" in error
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"version https://git-lfs"])
+def test_damaged_input_ends_in_one_sentence(run, tmp_path, content):
+    path = tmp_path / "brain.nii.gz"
+    path.write_bytes(content)
+    sentence_of(run("simulate", path, tmp_path / "out.nii.gz"), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["brain.nii.gz"]
+
+
+def test_missing_input_ends_in_one_sentence(run, tmp_path):
+    path = tmp_path / "nowhere.nii"
+    sentence_of(run("simulate", path, tmp_path / "out.nii.gz"), path)
+
+
+def test_several_volumes_need_an_index(run, tmp_path):
+    rng = np.random.default_rng(0)
+    path, output = tmp_path / "series.nii", tmp_path / "out.nii"
+    nibabel.save(nibabel.Nifti1Image(rng.random((12, 12, 12, 3), np.float32), np.eye(4)), path)
+    assert "--index" in sentence_of(run("simulate", path, output), path)
+    assert run("simulate", path, output, "--index", 2)[0] == 0
+
+
+def test_existing_output_is_replaced_only_on_demand(run, phantom_file, tmp_path):
+    output = tmp_path / "out.nii"
+    output.write_bytes(b"precious")
+    assert "exists" in sentence_of(run("simulate", phantom_file, output), output)
+    assert output.read_bytes() == b"precious"
+    assert run("simulate", phantom_file, output, "--overwrite")[0] == 0
+    assert load_volume(output).shape == load_volume(phantom_file).shape
+
+
+def test_one_name_for_two_outputs_is_refused(run, phantom_file, tmp_path):
+    output = tmp_path / "out.nii"
+    twice = run("simulate", phantom_file, output, "--target-out", tmp_path / "out.nii.gz")
+    sentence_of(twice, tmp_path / "out.nii.gz")
+    assert not output.exists()
+
+
+def test_output_without_a_folder_or_extension_is_refused_before_the_work(run, tmp_path):
+    nowhere = tmp_path / "missing" / "out.nii"
+    sentence_of(run("simulate", "not even read", nowhere), nowhere)
+    sentence_of(run("simulate", "not even read", tmp_path / "out.txt"), tmp_path / "out.txt")
+
+
+def test_input_as_output_needs_overwrite(run, phantom_file):
+    before = Path(phantom_file).read_bytes()
+    sentence_of(run("simulate", phantom_file, phantom_file), phantom_file)
+    assert Path(phantom_file).read_bytes() == before
+    assert run("simulate", phantom_file, phantom_file, "--overwrite")[0] == 0
+
+
+def test_names_with_spaces_and_other_scripts_are_taken(run, phantom_file, tmp_path):
+    output = tmp_path / "mon cerveau 脳.nii.gz"
+    assert run("simulate", phantom_file, output)[0] == 0
+    assert output.exists()
