@@ -1,0 +1,66 @@
+"""The networks by name; each maps adjacent source slices to estimates of the central ones."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from torch import nn
+
+from napari_mri7t.engine.networks.basic_cnn import BasicCNN
+from napari_mri7t.engine.networks.unet import SliceUNet
+from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
+
+
+class SliceNetwork(Protocol):
+    """What every network offers: (N, n_slices, H, W) in [0, 1] to (N, n_outputs, H, W).
+
+    The `n_outputs` slices are the central ones of the `n_slices`.
+    """
+
+    n_slices: int
+    n_outputs: int
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "basic_cnn": BasicCNN,
+    "watnet": WATNet,
+    "watnet_qu2020": WATNetQu2020,
+    "slice_unet": SliceUNet,
+}
+
+
+def build_network(name: str, **config: Any) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`.
+    **config
+        Arguments of the network's own constructor, as a model card keeps them.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the arguments are not the network's.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}")
+    try:
+        return NETWORKS[name](**config)
+    except TypeError as error:
+        raise ValueError(f"network {name!r} does not take {config}: {error}") from error
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count weights as Keras does: running statistics included, fixed filters and counters not."""
+    n_weights = sum(parameter.numel() for parameter in network.parameters())
+    statistics = ("running_mean", "running_var")
+    return n_weights + sum(
+        buffer.numel() for name, buffer in network.named_buffers() if name.endswith(statistics)
+    )
+
+
+def slices_of(network: nn.Module) -> tuple[int, int]:
+    """Tell how many slices a network sees and how many it estimates."""
+    contract = cast(SliceNetwork, network)
+    return contract.n_slices, contract.n_outputs

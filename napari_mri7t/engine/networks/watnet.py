@@ -1,0 +1,225 @@
+"""WATNet: wavelet coefficients of the source modulate the features at three scales.
+
+Two builds: the report's, and the one that the paper's authors released.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from napari_mri7t.engine.networks.layers import SameConv2d, pad_to_multiple
+from napari_mri7t.engine.networks.wavelets import WaveletTransform
+
+N_LEVELS = 3
+WIDTH = 64  # channels between the blocks
+KEPT = 16  # channels of the first half of a block that go straight to its end
+SLOPE_QU2020 = 0.05  # LeakyReLU, from the released code
+
+
+class DistillationBlock(nn.Module):
+    """DBlock: an enhancement of two times three convolutions, then a depression to 64 channels.
+
+    Parameters
+    ----------
+    slope : float
+        Negative slope of the rectifiers; 0 is ReLU.
+    stride : int
+        1, or 2 to halve height and width in the depression.
+    activate : bool
+        Whether a rectifier follows the depression.
+
+    References
+    ----------
+    .. [1] L. Qu et al., Medical Image Analysis 62:101663, 2020, section 3.
+       doi:10.1016/j.media.2020.101663
+    """
+
+    def __init__(self, slope: float, *, stride: int = 1, activate: bool = True) -> None:
+        super().__init__()
+        self.first = _convolutions((WIDTH, 48, 32, 64), slope)
+        self.second = _convolutions((64 - KEPT, 64, 48, WIDTH + KEPT), slope)
+        self.depression = nn.Conv2d(WIDTH + KEPT, WIDTH, 1, stride=stride)
+        self.activation = _rectifier(slope) if activate else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (N, 64, H, W) to (N, 64, H / stride, W / stride)."""
+        kept, passed = self.first(x).split((KEPT, 64 - KEPT), dim=1)
+        enhanced = self.second(passed) + torch.cat((x, kept), dim=1)  # (N, 80, H, W)
+        y: Tensor = self.activation(self.depression(enhanced))
+        return y
+
+
+class WaveletAffine(nn.Module):
+    """WAT layer: features * gamma + beta, both computed from the level's coefficients."""
+
+    def __init__(self, gamma: nn.Module, beta: nn.Module) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.beta = beta
+
+    def forward(self, features: Tensor, coefficients: Tensor) -> Tensor:
+        """Modulate features (N, 64, h, w) by coefficients (N, 9 or 12, h, w)."""
+        y: Tensor = torch.addcmul(self.beta(coefficients), features, self.gamma(coefficients))
+        return y
+
+
+class WATNet(nn.Module):
+    """WATNet as the report builds it: 1,346,307 parameters.
+
+    The transposed convolution has the report's 1 x 1 kernel, which fills one pixel in four.
+
+    References
+    ----------
+    .. [1] "CNN network to synthesize 7T MRI images from 3T MRI images", report, Univ. Lille and
+       Centrale Lille, section on WATNet.
+    .. [2] L. Qu et al., Medical Image Analysis 62:101663, 2020. doi:10.1016/j.media.2020.101663
+    """
+
+    n_slices = 3
+    n_outputs = 3
+
+    def __init__(self, wavelet: str = "haar") -> None:
+        super().__init__()
+        self.transform = WaveletTransform(wavelet)
+        self.stem = _convolutions((self.n_slices, WIDTH, WIDTH), 0.0)
+        self.extraction = nn.ModuleList(DistillationBlock(0.0, stride=2) for _ in range(N_LEVELS))
+        self.modulation = nn.ModuleList(
+            WaveletAffine(SameConv2d(9, WIDTH, 2), SameConv2d(9, WIDTH, 2)) for _ in range(N_LEVELS)
+        )
+        self.bottom = nn.Sequential(DistillationBlock(0.0), DistillationBlock(0.0))
+        self.reconstruction = nn.Sequential(*(_up_report() for _ in range(N_LEVELS)))
+        self.residual = nn.Sequential(
+            _convolutions((WIDTH, WIDTH), 0.0), nn.Conv2d(WIDTH, self.n_outputs, 3, padding=1)
+        )
+        initialize_he_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map slices (N, 3, H, W) in [0, 1] to source plus residual, (N, 3, H, W)."""
+        height, width = x.shape[-2:]
+        padded = pad_to_multiple(x, 2**N_LEVELS)
+        _, details = self.transform.decompose(padded, N_LEVELS)
+        features = self.stem(padded)
+        for block, affine, detail in zip(self.extraction, self.modulation, details, strict=True):
+            features = affine(block(features), detail)
+        features = self.reconstruction(self.bottom(features))  # (N, 64, H, W)
+        residual: Tensor = self.residual(features)[..., :height, :width]
+        return x + torch.tanh(residual)
+
+
+class WATNetQu2020(nn.Module):
+    """WATNet as its authors released it: 1,467,971 parameters.
+
+    `band_mean` and `band_std` standardise the wavelet coefficients and hold statistics of the
+    training set; `fit_bands` sets them.
+
+    References
+    ----------
+    .. [1] L. Qu et al., Synthesized 7T MRI from 3T MRI via deep learning in spatial and wavelet
+       domains, Medical Image Analysis 62:101663, 2020. doi:10.1016/j.media.2020.101663
+    """
+
+    n_slices = 3
+    n_outputs = 3
+    band_mean: Tensor
+    band_std: Tensor
+
+    def __init__(self, wavelet: str = "haar") -> None:
+        super().__init__()
+        slope = SLOPE_QU2020
+        self.transform = WaveletTransform(wavelet)
+        n_coefficients = [9, 9, 12]  # the coarsest level also sees the approximation
+        self.register_buffer("band_mean", torch.zeros(sum(n_coefficients)))
+        self.register_buffer("band_std", torch.ones(sum(n_coefficients)))
+        self.stem = _convolutions((self.n_slices, WIDTH, WIDTH), slope)
+        self.extraction = nn.ModuleList(
+            DistillationBlock(slope, stride=2, activate=False) for _ in range(N_LEVELS)
+        )
+        self.modulation = nn.ModuleList(
+            WaveletAffine(_branch(n, slope), _branch(n, slope)) for n in n_coefficients
+        )
+        self.activation = _rectifier(slope)
+        self.bottom = nn.Sequential(DistillationBlock(slope), DistillationBlock(slope))
+        self.reconstruction = nn.Sequential(*(_up_qu2020(slope) for _ in range(N_LEVELS)))
+        self.residual = nn.Conv2d(WIDTH, self.n_outputs, 17, padding=8)
+        initialize_he_normal(self)
+        _initialize_bilinear(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map slices (N, 3, H, W) in [0, 1] to source plus residual, (N, 3, H, W)."""
+        height, width = x.shape[-2:]
+        padded = pad_to_multiple(x, 2**N_LEVELS)
+        coefficients = self._standardize(self._coefficients(padded))
+        features = self.stem(padded)
+        for block, affine, level in zip(
+            self.extraction, self.modulation, coefficients, strict=True
+        ):
+            features = self.activation(affine(block(features), level))
+        features = self.reconstruction(self.bottom(features))  # (N, 64, H, W)
+        residual: Tensor = self.residual(features)[..., :height, :width]
+        return x + residual
+
+    @torch.no_grad()
+    def fit_bands(self, x: Tensor) -> None:
+        """Take the mean and standard deviation of every band from slices (N, 3, H, W)."""
+        levels = self._coefficients(pad_to_multiple(x, 2**N_LEVELS))
+        self.band_mean.copy_(torch.cat([level.float().mean((0, 2, 3)) for level in levels]))
+        std = torch.cat([level.float().std((0, 2, 3)) for level in levels])
+        self.band_std.copy_(std.clamp_min(1e-6))  # a band may be constant, never divide by 0
+
+    def _coefficients(self, x: Tensor) -> list[Tensor]:
+        approximation, details = self.transform.decompose(x, N_LEVELS)
+        return [*details[:-1], torch.cat((details[-1], approximation), dim=1)]
+
+    def _standardize(self, levels: list[Tensor]) -> list[Tensor]:
+        sizes = [level.shape[1] for level in levels]
+        means, stds = self.band_mean.split(sizes), self.band_std.split(sizes)
+        return [
+            (level - mean.view(1, -1, 1, 1).to(level.dtype)) / std.view(1, -1, 1, 1).to(level.dtype)
+            for level, mean, std in zip(levels, means, stds, strict=True)
+        ]
+
+
+def initialize_he_normal(network: nn.Module) -> None:
+    """He-normal weights and zero biases in every convolution, as Keras' `he_normal`."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _rectifier(slope: float) -> nn.Module:
+    return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+
+
+def _convolutions(widths: tuple[int, ...], slope: float) -> nn.Sequential:
+    """3 x 3 convolutions from width to width, a rectifier after each."""
+    layers: list[nn.Module] = []
+    for n_inputs, n_outputs in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Conv2d(n_inputs, n_outputs, 3, padding=1), _rectifier(slope)]
+    return nn.Sequential(*layers)
+
+
+def _branch(n_coefficients: int, slope: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_coefficients, 32, 3, padding=1),
+        _rectifier(slope),
+        nn.Conv2d(32, WIDTH, 3, padding=1),
+    )
+
+
+def _up_report() -> nn.Sequential:
+    up = nn.ConvTranspose2d(WIDTH, WIDTH, 1, stride=2, output_padding=1)
+    return nn.Sequential(DistillationBlock(0.0), up)
+
+
+def _up_qu2020(slope: float) -> nn.Sequential:
+    up = nn.ConvTranspose2d(WIDTH, WIDTH, 4, stride=2, padding=1, groups=WIDTH, bias=False)
+    return nn.Sequential(DistillationBlock(slope), up)
+
+
+def _initialize_bilinear(network: WATNetQu2020) -> None:
+    """Give the depthwise transposed convolutions the weights of bilinear interpolation."""
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    for module in network.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            module.weight.data.copy_(torch.outer(line, line).expand_as(module.weight))

@@ -1,0 +1,97 @@
+"""From subjects on disk to the arrays a training draws from: pairs in [0, 1], histograms matched.
+
+Report: "CNN network to synthesize 7T MRI images from 3T MRI images", Univ. Lille and Centrale
+Lille, section on the data.
+"""
+
+from collections.abc import Generator
+
+import numpy as np
+
+from napari_mri7t.engine.errors import SubjectError
+from napari_mri7t.engine.preparation.intensity import (
+    histogram_table,
+    match_histogram,
+    normalize,
+)
+from napari_mri7t.engine.preparation.simulation import add_noise
+from napari_mri7t.engine.subjects import Subject, load_pair
+from napari_mri7t.engine.training.patches import TrainingSubject
+from napari_mri7t.engine.volume import load_volume
+
+REPORT_REFERENCE = "TELL0106"  # whose histogram the report gave to all
+
+
+def choose_reference(subjects: list[Subject], name: str = "") -> Subject:
+    """Choose the subject whose 7T histogram all volumes get.
+
+    Parameters
+    ----------
+    subjects : list of Subject
+    name : str
+        Part of the subject's name; by default the report's reference where it is among the
+        subjects, else the first subject.
+
+    Raises
+    ------
+    SubjectError
+        If no subject, or more than one, has the name.
+    """
+    found = [subject for subject in subjects if (name or REPORT_REFERENCE) in subject.name]
+    if not found and not name:
+        return subjects[0]
+    if len(found) != 1:
+        raise SubjectError(
+            f"reference {name or REPORT_REFERENCE!r} fits {len(found)} subjects; choose one of "
+            + ", ".join(subject.name for subject in subjects)
+        )
+    return found[0]
+
+
+def prepare_pairs(
+    subjects: list[Subject], reference: Subject, variance: float, seed: int
+) -> Generator[str, None, list[TrainingSubject]]:
+    """Load and prepare all subjects, yielding a sentence before each.
+
+    Parameters
+    ----------
+    subjects : list of Subject
+    reference : Subject
+        Its normalised target is what every histogram is matched to, whole volume.
+    variance : float
+        Of the noise of pseudo-3T sources, where no 3T volume exists.
+    seed : int
+        Of that noise: subject i gets `seed + i`.
+
+    Returns
+    -------
+    list of TrainingSubject
+        In the order given; arrays float32 with axes (S, A, R).
+    """
+    yield f"read the reference {reference.name}"
+    matched_to = normalize(load_volume(reference.target).array)[0]
+    prepared = []
+    for index, subject in enumerate(subjects):
+        yield f"prepare {subject.name}"
+        prepared.append(_prepare(subject, matched_to, variance, seed + index))
+    return prepared
+
+
+def _prepare(
+    subject: Subject, matched_to: np.ndarray, variance: float, seed: int
+) -> TrainingSubject:
+    source, target = load_pair(subject)
+    clean = normalize(target.array)[0]
+    matched = _by_slices(match_histogram(clean, matched_to))
+    if source is not None:
+        real = match_histogram(normalize(source.array)[0], matched_to)
+        return TrainingSubject(subject.name, matched, _by_slices(real))
+    noisy = add_noise(clean, variance, seed)
+    table = histogram_table(noisy, matched_to)
+    return TrainingSubject(
+        subject.name, matched, _by_slices(table(noisy)), _by_slices(clean), table
+    )
+
+
+def _by_slices(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array.T)

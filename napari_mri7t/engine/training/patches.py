@@ -1,0 +1,234 @@
+"""Patches drawn on the device: the volumes lie there once, noise and positions are drawn there.
+
+A patch is one gather: its flips, its quarter turns and its plane are only signs and orders of
+strides. The histogram match is a look-up table per subject, so every patch has noise of its own.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_mri7t.engine.preparation.intensity import LookUpTable
+from napari_mri7t.engine.training.presets import TrainConfig
+
+N_CANDIDATES = 4  # drawn per patch that is kept, where patches with much background are dropped
+AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSubject:
+    """What the trainer needs of one subject; arrays have axes (S, A, R).
+
+    Parameters
+    ----------
+    name : str
+    target : ndarray of float32, shape (S, A, R)
+        7T in [0, 1], histogram matched.
+    source : ndarray of float32, shape (S, A, R)
+        3T in [0, 1], histogram matched; the pseudo-3T where it is simulated.
+    clean : ndarray of float32, shape (S, A, R), optional
+        The normalised 7T that fresh noise is added to.
+    source_table : LookUpTable, optional
+        From noisy `clean` to the source's intensities.
+    """
+
+    name: str
+    target: np.ndarray
+    source: np.ndarray
+    clean: np.ndarray | None = None
+    source_table: LookUpTable | None = None
+
+
+class PatchPool:
+    """All volumes of a training on one device, and the drawing of batches from them.
+
+    Parameters
+    ----------
+    subjects : list of TrainingSubject
+    n_slices, n_outputs : int
+        Slices that the network sees and estimates.
+    config : TrainConfig
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        If fresh noise is asked for where sources are real, or a patch does not fit a volume.
+    """
+
+    def __init__(
+        self,
+        subjects: list[TrainingSubject],
+        slices: tuple[int, int],
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.n_slices, self.n_outputs = slices
+        self.fresh = config.fresh_noise and all(s.clean is not None for s in subjects)
+        self.shapes = torch.tensor([s.target.shape for s in subjects], device=device)  # (M, 3)
+        strides = [_strides(s.target.shape) for s in subjects]
+        self.strides = torch.tensor(strides, device=device)  # (M, 3)
+        sizes = torch.tensor([s.target.size for s in subjects], device=device)
+        self.offsets = sizes.cumsum(0) - sizes  # (M,)
+        self.target = _flat([s.target for s in subjects], device)
+        self.source = _flat([_seen(s, self.fresh) for s in subjects], device)
+        if self.fresh:
+            tables = [s.source_table for s in subjects if s.source_table is not None]
+            self.tables = _flat([table.values for table in tables], device)  # (M * n,)
+            self.bounds = torch.tensor([(t.low, t.high) for t in tables], device=device)  # (M, 2)
+        if config.sampling == "brain":
+            self.brain = [torch.from_numpy(np.flatnonzero(s.target > 0)).to(device) for s in subjects]
+        self._check_fit(min(self.shapes.min(0).values.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw one batch.
+
+        Parameters
+        ----------
+        batch_size : int
+        generator : torch.Generator
+            On this pool's device; it alone decides what is drawn.
+
+        Returns
+        -------
+        source : Tensor, shape (batch_size, n_slices, patch_size, patch_size)
+        target : Tensor, shape (batch_size, n_outputs, patch_size, patch_size)
+        """
+        dropping = self.config.max_background < 1
+        n_drawn = batch_size * N_CANDIDATES if dropping else batch_size
+        scale = self._pick(self.config.scales, generator)
+        size = round(self.config.patch_size / scale)
+        subject = self._subjects(n_drawn, generator)  # (B,)
+        index = self._positions(subject, size, generator)  # (B, n_slices, size, size)
+        if dropping:
+            background = (self.target.take(index) == 0).float().mean((1, 2, 3))
+            # Stable: those kept first in the order drawn, the others only to fill the batch.
+            order = (background > self.config.max_background).int().argsort(stable=True)
+            index, subject = index[order[:batch_size]], subject[order[:batch_size]]
+        margin = (self.n_slices - self.n_outputs) // 2
+        target = self.target.take(index[:, margin : margin + self.n_outputs])
+        source = self._resize(self.source.take(index))
+        if self.fresh:
+            noise = torch.randn(source.shape, generator=generator, device=self.device)
+            source = self._match(source + noise * self.config.variance**0.5, subject)
+        return source, self._resize(target)
+
+    def _subjects(self, n: int, generator: torch.Generator) -> Tensor:
+        """Spread a batch evenly over the subjects, in a random order."""
+        order = torch.randperm(len(self), generator=generator, device=self.device)
+        return order.repeat(-(-n // len(self)))[:n]
+
+    def _positions(self, subject: Tensor, size: int, generator: torch.Generator) -> Tensor:
+        """Give the flat index of every voxel of every patch."""
+        n = len(subject)
+        order = self._axes(n, generator)  # (B, 3): volume axis of slice, row, column
+        extents = torch.tensor([self.n_slices, size, size], device=self.device)
+        shape = self.shapes[subject].gather(1, order)  # (B, 3)
+        strides = self.strides[subject].gather(1, order)
+        first = torch.zeros_like(shape)
+        if self.config.end_slices:
+            axial = order == 0
+            first[axial] += self.config.end_slices
+            shape = torch.where(axial, shape - self.config.end_slices, shape)
+        room = shape - first - extents
+        uniform = torch.rand((n, 3), generator=generator, device=self.device)
+        start = first + (uniform * (room + 1)).long()
+        if self.config.sampling == "brain":
+            centre = self._brain_voxels(subject, generator).gather(1, order)
+            start = (centre - extents // 2).clamp_min(0).minimum(first + room).maximum(first)
+        steps = self._steps(extents, n, generator)  # three of (B, extent)
+        index = self.offsets[subject].view(n, 1, 1, 1)
+        for axis, step in enumerate(steps):
+            shape_of_axis = [n, 1, 1, 1]
+            shape_of_axis[axis + 1] = -1
+            along = (start[:, axis, None] + step) * strides[:, axis, None]
+            index = index + along.view(shape_of_axis)
+        return index
+
+    def _axes(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw planes, and swap rows and columns for a quarter turn (with a flip)."""
+        choices = torch.tensor([AXES_OF_PLANE[plane] for plane in self.config.planes])
+        drawn = torch.randint(len(choices), (n,), generator=generator, device=self.device)
+        order = choices.to(self.device)[drawn]
+        if self.config.rotations:
+            turned = torch.rand(n, generator=generator, device=self.device) < 0.5
+            order = torch.where(turned[:, None], order[:, [0, 2, 1]], order)
+        return order
+
+    def _steps(self, extents: Tensor, n: int, generator: torch.Generator) -> list[Tensor]:
+        """Count along each axis, backwards where the patch is mirrored."""
+        mirrored = torch.zeros((n, 3), dtype=torch.bool, device=self.device)
+        if self.config.flips or self.config.rotations:
+            mirrored = torch.rand((n, 3), generator=generator, device=self.device) < 0.5
+        steps = []
+        for axis, extent in enumerate(extents.tolist()):
+            forward = torch.arange(extent, device=self.device).expand(n, extent)
+            steps.append(torch.where(mirrored[:, axis, None], extent - 1 - forward, forward))
+        return steps
+
+    def _brain_voxels(self, subject: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one brain voxel per patch, as (S, A, R)."""
+        uniform = torch.rand(len(subject), generator=generator, device=self.device).tolist()
+        flat = torch.stack(
+            [
+                self.brain[s][int(u * len(self.brain[s]))]
+                for s, u in zip(subject.tolist(), uniform, strict=True)
+            ]
+        )
+        strides = self.strides[subject]
+        s = flat // strides[:, 0]
+        a = flat % strides[:, 0] // strides[:, 1]
+        return torch.stack((s, a, flat % strides[:, 1]), dim=1)
+
+    def _match(self, noisy: Tensor, subject: Tensor) -> Tensor:
+        """Apply every subject's table, linear between entries."""
+        n_entries = len(self.tables) // len(self)
+        low, high = self.bounds[subject].view(-1, 2, 1, 1, 1).unbind(1)
+        place = ((noisy - low) / (high - low)).clamp(0, 1) * (n_entries - 1)
+        below = place.floor().clamp_max(n_entries - 2)
+        index = below.long() + subject.view(-1, 1, 1, 1) * n_entries
+        return torch.lerp(self.tables.take(index), self.tables.take(index + 1), place - below)
+
+    def _resize(self, patches: Tensor) -> Tensor:
+        size = self.config.patch_size
+        if patches.shape[-1] == size:
+            return patches
+        return F.interpolate(patches, size=(size, size), mode="bilinear", antialias=True)
+
+    def _pick(self, choices: tuple[float, ...], generator: torch.Generator) -> float:
+        if len(choices) == 1:
+            return choices[0]
+        drawn = torch.randint(len(choices), (), generator=generator, device=self.device)
+        return choices[int(drawn)]
+
+    def _check_fit(self, smallest: int) -> None:
+        needed = round(self.config.patch_size / min(self.config.scales))
+        if smallest < max(needed, self.n_slices + 2 * self.config.end_slices):
+            raise ValueError(
+                f"patches of {needed} voxels do not fit a volume whose shortest side is "
+                f"{smallest}; set a smaller patch_size"
+            )
+
+
+def _seen(subject: TrainingSubject, fresh: bool) -> np.ndarray:
+    """Choose what noise is added to, or the source that has its own."""
+    return subject.clean if fresh and subject.clean is not None else subject.source
+
+
+def _flat(arrays: list[np.ndarray], device: torch.device) -> Tensor:
+    joined = np.concatenate([np.ascontiguousarray(array, np.float32).ravel() for array in arrays])
+    return torch.from_numpy(joined).to(device)
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return shape[1] * shape[2], shape[2], 1
+
+

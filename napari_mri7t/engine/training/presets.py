@@ -1,0 +1,276 @@
+"""Training settings: one frozen dataclass, and the recipes by name.
+
+The study's recipe is in the report, "CNN network to synthesize 7T MRI images from 3T MRI images"
+(Univ. Lille, Centrale Lille); `qu2020` follows doi:10.1016/j.media.2020.101663 and its code.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args, get_origin, get_type_hints
+
+from napari_mri7t.engine.preparation.simulation import REPORT_VARIANCE
+
+SCHEDULES = ("linear", "cosine", "step")
+PIXEL_LOSSES = ("mae", "mse")
+PLANES = ("axial", "coronal", "sagittal")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training, apart from network, data and device.
+
+    Parameters
+    ----------
+    n_steps : int
+        Optimiser steps.
+    batch_size : int
+        Patches per step.
+    patch_size : int
+        Height and width of a patch, voxels; a multiple of 8.
+    patches_per_epoch : int
+        An epoch's last batch holds what remains of this number; 0 means no epochs.
+    learning_rate, final_learning_rate : float
+        Adam's step size at the start and at the end of the schedule.
+    schedule : {"linear", "cosine", "step"}
+        "step" multiplies by `decay_factor` every `decay_steps`.
+    decay_steps : int
+        Optimiser steps over which the schedule runs; 0 means all `n_steps`.
+    decay_factor : float
+        Of the "step" schedule.
+    warmup_steps : int
+        Steps over which the learning rate rises linearly from 0.
+    weight_decay : float
+        Adam's L2 penalty, as in the authors' released code.
+    pixel_loss : {"mae", "mse"}
+    background_weight : float
+        Weight of voxels where the target is 0, relative to the brain: 1 is the plain loss, 0 the
+        report's brain-masked loss.
+    ssim_weight, gradient_weight, wavelet_weight : float
+        Of 1 - SSIM, of the error of finite differences, of the error of Haar details; 0 is off.
+    adversarial_weight : float
+        Of the discriminator's verdict; above 0 the training is a GAN.
+    discriminator_learning_rate : float
+    gradient_clip : float
+        Largest norm of the gradient; 0 is off.
+    average_decay : float
+        Of the exponential moving average of the weights, which is what is kept; 0 keeps the last.
+    planes : tuple of {"axial", "coronal", "sagittal"}
+        Planes that patches are cut from.
+    flips, rotations : bool
+        Mirror patches along each axis; turn them by multiples of 90 degrees.
+    scales : tuple of float
+        Sizes a patch's content is resampled to, drawn per batch; 1 is as it is.
+    sampling : {"uniform", "brain"}
+        Patch centres anywhere, or on brain voxels.
+    max_background : float
+        Patches with a larger part of zeros in the target are dropped; 1 keeps all.
+    end_slices : int
+        Axial slices at either end that patches never touch.
+    fresh_noise : bool
+        New noise in every patch, instead of one pseudo-3T volume per subject.
+    variance : float
+        Of the noise of the pseudo-3T.
+    precision : {"auto", "float32", "bfloat16"}
+    seed : int
+    checkpoint_steps : int
+        Steps between two checkpoints.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range; the message names it.
+    """
+
+    n_steps: int = 2000
+    batch_size: int = 16
+    patch_size: int = 96
+    patches_per_epoch: int = 0
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    schedule: str = "cosine"
+    decay_steps: int = 0
+    decay_factor: float = 0.8
+    warmup_steps: int = 50
+    weight_decay: float = 0.0
+    pixel_loss: str = "mse"
+    background_weight: float = 0.1
+    ssim_weight: float = 0.0
+    gradient_weight: float = 0.0
+    wavelet_weight: float = 0.0
+    adversarial_weight: float = 0.0
+    discriminator_learning_rate: float = 2e-4
+    gradient_clip: float = 1.0
+    average_decay: float = 0.99
+    planes: tuple[str, ...] = PLANES
+    flips: bool = True
+    rotations: bool = True
+    scales: tuple[float, ...] = (1.0,)
+    sampling: str = "brain"
+    max_background: float = 1.0
+    end_slices: int = 0
+    fresh_noise: bool = True
+    variance: float = REPORT_VARIANCE
+    precision: str = "auto"
+    seed: int = 0
+    checkpoint_steps: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("n_steps", "batch_size", "patch_size", "checkpoint_steps"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require(self.patch_size % 8 == 0, "patch_size must be a multiple of 8", self.patch_size)
+        _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
+        for name, choices in (
+            ("schedule", SCHEDULES),
+            ("pixel_loss", PIXEL_LOSSES),
+            ("sampling", ("uniform", "brain")),
+            ("precision", ("auto", "float32", "bfloat16")),
+        ):
+            value = getattr(self, name)
+            _require(value in choices, f"{name} must be one of {', '.join(choices)}", value)
+        _require(
+            bool(self.planes) and set(self.planes) <= set(PLANES),
+            f"planes must be some of {', '.join(PLANES)}",
+            self.planes,
+        )
+        _require(0 <= self.average_decay < 1, "average_decay must be in [0, 1)", self.average_decay)
+        _require(
+            bool(self.scales) and all(0 < scale <= 1 for scale in self.scales),
+            "scales must lie in (0, 1]",
+            self.scales,
+        )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                _require(value >= 0, f"{field.name} must be at least 0", value)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Tell the learning rate of one optimiser step, counted from 0."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        length = self.decay_steps or self.n_steps
+        if self.schedule == "step":
+            return float(self.learning_rate * self.decay_factor ** (step // length))
+        done = min(step / length, 1.0)
+        if self.schedule == "cosine":
+            done = 0.5 - 0.5 * math.cos(math.pi * done)
+        return self.learning_rate + (self.final_learning_rate - self.learning_rate) * done
+
+
+def _require(holds: bool, expected: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{expected}, got {got!r}")
+
+
+REPORT = TrainConfig(
+    n_steps=120,
+    batch_size=32,
+    patch_size=64,
+    patches_per_epoch=360,  # 40 passes over 9 subjects
+    final_learning_rate=1e-4,
+    schedule="linear",
+    decay_steps=10,
+    warmup_steps=0,
+    pixel_loss="mae",
+    background_weight=1.0,
+    gradient_clip=0.0,
+    average_decay=0.0,
+    planes=("axial",),
+    flips=False,
+    rotations=False,
+    sampling="uniform",
+    end_slices=30,
+    fresh_noise=False,
+    checkpoint_steps=40,
+)
+
+QU2020 = TrainConfig(
+    n_steps=3000,  # the authors ran 132,000; scaled to two CPU cores
+    batch_size=32,
+    patch_size=64,
+    learning_rate=2.5e-4,
+    schedule="step",
+    decay_steps=773,  # 34,000 of 132,000, scaled alike
+    warmup_steps=0,
+    weight_decay=1e-4,
+    pixel_loss="mae",
+    background_weight=1.0,
+    gradient_clip=0.0,
+    average_decay=0.0,
+    planes=("axial",),
+    scales=(1.0, 0.8, 0.6),
+    sampling="uniform",
+    max_background=0.3,
+)
+
+BEST = TrainConfig()
+
+GAN = replace(
+    BEST,
+    n_steps=1500,
+    batch_size=32,
+    patch_size=64,
+    pixel_loss="mae",  # adversarial + L1, as the report proposes
+    adversarial_weight=0.002,
+)
+
+PRESETS: dict[str, TrainConfig] = {
+    "report": REPORT,
+    "report-text": replace(REPORT, decay_steps=120),  # 10 epochs of 12 steps
+    "qu2020": QU2020,
+    "best": BEST,
+    "gan": GAN,
+}
+
+
+def find_preset(name: str) -> TrainConfig:
+    """Look a preset up by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists them.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
+    """Change settings given as text, "key=value" split, as the command line gives them.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or a value is not of its type.
+    """
+    types = get_type_hints(TrainConfig)
+    changes: dict[str, Any] = {}
+    for key, text in settings.items():
+        if key not in types:
+            raise ValueError(f"setting {key!r} is unknown; choose one of {', '.join(types)}")
+        try:
+            changes[key] = _parse(text, types[key])
+        except ValueError as error:
+            raise ValueError(f"{key}: {text!r} is not a {types[key].__name__}") from error
+    return replace(config, **changes)
+
+
+def from_dict(values: dict[str, Any]) -> TrainConfig:
+    """Rebuild settings from JSON; lists become tuples, unknown keys are refused."""
+    known = {field.name for field in fields(TrainConfig)}
+    if unknown := set(values) - known:
+        raise ValueError(f"unknown settings {', '.join(sorted(unknown))}; known: {sorted(known)}")
+    return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _parse(text: str, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        return tuple(item(part.strip()) for part in text.split(",") if part.strip())
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise ValueError(text)
+        return text.lower() in ("true", "1", "yes")
+    if kind is int:
+        return int(float(text)) if float(text).is_integer() else int(text)
+    return kind(text)
