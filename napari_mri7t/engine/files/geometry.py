@@ -17,7 +17,7 @@ from napari_mri7t.engine.files.orientation import orientation_of, voxel_size_of
 
 FORMS_TOLERANCE_MM = 0.1  # float32 quaternions differ from their sform by about 0.01 mm
 SHEAR_COSINE = 1e-3  # between two axes; 0.06 degrees
-LARGEST_MM = 1e7  # 10 km: beyond any scanner; keeps all arithmetic finite
+SMALLEST_MM, LARGEST_MM = 1e-4, 1e7  # a voxel, and 10 km: beyond any scanner; keeps numbers finite
 SINGULAR = 1e-4  # volume of the unit cell spanned by the three directions; 1 if orthogonal
 QUATERNION_EXCESS = 1e-4  # rounding may push b2 + c2 + d2 this far beyond 1
 
@@ -112,7 +112,7 @@ def check_affine(affine: np.ndarray, what: str) -> None:
     if np.abs(affine[:3]).max() > LARGEST_MM:
         raise VolumeError(f"{what} reaches {np.abs(affine[:3]).max():g} mm away: {_MEND}")
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if sizes.min() < 1 / LARGEST_MM:
+    if sizes.min() < SMALLEST_MM:
         text = " x ".join(f"{size:g}" for size in sizes)
         raise VolumeError(f"{what} gives a voxel size of {text} mm: {_MEND}")
     if abs(np.linalg.det(affine[:3, :3] / sizes)) < SINGULAR:

@@ -108,7 +108,7 @@ def what_is_it(block: bytes) -> str:
         return "is gzip-compressed but its name does not end in .gz: rename it"
     if start.startswith(b"<"):
         return "is a web page or XML, not an image: download the file again"
-    if block and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in block):
+    if len(block) >= 16 and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in block):
         return "is a text file, not an image: check that it was downloaded or copied whole"
     if len(block) < 348:
         return f"holds only {len(block)} bytes, less than a NIfTI header: copy it again"

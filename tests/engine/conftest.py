@@ -1,0 +1,50 @@
+"""Small NIfTI files, written by nibabel and then spoiled byte by byte."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.nifti1 import header_dtype
+
+SMALL = (5, 6, 7)
+
+Spoil = Callable[..., Path]
+
+
+def field(data: bytearray, name: str) -> np.ndarray:
+    """A header field of a NIfTI-1 file as a view that can be assigned to."""
+    return np.frombuffer(data, header_dtype, count=1)[name]
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    """Distinct integers that every type holds, int8 too if taken modulo."""
+    return np.arange(np.prod(SMALL), dtype=np.int16).reshape(SMALL)
+
+
+@pytest.fixture
+def make_nifti(tmp_path: Path, values: np.ndarray) -> Spoil:
+    """Write a NIfTI-1 file: (name, array=..., **header fields) to path.
+
+    Fields are set in the raw bytes, so any nonsense can be written.
+    """
+
+    def make(name: str = "scan.nii", array: np.ndarray | None = None, **fields: Any) -> Path:
+        image = nibabel.Nifti1Image(values if array is None else array, np.diag([1, 2, 3, 1.0]))
+        image.set_qform(image.affine, 1)
+        image.set_sform(image.affine, 1)
+        data = bytearray(image.to_bytes())
+        for key, value in fields.items():
+            field(data, key)[...] = value
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(data, mtime=0) if name.lower().endswith("gz") else data)
+        return path
+
+    return make
