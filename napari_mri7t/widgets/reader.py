@@ -8,8 +8,8 @@ from pathlib import Path
 from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.files.reading import extension_of
-from napari_mri7t.engine.volume import Series, load_series, stem_of
+from napari_mri7t.engine.files.streams import extension_of, stem_of
+from napari_mri7t.engine.volume import Series, load_series
 from napari_mri7t.widgets.layers import (
     LayerData,
     display_error_mm,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.files.reading import extension_of
-from napari_mri7t.engine.volume import Volume, save_volume, stem_of
+from napari_mri7t.engine.files.streams import extension_of, stem_of
+from napari_mri7t.engine.volume import Volume, save_volume
 from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
 
 
