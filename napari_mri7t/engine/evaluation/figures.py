@@ -1,0 +1,227 @@
+"""Pictures of brains: a slice as every method shows it, with two patches enlarged; error maps.
+
+The report's figures 3 to 6. Slices are shown as radiographers' atlases print them: anterior up,
+the subject's right on the right side, marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy.ndimage import uniform_filter
+
+from napari_mri7t.engine.evaluation.style import (
+    ERROR_MAP,
+    GREY_MAP,
+    NETWORK_COLOURS,
+    TEXT_WIDTH,
+    house_style,
+    new_figure,
+)
+
+REPORT_SLICE = 100  # of 182, as in the report's figures
+REPORT_SLICES = 182
+PATCH_SIZE = 40  # pixels, side of an enlarged patch, or a third of a small slice
+N_PATCHES = 2
+PAGE_HEIGHT = 9.5  # inches
+MARGIN = 4  # pixels left around the brain
+ERROR_PERCENTILE = 99.5  # of the errors' sizes, the end of the symmetric scale
+PATCH_COLOURS = (NETWORK_COLOURS[1], NETWORK_COLOURS[4])
+
+
+def report_slice(n_slices: int) -> int:
+    """Slice 100 of 182, or the one at the same relative height.
+
+    Parameters
+    ----------
+    n_slices : int
+
+    Returns
+    -------
+    int
+    """
+    return min(n_slices - 1, round(REPORT_SLICE * n_slices / REPORT_SLICES))
+
+
+def slice_figure(title: str, slices: Mapping[str, np.ndarray], reference: str) -> Figure:
+    """Show one slice as every method gives it, two patches of it enlarged below.
+
+    Parameters
+    ----------
+    title : str
+    slices : mapping of str to ndarray, shape (I, J)
+        Label to slice, in [0, 1], i to the subject's right and j to anterior; in display order.
+    reference : str
+        The label that says where the brain is and where its detail lies.
+
+    Returns
+    -------
+    Figure
+    """
+    window = _window(slices[reference] > 0)
+    cropped = {label: array[window] for label, array in slices.items()}
+    corners = detailed_patches(cropped[reference])
+    n_columns, (n_i, n_j) = len(slices), cropped[reference].shape
+    column = TEXT_WIDTH / n_columns
+    patch = _patch_size(cropped[reference])
+    with house_style():
+        figure = new_figure(column * (n_j / n_i + len(corners)) + 0.55)
+        ratios = [n_j / n_i, *[1.0] * len(corners)]
+        axes = figure.subplots(1 + len(corners), n_columns, squeeze=False, height_ratios=ratios)
+        for place, (label, array) in enumerate(cropped.items()):
+            _show_slice(axes[0, place], array, label)
+            for row, (i, j) in enumerate(corners):
+                colour = PATCH_COLOURS[row]
+                frame = Rectangle((i - 0.5, j - 0.5), patch, patch, fill=False, ec=colour, lw=1.2)
+                axes[0, place].add_patch(frame)
+                _show_patch(axes[1 + row, place], array[i : i + patch, j : j + patch], colour)
+        _mark_sides(axes[0, 0])
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def overview_figure(rows: Mapping[str, Mapping[str, np.ndarray]], reference: str) -> Figure:
+    """Show one slice of every subject, a row each, a column per method.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping of str to ndarray, shape (I, J)
+        Subject to label to slice, every row with the same labels, slices as in `slice_figure`.
+    reference : str
+        The label that says where the brain is.
+
+    Returns
+    -------
+    Figure
+        At most as large as a page.
+    """
+    labels = list(next(iter(rows.values())))
+    windows = [_window(row[reference] > 0) for row in rows.values()]
+    shapes = [(i.stop - i.start, j.stop - j.start) for i, j in windows]
+    aspect = max(n_j / n_i for n_i, n_j in shapes)
+    height = min(aspect * TEXT_WIDTH / (len(labels) + 0.3), PAGE_HEIGHT / len(rows))
+    with house_style():
+        width = height / aspect * len(labels) + 0.4
+        figure = new_figure(height * len(rows) + 0.3, width)
+        figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, hspace=0, wspace=0)
+        axes = figure.subplots(len(rows), len(labels), squeeze=False)
+        for line, ((subject, row), window) in enumerate(zip(rows.items(), windows, strict=True)):
+            for place, label in enumerate(labels):
+                _show_slice(axes[line, place], row[label][window], label if line == 0 else "")
+            axes[line, 0].set_axis_on()
+            axes[line, 0].set(xticks=[], yticks=[], ylabel=subject)
+            axes[line, 0].yaxis.label.set_fontsize(min(9, 60 * height / max(9, len(subject))))
+            axes[line, 0].spines[:].set_visible(False)
+        _mark_sides(axes[0, 0])
+    return figure
+
+
+def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.ndarray]) -> Figure:
+    """Show what each estimate adds to, or lacks of, the reference, on one symmetric scale.
+
+    Parameters
+    ----------
+    title : str
+    reference : ndarray, shape (I, J)
+        The real 7T slice, as in `slice_figure`.
+    estimates : mapping of str to ndarray, shape (I, J)
+        Label to slice.
+
+    Returns
+    -------
+    Figure
+    """
+    window = _window(reference > 0)
+    inside = reference[window] > 0
+    errors = {
+        label: np.where(inside, array[window] - reference[window], 0)
+        for label, array in estimates.items()
+    }
+    sizes = [np.abs(error[inside]) for error in errors.values()]
+    limit = float(np.percentile(np.concatenate(sizes), ERROR_PERCENTILE)) or 1.0
+    scale = Normalize(-limit, limit)
+    n_i, n_j = inside.shape
+    with house_style():
+        figure = new_figure(TEXT_WIDTH / (len(errors) + 0.4) * n_j / n_i + 0.6)
+        axes = figure.subplots(1, len(errors), squeeze=False)
+        for place, (label, error) in enumerate(errors.items()):
+            shown = axes[0, place].imshow(error.T, ERROR_MAP, norm=scale, origin="lower")
+            mean = float(np.abs(error[inside]).mean())
+            axes[0, place].set_title(f"{label}\nmean size {mean:.4f}")
+            axes[0, place].set_axis_off()
+        bar = figure.colorbar(shown, ax=list(axes[0]), shrink=0.85, extend="both")
+        bar.set_label("estimate − 7T")
+        _mark_sides(axes[0, 0], "black")
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def detailed_patches(reference: np.ndarray) -> list[tuple[int, int]]:
+    """Find the two places of a slice with most detail that do not overlap.
+
+    Parameters
+    ----------
+    reference : ndarray, shape (I, J)
+
+    Returns
+    -------
+    list of (int, int)
+        Lower corners of squares of `PATCH_SIZE` pixels, or of a third of a small slice.
+    """
+    size = _patch_size(reference)
+    gradient = np.hypot(*np.gradient(reference.astype(np.float64)))
+    inner = reference > 0
+    # detail counts where the whole surroundings are brain: the rim is an edge, not detail
+    activity = (
+        uniform_filter(gradient * inner, size) * uniform_filter(inner.astype(float), size) ** 4
+    )
+    centres = activity[size // 2 : reference.shape[0] - (size - 1) // 2]
+    centres = centres[:, size // 2 : reference.shape[1] - (size - 1) // 2].copy()
+    corners: list[tuple[int, int]] = []
+    while len(corners) < N_PATCHES and centres.max() > -np.inf:
+        i, j = (int(index) for index in np.unravel_index(np.argmax(centres), centres.shape))
+        corners.append((i, j))
+        centres[max(0, i - size + 1) : i + size, max(0, j - size + 1) : j + size] = -np.inf
+    return corners
+
+
+def _patch_size(reference: np.ndarray) -> int:
+    return max(1, min(PATCH_SIZE, min(reference.shape) // 3))
+
+
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
+    """Frame the brain with a small margin; everything where there is none."""
+    if not mask.any():
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    sides = []
+    for axis in (0, 1):
+        (where,) = np.nonzero(mask.any(axis=1 - axis))
+        first, last = max(0, int(where[0]) - MARGIN), int(where[-1]) + MARGIN + 1
+        sides.append(slice(first, min(last, mask.shape[axis])))
+    return sides[0], sides[1]
+
+
+def _show_slice(axes: Axes, array: np.ndarray, label: str) -> None:
+    axes.imshow(array.T, GREY_MAP, vmin=0, vmax=1, origin="lower", interpolation="nearest")
+    axes.set_title(label)
+    axes.set_axis_off()
+
+
+def _show_patch(axes: Axes, array: np.ndarray, colour: str) -> None:
+    axes.imshow(array.T, GREY_MAP, vmin=0, vmax=1, origin="lower", interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=colour, linewidth=1.5)
+
+
+def _mark_sides(axes: Axes, colour: str = "white") -> None:
+    """Say which side is the subject's left and which the right."""
+    for x, side in ((0.02, "L"), (0.98, "R")):
+        axes.text(
+            x, 0.98, side, color=colour, transform=axes.transAxes, va="top",
+            ha="left" if side == "L" else "right", fontsize=8,
+        )  # fmt: skip
