@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import header_dtype
 
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volume import load_series, load_volume
+
 SMALL = (5, 6, 7)
 
 Spoil = Callable[..., Path]
@@ -48,3 +51,19 @@ def make_nifti(tmp_path: Path, values: np.ndarray) -> Spoil:
         return path
 
     return make
+
+
+@pytest.fixture
+def refuse() -> Callable[..., None]:
+    """Both loaders refuse the file: (path, *words that the message must hold)."""
+
+    def check(path: Path, *words: str) -> None:
+        for load in (load_volume, load_series):
+            with pytest.raises(VolumeError) as caught:
+                load(path)
+            message = str(caught.value)
+            assert message.startswith(f"{path}: ")
+            assert ": " in message.removeprefix(f"{path}: "), "says what to do"
+            assert all(word in message for word in words), message
+
+    return check
