@@ -64,7 +64,7 @@ def precision_name(precision: torch.dtype) -> str:
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # Without the instructions oneDNN emulates bfloat16, several times slower than float32.
         return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

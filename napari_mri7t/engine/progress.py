@@ -1,4 +1,4 @@
-"""Long work is a generator that yields progress and returns its result; this runs one to its end."""
+"""Long work is a generator that yields progress and returns its result."""
 
 from collections.abc import Generator
 from typing import TypeVar

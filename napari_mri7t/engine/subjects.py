@@ -11,7 +11,9 @@ from napari_mri7t.engine.errors import GridError, SubjectError
 from napari_mri7t.engine.volume import Volume, load_volume, same_grid
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img", ".img.gz")
-FIELD_IN_NAME = re.compile(r"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T(?![0-9A-Za-z])", re.I)
+FIELD_IN_NAME = re.compile(
+    r"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T(?![0-9A-Za-z])", re.I
+)
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
 
 
@@ -187,6 +189,4 @@ def _pair(root: Path, entries: list[tuple[str, str, Path]]) -> list[Subject]:
         if "7" not in known or (has_pairs and "3" not in known):
             missing = "7T" if "7" not in known else "3T"
             raise SubjectError(f"{name}: has no {missing} volume; add it or remove the subject")
-    return [
-        Subject(name, known["7"], known.get("3")) for name, known in sorted(found.items())
-    ]
+    return [Subject(name, known["7"], known.get("3")) for name, known in sorted(found.items())]

@@ -1,9 +1,10 @@
 """BasicCNN, the report's first network: three wide convolutions and a sigmoid."""
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from napari_mri7t.engine.networks.layers import SameConv2d
-
 
 KERAS_EPSILON = 1e-3  # of batch normalisation, Keras' default
 
@@ -27,14 +28,18 @@ class BasicCNN(nn.Module):
         layers: list[nn.Module] = []
         n_channels = self.n_slices
         for width in (64, 128, 256):
-            layers += [SameConv2d(n_channels, width, 4), nn.BatchNorm2d(width, KERAS_EPSILON), nn.ReLU(True)]
+            layers += [
+                SameConv2d(n_channels, width, 4),
+                nn.BatchNorm2d(width, KERAS_EPSILON),
+                nn.ReLU(True),
+            ]
             n_channels = width
         self.features = nn.Sequential(*layers)
         self.output = nn.Sequential(SameConv2d(n_channels, self.n_outputs, 4), nn.Sigmoid())
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # Keras' defaults, which the report left as they are
+            if isinstance(module, SameConv2d):  # Keras' defaults, which the report left as they are
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                nn.init.constant_(cast(Tensor, module.bias), 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map slices (N, 3, H, W) in [0, 1] to slices (N, 3, H, W) in [0, 1]."""

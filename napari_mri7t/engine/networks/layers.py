@@ -1,5 +1,6 @@
-"""Layers that several networks share: Keras' "same" padding and padding to a multiple."""
+"""What several networks share: Keras' padding, padding to a multiple, the memory layout."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,3 +26,12 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pad height and width with zeros, at the bottom and the right, to a multiple."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, -width % multiple, 0, -height % multiple))
+
+
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network, its convolutions' weights laid out with channels last."""
+    network.to(device)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

@@ -1,4 +1,4 @@
-"""PatchGAN, the discriminator of WATNet-GAN: is this patch of a 7T slice real?"""
+"""PatchGAN, the discriminator of WATNet-GAN: it tells real 7T patches from synthetic ones."""
 
 import torch
 from torch import Tensor, nn

@@ -3,8 +3,6 @@
 Names follow the direction of the detail, as in `pywt.dwt2`: `horizontal`, `vertical`, `diagonal`.
 """
 
-from typing import cast
-
 import pywt
 import torch
 from torch import Tensor, nn
@@ -40,7 +38,9 @@ class WaveletTransform(nn.Module):
             raise ValueError(f"wavelet {wavelet!r} is unknown; see pywt.wavelist(kind='discrete')")
         bank = pywt.Wavelet(wavelet)
         if not bank.orthogonal:
-            raise ValueError(f"wavelet {wavelet!r} is not orthogonal; choose haar, dbN, symN, coifN")
+            raise ValueError(
+                f"wavelet {wavelet!r} is not orthogonal; choose haar, dbN, symN, coifN"
+            )
         # Convolution runs over the flipped filter, and conv2d correlates: flip once.
         low = torch.tensor(bank.dec_lo[::-1], dtype=torch.float64)
         high = torch.tensor(bank.dec_hi[::-1], dtype=torch.float64)
@@ -103,4 +103,4 @@ def _pad_periodic(x: Tensor, before: int, after: int) -> Tensor:
         size = x.shape[axis]
         index = torch.arange(-before, size + after, device=x.device) % size
         x = x.index_select(axis, index)
-    return cast(Tensor, x)
+    return x

@@ -31,7 +31,8 @@ class LookUpTable:
     def __call__(self, array: np.ndarray) -> np.ndarray:
         """Map an array of any shape; linear between the entries, float32."""
         entries = np.linspace(self.low, self.high, len(self.values))
-        return np.interp(array, entries, self.values).astype(np.float32)
+        mapped: np.ndarray = np.interp(array, entries, self.values).astype(np.float32)
+        return mapped
 
 
 def normalize(

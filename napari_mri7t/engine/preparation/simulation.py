@@ -50,7 +50,7 @@ def simulate_3t(
     target: Volume,
     *,
     reference: Volume | None = None,
-    config: SimulationConfig = SimulationConfig(),  # noqa: B008 - frozen
+    config: SimulationConfig = SimulationConfig(),
 ) -> tuple[Volume, Volume]:
     """Make the pair (pseudo-3T source, 7T target) from one 7T volume.
 
@@ -81,7 +81,7 @@ def simulate_3t_steps(
     target: Volume,
     *,
     reference: Volume | None = None,
-    config: SimulationConfig = SimulationConfig(),  # noqa: B008 - frozen
+    config: SimulationConfig = SimulationConfig(),
 ) -> Generator[str, None, tuple[Volume, Volume]]:
     """Do the work of `simulate_3t`, yielding the name of each step before it."""
     yield "normalise"
@@ -97,4 +97,3 @@ def simulate_3t_steps(
         target.with_array(source, name=f"{target.name}_pseudo-3T"),
         target.with_array(matched, name=f"{target.name}_7T"),
     )
-

@@ -92,6 +92,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     checksum = 0
     for key in sorted(tensors):
         checksum = zlib.crc32(key.encode(), checksum)
-        data = tensors[key].contiguous().view(-1).view(torch.uint8).numpy()
+        data = tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         checksum = zlib.crc32(data, checksum)
     return f"{checksum:08x}"

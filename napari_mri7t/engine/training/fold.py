@@ -1,4 +1,4 @@
-"""The training loop of one network on one set of subjects: deterministic, resumable, cancellable."""
+"""The training loop of one network on one set of subjects: deterministic, resumable."""
 
 import csv
 import io
@@ -19,6 +19,7 @@ from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.devices import mixed_precision, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, StateError
 from napari_mri7t.engine.networks import build_network, slices_of
+from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.networks.patchgan import PatchGAN
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
@@ -205,7 +206,9 @@ def _train(
     losses: list[tuple[Tensor, Tensor]] = []
     try:
         while learner.step < config.n_steps:
-            batch = pool.draw(_batch_size(config, learner.step), seeded_generator(job, learner.step))
+            batch = pool.draw(
+                _batch_size(config, learner.step), seeded_generator(job, learner.step)
+            )
             losses.append(_step(learner, batch, config, job.device))
             learner.step += 1
             if learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps:
@@ -229,12 +232,12 @@ def _new_learner(job: FoldJob) -> Learner:
         torch.manual_seed(_seed(job, 2**31))
         network = build_network(job.network, **job.network_config)
         discriminator = PatchGAN(slices_of(network)[1]) if job.config.adversarial_weight else None
-    network = network.to(job.device, memory_format=torch.channels_last).train()
+    network = to_device(network, job.device).train()
     learner = Learner(
         network, deepcopy(network), _adam(network, job.config.learning_rate, job.config)
     )
     if discriminator is not None:
-        learner.discriminator = discriminator.to(job.device, memory_format=torch.channels_last)
+        learner.discriminator = to_device(discriminator, job.device)
         learner.discriminator_optimizer = _adam(
             learner.discriminator, job.config.discriminator_learning_rate, job.config
         )
@@ -267,7 +270,7 @@ def _step(
         scores = _frozen_scores(learner.discriminator, condition, estimate)
         loss = loss + config.adversarial_weight * adversarial_loss(scores)
     learner.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     if config.gradient_clip:
         nn.utils.clip_grad_norm_(learner.network.parameters(), config.gradient_clip)
     learner.optimizer.step()
@@ -285,7 +288,7 @@ def _discriminate(
         raise ValueError("this training has no discriminator")
     loss = discriminator_loss(discriminator(condition, target), discriminator(condition, estimate))
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     if config.gradient_clip:
         nn.utils.clip_grad_norm_(discriminator.parameters(), config.gradient_clip)
     optimizer.step()
@@ -338,7 +341,9 @@ def seeded_generator(job: FoldJob, step: int) -> torch.Generator:
     return torch.Generator(job.device).manual_seed(_seed(job, step))
 
 
-def _history_row(losses: list[tuple[Tensor, Tensor]], step: int, config: TrainConfig) -> list[float]:
+def _history_row(
+    losses: list[tuple[Tensor, Tensor]], step: int, config: TrainConfig
+) -> list[float]:
     mean = torch.stack([torch.stack(pair) for pair in losses]).mean(0)
     loss, judged = mean.tolist()
     if not math.isfinite(loss):

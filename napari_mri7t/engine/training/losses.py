@@ -46,7 +46,8 @@ def ssim_loss(estimate: Tensor, target: Tensor) -> Tensor:
     covariance = _blur(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
     structure = (2 * covariance + K2**2) / (variance_x + variance_y + K2**2)
-    return 1 - (luminance * structure).mean()
+    loss: Tensor = 1 - (luminance * structure).mean()
+    return loss
 
 
 def gradient_loss(estimate: Tensor, target: Tensor) -> Tensor:

@@ -82,7 +82,9 @@ class PatchPool:
             self.tables = _flat([table.values for table in tables], device)  # (M * n,)
             self.bounds = torch.tensor([(t.low, t.high) for t in tables], device=device)  # (M, 2)
         if config.sampling == "brain":
-            self.brain = [torch.from_numpy(np.flatnonzero(s.target > 0)).to(device) for s in subjects]
+            self.brain = [
+                torch.from_numpy(np.flatnonzero(s.target > 0)).to(device) for s in subjects
+            ]
         self._check_fit(min(self.shapes.min(0).values.tolist()))
 
     def __len__(self) -> int:
@@ -230,5 +232,3 @@ def _flat(arrays: list[np.ndarray], device: torch.device) -> Tensor:
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[1] * shape[2], shape[2], 1
-
-

@@ -260,7 +260,8 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
     known = {field.name for field in fields(TrainConfig)}
     if unknown := set(values) - known:
         raise ValueError(f"unknown settings {', '.join(sorted(unknown))}; known: {sorted(known)}")
-    return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return TrainConfig(**plain)
 
 
 def _parse(text: str, kind: Any) -> Any:

@@ -1,0 +1,147 @@
+"""Model cards: what a model is, was trained on, scored, and is not for. Read without torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from napari_mri7t.engine.errors import ModelError
+
+BUNDLED = Path(__file__).parents[1] / "models"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "card.json"
+DEFAULT_MODEL = "watnet"
+NOT_FOR = (
+    "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
+    "than T1w, low-resolution or anisotropic scans: none was in the training data."
+)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What accompanies a model's weights.
+
+    Parameters
+    ----------
+    name : str
+        Of the model, as `--model` takes it.
+    title : str
+        One line for lists.
+    network : str
+        One of `NETWORKS`.
+    network_config : dict
+        Arguments of the network's constructor.
+    n_parameters : int
+        As Keras counts.
+    preprocessing : dict
+        What the model expects: `voxel_size_mm`, `brain_extracted`, `plane`, and
+        `intensity_quantiles`, the brain's quantiles 0 ... 1 at even steps, in [0, 1].
+    synthesis : dict
+        Settings of `SynthesisConfig` the held-out figures were measured with.
+    training : dict
+        Data and their licence, recipe, command, seed, hardware, date.
+    metrics : dict
+        On held-out subjects, with their spread.
+    intended_use, not_for : str
+    sha256 : str
+        Of the weights' file.
+    """
+
+    name: str
+    title: str
+    network: str
+    n_parameters: int
+    preprocessing: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    intended_use: str
+    sha256: str
+    not_for: str = NOT_FOR
+    network_config: dict[str, Any] = field(default_factory=dict)
+    synthesis: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the card as JSON knows it."""
+        return asdict(self)
+
+
+def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
+    """Build a card from parsed JSON.
+
+    Raises
+    ------
+    ModelError
+        If a key is missing or unknown, or a value of the wrong kind.
+    """
+    known = {entry.name for entry in fields(ModelCard)}
+    optional = {"not_for", "network_config", "synthesis"}
+    missing = known - optional - set(values)
+    unknown = set(values) - known
+    if missing or unknown:
+        raise ModelError(
+            f"{where}: not a model card of this version: missing {sorted(missing)}, unknown "
+            f"{sorted(unknown)}; export the model again"
+        )
+    for entry in fields(ModelCard):
+        kind = {"str": str, "int": int}.get(str(getattr(entry.type, "__name__", "")), dict)
+        if entry.name in values and not isinstance(values[entry.name], kind):
+            raise ModelError(f"{where}: {entry.name} must be of type {kind.__name__}")
+    return ModelCard(**values)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of a model folder.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no model.
+    """
+    path = folder / CARD_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: no readable model card ({error}); a model is a folder with {WEIGHTS_FILE} "
+            f"and {CARD_FILE}"
+        ) from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: not a model card: expected a JSON object")
+    return card_from_dict(values, path)
+
+
+def find_model(name_or_folder: str | Path) -> Path:
+    """Find a model's folder: a bundled one by name, or any folder.
+
+    Raises
+    ------
+    ModelError
+        If there is none; the message lists the bundled models.
+    """
+    text = str(name_or_folder)
+    for folder in bundled_folders():
+        if text == _bundled_name(folder):
+            return folder
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return folder
+    names = ", ".join(_bundled_name(known) for known in bundled_folders())
+    raise ModelError(
+        f"{text}: no such model: choose {names}, or give a folder with {WEIGHTS_FILE} and "
+        f"{CARD_FILE}"
+    )
+
+
+def list_models() -> list[ModelCard]:
+    """Give the cards of the bundled models, in the order of their names."""
+    return [read_card(folder) for folder in bundled_folders()]
+
+
+def bundled_folders() -> list[Path]:
+    """List the folders of the bundled models; those of single folds stand one level deeper."""
+    return sorted(path.parent for path in BUNDLED.glob(f"**/{CARD_FILE}"))
+
+
+def _bundled_name(folder: Path) -> str:
+    return folder.relative_to(BUNDLED).as_posix()

@@ -1,0 +1,64 @@
+"""Is a scan like those a model was trained on? Differences, in words."""
+
+import numpy as np
+
+from napari_mri7t.engine.cards import ModelCard
+from napari_mri7t.engine.preparation.harmonization import background_of
+from napari_mri7t.engine.volume import Volume
+
+SPACING_TOLERANCE = 0.1  # relative
+LEAST_BACKGROUND = 0.4  # part of an extracted brain's volume that is background
+BRAIN_LITRES = (0.8, 2.4)  # adult brains with cerebrospinal fluid
+LARGEST_TILT = 15.0  # degrees
+
+
+def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
+    """Compare a scan with what a model expects.
+
+    Parameters
+    ----------
+    volume : Volume
+    card : ModelCard
+
+    Returns
+    -------
+    tuple of str
+        One sentence per difference: what differs and what to do; empty where the scan fits.
+    """
+    found = []
+    expected = np.asarray(card.preprocessing["voxel_size_mm"], float)
+    if np.any(np.abs(np.asarray(volume.voxel_size) / expected - 1) > SPACING_TOLERANCE):
+        found.append(
+            f"voxels of {_mm(volume.voxel_size)} mm; the model was trained on {_mm(expected)} mm: "
+            "resample the scan, or compare with care"
+        )
+    foreground = volume.array > background_of(volume.array)
+    litres = foreground.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1e6
+    if card.preprocessing.get("brain_extracted", True):
+        if foreground.mean() > 1 - LEAST_BACKGROUND:
+            found.append(
+                "the background is not 0: the scan does not look brain-extracted; extract the "
+                "brain first"
+            )
+        elif not BRAIN_LITRES[0] <= litres <= BRAIN_LITRES[1]:
+            found.append(
+                f"{litres:.2f} litres lie above 0, where an adult brain has "
+                f"{BRAIN_LITRES[0]} to {BRAIN_LITRES[1]}: check the brain mask"
+            )
+    tilt = _tilt(volume.affine)
+    if tilt > LARGEST_TILT:
+        found.append(
+            f"the scan is tilted by {tilt:.0f} degrees; the model knows upright brains: reorient it"
+        )
+    return tuple(found)
+
+
+def _mm(sizes: np.ndarray | tuple[float, ...]) -> str:
+    return " x ".join(f"{size:.3g}" for size in sizes)
+
+
+def _tilt(affine: np.ndarray) -> float:
+    """Give the largest angle between a voxel axis and its nearest anatomical axis, degrees."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = np.abs(directions).max(axis=0).clip(0, 1)
+    return float(np.degrees(np.arccos(cosines)).max())

@@ -1,0 +1,113 @@
+"""A trained model on disk: a folder with weights.safetensors and card.json; no pickle anywhere."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from napari_mri7t.engine.atomic import write_together
+from napari_mri7t.engine.cards import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    ModelCard,
+    find_model,
+    read_card,
+)
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.networks import build_network
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with trained weights, in eval mode on the CPU, and its card."""
+
+    name: str
+    network: nn.Module
+    card: ModelCard
+
+
+def load_model(name_or_folder: str | Path) -> Model:
+    """Load a model, having checked that its weights are those of its card.
+
+    Parameters
+    ----------
+    name_or_folder : str or Path
+        A bundled model's name, or a folder.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, the weights' SHA-256 differs from the card's, or they do not
+        fit the network.
+    """
+    folder = find_model(name_or_folder)
+    card = read_card(folder)
+    path = folder / WEIGHTS_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error}); install the model again") from error
+    if hashlib.sha256(content).hexdigest() != card.sha256:
+        raise ModelError(
+            f"{path}: the SHA-256 differs from the card's: damaged or exchanged; install the model "
+            "again"
+        )
+    try:
+        network = build_network(card.network, **card.network_config)
+        weights = {key: value.float() for key, value in load(content).items()}
+        network.load_state_dict(_with_counters(network, weights))
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: does not fit network {card.network!r}: {reason}") from error
+    return Model(card.name, network.eval(), card)
+
+
+def save_model(
+    folder: str | Path, network: nn.Module, card: ModelCard, *, half: bool = False
+) -> ModelCard:
+    """Write a model: the weights, then the card, which stands for the whole.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made where missing.
+    network : nn.Module
+    card : ModelCard
+        Its `sha256` is set here.
+    half : bool
+        Keep the weights as float16, half the size.
+
+    Returns
+    -------
+    ModelCard
+        As written.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    kind = torch.float16 if half else torch.float32
+    weights = {
+        key: value.detach().cpu().to(kind).contiguous()
+        for key, value in network.state_dict().items()
+        if value.is_floating_point()
+    }
+    content = save(weights, {"network": card.network})
+    written = replace(card, sha256=hashlib.sha256(content).hexdigest())
+    text = json.dumps(written.as_dict(), indent=2, allow_nan=False) + "\n"
+    write_together(
+        [
+            (place / WEIGHTS_FILE, lambda file: file.write(content)),
+            (place / CARD_FILE, lambda file: file.write(text.encode())),
+        ]
+    )
+    return written
+
+
+def _with_counters(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Add the counters of batch normalisation, which no estimate depends on and no file keeps."""
+    counters = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
+    return counters | weights
