@@ -55,6 +55,38 @@ def phantom_file(phantom: Volume, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained model on disk: what it computes is no brain, but always the same."""
+    import torch
+
+    from napari_mri7t.engine.cards import ModelCard
+    from napari_mri7t.engine.networks import build_network
+    from napari_mri7t.engine.networks.model import save_model
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    network = build_network("basic_cnn")
+    card = ModelCard(
+        name="untrained",
+        title="BasicCNN, untrained, for tests",
+        network="basic_cnn",
+        n_parameters=672_963,
+        preprocessing={
+            "voxel_size_mm": [1.0, 1.0, 1.0],
+            "brain_extracted": True,
+            "plane": "axial",
+            "intensity_quantiles": np.linspace(0, 1, 101).tolist(),
+        },
+        training={},
+        metrics={},
+        intended_use="tests",
+        sha256="",
+    )
+    save_model(folder, network, card)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse connections that would leave this machine: everything needed is in the package."""

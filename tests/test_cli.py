@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from napari_mri7t import __version__, cli
+from napari_mri7t.engine.cards import read_card
+from napari_mri7t.engine.evaluation.metrics import compare
+from napari_mri7t.engine.networks import NETWORKS
+from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import load_volume, save_volume
 
 MOST_SECONDS_FOR_HELP = 0.3
@@ -228,3 +235,131 @@ def test_names_with_spaces_and_other_scripts_are_taken(run, phantom_file, tmp_pa
     output = tmp_path / "mon cerveau 脳.nii.gz"
     assert run("simulate", phantom_file, output)[0] == 0
     assert output.exists()
+
+
+def test_synthesize_writes_what_the_engine_makes(run, phantom_file, model_folder, tmp_path):
+    output = tmp_path / "estimate.nii.gz"
+    code, out, _ = run(
+        "synthesize", phantom_file, output, "--model", model_folder, "--device", "cpu",
+        "--step", 3, "--end-slices", 2,
+    )  # fmt: skip
+    assert code == 0
+    assert out.startswith(f"{output}: untrained on cpu")
+    assert "not for diagnosis" in out
+    config = SynthesisConfig(device="cpu", step=3, end_slices=2)
+    steps = synthesize(load_volume(phantom_file), load_model(model_folder), config)
+    np.testing.assert_array_equal(load_volume(output).array, run_to_end(steps).volume.array)
+
+
+def test_synthesize_keeps_the_grid_and_tells_how_it_was_made(
+    run, phantom_file, model_folder, tmp_path
+):
+    output = tmp_path / "estimate.nii"
+    run("synthesize", phantom_file, output, "--model", model_folder)
+    before, after = nibabel.load(phantom_file), nibabel.load(output)
+    assert after.shape == before.shape
+    np.testing.assert_array_equal(after.affine, before.affine)
+    sidecar = json.loads((tmp_path / "estimate.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Model"] == {"Name": "untrained", "SHA256": read_card(model_folder).sha256}
+    assert sidecar["Settings"]["step"] == SynthesisConfig().step
+    assert [source["File"] for source in sidecar["Sources"]] == [phantom_file.name]
+
+
+def test_synthesize_warns_of_a_volume_unlike_the_training_data(
+    run, phantom_file, model_folder, tmp_path
+):
+    """The phantom's brain is 4 cm long: far too small for an adult's."""
+    _, _, error = run("synthesize", phantom_file, tmp_path / "e.nii", "--model", model_folder)
+    assert error.startswith("warning: ")
+    assert "litres" in error
+    assert "litres" in json.loads((tmp_path / "e.json").read_text())["Warnings"][0]
+
+
+def test_synthesize_draws_no_progress_bar_into_a_file(run, phantom_file, model_folder, tmp_path):
+    _, _, error = run("synthesize", phantom_file, tmp_path / "e.nii", "--model", model_folder)
+    assert "%" not in error
+    assert "\x1b" not in error
+
+
+def test_unknown_model_and_device_end_in_one_sentence(run, phantom_file, model_folder, tmp_path):
+    output = tmp_path / "e.nii"
+    assert "watnet" in sentence_of(
+        run("synthesize", phantom_file, output, "--model", "nonet"), "nonet"
+    )
+    code, out, error = run(
+        "synthesize", phantom_file, output, "--model", model_folder, "--device", "abacus"
+    )
+    assert (code, out) == (1, "")
+    assert "abacus" in error
+    assert not output.exists()
+
+
+def test_failed_synthesis_leaves_no_file(run, model_folder, tmp_path):
+    """Two slices are too few for a network that takes three."""
+    path = tmp_path / "thin.nii"
+    rng = np.random.default_rng(0)
+    nibabel.save(nibabel.Nifti1Image(rng.random((16, 16, 2), np.float32), np.eye(4)), path)
+    code, out, error = run("synthesize", path, tmp_path / "e.nii", "--model", model_folder)
+    assert (code, out) == (1, "")
+    assert "Traceback" not in error
+    assert [file.name for file in tmp_path.iterdir()] == ["thin.nii"]
+
+
+def test_models_lists_the_bundled_ones_with_their_parameters(run):
+    """The counts are the report's, section 3 and 4."""
+    listed = {card["name"]: card for card in json.loads(run("models", "--json")[1])}
+    assert listed["basic_cnn"]["n_parameters"] == 672_963
+    assert listed["watnet"]["network"] in NETWORKS
+    assert run("models")[1].count("\n") == len(listed)
+
+
+@pytest.fixture
+def small_demo(monkeypatch, phantom, model_folder):
+    """The demonstration on the phantom, with an untrained model: quick, and the same files."""
+    from napari_mri7t.engine import cards, demo
+
+    monkeypatch.setattr(demo, "load_template", lambda: phantom)
+    monkeypatch.setattr(cards, "DEFAULT_MODEL", str(model_folder))
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_demo_writes_volumes_figures_and_a_picture(run, tmp_path):
+    folder = tmp_path / "a demo"
+    code, out, _ = run("demo", "--no-gui", "--output", folder)
+    assert code == 0
+    volumes = ("source", "estimate", "target")
+    expected = {f"{name}.{kind}" for name in volumes for kind in ("nii.gz", "json")}
+    assert {path.name for path in folder.iterdir()} == expected | {"metrics.json", "demo.png"}
+    assert "not for diagnosis" in out
+    scores = json.loads((folder / "metrics.json").read_text())
+    target, source = load_volume(folder / "target.nii.gz"), load_volume(folder / "source.nii.gz")
+    assert scores["source"] == compare(target, source)
+    assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_demo_replaces_the_files_of_an_earlier_run(run, tmp_path):
+    assert run("demo", "--no-gui", "--output", tmp_path)[0] == 0
+    assert run("demo", "--no-gui", "--output", tmp_path)[0] == 0
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_demo_opens_no_window_without_a_display(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, out, _ = run("demo", "--output", tmp_path)
+    assert code == 0
+    assert "No display" in out
+
+
+def test_template_is_an_extracted_brain_in_place():
+    """The origin of MNI space, the anterior commissure, lies inside; the corners are empty."""
+    template = load_template()
+    i, j, k = np.linalg.inv(template.affine)[:3, 3].round().astype(int)
+    assert template.array[i, j, k] > 0
+    assert template.array[0, 0, 0] == 0
+    assert template.orientation == "RAS"
+    assert template.voxel_size == (1, 1, 1)
+    assert (template.array.min(), template.array.max()) == (0, 1)

@@ -19,7 +19,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         echo "Installing the system package: python3-venv"
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq </dev/null || true
-        apt-get install -y -qq --no-install-recommends python3-venv </dev/null
+        apt-get install -y -qq --no-install-recommends python3-venv </dev/null >/dev/null
     else
         echo "Python cannot make virtual environments here. Install what it lacks with this line, then run make again:" >&2
         echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends python3-venv" >&2

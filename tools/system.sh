@@ -27,7 +27,7 @@ if [ "$(id -u)" = 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq </dev/null || echo "apt-get update failed: trying with the lists there are" >&2
     # shellcheck disable=SC2086 # one word per package
-    apt-get install -y -qq --no-install-recommends $missing </dev/null
+    apt-get install -y -qq --no-install-recommends $missing </dev/null >/dev/null
 else
     echo "Missing system packages. Install them with this line, then run make again:" >&2
     echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends$missing" >&2

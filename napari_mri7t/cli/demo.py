@@ -1,15 +1,60 @@
 """`mri7t demo`: a real brain, its pseudo-3T and its synthetic 7T."""
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from napari_mri7t.cli.console import drive, warn
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.demo import Demo
+
+DEFAULT_FOLDER = Path("mri7t-demo")
 
 
 def demo(
     no_gui: Annotated[
         bool, typer.Option("--no-gui", help="Write the files, open no window.")
     ] = False,
-    output: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("mri7t-demo"),
+    output: Annotated[Path, typer.Option(help="Folder for the files.")] = DEFAULT_FOLDER,
 ) -> None:
     """Show the whole way on the MNI152 template: pseudo-3T, synthetic 7T, figures, a picture."""
+    from napari_mri7t.cli.compare import scores_table
+    from napari_mri7t.engine.cards import DEFAULT_MODEL
+    from napari_mri7t.engine.demo import run_demo
+    from napari_mri7t.engine.networks.model import load_model
+    from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.synthesis import SynthesisConfig
+
+    made = drive(run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig()), "synthetic 7T")
+    warn(made.warnings)
+    rows = {"source": "3T as is", "estimate": "synthetic 7T"}
+    typer.echo("Inside the brain, against the 7T:")
+    typer.echo(scores_table({text: made.scores[key]["brain"] for key, text in rows.items()}))
+    for path in made.files:
+        typer.echo(path)
+    typer.echo(NOTICE)
+    if not no_gui:
+        _show(made)
+
+
+def _show(made: "Demo") -> None:
+    """Open napari on the result, if that can be done here; the files are there in any case."""
+    if not _has_display():
+        typer.echo("No display here: napari was not opened.")
+        return
+    try:
+        from napari_mri7t.widgets.demo import show_demo
+
+        show_demo(made)
+    except ImportError as error:
+        warn([f"napari's window could not be opened: {error}: install napari-mri7t[all]"])
+
+
+def _has_display() -> bool:
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -6,16 +6,21 @@ import typer
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole model cards as JSON.")
+    ] = False,
 ) -> None:
     """List the bundled models with their parameter counts."""
     import json
 
-    from napari_mri7t.engine.cards import list_models
+    from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models
 
     cards = list_models()
     if as_json:
-        typer.echo(json.dumps([card.as_dict() for card in cards], indent=2))
+        typer.echo(json.dumps([card.as_dict() for card in cards], indent=2, ensure_ascii=False))
         return
-    for card in cards:
-        typer.echo(card)
+    rows = [(card.name, f"{card.n_parameters:,}", card.title) for card in cards]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
+    for name, count, title in rows:
+        mark = " (default)" if name == DEFAULT_MODEL else ""
+        typer.echo(f"{name:<{widths[0]}}  {count:>{widths[1]}} parameters  {title}{mark}")

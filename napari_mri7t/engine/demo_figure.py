@@ -13,7 +13,9 @@ from napari_mri7t.engine.volume import Volume
 
 SIZE_INCH = (15.0, 5.4)
 DPI = 120
-SLICE_MM = 8.0  # height over the anterior commissure in MNI space: ventricles, basal ganglia, cortex
+SLICE_MM = (
+    8.0  # height over the anterior commissure in MNI space: ventricles, basal ganglia, cortex
+)
 MARGIN_VOXELS = 8  # around the brain
 INK, PAPER = "white", "black"
 # Diverging, black in the middle, so that the background stays background.
@@ -46,7 +48,7 @@ def demo_figure(
     Figure
         With an Agg canvas; not known to pyplot.
     """
-    source, estimate, target = volumes
+    _, estimate, target = volumes
     k = slice_at(target, SLICE_MM)
     window = brain_window(target.array[:, :, k] > 0)
     figure = Figure(figsize=SIZE_INCH, dpi=DPI, facecolor=PAPER)

@@ -1,0 +1,38 @@
+"""napari opened on the demonstration: 3T, synthetic 7T, 7T and error map side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari
+from napari.layers import Layer
+
+from napari_mri7t.widgets.layers import orient_camera, volume_to_layer
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.demo import Demo
+
+SHOWN_MM = 8.0  # height of the first axial slice: ventricles, basal ganglia, cortex
+
+
+def show_demo(demo: Demo) -> None:
+    """Open a viewer on the demonstration and stay until it is closed."""
+    viewer = napari.Viewer(title="napari-mri7t: a synthetic image, for research, not for diagnosis")
+    add_demo(viewer, demo)
+    napari.run()
+
+
+def add_demo(viewer: napari.Viewer, demo: Demo) -> None:
+    """Put the demonstration's volumes into a viewer, in a grid that shares camera and slider."""
+    limits = {"contrast_limits": (0.0, 1.0)}
+    shown = [
+        volume_to_layer(demo.source, name="3T, simulated", **limits),
+        volume_to_layer(demo.estimate, name="synthetic 7T", **limits),
+        volume_to_layer(demo.target, name="7T, the target", **limits),
+    ]
+    viewer.layers.extend(Layer.create(*layer) for layer in shown)
+    viewer.grid.enabled = True
+    viewer.grid.shape = (1, len(shown))
+    orient_camera(viewer)
+    viewer.dims.set_point(0, SHOWN_MM)
+    viewer.reset_view()
