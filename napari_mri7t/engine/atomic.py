@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,16 +91,12 @@ def write_together(
     """
     targets = [check_target(path, overwrite=overwrite) for path, _ in parts]
     temporaries: list[Path] = []
-    current = targets[0]
     try:
-        for current, (_, writer) in zip(targets, parts, strict=True):
-            temporaries.append(_temporary_beside(current))
-            _write_temporary(temporaries[-1], current, writer)
+        for target, (_, writer) in zip(targets, parts, strict=True):
+            temporaries.append(_temporary_beside(target))
+            with _failures_in_words(target):
+                _write_temporary(temporaries[-1], target, writer)
         _place_all(temporaries, targets, overwrite)
-    except FileExistsError as error:
-        raise Mri7tError(f"{current}: {_EXISTS}") from error
-    except OSError as error:
-        raise Mri7tError(f"{current}: {_explain(error)}; the file was not written") from error
     finally:
         for temporary in temporaries:
             _remove(temporary)
@@ -144,6 +140,18 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     return target
 
 
+@contextlib.contextmanager
+def _failures_in_words(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise Mri7tError(f"{target}: {_EXISTS}") from error
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        advice = _ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "choose another place")
+        raise Mri7tError(f"{target}: {reason}: {advice}; the file was not written") from error
+
+
 def _temporary_beside(target: Path) -> Path:
     return target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
 
@@ -164,11 +172,12 @@ def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) ->
     try:
         for number, (temporary, target) in enumerate(zip(temporaries, targets, strict=True), 1):
             backup = None
-            if number < len(targets) and target.exists():  # after the last nothing can fail
-                backup = _temporary_beside(target)
-                backups.append(backup)
-                _second_name(target, backup)
-            _place(temporary, target, overwrite)
+            with _failures_in_words(target):
+                if number < len(targets) and target.exists():  # after the last nothing can fail
+                    backup = _temporary_beside(target)
+                    backups.append(backup)
+                    _second_name(target, backup)
+                _place(temporary, target, overwrite)
             placed.append((target, backup))
     except BaseException:
         for target, backup in reversed(placed):
@@ -228,9 +237,3 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
     except OSError as error:
         _log.warning("%s: the folder could not be synced: %s", folder, error)
-
-
-def _explain(error: OSError) -> str:
-    name = errno.errorcode.get(error.errno or 0, "")
-    text = error.strerror or str(error) or type(error).__name__
-    return f"{text}: {_ADVICE.get(name, 'choose another place')}"

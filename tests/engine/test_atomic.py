@@ -1,0 +1,225 @@
+"""Writing whole or not at all: an error at every single step, a full disk, a folder in the way."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from napari_mri7t.engine.atomic import check_target, write_atomically, write_together
+from napari_mri7t.engine.errors import Mri7tError
+
+STEPS = ("open", "fdopen", "fchmod", "fsync", "replace", "link")
+
+
+def writes(content: bytes) -> Callable[[io.BufferedWriter], object]:
+    return lambda file: file.write(content)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+class FailingFile(io.RawIOBase):
+    """A file whose system calls count down to a failure."""
+
+    def __init__(self, descriptor: int, step: Callable[[], None]) -> None:
+        self.file = io.FileIO(descriptor, "wb")
+        self.step = step
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def write(self, data) -> int:
+        self.step()
+        return self.file.write(bytes(data)[:100])  # short writes, as the system may make them
+
+    def close(self) -> None:
+        super().close()
+        self.file.close()
+
+
+@pytest.fixture
+def fail_at(monkeypatch):
+    """Make the n-th step of writing fail with the given error; return the list of steps taken."""
+    originals = {name: getattr(os, name) for name in STEPS}
+
+    def install(number: int, code: int) -> list[str]:
+        taken: list[str] = []
+
+        def step(name: str) -> None:
+            taken.append(name)
+            if len(taken) == number:
+                raise OSError(code, os.strerror(code))
+
+        def wrap(name: str):
+            def wrapped(*args, **kwargs):
+                step(name)
+                if name == "fdopen":
+                    return io.BufferedWriter(FailingFile(args[0], lambda: step("write")), 256)
+                return originals[name](*args, **kwargs)
+
+            return wrapped
+
+        for name in STEPS:
+            monkeypatch.setattr(f"napari_mri7t.engine.atomic.os.{name}", wrap(name))
+        return taken
+
+    return install
+
+
+def test_file_is_written(tmp_path):
+    assert write_atomically(tmp_path / "a", writes(b"new")) == tmp_path / "a"
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert names(tmp_path) == ["a"]
+
+
+def test_mode_of_the_old_file_is_kept_and_a_new_one_follows_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "new", writes(b""))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    (tmp_path / "new").chmod(0o604)
+    write_atomically(tmp_path / "new", writes(b"x"))
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o604
+
+
+def test_symbolic_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("there/file")
+    write_atomically(tmp_path / "link", writes(b"new"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "file").read_bytes() == b"new"
+
+
+def test_hard_link_keeps_the_old_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    os.link(tmp_path / "a", tmp_path / "b")
+    write_atomically(tmp_path / "a", writes(b"new"))
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()) == (b"new", b"old")
+
+
+def test_existing_file_is_refused_without_overwrite(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(Mri7tError, match="a: exists already"):
+        write_atomically(tmp_path / "a", writes(b"new"), overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_file_that_appears_while_writing_is_not_overwritten(tmp_path):
+    def write(file):
+        (tmp_path / "a").write_bytes(b"another run's")
+        file.write(b"new")
+
+    with pytest.raises(Mri7tError, match="a: exists already"):
+        write_atomically(tmp_path / "a", write, overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"another run's"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_file_system_without_hard_links_is_served(tmp_path, monkeypatch, exists):
+    def no_links(*args):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    def write(file):
+        if exists:
+            (tmp_path / "b").write_bytes(b"another run's")
+        file.write(b"new")
+
+    monkeypatch.setattr("napari_mri7t.engine.atomic.os.link", no_links)
+    parts = [(tmp_path / "a", writes(b"first")), (tmp_path / "b", write)]
+    if not exists:
+        write_together(parts, overwrite=False)
+        assert names(tmp_path) == ["a", "b"]
+        write_together(parts, overwrite=True)
+        return
+    with pytest.raises(Mri7tError, match="b: exists already"):
+        write_together(parts, overwrite=False)
+    assert names(tmp_path) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda p: p.mkdir(), "is a folder"),
+        (lambda p: os.mkfifo(p), "not a regular file"),
+        (lambda p: p.symlink_to("/dev/null"), "not a regular file"),
+        (lambda p: p.symlink_to("missing/file"), "does not exist"),
+    ],
+)
+def test_what_is_in_the_way_is_named(tmp_path, make, word):
+    make(tmp_path / "a")
+    before = names(tmp_path)
+    with pytest.raises(Mri7tError, match=f"a: .*{word}"):
+        write_atomically(tmp_path / "a", writes(b"new"))
+    assert names(tmp_path) == before
+
+
+def test_missing_folder_and_impossible_names_are_refused(tmp_path):
+    with pytest.raises(Mri7tError, match=r"the folder .*nowhere does not exist"):
+        check_target(tmp_path / "nowhere" / "a", overwrite=True)
+    for name in ("n" * 256, "null\0byte"):
+        with pytest.raises(Mri7tError, match=r"cannot be written|name too long"):
+            write_atomically(tmp_path / name, writes(b""))
+    assert names(tmp_path) == []
+
+
+def test_longest_possible_name_is_written(tmp_path):
+    name = "n" * 255
+    write_atomically(tmp_path / name, writes(b"new"))
+    write_atomically(tmp_path / name, writes(b"newer"))
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError])
+def test_any_exception_of_the_writer_passes_and_leaves_nothing(tmp_path, error):
+    (tmp_path / "a").write_bytes(b"old")
+
+    def write(file):
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(error):
+        write_together([(tmp_path / "b", writes(b"b")), (tmp_path / "a", write)])
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EDQUOT])
+@pytest.mark.parametrize(("old", "overwrite"), [(True, True), (False, True), (False, False)])
+def test_fault_32_error_at_every_step_leaves_all_or_nothing(
+    tmp_path, fail_at, code, overwrite, old
+):
+    """Two files of 1000 bytes in writes of 100: each system call in turn is the one that fails."""
+    outcomes = set()
+    for number in range(1, 60):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        before = {"a": b"old a", "b": b"old b"} if old else {}
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+        taken = fail_at(number, code)
+        parts = [(folder / "a", writes(b"A" * 1000)), (folder / "b", writes(b"B" * 1000))]
+        try:
+            write_together(parts, overwrite=overwrite)
+            after = {"a": b"A" * 1000, "b": b"B" * 1000}
+            outcomes.add("written")
+        except Mri7tError as error:
+            after = before
+            outcomes.add(taken[number - 1])
+            assert str(error).startswith(str(folder))  # noqa: PT017
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == after
+    assert len(taken) < 59, "the last rounds must go through without a failure"
+    assert {"open", "fdopen", "write", "fsync", "written"} <= outcomes
