@@ -1,5 +1,6 @@
 """Which device computes, and in which precision."""
 
+import platform
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -60,6 +61,16 @@ def mixed_precision(device: torch.device, precision: torch.dtype) -> AbstractCon
 def precision_name(precision: torch.dtype) -> str:
     """Give the name a sidecar records: "float32" or "bfloat16"."""
     return str(precision).removeprefix("torch.")
+
+
+def device_name(device: torch.device) -> str:
+    """Give the hardware's name, for model cards and tables."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type == "cpu":
+        name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+        return f"{name}, {torch.get_num_threads()} threads"
+    return device.type
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:

@@ -5,9 +5,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Generator, Iterable
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from torch import Tensor, nn
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.devices import mixed_precision, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, StateError
-from napari_mri7t.engine.networks import build_network, slices_of
-from napari_mri7t.engine.networks.layers import to_device
-from napari_mri7t.engine.networks.patchgan import PatchGAN
+from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
 from napari_mri7t.engine.training.checkpoint import load_state, save_state
+from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner
 from napari_mri7t.engine.training.losses import (
     adversarial_loss,
     discriminator_loss,
@@ -33,9 +31,7 @@ from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
 
 HISTORY = "history.csv"
-HISTORY_COLUMNS = ("step", "loss", "discriminator_loss", "learning_rate")
 HISTORY_STEPS = 10  # steps averaged into one row, and between two waits for the device
-ADAM_EPSILON = 1e-7  # Keras' default
 
 
 @dataclass(frozen=True)
@@ -89,66 +85,12 @@ class FoldJob:
 
     def facts(self) -> dict[str, Any]:
         """Give what a checkpoint must share with the job that resumes it."""
-        settings = asdict(self.config)
-        del settings["checkpoint_steps"]  # when it was saved does not change what was learnt
         return {
             "network": self.network,
             "network_config": self.network_config,
             "fold": self.fold,
-            "settings": settings,
+            "settings": self.config.learnt_from(),
         }
-
-
-@dataclass(eq=False)
-class Learner:
-    """The networks and optimisers of one training, and how far they have come."""
-
-    network: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-    discriminator: nn.Module | None = None
-    discriminator_optimizer: torch.optim.Optimizer | None = None
-    step: int = 0
-    history: list[list[float]] = field(default_factory=list)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Name every tensor that the next step depends on."""
-        found: dict[str, Tensor] = {}
-        for part, module in self._modules():
-            found |= {f"{part}/{key}": value for key, value in module.state_dict().items()}
-        for part, optimizer in self._optimizers():
-            for index, state in optimizer.state_dict()["state"].items():
-                found |= {f"{part}/{index}/{key}": value for key, value in state.items()}
-        rows = torch.tensor(self.history, dtype=torch.float64)
-        return found | {"history": rows.reshape(-1, len(HISTORY_COLUMNS))}
-
-    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Continue from what `tensors` gave."""
-        for part, module in self._modules():
-            prefix = f"{part}/"
-            module.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
-        for part, optimizer in self._optimizers():
-            states: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{part}/"):
-                    _, index, name = key.split("/")
-                    states.setdefault(int(index), {})[name] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-        self.history = tensors["history"].tolist()
-        self.step = step
-
-    def _modules(self) -> Iterable[tuple[str, nn.Module]]:
-        yield "network", self.network
-        yield "average", self.average
-        if self.discriminator is not None:
-            yield "discriminator", self.discriminator
-
-    def _optimizers(self) -> Iterable[tuple[str, torch.optim.Optimizer]]:
-        yield "optimizer", self.optimizer
-        if self.discriminator_optimizer is not None:
-            yield "discriminator_optimizer", self.discriminator_optimizer
 
 
 def train_fold(
@@ -195,7 +137,8 @@ def _train(
     job: FoldJob, subjects: list[TrainingSubject]
 ) -> Generator[TrainProgress, None, nn.Module]:
     config = job.config
-    learner = _new_learner(job)
+    learner = new_learner(job.network, job.network_config, config, _seed(job, 2**31))
+    learner.to(job.device)
     slices = slices_of(learner.network)
     pool = PatchPool(subjects, slices, config, job.device)
     if isinstance(learner.network, WATNetQu2020):
@@ -226,30 +169,6 @@ def _train(
     return network.eval()
 
 
-def _new_learner(job: FoldJob) -> Learner:
-    """Build networks and optimisers; the fresh weights depend on (seed, fold) alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(job, 2**31))
-        network = build_network(job.network, **job.network_config)
-        discriminator = PatchGAN(slices_of(network)[1]) if job.config.adversarial_weight else None
-    network = to_device(network, job.device).train()
-    learner = Learner(
-        network, deepcopy(network), _adam(network, job.config.learning_rate, job.config)
-    )
-    if discriminator is not None:
-        learner.discriminator = to_device(discriminator, job.device)
-        learner.discriminator_optimizer = _adam(
-            learner.discriminator, job.config.discriminator_learning_rate, job.config
-        )
-    return learner
-
-
-def _adam(network: nn.Module, rate: float, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        network.parameters(), lr=rate, eps=ADAM_EPSILON, weight_decay=config.weight_decay
-    )
-
-
 def _step(
     learner: Learner, batch: tuple[Tensor, Tensor], config: TrainConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -275,7 +194,7 @@ def _step(
         nn.utils.clip_grad_norm_(learner.network.parameters(), config.gradient_clip)
     learner.optimizer.step()
     if config.average_decay:
-        _update_average(learner, config.average_decay)
+        learner.update_average(config.average_decay)
     return loss.detach(), judged.detach()
 
 
@@ -306,20 +225,6 @@ def _frozen_scores(discriminator: nn.Module, condition: Tensor, estimate: Tensor
 def _central(source: Tensor, n_outputs: int) -> Tensor:
     margin = (source.shape[1] - n_outputs) // 2
     return source[:, margin : margin + n_outputs]
-
-
-@torch.no_grad()
-def _update_average(learner: Learner, decay: float) -> None:
-    """Move the average towards the weights; quicker at the start, where the weights are poor."""
-    decay = min(decay, (1 + learner.step) / (10 + learner.step))
-    pairs = zip(
-        learner.average.state_dict().values(), learner.network.state_dict().values(), strict=True
-    )
-    for average, value in pairs:
-        if average.is_floating_point():
-            average.lerp_(value, 1 - decay)
-        else:
-            average.copy_(value)
 
 
 def _batch_size(config: TrainConfig, step: int) -> int:

@@ -5,7 +5,7 @@ The study's recipe is in the report, "CNN network to synthesize 7T MRI images fr
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from napari_mri7t.engine.preparation.simulation import REPORT_VARIANCE
@@ -74,6 +74,8 @@ class TrainConfig:
     seed : int
     checkpoint_steps : int
         Steps between two checkpoints.
+    inference_step, inference_end_slices, inference_planes, inference_flips, inference_crop
+        `SynthesisConfig` of the held-out estimate; no part of what is learnt.
 
     Raises
     ------
@@ -113,6 +115,11 @@ class TrainConfig:
     precision: str = "auto"
     seed: int = 0
     checkpoint_steps: int = 100
+    inference_step: int = 1
+    inference_end_slices: int = 0
+    inference_planes: tuple[str, ...] = ("axial",)
+    inference_flips: bool = False
+    inference_crop: bool = True
 
     def __post_init__(self) -> None:
         for name in ("n_steps", "batch_size", "patch_size", "checkpoint_steps"):
@@ -142,6 +149,14 @@ class TrainConfig:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
                 _require(value >= 0, f"{field.name} must be at least 0", value)
+
+    def learnt_from(self) -> dict[str, Any]:
+        """Give the settings that decide the weights: not when they are saved, nor their use."""
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key != "checkpoint_steps" and not key.startswith("inference_")
+        }
 
     def learning_rate_at(self, step: int) -> float:
         """Tell the learning rate of one optimiser step, counted from 0."""
@@ -181,6 +196,9 @@ REPORT = TrainConfig(
     end_slices=30,
     fresh_noise=False,
     checkpoint_steps=40,
+    inference_step=3,
+    inference_end_slices=30,
+    inference_crop=False,
 )
 
 QU2020 = TrainConfig(

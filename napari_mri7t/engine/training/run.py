@@ -1,0 +1,180 @@
+"""One fold from start to end: prepare, train, estimate the held-out subject, write the model.
+
+`run_fold` skips what is done and resumes what is not: in this process, on a cluster, and after a
+crash it is the same call.
+"""
+
+import itertools
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch import nn
+
+from napari_mri7t.engine.cards import ModelCard, read_card
+from napari_mri7t.engine.devices import device_name, resolve_device
+from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.networks.model import Model, save_model
+from napari_mri7t.engine.preparation.intensity import normalize
+from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.synthesis import SynthesisProgress
+from napari_mri7t.engine.training.fold import FoldJob, TrainProgress, train_fold
+from napari_mri7t.engine.training.held_out import (
+    draft_card,
+    estimate_held_out,
+    held_out_volumes,
+    read_figures,
+    summarize_figures,
+    synthesis_config,
+)
+from napari_mri7t.engine.training.pairs import prepare_pairs
+from napari_mri7t.engine.training.patches import TrainingSubject
+from napari_mri7t.engine.training.study import FINAL, Study
+from napari_mri7t.engine.volume import load_volume
+
+LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True)
+class FoldProgress:
+    """How far a fold is.
+
+    Parameters
+    ----------
+    fold : int
+    done, total : int
+        Training steps, or parts of what comes before and after the training.
+    message : str
+    training : TrainProgress or None
+        While training.
+    """
+
+    fold: int
+    done: int
+    total: int
+    message: str
+    training: TrainProgress | None = None
+
+
+def prepare_study(study: Study) -> Generator[FoldProgress, None, list[TrainingSubject]]:
+    """Load and prepare all subjects of a study, once for all folds that run in one process."""
+    config = study.settings.config
+    steps = prepare_pairs(list(study.subjects), study.reference, config.variance, config.seed)
+    count = itertools.count()
+    total = len(study.subjects) + 1  # and the reference
+
+    def record(message: str) -> FoldProgress:
+        return FoldProgress(FINAL, next(count), total, message)
+
+    return (yield from with_records(steps, record))
+
+
+def run_fold(
+    study: Study, k: int, device: str = "auto", pairs: list[TrainingSubject] | None = None
+) -> Generator[FoldProgress, None, ModelCard]:
+    """Train fold k to its end and estimate the held-out subject; skip what is done.
+
+    Parameters
+    ----------
+    study : Study
+    k : int
+        Subject held out, from 0; `FINAL` trains on all.
+    device : str
+        As `SynthesisConfig.device`.
+    pairs : list of TrainingSubject, optional
+        From `prepare_study`; prepared here by default.
+
+    Yields
+    ------
+    FoldProgress
+        At every step; closing the generator stops, and a later call goes on from there.
+
+    Returns
+    -------
+    ModelCard
+        With the held-out figures.
+
+    Raises
+    ------
+    StateError
+        If another process is training this fold, or its checkpoints do not fit.
+    ValueError
+        If there is no fold k.
+    """
+    n_folds = len(study.subjects)
+    if k != FINAL and not 0 <= k < n_folds:
+        raise ValueError(f"fold {k} does not exist: the study has folds 0 to {n_folds - 1}")
+    folder = study.fold_folder(k)
+    if study.is_done(k):
+        return read_card(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=0):
+            return (yield from _run_locked(study, k, device, pairs))
+    except Timeout as error:
+        raise StateError(
+            f"{folder}: another process is training this fold; wait for it, or stop it"
+        ) from error
+
+
+def _run_locked(
+    study: Study, k: int, device: str, pairs: list[TrainingSubject] | None
+) -> Generator[FoldProgress, None, ModelCard]:
+    if pairs is None:
+        pairs = yield from prepare_study(study)
+    settings = study.settings
+    job = FoldJob(
+        network=settings.network,
+        config=settings.config,
+        fold=len(study.subjects) if k == FINAL else k,
+        folder=study.fold_folder(k),
+        device=resolve_device(device),
+        network_config=settings.network_config,
+    )
+    training = [pair for index, pair in enumerate(pairs) if index != k]
+
+    def record(now: TrainProgress) -> FoldProgress:
+        return FoldProgress(k, now.step, now.n_steps, study.label(k), now)
+
+    network = yield from with_records(train_fold(job, training), record)
+    model = Model(job.network, network, _card(study, k, network, device))
+    if k == FINAL:
+        figures = read_figures([study.fold_folder(fold) for fold in range(len(study.subjects))])
+    else:
+        figures = [(yield from _estimate(study, k, model, pairs[k], device))]
+    metrics = summarize_figures(figures) if figures else {}
+    # From here on the fold is done.
+    return save_model(study.fold_folder(k), network, replace(model.card, metrics=metrics))
+
+
+def _estimate(
+    study: Study, k: int, model: Model, pair: TrainingSubject, device: str
+) -> Generator[FoldProgress, None, dict[str, Any]]:
+    config = synthesis_config(study.settings.config, device)
+    volumes = held_out_volumes(pair, load_volume(study.subjects[k].target))
+
+    def record(now: SynthesisProgress) -> FoldProgress:
+        return FoldProgress(k, now.done, now.total, f"estimate {pair.name}")
+
+    steps = estimate_held_out(model, volumes, config, study.fold_folder(k))
+    return (yield from with_records(steps, record))
+
+
+def _card(study: Study, k: int, network: nn.Module, device: str) -> ModelCard:
+    reference = load_volume(study.reference.target)
+    settings = study.settings
+    held_out = None if k == FINAL else study.subjects[k].name
+    return draft_card(
+        network,
+        (settings.network, settings.preset),
+        settings.config,
+        {
+            "reference": normalize(reference.array)[0],
+            "voxel_size_mm": [round(size, 3) for size in reference.voxel_size],
+            "network_config": settings.network_config,
+            "subjects": [s.name for i, s in enumerate(study.subjects) if i != k],
+            "held_out": held_out,
+            "device": device_name(resolve_device(device)),
+        },
+    )

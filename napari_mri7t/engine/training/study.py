@@ -1,0 +1,198 @@
+"""The run folder: the whole state of a leave-one-out study of one network, on disk.
+
+A fold is done when its `card.json` is there, which is written last.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_mri7t import __version__
+from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.cards import CARD_FILE
+from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.provenance import file_digest
+from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
+from napari_mri7t.engine.training.pairs import choose_reference
+from napari_mri7t.engine.training.presets import TrainConfig, from_dict
+
+STUDY_FILE = "study.json"
+STUDY_FORMAT = 1
+FINAL = -1  # in place of a fold's number: train on all subjects
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What decides a study, apart from its data.
+
+    Parameters
+    ----------
+    network : str
+        One of `NETWORKS`.
+    preset : str
+        Name of the recipe that `config` came from.
+    config : TrainConfig
+    network_config : dict
+        Arguments of the network's constructor.
+    reference : str
+        Part of the name of the subject whose histogram all get; see `choose_reference`.
+    """
+
+    network: str
+    preset: str
+    config: TrainConfig
+    network_config: dict[str, Any] = field(default_factory=dict)
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """An opened run folder.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : StudySettings
+    subjects : tuple of Subject
+        In order; fold k holds out subject k.
+    reference : Subject
+    """
+
+    folder: Path
+    settings: StudySettings
+    subjects: tuple[Subject, ...]
+    reference: Subject
+
+    def fold_folder(self, k: int) -> Path:
+        """Name the folder of fold k, or of the final training."""
+        return self.folder / ("final" if k == FINAL else f"fold-{k:02d}")
+
+    def is_done(self, k: int) -> bool:
+        """Tell whether fold k has its weights and card."""
+        return (self.fold_folder(k) / CARD_FILE).exists()
+
+    def label(self, k: int) -> str:
+        """Name fold k for people."""
+        return "all subjects" if k == FINAL else f"fold {k} ({self.subjects[k].name} held out)"
+
+
+def create_study(dataset: str | Path, folder: str | Path, settings: StudySettings) -> Study:
+    """Set up a run folder, or open it where it was set up before with the same settings.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        See `find_subjects`.
+    folder : str or Path
+        Made where missing.
+    settings : StudySettings
+
+    Raises
+    ------
+    StateError
+        If the folder holds a study with other settings or other subjects.
+    SubjectError
+        If the dataset is not usable.
+    """
+    subjects = find_subjects(dataset)
+    leave_one_out(subjects)  # refuses subjects that stand twice
+    reference = choose_reference(subjects, settings.reference)
+    place = Path(folder)
+    facts = {
+        "format": STUDY_FORMAT,
+        "version": __version__,
+        "network": settings.network,
+        "network_config": settings.network_config,
+        "preset": settings.preset,
+        "config": asdict(settings.config),
+        "reference": reference.name,
+        "subjects": [_subject_facts(subject) for subject in subjects],
+    }
+    path = place / STUDY_FILE
+    if path.exists():
+        _compare(path, facts)
+        return open_study(place)
+    place.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(facts, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+    return open_study(place)
+
+
+def open_study(folder: str | Path) -> Study:
+    """Open a run folder.
+
+    Raises
+    ------
+    StateError
+        If the folder holds no study of this version.
+    """
+    path = Path(folder) / STUDY_FILE
+    facts = _read(path)
+    try:
+        subjects = tuple(
+            Subject(
+                entry["name"],
+                Path(entry["target"]),
+                None if entry["source"] is None else Path(entry["source"]),
+            )
+            for entry in facts["subjects"]
+        )
+        settings = StudySettings(
+            network=facts["network"],
+            preset=facts["preset"],
+            config=from_dict(facts["config"]),
+            network_config=facts["network_config"],
+            reference=facts["reference"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(
+            f"{path}: not a study of this version ({error}); start a new one"
+        ) from error
+    reference = next(subject for subject in subjects if subject.name == settings.reference)
+    return Study(Path(folder), settings, subjects, reference)
+
+
+def _subject_facts(subject: Subject) -> dict[str, Any]:
+    return {
+        "name": subject.name,
+        "target": str(subject.target.resolve()),
+        "source": None if subject.source is None else str(subject.source.resolve()),
+        "target_sha256": file_digest(subject.target),
+        "source_sha256": None if subject.source is None else file_digest(subject.source),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StateError(f"{path}: no study here; `mri7t train` makes one") from error
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: cannot be read ({error}); start a new study") from error
+    if not isinstance(facts, dict) or facts.get("format") != STUDY_FORMAT:
+        raise StateError(f"{path}: not a study of format {STUDY_FORMAT}; start a new one")
+    return facts
+
+
+def _compare(path: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study that is not the one asked for."""
+    known, plain = _read(path), json.loads(json.dumps(asked))
+    moved = ("target", "source")  # a dataset may be found elsewhere; its digests decide
+    for facts in (known, plain):
+        facts["subjects"] = [
+            {key: value for key, value in entry.items() if key not in moved}
+            for entry in facts["subjects"]
+        ]
+        facts.pop("version", None)
+    differing = [key for key in plain if known.get(key) != plain[key]]
+    if "config" in differing:
+        old, new = known["config"], plain["config"]
+        changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+        differing[differing.index("config")] = "settings " + ", ".join(changed)
+    if differing:
+        raise StateError(
+            f"{path}: this run folder holds a study that differs in {'; '.join(differing)}; "
+            "use another folder"
+        )
