@@ -191,7 +191,7 @@ def detailed_patches(reference: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _patch_size(reference: np.ndarray) -> int:
-    return max(1, min(PATCH_SIZE, min(reference.shape) // 3))
+    return max(1, min(PATCH_SIZE, int(min(reference.shape)) // 3))
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.volume import Volume
 
@@ -21,6 +22,25 @@ def phantom_array(shape: tuple[int, int, int] = (40, 48, 36)) -> np.ndarray:
     for edge, value in ((1.0, 0.2), (0.85, 0.5), (0.6, 0.8)):
         out[radius < edge] = value
     return out
+
+
+def textured(shape: tuple[int, int, int], voxel_size: float) -> Volume:
+    """A phantom with smooth edges and texture: intensities of every value, as a histogram needs."""
+    plain = phantom_array(shape)
+    texture = gaussian_filter(np.random.default_rng(1).normal(size=shape), 2)
+    array = gaussian_filter(plain, 1) + 0.05 * texture / np.abs(texture).max()
+    array = np.where(plain > 0, np.maximum(array, 0.01), 0)
+    return Volume(array.astype(np.float32), np.diag([voxel_size] * 3 + [1.0]), "textured")
+
+
+@pytest.fixture
+def brain() -> Volume:
+    return textured((40, 48, 36), 2.0)
+
+
+@pytest.fixture
+def fine_brain() -> Volume:
+    return textured((60, 60, 60), 1.0)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_detailed_patches_do_not_overlap_and_find_the_detail():
 
 def test_a_small_slice_has_small_patches():
     assert len(figures.detailed_patches(np.ones((20, 30)))) == 2
-    assert figures.detailed_patches(np.ones((1, 1))) == [(0, 0)]
+    assert len(figures.detailed_patches(np.ones((2, 2)))) == 2
 
 
 def test_overview_has_a_row_per_subject(slices):
