@@ -30,6 +30,7 @@ from napari_mri7t.engine.evaluation.results import (
     save_result,
 )
 from napari_mri7t.engine.evaluation.scoring import flatten, score
+from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volume import Volume, load_volume
 
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder
@@ -157,7 +158,7 @@ def _run_jobs(
         result = load_result(folder, subject, job.method, job.fingerprint)
         if result is None:
             source, target = volumes = volumes or pair.load()
-            estimate = yield from _forward(job.make(source), now)
+            estimate = yield from with_records(job.make(source), partial(_same, now))
             yield now
             figures = flatten(score(target, estimate))
             result = SubjectResult(subject, job.method, figures, job.note)
@@ -166,17 +167,8 @@ def _run_jobs(
     return results
 
 
-def _forward(
-    steps: Generator[object, None, Volume], now: EvaluationProgress
-) -> Generator[EvaluationProgress, None, Volume]:
-    """Run a method, giving our own progress for each of its steps."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            made: Volume = end.value
-            return made
-        yield now
+def _same(now: EvaluationProgress, _: object) -> EvaluationProgress:
+    return now
 
 
 def _jobs_but_baselines(case: Case, pair: Pair) -> list[_Job]:
@@ -231,13 +223,9 @@ def _tune(
         return {str(key): [float(value) for value in values] for key, values in scores.items()}
     source, target = pair.load()
     steps = tuning_steps(source.array, target.array, baselines.values())
-    while True:
-        try:
-            label = next(steps)
-        except StopIteration as end:
-            tried: dict[str, list[float]] = end.value
-            break
-        yield replace(at, message=f"{at.message}, {label}")
+    tried = yield from with_records(
+        steps, lambda label: replace(at, message=f"{at.message}, {label}")
+    )
     save_record(folder, name, mark, {"psnr": tried})
     return tried
 

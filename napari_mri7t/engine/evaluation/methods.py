@@ -14,7 +14,7 @@ LABELS: dict[str, str] = {
     "basic_cnn": "BasicCNN",
     "watnet": "WATNet",
     "watnet_qu2020": "WATNet (Qu 2020)",
-    "unet": "Residual U-Net",
+    "slice_unet": "Residual U-Net",
 }
 # Table 1 of the report, mean and standard deviation over its ten held-out subjects.
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
@@ -39,6 +39,8 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 def label_of(method: str) -> str:
     """Name a method for people; one that is not known keeps its name.
 
+    A remark in brackets stays: "watnet (report)" becomes "WATNet (report)".
+
     Parameters
     ----------
     method : str
@@ -47,7 +49,8 @@ def label_of(method: str) -> str:
     -------
     str
     """
-    return LABELS.get(method, method)
+    name, bracket, remark = method.partition(" (")
+    return LABELS.get(name, name) + bracket + remark
 
 
 def ordered_methods(results: Sequence[SubjectResult]) -> list[str]:

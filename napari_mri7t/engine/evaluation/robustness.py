@@ -17,6 +17,7 @@ from napari_mri7t.engine.evaluation.metrics import compare
 from napari_mri7t.engine.evaluation.scoring import flatten
 from napari_mri7t.engine.preparation.intensity import match_histogram, normalize
 from napari_mri7t.engine.preparation.simulation import REPORT_VARIANCE, add_noise
+from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volume import Volume
 
 Method = Callable[[Volume], Generator[object, None, Volume]]  # source to estimate, with steps
@@ -141,14 +142,7 @@ def run_method(
     Volume
         The estimate.
     """
-    steps = method(source)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            estimate: Volume = end.value
-            return estimate
-        yield now
+    return (yield from with_records(method(source), lambda _: now))
 
 
 def harm(
@@ -216,10 +210,10 @@ def bias_shape(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.asarray(np.broadcast_to(scaled, shape))
 
 
-def break_even(
+def turning_points(
     points: Sequence[RobustnessPoint], kind: str, key: str = "brain_psnr"
-) -> float | None:
-    """Find the level from which on a method does worse than its own input.
+) -> list[tuple[float, bool]]:
+    """Find the levels at which a method starts or stops to do better than its own input.
 
     Parameters
     ----------
@@ -231,17 +225,17 @@ def break_even(
 
     Returns
     -------
-    float or None
-        Where the gain first crosses zero, linear between the levels measured; None if it never
-        does. The first level if it does not help even there.
+    list of (float, bool)
+        The lowest level and whether the method helps there; then every level at which the gain
+        crosses zero, linear between the levels measured, and whether it helps beyond. Empty if
+        nothing of the kind was measured.
     """
     of_kind = sorted((p for p in points if p.kind == kind), key=lambda point: point.level)
     gains = [point.estimate[key] - point.source[key] for point in of_kind]
-    for place, (point, gain) in enumerate(zip(of_kind, gains, strict=True)):
-        if gain <= 0:
-            if place == 0:
-                return point.level
-            before = of_kind[place - 1].level
-            share = gains[place - 1] / (gains[place - 1] - gain)
-            return before + share * (point.level - before)
-    return None
+    turns = [(of_kind[0].level, gains[0] > 0)] if of_kind else []
+    for place in range(1, len(of_kind)):
+        before, after = gains[place - 1], gains[place]
+        if (before > 0) != (after > 0):
+            low, high = of_kind[place - 1].level, of_kind[place].level
+            turns.append((low + before / (before - after) * (high - low), after > 0))
+    return turns

@@ -71,7 +71,9 @@ def test_box_plot_leaves_out_what_is_not_finite():
 
 def test_loss_curves_are_running_means_on_a_logarithmic_axis():
     steps, losses = np.arange(1.0, 101), np.resize([0.1, 0.3], 100)
-    figure = plots.loss_figure({"watnet": [("0", steps, losses)], "unet": [("0", steps, losses)]})
+    figure = plots.loss_figure(
+        {"watnet": [("0", steps, losses)], "slice_unet": [("0", steps, losses)]}
+    )
     panel = figure.axes[0]
     assert panel.get_yscale() == "log"
     raw, mean = panel.lines
@@ -112,7 +114,7 @@ def test_nothing_of_the_style_stays_behind(results):
 
 
 def test_networks_differ_in_colour_marker_and_lightness():
-    networks = ["basic_cnn", "watnet", "unet"]
+    networks = ["basic_cnn", "watnet", "slice_unet"]
     looks = [style.look_of(name, networks) for name in networks]
     assert len({colour for colour, _ in looks}) == len({marker for _, marker in looks}) == 3
     assert style.look_of("source", networks) != style.look_of("median", networks)

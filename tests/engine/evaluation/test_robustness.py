@@ -90,12 +90,13 @@ def point(level: float, gain: float) -> RobustnessPoint:
     return RobustnessPoint("noise", level, {"brain_psnr": 20.0}, {"brain_psnr": 20.0 + gain})
 
 
-def test_break_even_by_hand():
+def test_turning_points_by_hand():
     points = [point(3, -1), point(1, 3), point(2, 1)]  # 1 to -1 between 2 and 3: zero at 2.5
-    assert robustness.break_even(points, "noise") == pytest.approx(2.5)
-    assert robustness.break_even(points[1:], "noise") is None
-    assert robustness.break_even([point(1, -1), point(2, 1)], "noise") == 1
-    assert robustness.break_even(points, "blur") is None
+    assert robustness.turning_points(points, "noise") == [(1, True), (2.5, False)]
+    assert robustness.turning_points(points[1:], "noise") == [(1, True)]
+    back = [point(1, -1), point(2, 3)]  # a network trained on noise may hurt a clean volume
+    assert robustness.turning_points(back, "noise") == [(1, False), (1.25, True)]
+    assert robustness.turning_points(points, "blur") == []
 
 
 def test_the_conditions_are_those_of_the_protocol():
