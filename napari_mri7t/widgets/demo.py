@@ -28,11 +28,14 @@ def add_demo(viewer: napari.Viewer, demo: Demo) -> None:
     shown = [
         volume_to_layer(demo.source, name="3T, simulated", **limits),
         volume_to_layer(demo.estimate, name="synthetic 7T", **limits),
-        volume_to_layer(demo.target, name="7T, the target", **limits),
+        volume_to_layer(demo.target, name="target, MNI152 template", **limits),
     ]
-    viewer.layers.extend(Layer.create(*layer) for layer in shown)
-    viewer.grid.enabled = True
-    viewer.grid.shape = (1, len(shown))
+    for data, meta, kind in shown:
+        layer = viewer.add_layer(Layer.create(data, meta, kind))
+        layer.name_overlay.visible = True
+        layer.name_overlay.position = "top_center"
+    viewer.canvas.grid.enabled = True
+    viewer.canvas.grid.shape = (1, len(shown))
     orient_camera(viewer)
     viewer.dims.set_point(0, SHOWN_MM)
     viewer.reset_view()
