@@ -110,7 +110,7 @@ def _is_installed(name: str) -> bool:
 @in_checkout
 def test_every_library_imported_is_a_declared_dependency():
     """A library that only happens to be there with another is not there for ever."""
-    modules = {"pywavelets": "pywt", "scikit-image": "skimage"}
+    modules = {"pillow": "PIL", "pywavelets": "pywt", "scikit-image": "skimage"}
     declared = {Requirement(line).name for line in settings()["project"]["dependencies"]}
     allowed = {modules.get(name, name).lower() for name in declared} | {"napari_mri7t"}
     for path in sorted((ROOT / "napari_mri7t").rglob("*.py")):

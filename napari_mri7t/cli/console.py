@@ -3,24 +3,27 @@
 import contextlib
 import dataclasses
 import sys
+import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
+from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
 import typer
 
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 
+LOG_SECONDS = 30.0
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    Config = TypeVar("Config", bound=DataclassInstance)
-else:
-    Config = TypeVar("Config")
 Result = TypeVar("Result")
+Config = TypeVar("Config", bound="Settings")
+
+
+class Settings(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class Step(Protocol):
@@ -106,7 +109,10 @@ def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 
 def drive(steps: Generator[Step, None, Result], title: str) -> Result:
-    """Run long work to its end, under a progress bar if stderr is a terminal."""
+    """Run long work to its end, under a progress bar if stderr is a terminal.
+
+    Elsewhere (a log file, a cluster) a line is printed every `LOG_SECONDS`.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -123,10 +129,15 @@ def drive(steps: Generator[Step, None, Result], title: str) -> Result:
         Progress(*columns, console=console, disable=not console.is_terminal) as bar,
     ):
         task = bar.add_task(title, total=None)
+        logged = time.monotonic()
         while True:
             try:
                 record = next(steps)
             except StopIteration as end:
                 result: Result = end.value
                 return result
-            bar.update(task, completed=record.done, total=record.total, description=title)
+            text = f"{title}: {record.message}"
+            bar.update(task, completed=record.done, total=record.total, description=text)
+            if not console.is_terminal and time.monotonic() - logged > LOG_SECONDS:
+                typer.echo(f"{text}, {record.done} of {record.total}", err=True)
+                logged = time.monotonic()
