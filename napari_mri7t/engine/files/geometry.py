@@ -279,7 +279,7 @@ def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
     if geometry.sform_code > 0 and geometry.qform_code > 0:
         factor = MM_PER_UNIT.get(geometry.units & 7, 1.0)
         apart = factor * largest_distance(geometry.sform, geometry.qform, geometry.shape)
-        origin = factor * float(np.linalg.norm((geometry.sform - geometry.qform)[:3, 3]))
+        origin = factor * largest_distance(geometry.sform, geometry.qform, (1, 1, 1))
         if not np.isfinite(apart):
             notes.append("the qform is no rotation; the sform was followed")
         elif apart > FORMS_TOLERANCE_MM:

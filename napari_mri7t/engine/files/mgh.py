@@ -67,10 +67,12 @@ def parse_mgh(block: bytes, path: Path) -> ImageHeader:
 
 def _mgh_affine(raw: np.void, shape: tuple[int, int, int], notes: list[str]) -> np.ndarray:
     if int(raw["goodRASFlag"]) > 0:
-        scaled = raw["Mdc"].T.astype(np.float64) * raw["delta"]
+        with np.errstate(over="ignore", invalid="ignore"):  # check_affine comes next
+            scaled = raw["Mdc"].T.astype(np.float64) * raw["delta"]
         centre = np.asarray(raw["Pxyz_c"], dtype=np.float64)
     else:
         notes.append("the file gives no orientation; FreeSurfer's coronal one was taken")
         scaled = np.array([(-1.0, 0, 0), (0, 0, 1.0), (0, -1.0, 0)])
         centre = np.zeros(3)
-    return np.asarray(from_matvec(scaled, centre - scaled @ (np.array(shape) / 2)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(from_matvec(scaled, centre - scaled @ (np.array(shape) / 2)))

@@ -75,9 +75,10 @@ def _nifti_fields(block: bytes, path: Path, paired: bool) -> tuple[np.void, int]
             raw: np.void = np.frombuffer(block, ordered, count=1)[0]
             if int(raw["sizeof_hdr"]) != dtype.itemsize:
                 continue
-            magic = bytes(raw["magic"])[:3]
+            magic = bytes(raw["magic"])
             single, pair = (b"n+1", b"ni1") if version == 1 else (b"n+2", b"ni2")
             if magic == (pair if paired else single):
+                _check_line_ends(raw, path)
                 return raw, version
             if magic in (single, pair):
                 other = "one file (.nii)" if paired else "a pair (.hdr and .img)"
@@ -87,6 +88,13 @@ def _nifti_fields(block: bytes, path: Path, paired: bool) -> tuple[np.void, int]
                 "are not known: convert the scan again from its source to NIfTI"
             )
     raise VolumeError(f"{path}: {what_is_it(block)}")
+
+
+def _check_line_ends(raw: np.void, path: Path) -> None:
+    """Look at the four bytes of NIfTI-2 that a transfer as text would have changed."""
+    names = raw.dtype.names or ()
+    if "eol_check" in names and tuple(raw["eol_check"]) not in ((0, 0, 0, 0), (13, 10, 26, 10)):
+        raise VolumeError(f"{path}: was damaged by a transfer as text: copy it again as binary")
 
 
 def _nifti_shape(dim: list[int], path: Path) -> tuple[tuple[int, int, int], int]:

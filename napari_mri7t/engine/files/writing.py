@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from napari_mri7t.engine.atomic import Writer, write_together
+from napari_mri7t.engine.atomic import Writer, check_target, write_together
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.files.geometry import FileGeometry
 from napari_mri7t.engine.files.streams import extension_of, stem_of
@@ -89,6 +89,7 @@ def write_image(
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # both pass NaN on
         raise VolumeError(f"{path}: the volume holds NaN or infinite voxels: nothing was saved")
     _refuse_own_source(path, geometry.path, overwrite)
+    check_target(path, overwrite=overwrite)  # of the two, the image is the one to be named
     parts: list[tuple[Path, Writer]] = [(path, nifti_writer(array, geometry, path))]
     if sidecar is not None:
         parts.insert(0, (path.with_name(stem_of(path) + ".json"), json_writer(sidecar)))
