@@ -7,6 +7,7 @@ crash it is the same call.
 import itertools
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -15,7 +16,7 @@ from torch import nn
 from napari_mri7t.engine.cards import ModelCard, read_card
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.networks.model import Model, save_model
+from napari_mri7t.engine.networks.model import Model, load_model, save_model
 from napari_mri7t.engine.preparation.intensity import normalize
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.synthesis import SynthesisProgress
@@ -135,7 +136,11 @@ def _run_locked(
     training = [pair for index, pair in enumerate(pairs) if index != k]
 
     def record(now: TrainProgress) -> FoldProgress:
-        return FoldProgress(k, now.step, now.n_steps, study.label(k), now)
+        message = (
+            f"{study.label(k)}, loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}, "
+            f"{now.patches_per_second:.1f} patches/s"
+        )
+        return FoldProgress(k, now.step, now.n_steps, message, now)
 
     network = yield from with_records(train_fold(job, training), record)
     model = Model(job.network, network, _card(study, k, network, device))
@@ -178,3 +183,33 @@ def _card(study: Study, k: int, network: nn.Module, device: str) -> ModelCard:
             "device": device_name(resolve_device(device)),
         },
     )
+
+
+def export_model(study: Study, k: int, folder: Path, name: str, *, half: bool = False) -> ModelCard:
+    """Copy a trained fold's model to a folder of its own, to be shared or bundled.
+
+    Parameters
+    ----------
+    study : Study
+    k : int
+        Fold, or `FINAL`; the card of the final model gets the held-out figures of all done folds.
+    folder : Path
+    name : str
+        Of the model.
+    half : bool
+        Keep the weights as float16.
+
+    Raises
+    ------
+    StateError
+        If the fold is not done.
+    """
+    if not study.is_done(k):
+        raise StateError(f"{study.label(k)}: not trained yet; run `mri7t train` first")
+    model = load_model(study.fold_folder(k))
+    card = replace(model.card, name=name)
+    if k == FINAL:
+        folds = [study.fold_folder(fold) for fold in range(len(study.subjects))]
+        figures = read_figures(folds)
+        card = replace(card, metrics=summarize_figures(figures) if figures else {})
+    return save_model(folder, model.network, card, half=half)

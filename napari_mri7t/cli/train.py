@@ -1,0 +1,109 @@
+"""`mri7t train` and `mri7t export`: leave-one-out studies, and the models they give."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_mri7t.cli.console import drive
+from napari_mri7t.engine.errors import Mri7tError
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.training.study import Study
+
+
+def train(
+    dataset: Annotated[
+        Path,
+        typer.Argument(metavar="DATASET", help="Folder of 7T volumes, of pairs, or BIDS."),
+    ],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder; run again, it goes on from there.")
+    ],
+    network: Annotated[
+        str, typer.Option(help="basic_cnn, watnet, watnet_qu2020, slice_unet.")
+    ] = "watnet",
+    preset: Annotated[str, typer.Option(help="report, report-text, qu2020, best, gan.")] = "best",
+    folds: Annotated[
+        str, typer.Option(help="all, none, or numbers: 0,3,7; fold k holds out subject k.")
+    ] = "all",
+    final: Annotated[bool, typer.Option("--final", help="Train on all subjects as well.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
+    ] = None,
+    reference: Annotated[
+        str,
+        typer.Option(help="Subject whose histogram all get.", show_default="the report's"),
+    ] = "",
+) -> None:
+    """Train NETWORK on DATASET by leave-one-out, and estimate every held-out subject."""
+    from napari_mri7t.engine.training.presets import find_preset, with_settings
+    from napari_mri7t.engine.training.run import prepare_study, run_fold
+    from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
+
+    config = with_settings(find_preset(preset), _pairs(settings or []))
+    study = create_study(dataset, run, StudySettings(network, preset, config, {}, reference))
+    wanted = [*_folds(folds, study), *([FINAL] if final else [])]
+    for k in wanted:
+        if study.is_done(k):
+            typer.echo(f"{study.label(k)}: done already")
+    open_folds = [k for k in wanted if not study.is_done(k)]
+    if not open_folds:
+        return
+    pairs = drive(prepare_study(study), "subjects")
+    for k in open_folds:
+        card = drive(run_fold(study, k, device, pairs), network)
+        typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Where the model goes.")],
+    fold: Annotated[str, typer.Option(help="Number of a fold, or final.")] = "final",
+    name: Annotated[str, typer.Option(help="Of the model.", show_default="the folder's name")] = "",
+    half: Annotated[bool, typer.Option("--half", help="Keep weights as float16.")] = False,
+) -> None:
+    """Copy a trained model out of RUN, so that `--model MODEL` takes it."""
+    from napari_mri7t.engine.training.run import export_model
+    from napari_mri7t.engine.training.study import FINAL, open_study
+
+    study = open_study(run)
+    k = FINAL if fold == "final" else _folds(fold, study)[0]
+    card = export_model(study, k, folder, name or folder.name, half=half)
+    typer.echo(f"{folder}: {card.title}{_figures(card.metrics)}")
+
+
+def _pairs(settings: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Mri7tError(f"--set {text}: expected key=value, for example n_steps=500")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _folds(text: str, study: "Study") -> list[int]:
+    if text == "all":
+        return list(range(len(study.subjects)))
+    if text == "none":
+        return []
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise Mri7tError(f"folds {text!r}: expected all, none, or numbers such as 0,3,7") from None
+    for k in numbers:
+        if not 0 <= k < len(study.subjects):
+            raise Mri7tError(f"fold {k}: the dataset has folds 0 to {len(study.subjects) - 1}")
+    return list(dict.fromkeys(numbers))
+
+
+def _figures(metrics: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
+    """Say what held-out subjects gave, where there were any."""
+    if "estimate" not in metrics:
+        return ""
+    before = metrics["source"]["brain"]["psnr"]["mean"]
+    after = metrics["estimate"]["brain"]["psnr"]["mean"]
+    return f", brain PSNR {before:.2f} dB as is, {after:.2f} dB estimated"

@@ -1,0 +1,144 @@
+"""One suite for every network: what synthesis and training rely on."""
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from napari_mri7t.engine.networks import NETWORKS, build_network, count_parameters, slices_of
+from napari_mri7t.engine.networks.layers import SameConv2d
+from napari_mri7t.engine.networks.patchgan import PatchGAN
+from napari_mri7t.engine.networks.unet import SliceUNet
+from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def network(request):
+    torch.manual_seed(0)
+    return build_network(request.param)
+
+
+def slab(network, height=24, width=32, n=2):
+    n_slices, _ = slices_of(network)
+    return torch.rand((n, n_slices, height, width), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (24, 32), (27, 37), (9, 64)])
+def test_output_has_the_size_of_the_input(network, height, width):
+    _, n_outputs = slices_of(network)
+    estimate = network.eval()(slab(network, height, width))
+    assert estimate.shape == (2, n_outputs, height, width)
+    assert torch.isfinite(estimate).all()
+
+
+def test_gradient_reaches_every_parameter(network):
+    with torch.no_grad():
+        for parameter in network.parameters():  # leaves no layer at the zero it may start from
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    network(slab(network)).square().mean().backward()
+    without = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert without == []
+
+
+def test_same_input_gives_the_same_bits(network):
+    network.eval()
+    with torch.inference_mode():
+        assert torch.equal(network(slab(network)), network(slab(network)))
+
+
+def test_saved_and_loaded_weights_give_the_same_bits(network):
+    network.eval()
+    twin = build_network(next(n for n, kind in NETWORKS.items() if type(network) is kind)).eval()
+    twin.load_state_dict(load(save({k: v.contiguous() for k, v in network.state_dict().items()})))
+    with torch.inference_mode():
+        assert torch.equal(network(slab(network)), twin(slab(network)))
+
+
+def test_each_subject_of_a_batch_is_estimated_alone(network):
+    network.eval()
+    x = slab(network)
+    with torch.inference_mode():
+        # 1e-4: a batch of another size may sum its 18,496 products in another order.
+        torch.testing.assert_close(network(x)[:1], network(x[:1]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("basic_cnn", 672_963), ("watnet", 1_346_307), ("watnet_qu2020", 1_467_971)],
+)
+def test_parameters_are_those_of_the_report_and_of_the_released_code(name, expected):
+    assert count_parameters(build_network(name)) == expected
+
+
+def test_unknown_network_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match=r"'unet' is unknown; choose one of basic_cnn, watnet"):
+        build_network("unet")
+
+
+def test_argument_of_another_network_is_refused():
+    with pytest.raises(ValueError, match="does not take"):
+        build_network("basic_cnn", wavelet="db2")
+
+
+def test_same_convolution_pads_an_even_kernel_on_the_bottom_and_right():
+    convolution = SameConv2d(1, 1, 2)
+    torch.nn.init.ones_(convolution.weight)
+    torch.nn.init.zeros_(convolution.bias)
+    # By hand: each output sums its pixel with those to the right and below; zeros outside.
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    assert convolution(x)[0, 0].tolist() == [[10.0, 6.0], [7.0, 4.0]]
+
+
+def test_watnet_adds_a_residual_within_one_to_its_input():
+    torch.manual_seed(0)
+    network = WATNet().eval()
+    x = slab(network)
+    with torch.inference_mode():
+        assert (network(x) - x).abs().max() <= 1
+
+
+def test_slice_unet_starts_as_the_identity_on_the_central_slices():
+    network = SliceUNet(n_slices=7, n_outputs=3).eval()
+    x = slab(network)
+    with torch.inference_mode():
+        assert torch.equal(network(x), x[:, 2:5])
+
+
+@pytest.mark.parametrize(("n_slices", "n_outputs"), [(6, 3), (7, 2), (3, 5)])
+def test_slice_unet_refuses_slices_without_a_centre(n_slices, n_outputs):
+    with pytest.raises(ValueError, match="must be odd"):
+        SliceUNet(n_slices, n_outputs)
+
+
+def test_qu2020_standardizes_the_bands_of_its_training_set():
+    torch.manual_seed(0)
+    network = WATNetQu2020()
+    x = slab(network, 32, 32, n=16) * 3 + 1
+    network.fit_bands(x)
+    levels = network._standardize(network._coefficients(x))
+    for level in levels:
+        torch.testing.assert_close(
+            level.mean((0, 2, 3)), torch.zeros(level.shape[1]), atol=1e-4, rtol=0
+        )
+        torch.testing.assert_close(
+            level.std((0, 2, 3)), torch.ones(level.shape[1]), atol=1e-4, rtol=0
+        )
+
+
+def test_qu2020_upsampling_starts_bilinear():
+    network = WATNetQu2020()
+    up = next(m for m in network.modules() if isinstance(m, torch.nn.ConvTranspose2d))
+    ramp = torch.arange(8.0).repeat(1, 64, 8, 1)
+    # Bilinear interpolation of a ramp is a ramp of half the slope, away from the border.
+    assert up(ramp)[0, 0, 8, 4:12].diff().tolist() == pytest.approx([0.5] * 7)
+
+
+def test_patchgan_judges_patches_by_the_source_too():
+    torch.manual_seed(0)
+    judge = PatchGAN().eval()
+    source, judged = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    assert judge(source, judged).shape == (2, 1, 8, 8)
+    assert not torch.equal(judge(source, judged), judge(1 - source, judged))
