@@ -29,6 +29,7 @@ class JobPanel(QWidget):
         self._tooltip = tooltip
         self._why_not: str | None = None
         self.job: Job | None = None
+        self._last_words = ""
         self._first: tuple[float, int] | None = None
         self.start_button = QPushButton(verb)
         self.start_button.setToolTip(tooltip)
@@ -63,10 +64,11 @@ class JobPanel(QWidget):
         """Show `job`, which the caller starts, until it ends."""
         self.job = job
         self._first = None
+        self._last_words = ""
         self.notices.clear()
         job.progressed.connect(self._on_progressed)
         job.warned.connect(self.warn)
-        job.failed.connect(self._on_failed)
+        job.failed.connect(self.fail)
         job.cancelled.connect(self._on_cancelled)
         job.ended.connect(self._on_ended)
         self.start_button.setEnabled(False)
@@ -105,7 +107,8 @@ class JobPanel(QWidget):
         step = as_step(record)
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
-        self.show_status(f"{step.message}{self._time_left(step.done, step.total)}")
+        count = f": {step.done} of {step.total}" if step.total else ""
+        self.show_status(f"{step.message}{count}{self._time_left(step.done, step.total)}")
 
     def _time_left(self, done: int, total: int) -> str:
         """Say the time left, by the pace since the first record: loading a model is no pace."""
@@ -116,16 +119,16 @@ class JobPanel(QWidget):
         since, first = self._first
         return f", {duration((now - since) / (done - first) * (total - done))} left"
 
-    def _on_failed(self, text: str) -> None:
-        self.fail(text)
-        self._show_idle("")
+    def conclude(self, text: str) -> None:
+        """Leave a line that stays when the job has ended."""
+        self._last_words = text
 
     def _on_cancelled(self) -> None:
-        self._show_idle("Cancelled; nothing was changed.")
+        self.conclude("Cancelled; nothing was changed.")
 
     def _on_ended(self) -> None:
         self.job = None
-        self._show_idle("" if self.bar.isVisible() else self.status.text())
+        self._show_idle(self._last_words)
         self.idle.emit()
 
     def _show_idle(self, text: str) -> None:

@@ -122,12 +122,23 @@ def data_to_volume(
                 f"{name}: choose one of its {data.shape[0]} volumes, 0 to {data.shape[0] - 1}"
             )
         data = data[index]
-    array = np.asarray(data, dtype=np.float32).T  # (I, J, K)
+    array, warnings = _finite(np.asarray(data, dtype=np.float32).T, name)  # (I, J, K)
     facts = meta.get("metadata", {}).get(KEY)
     if facts is None:
-        affine, warnings = _affine_of_foreign_layer(name, meta)
-        return Volume(array, affine, name=name, warnings=warnings)
-    return _volume_with_facts(array, name, facts, index)
+        affine, more = _affine_of_foreign_layer(name, meta)
+        return Volume(array, affine, name=name, warnings=warnings + more)
+    volume = _volume_with_facts(array, name, facts, index)
+    return replace(volume, warnings=volume.warnings + warnings)
+
+
+def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Set NaN and infinity to 0, as the engine does with those in a file."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return array, ()
+    n_bad = array.size - np.count_nonzero(finite)
+    note = f"{n_bad} of {array.size} voxels of {name} were NaN or infinite; they were set to 0"
+    return np.where(finite, array, np.float32(0)), (note,)
 
 
 def facts_of(volume: Volume) -> dict[str, Any]:
@@ -261,7 +272,50 @@ def contrast_limits(array: np.ndarray) -> tuple[float, float]:
     """Give limits that a few bright vessels do not stretch, from an even sample of the voxels."""
     step = max(1, round((array.size / N_CONTRAST_VOXELS) ** (1 / 3)))
     sample = array[::step, ::step, ::step]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0
     low, high = float(sample.min()), float(np.percentile(sample, CONTRAST_PERCENT))
     if not high > low:
-        high = float(array.max())
+        high = float(sample.max())
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
+    """Give array axis and voxel index of the slice of a 3-D layer on the screen; None in 3-D."""
+    if viewer.dims.ndisplay != 2:
+        return None
+    extra = viewer.dims.ndim - 3
+    axis = viewer.dims.not_displayed[-1] - extra  # of the layer: 0 is S
+    if axis < 0:
+        return None
+    position = layer.world_to_data(viewer.dims.point[extra:])[axis]
+    index = min(max(round(float(position)), 0), layer.data.shape[axis] - 1)
+    return 2 - axis, index
+
+
+def line_on(viewer: napari.Viewer, layer: Layer) -> np.ndarray:
+    """Give a first line for `shapes_on`: across the middle of the slice shown, voxels S, A, R."""
+    middle = (np.asarray(layer.data.shape) - 1) / 2
+    plane = shown_plane(viewer, layer)
+    line = np.array([middle, middle])
+    if plane is not None:
+        line[:, 2 - plane[0]] = plane[1]
+    across = 1 if plane is not None and plane[0] == 0 else 2  # a sagittal slice has no R
+    line[:, across] = (middle[across] * 0.3, middle[across] * 1.7)
+    return line
+
+
+def shapes_on(layer: Layer) -> dict[str, Any]:
+    """Give the settings of a shapes layer whose vertices count the voxels of `layer`."""
+    return {
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def ends_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn a line's vertices (S, A, R) into its ends as voxels (i, j, k)."""
+    return np.asarray(line)[0, ::-1], np.asarray(line)[-1, ::-1]

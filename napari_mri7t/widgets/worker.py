@@ -7,9 +7,9 @@ widget is closed and is found again with `running_jobs`.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,8 +19,10 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 from superqt.utils import GeneratorWorker
+from superqt.utils import create_worker as create_quiet_worker
 
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError
+from napari_mri7t.widgets.stopping import Cancelled, Stop
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,10 +42,14 @@ class Step:
 def as_step(record: Any) -> Step:
     """Read any record of the engine: slices, training steps, or the plain name of a stage."""
     if isinstance(record, str):
-        return Step(0, 0, record[:1].upper() + record[1:])
+        return Step(0, 0, _capital(record))
     if hasattr(record, "n_steps"):
-        return Step(record.step, record.n_steps, f"Step {record.step} of {record.n_steps}")
-    return Step(record.done, record.total, record.message)
+        return Step(record.step, record.n_steps, "Step")
+    return Step(record.done, record.total, _capital(record.message))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 class _Titled(partial):  # type: ignore[type-arg]
@@ -54,25 +60,30 @@ class _Titled(partial):  # type: ignore[type-arg]
 
 
 def _drive(
-    make: Callable[[], Generator[Any, None, Any]], stop: threading.Event, *, title: str
+    make: Callable[[], Generator[Any, None, Any]], stop: Stop, *, title: str, breakable: bool
 ) -> Generator[Any, None, Any]:
-    """Run the engine's generator to its end, or until `stop` is set, and close it in this thread.
+    """Run the engine's generator to its end, or until `stop`, and close it in this thread.
 
     superqt takes every RuntimeError for a deleted widget and reports nothing, so none may leave.
     """
-    steps = None
+    steps, is_counting = None, False
     try:
         steps = make()
-        while not stop.is_set():
+        while not stop.is_requested:
             try:
-                record = next(steps)
+                with stop.interruptible() if breakable and is_counting else nullcontext():
+                    record = next(steps)
             except StopIteration as end:
                 return end.value
+            is_counting = as_step(record).total > 0  # before that libraries are being imported
             yield record
+        return None
+    except Cancelled:
         return None
     except RuntimeError as error:
         raise StateError(f"{title} failed: {error}") from error
     finally:
+        stop.forget()
         if steps is not None:
             steps.close()
 
@@ -82,10 +93,10 @@ class _StoppingWorker(GeneratorWorker):
 
     def __init__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(func, *args, **kwargs)
-        self.stop: threading.Event = args[1]
+        self.stop: Stop = args[1]
 
     def quit(self) -> None:
-        self.stop.set()
+        self.stop.request()
         self.resume()
 
 
@@ -103,17 +114,31 @@ class Job(QObject):
     cancelled = Signal()
     ended = Signal()
 
-    def __init__(self, title: str, make: Callable[[], Generator[Any, None, Any]]) -> None:
+    def __init__(
+        self,
+        title: str,
+        make: Callable[[], Generator[Any, None, Any]],
+        *,
+        quiet: bool = False,
+        breakable: bool = False,
+    ) -> None:
+        """Prepare a job.
+
+        `quiet`: a second's work that follows the slider, of which napari need not speak.
+        `breakable`: writes nothing, so that a cancel may break a long step off.
+        """
         super().__init__(QApplication.instance())
         self.title = title
+        self.quiet = quiet
         self.last: Any = None
         self.started_at = time.monotonic()
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._settled = False
         self._activity: progress | None = None
         self._activity_at = 0.0
-        self._worker = create_worker(
-            _Titled(_drive, title=title),
+        create = create_quiet_worker if quiet else create_worker
+        self._worker = create(
+            _Titled(_drive, title=title, breakable=breakable),
             make,
             self._stop,
             _worker_class=_StoppingWorker,
@@ -128,7 +153,8 @@ class Job(QObject):
     def start(self) -> None:
         """Start the thread."""
         self.started_at = time.monotonic()
-        self._activity = progress(total=0, desc=self.title, file=_Nowhere())
+        if not self.quiet:
+            self._activity = progress(total=0, desc=self.title, file=_Nowhere())
         self._worker.start()
 
     def cancel(self) -> None:
@@ -143,7 +169,7 @@ class Job(QObject):
     @property
     def is_cancelling(self) -> bool:
         """Whether `cancel` was called."""
-        return self._stop.is_set()
+        return self._stop.is_requested
 
     def _on_yielded(self, record: Any) -> None:
         self.last = record
@@ -164,7 +190,7 @@ class Job(QObject):
         if self._settled:
             return
         self._settled = True
-        if self._stop.is_set():
+        if self._stop.is_requested:
             self.cancelled.emit()
         else:
             self.succeeded.emit(result)
@@ -172,7 +198,7 @@ class Job(QObject):
     def _on_errored(self, error: Exception) -> None:
         self._settled = True
         text = sentence(error)
-        if self._stop.is_set():
+        if self._stop.is_requested:
             LOGGER.info("after the cancel: %s", text)
             self.cancelled.emit()
         else:

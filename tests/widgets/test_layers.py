@@ -114,6 +114,13 @@ def test_contrast_limits_are_not_stretched_by_one_bright_voxel():
     assert contrast_limits(np.zeros(SHAPE)) == (0, 1)
 
 
+def test_contrast_limits_survive_voxels_that_are_no_number():
+    array = np.full(SHAPE, np.nan)
+    assert contrast_limits(array) == (0, 1)
+    array[0, 0] = 5
+    assert contrast_limits(array) == (5, 6)
+
+
 def test_estimate_lies_on_the_grid_of_its_source_as_shown():
     source = image(straight())
     source.contrast_limits = (3, 90)
@@ -191,6 +198,16 @@ def test_widgets_offer_volumes_only():
     assert not is_volume(napari.layers.Image(np.ones((6, 5))))
     assert not is_volume(napari.layers.Image(np.ones((7, 6, 5, 3)), rgb=True))
     assert not is_volume(napari.layers.Points(np.ones((2, 3))))
+
+
+def test_voxels_that_are_no_number_become_background_with_a_warning():
+    layer = image(straight())
+    layer.data = np.where(layer.data == 7, np.nan, layer.data)
+    volume = layer_to_volume(layer)
+    assert volume.warnings == (
+        "1 of 210 voxels of sub-01 were NaN or infinite; they were set to 0",
+    )
+    assert np.isfinite(volume.array).all()
 
 
 def test_cropped_layer_is_refused_because_its_place_is_lost():

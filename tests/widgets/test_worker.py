@@ -21,9 +21,11 @@ from napari_mri7t.widgets.worker import Job, Step, as_step, running_jobs
 class Record:
     """Everything a job reports, in order."""
 
-    def __init__(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
+    def __init__(
+        self, make: Callable[[], Generator[Any, None, Any]], *, breakable: bool = False
+    ) -> None:
         self.events: list[tuple[str, Any]] = []
-        self.job = Job("Test", make)
+        self.job = Job("Test", make, breakable=breakable)
         for name in ("progressed", "warned", "succeeded", "failed"):
             getattr(self.job, name).connect(lambda value, n=name: self.events.append((n, value)))
         for name in ("cancelled", "ended"):
@@ -62,7 +64,7 @@ def test_job_gives_every_record_then_the_result(qtbot):
 def test_names_of_stages_and_training_steps_are_records_too():
     training = types.SimpleNamespace(step=3, n_steps=40)
     assert as_step("add noise") == Step(0, 0, "Add noise")
-    assert as_step(training) == Step(3, 40, "Step 3 of 40")
+    assert as_step(training) == Step(3, 40, "Step")
 
 
 def test_generator_runs_in_another_thread(qtbot):
@@ -131,6 +133,47 @@ def test_cancel_closes_the_generator_in_its_own_thread(qtbot):
     assert closed[0] != threading.main_thread().name
 
 
+def stuck(closed: list[str]) -> Generator[Step, None, None]:
+    """One step that takes for ever, as a slab of slices does on a busy processor."""
+    try:
+        yield Step(0, 10, "Working")
+        while True:
+            sum(range(100_000))
+    finally:
+        closed.append("closed")
+
+
+def test_step_that_takes_for_ever_is_broken_off_within_two_seconds(qtbot):
+    closed: list[str] = []
+    record = Record(lambda: stuck(closed), breakable=True)
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    qtbot.wait(50)
+    started = time.monotonic()
+    record.job.cancel()
+    record.wait(qtbot)
+    assert time.monotonic() - started < 2
+    assert record.names == ["progressed", "cancelled", "ended"]
+    assert closed == ["closed"]
+    Record(lambda: counting(100)).wait(qtbot)  # the pool's thread took no harm
+
+
+def test_a_job_that_may_not_be_broken_off_is_left_to_end_its_step(qtbot):
+    def make() -> Generator[Step, None, None]:
+        yield Step(0, 10, "Working")
+        until = time.monotonic() + 1.6
+        while time.monotonic() < until:
+            sum(range(1000))
+        finished.append(1)
+        yield Step(1, 10, "Working")
+
+    finished: list[int] = []
+    record = Record(make)
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.cancel()
+    record.wait(qtbot)
+    assert finished == [1]
+
+
 def test_a_paused_job_goes_on_and_can_be_cancelled(qtbot):
     record = Record(lambda: counting(10_000))
     qtbot.waitUntil(lambda: "progressed" in record.names)
@@ -191,7 +234,7 @@ def test_fifty_cancels_at_random_moments_leave_nothing(qtbot):
     rng = random.Random(0)
     for _ in range(50):
         closed: list[str] = []
-        record = Record(lambda c=closed: counting(10_000, c, 0.002))
+        record = Record(lambda c=closed: counting(10_000, c, 0.002), breakable=True)
         qtbot.wait(rng.randrange(1, 30))
         record.job.cancel()
         record.wait(qtbot)

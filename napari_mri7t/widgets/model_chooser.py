@@ -1,0 +1,144 @@
+"""Which trained model: the bundled ones, or a folder of one's own; its card is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mri7t.engine.cards import (
+    DEFAULT_MODEL,
+    ModelCard,
+    bundled_folders,
+    read_card,
+)
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.widgets.controls import ERROR_COLOUR, Notices, breakable, narrow
+
+
+class ModelChooser(QWidget):
+    """A list of models, a button for a folder, and what the card says."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cards: list[ModelCard] = []
+        self.box = QComboBox()
+        narrow(self.box)
+        self.folder_button = QPushButton("Folder...")
+        self.folder_button.setToolTip(
+            "Take a model of your own: a folder with weights.safetensors and card.json"
+        )
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.card_label = QLabel()
+        self.card_label.setWordWrap(True)
+        self.notices = Notices()
+        row = QHBoxLayout()
+        row.addWidget(self.box, 1)
+        row.addWidget(self.folder_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.card_label)
+        column.addWidget(self.notices)
+        self.box.currentIndexChanged.connect(self._on_chosen)
+        for folder in bundled_folders():
+            self.add(folder)
+        self.box.setCurrentIndex(max(0, self._index_of(DEFAULT_MODEL)))
+        self._on_chosen()
+
+    @property
+    def folder(self) -> Path | None:
+        """The chosen model's folder."""
+        return self.box.currentData()
+
+    @property
+    def card(self) -> ModelCard | None:
+        """The chosen model's card."""
+        index = self.box.currentIndex()
+        return self._cards[index] if 0 <= index < len(self._cards) else None
+
+    def add(self, folder: Path) -> bool:
+        """Offer the model in `folder` and choose it; say so if there is none."""
+        self.notices.clear()
+        try:
+            card = read_card(folder)
+        except ModelError as error:
+            self.notices.add(str(error), ERROR_COLOUR)
+            return False
+        known = self.box.findData(folder)
+        if known < 0:
+            self._cards.append(card)
+            self.box.addItem(card.name, folder)
+            known = self.box.count() - 1
+        self.box.setCurrentIndex(known)
+        return True
+
+    def _index_of(self, name: str) -> int:
+        return next((n for n, card in enumerate(self._cards) if card.name == name), -1)
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A folder with a model")
+        if folder:
+            self.add(Path(folder))
+
+    def _on_chosen(self, index: int = 0) -> None:
+        card = self.card
+        self.card_label.setText("" if card is None else breakable(summary(card)))
+        self.card_label.setToolTip("" if card is None else whole_card(card))
+        self.changed.emit()
+
+
+def summary(card: ModelCard) -> str:
+    """Say what a model is, how good it was on brains it had not seen, and for what it is."""
+    lines = [f"{card.title} ({card.n_parameters:,} parameters)"]
+    figures = ", ".join(f"{name} {value}" for name, value in _figures(card.metrics))
+    if figures:
+        lines.append(f"On brains it had not seen: {figures}")
+    return "\n".join([*lines, card.intended_use])
+
+
+def whole_card(card: ModelCard) -> str:
+    """Say all that a tooltip holds: use, misuse, data and figures."""
+    figures = "\n".join(f"  {name}: {value}" for name, value in _flat(card.metrics))
+    training = "\n".join(f"  {name}: {value}" for name, value in _flat(card.training))
+    return "\n".join(
+        [
+            f"{card.title}",
+            f"For: {card.intended_use}",
+            f"Not for: {card.not_for}",
+            f"Held-out figures:\n{figures}",
+            f"Training:\n{training}",
+            f"SHA-256 of the weights: {card.sha256}",
+        ]
+    )
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Pick PSNR and SSIM inside the brain, which lead every table of ours."""
+    flat = dict(_flat(metrics))
+    for name, unit in (("psnr", " dB"), ("ssim", "")):
+        keys = [key for key in flat if name in key.lower() and "brain" in key.lower()]
+        if keys:
+            yield name.upper(), f"{flat[keys[0]]}{unit}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{prefix} {key}".strip()
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        else:
+            yield name, f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,68 @@
+"""What the widgets' tests share: models without training, volumes as layers, waiting for a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_mri7t.engine.cards import ModelCard
+from napari_mri7t.widgets.worker import running_jobs
+
+
+def save_untrained(folder: Path, network: str, **config: Any) -> Path:
+    """Write a model folder with fresh weights."""
+    import torch
+
+    from napari_mri7t.engine.networks import build_network, count_parameters
+    from napari_mri7t.engine.networks.model import save_model
+
+    torch.manual_seed(0)
+    built = build_network(network, **config)
+    card = ModelCard(
+        name=folder.name,
+        title=f"Untrained {network}",
+        network=network,
+        network_config=config,
+        n_parameters=count_parameters(built),
+        preprocessing={
+            "voxel_size_mm": [1, 1, 1],
+            "brain_extracted": True,
+            "plane": "axial",
+            "intensity_quantiles": np.linspace(0, 1, 257).tolist(),
+        },
+        training={"data": "none"},
+        metrics={"brain": {"psnr": 26.7, "ssim": 0.951}},
+        intended_use="Tests.",
+        sha256="",
+    )
+    save_model(folder, built, card)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that synthesises the phantom in well under a second."""
+    folder = tmp_path_factory.mktemp("models") / "quick"
+    return save_untrained(folder, "slice_unet", widths=[8, 8], n_blocks=1)
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes its time, so that a job can be caught in the middle."""
+    return save_untrained(tmp_path_factory.mktemp("models") / "slow", "watnet")
+
+
+@pytest.fixture
+def wait_idle(qtbot: Any) -> Callable[[], None]:
+    """Wait until no job runs and no thread is left."""
+
+    def wait() -> None:
+        qtbot.waitUntil(lambda: not running_jobs(), timeout=30_000)
+        assert QThreadPool.globalInstance().waitForDone(2000)
+
+    return wait

@@ -1,0 +1,296 @@
+"""The widget "Synthesize 7T", driven in a real viewer: start, progress, cancel, error, close."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import nibabel
+import numpy as np
+import pytest
+from napari.utils import progress
+from qtpy.QtCore import QThreadPool
+
+from napari_mri7t.engine.volume import Volume
+from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
+from napari_mri7t.widgets.layers import KEY, layer_to_volume, volume_to_layer
+from napari_mri7t.widgets.synthesize import SynthesizeWidget
+from napari_mri7t.widgets.worker import running_jobs
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def brain(phantom) -> Volume:
+    """A part of the phantom, few slices: quick."""
+    return Volume(phantom.array[8:32, 8:40, 10:20], phantom.affine, name="phantom")
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+def docked(viewer) -> SynthesizeWidget:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    return widget
+
+
+def add(viewer, volume: Volume, **settings):
+    data, meta, _ = volume_to_layer(volume, **settings)
+    return viewer.add_image(data, **meta)
+
+
+def large(phantom: Volume) -> Volume:
+    """Enough slices for a job that can be caught in the middle."""
+    return Volume(np.tile(phantom.array, (2, 2, 3)), phantom.affine, name="large")
+
+
+def test_nothing_can_start_without_a_layer_and_the_widget_says_why(viewer, quick_model):
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text().startswith("Open a T1w volume first")
+    viewer.add_image(np.zeros((5, 6)))
+    assert not widget.panel.start_button.isEnabled()
+
+
+def test_estimate_is_a_new_layer_on_the_grid_of_its_source(viewer, brain, quick_model, wait_idle):
+    source = add(viewer, brain, contrast_limits=(0.1, 0.8))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.cancel_button.isEnabled()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["phantom", "phantom_synthetic-7T"]
+    estimate = viewer.layers[1]
+    assert estimate.data.shape == source.data.shape
+    np.testing.assert_array_equal(estimate.scale, source.scale)
+    np.testing.assert_array_equal(estimate.translate, source.translate)
+    assert estimate.units == source.units
+    assert estimate.axis_labels == ("S", "A", "R")
+    assert estimate.contrast_limits == [0.1, 0.8]
+    assert not np.array_equal(estimate.data, source.data)
+    np.testing.assert_array_equal(layer_to_volume(estimate).affine, brain.affine)
+
+
+def test_estimate_remembers_what_made_it(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.step_box.setCurrentIndex(widget.step_box.findData(3))
+    widget.device_box.setCurrentIndex(widget.device_box.findData("cpu"))
+    widget.end_slices_box.setValue(4)
+    widget.start()
+    wait_idle()
+    facts = viewer.layers[-1].metadata[KEY]["provenance"]
+    assert facts["Synthetic"] is True
+    assert facts["Model"]["Name"] == "quick"
+    assert facts["Device"] == "cpu"
+    assert facts["Settings"]["step"] == 3
+    assert facts["Settings"]["end_slices"] == 4
+    np.testing.assert_array_equal(viewer.layers[-1].data[:4], brain.array.T[:4])
+    assert "research and not for diagnosis" in " ".join(widget.panel.notices.texts())
+
+
+def test_progress_shows_in_the_widget_and_in_the_activity_dock(
+    viewer, qtbot, phantom, slow_model, wait_idle
+):
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 2, timeout=30_000)
+    assert widget.panel.bar.maximum() > 10
+    assert [bar.desc for bar in progress._all_instances] == ["Synthesize large"]
+    qtbot.waitUntil(lambda: "left" in widget.panel.status.text(), timeout=10_000)
+    widget.panel.cancel()
+    wait_idle()
+    assert not progress._all_instances
+
+
+def test_cancel_stops_within_two_seconds_and_leaves_no_layer(
+    viewer, qtbot, phantom, slow_model, wait_idle
+):
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 0, timeout=30_000)
+    started = time.monotonic()
+    widget.panel.cancel_button.click()
+    qtbot.waitUntil(lambda: widget.panel.job is None, timeout=5000)
+    assert time.monotonic() - started < 2
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["large"]
+    assert widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text().startswith("Cancelled")
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 0, timeout=30_000)
+    widget.panel.cancel()
+
+
+def test_window_answers_while_a_job_runs(viewer, qtbot, phantom, slow_model, wait_idle):
+    """Torch is loaded by now; the first time its libraries hold Python for some 0.3 s."""
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    gaps, last = [], time.perf_counter()
+    while widget.panel.bar.value() < 5:
+        qtbot.wait(5)
+        gaps.append(time.perf_counter() - last)
+        last = time.perf_counter()
+    widget.panel.cancel()
+    wait_idle()
+    assert max(gaps) < 1
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((20, 20, 20)), "no voxel above 0"),
+        (np.random.default_rng(0).random((20, 20, 2)), "slices"),
+    ],
+)
+def test_error_is_one_sentence_in_the_widget(viewer, quick_model, wait_idle, array, words):
+    add(viewer, Volume(array, np.eye(4), name="odd"))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert words in text
+    assert "\n" not in text
+    assert [layer.name for layer in viewer.layers] == ["odd"]
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_device_that_is_not_there_is_explained(viewer, brain, quick_model, wait_idle):
+    from napari_mri7t.engine.devices import available_devices
+
+    missing = "mps" if "mps" not in available_devices() else "cuda"
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.device_box.setCurrentIndex(widget.device_box.findData(missing))
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert missing in text
+    assert "cpu" in text
+
+
+def test_scan_unlike_the_training_data_warns_in_the_widget_and_in_the_sidecar(
+    viewer, brain, quick_model, wait_idle
+):
+    coarse = Volume(brain.array, np.diag([2.0, 2, 2, 1]), name="coarse")
+    add(viewer, coarse)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    shown = widget.panel.notices.texts(WARNING_COLOUR)
+    assert any("2 x 2 x 2 mm" in text for text in shown)
+    assert shown == viewer.layers[-1].metadata[KEY]["provenance"]["Warnings"]
+
+
+def test_one_volume_of_a_series_is_taken(viewer, brain, quick_model, wait_idle, tmp_path):
+    values = np.stack([brain.array, brain.array / 2], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(values, brain.affine), tmp_path / "series.nii.gz")
+    viewer.open(tmp_path / "series.nii.gz", plugin="napari-mri7t")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    assert not widget.index_box.isHidden()
+    assert widget.index_box.maximum() == 1
+    widget.index_box.setValue(1)
+    widget.start()
+    wait_idle()
+    estimate = viewer.layers[-1]
+    assert estimate.ndim == 3
+    assert [str(unit) for unit in estimate.units] == ["millimeter"] * 3
+    assert estimate.metadata[KEY]["provenance"]["Sources"][0]["Index"] == 1
+    add(viewer, brain)
+    widget.layer_chooser.layer = viewer.layers[-1]
+    assert widget.index_box.isHidden()
+
+
+def test_estimate_saves_with_its_sidecar_on_the_grid_of_the_file(
+    viewer, phantom_file, quick_model, wait_idle, tmp_path
+):
+    viewer.open(phantom_file, plugin="napari-mri7t")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    viewer.layers[-1].save(tmp_path / "out.nii.gz", plugin="napari-mri7t")
+    source, made = nibabel.load(phantom_file), nibabel.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(made.affine, source.affine)
+    assert made.shape == source.shape
+    sidecar = json.loads((tmp_path / "out.json").read_text())
+    assert sidecar["Sources"][0]["File"] == "phantom.nii.gz"
+    assert sidecar["Synthetic"] is True
+
+
+def test_model_folder_that_is_none_is_explained_beside_the_list(viewer, tmp_path):
+    widget = docked(viewer)
+    before = widget.model_chooser.folder
+    assert not widget.model_chooser.add(tmp_path)
+    assert "no readable model card" in widget.model_chooser.notices.texts()[0]
+    assert widget.model_chooser.folder == before
+
+
+def test_card_shows_figures_and_use(viewer, quick_model):
+    chooser = docked(viewer).model_chooser
+    chooser.add(quick_model)
+    text = chooser.card_label.text().replace("\u200b", "")
+    assert "PSNR 26.7 dB, SSIM 0.951" in text
+    assert "Tests." in text
+    assert "Not for: Diagnosis" in chooser.card_label.toolTip()
+
+
+def test_widget_fits_350_pixels(viewer, quick_model):
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.panel.fail("/data/" + "x" * 20 + "/sub-01_ses-preop_acq-mprage_T1w.nii.gz: is empty")
+    assert widget.minimumSizeHint().width() <= 350
+
+
+def test_source_removed_in_mid_job_does_no_harm(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    viewer.layers.clear()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["phantom_synthetic-7T"]
+
+
+def test_dock_closed_in_mid_job_ends_it(viewer, qtbot, phantom, slow_model, wait_idle):
+    add(viewer, large(phantom))
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 0, timeout=30_000)
+    dock.destroyOnClose()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["large"]
+    widget.deleteLater()
+
+
+@pytest.mark.parametrize("wait_ms", [0, 30, 300, 1500])
+def test_viewer_closed_in_mid_job_leaves_no_thread(
+    make_napari_viewer, qtbot, phantom, slow_model, wait_ms
+):
+    viewer = make_napari_viewer()
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.wait(wait_ms)
+    del widget
+    viewer.close()
+    qtbot.waitUntil(lambda: not running_jobs(), timeout=5000)
+    assert QThreadPool.globalInstance().waitForDone(2000)
+    assert not progress._all_instances
