@@ -9,11 +9,12 @@ import struct
 import zlib
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.files import opening
+from napari_mri7t.engine.files.streams import available_memory
 from napari_mri7t.engine.volume import load_series, load_volume
 
 AFFINE = np.diag([1.0, 2, 3, 1])
@@ -121,100 +122,6 @@ def test_name_of_a_volume_is_its_stem(make_nifti):
     assert load_volume(make_nifti("Brain.v2.NII")).name == "Brain.v2"
 
 
-@pytest.mark.parametrize("image_class", [nibabel.Nifti1Pair, nibabel.Nifti2Pair])
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize("kind", [".hdr", ".img"])
-def test_pair_is_read_from_either_file(tmp_path, values, image_class, suffix, kind):
-    nibabel.save(image_class(values, AFFINE), tmp_path / f"scan.img{suffix}")
-    volume = load_volume(tmp_path / f"scan{kind}{suffix}")
-    np.testing.assert_array_equal(volume.array, values)
-    np.testing.assert_array_equal(volume.affine, AFFINE)
-
-
-def test_pair_without_its_other_file_says_which(tmp_path, values):
-    nibabel.save(nibabel.Nifti1Pair(values, AFFINE), tmp_path / "scan.img")
-    (tmp_path / "scan.img").unlink()
-    with pytest.raises(FileNotFoundError, match=r"scan\.img: is missing beside scan\.hdr"):
-        load_volume(tmp_path / "scan.hdr")
-
-
-def test_pair_with_a_cut_or_damaged_file_is_refused(tmp_path, values, refuse):
-    nibabel.save(nibabel.Nifti1Pair(values, AFFINE), tmp_path / "scan.img.gz")
-    for name in ("scan.img.gz", "scan.hdr.gz"):
-        path = tmp_path / name
-        data = path.read_bytes()
-        spoilt = bytearray(data)
-        spoilt[-6] ^= 1
-        for content in (data[:-9], spoilt):
-            path.write_bytes(content)
-            with pytest.raises(VolumeError, match=name):
-                load_volume(tmp_path / "scan.img.gz")
-        path.write_bytes(data)
-
-
-def test_header_of_a_pair_under_a_single_name_is_refused(tmp_path, values, make_nifti, refuse):
-    nibabel.save(nibabel.Nifti1Pair(values, AFFINE), tmp_path / "scan.img")
-    (tmp_path / "scan.hdr").rename(tmp_path / "alone.nii")
-    refuse(tmp_path / "alone.nii", "pair")
-    single = make_nifti("one.hdr")
-    single.with_suffix(".img").write_bytes(b"x" * 1000)
-    refuse(single, "one file")
-
-
-@pytest.mark.parametrize("name", ["scan.mgh", "scan.mgz", "SCAN.MGZ"])
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32, np.uint16])
-def test_mgh_is_read_as_nibabel_reads_it(tmp_path, values, name, kind):
-    affine = np.array([[-1, 0, 0.1, 5], [0, 0.1, 1, -6], [0, -1, 0.1, 7], [0, 0, 0, 1.0]])
-    image = nibabel.MGHImage(values.astype(kind), affine)
-    nibabel.save(image, tmp_path / "scan.mgz")
-    data = (tmp_path / "scan.mgz").read_bytes()
-    (tmp_path / name).write_bytes(data if name.lower().endswith("z") else gzip.decompress(data))
-    volume = load_volume(tmp_path / name)
-    expected = nibabel.as_closest_canonical(nibabel.load(tmp_path / "scan.mgz"))
-    np.testing.assert_array_equal(volume.array, np.asarray(expected.dataobj))
-    np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-5)  # MGH holds float32
-
-
-def test_mgh_without_orientation_gets_freesurfers_with_a_warning(tmp_path, values):
-    path = tmp_path / "scan.mgh"
-    nibabel.save(nibabel.MGHImage(values, AFFINE), path)
-    data = bytearray(path.read_bytes())
-    data[28:30] = bytes(2)  # goodRASFlag
-    path.write_bytes(data)
-    volume = load_volume(path)
-    assert volume.geometry is not None
-    # FreeSurfer's MGH page: x runs left, y down, z to the front; nibabel turns y and z round.
-    expected = [[-1, 0, 0, 2.5], [0, 0, 1, -3.5], [0, -1, 0, 3], [0, 0, 0, 1]]
-    np.testing.assert_array_equal(volume.geometry.affine, expected)
-    assert "orientation" in volume.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("start", "bad", "word"),
-    [(0, 2, "version 1"), (4, 0, "below 1"), (20, 9, "datatype 9"), (12, 1, "2-D")],
-)
-def test_mgh_with_a_spoilt_header_is_refused(tmp_path, values, refuse, start, bad, word):
-    path = tmp_path / "scan.mgh"
-    nibabel.save(nibabel.MGHImage(values, AFFINE), path)
-    data = bytearray(path.read_bytes())
-    data[start : start + 4] = struct.pack(">i", bad)
-    path.write_bytes(data)
-    refuse(path, word)
-    path.write_bytes(data[:100])
-    refuse(path)
-
-
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
-@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, nibabel.Nifti2Image])
-def test_every_type_and_byte_order_is_read(tmp_path, values, order, kind, image_class):
-    header = image_class.header_class(endianness=order)
-    header.set_data_dtype(np.dtype(kind))
-    image = image_class((values % 100).astype(kind), AFFINE, header)
-    nibabel.save(image, tmp_path / "scan.nii")
-    np.testing.assert_array_equal(load_volume(tmp_path / "scan.nii").array, values % 100)
-
-
 def test_slope_and_intercept_are_applied_once_and_precisely(make_nifti, values):
     path = make_nifti(scl_slope=0.1, scl_inter=-3)
     expected = (values * np.float64(np.float32(0.1)) - 3).astype(np.float32)
@@ -251,3 +158,47 @@ def test_series_gives_every_volume_on_one_grid(make_nifti):
 def test_series_of_a_3d_file_has_one_volume(make_nifti, values):
     (volume,) = load_series(make_nifti())
     np.testing.assert_array_equal(volume.array, values)
+
+
+def test_free_memory_is_known_and_a_container_may_have_less(tmp_path, monkeypatch):
+    machine = available_memory()
+    assert machine is not None
+    assert machine > 1e6
+    for name, text in (
+        ("memory.max", "5000"),
+        ("memory.current", "4000"),
+        ("memory.stat", "anon 1000\ninactive_file 300\n"),  # cache that is given back on demand
+    ):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("napari_mri7t.engine.files.streams.CONTROL_GROUP", tmp_path)
+    assert available_memory() == 1300
+    (tmp_path / "memory.max").write_text("max")
+    assert available_memory() > 1e6
+    monkeypatch.setattr("napari_mri7t.engine.files.streams.MEMORY_FACTS", tmp_path / "none")
+    assert available_memory() > 1e6  # what the machine has, in all
+    monkeypatch.setattr("napari_mri7t.engine.files.streams.MEMORY_FACTS", tmp_path / "memory.max")
+    assert available_memory() is None
+
+
+def test_file_that_vanishes_while_it_is_read_is_put_into_words(make_nifti, monkeypatch, refuse):
+    path = make_nifti()
+    parse = opening.parse_nifti
+
+    def parse_and_remove(*args, **kwargs):
+        header = parse(*args, **kwargs)
+        path.rename(path.with_name("elsewhere"))
+        return header
+
+    monkeypatch.setattr(opening, "parse_nifti", parse_and_remove)
+    with pytest.raises(VolumeError, match=r"scan\.nii: cannot be read"):
+        load_volume(path)
+
+
+def test_file_without_permission_is_put_into_words(make_nifti, monkeypatch, refuse):
+    path = make_nifti()
+
+    def forbid(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbid)  # root passes every real permission
+    refuse(path, "Permission denied")

@@ -14,6 +14,8 @@ from napari_mri7t.engine.errors import VolumeError
 EXTENSIONS = (".nii.gz", ".nii", ".img.gz", ".hdr.gz", ".img", ".hdr", ".mgz", ".mgh.gz", ".mgh")
 AGAIN = "copy or download it again"
 SKIP_BYTES = 1 << 20
+MEMORY_FACTS = Path("/proc/meminfo")
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # version 2
 
 
 def extension_of(path: Path) -> str:
@@ -194,16 +196,17 @@ def available_memory() -> int | None:
 
 def _machine_memory() -> int | None:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        if MEMORY_FACTS.exists():
+            lines = MEMORY_FACTS.read_text().splitlines()
+            (free,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+            return int(free) * 1024
         return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):  # neither Linux nor POSIX
         return None
 
 
 def _container_memory() -> int | None:
-    folder = Path("/sys/fs/cgroup")
+    folder = CONTROL_GROUP
     try:
         limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
         lines = (folder / "memory.stat").read_text().splitlines()
