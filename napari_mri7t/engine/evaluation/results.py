@@ -80,6 +80,23 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def write_content(path: Path, content: str | bytes) -> Path:
+    """Write a small file whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    content : str or bytes
+        Text becomes UTF-8; what a strange name smuggled into it, an escape.
+
+    Returns
+    -------
+    Path
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    return write_atomically(path, lambda file: file.write(data))
+
+
 def save_record(folder: Path, name: str, mark: str, content: Mapping[str, object]) -> None:
     """Write a small record with its fingerprint, whole or not at all.
 
@@ -95,8 +112,7 @@ def save_record(folder: Path, name: str, mark: str, content: Mapping[str, object
         What JSON can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = scores_to_json({"fingerprint": mark, **content})
-    write_atomically(folder / name, lambda file: file.write(text.encode("utf-8")))
+    write_content(folder / name, scores_to_json({"fingerprint": mark, **content}))
 
 
 def load_record(folder: Path, name: str, mark: str | None = None) -> dict[str, object] | None:

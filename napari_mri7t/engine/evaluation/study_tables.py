@@ -81,9 +81,7 @@ def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(
     strong = set()
     for column, key in enumerate(keys):
         means = np.array([row[column].mean for row in cells])
-        gains = METRICS[key].gain(means, np.zeros_like(means))
-        if np.isfinite(gains).any():
-            strong.add((int(np.nanargmax(gains)), column + 1))
+        strong |= {(line, column + 1) for line in _best(means, METRICS[key])}
     rows = [
         (
             label_of(method),
@@ -142,6 +140,30 @@ def subject_table(results: Sequence[SubjectResult]) -> Table:
     return Table("Per subject", ("subject", "method", "note", *METRICS), tuple(rows))
 
 
+def per_subject_table(results: Sequence[SubjectResult], key: str) -> Table:
+    """Set one metric, a row per subject, a column per method, each subject's best in bold.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    Table
+    """
+    metric, methods = METRICS[key], ordered_methods(results)
+    columns = [values_of(results, method, key) for method in methods]
+    rows, strong = [], set()
+    for line, subject in enumerate(dict.fromkeys(result.subject for result in results)):
+        values = np.array([column.get(subject, math.nan) for column in columns])
+        rows.append((subject, *(number(value, metric.digits) for value in values)))
+        strong |= {(line, place + 1) for place in _best(values, metric)}
+    header = ("Subject", *(label_of(method) for method in methods))
+    return Table(heading(metric), header, tuple(rows), frozenset(strong))
+
+
 def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
     """Test every network against the source, the best baseline, and the other networks.
 
@@ -160,11 +182,9 @@ def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
     """
     metric, networks = METRICS[key], networks_of(results)
     baselines = [m for m in ordered_methods(results) if m in BASELINES]
-    means = [_summary(results, m, metric).mean for m in baselines]
-    gains = metric.gain(np.array(means), np.zeros(len(means)))
+    means = np.array([_summary(results, m, metric).mean for m in baselines])
     rivals = [m for m in ordered_methods(results) if m == SOURCE]
-    if np.isfinite(gains).any():
-        rivals.append(baselines[int(np.nanargmax(gains))])
+    rivals += [baselines[place] for place in _best(means, metric)]
     pairs = [(ours, theirs) for ours in networks for theirs in rivals]
     pairs += [(b, a) for i, a in enumerate(networks) for b in networks[i + 1 :]]
     return paired_tests([(a, b, _paired_gain(results, a, b, metric)) for a, b in pairs])
@@ -246,3 +266,9 @@ def _summary(results: Sequence[SubjectResult], method: str, metric: Metric) -> S
     """Summarise one metric of one method over its subjects."""
     values = values_of(results, method, metric.key)
     return summarize(np.array(list(values.values())), metric.better)
+
+
+def _best(values: np.ndarray, metric: Metric) -> list[int]:
+    """Find the place of the best value: one, or none where nothing is defined."""
+    gains = metric.gain(values, np.zeros_like(values))
+    return [] if np.isnan(gains).all() else [int(np.nanargmax(gains))]
