@@ -160,10 +160,19 @@ def _write_temporary(temporary: Path, target: Path, writer: Writer) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
         writer(file)
-        if target.exists() and hasattr(os, "fchmod"):
-            os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+        _keep_mode(file.fileno(), target)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _keep_mode(descriptor: int, target: Path) -> None:
+    """Give the new file the mode of the old one; file systems without modes refuse, in vain."""
+    if not (target.exists() and hasattr(os, "fchmod")):
+        return
+    try:
+        os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+    except OSError as error:
+        _log.warning("%s: its mode could not be kept: %s", target, error)
 
 
 def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) -> None:

@@ -125,7 +125,10 @@ def spoil_field(data: bytearray, dtype: np.dtype, rng: np.random.Generator) -> N
         value = int(value) % 2 ** (8 * values.dtype.itemsize)
         value = np.array(value, np.uint64).astype(values.dtype)
     with np.errstate(over="ignore"):
-        values[int(rng.integers(values.size))] = value
+        if values.size > 4 and rng.random() < 0.4:
+            values[1:4] = int(rng.choice([120, 300, 800]))  # dimensions that lie in accord
+        else:
+            values[int(rng.integers(values.size))] = value
 
 
 def is_sound_gzip(path: Path) -> bool:
