@@ -30,7 +30,7 @@ class JobPanel(QWidget):
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
-        self._first: tuple[float, int] | None = None
+        self._first: tuple[float, int, int] | None = None
         self.start_button = QPushButton(verb)
         self.start_button.setToolTip(tooltip)
         self.start_button.clicked.connect(self.start_requested)
@@ -107,16 +107,16 @@ class JobPanel(QWidget):
         step = as_step(record)
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
-        count = f": {step.done} of {step.total}" if step.total else ""
+        count = f": {step.done} of {step.total}" if step.total > 1 else ""
         self.show_status(f"{step.message}{count}{self._time_left(step.done, step.total)}")
 
     def _time_left(self, done: int, total: int) -> str:
         """Say the time left, by the pace since the first record: loading a model is no pace."""
         now = time.monotonic()
-        if self._first is None or done <= self._first[1]:
-            self._first = (now, done)
+        if self._first is None or done <= self._first[1] or total != self._first[2]:
+            self._first = (now, done, total)
             return ""
-        since, first = self._first
+        since, first, _ = self._first
         return f", {duration((now - since) / (done - first) * (total - done))} left"
 
     def conclude(self, text: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: How long the engine may take to its next record, seconds; with what follows less than 2.
-PATIENCE_S = 1.0
+PATIENCE_S = 0.7
 
 
 class Cancelled(Exception):  # noqa: N818 - no error

@@ -178,7 +178,7 @@ def synthesis_steps(
 
     yield Step(0, 0, "Loading the model")
     trained = load_model(model)
-    yield Step(0, 0, "Matching the scan's intensities to the model's")
+    yield Step(0, 1, "Matching the scan's intensities to the model's")  # may be broken off now
     synthesis = yield from synthesize(volume, trained, SynthesisConfig(**settings))
     yield Step(0, 0, "Noting what made it")
     return synthesis, synthesis_sidecar(volume, trained, synthesis)
