@@ -68,8 +68,7 @@ def parse_nifti(block: bytes, path: Path, *, paired: bool) -> ImageHeader:
 
 def _nifti_fields(block: bytes, path: Path, paired: bool) -> tuple[np.void, int]:
     for version, dtype in ((1, nifti1_dtype), (2, nifti2_dtype)):
-        for order in "<>":
-            ordered = dtype.newbyteorder(order)
+        for ordered in (dtype.newbyteorder("<"), dtype.newbyteorder(">")):
             if len(block) < dtype.itemsize:
                 continue
             raw: np.void = np.frombuffer(block, ordered, count=1)[0]

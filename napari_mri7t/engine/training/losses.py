@@ -59,7 +59,8 @@ def gradient_loss(estimate: Tensor, target: Tensor) -> Tensor:
 def wavelet_loss(estimate: Tensor, target: Tensor, transform: WaveletTransform) -> Tensor:
     """Take the mean absolute error of the finest wavelet details."""
     _, details = transform(estimate - target)
-    return details.abs().mean()
+    loss: Tensor = details.abs().mean()
+    return loss
 
 
 def synthesis_loss(
