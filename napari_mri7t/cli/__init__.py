@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_mri7t import __version__
-from napari_mri7t.cli import compare, demo, models, simulate, synthesize, train
+from napari_mri7t.cli import compare, demo, evaluate, models, simulate, synthesize, train
 from napari_mri7t.cli.console import sentences_for_errors
 
 app = typer.Typer(
@@ -26,6 +26,9 @@ app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("export")(train.export)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(evaluate.report)
+app.command("reproduce")(evaluate.reproduce)
 
 
 def _print_version(wanted: bool) -> None:

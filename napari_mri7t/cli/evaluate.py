@@ -1,0 +1,157 @@
+"""`mri7t evaluate`, `report` and `reproduce`: from finished folds to tables and one HTML page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_mri7t.cli.console import drive
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.evaluation.results import SubjectResult
+    from napari_mri7t.engine.evaluation.stress import Stress
+    from napari_mri7t.engine.training.outcome import Outcome
+
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, or a folder of several to compare.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Robustness = Annotated[
+    bool,
+    typer.Option("--robustness", help="Noise, blur, bias field and lesions as well; takes long."),
+]
+
+
+def evaluate(run: Run, robustness: Robustness = False, device: Device = "auto") -> None:
+    """Score every held-out estimate of RUN, and the classical baselines beside it.
+
+    Results, tables (CSV, Markdown, LaTeX) and JSON go to RUN/results. Stopped, it goes on from
+    where it was when run again.
+    """
+    from napari_mri7t.engine.training.outcome import open_outcome
+
+    outcome = open_outcome(run)
+    _tell(outcome, _scores(outcome))
+    if robustness:
+        _stress(outcome, device, run_all=True)
+
+
+def report(
+    run: Run,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page.", show_default="RUN/report.html"),
+    ] = None,
+    robustness: Robustness = False,
+    device: Device = "auto",
+) -> None:
+    """Write one self-contained HTML page about RUN; what is not evaluated yet is evaluated."""
+    from napari_mri7t.engine.training.outcome import open_outcome
+
+    outcome = open_outcome(run)
+    results = _scores(outcome)
+    _write(outcome, results, output, _stress(outcome, device, run_all=robustness))
+
+
+def reproduce(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of 7T volumes, of pairs, or BIDS.")
+    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Gets a run folder per network.")],
+    preset: Annotated[str, typer.Option(help="report, report-text, qu2020, best, gan.")] = "report",
+    networks: Annotated[str, typer.Option(help="Names, with commas.")] = "basic_cnn,watnet",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
+    ] = None,
+    robustness: Robustness = False,
+    device: Device = "auto",
+) -> None:
+    """Do the report's whole study: simulate, train by leave-one-out, evaluate, report.
+
+    Stopped anywhere, the same command goes on from there.
+    """
+    from napari_mri7t.cli.train import train
+    from napari_mri7t.engine.training.outcome import open_outcome
+
+    for network in (name.strip() for name in networks.split(",")):
+        train(dataset, run / network, network, preset, device=device, settings=settings)
+    outcome = open_outcome(run)
+    results = _scores(outcome)
+    _tell(outcome, results)
+    _write(outcome, results, None, _stress(outcome, device, run_all=robustness))
+
+
+def _scores(outcome: "Outcome") -> "list[SubjectResult]":
+    """Evaluate what is not evaluated yet."""
+    from napari_mri7t.engine.evaluation.evaluate import evaluate
+    from napari_mri7t.engine.training.outcome import RESULTS_FOLDER, cases_of, pairs_of
+
+    steps = evaluate(pairs_of(outcome), cases_of(outcome), outcome.folder / RESULTS_FOLDER)
+    return drive(steps, "evaluate")
+
+
+def _tell(outcome: "Outcome", results: "Sequence[SubjectResult]") -> None:
+    """Write the tables and print the shortest one."""
+    from napari_mri7t.engine.evaluation.report import TABLES_FOLDER, write_tables
+    from napari_mri7t.engine.evaluation.study_tables import summary_table
+    from napari_mri7t.engine.evaluation.table import as_markdown
+    from napari_mri7t.engine.training.outcome import RESULTS_FOLDER
+
+    folder = outcome.folder / RESULTS_FOLDER / TABLES_FOLDER
+    write_tables(results, folder)
+    keys = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
+    typer.echo(as_markdown(summary_table(results, keys)))
+    typer.echo(f"all tables: {folder}")
+
+
+def _stress(outcome: "Outcome", device: str, *, run_all: bool) -> "dict[str, Stress]":
+    """Put every network through noise, shift and lesions, or only read what is known of that."""
+    from napari_mri7t.engine.evaluation.metrics import scores_to_json
+    from napari_mri7t.engine.evaluation.results import file_name, write_content
+    from napari_mri7t.engine.evaluation.stress import is_known, stress_steps, summarize_stress
+    from napari_mri7t.engine.training.outcome import ROBUSTNESS_FOLDER, stress_case
+
+    folder = outcome.folder / ROBUSTNESS_FOLDER
+    if not run_all and not folder.exists():
+        return {}
+    found = {}
+    for method in outcome.studies:
+        case = stress_case(outcome, method, device)
+        if not run_all and not is_known(case, folder / "records"):
+            continue
+        found[method] = drive(stress_steps(case, folder / "records"), f"robustness of {method}")
+        summary = scores_to_json(summarize_stress(found[method]))
+        write_content(folder / file_name(method), summary)
+        if run_all:
+            typer.echo(f"robustness of {method}: {folder / file_name(method)}")
+    return found
+
+
+def _write(
+    outcome: "Outcome",
+    results: "Sequence[SubjectResult]",
+    output: Path | None,
+    stress: "dict[str, Stress]",
+) -> None:
+    """Write the page, and say where it is."""
+    from napari_mri7t.engine.evaluation.report import REPORT_FILE, ReportData, write_report
+    from napari_mri7t.engine.training.outcome import (
+        RESULTS_FOLDER,
+        facts_of,
+        histories_of,
+        report_subjects,
+    )
+
+    data = ReportData(
+        title=f"7T-like brains from 3T: {outcome.folder.resolve().name}",
+        facts=facts_of(outcome),
+        results=results,
+        subjects=report_subjects(outcome),
+        histories=histories_of(outcome),
+        robustness={method: found.points for method, found in stress.items()},
+        lesions={method: found.lesions for method, found in stress.items()},
+    )
+    page = outcome.folder / REPORT_FILE if output is None else output
+    typer.echo(str(drive(write_report(data, outcome.folder / RESULTS_FOLDER, page), "report")))

@@ -1,0 +1,84 @@
+"""Stress results are kept, resumed and summed up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_mri7t.engine.evaluation.lesions import LesionConfig
+from napari_mri7t.engine.evaluation.metrics import scores_to_json
+from napari_mri7t.engine.evaluation.robustness import Condition
+from napari_mri7t.engine.evaluation.stress import StressCase, stress_steps, summarize_stress
+from napari_mri7t.engine.progress import run_to_end
+
+CONDITIONS = (Condition("noise", 0.001), Condition("noise", 0.01), Condition("blur", 0.0))
+LESIONS = LesionConfig(diameters_mm=(4.0, 8.0), n_each=1)
+
+
+class Smoothing:
+    """A method that counts how often it is run."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self, volume):
+        self.runs += 1
+        yield "step"
+        return volume.with_array(gaussian_filter(volume.array, 0.6))
+
+
+@pytest.fixture
+def method() -> Smoothing:
+    return Smoothing()
+
+
+@pytest.fixture
+def case(brain, method) -> StressCase:
+    return StressCase("mark", brain, method)
+
+
+def run(case, folder):
+    return run_to_end(stress_steps(case, folder, conditions=CONDITIONS, lesions=LESIONS))
+
+
+def test_every_condition_and_the_lesions_are_there(case, tmp_path):
+    stress = run(case, tmp_path)
+    assert [(p.kind, p.level) for p in stress.points] == [(c.kind, c.level) for c in CONDITIONS]
+    assert {r.lesion.diameter_mm for r in stress.lesions} == {4.0, 8.0}
+
+
+def test_a_second_run_reads_what_the_first_wrote(case, method, tmp_path):
+    first = run(case, tmp_path)
+    n_runs = method.runs
+    assert run(case, tmp_path) == first
+    assert method.runs == n_runs == len(CONDITIONS) + 2
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 9])
+def test_a_stopped_run_ends_with_the_same_figures(case, tmp_path, stop_after):
+    whole = run(case, tmp_path / "whole")
+    steps = stress_steps(case, tmp_path / "stopped", conditions=CONDITIONS, lesions=LESIONS)
+    for _ in range(stop_after):
+        next(steps)
+    steps.close()
+    assert run(case, tmp_path / "stopped") == whole
+
+
+def test_another_model_is_run_anew(case, brain, method, tmp_path):
+    run(case, tmp_path)
+    n_runs = method.runs
+    run(StressCase("other mark", brain, method), tmp_path)
+    assert method.runs == 2 * n_runs
+
+
+def test_the_summary_is_what_a_card_can_hold(case, tmp_path):
+    summary = summarize_stress(run(case, tmp_path))
+    assert json.loads(scores_to_json(summary)) == json.loads(json.dumps(summary))
+    noise = summary["robustness"]["noise"]
+    assert [entry["level"] for entry in noise["levels"]] == [0.001, 0.01]
+    assert noise["levels"][1]["estimate_psnr"] > noise["levels"][1]["source_psnr"]
+    assert noise["helps_from"][-1]["helps"]
+    assert [row["diameter_mm"] for row in summary["lesions"]["bright"]] == [4.0, 8.0]
+    assert all(row["n"] == 1 for row in summary["lesions"]["dark"])
