@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
 
 HISTORY = "history.csv"
-HISTORY_STEPS = 10  # steps averaged into one row, and between two waits for the device
+HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TrainProgress:
     step, n_steps : int
         Steps done and to do.
     loss : float
-        Mean over the last `HISTORY_STEPS` steps.
+        Mean over the last `HISTORY_STEPS` steps written down.
     learning_rate : float
     patches_per_second : float
         Of this session; 0 right after a resume.
@@ -149,22 +150,25 @@ def _train(
     losses: list[tuple[Tensor, Tensor]] = []
     try:
         while learner.step < config.n_steps:
-            batch = pool.draw(
-                _batch_size(config, learner.step), seeded_generator(job, learner.step)
-            )
+            generator = seeded_generator(job, learner.step)
+            batch = pool.draw(_batch_size(config, learner.step), generator)
             losses.append(_step(learner, batch, config, job.device))
             learner.step += 1
             if learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps:
-                learner.history.append(_history_row(losses, learner.step, config))
-                losses = []
-            if learner.step % config.checkpoint_steps == 0 and not losses:
+                _write_down(losses, learner, config)
+            if learner.step % config.checkpoint_steps == 0:
+                _write_down(losses, learner, config)
                 _save(learner, job)
                 saved = learner.step
             rate = (learner.step - first) / (time.perf_counter() - start)
             yield _progress(learner, config, rate)
-    finally:
-        if learner.step > saved and not losses:
+    except (GeneratorExit, KeyboardInterrupt):  # a cancel keeps what was learnt; a fault does not
+        if learner.step > saved:
+            _write_down(losses, learner, config)
             _save(learner, job)
+        raise
+    if learner.step > saved:
+        _save(learner, job)
     network = learner.average if config.average_decay else learner.network
     return network.eval()
 
@@ -246,24 +250,28 @@ def seeded_generator(job: FoldJob, step: int) -> torch.Generator:
     return torch.Generator(job.device).manual_seed(_seed(job, step))
 
 
-def _history_row(
-    losses: list[tuple[Tensor, Tensor]], step: int, config: TrainConfig
-) -> list[float]:
-    mean = torch.stack([torch.stack(pair) for pair in losses]).mean(0)
-    loss, judged = mean.tolist()
-    if not math.isfinite(loss):
-        raise StateError(
-            f"the loss is {loss} at step {step}: the training has diverged; lower learning_rate "
-            f"({config.learning_rate:g}) or set gradient_clip"
-        )
-    return [float(step), loss, judged, config.learning_rate_at(step - 1)]
+def _write_down(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: TrainConfig) -> None:
+    """Move the losses of the last steps into the history; this waits for the device."""
+    if not losses:
+        return
+    first = learner.step - len(losses)
+    rows = torch.stack([torch.stack(pair) for pair in losses]).tolist()
+    losses.clear()
+    for step, (loss, judged) in enumerate(rows, start=first):
+        if not math.isfinite(loss):
+            raise StateError(
+                f"the loss is {loss} at step {step}: the training has diverged; lower "
+                f"learning_rate ({config.learning_rate:g}) or set gradient_clip"
+            )
+        learner.history.append([float(step + 1), loss, judged, config.learning_rate_at(step)])
 
 
 def _progress(learner: Learner, config: TrainConfig, steps_per_second: float) -> TrainProgress:
+    recent = learner.history[-HISTORY_STEPS:]
     return TrainProgress(
         step=learner.step,
         n_steps=config.n_steps,
-        loss=learner.history[-1][1] if learner.history else math.nan,
+        loss=fmean(row[1] for row in recent) if recent else math.nan,
         learning_rate=config.learning_rate_at(learner.step - 1),
         patches_per_second=steps_per_second * config.batch_size,
         seconds_left=(config.n_steps - learner.step) / steps_per_second,

@@ -1,0 +1,147 @@
+"""Patches: where they come from, what is done to them, and that the noise is new in each."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mri7t.engine.preparation.intensity import histogram_table
+from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
+from napari_mri7t.engine.training.presets import TrainConfig
+
+SHAPE = (20, 24, 28)  # (S, A, R)
+PLAIN = TrainConfig(
+    patch_size=8,
+    planes=("axial",),
+    flips=False,
+    rotations=False,
+    sampling="uniform",
+    fresh_noise=False,
+)
+CPU = torch.device("cpu")
+
+
+def numbered(name="a", first=0):
+    """A subject whose every voxel is its own flat index: a patch tells where it comes from."""
+    array = np.arange(first, first + np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    return TrainingSubject(name, array, array + 0.5)
+
+
+def draw(config, n=64, subjects=None, slices=(3, 3), seed=0):
+    pool = PatchPool(subjects or [numbered()], slices, config, CPU)
+    return pool.draw(n, torch.Generator().manual_seed(seed))
+
+
+def positions(patches):
+    """Coordinates (S, A, R) of every voxel of patches cut from `numbered`."""
+    return np.stack(np.unravel_index(patches.numpy().astype(int), SHAPE), -1)
+
+
+def test_patch_is_a_block_of_adjacent_slices_of_source_and_target():
+    source, target = draw(PLAIN)
+    assert source.shape == target.shape == (64, 3, 8, 8)
+    assert torch.equal(source, target + 0.5)
+    steps = [np.diff(positions(target), axis=axis) for axis in (1, 2, 3)]
+    for axis, step in enumerate(steps):
+        assert (step == np.eye(3, dtype=int)[axis]).all()
+
+
+def test_target_is_the_central_slices_of_what_the_network_sees():
+    source, target = draw(PLAIN, slices=(7, 3))
+    assert source.shape == (64, 7, 8, 8)
+    assert torch.equal(source[:, 2:5], target + 0.5)
+
+
+def test_every_position_may_be_drawn():
+    _, target = draw(replace(PLAIN, patch_size=16), n=4000)
+    starts = positions(target)[:, 0, 0, 0]
+    assert starts.min(0).tolist() == [0, 0, 0]
+    assert starts.max(0).tolist() == [SHAPE[0] - 3, SHAPE[1] - 16, SHAPE[2] - 16]
+
+
+def test_end_slices_are_never_touched():
+    _, target = draw(replace(PLAIN, end_slices=6), n=2000)
+    slices = positions(target)[..., 0]
+    assert slices.min() == 6
+    assert slices.max() == SHAPE[0] - 7
+
+
+def test_planes_lay_slices_along_each_axis():
+    for axis, plane in enumerate(("axial", "coronal", "sagittal")):
+        _, target = draw(replace(PLAIN, planes=(plane,)))
+        along_slices = np.diff(positions(target), axis=1)
+        assert (along_slices == np.eye(3, dtype=int)[axis]).all()
+
+
+def test_flips_and_rotations_reach_every_orientation_of_a_patch():
+    _, target = draw(replace(PLAIN, flips=True, rotations=True), n=400)
+    steps = positions(target)
+    rows = steps[:, 0, 1, 0] - steps[:, 0, 0, 0]
+    columns = steps[:, 0, 0, 1] - steps[:, 0, 0, 0]
+    seen = {(*row, *column) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)}
+    assert len(seen) == 8  # four turns, each mirrored or not
+
+
+def test_brain_sampling_centres_patches_on_the_brain():
+    target = np.zeros(SHAPE, np.float32)
+    target[10, 12, 14] = 1
+    subject = TrainingSubject("a", target, target)
+    _, patches = draw(replace(PLAIN, sampling="brain"), n=20, subjects=[subject])
+    assert (patches[:, 1, 4, 4] == 1).all()
+
+
+def test_patches_with_much_background_are_dropped():
+    target = np.zeros(SHAPE, np.float32)
+    target[:, :, :16] = 1
+    subject = TrainingSubject("a", target, target)
+    config = replace(PLAIN, max_background=0.3)
+    _, patches = draw(config, n=50, subjects=[subject])
+    assert (patches == 0).float().mean((1, 2, 3)).max() <= 0.3
+
+
+def test_batch_is_spread_evenly_over_the_subjects():
+    n = int(np.prod(SHAPE))
+    _, target = draw(PLAIN, n=30, subjects=[numbered("a"), numbered("b", n), numbered("c", 2 * n)])
+    assert np.bincount(target[:, 0, 0, 0].int().numpy() // n).tolist() == [10, 10, 10]
+
+
+def noisy_subject(phantom, seed):
+    clean = np.ascontiguousarray(phantom.array.T)
+    noisy = clean + 0.05 * np.random.default_rng(seed).standard_normal(clean.shape, np.float32)
+    table = histogram_table(noisy, clean)
+    return TrainingSubject("a", clean, table(noisy), clean, table)
+
+
+def test_fresh_noise_differs_in_every_patch_and_has_the_sources_distribution(phantom):
+    config = replace(PLAIN, fresh_noise=True, variance=0.0025)
+    pool = PatchPool([noisy_subject(phantom, 0)], (3, 3), config, CPU)
+    source, target = pool.draw(600, torch.Generator().manual_seed(0))
+    again, _ = pool.draw(600, torch.Generator().manual_seed(1))
+    assert not torch.equal(source, again)
+    # The histogram of the matched noisy patches is that of the clean volume, by construction of the
+    # match; 600 patches of 192 voxels leave an error of the mean of about 0.01.
+    assert source.mean().item() == pytest.approx(target.mean().item(), abs=0.02)
+
+
+def test_table_on_the_device_maps_as_on_the_host(phantom):
+    subject = noisy_subject(phantom, 0)
+    config = replace(PLAIN, fresh_noise=True, variance=0.0)
+    pool = PatchPool([subject], (3, 3), config, CPU)
+    source, target = pool.draw(20, torch.Generator().manual_seed(0))
+    expected = subject.source_table(target.numpy())
+    np.testing.assert_allclose(source.numpy(), expected, atol=1e-5)
+
+
+def test_scales_resample_content_to_the_patch_size():
+    ramp = np.broadcast_to(np.arange(SHAPE[2], dtype=np.float32), SHAPE)
+    subject = TrainingSubject("a", ramp, ramp)
+    _, target = draw(replace(PLAIN, scales=(0.5,)), subjects=[subject])
+    assert target.shape == (64, 3, 8, 8)
+    # 16 columns in the room of 8: the ramp is twice as steep away from the border.
+    assert target[0, 0, 0, 2:6].diff().tolist() == pytest.approx([2, 2, 2], abs=1e-3)
+
+
+def test_patch_larger_than_the_volume_is_refused():
+    with pytest.raises(ValueError, match="set a smaller patch_size"):
+        draw(replace(PLAIN, patch_size=32))

@@ -1,0 +1,143 @@
+"""Presets hold the report's numbers; settings are checked before a training starts."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
+
+from napari_mri7t.engine.networks.wavelets import WaveletTransform
+from napari_mri7t.engine.training.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    pixel_loss,
+    ssim_loss,
+    synthesis_loss,
+)
+from napari_mri7t.engine.training.presets import (
+    PRESETS,
+    TrainConfig,
+    find_preset,
+    from_dict,
+    with_settings,
+)
+
+
+def test_report_decays_over_ten_optimiser_steps_as_its_code_had_it():
+    rates = [PRESETS["report"].learning_rate_at(step) for step in (0, 5, 10, 119)]
+    assert rates == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
+
+
+def test_report_text_decays_over_ten_epochs():
+    rates = [PRESETS["report-text"].learning_rate_at(step) for step in (0, 60, 120)]
+    assert rates == pytest.approx([1e-3, 5.5e-4, 1e-4])
+
+
+def test_step_schedule_multiplies_and_cosine_ends_at_the_final_rate():
+    stepwise = TrainConfig(schedule="step", decay_steps=10, warmup_steps=0, learning_rate=1.0)
+    assert [stepwise.learning_rate_at(s) for s in (9, 10, 20)] == pytest.approx([1, 0.8, 0.64])
+    cosine = TrainConfig(n_steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.0)
+    assert [cosine.learning_rate_at(s) for s in (0, 50, 100)] == pytest.approx([0.1, 0.5, 0])
+
+
+def test_settings_are_read_from_text():
+    config = with_settings(
+        find_preset("best"),
+        {"n_steps": "50", "learning_rate": "2e-4", "flips": "no", "planes": "axial,coronal"},
+    )
+    assert (config.n_steps, config.learning_rate) == (50, 2e-4)
+    assert (config.flips, config.planes) == (False, ("axial", "coronal"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": "5"}, "'steps' is unknown; choose one of n_steps"),
+        ({"n_steps": "many"}, "n_steps: 'many' is not a int"),
+        ({"n_steps": "0"}, "n_steps must be at least 1, got 0"),
+        ({"patch_size": "60"}, "multiple of 8, got 60"),
+        ({"schedule": "quick"}, "schedule must be one of linear"),
+        ({"planes": "oblique"}, "planes must be some of axial"),
+        ({"average_decay": "1"}, "average_decay must be in"),
+        ({"scales": "2"}, "scales must lie in"),
+        ({"variance": "-1"}, "variance must be at least 0"),
+        ({"flips": "perhaps"}, "flips: 'perhaps' is not a bool"),
+    ],
+)
+def test_setting_that_makes_no_sense_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        with_settings(find_preset("best"), settings)
+
+
+def test_unknown_preset_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match="choose one of report, report-text, qu2020, best, gan"):
+        find_preset("good")
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_settings_survive_json(name):
+    import json
+    from dataclasses import asdict
+
+    assert from_dict(json.loads(json.dumps(asdict(PRESETS[name])))) == PRESETS[name]
+
+
+def test_unknown_key_in_json_is_refused():
+    with pytest.raises(ValueError, match="unknown settings colour"):
+        from_dict({"colour": 1})
+
+
+TARGET = torch.tensor([[[[0.0, 0.5], [1.0, 0.0]]]])
+ESTIMATE = torch.tensor([[[[0.2, 0.4], [0.7, 0.4]]]])
+
+
+@pytest.mark.parametrize(
+    ("weight", "kind", "expected"),
+    [
+        (1.0, "mae", (0.2 + 0.1 + 0.3 + 0.4) / 4),
+        (0.0, "mae", (0.1 + 0.3) / 2),  # the brain alone: the report's masked loss
+        (0.5, "mae", (0.1 + 0.1 + 0.3 + 0.2) / 3),
+        (0.0, "mse", (0.01 + 0.09) / 2),
+    ],
+)
+def test_pixel_loss_weighs_the_background(weight, kind, expected):
+    config = TrainConfig(background_weight=weight, pixel_loss=kind)
+    assert pixel_loss(ESTIMATE, TARGET, config).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_loss_is_that_of_scikit_image():
+    generator = np.random.default_rng(0)
+    target = gaussian_filter(generator.random((32, 32)), 2).astype(np.float32)
+    estimate = (target + 0.02 * generator.standard_normal((32, 32))).astype(np.float32)
+    _, image = structural_similarity(
+        target,
+        estimate,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    loss = ssim_loss(torch.from_numpy(estimate)[None, None], torch.from_numpy(target)[None, None])
+    # 1e-4: float32 against float64 at a variance of about 1e-3.
+    assert loss.item() == pytest.approx(1 - image[5:-5, 5:-5].mean(), abs=1e-4)
+
+
+def test_terms_add_up():
+    transform = WaveletTransform()
+    plain = TrainConfig(pixel_loss="mae", background_weight=1.0)
+    with_gradient = TrainConfig(pixel_loss="mae", background_weight=1.0, gradient_weight=2.0)
+    with_wavelet = TrainConfig(pixel_loss="mae", background_weight=1.0, wavelet_weight=1.0)
+    base = synthesis_loss(ESTIMATE, TARGET, plain, transform).item()
+    # Errors by hand: [[.2, -.1], [-.3, .4]]; differences along width .3, .7; along height .5, .5.
+    gradient = synthesis_loss(ESTIMATE, TARGET, with_gradient, transform).item() - base
+    assert gradient == pytest.approx(2 * (0.5 + 0.5), abs=1e-6)
+    # Haar details: (.2-.1+.3-.4)/2 = 0, (.2+.1-.3-.4)/2 = -.2, (.2+.1+.3+.4)/2 = .5.
+    wavelet = synthesis_loss(ESTIMATE, TARGET, with_wavelet, transform).item() - base
+    assert wavelet == pytest.approx((0 + 0.2 + 0.5) / 3, abs=1e-6)
+
+
+def test_hinge_losses_by_hand():
+    real, synthetic = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0])
+    assert discriminator_loss(real, synthetic).item() == pytest.approx(0.25 + 0.5)
+    assert adversarial_loss(synthetic).item() == pytest.approx(1.0)
