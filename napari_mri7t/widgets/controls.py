@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 import napari
 from napari.layers import Layer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QFormLayout,
+    QFrame,
     QGroupBox,
     QLabel,
     QMainWindow,
     QMenu,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -26,6 +28,10 @@ WARNING_COLOUR = "#e2a336"
 INFORMATION_COLOUR = "#3e8ed0"
 
 ZERO_WIDTH_SPACE = "\u200b"
+
+#: What a widget may take of the window, pixels.
+WIDTH = 350
+LEAST_HEIGHT = 200
 
 
 def breakable(text: str) -> str:
@@ -142,7 +148,9 @@ class LayerChooser(QComboBox):
         if chosen in self._layers:
             self.setCurrentIndex(self._layers.index(chosen))
         self.blockSignals(False)
-        self._announce()
+        self.setToolTip(self.currentText())
+        if self.layer is not chosen:
+            self.layer_changed.emit(self.layer)
 
     def _announce(self, index: int = 0) -> None:
         self.setToolTip(self.currentText())
@@ -155,10 +163,30 @@ class EngineWidget(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
-        self.column = QVBoxLayout(self)
+        self._released = False
+        self.body = QWidget()
+        self.column = QVBoxLayout(self.body)
         self.column.setContentsMargins(6, 6, 6, 6)
         self.column.setSpacing(8)
-        self._released = False
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(self.body)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._scroll)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Be as wide as the fields and the scroll bar need; scroll what is too high."""
+        bar = self._scroll.verticalScrollBar().sizeHint().width()
+        return QSize(self.body.minimumSizeHint().width() + bar, LEAST_HEIGHT)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Show every field where there is room."""
+        bar = self._scroll.verticalScrollBar().sizeHint().width()
+        wanted = self.body.sizeHint()
+        return QSize(min(wanted.width() + bar, WIDTH), wanted.height())
 
     def group(self, title: str) -> QFormLayout:
         """Add a titled group of fields at the foot of the column."""

@@ -46,7 +46,7 @@ CAMERAS = {
 
 def orient_camera(viewer: napari.Viewer, convention: str = "neurological") -> None:
     """Turn the camera so that anterior is up; napari's own default has it down."""
-    viewer.camera.orientation = CAMERAS[convention]
+    viewer.scene.camera.orientation = CAMERAS[convention]
 
 
 def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:

@@ -142,6 +142,7 @@ class SynthesizeWidget(EngineWidget):
             breakable=True,
         )
         job.succeeded.connect(self._on_succeeded)
+        self.destroyed.connect(job.cancel)
         self.panel.follow(job)
         job.start()
 

@@ -221,7 +221,7 @@ def test_camera_shows_anterior_up_and_three_dimensions_unmirrored(convention):
     """Depth, up and right of the screen must form a right-handed frame in R, A, S."""
     viewer = napari.components.ViewerModel()
     orient_camera(viewer, convention)
-    depth, vertical, horizontal = (str(name) for name in viewer.camera.orientation)
+    depth, vertical, horizontal = (str(name) for name in viewer.scene.camera.orientation)
     assert vertical == "up"
     sign = {"towards": 1, "away": -1, "right": 1, "left": -1}
     assert sign[depth] * sign[horizontal] == 1

@@ -167,7 +167,7 @@ def test_viewer_opens_a_file_with_anterior_up(make_napari_viewer, tmp_path):
     layer = viewer.layers["a"]
     assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
     assert viewer.dims.axis_labels == ("S", "A", "R")
-    assert [str(side) for side in viewer.camera.orientation2d] == ["up", "right"]
+    assert [str(side) for side in viewer.scene.camera.orientation2d] == ["up", "right"]
 
 
 @pytest.mark.gui

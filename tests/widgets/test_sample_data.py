@@ -16,6 +16,6 @@ def test_both_samples_open_without_a_network_on_one_grid(make_napari_viewer):
     assert clean.data.shape == noisy.data.shape == (189, 233, 197)
     np.testing.assert_array_equal(clean.translate, noisy.translate)
     np.testing.assert_array_equal(clean.scale, (1, 1, 1))
-    assert [str(side) for side in viewer.camera.orientation2d] == ["up", "right"]
+    assert [str(side) for side in viewer.scene.camera.orientation2d] == ["up", "right"]
     difference = noisy.data[90] - clean.data[90]
     assert 0.001 < difference.var() < 0.01

@@ -1,0 +1,321 @@
+"""The widget "Compare": an estimate against its reference, by eye and in figures."""
+
+from __future__ import annotations
+
+import napari
+import numpy as np
+from napari.layers import Image, Layer, Shapes
+from napari.utils.colormaps import Colormap
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QPushButton,
+    QSlider,
+)
+
+from napari_mri7t.engine.evaluation import inspection, metrics
+from napari_mri7t.engine.volume import Volume
+from napari_mri7t.widgets.compare_views import (
+    FLICKER,
+    OFF,
+    SIDE_BY_SIDE,
+    SWIPE,
+    VIEW_KEY,
+    VIEWS,
+    CompareViews,
+)
+from napari_mri7t.widgets.controls import (
+    ERROR_COLOUR,
+    EngineWidget,
+    LayerChooser,
+    Notices,
+    explain,
+    narrow,
+)
+from napari_mri7t.widgets.figures import ProfilePlot, ScoreTable
+from napari_mri7t.widgets.latest import Latest
+from napari_mri7t.widgets.layers import (
+    LayerData,
+    ends_of,
+    is_volume,
+    layer_to_volume,
+    line_on,
+    shapes_on,
+    shown_plane,
+    volume_to_layer,
+)
+
+#: Figures follow the slider only when it rests this long: a drag passes dozens of slices.
+REST_MS = 150
+#: Black in the middle, so that no difference looks like background.
+ERROR_COLOURS = Colormap(
+    ["#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090"], name="error", display_name="error"
+)
+LINE_COLOUR = "#57d957"
+SHORTCUTS = {
+    "Shift-G": "side by side",
+    "Shift-F": "in turns (flicker)",
+    "Shift-W": "swipe",
+    "Shift-X": "swap the two by hand",
+    "Shift-D": "difference layer",
+}
+
+
+def is_single_volume(layer: Layer) -> bool:
+    """Whether a layer can be compared."""
+    return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
+
+
+class CompareWidget(EngineWidget):
+    """Two layers on one grid: views, difference, figures, a profile."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.views = CompareViews(napari_viewer)
+        self.line: Shapes | None = None
+        self.difference: Image | None = None
+        self._of_volume = Latest("Figures of the volume", self)
+        self._of_slice = Latest("Figures of the slice", self)
+        self._of_line = Latest("Profile", self)
+        self._of_difference = Latest("Difference", self)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._ask_of_slice)
+        self._build_volumes()
+        self._build_view()
+        self._build_figures()
+        self._build_profile()
+        self.notices = Notices()
+        self.column.addWidget(self.notices)
+        self._build_shortcuts()
+        self.column.addStretch()
+        self._connect()
+        self._on_pair_changed()
+
+    def _build_volumes(self) -> None:
+        form = self.group("Volumes")
+        self.reference_chooser = LayerChooser(self.viewer, is_single_volume)
+        self.estimate_chooser = LayerChooser(self.viewer, is_single_volume)
+        self.mask_chooser = LayerChooser(
+            self.viewer, is_single_volume, optional="reference above 0"
+        )
+        self.range_box = QDoubleSpinBox()
+        self.range_box.setRange(1e-6, 1e9)
+        self.range_box.setDecimals(3)
+        self.range_box.setValue(1.0)
+        self.range_box.setToolTip(
+            "Span that intensities can take: 1 for volumes in 0 to 1.\n"
+            "PSNR and SSIM depend on it, so it is never guessed."
+        )
+        form.addRow("Reference", self.reference_chooser)
+        form.addRow("Estimate", self.estimate_chooser)
+        form.addRow("Brain mask", self.mask_chooser)
+        form.addRow("Data range", self.range_box)
+
+    def _build_view(self) -> None:
+        form = self.group("View")
+        self.view_box = QComboBox()
+        narrow(self.view_box)
+        self.view_box.addItems(VIEWS)
+        self.view_box.setToolTip("How the two are shown; Off puts everything back as it was")
+        self.swipe_slider = QSlider(Qt.Orientation.Horizontal)
+        self.swipe_slider.setRange(0, 1000)
+        self.swipe_slider.setValue(500)
+        self.swipe_slider.setToolTip("Left of the line the reference, right of it the estimate")
+        self.swipe_label = QLabel("Line")
+        self.difference_button = QPushButton("Add difference layer")
+        form.addRow("Show", self.view_box)
+        form.addRow(self.swipe_label, self.swipe_slider)
+        form.addRow(self.difference_button)
+
+    def _build_figures(self) -> None:
+        form = self.group("Figures")
+        self.table = ScoreTable()
+        form.addRow(self.table)
+
+    def _build_profile(self) -> None:
+        form = self.group("Intensity profile")
+        self.line_button = QPushButton("Draw a line")
+        self.plot = ProfilePlot()
+        form.addRow(self.line_button)
+        form.addRow(self.plot)
+
+    def _build_shortcuts(self) -> None:
+        form = self.group("Keys in the viewer")
+        for keys, meaning in SHORTCUTS.items():
+            form.addRow(keys.replace("-", "+"), QLabel(meaning))
+        actions = {
+            "Shift-G": lambda viewer: self._toggle_view(SIDE_BY_SIDE),
+            "Shift-F": lambda viewer: self._toggle_view(FLICKER),
+            "Shift-W": lambda viewer: self._toggle_view(SWIPE),
+            "Shift-X": lambda viewer: self.views.swap(),
+            "Shift-D": lambda viewer: self.add_difference(),
+        }
+        for keys, action in actions.items():
+            self.viewer.bind_key(keys, action, overwrite=True)
+
+    def _connect(self) -> None:
+        for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
+            chooser.layer_changed.connect(self._on_pair_changed)
+        self.range_box.valueChanged.connect(self._on_pair_changed)
+        self.view_box.currentTextChanged.connect(self._on_view_changed)
+        self.swipe_slider.valueChanged.connect(lambda n: self.views.swipe_to(n / 1000))
+        self.difference_button.clicked.connect(self.add_difference)
+        self.line_button.clicked.connect(self.draw_line)
+        self.viewer.dims.events.current_step.connect(self._on_slider)
+        self.viewer.dims.events.order.connect(self._on_slider)
+
+        self._of_volume.answered.connect(lambda scores: self.table.show_scores("volume", scores))
+        self._of_slice.answered.connect(lambda scores: self.table.show_scores("slice", scores))
+        self._of_line.answered.connect(self.plot.show_profile)
+        self._of_difference.answered.connect(self._show_difference)
+        for latest in self._questions():
+            latest.failed.connect(lambda text: self.notices.add(text, ERROR_COLOUR))
+
+    def _questions(self) -> tuple[Latest, ...]:
+        return self._of_volume, self._of_slice, self._of_line, self._of_difference
+
+    @property
+    def pair(self) -> tuple[Layer, Layer] | None:
+        """The two layers, if there are two."""
+        reference, estimate = self.reference_chooser.layer, self.estimate_chooser.layer
+        if reference is None or estimate is None or reference is estimate:
+            return None
+        return reference, estimate
+
+    def _on_pair_changed(self, value: object = None) -> None:
+        """Start again with other volumes, another mask or another range."""
+        self.notices.clear()
+        self.table.clear_rows("slice")
+        self.table.clear_rows("volume")
+        self.plot.clear_profile()
+        why_not = None if self.pair else "choose two different volumes"
+        explain(self.view_box, why_not, "How the two are shown; Off puts everything back")
+        explain(self.difference_button, why_not, "Estimate minus reference, symmetric limits")
+        explain(self.line_button, why_not, "Plot the intensity of both along a line")
+        if self.pair is None or self.views.view != OFF:
+            self.view_box.setCurrentText(OFF)
+            self._on_view_changed(OFF)
+        if self.pair is None:
+            return
+        self.table.clear_rows("volume", "...")
+        self._of_volume.ask(_volume_scores, *self.pair, self.mask_chooser.layer, self._range())
+        self._ask_of_slice()
+        self._ask_of_line()
+
+    def _range(self) -> float:
+        return float(self.range_box.value())
+
+    def _on_view_changed(self, view: str) -> None:
+        is_swipe = view == SWIPE
+        self.swipe_slider.setVisible(is_swipe)
+        self.swipe_label.setVisible(is_swipe)
+        if self.pair is None:
+            self.views.leave()
+        else:
+            self.views.show(view, *self.pair)
+
+    def _toggle_view(self, view: str) -> None:
+        if self.pair is not None:
+            self.view_box.setCurrentText(OFF if self.views.view == view else view)
+
+    def _on_slider(self, event: object = None) -> None:
+        if self.pair is not None:
+            self._rest.start()
+
+    def _ask_of_slice(self) -> None:
+        if self.pair is None:
+            return
+        plane = shown_plane(self.viewer, self.pair[0])
+        if plane is None:
+            self.table.clear_rows("slice", "3-D")
+            return
+        self._of_slice.ask(_plane_scores, *self.pair, self.mask_chooser.layer, plane, self._range())
+
+    def add_difference(self) -> None:
+        """Compute estimate minus reference and show it as a layer."""
+        if self.pair is not None:
+            self._of_difference.ask(_difference, *self.pair)
+
+    def _show_difference(self, answer: tuple[LayerData, float]) -> None:
+        (data, meta, _), limit = answer
+        if self.difference in self.viewer.layers:
+            self.viewer.layers.remove(self.difference)
+        meta |= {"contrast_limits": (-limit, limit), "colormap": ERROR_COLOURS}
+        self.difference = self.viewer.add_image(data, **meta)
+
+    def draw_line(self) -> None:
+        """Add a line whose ends the user drags, or select the one that is there."""
+        if self.pair is None:
+            return
+        reference = self.pair[0]
+        if self.line is None or self.line not in self.viewer.layers:
+            self.line = self.viewer.add_shapes(
+                [line_on(self.viewer, reference)],
+                shape_type="line",
+                edge_color=LINE_COLOUR,
+                edge_width=1,
+                name="profile line",
+                **shapes_on(reference),
+            )
+            self.line.events.data.connect(self._ask_of_line)
+        self.viewer.layers.selection.active = self.line
+        self.line.mode = "direct"
+        self._ask_of_line()
+
+    def _ask_of_line(self, event: object = None) -> None:
+        if self.pair is None or self.line is None or not len(self.line.data):
+            self.plot.clear_profile()
+            return
+        self._of_line.ask(_profile, *self.pair, *ends_of(self.line.data[-1]))
+
+    def release(self) -> None:
+        """Put the viewer back as it was."""
+        self._rest.stop()
+        for latest in self._questions():
+            latest.drop()
+        self.views.leave()
+        for keys in SHORTCUTS:
+            self.viewer.bind_key(keys, None, overwrite=True)
+        events = self.viewer.dims.events
+        events.current_step.disconnect(self._on_slider)
+        events.order.disconnect(self._on_slider)
+        if self.line is not None:
+            self.line.events.data.disconnect(self._ask_of_line)
+        super().release()
+
+
+def _volumes(*layers: Layer | None) -> list[Volume | None]:
+    return [None if layer is None else layer_to_volume(layer) for layer in layers]
+
+
+def _volume_scores(
+    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
+) -> dict[str, dict[str, float]]:
+    real, made, brain = _volumes(reference, estimate, mask)
+    return metrics.compare(real, made, mask=brain, data_range=data_range)
+
+
+def _plane_scores(
+    reference: Layer,
+    estimate: Layer,
+    mask: Layer | None,
+    plane: tuple[int, int],
+    data_range: float,
+) -> dict[str, dict[str, float]]:
+    real, made, brain = _volumes(reference, estimate, mask)
+    return inspection.plane_scores(real, made, plane, mask=brain, data_range=data_range)
+
+
+def _difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
+    difference = inspection.error_map(*_volumes(reference, estimate))
+    return volume_to_layer(difference), inspection.symmetric_limit(difference)
+
+
+def _profile(
+    reference: Layer, estimate: Layer, start: np.ndarray, end: np.ndarray
+) -> inspection.Profile:
+    return inspection.profile(_volumes(reference, estimate), start, end)
