@@ -29,7 +29,7 @@ from napari_mri7t.engine.evaluation.results import (
     save_record,
     save_result,
 )
-from napari_mri7t.engine.evaluation.scoring import flatten, score
+from napari_mri7t.engine.evaluation.scoring import flatten, score_steps
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volume import Volume, load_volume
 
@@ -159,9 +159,8 @@ def _run_jobs(
         if result is None:
             source, target = volumes = volumes or pair.load()
             estimate = yield from with_records(job.make(source), partial(_same, now))
-            yield now
-            figures = flatten(score(target, estimate))
-            result = SubjectResult(subject, job.method, figures, job.note)
+            scores = yield from with_records(score_steps(target, estimate), partial(_same, now))
+            result = SubjectResult(subject, job.method, flatten(scores), job.note)
             save_result(folder, result, job.fingerprint)
         results.append(result)
     return results
@@ -215,7 +214,7 @@ def _tune(
 ) -> Generator[EvaluationProgress, None, dict[str, list[float]]]:
     """Try all parameters on one training subject, or read what came of it before."""
     yield at
-    grids = tuple((baseline.name, baseline.grid) for baseline in baselines.values())
+    grids = tuple((b.name, b.grid, b.is_tuned_whole) for b in baselines.values())
     mark = _mark(pair, "tuning", grids)
     name = file_name(pair.fingerprint)
     record = load_record(folder, name, mark)

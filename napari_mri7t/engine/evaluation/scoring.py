@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from napari_mri7t.engine.evaluation import detail, metrics, tissue
 from napari_mri7t.engine.evaluation.similarity import SSIM_WINDOW
+from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.volume import Volume
 
 
@@ -99,20 +100,51 @@ def score(
     ValueError
         If the mask is empty, a value is not finite, or the data range is not positive.
     """
+    return run_to_end(score_steps(reference, estimate, mask=mask, data_range=data_range))
+
+
+def score_steps(
+    reference: Volume,
+    estimate: Volume,
+    *,
+    mask: Volume | None = None,
+    data_range: float = 1.0,
+) -> Generator[str, None, dict[str, dict[str, float]]]:
+    """Do the work of `score`, yielding the name of each part before it.
+
+    Parameters
+    ----------
+    reference, estimate, mask, data_range
+        As for `score`.
+
+    Yields
+    ------
+    str
+
+    Returns
+    -------
+    dict
+    """
+    yield "MAE, PSNR, SSIM"
     scores = metrics.compare(reference, estimate, mask=mask, data_range=data_range)
     x, y = reference.array, estimate.array
     brain = (reference if mask is None else mask).array > 0
-    voxel_size = reference.voxel_size
+    size = reference.voxel_size
+    inside = scores["brain"]
+    yield "NRMSE"
     scores["whole"]["nrmse"] = metrics.nrmse(x, y)
-    scores["brain"] |= {
-        "nrmse": metrics.nrmse(x, y, mask=brain),
-        "ssim_3d": _ssim_3d(x, y, data_range, brain),
-        "hfen": _hfen(x, y, brain),
-        "gradient_error": detail.gradient_error(x, y, mask=brain, voxel_size=voxel_size),
-        "anatomy_correlation": tissue.error_anatomy_correlation(x, y, mask=brain),
-        "edge_correlation": tissue.error_edge_correlation(x, y, mask=brain, voxel_size=voxel_size),
-    }
-    scores["brain"]["cnr"], scores["brain"]["cjv"] = _contrast(x, y, brain)
+    inside["nrmse"] = metrics.nrmse(x, y, mask=brain)
+    yield "3-D SSIM"
+    inside["ssim_3d"] = _ssim_3d(x, y, data_range, brain)
+    yield "HFEN"
+    inside["hfen"] = _hfen(x, y, brain)
+    yield "gradients"
+    inside["gradient_error"] = detail.gradient_error(x, y, mask=brain, voxel_size=size)
+    yield "tissues"
+    inside["cnr"], inside["cjv"] = _contrast(x, y, brain)
+    yield "correlations"
+    inside["anatomy_correlation"] = tissue.error_anatomy_correlation(x, y, mask=brain)
+    inside["edge_correlation"] = tissue.error_edge_correlation(x, y, mask=brain, voxel_size=size)
     return scores
 
 

@@ -62,3 +62,10 @@ def test_tuning_scores_every_parameter_on_the_slab_only(source, target):
     x, y = target.array[..., slab], source.array[..., slab]
     expected = psnr(x, y, data_range=1, mask=x > 0)
     assert scores == {"spy": pytest.approx([expected, expected])}
+
+
+def test_a_baseline_whose_strength_depends_on_the_background_is_tuned_on_all(source, target):
+    whole = Baseline("b", "B", "", (1.0,), lambda array, _: array, is_tuned_whole=True)
+    scores = run_to_end(baselines.tuning_steps(source.array, target.array, [whole]))
+    expected = psnr(target.array, source.array, data_range=1, mask=target.array > 0)
+    assert scores == {"b": [expected]}
