@@ -103,10 +103,7 @@ class ModelChooser(QWidget):
 
 def summary(card: ModelCard) -> str:
     """Say what a model is, how good it was on brains it had not seen, and for what it is."""
-    lines = [f"{card.title} ({card.n_parameters:,} parameters)"]
-    figures = ", ".join(f"{name} {value}" for name, value in _figures(card.metrics))
-    if figures:
-        lines.append(f"On brains it had not seen: {figures}")
+    lines = [f"{card.title} ({card.n_parameters:,} parameters)", *_figures(card.metrics)]
     return "\n".join([*lines, card.intended_use])
 
 
@@ -126,13 +123,19 @@ def whole_card(card: ModelCard) -> str:
     )
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Pick PSNR and SSIM inside the brain, which lead every table of ours."""
-    flat = dict(_flat(metrics))
-    for name, unit in (("psnr", " dB"), ("ssim", "")):
-        keys = [key for key in flat if name in key.lower() and "brain" in key.lower()]
-        if keys:
-            yield name.upper(), f"{flat[keys[0]]}{unit}"
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    """Give the figures inside the brain, which lead every table of ours, beside doing nothing."""
+    try:
+        made, as_is = metrics["estimate"]["brain"], metrics["source"]["brain"]
+        psnr, ssim = (
+            f"{made[name]['mean']:{form}} ± {made[name]['std']:{form}} "
+            f"(3T as is {as_is[name]['mean']:{form}})"
+            for name, form in (("psnr", ".1f"), ("ssim", ".3f"))
+        )
+    except (KeyError, TypeError, ValueError):
+        return ["No figures of brains that it had not seen."]
+    n_brains = metrics.get("n_held_out", "some")
+    return [f"On {n_brains} brains it had not seen: PSNR {psnr} dB, SSIM {ssim}"]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

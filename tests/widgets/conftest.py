@@ -36,12 +36,20 @@ def save_untrained(folder: Path, network: str, **config: Any) -> Path:
             "intensity_quantiles": np.linspace(0, 1, 257).tolist(),
         },
         training={"data": "none"},
-        metrics={"brain": {"psnr": 26.7, "ssim": 0.951}},
+        metrics={
+            "n_held_out": 3,
+            "source": {"brain": _figures(21.8, 0.85)},
+            "estimate": {"brain": _figures(26.7, 0.951)},
+        },
         intended_use="Tests.",
         sha256="",
     )
     save_model(folder, built, card)
     return folder
+
+
+def _figures(psnr: float, ssim: float) -> dict[str, dict[str, float]]:
+    return {"psnr": {"mean": psnr, "std": 1.5}, "ssim": {"mean": ssim, "std": 0.01}}
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,8 @@ def test_card_shows_figures_and_use(viewer, quick_model):
     chooser = docked(viewer).model_chooser
     chooser.add(quick_model)
     text = chooser.card_label.text().replace("\u200b", "")
-    assert "PSNR 26.7 dB, SSIM 0.951" in text
+    assert "On 3 brains it had not seen: PSNR 26.7 ± 1.5 (3T as is 21.8) dB" in text
+    assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
     assert "Tests." in text
     assert "Not for: Diagnosis" in chooser.card_label.toolTip()
 
