@@ -44,6 +44,8 @@ def main() -> int:
             try:
                 code = running.wait(delay)
                 print(f"stop {number:2d}: had already ended, exit code {code}")
+                if code:
+                    return code
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
@@ -60,7 +62,6 @@ def command(dataset: Path, run: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*call, str(dataset), str(run), *OPTIONS, *settings],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
 
 

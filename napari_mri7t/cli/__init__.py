@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from napari_mri7t import __version__
-from napari_mri7t.cli import compare, demo, evaluate, models, simulate, synthesize, train
+from napari_mri7t.cli import (
+    compare,
+    demo,
+    evaluate,
+    models,
+    robustness,
+    simulate,
+    synthesize,
+    train,
+)
 from napari_mri7t.cli.console import sentences_for_errors
 
 app = typer.Typer(
@@ -29,6 +38,7 @@ app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(evaluate.report)
 app.command("reproduce")(evaluate.reproduce)
+app.command("robustness")(robustness.robustness)
 
 
 def _print_version(wanted: bool) -> None:

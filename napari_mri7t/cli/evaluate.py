@@ -139,10 +139,10 @@ def _write(
     from napari_mri7t.engine.evaluation.report import REPORT_FILE, ReportData, write_report
     from napari_mri7t.engine.training.outcome import (
         RESULTS_FOLDER,
-        facts_of,
         histories_of,
         report_subjects,
     )
+    from napari_mri7t.engine.training.outcome_facts import facts_of
 
     data = ReportData(
         title=f"7T-like brains from 3T: {outcome.folder.resolve().name}",

@@ -5,25 +5,24 @@ which are then compared subject by subject.
 """
 
 import csv
-from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.evaluation.evaluate import Case, Pair
-from napari_mri7t.engine.evaluation.methods import SOURCE, label_of
+from napari_mri7t.engine.evaluation.methods import SOURCE
 from napari_mri7t.engine.evaluation.report import ReportSubject
 from napari_mri7t.engine.evaluation.report_pictures import TARGET
 from napari_mri7t.engine.evaluation.results import fingerprint
 from napari_mri7t.engine.evaluation.stress import StressCase
+from napari_mri7t.engine.model_stress import case_of_model
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.provenance import file_digest, versions
-from napari_mri7t.engine.synthesis import Synthesis, synthesize
+from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.training.fold import HISTORY
 from napari_mri7t.engine.training.held_out import (
     ESTIMATE_FILE,
@@ -245,62 +244,5 @@ def stress_case(outcome: Outcome, method: str, device: str = "auto") -> StressCa
         raise StateError(f"{study.folder}: no fold is done yet; go on with `mri7t train`")
     subject, model = study.subjects[done[0]], load_model(study.fold_folder(done[0]))
     config = synthesis_config(study.settings.config, device)
-
-    def estimate(source: Volume) -> Generator[object, None, Volume]:
-        result: Synthesis = yield from synthesize(source, model, config)
-        return result.volume
-
-    settings = {key: value for key, value in asdict(config).items() if key != "device"}
-    digests = [file_digest(path) for path in (subject.target, study.reference.target)]
-    mark = fingerprint(model.card.sha256, *digests, sorted(settings.items()))
-    reference = load_volume(study.reference.target)
-    return StressCase(mark, load_volume(subject.target), estimate, reference)
-
-
-def facts_of(outcome: Outcome) -> list[tuple[str, str]]:
-    """Tell in words what was done: data, recipe, seeds, versions.
-
-    Parameters
-    ----------
-    outcome : Outcome
-
-    Returns
-    -------
-    list of (str, str)
-    """
-    study = outcome.first
-    config, subjects = study.settings.config, study.subjects
-    real = sum(subject.source is not None for subject in subjects)
-    made = (
-        f"pseudo-3T: Gaussian noise of variance {config.variance:g} on intensities in [0, 1], "
-        f"seed {config.seed} for the first subject, one more for each of the next"
-    )
-    facts = [
-        ("Design", f"leave-one-out over {len(subjects)} subjects"),
-        ("Input", "real 3T volumes" if real == len(subjects) else made),
-        ("Histogram", f"whole volumes matched to {study.reference.name}, input and target"),
-    ]
-    for method in outcome.studies:
-        facts += _facts_of_method(outcome, method)
-    found = ", ".join(f"{name} {number}" for name, number in versions().items())
-    facts.append(("Versions", found))
-    facts += [(f"SHA-256 of {s.name}", file_digest(s.target)) for s in subjects]
-    return facts
-
-
-def _facts_of_method(outcome: Outcome, method: str) -> list[tuple[str, str]]:
-    study, done = outcome.studies[method], outcome.folds_done(method)
-    settings = study.settings
-    recipe = ", ".join(f"{key} {value}" for key, value in asdict(settings.config).items())
-    label = label_of(method)
-    facts = [
-        (label, f"preset {settings.preset}, {len(done)} of {len(study.subjects)} folds done"),
-        (f"{label}, settings", recipe),
-    ]
-    if done:
-        card = read_card(study.fold_folder(done[0]))
-        hardware = card.training.get("hardware", "unknown hardware")
-        facts.append(
-            (f"{label}, network", f"{card.n_parameters:,} parameters, trained on {hardware}")
-        )
-    return facts
+    volumes = load_volume(subject.target), load_volume(study.reference.target)
+    return case_of_model(model, *volumes, config)

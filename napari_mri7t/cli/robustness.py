@@ -1,0 +1,50 @@
+"""`mri7t robustness`: where a model stops to help, and what it leaves of lesions."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from napari_mri7t.cli.console import drive, given
+
+
+def robustness(
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="7T brain that the model was not trained on.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or folder; `mri7t models` lists names.",
+            show_default="the one that `mri7t models` marks",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Volume whose histogram all get.", show_default="TARGET's own"),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keeps what is done, so that it can be stopped."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")
+    ] = None,
+) -> None:
+    """Score a model under noise, blur, bias field and lesions, and print JSON for its card."""
+    from napari_mri7t.engine.cards import DEFAULT_MODEL
+    from napari_mri7t.engine.evaluation.metrics import scores_to_json
+    from napari_mri7t.engine.evaluation.stress import stress_steps, summarize_stress
+    from napari_mri7t.engine.model_stress import case_of_model
+    from napari_mri7t.engine.networks.model import load_model
+    from napari_mri7t.engine.synthesis import SynthesisConfig
+    from napari_mri7t.engine.volume import load_volume
+
+    trained = load_model(model or DEFAULT_MODEL)
+    volumes = load_volume(target), None if reference is None else load_volume(reference)
+    case = case_of_model(trained, *volumes, given(SynthesisConfig(), device=device))
+    with TemporaryDirectory(prefix="mri7t-") as temporary:
+        folder = Path(temporary) if records is None else records
+        stress = drive(stress_steps(case, folder), f"robustness of {trained.name}")
+    typer.echo(scores_to_json(summarize_stress(stress)))
