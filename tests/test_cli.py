@@ -1,9 +1,9 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel
@@ -76,15 +76,19 @@ def test_help_of_a_command_loads_no_heavy_library(command):
 
 
 def test_help_answers_at_once():
-    """The best of five: what counts is what it needs, not what else the machine does."""
+    """Processor time, the best of five: what else the machine does must not count."""
     program = (
         "from napari_mri7t.cli import main; import sys; sys.argv = ['mri7t', '--help']; main()"
     )
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(
+            after.children_user + after.children_system
+            - before.children_user - before.children_system
+        )  # fmt: skip
     assert min(seconds) < MOST_SECONDS_FOR_HELP
 
 
