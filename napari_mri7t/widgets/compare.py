@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import napari
-import numpy as np
 from napari.layers import Image, Layer, Shapes
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import Qt, QTimer
@@ -15,14 +14,12 @@ from qtpy.QtWidgets import (
     QSlider,
 )
 
-from napari_mri7t.engine.evaluation import inspection, metrics
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.widgets import compare_questions as questions
 from napari_mri7t.widgets.compare_views import (
     FLICKER,
     OFF,
     SIDE_BY_SIDE,
     SWIPE,
-    VIEW_KEY,
     VIEWS,
     CompareViews,
 )
@@ -39,12 +36,10 @@ from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import (
     LayerData,
     ends_of,
-    is_volume,
-    layer_to_volume,
+    is_single_volume,
     line_on,
     shapes_on,
     shown_plane,
-    volume_to_layer,
 )
 
 #: Figures follow the slider only when it rests this long: a drag passes dozens of slices.
@@ -61,11 +56,6 @@ SHORTCUTS = {
     "Shift-X": "swap the two by hand",
     "Shift-D": "difference layer",
 }
-
-
-def is_single_volume(layer: Layer) -> bool:
-    """Whether a layer can be compared."""
-    return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
 
 
 class CompareWidget(EngineWidget):
@@ -202,7 +192,9 @@ class CompareWidget(EngineWidget):
         if self.pair is None:
             return
         self.table.clear_rows("volume", "...")
-        self._of_volume.ask(_volume_scores, *self.pair, self.mask_chooser.layer, self._range())
+        self._of_volume.ask(
+            questions.volume_scores, *self.pair, self.mask_chooser.layer, self._range()
+        )
         self._ask_of_slice()
         self._ask_of_line()
 
@@ -233,12 +225,14 @@ class CompareWidget(EngineWidget):
         if plane is None:
             self.table.clear_rows("slice", "3-D")
             return
-        self._of_slice.ask(_plane_scores, *self.pair, self.mask_chooser.layer, plane, self._range())
+        self._of_slice.ask(
+            questions.plane_scores, *self.pair, self.mask_chooser.layer, plane, self._range()
+        )
 
     def add_difference(self) -> None:
         """Compute estimate minus reference and show it as a layer."""
         if self.pair is not None:
-            self._of_difference.ask(_difference, *self.pair)
+            self._of_difference.ask(questions.difference, *self.pair)
 
     def _show_difference(self, answer: tuple[LayerData, float]) -> None:
         (data, meta, _), limit = answer
@@ -270,7 +264,7 @@ class CompareWidget(EngineWidget):
         if self.pair is None or self.line is None or not len(self.line.data):
             self.plot.clear_profile()
             return
-        self._of_line.ask(_profile, *self.pair, *ends_of(self.line.data[-1]))
+        self._of_line.ask(questions.profile, *self.pair, *ends_of(self.line.data[-1]))
 
     def release(self) -> None:
         """Put the viewer back as it was."""
@@ -286,36 +280,3 @@ class CompareWidget(EngineWidget):
         if self.line is not None:
             self.line.events.data.disconnect(self._ask_of_line)
         super().release()
-
-
-def _volumes(*layers: Layer | None) -> list[Volume | None]:
-    return [None if layer is None else layer_to_volume(layer) for layer in layers]
-
-
-def _volume_scores(
-    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
-) -> dict[str, dict[str, float]]:
-    real, made, brain = _volumes(reference, estimate, mask)
-    return metrics.compare(real, made, mask=brain, data_range=data_range)
-
-
-def _plane_scores(
-    reference: Layer,
-    estimate: Layer,
-    mask: Layer | None,
-    plane: tuple[int, int],
-    data_range: float,
-) -> dict[str, dict[str, float]]:
-    real, made, brain = _volumes(reference, estimate, mask)
-    return inspection.plane_scores(real, made, plane, mask=brain, data_range=data_range)
-
-
-def _difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
-    difference = inspection.error_map(*_volumes(reference, estimate))
-    return volume_to_layer(difference), inspection.symmetric_limit(difference)
-
-
-def _profile(
-    reference: Layer, estimate: Layer, start: np.ndarray, end: np.ndarray
-) -> inspection.Profile:
-    return inspection.profile(_volumes(reference, estimate), start, end)

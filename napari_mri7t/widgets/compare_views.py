@@ -9,10 +9,10 @@ import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer
 
+from napari_mri7t.widgets.layers import VIEW_KEY
+
 FLICKER_MS = 600
 SWIPE_NAME = "swipe"
-#: In the metadata of a layer that is only part of a view, no volume of its own.
-VIEW_KEY = "mri7t-view"
 
 OFF, SIDE_BY_SIDE, FLICKER, SWIPE = "Off", "Side by side", "Flicker", "Swipe"
 VIEWS = (OFF, SIDE_BY_SIDE, FLICKER, SWIPE)

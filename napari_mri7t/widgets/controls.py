@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import napari
 from napari.layers import Layer
@@ -10,12 +11,16 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
+    QFileDialog,
     QFormLayout,
     QFrame,
     QGroupBox,
+    QHBoxLayout,
     QLabel,
+    QLineEdit,
     QMainWindow,
     QMenu,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -36,7 +41,7 @@ LEAST_HEIGHT = 200
 
 def breakable(text: str) -> str:
     """Let a long path wrap: Qt breaks lines at spaces only, and would widen the window instead."""
-    for mark in ("/", "\\", "_", "-", "."):
+    for mark in ("/", "\\", "_", "-"):
         text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
     return text
 
@@ -155,6 +160,42 @@ class LayerChooser(QComboBox):
     def _announce(self, index: int = 0) -> None:
         self.setToolTip(self.currentText())
         self.layer_changed.emit(self.layer)
+
+
+class FolderField(QWidget):
+    """A line for a folder, and a button to look for one."""
+
+    changed = Signal()
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.line = QLineEdit()
+        self.line.setToolTip(tooltip)
+        self.line.setPlaceholderText("folder")
+        self.line.textChanged.connect(lambda text: self.changed.emit())
+        button = QPushButton("...")
+        button.setToolTip(tooltip)
+        button.setFixedWidth(32)
+        button.clicked.connect(self._ask)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(button)
+
+    @property
+    def folder(self) -> Path | None:
+        """What was chosen."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    @folder.setter
+    def folder(self, folder: Path | str) -> None:
+        self.line.setText(str(folder))
+
+    def _ask(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, self.line.toolTip(), self.line.text())
+        if chosen:
+            self.folder = chosen
 
 
 class EngineWidget(QWidget):

@@ -11,22 +11,24 @@ cannot show is never lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import napari
 import numpy as np
-import pint
 from napari.layers import Image, Labels, Layer
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volume import Series, Volume
+from napari_mri7t.widgets.foreign_layers import affine_of_foreign_layer
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 #: Key of our facts in `layer.metadata`.
 KEY = "mri7t"
+#: In the metadata of a layer that is only part of a view, no volume of its own.
+VIEW_KEY = "mri7t-view"
 AXES = ("S", "A", "R")
 UNIT = "mm"
 
@@ -125,7 +127,7 @@ def data_to_volume(
     array, warnings = _finite(np.asarray(data, dtype=np.float32).T, name)  # (I, J, K)
     facts = meta.get("metadata", {}).get(KEY)
     if facts is None:
-        affine, more = _affine_of_foreign_layer(name, meta)
+        affine, more = affine_of_foreign_layer(name, meta)
         return Volume(array, affine, name=name, warnings=warnings + more)
     volume = _volume_with_facts(array, name, facts, index)
     return replace(volume, warnings=volume.warnings + warnings)
@@ -190,55 +192,9 @@ def is_volume(layer: Layer) -> bool:
     )
 
 
-def _affine_of_foreign_layer(
-    name: str, meta: Mapping[str, Any]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Take voxel size and place from a layer that another plugin or a script made."""
-    _refuse_turned_layer(name, meta)
-    scale = np.ones(3) if meta.get("scale") is None else np.asarray(meta["scale"], float)[-3:]
-    shift = np.zeros(3) if meta.get("translate") is None else np.asarray(meta["translate"], float)
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise VolumeError(f"{name}: its scale is {tuple(scale)}: voxel sizes must be positive")
-    to_mm, is_known = _millimetres(meta.get("units"))
-    affine = np.diag([*(scale * to_mm)[::-1], 1.0])  # S, A, R -> R, A, S
-    affine[:3, 3] = (shift[-3:] * to_mm)[::-1]
-    warnings = [f"{name} was not opened by this plugin: its axes were taken as S, A, R"]
-    if not is_known:
-        warnings.append(f"{name} has no unit of length: its scale was taken as mm")
-    return affine, tuple(warnings)
-
-
-def _refuse_turned_layer(name: str, meta: Mapping[str, Any]) -> None:
-    turned = [
-        key
-        for key, neutral in (("rotate", np.eye), ("affine", np.eye))
-        if meta.get(key) is not None
-        and not np.allclose(meta[key], neutral(np.shape(np.asarray(meta[key]))[-1]))
-    ]
-    if meta.get("shear") is not None and np.any(np.asarray(meta["shear"], float)):
-        turned.append("shear")
-    if turned:
-        raise VolumeError(
-            f"{name}: it is shown with {' and '.join(turned)}: its voxel grid is not known; "
-            "save it with its own plugin and open the NIfTI file here"
-        )
-
-
-def _millimetres(units: Sequence[Any] | None) -> tuple[np.ndarray, bool]:
-    """Give the length of each of the last three axes' units in mm, and whether all have one."""
-    lengths, is_known = np.ones(3), units is not None
-    for axis, unit in enumerate(list(units or [])[-3:]):
-        length = _length_in_mm(unit)
-        is_known &= length is not None
-        lengths[axis] = length or 1.0
-    return lengths, is_known
-
-
-def _length_in_mm(unit: Any) -> float | None:
-    try:
-        return float(pint.get_application_registry().Quantity(1.0, unit).to("mm").magnitude)
-    except pint.PintError:
-        return None
+def is_single_volume(layer: Layer) -> bool:
+    """Whether a layer is one volume, and not a part of a view."""
+    return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
 
 
 def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -319,3 +275,22 @@ def shapes_on(layer: Layer) -> dict[str, Any]:
 def ends_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn a line's vertices (S, A, R) into its ends as voxels (i, j, k)."""
     return np.asarray(line)[0, ::-1], np.asarray(line)[-1, ::-1]
+
+
+def plane_to_layer(
+    values: np.ndarray, plane: tuple[int, int], source: Layer, **settings: Any
+) -> LayerData:
+    """Show a plane of `source`'s array, as `shown_plane` names it, in its place in `source`."""
+    axis, index = 2 - plane[0], plane[1]
+    translate = source.translate.copy()
+    translate[axis] += index * source.scale[axis]
+    meta = {
+        "scale": source.scale,
+        "translate": translate,
+        "units": source.units,
+        "axis_labels": source.axis_labels,
+        "contrast_limits": contrast_limits(values[None]),
+        "colormap": "gray",
+        "metadata": {VIEW_KEY: "plane"},
+    }
+    return np.expand_dims(values.T, axis), meta | settings, "image"  # (S, A, R), one of them 1

@@ -1,0 +1,47 @@
+"""What "Compare" asks the engine, away from Qt's thread: layers in, answers out."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_mri7t.engine.evaluation import inspection, metrics
+from napari_mri7t.engine.volume import Volume
+from napari_mri7t.widgets.layers import LayerData, layer_to_volume, volume_to_layer
+
+
+def _volumes(*layers: Layer | None) -> list[Volume | None]:
+    return [None if layer is None else layer_to_volume(layer) for layer in layers]
+
+
+def volume_scores(
+    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
+) -> dict[str, dict[str, float]]:
+    """Score the volumes."""
+    real, made, brain = _volumes(reference, estimate, mask)
+    return metrics.compare(real, made, mask=brain, data_range=data_range)
+
+
+def plane_scores(
+    reference: Layer,
+    estimate: Layer,
+    mask: Layer | None,
+    plane: tuple[int, int],
+    data_range: float,
+) -> dict[str, dict[str, float]]:
+    """Score the plane on the screen."""
+    real, made, brain = _volumes(reference, estimate, mask)
+    return inspection.plane_scores(real, made, plane, mask=brain, data_range=data_range)
+
+
+def difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
+    """Subtract, and choose the largest difference to show."""
+    error_map = inspection.error_map(*_volumes(reference, estimate))
+    return volume_to_layer(error_map), inspection.symmetric_limit(error_map)
+
+
+def profile(
+    reference: Layer, estimate: Layer, start: np.ndarray, end: np.ndarray
+) -> inspection.Profile:
+    """Read both along a line."""
+    return inspection.profile(_volumes(reference, estimate), start, end)

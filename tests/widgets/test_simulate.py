@@ -1,0 +1,137 @@
+"""The widget "Simulate 3T" in a real viewer: a layer, a folder, the preview."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
+from napari_mri7t.engine.subjects import find_subjects
+from napari_mri7t.engine.volume import load_volume, save_volume
+from napari_mri7t.widgets.controls import ERROR_COLOUR
+from napari_mri7t.widgets.layers import KEY, layer_to_volume, volume_to_layer
+from napari_mri7t.widgets.simulate import FOLDER, PREVIEW_NAME
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, phantom):
+    viewer = make_napari_viewer()
+    data, meta, _ = volume_to_layer(phantom)
+    viewer.add_image(data, **meta)
+    return viewer
+
+
+@pytest.fixture
+def widget(viewer, wait_idle):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Simulate 3T")
+    yield widget
+    wait_idle()
+
+
+def test_layer_becomes_the_pseudo_3t_of_the_engine(widget, viewer, phantom, wait_idle):
+    widget.variance_box.setValue(0.01)
+    widget.seed_box.setValue(7)
+    widget.start()
+    wait_idle()
+    expected, _ = simulate_3t(phantom, config=SimulationConfig(variance=0.01, seed=7))
+    layer = viewer.layers["phantom_pseudo-3T"]
+    np.testing.assert_array_equal(layer.data, expected.array.T)
+    np.testing.assert_array_equal(layer_to_volume(layer).affine, phantom.affine)
+    facts = layer.metadata[KEY]["provenance"]
+    assert facts["Seed"] == 7
+    assert facts["Settings"]["noise"]["variance"] == 0.01
+    assert len(viewer.layers) == 2
+
+
+def test_reference_gives_source_and_target_its_histogram(widget, viewer, phantom, wait_idle):
+    darker = phantom.with_array(phantom.array**3, name="darker")
+    data, meta, _ = volume_to_layer(darker)
+    viewer.add_image(data, **meta)
+    widget.layer_chooser.layer = viewer.layers["phantom"]
+    widget.reference_chooser.layer = viewer.layers["darker"]
+    widget.start()
+    wait_idle()
+    source, target = simulate_3t(phantom, reference=darker)
+    np.testing.assert_array_equal(viewer.layers["phantom_pseudo-3T"].data, source.array.T)
+    np.testing.assert_array_equal(viewer.layers["phantom_7T"].data, target.array.T)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+def test_preview_lies_in_the_slice_that_is_shown(widget, viewer, phantom, wait_idle, order):
+    viewer.dims.order = order
+    point = viewer.layers[0].data_to_world((10, 20, 15))
+    viewer.dims.point = point
+    widget.preview_button.click()
+    wait_idle()
+    preview, layer = viewer.layers[PREVIEW_NAME], viewer.layers["phantom"]
+    shape = list(layer.data.shape)
+    shape[order[0]] = 1
+    assert preview.data.shape == tuple(shape)
+    assert preview.extent.world[0][order[0]] == point[order[0]]
+    clean = np.take(layer.data, [(10, 20, 15)[order[0]]], order[0])
+    assert np.corrcoef(preview.data.ravel(), clean.ravel())[0, 1] > 0.9
+    widget.preview_button.click()
+    wait_idle()
+    assert len(viewer.layers) == 2
+    widget.start()
+    wait_idle()
+    assert PREVIEW_NAME not in viewer.layers
+
+
+def test_folder_becomes_pairs_that_a_training_takes(widget, phantom, tmp_path, wait_idle):
+    (tmp_path / "in").mkdir()
+    for name in ("sub-01", "sub-02"):
+        save_volume(phantom, tmp_path / "in" / f"{name}.nii.gz")
+    widget.mode_box.setCurrentText(FOLDER)
+    assert not widget.panel.start_button.isEnabled()
+    widget.folder_field.folder = tmp_path / "in"
+    widget.output_field.folder = tmp_path / "pairs"
+    assert widget.panel.start_button.isEnabled()
+    widget.start()
+    wait_idle()
+    assert widget.panel.status.text().startswith("Done: 2 pairs in")
+    subjects = find_subjects(tmp_path / "pairs")
+    assert [s.name for s in subjects] == ["sub-01", "sub-02"]
+    first, second = (load_volume(s.source).array for s in subjects)
+    assert not np.array_equal(first, second)
+
+
+def test_folder_without_volumes_is_explained(widget, tmp_path, wait_idle):
+    widget.mode_box.setCurrentText(FOLDER)
+    widget.folder_field.folder = tmp_path
+    widget.output_field.folder = tmp_path / "pairs"
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert "holds no volume" in text
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_preview_in_three_dimensions_is_explained(widget, viewer, wait_idle):
+    viewer.dims.ndisplay = 3
+    widget.preview_button.click()
+    wait_idle()
+    assert "switch to 2-D" in widget.panel.notices.texts()[0]
+
+
+def test_without_a_layer_the_widget_says_what_is_missing(widget, viewer):
+    viewer.layers.clear()
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text() == "Open a 7T volume first."
+    assert "open a 7T volume" in widget.preview_button.toolTip()
+
+
+def test_dock_closed_in_mid_job_ends_it(viewer, wait_idle):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Simulate 3T")
+    widget.start()
+    dock.destroyOnClose()
+    wait_idle()
+    assert len(viewer.layers) == 1
+    widget.deleteLater()
+
+
+def test_widget_fits_350_pixels(widget):
+    widget.mode_box.setCurrentText(FOLDER)
+    assert widget.minimumSizeHint().width() <= 350
