@@ -8,7 +8,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint types format build clean
+.PHONY: help demo test slow fuzz kills coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -19,7 +19,17 @@ demo: $(VENV)/.installed ## a real brain, its pseudo-3T and its synthetic 7T, in
 
 test: $(VENV)/.installed ## the whole suite, under Xvfb where there is no display; TESTS=... for a part
 	@sh tools/system.sh
-	$(SCREEN) $(BIN)/python -m pytest $(TESTS)
+	$(SCREEN) $(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+slow: $(VENV)/.installed ## what takes minutes: 10,000 spoilt files, killed trainings
+	@sh tools/system.sh
+	$(SCREEN) $(BIN)/python -m pytest -m slow $(TESTS)
+
+fuzz: $(VENV)/.installed ## 10,000 spoilt files through the reader
+	$(BIN)/python -m pytest -m slow tests/engine/test_volume_fuzz.py
+
+kills: $(VENV)/.installed ## 50 kills of a training; its weights equal those of one left alone
+	MRI7T_KILLS=50 $(BIN)/python -m pytest -m slow tests/engine/training -k killed --timeout 3600
 
 coverage: $(VENV)/.installed ## the suite with the branch coverage of the engine
 	@sh tools/system.sh

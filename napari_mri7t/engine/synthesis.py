@@ -133,6 +133,12 @@ def synthesize(
     start = time.perf_counter()
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
+    n_slices = source.shape[2]
+    if 2 * config.end_slices >= n_slices:
+        raise VolumeError(
+            f"{source.name}: {config.end_slices} end slices on either side leave nothing of "
+            f"{n_slices} to synthesise; lower end_slices"
+        )
     if not (source.array > 0).any():
         raise VolumeError(f"{source.name}: no voxel above 0: nothing to synthesise")
     quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])

@@ -219,6 +219,11 @@ def test_volume_with_too_few_slices_is_refused(phantom):
         estimate(thin, Shade())
 
 
+def test_end_slices_that_leave_nothing_are_refused(volume):
+    with pytest.raises(VolumeError, match="16 end slices on either side leave nothing of 32"):
+        estimate(volume, Shade(), end_slices=16, crop=True)
+
+
 def test_volume_without_brain_is_refused(phantom):
     empty = phantom.with_array(np.zeros(phantom.shape))
     with pytest.raises(VolumeError, match="no voxel above 0"):

@@ -15,6 +15,7 @@ from napari_mri7t.engine.cards import (
     CARD_FILE,
     WEIGHTS_FILE,
     ModelCard,
+    card_from_dict,
     find_model,
     read_card,
 )
@@ -96,15 +97,15 @@ def save_model(
         if value.is_floating_point()
     }
     content = save(weights, {"network": card.network})
-    written = replace(card, sha256=hashlib.sha256(content).hexdigest())
-    text = json.dumps(written.as_dict(), indent=2, allow_nan=False) + "\n"
+    complete = replace(card, sha256=hashlib.sha256(content).hexdigest())
+    text = json.dumps(complete.as_dict(), indent=2, allow_nan=False) + "\n"
     write_together(
         [
             (place / WEIGHTS_FILE, lambda file: file.write(content)),
             (place / CARD_FILE, lambda file: file.write(text.encode())),
         ]
     )
-    return written
+    return card_from_dict(json.loads(text), place)
 
 
 def _with_counters(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

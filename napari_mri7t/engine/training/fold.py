@@ -32,6 +32,7 @@ from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
 
 HISTORY = "history.csv"
+BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
 HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
 
 
@@ -142,10 +143,10 @@ def _train(
     learner.to(job.device)
     slices = slices_of(learner.network)
     pool = PatchPool(subjects, slices, config, job.device)
-    if isinstance(learner.network, WATNetQu2020):
-        learner.network.fit_bands(pool.draw(256, seeded_generator(job, config.n_steps))[0])
+    if not _resume(learner, job) and isinstance(learner.network, WATNetQu2020):
+        sample, _ = pool.draw(BAND_PATCHES, seeded_generator(job, config.n_steps))
+        learner.network.fit_bands(sample)
         learner.average.load_state_dict(learner.network.state_dict())
-    _resume(learner, job)
     saved, first, start = learner.step, learner.step, time.perf_counter()
     losses: list[tuple[Tensor, Tensor]] = []
     try:
@@ -285,10 +286,11 @@ def _save(learner: Learner, job: FoldJob) -> None:
     write_atomically(job.folder / HISTORY, lambda file: file.write(text.getvalue().encode()))
 
 
-def _resume(learner: Learner, job: FoldJob) -> None:
+def _resume(learner: Learner, job: FoldJob) -> bool:
+    """Take up the last checkpoint; tell whether there was one."""
     state = load_state(job.folder)
     if state is None:
-        return
+        return False
     tensors, facts = state
     step = facts.pop("step")
     expected = job.facts()
@@ -300,6 +302,7 @@ def _resume(learner: Learner, job: FoldJob) -> None:
                 f"({facts.get(key)} against {value}); use another run folder"
             )
     learner.restore(tensors, step)
+    return True
 
 
 def _as_json(value: object) -> object:
