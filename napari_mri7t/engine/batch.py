@@ -91,7 +91,8 @@ def synthesize_files(
     Yields
     ------
     SynthesisProgress
-        In thousandths of a file; closing the generator keeps the finished files.
+        In thousandths of a file, `total` 0 while a file is saved; closing the generator keeps the
+        finished files.
 
     Returns
     -------
@@ -136,7 +137,9 @@ class _Scale:
     title: str
 
     def record(self, now: SynthesisProgress) -> SynthesisProgress:
-        part = (PARTS_PER_FILE - 1) * now.done // max(now.total, 1)  # the last one is the saving
+        if not now.total:
+            return SynthesisProgress(0, 0, f"{self.title}: {now.message}")
+        part = (PARTS_PER_FILE - 1) * now.done // now.total  # the last one is the saving
         return SynthesisProgress(self.done + part, self.total, self.title)
 
 
@@ -145,6 +148,7 @@ def _one(
 ) -> Generator[SynthesisProgress, None, list[str]]:
     source = load_volume(path)
     result: Synthesis = yield from synthesize(source, model, config)
+    yield SynthesisProgress(0, 0, "saving")  # uncounted: not to be broken off in the middle
     facts = synthesis_sidecar(source, model, result)
     save_volume(result.volume, target, sidecar=facts)
     return [f"{path.name}: {note}" for note in facts["Warnings"]]

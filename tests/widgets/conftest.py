@@ -65,6 +65,14 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_untrained(tmp_path_factory.mktemp("models") / "slow", "watnet")
 
 
+@pytest.fixture(autouse=True)
+def _fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remember nothing of other tests, nor of the machine's user."""
+    monkeypatch.setattr(
+        "napari_mri7t.widgets.memory.user_config_path", lambda name: tmp_path / "config" / name
+    )
+
+
 @pytest.fixture
 def wait_idle(qtbot: Any) -> Callable[[], None]:
     """Wait until no job runs and no thread is left."""

@@ -11,9 +11,10 @@ import pytest
 from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.engine.volume import Volume, save_volume
 from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
 from napari_mri7t.widgets.layers import KEY, layer_to_volume, volume_to_layer
+from napari_mri7t.widgets.synthesis_fields import FOLDER, SELECTED_LAYERS
 from napari_mri7t.widgets.synthesize import SynthesizeWidget
 from napari_mri7t.widgets.worker import running_jobs
 
@@ -79,9 +80,9 @@ def test_estimate_remembers_what_made_it(viewer, brain, quick_model, wait_idle):
     add(viewer, brain)
     widget = docked(viewer)
     widget.model_chooser.add(quick_model)
-    widget.step_box.setCurrentIndex(widget.step_box.findData(3))
-    widget.device_box.setCurrentIndex(widget.device_box.findData("cpu"))
-    widget.end_slices_box.setValue(4)
+    widget.computation.step_box.setCurrentIndex(widget.computation.step_box.findData(3))
+    widget.computation.device_box.setCurrentIndex(widget.computation.device_box.findData("cpu"))
+    widget.computation.end_slices_box.setValue(4)
     widget.start()
     wait_idle()
     facts = viewer.layers[-1].metadata[KEY]["provenance"]
@@ -174,7 +175,7 @@ def test_device_that_is_not_there_is_explained(viewer, brain, quick_model, wait_
     add(viewer, brain)
     widget = docked(viewer)
     widget.model_chooser.add(quick_model)
-    widget.device_box.setCurrentIndex(widget.device_box.findData(missing))
+    widget.computation.device_box.setCurrentIndex(widget.computation.device_box.findData(missing))
     widget.start()
     wait_idle()
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
@@ -202,9 +203,9 @@ def test_one_volume_of_a_series_is_taken(viewer, brain, quick_model, wait_idle, 
     viewer.open(tmp_path / "series.nii.gz", plugin="napari-mri7t")
     widget = docked(viewer)
     widget.model_chooser.add(quick_model)
-    assert not widget.index_box.isHidden()
-    assert widget.index_box.maximum() == 1
-    widget.index_box.setValue(1)
+    assert not widget.source.index_box.isHidden()
+    assert widget.source.index_box.maximum() == 1
+    widget.source.index_box.setValue(1)
     widget.start()
     wait_idle()
     estimate = viewer.layers[-1]
@@ -212,8 +213,8 @@ def test_one_volume_of_a_series_is_taken(viewer, brain, quick_model, wait_idle, 
     assert [str(unit) for unit in estimate.units] == ["millimeter"] * 3
     assert estimate.metadata[KEY]["provenance"]["Sources"][0]["Index"] == 1
     add(viewer, brain)
-    widget.layer_chooser.layer = viewer.layers[-1]
-    assert widget.index_box.isHidden()
+    widget.source.layer_chooser.layer = viewer.layers[-1]
+    assert widget.source.index_box.isHidden()
 
 
 def test_estimate_saves_with_its_sidecar_on_the_grid_of_the_file(
@@ -231,6 +232,72 @@ def test_estimate_saves_with_its_sidecar_on_the_grid_of_the_file(
     sidecar = json.loads((tmp_path / "out.json").read_text())
     assert sidecar["Sources"][0]["File"] == "phantom.nii.gz"
     assert sidecar["Synthetic"] is True
+
+
+def test_selected_layers_are_done_one_after_the_other(viewer, brain, quick_model, wait_idle):
+    for name in ("a", "b", "c"):
+        add(viewer, brain, name=name)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText(SELECTED_LAYERS)
+    viewer.layers.selection.clear()
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text() == "Select volumes in the layer list."
+    viewer.layers.selection = {viewer.layers["a"], viewer.layers["c"]}
+    assert widget.source.selection_label.text() == "a, c"
+    widget.start()
+    wait_idle()
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["a", "b", "c", "a_synthetic-7T", "c_synthetic-7T"]
+
+
+def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait_idle, tmp_path):
+    (tmp_path / "in").mkdir()
+    save_volume(brain, tmp_path / "in" / "a.nii.gz")
+    (tmp_path / "in" / "b.nii.gz").write_text("<html>")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText(FOLDER)
+    assert widget.panel.status.text() == "Choose the folder of 3T volumes."
+    widget.source.folder_field.folder = tmp_path / "in"
+    widget.source.output_field.folder = tmp_path / "out"
+    widget.start()
+    wait_idle()
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a_synthetic-7T.json", "a_synthetic-7T.nii.gz"]
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert "b.nii.gz" in text
+    assert widget.panel.status.text() == "Done: 1 written"
+    assert not viewer.layers
+
+
+def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(quick_model)
+    widget.computation.step_box.setCurrentIndex(1)
+    widget.computation.end_slices_box.setValue(2)
+    widget.computation.device_box.setCurrentIndex(1)
+    assert "the time is known after the first run" in widget.plan_label.text()
+    widget.start()
+    wait_idle()
+    assert "as measured here before" in widget.plan_label.text()
+    dock.destroyOnClose()
+    widget.deleteLater()
+    again = docked(viewer)
+    assert again.model_chooser.folder == quick_model
+    assert again.computation.values() == {"device": "cpu", "step": 3, "end_slices": 2}
+    assert "as measured here before" in again.plan_label.text()
+
+
+def test_scan_unlike_the_training_data_is_told_before_anything_runs(
+    viewer, phantom, quick_model, wait_idle
+):
+    add(viewer, Volume(phantom.array, np.diag([2.0, 2, 2, 1]), name="coarse"))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    wait_idle()
+    assert any("2 x 2 x 2 mm" in text for text in widget.plan_notices.texts(WARNING_COLOUR))
 
 
 def test_model_folder_that_is_none_is_explained_beside_the_list(viewer, tmp_path):
