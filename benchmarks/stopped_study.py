@@ -40,7 +40,7 @@ def main() -> int:
         rng = random.Random(0)
         for number in range(1, N_KILLS + 1):
             running = command(dataset, folder / "killed")
-            delay = rng.uniform(0.1, 0.7) * seconds
+            delay = rng.uniform(0.15, 0.4) * seconds  # starting alone takes a tenth
             try:
                 code = running.wait(delay)
                 print(f"stop {number:2d}: had already ended, exit code {code}")

@@ -165,9 +165,11 @@ def place_lesions(clean: np.ndarray, voxel_size: Spacing, config: LesionConfig) 
     """
     rng = np.random.default_rng(config.seed)
     depth = distance_transform_edt(np.pad(clean > 0, 1), sampling=voxel_size)[1:-1, 1:-1, 1:-1]
-    free = np.ones(clean.shape, bool)
     lesions: list[Lesion] = []
     for diameter in sorted(config.diameters_mm, reverse=True):
+        free = np.ones(clean.shape, bool)
+        for lesion in lesions:
+            _occupy(free, lesion, voxel_size, diameter)
         local = gaussian_filter(clean, [diameter / 4 / side for side in voxel_size])
         bounds = {
             config.contrast: local <= 1 - config.contrast - HEADROOM,
@@ -182,7 +184,7 @@ def place_lesions(clean: np.ndarray, voxel_size: Spacing, config: LesionConfig) 
                 i, j, k = np.unravel_index(rng.choice(places), clean.shape)
                 lesion = Lesion((int(i), int(j), int(k)), diameter, contrast)
                 lesions.append(lesion)
-                _occupy(free, lesion, voxel_size, max(config.diameters_mm))
+                _occupy(free, lesion, voxel_size, diameter)
     if not lesions:
         raise ValueError("the brain has no room for a single lesion; take smaller diameters")
     return lesions
@@ -223,9 +225,9 @@ def occupancy(
     return tuple(box), blocks.mean(axis=(1, 3, 5)).astype(np.float32)
 
 
-def _occupy(free: np.ndarray, lesion: Lesion, voxel_size: Spacing, largest_mm: float) -> None:
-    """Close the surroundings of a lesion to the centres of all others."""
-    around = Lesion(lesion.centre, lesion.diameter_mm + largest_mm + 2 * GAP_MM, 0)
+def _occupy(free: np.ndarray, lesion: Lesion, voxel_size: Spacing, diameter_mm: float) -> None:
+    """Close the surroundings of a lesion to the centres of others of a given diameter."""
+    around = Lesion(lesion.centre, lesion.diameter_mm + diameter_mm + 2 * GAP_MM, 0)
     box, share = occupancy(around, free.shape, voxel_size)
     free[box] &= share == 0
 
