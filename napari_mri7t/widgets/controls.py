@@ -217,6 +217,7 @@ class EngineWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
+        self.body.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Be as wide as the fields and the scroll bar need; scroll what is too high."""
@@ -255,12 +256,14 @@ class EngineWidget(QWidget):
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
-        """Notice the close: a user's may still be refused in napari's dialog, a program's not."""
+        """Notice the window's close, which in napari's dialog a user may still take back."""
         if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
             if event.spontaneous():
                 QTimer.singleShot(0, self._release_if_gone)
             else:
                 self._release_once()
+        elif event.type() == QEvent.Type.LayoutRequest and watched is self.body:
+            self.updateGeometry()  # a scroll area keeps to itself that its content has grown
         return super().eventFilter(watched, event)
 
     def _release_if_gone(self) -> None:

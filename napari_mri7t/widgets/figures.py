@@ -35,7 +35,7 @@ class ScoreTable(QWidget):
         self._cells: dict[tuple[str, str, str], QLabel] = {}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(10)
+        grid.setHorizontalSpacing(6)
         for column, heading in enumerate(COLUMNS.values(), start=1):
             grid.addWidget(QLabel(f"<b>{heading}</b>"), 0, column, RIGHT)
             grid.setColumnStretch(column, 1)

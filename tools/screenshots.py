@@ -1,0 +1,145 @@
+"""Pictures of every widget at work in a real window, for the documents.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python tools/screenshots.py docs/images [--theme light]
+
+Look at them before they are committed: a picture that nobody has looked at proves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# Nothing of the user's own settings may show, and none may change.
+os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.yaml"))
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
+
+import napari
+from napari.settings import get_settings
+from qtpy.QtWidgets import QApplication
+
+from napari_mri7t.widgets.worker import running_jobs
+
+PLUGIN = "napari-mri7t"
+SIZE = (1400, 950)
+SHOWN_MM = 8.0
+PATIENCE_S = 900
+
+
+def settle(seconds: float = 0.5) -> None:
+    """Let the window work."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Let the window work until something holds."""
+    end = time.monotonic() + PATIENCE_S
+    while not is_true():
+        if time.monotonic() > end:
+            raise TimeoutError("a widget did not come to its end")
+        settle(0.05)
+    settle()
+
+
+class Studio:
+    """A viewer, and where its pictures go."""
+
+    def __init__(self, folder: Path, theme: str) -> None:
+        get_settings().appearance.theme = theme
+        self.folder, self.theme = folder, theme
+        self.viewer = napari.Viewer()
+        self.viewer.window.resize(*SIZE)
+
+    def take(self, name: str) -> None:
+        """Take a picture of the whole window."""
+        settle()
+        suffix = "" if self.theme == "dark" else f"-{self.theme}"
+        path = self.folder / f"{name}{suffix}.png"
+        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        print(path)
+
+    def dock(self, name: str) -> object:
+        """Open one of our widgets; the others go."""
+        self.viewer.window.remove_dock_widget("all")
+        _, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        settle()
+        return widget
+
+    def sample(self, name: str) -> None:
+        """Open sample data at a telling height."""
+        self.viewer.open_sample(PLUGIN, name)
+        self.viewer.dims.set_point(0, SHOWN_MM)
+
+
+def synthesize(studio: Studio, model: Path | None) -> None:
+    """Show it before, at work, done."""
+    studio.sample("mni152_3t")
+    widget = studio.dock("Synthesize 7T")
+    if model is not None:
+        widget.model_chooser.add(model)
+    widget.computation.step_box.setCurrentIndex(1)
+    wait_until(lambda: not running_jobs())
+    studio.take("synthesize")
+    widget.start()
+    wait_until(lambda: "left" in widget.panel.status.text())
+    studio.take("synthesize-running")
+    wait_until(lambda: not running_jobs())
+    studio.take("synthesize-done")
+
+
+def compare(studio: Studio, model: Path | None) -> None:
+    """Show figures, difference, swipe, side by side."""
+    studio.sample("mni152")
+    widget = studio.dock("Compare")
+    layers = studio.viewer.layers
+    widget.reference_chooser.layer = layers["MNI152"]
+    estimates = [layer for layer in layers if "synthetic" in layer.name]
+    widget.estimate_chooser.layer = (estimates or [layers["MNI152_pseudo-3T"]])[0]
+    widget.draw_line()
+    wait_until(lambda: not running_jobs())
+    widget.view_box.setCurrentText("Side by side")
+    studio.take("compare-side-by-side")
+    widget.view_box.setCurrentText("Swipe")
+    studio.take("compare-swipe")
+    widget.view_box.setCurrentText("Off")
+    widget.add_difference()
+    wait_until(lambda: not running_jobs())
+    studio.take("compare-difference")
+
+
+def simulate(studio: Studio, model: Path | None) -> None:
+    """Preview one slice."""
+    studio.viewer.layers.clear()
+    studio.sample("mni152")
+    widget = studio.dock("Simulate 3T")
+    widget.preview()
+    wait_until(lambda: not running_jobs())
+    studio.take("simulate")
+
+
+SCENES = (synthesize, compare, simulate)
+
+
+def main() -> None:
+    """Take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--theme", default="dark", choices=["dark", "light"])
+    parser.add_argument("--model", type=Path, help="a model folder instead of the bundled one")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    studio = Studio(options.folder, options.theme)
+    for scene in SCENES:
+        scene(studio, options.model)
+    studio.viewer.close()
+
+
+if __name__ == "__main__":
+    main()
