@@ -12,8 +12,10 @@ from napari_mri7t import __version__
 from napari_mri7t.cli import (
     compare,
     demo,
+    doctor,
     evaluate,
     models,
+    repeat,
     robustness,
     simulate,
     synthesize,
@@ -39,6 +41,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("report")(evaluate.report)
 app.command("reproduce")(evaluate.reproduce)
 app.command("robustness")(robustness.robustness)
+app.command("repeat")(repeat.repeat)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from napari_mri7t import __version__
 from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.evaluation.methods import label_of
 from napari_mri7t.engine.provenance import file_digest, versions
@@ -34,7 +35,7 @@ def facts_of(outcome: Outcome) -> list[tuple[str, str]]:
     for method in outcome.studies:
         facts += _facts_of_method(outcome, method)
     found = ", ".join(f"{name} {number}" for name, number in versions().items())
-    facts.append(("Versions", found))
+    facts.append(("Versions", f"napari-mri7t {__version__}, {found}"))
     facts += [(f"SHA-256 of {s.name}", file_digest(s.target)) for s in subjects]
     return facts
 
@@ -42,7 +43,7 @@ def facts_of(outcome: Outcome) -> list[tuple[str, str]]:
 def _facts_of_method(outcome: Outcome, method: str) -> list[tuple[str, str]]:
     study, done = outcome.studies[method], outcome.folds_done(method)
     settings = study.settings
-    recipe = ", ".join(f"{key} {value}" for key, value in asdict(settings.config).items())
+    recipe = ", ".join(f"{key} {_plain(value)}" for key, value in asdict(settings.config).items())
     label = label_of(method)
     facts = [
         (label, f"preset {settings.preset}, {len(done)} of {len(study.subjects)} folds done"),
@@ -55,3 +56,7 @@ def _facts_of_method(outcome: Outcome, method: str) -> list[tuple[str, str]]:
             (f"{label}, network", f"{card.n_parameters:,} parameters, trained on {hardware}")
         )
     return facts
+
+
+def _plain(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
