@@ -14,6 +14,7 @@ from napari_mri7t.engine.cards import ModelCard
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.provenance import NOTICE
 from napari_mri7t.widgets.controls import WARNING_COLOUR, EngineWidget, Notices, breakable
+from napari_mri7t.widgets.default_reader import DefaultReaderButton
 from napari_mri7t.widgets.job_panel import JobPanel, duration
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import estimate_to_layer, layer_to_volume
@@ -57,6 +58,7 @@ class SynthesizeWidget(EngineWidget):
         )
         self.column.addWidget(self.panel)
         self.column.addStretch()
+        self.column.addWidget(DefaultReaderButton())
         self._connect()
         self._check()
 

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_mri7t.engine.bids import derivative_path, write_description
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.files.streams import extension_of, stem_of
 from napari_mri7t.engine.volume import Volume, save_volume
 from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
+
+Part = tuple[Path, Any, Mapping[str, Any], str]
 
 
 def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
@@ -22,31 +25,49 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
 
 
 def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
-    """Save several layers: NAME.nii.gz gives NAME_LAYER.nii.gz, NAME alone a folder of them."""
+    """Save several layers: NAME.nii.gz gives NAME_LAYER.nii.gz, NAME alone a BIDS derivative."""
     target = Path(path)
-    extension = extension_of(target)
-    if not extension:
-        target.mkdir(parents=True, exist_ok=True)
+    if not extension_of(target):
+        return _write_derivative(target, layer_data)
     parts, taken = [], set()
     for data, meta, kind in layer_data:
         stem = _file_name(str(meta.get("name", "layer")), taken)
         taken.add(stem)
-        file = target / f"{stem}.nii.gz"
-        if extension:
-            file = target.with_name(f"{stem_of(target)}_{stem}{extension}")
+        file = target.with_name(f"{stem_of(target)}_{stem}{extension_of(target)}")
         parts.append((file, data, meta, kind))
     return _save(parts)
 
 
-def _save(parts: Sequence[tuple[Path, Any, Mapping[str, Any], str]]) -> list[str]:
-    """Check every layer before the first is written."""
-    checked = [(path, _volume(data, meta, kind), meta) for path, data, meta, kind in parts]
-    saved = []
-    for path, volume, meta in checked:
-        sidecar = _sidecar(volume, meta)
+def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str]:
+    parts, taken = [], set()
+    for data, meta, kind in layer_data:
+        made_by = _provenance(meta)
+        made_by = None if made_by is None else made_by["GeneratedBy"][0]["Description"]
+        name = derivative_path(str(meta.get("name", "layer")), made_by, taken)
+        taken.add(name)
+        parts.append((folder / name, data, meta, kind))
+    checked = _check(parts)
+    for file, *_ in parts:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_description(folder)
+    return _write(checked)
+
+
+def _save(parts: Sequence[Part]) -> list[str]:
+    return _write(_check(parts))
+
+
+def _check(parts: Sequence[Part]) -> list[tuple[Path, Volume, dict[str, Any] | None]]:
+    """Look at every layer before the first is written."""
+    return [
+        (path, _volume(data, meta, kind), _provenance(meta)) for path, data, meta, kind in parts
+    ]
+
+
+def _write(checked: Sequence[tuple[Path, Volume, dict[str, Any] | None]]) -> list[str]:
+    for path, volume, sidecar in checked:
         save_volume(volume, path, overwrite=True, sidecar=sidecar)
-        saved.append(str(path))
-    return saved
+    return [str(path) for path, _, _ in checked]
 
 
 def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
@@ -58,9 +79,9 @@ def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
     return data_to_volume(data, meta, kind)
 
 
-def _sidecar(volume: Volume, meta: Mapping[str, Any]) -> dict[str, Any] | None:
-    facts = meta.get("metadata", {}).get(KEY, {})
-    return facts.get("provenance")
+def _provenance(meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give what made a layer; None if it is as it was opened, and has nothing to tell."""
+    return meta.get("metadata", {}).get(KEY, {}).get("provenance")
 
 
 def _file_name(name: str, taken: set[str]) -> str:

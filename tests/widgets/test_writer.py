@@ -128,9 +128,29 @@ def test_several_layers_get_a_file_each(tmp_path, source_layer):
     assert [p.rsplit("/", 1)[1] for p in saved] == ["out_a-b.nii", "out_a-b-2.nii", "out_ü.nii"]
 
 
-def test_a_name_without_extension_becomes_a_folder(tmp_path, source_layer):
-    saved = write_layers(str(tmp_path / "out"), [source_layer.as_layer_data_tuple()] * 2)
-    assert saved == [str(tmp_path / "out" / name) for name in ("source.nii.gz", "source-2.nii.gz")]
+def test_a_name_without_extension_becomes_a_bids_derivative(tmp_path, source_layer):
+    volume = layer_to_volume(source_layer)
+    facts = {"GeneratedBy": [{"Name": "napari-mri7t", "Description": "synthesize"}]}
+    estimate = estimate_to_layer(volume, source_layer, facts, name="sub-01_T1w")
+    opened = source_layer.as_layer_data_tuple()
+    saved = write_layers(str(tmp_path / "out"), [opened, opened, estimate])
+    assert [path.removeprefix(f"{tmp_path}/out/") for path in saved] == [
+        "sub-source/anat/sub-source_desc-input_T1w.nii.gz",
+        "sub-source/anat/sub-source_desc-input2_T1w.nii.gz",
+        "sub-01/anat/sub-01_desc-synthetic7T_T1w.nii.gz",
+    ]
+    description = json.loads((tmp_path / "out/dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative"
+    sidecar = tmp_path / "out/sub-01/anat/sub-01_desc-synthetic7T_T1w.json"
+    assert json.loads(sidecar.read_text()) == facts
+    assert [p.name for p in tmp_path.rglob("*.json")].count(sidecar.name) == 1
+
+
+def test_refused_layer_leaves_no_folder(tmp_path, source_layer):
+    flat = napari.layers.Image(np.ones((6, 5)), name="flat").as_layer_data_tuple()
+    with pytest.raises(VolumeError, match="flat: has 2 axes"):
+        write_layers(str(tmp_path / "out"), [source_layer.as_layer_data_tuple(), flat])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.gui
@@ -149,7 +169,7 @@ def test_viewer_saves_one_layer_and_all_layers(make_napari_viewer, tmp_path, sou
         "bare.nii.gz",
         "all_source.nii.gz",
         "all_other.nii.gz",
-        "folder/source.nii.gz",
-        "folder/other.nii.gz",
+        "folder/sub-source/anat/sub-source_desc-input_T1w.nii.gz",
+        "folder/sub-other/anat/sub-other_desc-input_T1w.nii.gz",
     }
     assert KEY in viewer.layers["other"].metadata
