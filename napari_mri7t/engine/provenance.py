@@ -42,6 +42,8 @@ class Execution:
         Of the random numbers; None if there were none.
     model, model_sha256 : str or None
         Name and digest of the weights; None if no model took part.
+    threads : int or None
+        Of the CPU, whose number may decide the last bit of a sum; None if none summed.
     """
 
     device: str = "cpu"
@@ -49,6 +51,7 @@ class Execution:
     seed: int | None = None
     model: str | None = None
     model_sha256: str | None = None
+    threads: int | None = None
 
 
 def sidecar(
@@ -99,6 +102,7 @@ def sidecar(
     return content | {
         "Device": execution.device,
         "Precision": execution.precision,
+        "Threads": execution.threads,
         "Seed": execution.seed,
         "Settings": _plain(settings or {}),
         "Versions": versions(),
