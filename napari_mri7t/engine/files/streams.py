@@ -3,11 +3,12 @@
 import gzip
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from isal import igzip, isal_zlib
 
 from napari_mri7t.engine.errors import VolumeError
 
@@ -16,6 +17,7 @@ AGAIN = "copy or download it again"
 SKIP_BYTES = 1 << 20
 MEMORY_FACTS = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # version 2
+DAMAGED_STREAM = (gzip.BadGzipFile, cast("type[Exception]", isal_zlib.error))  # untyped there
 
 
 def extension_of(path: Path) -> str:
@@ -128,11 +130,11 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
                     f"{path}: is named as gzip-compressed but is not: download it again, or "
                     "rename it if it is a plain image"
                 )
-            with gzip.GzipFile(fileobj=raw, mode="rb") as unfolded:
+            with igzip.IGzipFile(fileobj=raw, mode="rb") as unfolded:
                 yield cast(BinaryIO, unfolded)
     except EOFError:
         raise VolumeError(f"{path}: is cut short (the gzip stream ends early): {AGAIN}") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
+    except DAMAGED_STREAM as error:
         raise VolumeError(f"{path}: is damaged ({error}): {AGAIN}") from error
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error

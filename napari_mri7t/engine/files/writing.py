@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from isal import igzip
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
@@ -17,7 +18,7 @@ from napari_mri7t.engine.files.geometry import FileGeometry
 from napari_mri7t.engine.files.streams import extension_of, stem_of
 
 OUTPUT_EXTENSIONS = (".nii.gz", ".nii")
-GZIP_LEVEL = 1  # level 6 takes up to 5 times as long for 1 to 14 % less
+GZIP_LEVEL = 1  # of isal, 0 to 3: smaller than zlib's level 1 at a tenth of its time
 
 
 def nifti_header(geometry: FileGeometry) -> bytes:
@@ -129,7 +130,7 @@ def nifti_writer(array: np.ndarray, geometry: FileGeometry, path: Path) -> Write
 
     def write(file: BinaryIO) -> None:
         if path.name.lower().endswith(".gz"):
-            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as folded:
+            with igzip.IGzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as folded:
                 _write_plain(folded, array, geometry)
         else:
             _write_plain(file, array, geometry)
