@@ -1,0 +1,305 @@
+"""A whole dataset through one model: a BIDS derivative, made in parts, gone on with, accounted for.
+
+One thread reads the next scan and one writes the last estimate while the present one is computed:
+the device is never idle, and two scans and two estimates are in memory at most.
+"""
+
+import json
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.domain import LEAST_BACKGROUND
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.files.streams import stem_of
+from napari_mri7t.engine.networks.model import Model
+from napari_mri7t.engine.preparation.harmonization import background_of
+from napari_mri7t.engine.provenance import file_digest
+from napari_mri7t.engine.scans import SOURCE_LINK, Scan
+from napari_mri7t.engine.synthesis import Synthesis, SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
+from napari_mri7t.engine.volume import Volume, load_volume, save_volume
+
+PARTS_PER_SCAN = 1000  # of the progress
+POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
+LOG_FOLDER = "logs"
+SUMMARY_FILE = "batch.json"
+IGNORE_FILE = ".bidsignore"
+NO_MATTER = ("device", "memory_mb")  # settings that do not decide the voxels
+OF_ONE_SCAN = (Mri7tError, OSError, MemoryError)  # what concerns no other scan
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """How far a batch is: in thousandths of a scan, of how many, and what is being done."""
+
+    done: int
+    total: int
+    message: str
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What became of a batch; names are paths within the input folder.
+
+    Parameters
+    ----------
+    written : tuple of str
+        Made in this run.
+    known : tuple of str
+        Made before, from the same scan, model and settings.
+    failed : dict of str to str
+        Why there is no estimate.
+    warnings : dict of str to tuple of str
+        What was odd about those written.
+    seconds : float
+        Of this run.
+    """
+
+    written: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def with_other(self, other: "BatchSummary") -> "BatchSummary":
+        """Add what became of other scans at the same time."""
+        return BatchSummary(
+            (*self.written, *other.written),
+            (*self.known, *other.known),
+            self.failed | other.failed,
+            self.warnings | other.warnings,
+            max(self.seconds, other.seconds),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BatchJob:
+    """What all scans of a batch have in common.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the derivative.
+    model : Model
+    config : SynthesisConfig
+    overwrite : bool
+        Make estimates again that were made from another scan, model or settings.
+    """
+
+    output: Path
+    model: Model
+    config: SynthesisConfig
+    overwrite: bool = False
+
+
+def synthesize_scans(
+    scans: Sequence[Scan], job: BatchJob
+) -> Generator[BatchProgress, None, BatchSummary]:
+    """Synthesise scans into a derivative; a bad one is noted, and the others go on.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    job : BatchJob
+
+    Yields
+    ------
+    BatchProgress
+        At least every tenth of a second while waiting; closing the generator keeps what is
+        finished, and leaves nothing half-written.
+
+    Returns
+    -------
+    BatchSummary
+    """
+    start = time.perf_counter()
+    account = _Account(len(scans))
+    with (
+        ThreadPoolExecutor(1, "mri7t-read") as reader,
+        ThreadPoolExecutor(1, "mri7t-write") as writer,
+    ):
+        ahead = [reader.submit(_read, scan, job) for scan in scans[:1]]
+        behind: tuple[Scan, Future[dict[str, Any]]] | None = None
+        for n, scan in enumerate(scans):
+            present = ahead.pop()
+            if n + 1 < len(scans):
+                ahead.append(reader.submit(_read, scans[n + 1], job))
+            account.begin(n, scan)
+            try:
+                source = yield from account.wait(present)
+                if source is None:
+                    account.known.append(scan.name)
+                    continue
+                result = yield from account.scale(source, job)
+            except OF_ONE_SCAN as error:
+                account.failed[scan.name] = _reason(error)
+                continue
+            yield from account.close(behind)
+            behind = scan, writer.submit(_write, scan, source, result, job)
+            del source, result, present
+        yield from account.close(behind)
+    yield BatchProgress(account.total, account.total, "done")
+    return account.summary(time.perf_counter() - start)
+
+
+@dataclass(eq=False)
+class _Account:
+    """Where a batch is, and what became of its scans so far."""
+
+    n_scans: int
+    done: int = 0
+    message: str = ""
+    written: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return PARTS_PER_SCAN * self.n_scans
+
+    def begin(self, n: int, scan: Scan) -> None:
+        self.done = PARTS_PER_SCAN * n
+        self.message = f"{scan.name}, scan {n + 1} of {self.n_scans}"
+
+    def wait(self, future: Future[Result]) -> Generator[BatchProgress, None, Result]:
+        """Let a thread finish, in steps between which the batch can be stopped."""
+        while not future.done():
+            wait([future], timeout=POLL_SECONDS)
+            yield BatchProgress(self.done, self.total, self.message)
+        return future.result()
+
+    def scale(self, source: Volume, job: BatchJob) -> Generator[BatchProgress, None, Synthesis]:
+        """Synthesise, with one scan's progress as a part of the whole."""
+        begin, steps = self.done, synthesize(source, job.model, job.config)
+        try:
+            while True:
+                try:
+                    now = next(steps)
+                except StopIteration as end:
+                    result: Synthesis = end.value
+                    return result
+                self.done = begin + PARTS_PER_SCAN * now.done // max(now.total, 1)
+                yield BatchProgress(self.done, self.total, self.message)
+        finally:
+            steps.close()
+
+    def close(
+        self, behind: tuple[Scan, Future[dict[str, Any]]] | None
+    ) -> Generator[BatchProgress, None, None]:
+        """Note what became of the estimate that was being written."""
+        if behind is None:
+            return
+        scan, future = behind
+        try:
+            facts = yield from self.wait(future)
+        except OF_ONE_SCAN as error:
+            self.failed[scan.name] = _reason(error)
+            return
+        self.written.append(scan.name)
+        if facts["Warnings"]:
+            self.warnings[scan.name] = tuple(facts["Warnings"])
+
+    def summary(self, seconds: float) -> BatchSummary:
+        return BatchSummary(
+            tuple(self.written), tuple(self.known), self.failed, self.warnings, seconds
+        )
+
+
+def is_made(scan: Scan, job: BatchJob) -> bool:
+    """Tell whether a scan has its estimate: from the same bytes, weights and settings.
+
+    Parameters
+    ----------
+    scan : Scan
+    job : BatchJob
+
+    Returns
+    -------
+    bool
+        False also where there is an image without its sidecar.
+    """
+    image = job.output / scan.output
+    try:
+        facts = json.loads(_sidecar_of(image).read_text(encoding="utf-8"))
+        known = [(entry["SHA256"], facts["Model"]["SHA256"]) for entry in facts["SourceFiles"]]
+        settings = facts["Settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    asked = json.loads(json.dumps(asdict(job.config)))
+    return (
+        image.is_file()
+        and known == [(file_digest(scan.path), job.model.card.sha256)]
+        and all(settings.get(key) == asked[key] for key in asked if key not in NO_MATTER)
+    )
+
+
+def write_summary(folder: Path, summary: BatchSummary) -> Path:
+    """Write what became of a batch into the derivative, where the BIDS validator looks away.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the derivative.
+    summary : BatchSummary
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    path = folder / LOG_FOLDER / SUMMARY_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not (folder / IGNORE_FILE).exists():
+        write_atomically(folder / IGNORE_FILE, lambda file: file.write(f"{LOG_FOLDER}/\n".encode()))
+    text = json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n"
+    return write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+
+
+def _read(scan: Scan, job: BatchJob) -> Volume | None:
+    """Load a scan; None if its estimate is there already."""
+    image = job.output / scan.output
+    if is_made(scan, job):
+        return None
+    if image.exists() and not job.overwrite:
+        raise Mri7tError(
+            f"{image}: was made from another scan, model or settings: allow overwriting "
+            "(--overwrite), or give another folder"
+        )
+    return load_volume(scan.path)
+
+
+def _write(scan: Scan, source: Volume, result: Synthesis, job: BatchJob) -> dict[str, Any]:
+    image = job.output / scan.output
+    image.parent.mkdir(parents=True, exist_ok=True)
+    facts = _as_bids(synthesis_sidecar(source, job.model, result), scan, source)
+    save_volume(result.volume, image, overwrite=True, sidecar=facts)
+    return facts
+
+
+def _as_bids(facts: dict[str, Any], scan: Scan, source: Volume) -> dict[str, Any]:
+    """Give a sidecar what BIDS asks of a derived T1w: sources are URIs, the digests stand apart."""
+    background = 1 - float((source.array > background_of(source.array)).mean())
+    return facts | {
+        "Description": facts["Notice"],
+        "SkullStripped": background >= LEAST_BACKGROUND,
+        "Sources": [f"bids:{SOURCE_LINK}:{quote(scan.name)}"],
+        "SourceFiles": facts["Sources"],
+    }
+
+
+def _sidecar_of(image: Path) -> Path:
+    return image.with_name(f"{stem_of(image)}.json")
+
+
+def _reason(error: BaseException) -> str:
+    text = "not enough memory" if isinstance(error, MemoryError) else str(error)
+    return " ".join(text.split())

@@ -1,0 +1,131 @@
+"""Scans found in folders and BIDS datasets, and the names of their estimates."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.scans import ScanFilter, find_scans, output_name, start_derivative
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A BIDS dataset of empty files: finding looks at names only."""
+    for name in (
+        "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz",
+        "sub-01/ses-b/anat/sub-01_ses-b_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_T1w.nii",
+        "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz",
+        "sub-02/ses-a/func/sub-02_ses-a_task-rest_bold.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_desc-synth7T_T1w.nii.gz",
+        "sub-02/ses-a/anat/.sub-03_T1w.nii.gz",
+    ):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "raw"
+
+
+def names(scans):
+    return [scan.path.name for scan in scans]
+
+
+def test_of_a_dataset_t1w_scans_are_taken_and_no_estimates(dataset):
+    assert names(find_scans(dataset)) == [
+        "sub-01_ses-a_T1w.nii.gz",
+        "sub-01_ses-b_T1w.nii.gz",
+        "sub-02_ses-a_T1w.nii",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (ScanFilter(participants=("01",)), ["sub-01_ses-a_T1w.nii.gz", "sub-01_ses-b_T1w.nii.gz"]),
+        (ScanFilter(participants=("sub-01",), sessions=("b",)), ["sub-01_ses-b_T1w.nii.gz"]),
+        (
+            ScanFilter(sessions=("ses-a",), suffixes=("T1w", "T2w")),
+            ["sub-01_ses-a_T1w.nii.gz", "sub-02_ses-a_T1w.nii", "sub-02_ses-a_T2w.nii.gz"],
+        ),
+    ],
+)
+def test_filters_choose(dataset, wanted, expected):
+    assert names(find_scans(dataset, wanted)) == expected
+
+
+def test_filter_without_a_match_says_what_is_there(dataset):
+    with pytest.raises(Mri7tError, match=r"none of its 5 volumes .*sub-01_ses-a_T1w"):
+        find_scans(dataset, ScanFilter(participants=("9",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sub-01_T1w.nii.gz", "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"),
+        (
+            "sub-01_ses-2_run-1_space-MNI152_desc-brain_T2w.nii",
+            "sub-01/ses-2/anat/sub-01_ses-2_run-1_space-MNI152_desc-synth7T_T2w.nii.gz",
+        ),
+        (
+            "sub-TELL0101_T1w_brain_homog_mni.nii.gz",
+            "sub-TELL0101/anat/sub-TELL0101_desc-synth7T_T1w.nii.gz",
+        ),
+        ("Anna's scan (2).mgz", "sub-Annasscan2/anat/sub-Annasscan2_desc-synth7T_T1w.nii.gz"),
+        ("é.nii", "sub-unnamed/anat/sub-unnamed_desc-synth7T_T1w.nii.gz"),
+    ],
+)
+def test_estimates_get_bids_names(tmp_path, name, expected):
+    assert output_name(tmp_path / name) == expected
+
+
+def test_plain_folder_gives_all_its_volumes(tmp_path):
+    for name in ("b.nii.gz", "a.nii", "c.img", "c.hdr", "notes.txt", ".hidden.nii"):
+        (tmp_path / name).touch()
+    assert names(find_scans(tmp_path)) == ["a.nii", "b.nii.gz", "c.hdr"]
+
+
+def test_two_scans_of_one_output_are_refused(tmp_path):
+    for name in ("sub-01_desc-a_T1w.nii", "sub-01_desc-b_T1w.nii"):
+        (tmp_path / name).touch()
+    with pytest.raises(Mri7tError, match="both would give sub-01/anat"):
+        find_scans(tmp_path)
+
+
+def test_folder_without_volumes_is_refused(tmp_path):
+    with pytest.raises(Mri7tError, match="holds no volume"):
+        find_scans(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        find_scans(tmp_path / "none")
+
+
+def test_derivative_names_its_maker_and_its_source_by_doi_only(tmp_path):
+    raw, made = tmp_path / "Anna", tmp_path / "made"
+    raw.mkdir()
+    (raw / "dataset_description.json").write_text('{"DatasetDOI": "doi:10.18112/x.v1"}')
+    start_derivative(made, raw)
+    text = (made / "dataset_description.json").read_text()
+    facts = json.loads(text)
+    assert facts["DatasetType"] == "derivative"
+    assert facts["GeneratedBy"][0]["Name"] == "napari-mri7t"
+    assert facts["SourceDatasets"] == [{"URL": "https://doi.org/10.18112/x.v1"}]
+    assert "Anna" not in text
+    start_derivative(made, raw)
+    assert (made / "dataset_description.json").read_text() == text
+
+
+def test_derivative_never_mixes_with_other_datasets(tmp_path):
+    with pytest.raises(Mri7tError, match="is the input"):
+        start_derivative(tmp_path, tmp_path)
+    other = tmp_path / "fmriprep"
+    other.mkdir()
+    path = other / "dataset_description.json"
+    path.write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
+    with pytest.raises(Mri7tError, match="did not make"):
+        start_derivative(other, tmp_path)
+    for content in ("", "[]"):
+        path.write_text(content)
+        with pytest.raises(Mri7tError, match="mend or remove"):
+            start_derivative(other, tmp_path)
