@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyqtgraph
 from qtpy.QtCore import Qt
@@ -25,6 +25,7 @@ ESTIMATE_COLOUR = "#e2a336"
 #: Readable on napari's dark and on its light background.
 AXIS_COLOUR = "#8a8d93"
 PLOT_HEIGHT = 170
+LEAST_LOSS = 1e-9  # a logarithm needs more than 0
 
 
 class ScoreTable(QWidget):
@@ -76,22 +77,54 @@ class ScoreTable(QWidget):
         return "\n".join(lines)
 
 
-class ProfilePlot(pyqtgraph.PlotWidget):
-    """Intensity of both volumes along a line."""
+class _Plot(pyqtgraph.PlotWidget):
+    """A small plot that lives on either of napari's backgrounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, bottom: str, left: str) -> None:
         super().__init__(background=None)
         self.setFixedHeight(PLOT_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setToolTip("Intensity along the line, linearly interpolated; distance in mm")
-        self.setLabel("bottom", "distance (mm)", color=AXIS_COLOUR)
-        self.setLabel("left", "intensity", color=AXIS_COLOUR)
+        self.setLabel("bottom", bottom, color=AXIS_COLOUR)
+        self.setLabel("left", left, color=AXIS_COLOUR)
         for side in ("bottom", "left"):
             self.getAxis(side).setPen(AXIS_COLOUR)
             self.getAxis(side).setTextPen(AXIS_COLOUR)
             self.getAxis(side).enableAutoSIPrefix(False)
         self.setMenuEnabled(False)
         self.hideButtons()
+
+
+class LossPlot(_Plot):
+    """The loss of the fold in work, step by step, and its learning rate."""
+
+    def __init__(self) -> None:
+        super().__init__("step", "loss")
+        self.setToolTip("Loss (logarithmic) and, on its own scale, the learning rate")
+        self.setLogMode(x=False, y=True)
+        self.setTitle(
+            f'<span style="color: {REFERENCE_COLOUR}">loss</span> &nbsp; '
+            f'<span style="color: {ESTIMATE_COLOUR}">learning rate</span>',
+            size="9pt",
+        )
+        self.rate = self.plot(pen=pyqtgraph.mkPen(ESTIMATE_COLOUR, width=1))
+        self.loss = self.plot(pen=pyqtgraph.mkPen(REFERENCE_COLOUR, width=2))
+
+    def show_curve(self, points: Sequence[tuple[int, float, float]]) -> None:
+        """Draw (step, loss, learning rate); the rate is shown relative to its largest value."""
+        steps = [point[0] for point in points]
+        losses = [max(point[1], LEAST_LOSS) for point in points]
+        rates = [point[2] for point in points]
+        scale = max(losses, default=1.0) / max(max(rates, default=1.0), LEAST_LOSS)
+        self.loss.setData(steps, losses)
+        self.rate.setData(steps, [max(rate * scale, LEAST_LOSS) for rate in rates])
+
+
+class ProfilePlot(_Plot):
+    """Intensity of both volumes along a line."""
+
+    def __init__(self) -> None:
+        super().__init__("distance (mm)", "intensity")
+        self.setToolTip("Intensity along the line, linearly interpolated; distance in mm")
         names = {"reference": REFERENCE_COLOUR, "estimate": ESTIMATE_COLOUR}
         legend = (f'<span style="color: {colour}">{name}</span>' for name, colour in names.items())
         self.setTitle(" &nbsp; ".join(legend), size="9pt")

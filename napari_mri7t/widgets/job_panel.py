@@ -24,9 +24,17 @@ class JobPanel(QWidget):
     start_requested = Signal()
     idle = Signal()
 
-    def __init__(self, verb: str, tooltip: str) -> None:
+    def __init__(
+        self,
+        verb: str,
+        tooltip: str,
+        *,
+        pausable: bool = False,
+        cancelled: str = "Cancelled; nothing was changed.",
+    ) -> None:
         super().__init__()
         self._tooltip = tooltip
+        self._cancelled = cancelled
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
@@ -37,6 +45,10 @@ class JobPanel(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip("Stop within two seconds; nothing half-made is kept")
         self.cancel_button.clicked.connect(self.cancel)
+        self.pause_button = QPushButton("Pause")
+        self.pause_button.setToolTip("Hold the work where it is, and let it go on later")
+        self.pause_button.setVisible(pausable)
+        self.pause_button.clicked.connect(self.pause)
         self.bar = QProgressBar()
         self.status = QLabel()
         self.status.setWordWrap(True)
@@ -47,6 +59,7 @@ class JobPanel(QWidget):
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
         buttons.addWidget(self.start_button, 2)
+        buttons.addWidget(self.pause_button, 1)
         buttons.addWidget(self.cancel_button, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -73,6 +86,8 @@ class JobPanel(QWidget):
         job.ended.connect(self._on_ended)
         self.start_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
+        self.pause_button.setEnabled(True)
+        self._name_pause()
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
         self.show_status("Starting")
@@ -83,6 +98,18 @@ class JobPanel(QWidget):
             self.job.cancel()
             self.cancel_button.setEnabled(False)
             self.show_status("Stopping")
+
+    def pause(self) -> None:
+        """Hold the job, or let it go on."""
+        if self.job is not None:
+            self.job.pause()
+            self._first = None  # a rest is no pace
+            self._name_pause()
+            self.show_status("Paused" if self.job.is_held else "Going on")
+
+    def _name_pause(self) -> None:
+        is_held = self.job is not None and self.job.is_held
+        self.pause_button.setText("Go on" if is_held else "Pause")
 
     def show_status(self, text: str) -> None:
         """One line under the bar."""
@@ -102,7 +129,7 @@ class JobPanel(QWidget):
         self.notices.add(text, ERROR_COLOUR)
 
     def _on_progressed(self, record: Any) -> None:
-        if self.job is None or self.job.is_cancelling:
+        if self.job is None or self.job.is_cancelling or self.job.is_held:
             return
         step = as_step(record)
         self.bar.setRange(0, step.total)
@@ -124,7 +151,7 @@ class JobPanel(QWidget):
         self._last_words = text
 
     def _on_cancelled(self) -> None:
-        self.conclude("Cancelled; nothing was changed.")
+        self.conclude(self._cancelled)
 
     def _on_ended(self) -> None:
         self.job = None
@@ -134,6 +161,7 @@ class JobPanel(QWidget):
     def _show_idle(self, text: str) -> None:
         self.bar.setVisible(False)
         self.cancel_button.setEnabled(False)
+        self.pause_button.setEnabled(False)
         self.start_button.setEnabled(self._why_not is None and self.job is None)
         why_not = "" if self._why_not is None else f"\nNot now: {self._why_not}"
         self.start_button.setToolTip(self._tooltip + why_not)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
@@ -22,6 +22,9 @@ from napari.layers import Image, Labels, Layer
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volume import Series, Volume
 from napari_mri7t.widgets.foreign_layers import affine_of_foreign_layer
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.training.preview import Preview
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -294,3 +297,16 @@ def plane_to_layer(
         "metadata": {VIEW_KEY: "plane"},
     }
     return np.expand_dims(values.T, axis), meta | settings, "image"  # (S, A, R), one of them 1
+
+
+def preview_to_layer(preview: Preview) -> LayerData:
+    """Show 3T, estimate and 7T of one slice side by side as one flat picture."""
+    parts = (preview.source, preview.estimate, preview.target)  # each (A, R)
+    meta = {
+        "units": (UNIT,) * 2,
+        "axis_labels": AXES[1:],
+        "contrast_limits": (0.0, 1.0),
+        "colormap": "gray",
+        "metadata": {VIEW_KEY: "preview"},
+    }
+    return np.concatenate(parts, axis=1), meta, "image"

@@ -25,6 +25,8 @@ class Stop:
 
     def __init__(self) -> None:
         self._requested = threading.Event()
+        self._free = threading.Event()  # superqt's own pause forgets a resume that comes early
+        self._free.set()
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._timer: threading.Timer | None = None
@@ -39,9 +41,28 @@ class Stop:
         if self._requested.is_set():
             return
         self._requested.set()
+        self._free.set()
         self._timer = threading.Timer(PATIENCE_S, self._insist)
         self._timer.daemon = True
         self._timer.start()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the thread shall rest before its next step."""
+        return not self._free.is_set()
+
+    def hold(self) -> None:
+        """Have the thread rest before its next step."""
+        if not self.is_requested:
+            self._free.clear()
+
+    def let_go(self) -> None:
+        """End the rest."""
+        self._free.set()
+
+    def rest(self) -> None:
+        """Wait in the thread while it is held."""
+        self._free.wait()
 
     def forget(self) -> None:
         """End the waiting: the thread has stopped."""

@@ -126,11 +126,11 @@ class ComputationFields(QWidget):
 
     def __init__(self, remembered: dict[str, Any]) -> None:
         super().__init__()
-        self.device_box = _choice(DEVICES)
+        self.device_box = choice(DEVICES)
         self.device_box.setToolTip(
             "Where to compute: Automatic takes the fastest there is, CPU always works"
         )
-        self.step_box = _choice(STEPS)
+        self.step_box = choice(STEPS)
         self.step_box.setToolTip(
             "Slices from one input of the network to the next.\n"
             "1: every slice is the mean of its predictions, less noise, three times the work.\n"
@@ -169,7 +169,8 @@ class ComputationFields(QWidget):
         }
 
 
-def _choice(options: dict[Any, str]) -> QComboBox:
+def choice(options: dict[Any, str]) -> QComboBox:
+    """Make a box of texts, each with its value."""
     box = QComboBox()
     narrow(box)
     for value, text in options.items():

@@ -69,7 +69,10 @@ def _drive(
     steps, is_counting = None, False
     try:
         steps = make()
-        while not stop.is_requested:
+        while True:
+            stop.rest()
+            if stop.is_requested:
+                return None
             try:
                 with stop.interruptible() if breakable and is_counting else nullcontext():
                     record = next(steps)
@@ -77,7 +80,6 @@ def _drive(
                 return end.value
             is_counting = as_step(record).total > 0  # before that libraries are being imported
             yield record
-        return None
     except Cancelled:
         return None
     except RuntimeError as error:
@@ -97,7 +99,6 @@ class _StoppingWorker(GeneratorWorker):
 
     def quit(self) -> None:
         self.stop.request()
-        self.resume()
 
 
 class Job(QObject):
@@ -121,15 +122,18 @@ class Job(QObject):
         *,
         quiet: bool = False,
         breakable: bool = False,
+        state: object = None,
     ) -> None:
         """Prepare a job.
 
         `quiet`: a second's work that follows the slider, of which napari need not speak.
-        `breakable`: writes nothing, so that a cancel may break a long step off.
+        `breakable`: a cancel may break a long step off; no library is imported in a counted step.
+        `state`: what a widget that finds the job again needs to show it.
         """
         super().__init__(QApplication.instance())
         self.title = title
         self.quiet = quiet
+        self.state = state
         self.last: Any = None
         self.started_at = time.monotonic()
         self._stop = Stop()
@@ -164,7 +168,15 @@ class Job(QObject):
 
     def pause(self) -> None:
         """Hold the generator at its next record, or let it go on."""
-        self._worker.toggle_pause()
+        if self.is_held:
+            self._stop.let_go()
+        else:
+            self._stop.hold()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the job rests."""
+        return self._stop.is_held
 
     @property
     def is_cancelling(self) -> bool:

@@ -78,7 +78,7 @@ def wait_idle(qtbot: Any) -> Callable[[], None]:
     """Wait until no job runs and no thread is left."""
 
     def wait() -> None:
-        qtbot.waitUntil(lambda: not running_jobs(), timeout=30_000)
-        assert QThreadPool.globalInstance().waitForDone(2000)
+        qtbot.waitUntil(lambda: not running_jobs(), timeout=120_000)
+        assert QThreadPool.globalInstance().waitForDone(10_000)
 
     return wait

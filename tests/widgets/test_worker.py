@@ -191,6 +191,17 @@ def test_a_paused_job_goes_on_and_can_be_cancelled(qtbot):
     assert record.names[-2:] == ["cancelled", "ended"]
 
 
+def test_resume_that_comes_before_the_pause_has_begun_is_not_forgotten(qtbot):
+    record = Record(lambda: counting(3, pause_s=0.3))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.pause()
+    assert record.job.is_held
+    record.job.pause()
+    assert not record.job.is_held
+    record.wait(qtbot)
+    assert record.names[-2:] == ["succeeded", "ended"]
+
+
 def test_warnings_of_the_engine_arrive_and_foreign_ones_do_not(qtbot):
     def make() -> Generator[Step, None, None]:
         warnings.warn("the skull is still on", Mri7tWarning, stacklevel=1)

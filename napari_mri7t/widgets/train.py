@@ -1,0 +1,275 @@
+"""The widget "Train folds": a leave-one-out study, watched while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+from napari.layers import Image
+from qtpy.QtWidgets import QCheckBox, QLabel
+
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.subjects import Subject, find_subjects
+from napari_mri7t.widgets.controls import (
+    ERROR_COLOUR,
+    INFORMATION_COLOUR,
+    EngineWidget,
+    FolderField,
+    Notices,
+)
+from napari_mri7t.widgets.figures import LossPlot
+from napari_mri7t.widgets.job_panel import JobPanel, duration
+from napari_mri7t.widgets.latest import Latest
+from napari_mri7t.widgets.layers import preview_to_layer
+from napari_mri7t.widgets.memory import Memory
+from napari_mri7t.widgets.synthesis_fields import DEVICES, choice
+from napari_mri7t.widgets.train_fields import FINAL, FoldList, RecipeFields
+from napari_mri7t.widgets.training_jobs import (
+    Request,
+    TrainingState,
+    find_training,
+    look_at,
+    network_names,
+    preview_of,
+    training_steps,
+)
+from napari_mri7t.widgets.worker import Job
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.training.preview import Preview
+    from napari_mri7t.engine.training.study import Study
+
+CHOICES = "training"  # section of the memory
+
+
+class TrainWidget(EngineWidget):
+    """Dataset, recipe, folds; start, pause, cancel, go on; curves and a slice while it runs."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.memory = Memory()
+        self._subjects: list[Subject] = []
+        self._preview: Image | None = None
+        self._previewed = 0
+        self._of_data = Latest("Look at the dataset", self)
+        self._of_networks = Latest("Look for networks", self)
+        self._of_preview = Latest("Estimate a slice", self)
+        self._build_data()
+        self._build_recipe()
+        self._build_live()
+        self._connect()
+        self._recall()
+        self._of_networks.ask(network_names)
+        self._find_again()
+
+    def _build_data(self) -> None:
+        form = self.group("Data")
+        self.dataset_field = FolderField(
+            "Folder of 7T volumes (their 3T is simulated), of pairs, or a BIDS dataset"
+        )
+        self.run_field = FolderField("Run folder: gets all that the training writes")
+        self.data_notices = Notices()
+        form.addRow("Dataset", self.dataset_field)
+        form.addRow("Run folder", self.run_field)
+        form.addRow(self.data_notices)
+
+    def _build_recipe(self) -> None:
+        self.recipe = RecipeFields()
+        self.group("Recipe").addRow(self.recipe)
+        form = self.group("Folds")
+        self.folds = FoldList()
+        self.device_box = choice(DEVICES)
+        self.device_box.setToolTip("Where to train; a GPU is some fifty times faster")
+        form.addRow(self.folds)
+        form.addRow("Device", self.device_box)
+        self.panel = JobPanel(
+            "Train",
+            "Train the ticked folds one after the other; one that was stopped goes on",
+            pausable=True,
+            cancelled="Stopped; what was learnt is kept, Train goes on from there.",
+        )
+        self.column.addWidget(self.panel)
+
+    def _build_live(self) -> None:
+        form = self.group("While it trains")
+        self.plot = LossPlot()
+        self.figures_label = QLabel()
+        self.figures_label.setWordWrap(True)
+        self.preview_box = QCheckBox("Show a slice of the held-out brain")
+        self.preview_box.setToolTip(
+            "After every checkpoint one slice of the held-out brain goes through the network, on\n"
+            "the CPU: 3T, the estimate so far and 7T, side by side in one layer"
+        )
+        form.addRow(self.plot)
+        form.addRow(self.figures_label)
+        form.addRow(self.preview_box)
+        self.column.addStretch()
+
+    def _connect(self) -> None:
+        self.dataset_field.changed.connect(self._ask_of_data)
+        self.run_field.changed.connect(self._ask_of_data)
+        self.recipe.changed.connect(self._check)
+        self.folds.changed.connect(self._check)
+        self.panel.start_requested.connect(self.start)
+        self.panel.idle.connect(self._ask_of_data)
+        self._of_networks.answered.connect(self.recipe.offer_networks)
+        self._of_data.answered.connect(self._show_data)
+        self._of_preview.answered.connect(self._show_preview)
+        self._of_preview.failed.connect(self.panel.warn)
+
+    def _recall(self) -> None:
+        known = self.memory.recall(CHOICES)
+        self.dataset_field.folder = str(known.get("dataset", ""))
+        self.run_field.folder = str(known.get("run", ""))
+        self.device_box.setCurrentIndex(max(0, self.device_box.findData(known.get("device"))))
+        self._ask_of_data()
+
+    def _find_again(self) -> None:
+        """Show a training that goes on since its widget was closed."""
+        job = find_training()
+        if job is not None:
+            request = job.state.request
+            self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
+            self._follow(job)
+
+    def _ask_of_data(self) -> None:
+        self._of_data.ask(_look, self.dataset_field.folder, self.run_field.folder)
+
+    def _show_data(self, answer: tuple[list[Subject], Study | None, list[str], list[str]]) -> None:
+        """Tell what the folders hold; a study that has begun fixes its recipe."""
+        self._subjects, study, facts, errors = answer
+        self.data_notices.clear()
+        for texts, colour in ((errors, ERROR_COLOUR), (facts, INFORMATION_COLOUR)):
+            for text in texts:
+                self.data_notices.add(text, colour)
+        done: list[int] = []
+        self.recipe.fix(None if study is None else "The run folder's study has this recipe.")
+        if study is not None:
+            done = [k for k in (*range(len(study.subjects)), FINAL) if study.is_done(k)]
+            self.recipe.network_box.setCurrentText(study.settings.network)
+            self.recipe.preset_box.setCurrentText(study.settings.preset)
+            self.recipe.show_config(study.settings.config)
+        self.folds.show_folds([subject.name for subject in self._subjects], done)
+        self._check()
+
+    def _check(self) -> None:
+        why_not = None
+        if not self._subjects:
+            why_not = "Choose a dataset: a folder of 7T volumes, of pairs, or BIDS."
+        elif self.run_field.folder is None:
+            why_not = "Choose the run folder."
+        elif not self.folds.chosen():
+            why_not = "Tick a fold." if len(self.folds.done()) < self.folds.count() else "All done."
+        else:
+            try:
+                self.recipe.config()
+            except ValueError as error:
+                why_not = str(error)
+        self.panel.set_ready(why_not)
+
+    def start(self) -> None:
+        """Train in the background; the widget may be closed meanwhile."""
+        if self.panel.job is not None or find_training() is not None:
+            return
+        request = Request(
+            self.dataset_field.folder,
+            self.run_field.folder,
+            self.recipe.network_box.currentText(),
+            self.recipe.preset_box.currentText(),
+            self.recipe.config(),
+            self.folds.chosen(),
+            self.device_box.currentData(),
+        )
+        self.memory.keep(
+            CHOICES,
+            {"dataset": str(request.dataset), "run": str(request.run), "device": request.device},
+        )
+        state = TrainingState(request)
+        job = Job(f"Train {request.network}", lambda: training_steps(state), state=state)
+        self._follow(job)
+        job.start()
+
+    def _follow(self, job: Job) -> None:
+        self._previewed = 0
+        self.panel.follow(job)
+        job.progressed.connect(self._on_progressed)
+        job.succeeded.connect(self._on_succeeded)
+
+    def _on_succeeded(self, n_done: int) -> None:
+        self.panel.conclude(f"Done: {n_done} folds; Evaluate shows what they gave.")
+
+    def _on_progressed(self, record: Any) -> None:
+        state = None if self.panel.job is None else self.panel.job.state
+        if state is None or state.last is not record or record.training is None:
+            return
+        self.plot.show_curve(state.curves[record.fold])
+        self.figures_label.setText("\n".join(_figures(state)))
+        every = state.request.config.checkpoint_steps
+        if self.preview_box.isChecked() and record.training.step // every > self._previewed:
+            self._previewed = record.training.step // every
+            self._of_preview.ask(preview_of, state)
+
+    def _show_preview(self, answer: tuple[str, Preview] | None) -> None:
+        if answer is None:
+            return
+        name, preview = answer
+        data, meta, _ = preview_to_layer(preview)
+        title = f"{name}: 3T | step {preview.step} | 7T"
+        if self._preview in self.viewer.layers:
+            self._preview.data, self._preview.name = data, title
+        else:
+            self._preview = self.viewer.add_image(data, **meta | {"name": title})
+
+    def release(self) -> None:
+        """Let the training go on: the next widget finds it again."""
+        for latest in (self._of_data, self._of_networks, self._of_preview):
+            latest.drop()
+        super().release()
+
+
+def _figures(state: TrainingState) -> list[str]:
+    """Say loss, pace, time left and memory."""
+    record = state.last
+    now = record.training
+    left = now.seconds_left
+    lines = [
+        f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
+        f"{now.patches_per_second:.1f} patches/s; {duration(left)} left in this fold",
+    ]
+    pace = left / max(now.n_steps - now.step, 1)
+    n_left = state.folds_left()
+    if n_left:
+        in_all = left + n_left * now.n_steps * pace
+        lines.append(f"{n_left} more to come: {duration(in_all)} left in all")
+    if state.memory is not None:
+        used, total = (part / 2**30 for part in state.memory)
+        lines.append(f"GPU memory: {used:.1f} of {total:.1f} GiB")
+    return lines
+
+
+def _look(
+    dataset: Path | None, run: Path | None
+) -> tuple[list[Subject], Study | None, list[str], list[str]]:
+    """Look into both folders: subjects, study, what they hold and what is wrong, in words."""
+    subjects, study, facts, errors = [], None, [], []
+    if dataset is not None:
+        try:
+            subjects = find_subjects(dataset)
+            n_pairs = sum(subject.source is not None for subject in subjects)
+            kind = "pairs of 3T and 7T" if n_pairs else "7T volumes; their 3T is simulated"
+            facts.append(f"{len(subjects)} subjects: {kind}")
+        except (Mri7tError, OSError) as error:
+            errors.append(str(error))
+    if run is not None:
+        try:
+            study = look_at(run)
+        except (Mri7tError, OSError) as error:
+            errors.append(str(error))
+    if study is not None:
+        done = sum(study.is_done(k) for k in range(len(study.subjects)))
+        facts.append(
+            f"The run folder has a study of {study.settings.network} ({study.settings.preset}): "
+            f"{done} of {len(study.subjects)} folds done"
+        )
+    return subjects, study, facts, errors

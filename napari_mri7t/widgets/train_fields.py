@@ -1,0 +1,202 @@
+"""The fields of the widget "Train folds": recipe with every number, and the folds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QWidget,
+)
+
+from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset, with_settings
+from napari_mri7t.widgets.controls import narrow
+
+DEFAULT_NETWORK, DEFAULT_PRESET = "watnet", "best"
+FINAL = -1  # as `study.FINAL`, which would import torch here
+FOLD_LIST_HEIGHT = 130
+
+
+def describe_settings() -> dict[str, str]:
+    """Take the meaning of every number from the docstring of `TrainConfig`."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in (TrainConfig.__doc__ or "").splitlines():
+        head = re.match(r"    ([a-z_]+(?:, [a-z_]+)*)(?: : (.*))?$", line)
+        if head:
+            names = head.group(1).split(", ")
+            found |= dict.fromkeys(names, head.group(2) or "")
+        elif names and line.startswith("        "):
+            found |= {name: f"{found[name]}\n{line.strip()}".strip() for name in names}
+        elif names and not line.strip():
+            names = []
+    return found
+
+
+class RecipeFields(QWidget):
+    """Network, preset, and all numbers of the preset, to be seen and changed."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network_box = QComboBox()
+        narrow(self.network_box)
+        self.network_box.addItem(DEFAULT_NETWORK)
+        self.network_box.setToolTip("Which network is trained, from fresh weights")
+        self.preset_box = QComboBox()
+        narrow(self.preset_box)
+        self.preset_box.addItems(list(PRESETS))
+        self.preset_box.setToolTip("Where the numbers come from; each can be changed below")
+        self.show_box = QCheckBox("Show every number")
+        self._lines: dict[str, QLineEdit] = {}
+        self.numbers = QWidget()
+        self._build_numbers()
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Network", self.network_box)
+        form.addRow("Preset", self.preset_box)
+        form.addRow(self.show_box)
+        form.addRow(self.numbers)
+        self.show_box.toggled.connect(self.numbers.setVisible)
+        self.numbers.setVisible(False)
+        self.preset_box.currentTextChanged.connect(self._fill)
+        self.network_box.currentTextChanged.connect(lambda text: self.changed.emit())
+        self.preset_box.setCurrentText(DEFAULT_PRESET)
+        self._fill()
+
+    def _build_numbers(self) -> None:
+        form = QFormLayout(self.numbers)
+        form.setContentsMargins(0, 0, 0, 0)
+        meanings = describe_settings()
+        for entry in fields(TrainConfig):
+            line = QLineEdit()
+            line.setToolTip(meanings.get(entry.name, entry.name))
+            line.editingFinished.connect(self.changed)
+            self._lines[entry.name] = line
+            form.addRow(entry.name, line)
+
+    def _fill(self, text: str = "") -> None:
+        self.show_config(find_preset(self.preset_box.currentText()))
+
+    def show_config(self, config: TrainConfig) -> None:
+        """Put the numbers of `config` into the fields."""
+        for name, line in self._lines.items():
+            line.setText(_as_text(getattr(config, name)))
+            line.setCursorPosition(0)
+        self.changed.emit()
+
+    def offer_networks(self, names: Iterable[str]) -> None:
+        """Offer the networks there are, the chosen one kept."""
+        chosen = self.network_box.currentText()
+        self.network_box.blockSignals(True)
+        self.network_box.clear()
+        self.network_box.addItems(list(names))
+        self.network_box.setCurrentText(chosen)
+        self.network_box.blockSignals(False)
+
+    def set_number(self, name: str, text: str) -> None:
+        """Change one number, as a user does."""
+        self._lines[name].setText(text)
+        self.changed.emit()
+
+    def config(self) -> TrainConfig:
+        """Give the numbers as they stand.
+
+        Raises
+        ------
+        ValueError
+            If one of them is no number, or out of its range.
+        """
+        preset = find_preset(self.preset_box.currentText())
+        texts = {name: line.text().strip() for name, line in self._lines.items()}
+        changed = {n: t for n, t in texts.items() if t != _as_text(getattr(preset, n))}
+        return with_settings(preset, changed)
+
+    def fix(self, why: str | None) -> None:
+        """Freeze the recipe of a study that has begun, and say why."""
+        for widget in (self.network_box, self.preset_box, self.numbers):
+            widget.setEnabled(why is None)
+        self.show_box.setToolTip(why or "")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class FoldList(QListWidget):
+    """The folds, one per subject held out; those that are done are ticked and cannot be chosen."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(FOLD_LIST_HEIGHT)
+        self.setToolTip(
+            "Fold k trains on all subjects but one, and is judged on that one.\n"
+            "All subjects: the model to be used afterwards; nobody is held out."
+        )
+        self.itemChanged.connect(lambda item: self.changed.emit())
+
+    def show_folds(self, names: Iterable[str], done: Iterable[int]) -> None:
+        """List the subjects; the user's choice is kept where the subjects are the same."""
+        titles = {n: f"{n}  without {name}" for n, name in enumerate(names)}
+        if titles:
+            titles[FINAL] = "all subjects"
+        is_known = list(titles) == self._numbers()
+        chosen = set(self.chosen()) if is_known else set(titles) - {FINAL}
+        finished = set(done)
+        self.blockSignals(True)
+        self.clear()
+        for n, title in titles.items():
+            item = QListWidgetItem(f"{title}  ✓ done" if n in finished else title)
+            item.setData(Qt.ItemDataRole.UserRole, n)
+            is_ticked = n in finished or n in chosen
+            item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+            if n in finished:
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
+            self.addItem(item)
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def chosen(self) -> tuple[int, ...]:
+        """Give the folds that are ticked and not done."""
+        return tuple(
+            item.data(Qt.ItemDataRole.UserRole)
+            for item in self._items()
+            if item.checkState() == Qt.CheckState.Checked
+            and item.flags() & Qt.ItemFlag.ItemIsEnabled
+        )
+
+    def choose(self, folds: Iterable[int]) -> None:
+        """Tick these folds only."""
+        wanted = set(folds)
+        for item in self._items():
+            is_wanted = item.data(Qt.ItemDataRole.UserRole) in wanted
+            if item.flags() & Qt.ItemFlag.ItemIsEnabled:
+                item.setCheckState(Qt.CheckState.Checked if is_wanted else Qt.CheckState.Unchecked)
+
+    def done(self) -> list[int]:
+        """Give the folds that are done."""
+        return [
+            item.data(Qt.ItemDataRole.UserRole)
+            for item in self._items()
+            if not item.flags() & Qt.ItemFlag.ItemIsEnabled
+        ]
+
+    def _items(self) -> list[QListWidgetItem]:
+        return [self.item(n) for n in range(self.count())]
+
+    def _numbers(self) -> list[int]:
+        return [item.data(Qt.ItemDataRole.UserRole) for item in self._items()]

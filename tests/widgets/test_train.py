@@ -1,0 +1,235 @@
+"""The widget "Train folds" in a real viewer, on studies that train in seconds."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_mri7t.engine.training.presets import PRESETS, TrainConfig
+from napari_mri7t.widgets.controls import ERROR_COLOUR, INFORMATION_COLOUR
+from napari_mri7t.widgets.train import TrainWidget
+from napari_mri7t.widgets.train_fields import FINAL, describe_settings
+from napari_mri7t.widgets.training_jobs import find_training
+from napari_mri7t.widgets.worker import running_jobs
+
+pytestmark = pytest.mark.gui
+
+TINY = {
+    "n_steps": "4",
+    "batch_size": "2",
+    "patch_size": "16",
+    "checkpoint_steps": "2",
+    "precision": "float32",
+    "inference_step": "3",
+}
+
+
+@pytest.fixture
+def dataset(phantom, tmp_path):
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    part = phantom.array[8:32, 8:40, 8:24]
+    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
+        array = (255 * part**power).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(array, phantom.affine), folder / f"{name}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+def docked(viewer) -> TrainWidget:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+    return widget
+
+
+@pytest.fixture
+def widget(viewer, dataset, tmp_path, wait_idle):
+    widget = docked(viewer)
+    widget.dataset_field.folder = dataset
+    widget.run_field.folder = tmp_path / "run"
+    wait_idle()
+    widget.recipe.network_box.setCurrentText("basic_cnn")
+    for name, text in TINY.items():
+        widget.recipe.set_number(name, text)
+    yield widget
+    for job in running_jobs():
+        job.cancel()
+    wait_idle()
+
+
+def set_long(widget) -> None:
+    """Make a training that can be caught in the middle."""
+    widget.recipe.set_number("n_steps", "100000")
+
+
+def wait_step(widget, qtbot, step: int) -> None:
+    def reached() -> bool:
+        job = find_training()
+        last = None if job is None else job.state.last
+        return last is not None and last.training is not None and last.training.step >= step
+
+    qtbot.waitUntil(reached, timeout=120_000)
+
+
+def test_dataset_is_checked_as_it_is_chosen(viewer, dataset, tmp_path, wait_idle):
+    widget = docked(viewer)
+    wait_idle()
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text().startswith("Choose a dataset")
+    widget.dataset_field.folder = dataset
+    wait_idle()
+    assert widget.data_notices.texts(INFORMATION_COLOUR) == [
+        "3 subjects: 7T volumes; their 3T is simulated"
+    ]
+    assert widget.folds.chosen() == (0, 1, 2)
+    assert "sub-B" in widget.folds.item(1).text()
+    widget.dataset_field.folder = tmp_path / "nowhere"
+    wait_idle()
+    (text,) = widget.data_notices.texts(ERROR_COLOUR)
+    assert "no such folder" in text
+    assert widget.folds.count() == 0
+    assert not widget.panel.start_button.isEnabled()
+
+
+def test_every_number_of_the_preset_can_be_seen_and_changed(widget):
+    assert widget.recipe.config().n_steps == 4
+    widget.recipe.preset_box.setCurrentText("report")
+    assert widget.recipe.config() == PRESETS["report"]
+    widget.recipe.set_number("learning_rate", "2e-3")
+    assert widget.recipe.config().learning_rate == 2e-3
+    widget.recipe.set_number("planes", "axial, coronal")
+    assert widget.recipe.config().planes == ("axial", "coronal")
+
+
+def test_every_number_is_explained():
+    meanings = describe_settings()
+    assert set(TrainConfig.__dataclass_fields__) <= set(meanings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("n_steps", "many", "n_steps: 'many'"), ("patch_size", "20", "multiple of 8")],
+)
+def test_number_that_cannot_be_is_explained_before_the_start(widget, name, text, words):
+    widget.recipe.set_number(name, text)
+    assert not widget.panel.start_button.isEnabled()
+    assert words in widget.panel.status.text().replace("\u200b", "")
+
+
+def test_networks_of_the_engine_are_offered(widget):
+    names = [widget.recipe.network_box.itemText(n) for n in range(4)]
+    assert {"basic_cnn", "watnet", "watnet_qu2020", "slice_unet"} == set(names)
+
+
+def test_chosen_folds_are_trained_and_ticked(widget, wait_idle, tmp_path):
+    widget.folds.choose([1])
+    widget.start()
+    wait_idle()
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    assert (tmp_path / "run/fold-01/card.json").exists()
+    assert not (tmp_path / "run/fold-00").exists()
+    assert widget.folds.done() == [1]
+    assert "done" in widget.folds.item(1).text()
+    assert any("1 of 3 folds done" in text for text in widget.data_notices.texts())
+    assert not widget.recipe.network_box.isEnabled()
+    assert "Loss" in widget.figures_label.text()
+    steps, _ = widget.plot.loss.getData()
+    assert steps[-1] == 4
+    widget.folds.choose([FINAL])
+    assert widget.folds.chosen() == (FINAL,)
+
+
+def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wait_idle, tmp_path):
+    set_long(widget)
+    widget.folds.choose([0])
+    widget.start()
+    wait_step(widget, qtbot, 3)
+    state = find_training().state
+    widget.panel.pause_button.click()
+    qtbot.wait(300)
+    held = state.last.training.step
+    qtbot.wait(300)
+    assert state.last.training.step == held
+    assert widget.panel.status.text() == "Paused"
+    widget.panel.pause_button.click()
+    wait_step(widget, qtbot, held + 2)
+    widget.panel.cancel_button.click()
+    wait_idle()
+    assert widget.panel.status.text().startswith("Stopped; what was learnt is kept")
+    reached = state.last.training.step
+    assert (tmp_path / "run/fold-00/state.safetensors").exists()
+    widget.folds.choose([0])
+    widget.start()
+    wait_step(widget, qtbot, reached + 1)
+    assert find_training().state.curves[0][0][0] > held
+
+
+def test_training_goes_on_without_its_widget_and_is_found_again(viewer, widget, qtbot, wait_idle):
+    set_long(widget)
+    widget.folds.choose([2])
+    widget.start()
+    wait_step(widget, qtbot, 2)
+    dock = widget.parent()
+    dock.destroyOnClose()
+    qtbot.wait(200)
+    job = find_training()
+    assert job is not None
+    again = docked(viewer)
+    assert again.panel.job is job
+    assert not again.panel.start_button.isEnabled()
+    step = job.state.last.training.step
+    wait_step(again, qtbot, step + 2)
+    qtbot.waitUntil(lambda: "Loss" in again.figures_label.text(), timeout=5000)
+    again.panel.cancel()
+    wait_idle()
+
+
+def test_closing_the_viewer_ends_the_training_and_keeps_what_it_learnt(
+    viewer, widget, qtbot, tmp_path
+):
+    set_long(widget)
+    widget.recipe.set_number("checkpoint_steps", "100000")
+    widget.folds.choose([0])
+    widget.start()
+    wait_step(widget, qtbot, 2)
+    viewer.close()
+    qtbot.waitUntil(lambda: not running_jobs(), timeout=10_000)
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+    assert (tmp_path / "run/fold-00/state.safetensors").exists()
+
+
+def test_slice_of_the_held_out_brain_is_shown_after_a_checkpoint(viewer, widget, qtbot, wait_idle):
+    set_long(widget)
+    widget.folds.choose([1])
+    widget.preview_box.setChecked(True)
+    widget.start()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=120_000)
+    layer = viewer.layers[0]
+    assert layer.name.startswith("sub-B: 3T | step ")
+    assert layer.data.shape == (32, 3 * 24)
+    first = layer.name
+    qtbot.waitUntil(lambda: layer.name != first, timeout=120_000)
+    assert len(viewer.layers) == 1
+
+
+def test_run_folder_of_other_subjects_is_refused_in_words(widget, wait_idle, dataset):
+    widget.folds.choose([0])
+    widget.start()
+    wait_idle()
+    (dataset / "sub-C.nii.gz").unlink()
+    widget.dataset_field.folder = str(dataset) + "/"
+    wait_idle()
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert "subjects" in text
+
+
+def test_widget_fits_350_pixels(widget):
+    widget.recipe.show_box.setChecked(True)
+    assert widget.minimumSizeHint().width() <= 350
