@@ -1,7 +1,8 @@
 """`mri7t train` and `mri7t export`: leave-one-out studies, and the models they give."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +34,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
     ] = None,
+    network_settings: Annotated[
+        list[str] | None,
+        typer.Option("--set-network", metavar="KEY=VALUE", help="Change the network itself."),
+    ] = None,
     reference: Annotated[
         str,
         typer.Option(help="Subject whose histogram all get.", show_default="the report's"),
@@ -44,7 +49,8 @@ def train(
     from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
 
     config = with_settings(find_preset(preset), _pairs(settings or []))
-    study = create_study(dataset, run, StudySettings(network, preset, config, {}, reference))
+    built = {key: _value(text) for key, text in _pairs(network_settings or []).items()}
+    study = create_study(dataset, run, StudySettings(network, preset, config, built, reference))
     wanted = [*_folds(folds, study), *([FINAL] if final else [])]
     for k in wanted:
         if study.is_done(k):
@@ -83,6 +89,14 @@ def _pairs(settings: list[str]) -> dict[str, str]:
             raise Mri7tError(f"--set {text}: expected key=value, for example n_steps=500")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def _value(text: str) -> Any:
+    """Read a number, a list or a truth value as JSON knows them; anything else is a name."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _folds(text: str, study: "Study") -> list[int]:

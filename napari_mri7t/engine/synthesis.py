@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import binary_dilation
 from torch import nn
 
 from napari_mri7t.engine.devices import (
@@ -50,8 +51,8 @@ class SynthesisConfig:
     flips : bool
         Average the estimates of the volume and of its left-right mirror image.
     crop : bool
-        Compute only the box around the brain, and give 0 elsewhere; False computes whole slices,
-        as the report.
+        Compute only the box around the brain, and leave the background 0: every voxel that has
+        none of the brain beside it in the source. False computes whole slices, as the report.
     memory_mb : int
         Bound for a batch's activations on a GPU, MB.
     """
@@ -239,7 +240,7 @@ def _average_views(
                 mean += (view[:, :, ::-1] if flip else view) / len(views)
         done += len(slabs)
     estimate = np.zeros(array.shape, np.float32)
-    estimate[box] = mean
+    estimate[box] = np.where(_near_brain(inside), mean, 0) if config.crop else mean
     return estimate
 
 
@@ -283,6 +284,12 @@ def _estimate_slices(
     uncovered = count == 0
     mean[uncovered] = array[uncovered]
     yield len(starts), mean
+
+
+def _near_brain(array: np.ndarray) -> np.ndarray:
+    """Mask the voxels that lie above 0 or touch one that does."""
+    near: np.ndarray = binary_dilation(array > 0, np.ones((3, 3, 3), bool))
+    return near
 
 
 def _brain_box(array: np.ndarray) -> tuple[slice, ...]:

@@ -1,7 +1,7 @@
 """The networks by name; each maps adjacent source slices to estimates of the central ones."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import nn
 
@@ -18,6 +18,14 @@ class SliceNetwork(Protocol):
 
     n_slices: int
     n_outputs: int
+
+
+@runtime_checkable
+class IdentityStart(Protocol):
+    """A network that can start from the source as its first estimate."""
+
+    def start_as_identity(self) -> None:
+        """Set the first weights so."""
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

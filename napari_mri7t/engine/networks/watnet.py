@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from napari_mri7t.engine.networks.layers import SameConv2d, pad_to_multiple
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
+from napari_mri7t.engine.networks.wiring import wire_central_slice
 
+N_SLICES = 3
 N_LEVELS = 3
 WIDTH = 64  # channels between the blocks
 KEPT = 16  # channels of the first half of a block that go straight to its end
@@ -67,6 +69,14 @@ class WATNet(nn.Module):
 
     The transposed convolution has the report's 1 x 1 kernel, which fills one pixel in four.
 
+    Parameters
+    ----------
+    wavelet : str
+        Any orthogonal wavelet of PyWavelets.
+    central_only : bool
+        Give the central slice alone. All that the residual knows has passed 64 channels at an
+        eighth of the size, which hold one slice and not three.
+
     References
     ----------
     .. [1] "CNN network to synthesize 7T MRI images from 3T MRI images", report, Univ. Lille and
@@ -74,13 +84,13 @@ class WATNet(nn.Module):
     .. [2] L. Qu et al., Medical Image Analysis 62:101663, 2020. doi:10.1016/j.media.2020.101663
     """
 
-    n_slices = 3
-    n_outputs = 3
+    n_slices = N_SLICES
 
-    def __init__(self, wavelet: str = "haar") -> None:
+    def __init__(self, wavelet: str = "haar", *, central_only: bool = False) -> None:
         super().__init__()
+        self.n_outputs = 1 if central_only else N_SLICES
         self.transform = WaveletTransform(wavelet)
-        self.stem = _convolutions((self.n_slices, WIDTH, WIDTH), 0.0)
+        self.stem = _convolutions((N_SLICES, WIDTH, WIDTH), 0.0)
         self.extraction = nn.ModuleList(DistillationBlock(0.0, stride=2) for _ in range(N_LEVELS))
         self.modulation = nn.ModuleList(
             WaveletAffine(SameConv2d(9, WIDTH, 2), SameConv2d(9, WIDTH, 2)) for _ in range(N_LEVELS)
@@ -88,12 +98,12 @@ class WATNet(nn.Module):
         self.bottom = nn.Sequential(DistillationBlock(0.0), DistillationBlock(0.0))
         self.reconstruction = nn.Sequential(*(_up_report() for _ in range(N_LEVELS)))
         self.residual = nn.Sequential(
-            _convolutions((WIDTH, WIDTH), 0.0), nn.Conv2d(WIDTH, self.n_outputs, 3, padding=1)
+            _convolutions((WIDTH, WIDTH), 0.0), nn.Conv2d(WIDTH, N_SLICES, 3, padding=1)
         )
         initialize_he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map slices (N, 3, H, W) in [0, 1] to source plus residual, (N, 3, H, W)."""
+        """Map slices (N, 3, H, W) in [0, 1] to source plus residual, (N, n_outputs, H, W)."""
         height, width = x.shape[-2:]
         padded = pad_to_multiple(x, 2**N_LEVELS)
         _, details = self.transform.decompose(padded, N_LEVELS)
@@ -102,7 +112,16 @@ class WATNet(nn.Module):
             features = affine(block(features), detail)
         features = self.reconstruction(self.bottom(features))  # (N, 64, H, W)
         residual: Tensor = self.residual(features)[..., :height, :width]
-        return x + torch.tanh(residual)
+        y = x + torch.tanh(residual)
+        return y[:, 1:2] if self.n_outputs == 1 else y
+
+    def start_as_identity(self) -> None:
+        """Start from the source, the central slice wired through the bottleneck.
+
+        With the report's start every gamma is near 0 where the image is flat, and the first
+        residuals saturate the tanh: within some steps the rectifiers die, the residual stays 0.
+        """
+        wire_central_slice(self)
 
 
 class WATNetQu2020(nn.Module):
@@ -156,6 +175,12 @@ class WATNetQu2020(nn.Module):
         features = self.reconstruction(self.bottom(features))  # (N, 64, H, W)
         residual: Tensor = self.residual(features)[..., :height, :width]
         return x + residual
+
+    def start_as_identity(self) -> None:
+        """Start from the source and unmodulated features, instead of the authors' start."""
+        nn.init.zeros_(self.residual.weight)
+        for affine in self.modulation:
+            nn.init.ones_(affine.gamma[-1].bias)
 
     @torch.no_grad()
     def fit_bands(self, x: Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_mri7t.engine.networks import build_network, slices_of
+from napari_mri7t.engine.networks import IdentityStart, build_network, slices_of
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.networks.patchgan import PatchGAN
 from napari_mri7t.engine.training.presets import TrainConfig
@@ -94,6 +94,8 @@ def new_learner(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(network_name, **network_config).train()
+        if config.start == "identity" and isinstance(network, IdentityStart):
+            network.start_as_identity()
         discriminator = PatchGAN(slices_of(network)[1]) if config.adversarial_weight else None
     learner = Learner(network, deepcopy(network), _adam(network, config.learning_rate, config))
     if discriminator is not None:

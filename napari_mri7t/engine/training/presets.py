@@ -21,6 +21,9 @@ class TrainConfig:
 
     Parameters
     ----------
+    start : {"identity", "published"}
+        First weights: as the network's authors draw them, or so that the first estimate is the
+        source, for networks that have `start_as_identity`.
     n_steps : int
         Optimiser steps.
     batch_size : int
@@ -83,6 +86,7 @@ class TrainConfig:
         If a value is out of its range; the message names it.
     """
 
+    start: str = "identity"
     n_steps: int = 2000
     batch_size: int = 16
     patch_size: int = 96
@@ -127,6 +131,7 @@ class TrainConfig:
         _require(self.patch_size % 8 == 0, "patch_size must be a multiple of 8", self.patch_size)
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         for name, choices in (
+            ("start", ("identity", "published")),
             ("schedule", SCHEDULES),
             ("pixel_loss", PIXEL_LOSSES),
             ("sampling", ("uniform", "brain")),
@@ -177,6 +182,7 @@ def _require(holds: bool, expected: str, got: object) -> None:
 
 
 REPORT = TrainConfig(
+    start="published",
     n_steps=120,
     batch_size=32,
     patch_size=64,
@@ -202,6 +208,7 @@ REPORT = TrainConfig(
 )
 
 QU2020 = TrainConfig(
+    start="published",
     n_steps=3000,  # the authors ran 132,000; scaled to two CPU cores
     batch_size=32,
     patch_size=64,
