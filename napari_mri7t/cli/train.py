@@ -69,15 +69,22 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Where the model goes.")],
     fold: Annotated[str, typer.Option(help="Number of a fold, or final.")] = "final",
     name: Annotated[str, typer.Option(help="Of the model.", show_default="the folder's name")] = "",
+    title: Annotated[
+        str, typer.Option(help="One line for lists.", show_default="the training's")
+    ] = "",
+    data: Annotated[
+        str, typer.Option(help="Where the training data come from, and their licence.")
+    ] = "",
     half: Annotated[bool, typer.Option("--half", help="Keep weights as float16.")] = False,
 ) -> None:
     """Copy a trained model out of RUN, so that `--model MODEL` takes it."""
-    from napari_mri7t.engine.training.run import export_model
+    from napari_mri7t.engine.training.run import Export, export_model
     from napari_mri7t.engine.training.study import FINAL, open_study
 
     study = open_study(run)
     k = FINAL if fold == "final" else _folds(fold, study)[0]
-    card = export_model(study, k, folder, name or folder.name, half=half)
+    wanted = Export(name or folder.name, title, data, half)
+    card = export_model(study, k, folder, wanted)
     typer.echo(f"{folder}: {card.title}{_figures(card.metrics)}")
 
 

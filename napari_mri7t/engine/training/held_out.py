@@ -101,7 +101,8 @@ def draft_card(
         The network's name in `NETWORKS`, and the preset's.
     config : TrainConfig
     training : dict
-        `reference` (array in [0, 1]), `network_config`, `subjects`, `held_out`, `device`.
+        `reference` (array in [0, 1]), `network_config`, `subjects`, `held_out`,
+        `command`, `device`.
     """
     name, preset = names
     quantiles = brain_quantiles(training["reference"]).round(QUANTILE_DIGITS).tolist()
@@ -122,6 +123,7 @@ def draft_card(
             "subjects": training["subjects"],
             "held_out": training["held_out"],
             "preset": preset,
+            "command": training["command"],
             "settings": asdict(config),
             "hardware": training["device"],
             "date": datetime.now(UTC).date().isoformat(),

@@ -180,12 +180,35 @@ def _card(study: Study, k: int, network: nn.Module, device: str) -> ModelCard:
             "network_config": settings.network_config,
             "subjects": [s.name for i, s in enumerate(study.subjects) if i != k],
             "held_out": held_out,
+            "command": study.command(k),
             "device": device_name(resolve_device(device)),
         },
     )
 
 
-def export_model(study: Study, k: int, folder: Path, name: str, *, half: bool = False) -> ModelCard:
+@dataclass(frozen=True)
+class Export:
+    """What an exported model's card says beside what its training knows.
+
+    Parameters
+    ----------
+    name : str
+        Of the model, as `--model` takes it.
+    title : str
+        One line for lists; the training's own by default.
+    data : str
+        Where the training data come from, and their licence.
+    half : bool
+        Keep the weights as float16.
+    """
+
+    name: str
+    title: str = ""
+    data: str = ""
+    half: bool = False
+
+
+def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCard:
     """Copy a trained fold's model to a folder of its own, to be shared or bundled.
 
     Parameters
@@ -194,10 +217,7 @@ def export_model(study: Study, k: int, folder: Path, name: str, *, half: bool = 
     k : int
         Fold, or `FINAL`; the card of the final model gets the held-out figures of all done folds.
     folder : Path
-    name : str
-        Of the model.
-    half : bool
-        Keep the weights as float16.
+    export : Export
 
     Raises
     ------
@@ -207,9 +227,11 @@ def export_model(study: Study, k: int, folder: Path, name: str, *, half: bool = 
     if not study.is_done(k):
         raise StateError(f"{study.label(k)}: not trained yet; run `mri7t train` first")
     model = load_model(study.fold_folder(k))
-    card = replace(model.card, name=name)
+    training = model.card.training | ({"data": export.data} if export.data else {})
+    title = export.title or model.card.title
+    card = replace(model.card, name=export.name, title=title, training=training)
     if k == FINAL:
         folds = [study.fold_folder(fold) for fold in range(len(study.subjects))]
         figures = read_figures(folds)
         card = replace(card, metrics=summarize_figures(figures) if figures else {})
-    return save_model(folder, model.network, card, half=half)
+    return save_model(folder, model.network, card, half=export.half)

@@ -16,7 +16,7 @@ from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.training.presets import TrainConfig, from_dict
+from napari_mri7t.engine.training.presets import TrainConfig, find_preset, from_dict
 
 STUDY_FILE = "study.json"
 STUDY_FORMAT = 1
@@ -72,6 +72,22 @@ class Study:
     def is_done(self, k: int) -> bool:
         """Tell whether fold k has its weights and card."""
         return (self.fold_folder(k) / CARD_FILE).exists()
+
+    def command(self, k: int) -> str:
+        """Give the command line that trains fold k; DATASET and RUN stand for folders."""
+        settings = self.settings
+        parts = [f"mri7t train DATASET RUN --network {settings.network} --preset {settings.preset}"]
+        parts += [
+            f"--set-network {key}={json.dumps(v)}" for key, v in settings.network_config.items()
+        ]
+        preset = asdict(find_preset(settings.preset))
+        for key, value in asdict(settings.config).items():
+            if value != preset[key]:
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                parts.append(f"--set {key}={text}")
+        parts.append(f"--reference {settings.reference}")
+        parts.append("--folds none --final" if k == FINAL else f"--folds {k}")
+        return " ".join(parts)
 
     def label(self, k: int) -> str:
         """Name fold k for people."""

@@ -20,7 +20,7 @@ from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS
 from napari_mri7t.engine.training.fold import FoldJob, train_fold
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS
 from napari_mri7t.engine.training.presets import TrainConfig
-from napari_mri7t.engine.training.run import export_model, prepare_study, run_fold
+from napari_mri7t.engine.training.run import Export, export_model, prepare_study, run_fold
 from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study, open_study
 from napari_mri7t.engine.volume import load_volume
 
@@ -188,14 +188,18 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
     card = run_to_end(run_fold(study, FINAL, "cpu", pairs))
     assert card.training["subjects"] == ["sub-A", "sub-B", "sub-C"]
     assert card.metrics["n_held_out"] == 1
-    exported = export_model(study, FINAL, tmp_path / "model", "mine", half=True)
+    wanted = Export("mine", "Mine", "phantoms, public domain", half=True)
+    exported = export_model(study, FINAL, tmp_path / "model", wanted)
     assert load_model(tmp_path / "model").card == exported
-    assert exported.name == "mine"
+    assert (exported.name, exported.title) == ("mine", "Mine")
+    assert exported.training["data"] == "phantoms, public domain"
+    assert "--set n_steps=12" in exported.training["command"]
+    assert exported.training["command"].endswith("--folds none --final")
 
 
 def test_export_of_an_open_fold_is_refused(study, tmp_path):
     with pytest.raises(StateError, match=r"fold 2 \(sub-C held out\): not trained yet"):
-        export_model(study, 2, tmp_path / "model", "mine")
+        export_model(study, 2, tmp_path / "model", Export("mine"))
 
 
 def test_run_folder_with_other_settings_is_refused(study, dataset):
