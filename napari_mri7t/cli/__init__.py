@@ -10,6 +10,7 @@ import typer
 
 from napari_mri7t import __version__
 from napari_mri7t.cli import (
+    batch,
     compare,
     demo,
     doctor,
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("synthesize")(synthesize.synthesize)
+app.command("batch")(batch.batch)
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)
 app.command("models")(models.models)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.domain import LEAST_BACKGROUND
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.files.opening import files_of
 from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.harmonization import background_of
@@ -230,14 +231,15 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
     image = job.output / scan.output
     try:
         facts = json.loads(_sidecar_of(image).read_text(encoding="utf-8"))
-        known = [(entry["SHA256"], facts["Model"]["SHA256"]) for entry in facts["SourceFiles"]]
-        settings = facts["Settings"]
+        digests = [entry["SHA256"] for entry in facts["SourceFiles"]]
+        weights, settings = facts["Model"]["SHA256"], facts["Settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     asked = json.loads(json.dumps(asdict(job.config)))
     return (
         image.is_file()
-        and known == [(file_digest(scan.path), job.model.card.sha256)]
+        and digests == [file_digest(path) for path in dict.fromkeys(files_of(scan.path))]
+        and weights == job.model.card.sha256
         and all(settings.get(key) == asked[key] for key in asked if key not in NO_MATTER)
     )
 

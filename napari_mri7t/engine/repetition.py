@@ -123,7 +123,7 @@ def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
             raise StateError(f"{path}: tells of {', '.join(done)}: only {COMMAND} can be repeated")
         return Recipe(
             path=path,
-            sources=tuple(dict(entry) for entry in facts["Sources"]),
+            sources=tuple(dict(entry) for entry in facts.get("SourceFiles", facts["Sources"])),
             model=str(facts["Model"]["Name"]),
             model_sha256=str(facts["Model"]["SHA256"]),
             config=_config(facts, device),

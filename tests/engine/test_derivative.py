@@ -28,6 +28,7 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.repetition import find_source, read_recipe
 from napari_mri7t.engine.scans import find_scans, start_derivative
 from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
 from napari_mri7t.engine.volume import load_volume, save_volume
@@ -159,6 +160,15 @@ def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(ra
     assert is_made(scans[0], replace(again, config=replace(again.config, memory_mb=7)))
     scans[0].path.write_bytes(scans[0].path.read_bytes() + bytes(8))  # other bytes, same voxels
     assert not is_made(scans[0], again)
+
+
+def test_estimate_of_a_batch_can_be_repeated(raw, job):
+    (scan, *_) = find_scans(raw)
+    run_to_end(synthesize_scans([scan], job))
+    recipe = read_recipe(job.output / FIRST.replace(".nii.gz", ".json"))
+    np.testing.assert_array_equal(
+        find_source(recipe, scan.path).array, load_volume(scan.path).array
+    )
 
 
 def test_image_without_its_sidecar_is_not_made(raw, job):

@@ -1,0 +1,97 @@
+"""`mri7t batch`: a folder or a BIDS dataset in, a BIDS derivative out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_mri7t.cli.console import drive, given, warn
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.derivative import BatchSummary
+
+EXIT_SOME_FAILED = 1
+
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(metavar="LABEL", help="Only this one; may be given more than once."),
+]
+
+
+def batch(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Folder of 3T volumes, or BIDS dataset.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="BIDS derivative; run again, it goes on from where it was."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or folder; `mri7t models` lists names.",
+            show_default="the one that `mri7t models` marks",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")
+    ] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            help="Slices from one prediction to the next: 1 averages three, 3 is fast.",
+            show_default="1",
+        ),
+    ] = None,
+    participant: Labels = None,
+    session: Labels = None,
+    suffix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SUFFIX",
+            help="Kind of image, may be given more than once.",
+            show_default="T1w of a BIDS dataset, every volume of a folder",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Make again what another scan, model or setting made."),
+    ] = False,
+) -> None:
+    """Synthesise every scan of INPUT; a bad one is reported, and the others go on.
+
+    Exit code 0 says that every scan has its estimate.
+    """
+    from napari_mri7t.engine.cards import DEFAULT_MODEL
+    from napari_mri7t.engine.scans import ScanFilter, find_scans, start_derivative
+
+    wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
+    scans = find_scans(source, wanted)
+
+    from napari_mri7t.engine.derivative import BatchJob, synthesize_scans, write_summary
+    from napari_mri7t.engine.networks.model import load_model
+    from napari_mri7t.engine.synthesis import SynthesisConfig
+
+    config = given(SynthesisConfig(), device=device, step=step)
+    job = BatchJob(output, load_model(model or DEFAULT_MODEL), config, overwrite)
+    start_derivative(output, source)
+    summary = drive(synthesize_scans(scans, job), "synthetic 7T")
+    _tell(summary, write_summary(output, summary))
+
+
+def _tell(summary: "BatchSummary", path: Path) -> None:
+    """Print what became of the batch; fail if a scan did."""
+    from napari_mri7t.engine.provenance import NOTICE
+
+    warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
+    for name, reason in summary.failed.items():
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    made = f"{len(summary.written)} written" + (
+        f" ({summary.seconds / len(summary.written):.1f} s each)" if summary.written else ""
+    )
+    typer.echo(f"{made}, {len(summary.known)} done before, {len(summary.failed)} failed: {path}")
+    typer.echo(NOTICE)
+    if summary.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
