@@ -34,7 +34,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
     ] = None,
-    network_settings: Annotated[
+    changed: Annotated[
         list[str] | None,
         typer.Option("--set-network", metavar="KEY=VALUE", help="Change the network itself."),
     ] = None,
@@ -44,12 +44,17 @@ def train(
     ] = "",
 ) -> None:
     """Train NETWORK on DATASET by leave-one-out, and estimate every held-out subject."""
-    from napari_mri7t.engine.training.presets import find_preset, with_settings
+    from napari_mri7t.engine.training.presets import (
+        find_preset,
+        network_settings,
+        with_settings,
+    )
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
 
     config = with_settings(find_preset(preset), _pairs(settings or []))
-    built = {key: _value(text) for key, text in _pairs(network_settings or []).items()}
+    changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
+    built = network_settings(network, preset) | changes
     study = create_study(dataset, run, StudySettings(network, preset, config, built, reference))
     wanted = [*_folds(folds, study), *([FINAL] if final else [])]
     for k in wanted:

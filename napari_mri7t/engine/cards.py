@@ -11,7 +11,7 @@ from napari_mri7t.engine.errors import ModelError
 BUNDLED = Path(__file__).parents[1] / "models"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
-DEFAULT_MODEL = "watnet"
+DEFAULT_MODEL = "slice_unet"  # the best on held-out subjects
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
     "than T1w, low-resolution or anisotropic scans: none was in the training data."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.presets import TrainConfig, network_settings
 from napari_mri7t.widgets.worker import Job, Step, running_jobs
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
 
     request = state.request
     yield Step(0, 0, "Reading the dataset")
-    settings = StudySettings(request.network, request.preset, request.config)
+    settings = StudySettings(
+        request.network,
+        request.preset,
+        request.config,
+        network_settings(request.network, request.preset),
+    )
     state.study = create_study(request.dataset, request.run, settings)
     wanted = [k for k in request.folds if not state.study.is_done(k)]
     if wanted:

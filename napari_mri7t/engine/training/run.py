@@ -227,7 +227,9 @@ def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCar
     if not study.is_done(k):
         raise StateError(f"{study.label(k)}: not trained yet; run `mri7t train` first")
     model = load_model(study.fold_folder(k))
-    training = model.card.training | ({"data": export.data} if export.data else {})
+    training = model.card.training | {"command": study.command(k)}
+    if export.data:
+        training["data"] = export.data
     title = export.title or model.card.title
     card = replace(model.card, name=export.name, title=title, training=training)
     if k == FINAL:

@@ -19,6 +19,7 @@ from napari_mri7t.engine.training.presets import (
     TrainConfig,
     find_preset,
     from_dict,
+    network_settings,
     with_settings,
 )
 
@@ -141,3 +142,9 @@ def test_hinge_losses_by_hand():
     real, synthetic = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0])
     assert discriminator_loss(real, synthetic).item() == pytest.approx(0.25 + 0.5)
     assert adversarial_loss(synthetic).item() == pytest.approx(1.0)
+
+
+def test_watnet_gives_the_central_slice_where_the_recipe_is_ours():
+    assert network_settings("watnet", "best") == {"central_only": True}
+    assert network_settings("watnet", "report") == {}
+    assert network_settings("basic_cnn", "best") == {}
