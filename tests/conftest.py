@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,6 +98,22 @@ def save_untrained(folder: Path, network_name: str, **config: object) -> Path:
     )
     save_model(folder, network, card)
     return folder
+
+
+@pytest.fixture
+def run_cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `mri7t` with arguments in this process; gives (exit code, stdout, stderr)."""
+    from napari_mri7t import cli
+
+    def run_with(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mri7t", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run_with
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation
 from torch import nn
 
 from napari_mri7t.engine.devices import (
+    is_out_of_memory,
     mixed_precision,
     precision_name,
     resolve_device,
@@ -188,7 +189,9 @@ def _on_any_device(
     while True:
         try:
             estimate = yield from _average_views(array, runner)
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             notes.append(_with_less_memory(runner, error))
             continue
         if np.isfinite(estimate).all():

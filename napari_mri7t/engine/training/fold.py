@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.devices import mixed_precision, resolve_precision
+from napari_mri7t.engine.devices import is_out_of_memory, mixed_precision, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, StateError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
@@ -128,7 +128,9 @@ def train_fold(
     """
     try:
         return (yield from _train(job, subjects))
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             f"{job.device}: out of memory at batch_size {job.config.batch_size} and patch_size "
             f"{job.config.patch_size}; set batch_size to {max(1, job.config.batch_size // 2)}"
