@@ -135,7 +135,7 @@ def draft_card(
 
 
 def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Average the figures of held-out subjects: mean, standard deviation, n, per metric."""
+    """Average the figures of held-out subjects: mean, standard deviation (None of one), n."""
     summary: dict[str, Any] = {
         "n_held_out": len(figures),
         "subjects": [entry["subject"] for entry in figures],
@@ -144,10 +144,10 @@ def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
         for region in ("brain", "whole"):
             for metric in figures[0][method][region]:
                 values = [entry[method][region][metric] for entry in figures]
-                spread = stdev(values) if len(values) > 1 else 0.0
+                spread = round(stdev(values), 5) if len(values) > 1 else None
                 summary.setdefault(method, {}).setdefault(region, {})[metric] = {
                     "mean": round(fmean(values), 5),
-                    "std": round(spread, 5),
+                    "std": spread,
                 }
     return summary
 
