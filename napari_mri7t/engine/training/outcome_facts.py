@@ -51,10 +51,10 @@ def _facts_of_method(outcome: Outcome, method: str) -> list[tuple[str, str]]:
     ]
     if done:
         card = read_card(study.fold_folder(done[0]))
-        hardware = card.training.get("hardware", "unknown hardware")
-        facts.append(
-            (f"{label}, network", f"{card.n_parameters:,} parameters, trained on {hardware}")
-        )
+        parts = [f"{card.n_parameters:,} parameters"]
+        parts += [f"{key} {_plain(value)}" for key, value in settings.network_config.items()]
+        parts.append(f"trained on {card.training.get('hardware', 'unknown hardware')}")
+        facts.append((f"{label}, network", ", ".join(parts)))
     return facts
 
 
