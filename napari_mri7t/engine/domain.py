@@ -3,12 +3,12 @@
 import numpy as np
 
 from napari_mri7t.engine.cards import ModelCard
+from napari_mri7t.engine.preparation.brain_extraction import BRAIN_LITRES
 from napari_mri7t.engine.preparation.harmonization import background_of
 from napari_mri7t.engine.volume import Volume
 
 SPACING_TOLERANCE = 0.1  # relative
 LEAST_BACKGROUND = 0.4  # part of an extracted brain's volume that is background
-BRAIN_LITRES = (0.8, 2.4)  # adult brains with cerebrospinal fluid
 LARGEST_TILT = 15.0  # degrees
 
 

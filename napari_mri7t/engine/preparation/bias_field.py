@@ -1,0 +1,78 @@
+"""The smooth shading of a scan, estimated by N4 and divided out where there is enough of it.
+
+References
+----------
+.. [1] Tustison et al., N4ITK: improved N3 bias correction, IEEE Transactions on Medical Imaging
+   29(6):1310-1320, 2010. DOI 10.1109/TMI.2010.2046908.
+"""
+
+from collections.abc import Generator
+
+import numpy as np
+
+from napari_mri7t.engine.preparation.native import in_background, optional
+from napari_mri7t.engine.volume import Volume
+
+SHRUNKEN_MM = 4.0  # voxels N4 works on: the field is far smoother than that
+ITERATIONS = (50, 50, 50)  # per level, ITK's default number on three levels
+CONVERGENCE = 1e-3  # ITK's default
+STRENGTH_PERCENTILES = (5.0, 95.0)
+LEAST_STRENGTH = 0.1  # a weaker field is left in: N4 finds some 5 % in volumes without one
+
+
+def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, None, np.ndarray]:
+    """Estimate by what factor each voxel is too bright.
+
+    N4 sees every n-th voxel, about 4 mm apart; its field is a spline and is evaluated on all.
+
+    Parameters
+    ----------
+    volume : Volume
+        Raw intensities.
+    mask : ndarray of bool, shape (I, J, K)
+        The brain: N4 looks nowhere else.
+
+    Returns
+    -------
+    ndarray of float32, shape (I, J, K)
+        Positive; its mean in the brain is 1, so that a corrected scan keeps its range.
+
+    Raises
+    ------
+    Mri7tError
+        If SimpleITK is missing or N4 fails.
+    """
+    sitk = optional("SimpleITK", "bias field correction")
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations(ITERATIONS)
+    n4.SetConvergenceThreshold(CONVERGENCE)
+    factors = [max(1, round(SHRUNKEN_MM / size)) for size in volume.voxel_size]
+    sparse = tuple(slice(factor // 2, None, factor) for factor in factors)
+
+    def image_of(array: np.ndarray) -> object:
+        image = sitk.GetImageFromArray(np.ascontiguousarray(array[sparse].T))
+        image.SetSpacing([s * f for s, f in zip(volume.voxel_size, factors, strict=True)])
+        image.SetOrigin([s * (f // 2) for s, f in zip(volume.voxel_size, factors, strict=True)])
+        return image
+
+    positive = np.maximum(volume.array, 0)  # N4 takes logarithms
+    inside = (mask & (positive > 0)).astype(np.uint8)
+    shrunken, shrunken_mask = image_of(positive), image_of(inside)
+    yield from in_background(lambda: n4.Execute(shrunken, shrunken_mask), n4.Abort)
+
+    def on_every_voxel() -> np.ndarray:
+        whole = sitk.Image([int(n) for n in volume.shape], sitk.sitkFloat32)
+        whole.SetSpacing(volume.voxel_size)
+        log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(whole)).T
+        field = np.exp(log_field, dtype=np.float32)
+        scaled: np.ndarray = field / field[mask].mean()
+        return scaled
+
+    field = yield from in_background(on_every_voxel)
+    return field
+
+
+def strength_of(field: np.ndarray, mask: np.ndarray) -> float:
+    """Tell how much a field varies in the brain: its 95th percentile over its 5th, less 1."""
+    low, high = np.percentile(field[mask], STRENGTH_PERCENTILES)
+    return float(high / low - 1)

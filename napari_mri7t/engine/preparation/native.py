@@ -1,0 +1,95 @@
+"""The optional libraries behind raw scans, and work that runs beside its generator."""
+
+import importlib
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from napari_mri7t.engine.errors import Mri7tError
+
+POLL_SECONDS = 0.2  # between two looks at work in the background: a cancel waits no longer
+INSTALL = "pip install 'napari-mri7t[native]'"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class PreparationProgress:
+    """How many steps are done, of how many, and what is being done."""
+
+    done: int
+    total: int
+    message: str
+
+
+def optional(module: str, purpose: str) -> Any:
+    """Import a library of the extra `native`.
+
+    Parameters
+    ----------
+    module : str
+        "SimpleITK", "deepbet.bet".
+    purpose : str
+        What it is needed for, as the subject of a sentence.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    Mri7tError
+        If it is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        library = module.partition(".")[0]
+        raise Mri7tError(f"{purpose} needs {library}, which is missing: {INSTALL}") from error
+
+
+def in_background(
+    work: Callable[[], Result], stop: Callable[[], object] | None = None
+) -> Generator[None, None, Result]:
+    """Do blocking work in a thread, yielding while it lasts.
+
+    The libraries behind raw scans compute for seconds without a break, but free the interpreter.
+    Closing the generator returns at once: `stop` asks the work to end, and what cannot be
+    stopped ends by itself, its result unused.
+
+    Parameters
+    ----------
+    work : callable
+        Called once, without arguments.
+    stop : callable, optional
+        Called from another thread while `work` runs, if the generator is closed.
+
+    Returns
+    -------
+    object
+        What `work` returned; what it raised is raised here, a RuntimeError as `Mri7tError`.
+    """
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # handed over to the thread that waits
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="mri7t-preparation")
+    thread.start()
+    try:
+        while thread.is_alive():
+            yield
+            thread.join(POLL_SECONDS)
+    finally:
+        if thread.is_alive() and stop is not None:
+            stop()
+    if failure:
+        if isinstance(failure[0], RuntimeError):
+            raise Mri7tError(f"preparation failed: {failure[0]}") from failure[0]
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,123 @@
+"""What a scan needs before a model can take it, and what no model should take."""
+
+import numpy as np
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.preparation.brain_extraction import (
+    BRAIN_LITRES,
+    brain_litres,
+    looks_extracted,
+)
+from napari_mri7t.engine.preparation.harmonization import background_of
+from napari_mri7t.engine.preparation.resampling import box_of, coarse, upright_grid
+from napari_mri7t.engine.template import load_template
+from napari_mri7t.engine.volume import Volume
+
+MODEL_VOXEL_MM = 1.0  # of every volume the models were trained on
+SPACING_TOLERANCE = 0.1  # relative
+LARGEST_VOXEL_MM = 2.0
+LARGEST_ANISOTROPY = 2.0  # longest over shortest side of a voxel
+SCORING_MM = 4.0  # voxels of both brains while they are compared
+BRAIN_EDGE = 0.05  # part of the greatest intensity that counts as brain in a smoothed brain
+# Measured (docs/raw_scans.md): registered brains score 0.67 to 0.73, turned by 90 degrees or
+# mirrored front to back or top to bottom no more than 0.46, tilted by 10 degrees 0.58 to 0.67.
+ALIGNED = 0.6
+FAILED = 0.55
+
+
+def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
+    """Refuse a scan that is too coarse or too anisotropic for the models.
+
+    Parameters
+    ----------
+    scan : Volume
+    allowed : bool
+        True gives a warning in place of the refusal.
+
+    Returns
+    -------
+    tuple of str
+        The warning, or nothing.
+
+    Raises
+    ------
+    VolumeError
+        If the scan is out of the domain and that is not allowed.
+    """
+    sizes = scan.voxel_size
+    if max(sizes) <= LARGEST_VOXEL_MM and max(sizes) / min(sizes) <= LARGEST_ANISOTROPY:
+        return ()
+    what = (
+        f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm; the models know 1 mm, and "
+        f"nothing beyond {LARGEST_VOXEL_MM:g} mm or {LARGEST_ANISOTROPY:g} times longer than wide"
+    )
+    if allowed:
+        return (f"out of the domain: {what}: do not rely on the result",)
+    raise VolumeError(
+        f"{scan.name}: {what}: take another scan, or go on with --allow-out-of-domain"
+    )
+
+
+def fits_as_it_is(scan: Volume) -> bool:
+    """Tell whether a scan needs no preparation, or is nothing that preparation knows.
+
+    Parameters
+    ----------
+    scan : Volume
+
+    Returns
+    -------
+    bool
+        True for a brain that is extracted, has voxels of 1 mm and lies in MNI space; also for
+        less than a brain (a slab, a phantom), which no step could handle: such a scan goes to
+        the model as it is, with its warnings.
+    """
+    if brain_litres(scan, scan.array > background_of(scan.array)) < BRAIN_LITRES[0]:
+        return True
+    apart = np.abs(np.asarray(scan.voxel_size) / MODEL_VOXEL_MM - 1).max()
+    if apart > SPACING_TOLERANCE or not looks_extracted(scan):
+        return False
+    return alignment(scan, np.eye(4)) >= ALIGNED
+
+
+def alignment(brain: Volume, transform: np.ndarray) -> float:
+    """Measure how well a brain lies over the template's.
+
+    Parameters
+    ----------
+    brain : Volume
+        Extracted.
+    transform : ndarray, shape (4, 4)
+        mm of the scan to mm of MNI space.
+
+    Returns
+    -------
+    float
+        Correlation of the intensities at 4 mm, where either brain is; at most 1.
+    """
+    template = load_template()
+    grid = upright_grid(box_of(template.array > 0, template.affine, SCORING_MM), SCORING_MM)
+    pair = [coarse(template, grid), coarse(brain, grid, transform)]
+    if pair[1].max() <= 0:
+        return 0.0  # nowhere near the template
+    either = np.logical_or(*(array > BRAIN_EDGE * array.max() for array in pair))
+    return float(np.corrcoef(pair[0][either], pair[1][either])[0, 1])
+
+
+def check_alignment(scan: Volume, score: float) -> None:
+    """Stop where the brain does not lie over the template's after registration.
+
+    A brain mirrored left to right cannot be told from one that is not: the template is symmetric.
+
+    Raises
+    ------
+    VolumeError
+        If the score is too low.
+    """
+    if score < FAILED:
+        raise VolumeError(
+            f"{scan.name}: registration to MNI space failed: the brains correlate by {score:.2f}, "
+            f"{FAILED} is needed: check that the header's orientation is true (the scan may be "
+            "mirrored or turned by 90 degrees) and that it shows a whole head, T1w; or give a "
+            "transform"
+        )

@@ -1,0 +1,143 @@
+"""Any T1w scan in, its 7T-like estimate on the grid that was asked for out: the whole way."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from napari_mri7t.engine.domain import check_domain
+from napari_mri7t.engine.networks.model import Model
+from napari_mri7t.engine.preparation.native import PreparationProgress
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, Prepared, prepare_scan
+from napari_mri7t.engine.preparation.recognition import check_resolution
+from napari_mri7t.engine.preparation.ways_back import from_model_space, join, to_model_space
+from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.provenance import file_digest
+from napari_mri7t.engine.synthesis import (
+    Synthesis,
+    SynthesisConfig,
+    SynthesisProgress,
+    synthesize,
+)
+from napari_mri7t.engine.volume import Volume
+
+LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
+
+RawProgress = PreparationProgress | SynthesisProgress
+
+
+@dataclass(frozen=True, eq=False)
+class RawSynthesis:
+    """A finished run: the estimate where it was asked for, and what led to it.
+
+    Attributes
+    ----------
+    synthesis : Synthesis
+        Its volume lies on the grid asked for; its settings hold the preparation's facts.
+    prepared : Prepared or None
+        None where the scan went to the model as it is.
+    """
+
+    synthesis: Synthesis
+    prepared: Prepared | None
+
+
+def synthesize_scan(
+    scan: Volume,
+    model: Model,
+    config: SynthesisConfig,
+    preparation: PreparationConfig,
+) -> Generator[RawProgress, None, RawSynthesis]:
+    """Prepare a scan, synthesise its 7T-like estimate, and bring it back.
+
+    Parameters
+    ----------
+    scan : Volume
+        T1w, as it comes from the scanner or prepared in part.
+    model : Model
+    config : SynthesisConfig
+    preparation : PreparationConfig
+
+    Yields
+    ------
+    PreparationProgress, then SynthesisProgress
+        Closing the generator cancels.
+
+    Returns
+    -------
+    RawSynthesis
+        In the scan's own range of intensities.
+
+    Raises
+    ------
+    VolumeError
+        If the scan is too coarse, its brain implausible, or its registration fails.
+    Mri7tError
+        If a library of the extra `native` is needed and missing.
+    DeviceError
+        As `synthesize`.
+    """
+    notes = check_resolution(scan, allowed=preparation.allow_out_of_domain)
+    prepared = yield from prepare_scan(scan, preparation)
+    if prepared is None:
+        synthesis = yield from synthesize(scan, model, config)
+        return RawSynthesis(replace(synthesis, warnings=(*notes, *synthesis.warnings)), None)
+    facts = prepared.facts | _asked_for(preparation)
+    if preparation.space == "native" and preparation.way == "grid":
+        synthesis = yield from _on_own_grid(prepared, model, config, preparation)
+    else:
+        synthesis = yield from _in_model_space(prepared, model, config, preparation)
+    settings = synthesis.settings | {"preparation": facts}
+    warnings = (*notes, *synthesis.warnings)
+    return RawSynthesis(replace(synthesis, settings=settings, warnings=warnings), prepared)
+
+
+def _asked_for(preparation: PreparationConfig) -> dict[str, Any]:
+    """List what decides the voxels, for the sidecar: a file by its name and digest."""
+    asked: dict[str, Any] = {
+        name: getattr(preparation, name) for name in ("prepare", "space", "way", "outside")
+    }
+    for name in ("mask", "transform"):
+        path = getattr(preparation, name)
+        if path is not None:
+            asked[name] = {"File": path.name, "SHA256": file_digest(path)}
+    return asked | {"libraries": {name: _version(name) for name in LIBRARIES}}
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _on_own_grid(
+    prepared: Prepared, model: Model, config: SynthesisConfig, preparation: PreparationConfig
+) -> Generator[RawProgress, None, Synthesis]:
+    synthesis = yield from synthesize(prepared.brain, model, config)
+    yield SynthesisProgress(1, 1, "into the scan")
+    joined = join(prepared.scan, synthesis.volume.array, prepared.mask, preparation.outside)
+    return replace(synthesis, volume=synthesis.volume.with_array(joined))
+
+
+def _in_model_space(
+    prepared: Prepared, model: Model, config: SynthesisConfig, preparation: PreparationConfig
+) -> Generator[RawProgress, None, Synthesis]:
+    steps = to_model_space(prepared)
+    brain, mask, around = yield from with_records(steps, lambda what: SynthesisProgress(0, 1, what))
+    synthesis = yield from synthesize(brain, model, config)
+    yield SynthesisProgress(1, 1, "into the scan")
+    estimate = synthesis.volume.array
+    if preparation.space == "mni":
+        volume = brain.with_array(
+            join(around, estimate, mask, preparation.outside), name=synthesis.volume.name
+        )
+    else:
+        whole = brain.with_array(np.where(mask, estimate, around.array))
+        found = from_model_space(whole, prepared)
+        joined = join(prepared.scan, found, prepared.mask, preparation.outside)
+        volume = prepared.scan.with_array(joined, name=synthesis.volume.name)
+    notes = (*check_domain(prepared.brain, model.card), *synthesis.warnings)
+    return replace(synthesis, volume=volume, warnings=tuple(dict.fromkeys(notes)))
