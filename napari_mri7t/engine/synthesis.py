@@ -22,7 +22,7 @@ from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.networks.model import Model
-from napari_mri7t.engine.preparation.harmonization import harmonize
+from napari_mri7t.engine.preparation.harmonization import fill_brain, harmonize
 from napari_mri7t.engine.volume import Volume
 
 AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
@@ -149,7 +149,7 @@ def synthesize(
     notes = list(check_domain(source, model.card))
     runner = _Runner(model.network, config, device, precision)
     estimate = yield from _on_any_device(prepared.T, runner, notes)
-    by_slices = harmonization.to_scan(estimate.clip(0, 1))
+    by_slices = harmonization.to_scan(estimate.clip(0, 1), fill_brain(source.array).T)
     if config.end_slices:
         source_slices = source.array.T
         by_slices[: config.end_slices] = source_slices[: config.end_slices]

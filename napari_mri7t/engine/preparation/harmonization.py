@@ -8,6 +8,7 @@ volumes: the part of background depends on the field of view, and would shift th
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 N_QUANTILES = 257
 SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that counts as none, in [0, 1]
@@ -38,12 +39,19 @@ class Harmonization:
         inside: np.ndarray = np.where(array > self.background, mapped, 0).astype(np.float32)
         return inside
 
-    def to_scan(self, array: np.ndarray) -> np.ndarray:
-        """Map an estimate in [0, 1] to the scan's own range; float32."""
+    def to_scan(self, array: np.ndarray, brain: np.ndarray) -> np.ndarray:
+        """Map an estimate in [0, 1] to the scan's own range; float32.
+
+        Inside the brain nothing is darker than its darkest voxel. Outside, the map is a line
+        through the background: the monotone map leaps there, and would turn traces into tissue.
+        """
         if self.scan is None or self.model is None:
             return array.astype(np.float32, copy=False)
-        mapped: np.ndarray = np.interp(array, self.model, self.scan).astype(np.float32)
-        return mapped
+        middle = len(self.scan) // 2
+        slope = (self.scan[middle] - self.background) / self.model[middle]
+        inside = np.interp(array, self.model[1:], self.scan[1:])
+        mapped: np.ndarray = np.where(brain, inside, self.background + slope * array)
+        return mapped.astype(np.float32)
 
 
 def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:
@@ -51,6 +59,21 @@ def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.nda
     foreground = array[array > background_of(array)]
     quantiles: np.ndarray = np.quantile(foreground, np.linspace(0, 1, n_quantiles))
     return quantiles
+
+
+def fill_brain(array: np.ndarray) -> np.ndarray:
+    """Mask what lies above the background, with the holes of every axial slice filled.
+
+    Parameters
+    ----------
+    array : ndarray, shape (I, J, K)
+
+    Returns
+    -------
+    ndarray of bool, same shape
+    """
+    mask = array > background_of(array)
+    return np.stack([binary_fill_holes(mask[..., k]) for k in range(mask.shape[2])], axis=2)
 
 
 def background_of(array: np.ndarray) -> float:
