@@ -172,7 +172,7 @@ class EvaluateWidget(EngineWidget):
     def _show_subject(self, answer: tuple[str, Mapping[str, Volume]]) -> None:
         subject, volumes = answer
         for method, volume in volumes.items():
-            name = f"{subject}: {label_of(method)}"
+            name = f"{subject}: {method}"
             data, meta, _ = volume_to_layer(volume, name=name, contrast_limits=(0.0, 1.0))
             if name not in self.viewer.layers:
                 self.viewer.add_image(data, **meta)
@@ -241,6 +241,7 @@ class ResultTable(QTableWidget):
                 self.setItem(row, column, _Figure(value, METRICS[key].digits))
         self.resizeColumnsToContents()
         self.setSortingEnabled(True)
+        self.sortItems(0, Qt.SortOrder.AscendingOrder)
 
     def as_text(self) -> str:
         """Give the table as it is sorted, with tabs, as spreadsheets take it."""

@@ -25,6 +25,7 @@ ESTIMATE_COLOUR = "#e2a336"
 #: Readable on napari's dark and on its light background.
 AXIS_COLOUR = "#8a8d93"
 PLOT_HEIGHT = 170
+WIDE_RANGE = 20  # from the least to the largest loss: more asks for a logarithm
 LEAST_LOSS = 1e-9  # a logarithm needs more than 0
 
 
@@ -99,11 +100,12 @@ class LossPlot(_Plot):
 
     def __init__(self) -> None:
         super().__init__("step", "loss")
-        self.setToolTip("Loss (logarithmic) and, on its own scale, the learning rate")
-        self.setLogMode(x=False, y=True)
+        self.setToolTip(
+            "Loss, logarithmic once it has fallen far; the rate relative to its largest"
+        )
         self.setTitle(
             f'<span style="color: {REFERENCE_COLOUR}">loss</span> &nbsp; '
-            f'<span style="color: {ESTIMATE_COLOUR}">learning rate</span>',
+            f'<span style="color: {ESTIMATE_COLOUR}">learning rate (relative)</span>',
             size="9pt",
         )
         self.rate = self.plot(pen=pyqtgraph.mkPen(ESTIMATE_COLOUR, width=1))
@@ -114,6 +116,9 @@ class LossPlot(_Plot):
         steps = [point[0] for point in points]
         losses = [max(point[1], LEAST_LOSS) for point in points]
         rates = [point[2] for point in points]
+        is_wide = bool(losses) and max(losses) > WIDE_RANGE * min(losses)
+        self.setLogMode(x=False, y=is_wide)
+        self.getAxis("left").setStyle(maxTextLevel=0 if is_wide else 2)
         scale = max(losses, default=1.0) / max(max(rates, default=1.0), LEAST_LOSS)
         self.loss.setData(steps, losses)
         self.rate.setData(steps, [max(rate * scale, LEAST_LOSS) for rate in rates])

@@ -23,6 +23,7 @@ from napari_mri7t.widgets.job_panel import JobPanel, duration
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import preview_to_layer
 from napari_mri7t.widgets.memory import Memory
+from napari_mri7t.widgets.preferences import orient_empty_viewer
 from napari_mri7t.widgets.synthesis_fields import DEVICES, choice
 from napari_mri7t.widgets.train_fields import FINAL, FoldList, RecipeFields
 from napari_mri7t.widgets.training_jobs import (
@@ -48,6 +49,7 @@ class TrainWidget(EngineWidget):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
+        orient_empty_viewer()
         self.memory = Memory()
         self._subjects: list[Subject] = []
         self._preview: Image | None = None

@@ -43,8 +43,9 @@ def as_step(record: Any) -> Step:
     """Read any record of the engine: slices, training steps, or the plain name of a stage."""
     if isinstance(record, str):
         return Step(0, 0, _capital(record))
-    if hasattr(record, "n_steps"):
-        return Step(record.step, record.n_steps, "Step")
+    if getattr(record, "training", None) is not None:  # a fold: its figures are shown elsewhere
+        title = f"Fold {record.fold}" if record.fold >= 0 else "All subjects"
+        return Step(record.done, record.total, title)
     return Step(record.done, record.total, _capital(record.message))
 
 

@@ -88,8 +88,7 @@ def test_double_click_loads_the_subject_s_volumes(evaluated, viewer, wait_idle, 
     evaluated.table.cellDoubleClicked.emit(0, 0)
     wait_idle()
     names = [layer.name for layer in viewer.layers]
-    assert names[:2] == ["sub-A: 3T as is", "sub-A: Residual U-Net"]
-    assert len(names) == 3
+    assert names == ["sub-A: 3T as is", "sub-A: Residual U-Net", "sub-A: 7T"]
     estimate = load_volume(run_folder / "fold-00/estimate.nii.gz")
     np.testing.assert_array_equal(viewer.layers[1].data, estimate.array.T)
     evaluated.load("sub-A")

@@ -62,9 +62,11 @@ def test_job_gives_every_record_then_the_result(qtbot):
 
 
 def test_names_of_stages_and_training_steps_are_records_too():
-    training = types.SimpleNamespace(step=3, n_steps=40)
+    fold = types.SimpleNamespace(done=3, total=40, fold=7, message="loss 1", training=object())
+    final = types.SimpleNamespace(done=3, total=40, fold=-1, message="loss 1", training=object())
     assert as_step("add noise") == Step(0, 0, "Add noise")
-    assert as_step(training) == Step(3, 40, "Step")
+    assert as_step(fold) == Step(3, 40, "Fold 7")
+    assert as_step(final) == Step(3, 40, "All subjects")
 
 
 def test_generator_runs_in_another_thread(qtbot):
