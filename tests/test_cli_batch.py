@@ -68,3 +68,22 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(run, tmp_path):
     assert (code, out) == (1, "")
     assert "no such folder" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_shows_what_goes_to_slurm_and_starts_nothing(run, tmp_path):
+    pytest.importorskip("dask_jobqueue", reason="needs napari-mri7t[cluster]")
+    place = "slurm:jobs=2,queue=gpu"
+    code, out, _ = run(tmp_path, tmp_path / "out", "--cluster", place, "--dry-run")
+    assert code == 0
+    assert out.startswith("#!")
+    assert "#SBATCH -p gpu" in out
+    assert not (tmp_path / "out").exists()
+    code, _, error = run(tmp_path, tmp_path / "out", "--dry-run")
+    assert code == 1
+    assert "--cluster slurm" in error
+
+
+def test_scheduler_on_another_machine_is_refused_without_tls(run, tmp_path):
+    code, _, error = run(tmp_path, tmp_path / "out", "--scheduler", "tcp://10.0.0.5:8786")
+    assert code == 1
+    assert "unprotected" in error

@@ -1,14 +1,19 @@
 """`mri7t batch`: a folder or a BIDS dataset in, a BIDS derivative out."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_mri7t.cli.console import drive, given, warn
+from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.cluster import Place
     from napari_mri7t.engine.derivative import BatchSummary
+    from napari_mri7t.engine.distribution import ClusterBatch
+    from napari_mri7t.engine.scans import Scan
 
 EXIT_SOME_FAILED = 1
 
@@ -59,26 +64,47 @@ def batch(
         bool,
         typer.Option("--overwrite", help="Make again what another scan, model or setting made."),
     ] = False,
+    scheduler: Scheduler = "",
+    cluster: Cluster = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Synthesise every scan of INPUT; a bad one is reported, and the others go on.
 
     Exit code 0 says that every scan has its estimate.
     """
-    from napari_mri7t.engine.cards import DEFAULT_MODEL
+    place = find_place(scheduler, cluster, device or "auto")
+    if dry_run:
+        show_script(place)
+
+    from napari_mri7t.engine.cards import DEFAULT_MODEL, find_model
     from napari_mri7t.engine.scans import ScanFilter, find_scans, start_derivative
 
     wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
     scans = find_scans(source, wanted)
 
-    from napari_mri7t.engine.derivative import BatchJob, synthesize_scans, write_summary
-    from napari_mri7t.engine.networks.model import load_model
+    from napari_mri7t.engine.derivative import write_summary
+    from napari_mri7t.engine.distribution import ClusterBatch
     from napari_mri7t.engine.synthesis import SynthesisConfig
 
     config = given(SynthesisConfig(), device=device, step=step)
-    job = BatchJob(output, load_model(model or DEFAULT_MODEL), config, overwrite)
+    folder = find_model(model or DEFAULT_MODEL).resolve()
+    job = ClusterBatch(str(output.resolve()), str(folder), asdict(config), overwrite)
     start_derivative(output, source)
-    summary = drive(synthesize_scans(scans, job), "synthetic 7T")
+    summary = _run(scans, job, place)
     _tell(summary, write_summary(output, summary))
+
+
+def _run(scans: "list[Scan]", job: "ClusterBatch", place: "Place | None") -> "BatchSummary":
+    from napari_mri7t.engine.derivative import synthesize_scans
+    from napari_mri7t.engine.distribution import load_job, run_batch
+
+    if place is None:
+        return drive(synthesize_scans(scans, load_job(job)), "synthetic 7T")
+
+    from napari_mri7t.engine.cluster import open_client
+
+    with open_client(place) as client:
+        return drive(run_batch(scans, job, client, place.resources), "synthetic 7T")
 
 
 def _tell(summary: "BatchSummary", path: Path) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
 from napari_mri7t.engine.errors import Mri7tError
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.cluster import Place
     from napari_mri7t.engine.training.study import Study
 
 
@@ -42,8 +44,15 @@ def train(
         str,
         typer.Option(help="Subject whose histogram all get.", show_default="the report's"),
     ] = "",
+    scheduler: Scheduler = "",
+    cluster: Cluster = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Train NETWORK on DATASET by leave-one-out, and estimate every held-out subject."""
+    place = find_place(scheduler, cluster, device)
+    if dry_run:
+        show_script(place)
+
     from napari_mri7t.engine.training.presets import (
         find_preset,
         network_settings,
@@ -63,9 +72,22 @@ def train(
     open_folds = [k for k in wanted if not study.is_done(k)]
     if not open_folds:
         return
+    if place is not None:
+        _train_elsewhere(study, open_folds, place)
+        return
     pairs = drive(prepare_study(study), "subjects")
     for k in open_folds:
         card = drive(run_fold(study, k, device, pairs), network)
+        typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+
+
+def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
+    from napari_mri7t.engine.cluster import open_client
+    from napari_mri7t.engine.distribution import run_folds
+
+    with open_client(place) as client:
+        cards = drive(run_folds(study, folds, client, place.device, place.resources), "folds")
+    for k, card in cards.items():
         typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 

@@ -1,0 +1,131 @@
+"""Folds and scans as tasks of a real scheduler with two worker processes, one of them killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+
+from napari_mri7t.engine.cluster import Place, open_client
+from napari_mri7t.engine.distribution import ClusterBatch, run_batch, run_folds
+from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.scans import find_scans
+from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.training.checkpoint import CURRENT
+from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.run import LOCK_FILE, run_fold
+from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
+
+pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
+
+PLACE = Place(cluster="local:2", device="cpu")
+CONFIG = TrainConfig(
+    n_steps=40, batch_size=2, patch_size=24, checkpoint_steps=4, warmup_steps=2, precision="float32"
+)
+SETTINGS = StudySettings(
+    "slice_unet", "best", CONFIG, {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
+)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two worker processes of one thread each, on the loopback."""
+    with open_client(PLACE) as connected:
+        connected.wait_for_workers(2, timeout=120)
+        yield connected
+
+
+def pids(client):
+    return set(client.run(os.getpid).values())
+
+
+def test_cluster_listens_on_the_loopback_only_and_serves_no_dashboard(client):
+    facts = client.scheduler_info(-1)
+    addresses = [facts["address"], *facts["workers"]]
+    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
+    status = f"http://127.0.0.1:{facts['services']['dashboard']}/status"
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(status)
+
+
+def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
+    client, dataset, tmp_path
+):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    before, killed, last = pids(client), None, 0
+    steps = run_folds(study, [0, 1], client, "cpu", PLACE.resources)
+    while True:
+        try:
+            now = next(steps)
+        except StopIteration as end:
+            cards = end.value
+            break
+        assert now.total == 80
+        assert now.done >= last, "no step that a checkpoint holds is lost"
+        last = now.done
+        started = [(study.fold_folder(k) / CURRENT).exists() for k in (0, 1)]
+        if killed is None and all(started) and not study.is_done(0):
+            killed = min(before)
+            os.kill(killed, signal.SIGKILL)
+    assert killed is not None, "the folds were too short to be disturbed"
+    assert killed not in pids(client)
+    assert sorted(cards) == [0, 1]
+    assert cards[1].training["held_out"] == "sub-B"
+    alone = create_study(dataset, tmp_path / "alone", SETTINGS)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # as the workers
+    try:
+        for k in (0, 1):
+            run_to_end(run_fold(alone, k, "cpu"))
+            one, other = (
+                load_file(s.fold_folder(k) / "weights.safetensors") for s in (study, alone)
+            )
+            assert [key for key in one if not torch.equal(one[key], other[key])] == []
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_failed_fold_is_named_and_the_others_end(client, dataset, tmp_path):
+    config = TrainConfig(n_steps=2, batch_size=1, patch_size=24, checkpoint_steps=4, warmup_steps=1)
+    study = create_study(
+        dataset, tmp_path / "run", StudySettings("slice_unet", "best", config, {"n_slices": 3})
+    )
+    study.fold_folder(1).mkdir()
+    (study.fold_folder(1) / CURRENT).write_bytes(b"no checkpoint")
+    with pytest.raises(StateError, match=r"1 of 2 folds failed: fold 1 \(sub-B held out\)"):
+        run_to_end(run_folds(study, [0, 1, FINAL], client, "cpu", PLACE.resources))
+    assert study.is_done(0)
+    assert not study.is_done(FINAL)
+
+
+def test_stopped_study_stops_its_workers_at_their_next_step(client, dataset, tmp_path):
+    long = replace(SETTINGS, config=replace(CONFIG, n_steps=2000))
+    study = create_study(dataset, tmp_path / "run", long)
+    steps = run_folds(study, [0], client, "cpu", PLACE.resources)
+    while not (study.fold_folder(0) / CURRENT).exists():
+        next(steps)
+    steps.close()
+    with FileLock(study.fold_folder(0) / LOCK_FILE, timeout=60):  # the worker has let go of it
+        assert not study.is_done(0)
+
+
+def test_batch_on_a_cluster_is_that_of_one_process(client, dataset, model_folder, tmp_path):
+    scans = find_scans(dataset)
+    (dataset / "sub-B.nii.gz").write_bytes(b"<html>")
+    settings = asdict(SynthesisConfig(device="cpu", step=3))
+    job = ClusterBatch(str(tmp_path / "out"), str(model_folder), settings)
+    summary = run_to_end(run_batch(scans, job, client, PLACE.resources))
+    assert summary.written == ("sub-A.nii.gz", "sub-C.nii.gz")
+    assert "not" in summary.failed["sub-B.nii.gz"]
+    again = run_to_end(run_batch(scans, job, client, PLACE.resources))
+    assert again.known == summary.written
+    assert len(list(Path(job.output).rglob("*.nii.gz"))) == 2
