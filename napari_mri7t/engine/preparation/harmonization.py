@@ -50,8 +50,9 @@ class Harmonization:
         middle = len(self.scan) // 2
         slope = (self.scan[middle] - self.background) / self.model[middle]
         inside = np.interp(array, self.model[1:], self.scan[1:])
-        mapped: np.ndarray = np.where(brain, inside, self.background + slope * array)
-        return mapped.astype(np.float32)
+        outside = np.minimum(self.background + slope * array, self.scan[-1])
+        mapped: np.ndarray = np.where(brain, inside, outside).astype(np.float32)
+        return mapped
 
 
 def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:
