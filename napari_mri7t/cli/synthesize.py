@@ -10,7 +10,7 @@ from napari_mri7t.cli.console import drive, given, refuse_targets, warn
 
 def synthesize(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="3T volume, NIfTI, brain-extracted.")
+        Path, typer.Argument(metavar="INPUT", help="3T volume, NIfTI; raw or prepared.")
     ],
     output: Annotated[
         Path,
@@ -38,28 +38,89 @@ def synthesize(
         typer.Option(help="Slices at either end left as they are.", show_default="0"),
     ] = None,
     index: Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")] = None,
+    prepare: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: extract the brain, correct the bias field and register where the scan "
+            "needs it; none: take it as it is; full: every step.",
+            show_default="auto",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Your brain mask on INPUT's grid, in place of ours.")
+    ] = None,
+    transform: Annotated[
+        Path | None,
+        typer.Option(help="Your transform to MNI space: ITK's, or a 4 x 4 matrix in RAS mm."),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Grid of OUTPUT: native, INPUT's own; mni, 1 mm in MNI space.",
+            show_default="native",
+        ),
+    ] = None,
+    way: Annotated[
+        str | None,
+        typer.Option(
+            help="To native: grid, on INPUT's own voxels; model, over 1 mm in MNI space.",
+            show_default="grid",
+        ),
+    ] = None,
+    outside: Annotated[
+        str | None,
+        typer.Option(help="Outside the brain: scan, as it was; zero.", show_default="scan"),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep mask, bias field, transform and a quality page there; a second run takes "
+            "them from there.",
+        ),
+    ] = None,
+    allow_out_of_domain: Annotated[
+        bool, typer.Option("--allow-out-of-domain", help="Go on with a scan that is too coarse.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.")
     ] = False,
 ) -> None:
-    """Turn INPUT into a 7T-like volume on the same grid, with a JSON sidecar beside it."""
+    """Turn INPUT into a 7T-like volume on the same grid, with a JSON sidecar beside it.
+
+    INPUT may be any T1w scan of an adult's head. What it needs is done first, for which the extra
+    `native` must be installed; a brain that is extracted, of 1 mm and in MNI space needs nothing.
+    """
     refuse_targets([output], overwrite=overwrite)
 
     from napari_mri7t.engine.cards import DEFAULT_MODEL
     from napari_mri7t.engine.networks.model import load_model
+    from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
     from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.raw_synthesis import synthesize_scan
     from napari_mri7t.engine.synthesis import SynthesisConfig
-    from napari_mri7t.engine.synthesis import synthesize as steps_of
     from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
     from napari_mri7t.engine.volume import load_volume, save_volume
 
     config = given(SynthesisConfig(), device=device, step=step, end_slices=end_slices)
+    preparation = given(
+        PreparationConfig(allow_out_of_domain=allow_out_of_domain),
+        prepare=prepare, mask=mask, transform=transform, space=space, way=way, outside=outside,
+        keep=keep,
+    )  # fmt: skip
     volume = load_volume(source, index=index)
     warn(volume.warnings)
     trained = load_model(model or DEFAULT_MODEL)
-    result = drive(steps_of(volume, trained, config), "synthetic 7T")
+    run = drive(synthesize_scan(volume, trained, config, preparation), "synthetic 7T")
+    result = run.synthesis
     warn(result.warnings)
     facts = synthesis_sidecar(volume, trained, result)
     save_volume(result.volume, output, overwrite=overwrite, sidecar=facts)
+    if keep is not None and run.prepared is not None:
+        from napari_mri7t.engine.quality_page import write_quality_page
+
+        page = keep / f"{volume.name}_quality.png"
+        write_quality_page(run.prepared, result.volume, trained.card, page)
+        typer.echo(f"{page}: look at it before you trust the result")
     typer.echo(f"{output}: {trained.name} on {result.device}, {result.seconds:.1f} s")
     typer.echo(NOTICE)

@@ -1,0 +1,77 @@
+"""`mri7t synthesize` with scans that are not as the model expects them."""
+
+import json
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t import cli
+from napari_mri7t.engine.volume import load_volume, save_volume
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `mri7t` with arguments; gives (exit code, stdout, stderr)."""
+
+    def run_with(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mri7t", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run_with
+
+
+@pytest.fixture
+def thick_file(phantom_file, tmp_path):
+    """The phantom, in slices of 3 mm by its header."""
+    image = nibabel.load(phantom_file)
+    path = tmp_path / "thick.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(), image.affine @ np.diag([1, 1, 3, 1])), path)
+    return path
+
+
+def test_thick_slices_are_refused_with_a_reason(run, thick_file, model_folder, tmp_path):
+    output = tmp_path / "e.nii"
+    code, out, error = run("synthesize", thick_file, output, "--model", model_folder)
+    assert (code, out) == (1, "")
+    assert "--allow-out-of-domain" in error
+    assert not output.exists()
+
+
+def test_thick_slices_go_on_where_allowed_and_the_sidecar_says_so(
+    run, thick_file, model_folder, tmp_path
+):
+    output = tmp_path / "e.nii"
+    options = ("--model", model_folder, "--allow-out-of-domain")
+    assert run("synthesize", thick_file, output, *options)[0] == 0
+    assert "out of the domain" in json.loads((tmp_path / "e.json").read_text())["Warnings"][0]
+
+
+def test_own_mask_decides_where_the_estimate_goes(run, phantom_file, model_folder, tmp_path):
+    scan = load_volume(phantom_file)
+    middle = np.zeros(scan.shape)
+    middle[10:30, 10:38, 8:24] = 1
+    mask = save_volume(scan.with_array(middle), tmp_path / "mask.nii.gz")
+    output = tmp_path / "e.nii"
+    code, _, error = run(
+        "synthesize", phantom_file, output, "--model", model_folder, "--prepare", "none",
+        "--mask", mask, "--outside", "zero",
+    )  # fmt: skip
+    assert (code, "Traceback" in error) == (0, False)
+    estimate = load_volume(output).array
+    assert not estimate[middle == 0].any()
+    assert estimate[middle == 1].any()
+    facts = json.loads((tmp_path / "e.json").read_text())["Settings"]["preparation"]
+    assert facts["brain_extraction"] == "the mask given"
+    assert facts["mask"]["File"] == "mask.nii.gz"
+
+
+def test_unknown_space_lists_the_known(run, phantom_file, tmp_path, model_folder):
+    code, _, error = run(
+        "synthesize", phantom_file, tmp_path / "e.nii", "--model", model_folder, "--space", "moon"
+    )
+    assert code == 1
+    assert "native, mni" in error
