@@ -8,7 +8,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow fuzz kills coverage lint types format build clean
+.PHONY: help demo test slow fuzz kills cancels faults sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -29,7 +29,30 @@ fuzz: $(VENV)/.installed ## 10,000 spoilt files through the reader
 	$(BIN)/python -m pytest -m slow tests/engine/test_volume_fuzz.py
 
 kills: $(VENV)/.installed ## 50 kills of a training; its weights equal those of one left alone
-	MRI7T_KILLS=50 $(BIN)/python -m pytest -m slow tests/engine/training -k killed --timeout 3600
+	MRI7T_KILLS=50 $(BIN)/python -m pytest -m slow tests/engine/training/test_kills.py --timeout 3600 -s
+
+cancels: $(VENV)/.installed ## 100 cancels of a synthesis at random moments, each within 2 seconds
+	MRI7T_CANCELS=100 $(BIN)/python -m pytest -m slow tests/engine/test_cancels.py -s
+
+faults: $(VENV)/.installed ## docs/faults.md from the names of the tests
+	$(BIN)/python tools/fault_table.py
+
+licences: $(VENV)/.installed ## licences of all that an installation brings, against the list of those allowed
+	$(BIN)/python tools/licences.py all
+
+sbom: $(VENV)/.installed $(VENV)-audit/.installed ## what is in the virtual environment, as CycloneDX: dist/sbom.json
+	@mkdir -p dist
+	$(VENV)-audit/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o dist/sbom.json
+	@echo dist/sbom.json
+
+audit: $(VENV)-audit/.installed ## known vulnerabilities in constraints.txt; fails where PyPI's data cannot be reached
+	$(VENV)-audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
+# An environment of its own: the one that is looked at stays as it is.
+$(VENV)-audit/.installed: tools/audit-requirements.txt
+	$(if $(PYTHON),$(PYTHON),python3) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 coverage: $(VENV)/.installed ## the suite with the branch coverage of the engine
 	@sh tools/system.sh
@@ -52,7 +75,7 @@ build: $(VENV)/.installed-dev ## wheel and sdist into dist/
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-audit dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(VENV)/.installed: $(SETTINGS)
 	sh tools/environment.sh $(VENV) all,test
