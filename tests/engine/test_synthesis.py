@@ -17,6 +17,7 @@ from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.harmonization import brain_quantiles
 from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.slabs import Runner
 from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
 from napari_mri7t.engine.volume import Volume
 
@@ -89,6 +90,16 @@ def test_step_three_predicts_each_slice_once_and_overlaps_at_the_end(volume):
     np.testing.assert_allclose(added[30:], expected[30:], atol=1e-6)
 
 
+def test_step_never_leaves_out_a_slice_between_slabs(volume):
+    assert np.array_equal(estimate(volume, Context(), step=3), estimate(volume, Context()))
+
+
+def test_lone_noise_voxels_in_the_background_are_not_estimated(volume):
+    noisy = volume.array.copy()
+    noisy[1, 1, 1] = 0.3
+    assert estimate(volume.with_array(noisy), Shade(), crop=True)[1, 1, 1] == 0
+
+
 def test_end_slices_stay_as_in_the_source(volume):
     result = estimate(volume, Shade(), step=3, end_slices=7)
     assert np.array_equal(result[..., :7], volume.array[..., :7])
@@ -121,7 +132,7 @@ def test_crop_computes_the_brain_as_the_whole_slice_does(volume):
     cropped = estimate(volume, Context(), crop=True)
     brain = volume.array > 0
     np.testing.assert_allclose(cropped[brain], whole[brain], atol=1e-6)
-    away = ~binary_dilation(brain, np.ones((3, 3, 3), bool))
+    away = ~binary_dilation(brain, iterations=2)
     assert (cropped[away] == 0).all()
 
 
@@ -209,7 +220,7 @@ def test_fault_30_lack_of_memory_on_the_cpu_is_a_sentence(volume):
 
 
 def test_fault_30_lack_of_memory_on_a_gpu_takes_smaller_batches_then_the_cpu():
-    runner = module._Runner(Shade(), SynthesisConfig(), torch.device("cuda"), torch.bfloat16)
+    runner = Runner(Shade(), SynthesisConfig(), torch.device("cuda"), torch.bfloat16)
     notes = [module._with_less_memory(runner, MemoryError()) for _ in range(3)]
     assert "batches of 8" in notes[0]
     assert "batches of 1" in notes[1]

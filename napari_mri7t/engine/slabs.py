@@ -1,0 +1,199 @@
+"""A volume through a network, slab by slab of adjacent slices: where the slabs lie, what they see.
+
+Only the brain is computed, each slab in the window that it needs.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_dilation, label
+from torch import Tensor, nn
+
+from napari_mri7t.engine.devices import mixed_precision
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks.layers import to_device
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.synthesis import SynthesisConfig
+
+AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
+MARGIN = 8  # voxels of background around the brain that a slab sees
+LEAST_COMPONENT = 64  # voxels that hang together; noise leaves specks of fewer
+BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
+WINDOW_MULTIPLE = 8  # windows are rounded to it, so that no network pads
+BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
+CPU_BATCH = 1  # one slab already fills the cores, and Cancel waits for one batch
+
+Window = tuple[slice, slice]
+
+
+@dataclass
+class Runner:
+    """Where and how a network runs; changes when memory runs out or a half type overflows."""
+
+    network: nn.Module
+    config: "SynthesisConfig"
+    device: torch.device
+    precision: torch.dtype
+    batch: int = 0
+
+    def batch_for(self, height: int, width: int) -> int:
+        """Tell how many slabs go through the network at once."""
+        if self.batch:
+            return self.batch
+        if self.device.type == "cpu":
+            return CPU_BATCH
+        return max(1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * height * width))
+
+    def run(self, slabs: Tensor) -> Tensor:
+        """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
+        with torch.inference_mode(), mixed_precision(self.device, self.precision):
+            estimates: Tensor = self.network(slabs.contiguous(memory_format=torch.channels_last))
+        return estimates.float()
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One look at the volume: its slices along one plane, as they lie or mirrored."""
+
+    plane: str
+    mirrored: bool
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """Take (S, A, R) as slices (K, H, W) of this view."""
+        seen = array[:, :, ::-1] if self.mirrored else array
+        return seen.transpose(AXES_OF_PLANE[self.plane])
+
+    def back(self, array: np.ndarray) -> np.ndarray:
+        """Undo `of`."""
+        seen = array.transpose(np.argsort(AXES_OF_PLANE[self.plane]))
+        return seen[:, :, ::-1] if self.mirrored else seen
+
+
+def average_views(
+    array: np.ndarray, runner: Runner
+) -> Generator[tuple[int, int, str], None, np.ndarray]:
+    """Average the estimates over planes and mirror images.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (S, A, R)
+        Source in [0, 1], background 0.
+    runner : Runner
+
+    Yields
+    ------
+    done, total : int
+        Slabs.
+    plane : str
+
+    Returns
+    -------
+    ndarray of float32, shape (S, A, R)
+
+    Raises
+    ------
+    VolumeError
+        If there are too few slices for the network.
+    """
+    config = runner.config
+    brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
+    box = _box(brain)
+    inside, brain_inside = array[box], brain[box]
+    flips = (False, True) if config.flips else (False,)
+    views = [View(plane, flip) for plane in config.planes for flip in flips]
+    starts = [_slab_starts(view.of(inside).shape[0], runner, view.plane) for view in views]
+    total, done = sum(map(len, starts)), 0
+    mean = np.zeros(inside.shape, np.float32)
+    for view, slabs in zip(views, starts, strict=True):
+        steps = _estimate_slices(view.of(inside), view.of(brain_inside), slabs, runner)
+        for n_done, finished in steps:
+            yield done + n_done, total, view.plane
+            if finished is not None:
+                mean += view.back(finished) / len(views)
+        done += len(slabs)
+    estimate = np.zeros(array.shape, np.float32)
+    estimate[box] = np.where(brain_inside, mean, 0)
+    return estimate
+
+
+def brain_region(array: np.ndarray) -> np.ndarray:
+    """Mask the brain with a rim around it; specks of noise in the background are no brain."""
+    components, _ = label(array > 0)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0  # the background
+    kept = sizes >= min(LEAST_COMPONENT, sizes.max())
+    region: np.ndarray = binary_dilation(kept[components], iterations=BRAIN_RIM)
+    return region
+
+
+def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
+    """List the first estimated slice of every slab; the last slab may overlap the one before."""
+    _, n_outputs = slices_of(runner.network)
+    ends = runner.config.end_slices if plane == "axial" and not runner.config.crop else 0
+    last = n - ends - n_outputs
+    if last < ends:
+        raise VolumeError(
+            f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: lower "
+            "end_slices or take another volume"
+        )
+    step = min(runner.config.step, n_outputs)  # a larger one would leave slices out
+    starts = list(range(ends, last + 1, step))
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def _estimate_slices(
+    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner
+) -> Generator[tuple[int, np.ndarray | None], None, None]:
+    """Estimate every slice of (K, H, W) from its slabs, averaged; the last yield has the result."""
+    n_slices, n_outputs = slices_of(runner.network)
+    margin = (n_slices - n_outputs) // 2
+    to_device(runner.network, runner.device)
+    padded = np.pad(array, ((margin, margin), (0, 0), (0, 0)), mode="edge")
+    volume = torch.from_numpy(np.ascontiguousarray(padded)).to(runner.device)
+    total = torch.zeros(array.shape, device=runner.device)
+    count = np.zeros(len(array), np.float32)
+    batch_size = runner.batch_for(*array.shape[1:])
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        for k in batch:
+            count[k : k + n_outputs] += 1
+        window = _window(np.concatenate([brain[k : k + n_outputs] for k in batch]))
+        if window is not None:
+            slabs = torch.stack([volume[(slice(k, k + n_slices), *window)] for k in batch])
+            for k, estimate in zip(batch, runner.run(slabs), strict=True):
+                total[(slice(k, k + n_outputs), *window)] += estimate
+        yield first + len(batch), None
+    mean = total.cpu().numpy() / np.maximum(count, 1)[:, None, None]
+    uncovered = count == 0  # the end slices
+    mean[uncovered] = array[uncovered]
+    yield len(starts), mean
+
+
+def _window(brain: np.ndarray) -> Window | None:
+    """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
+    occupied = brain.any(axis=0)
+    if not occupied.any():
+        return None
+    return _with_margin(np.any(occupied, axis=1)), _with_margin(np.any(occupied, axis=0))
+
+
+def _box(brain: np.ndarray) -> tuple[slice, ...]:
+    """Find the box of the brain with its margin."""
+    axes = ((1, 2), (0, 2), (0, 1))
+    return tuple(_with_margin(np.any(brain, axis=others)) for others in axes)
+
+
+def _with_margin(occupied: np.ndarray) -> slice:
+    """Widen the occupied range by the margin, to multiples of 8.
+
+    So no network pads, and every slab is halved at the same pixels.
+    """
+    places = np.flatnonzero(occupied)
+    start = max(0, int(places[0]) - MARGIN) // WINDOW_MULTIPLE * WINDOW_MULTIPLE
+    end = -(-(int(places[-1]) + 1 + MARGIN) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
+    return slice(start, min(end, len(occupied)))
