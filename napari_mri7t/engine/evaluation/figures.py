@@ -6,7 +6,8 @@ the subject's right on the right side, marked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +32,8 @@ N_PATCHES = 2
 PAGE_HEIGHT = 9.5  # inches
 MARGIN = 4  # pixels left around the brain
 ERROR_PERCENTILE = 99.5  # of the errors' sizes, the end of the symmetric scale
+NAME_LENGTH = 16  # characters that fit beside a slice
+BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 PATCH_COLOURS = (NETWORK_COLOURS[1], NETWORK_COLOURS[4])
 
 
@@ -107,18 +110,36 @@ def overview_figure(rows: Mapping[str, Mapping[str, np.ndarray]], reference: str
     height = min(aspect * TEXT_WIDTH / (len(labels) + 0.3), PAGE_HEIGHT / len(rows))
     with house_style():
         width = height / aspect * len(labels) + 0.4
-        figure = new_figure(height * len(rows) + 0.3, width)
-        figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, hspace=0, wspace=0)
+        figure = new_figure(height * len(rows) + 0.4, width)
+        figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.05, hspace=0, wspace=0)
         axes = figure.subplots(len(rows), len(labels), squeeze=False)
-        for line, ((subject, row), window) in enumerate(zip(rows.items(), windows, strict=True)):
+        names = short_names(list(rows))
+        for line, (row, window) in enumerate(zip(rows.values(), windows, strict=True)):
             for place, label in enumerate(labels):
                 _show_slice(axes[line, place], row[label][window], label if line == 0 else "")
             axes[line, 0].set_axis_on()
-            axes[line, 0].set(xticks=[], yticks=[], ylabel=subject)
-            axes[line, 0].yaxis.label.set_fontsize(min(9, 60 * height / max(9, len(subject))))
+            axes[line, 0].set(xticks=[], yticks=[], ylabel=names[line])
+            axes[line, 0].yaxis.label.set_fontsize(min(9, 85 * height / max(9, len(names[line]))))
             axes[line, 0].spines[:].set_visible(False)
         _mark_sides(axes[0, 0])
     return figure
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Shorten subjects' names to what fits beside a slice.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    list of str
+        The BIDS subject of every name where that tells them apart, else their beginnings.
+    """
+    subjects = [match.group() if (match := BIDS_SUBJECT.match(name)) else name for name in names]
+    chosen = subjects if len(set(subjects)) == len(set(names)) else names
+    return [n if len(n) <= NAME_LENGTH else f"{n[: NAME_LENGTH - 1]}…" for n in chosen]
 
 
 def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.ndarray]) -> Figure:

@@ -36,7 +36,8 @@ class Summary:
     n : int
         Subjects.
     mean, std, median : float
-        `std` is that of the subjects themselves (divided by n), as in the report's Table 1.
+        `std` is that of the subjects themselves (divided by n), as in the report's Table 1; NaN
+        for a single subject.
     worst : float
         The figure of the subject on which the method did worst.
     """
@@ -101,7 +102,7 @@ def summarize(values: np.ndarray, better: str) -> Summary:
         return Summary(0, math.nan, math.nan, math.nan, math.nan)
     distance = {"higher": -kept, "lower": kept, "zero": np.abs(kept)}[better]
     with np.errstate(invalid="ignore"):  # infinite PSNR has no spread
-        spread = float(kept.std())
+        spread = float(kept.std()) if kept.size >= MIN_PAIRS else math.nan
     worst = float(kept[int(np.argmax(distance))])
     return Summary(kept.size, float(kept.mean()), spread, float(np.median(kept)), worst)
 

@@ -69,7 +69,7 @@ def number(value: float, digits: int) -> str:
 
 
 def spread(mean: float, std: float, digits: int) -> str:
-    """Write a mean with its standard deviation.
+    """Write a mean with its standard deviation, or alone where there is none.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def spread(mean: float, std: float, digits: int) -> str:
     """
     if math.isnan(mean):
         return NOTHING
-    return f"{number(mean, digits)} ± {number(std, digits)}"
+    return number(mean, digits) + ("" if math.isnan(std) else f" ± {number(std, digits)}")
 
 
 def as_csv(table: Table) -> str:

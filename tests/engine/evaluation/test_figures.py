@@ -81,6 +81,12 @@ def test_overview_has_a_row_per_subject(slices):
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["a", "b"]
 
 
+def test_names_are_shortened_as_long_as_they_tell_subjects_apart():
+    assert figures.short_names(["sub-01_T1w_brain", "sub-02_T1w"]) == ["sub-01", "sub-02"]
+    assert figures.short_names(["sub-01_a", "sub-01_b"]) == ["sub-01_a", "sub-01_b"]
+    assert figures.short_names(["x" * 20]) == ["x" * 15 + "…"]
+
+
 def test_overview_of_many_subjects_fits_a_page(slices):
     figure = figures.overview_figure({f"sub-{i}": slices for i in range(10)}, "7T")
     assert figure.get_figheight() < 10

@@ -25,6 +25,7 @@ def test_the_worst_lies_where_the_metric_says(better, worst):
 def test_summary_leaves_out_what_is_not_defined():
     assert statistics.summarize(np.array([math.nan, 4.0]), "lower").n == 1
     assert math.isnan(statistics.summarize(np.array([math.nan]), "lower").mean)
+    assert math.isnan(statistics.summarize(np.array([4.0]), "lower").std)  # one has no spread
 
 
 def test_holm_by_hand():

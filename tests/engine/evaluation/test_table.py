@@ -82,7 +82,7 @@ def test_table_1_stands_beside_what_was_published():
 def test_table_1_gives_other_networks_one_column():
     made = study_tables.table_1([SubjectResult("s", "slice_unet", {"whole_mae": 0.25})])
     assert made.header == ("", "Residual U-Net")
-    assert made.rows[0][1] == "0.250000 ± 0.000000"
+    assert made.rows[0][1] == "0.250000"
     assert made.rows[1][1] == "–"
 
 
