@@ -8,7 +8,7 @@ import contextlib
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 NO_DASHBOARD = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}  # "alive" only, here only
 GPU = "GPU"  # Dask's name for one card: workers offer one, a task takes one
-TLS_FILES = ("ca-file", "scheduler.cert", "scheduler.key", "worker.cert", "client.cert")
+CLIENT_FILES = ("ca-file", "client.cert")
+TLS_FILES = (*CLIENT_FILES, "scheduler.cert", "scheduler.key", "worker.cert", "worker.key")
 TLS_HELP = (
     "configure TLS for Dask (distributed.comm.tls in ~/.config/dask; docs/cluster.md shows how), "
     "or stay on this machine"
@@ -93,6 +94,8 @@ def open_client(place: Place) -> "Iterator[Client]":
         raise StateError(f"more than one process needs Dask ({error}): {INSTALL}") from error
     with contextlib.ExitStack() as stack:
         if place.scheduler:
+            if place.scheduler.startswith("tls") and _tls(CLIENT_FILES) is None:
+                raise StateError(f"{place.scheduler}: no certificate to show it: {TLS_HELP}")
             target: Any = place.scheduler
         elif place.cluster.startswith("local:"):
             target = stack.enter_context(_local_cluster(place))
@@ -255,11 +258,11 @@ def _slurm_cluster(place: Place) -> Any:
     )
 
 
-def _tls() -> "Security | None":
-    """Give Dask's own TLS configuration, if it is complete."""
+def _tls(needed: Sequence[str] = TLS_FILES) -> "Security | None":
+    """Give Dask's own TLS configuration, if it has what is needed."""
     import dask.config
     from distributed import Security
 
-    if any(dask.config.get(f"distributed.comm.tls.{key}", None) is None for key in TLS_FILES):
+    if any(dask.config.get(f"distributed.comm.tls.{key}", None) is None for key in needed):
         return None
     return Security(require_encryption=True)

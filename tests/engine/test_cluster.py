@@ -72,6 +72,12 @@ def test_slurm_without_tls_is_refused():
         pass
 
 
+def test_tls_scheduler_without_a_certificate_is_refused():
+    place = Place(scheduler="tls://127.0.0.1:1")
+    with pytest.raises(StateError, match="no certificate"), open_client(place):
+        pass
+
+
 def test_scheduler_that_does_not_answer_is_named(monkeypatch):
     import distributed
 
