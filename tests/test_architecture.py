@@ -130,6 +130,15 @@ def test_file_runs_no_code_from_data(path):
         "from pickle import load",
         "import joblib",
         "import dill",
+        "import shelve",
+        "from marshal import loads",
+        "__import__('pickle')",
+        "from torch import load",
+        "pd.read_pickle(path)",
+        "np.load(path, allow_pickle=wanted)",
+        "yaml.load_all(text)",
+        "compile(text, '', 'exec')",
+        "builtins.eval('1')",
         "eval('1')",
         "exec('1')",
         "torch.load(path, weights_only=False)",
@@ -151,7 +160,10 @@ def test_the_search_for_dangerous_code_finds(line, tmp_path):
 
 def faults_of(path: Path) -> list[str]:
     """List what must not be in the package: code run from data, pyplot, errors workers swallow."""
-    banned = {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "matplotlib.pyplot"}
+    banned = {
+        "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve",
+        "matplotlib.pyplot", "torch.load", "yaml.load",
+    }  # fmt: skip
     faults = [f"imports {name}" for name in imported_names(path) if _under(name, banned)]
     for node in nodes(path):
         if isinstance(node, ast.Call):
@@ -175,9 +187,12 @@ def faults_of_call(call: ast.Call) -> list[str]:
     name = ast.unparse(call.func)
     options = {option.arg: ast.unparse(option.value) for option in call.keywords}
     bad = (
-        name in {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+        name.removeprefix("builtins.") in {"eval", "exec", "compile", "__import__"}
+        or (name.startswith("yaml.") and "load" in name and "safe_load" not in name)
+        or name.startswith("yaml.unsafe_load")
+        or name.endswith("read_pickle")
         or (name == "torch.load" and options.get("weights_only") != "True")
         or options.get("weights_only") == "False"
-        or options.get("allow_pickle") == "True"
+        or options.get("allow_pickle", "False") != "False"
     )
     return [f"line {call.lineno}: {ast.unparse(call)}"] if bad else []

@@ -103,6 +103,18 @@ def write_together(
     return [Path(path) for path, _ in parts]
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporaries of processes that were killed while they wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        That nobody else writes to: the caller holds its lock.
+    """
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
+        _remove(path)
+
+
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
     """Return the file that `path` stands for, links resolved, or say why none can be written there.
 

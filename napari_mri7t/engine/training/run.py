@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import nn
 
+from napari_mri7t.engine.atomic import remove_leftovers
 from napari_mri7t.engine.cards import ModelCard, read_card
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
@@ -112,6 +113,7 @@ def run_fold(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK_FILE, timeout=0):
+            remove_leftovers(folder)
             return (yield from _run_locked(study, k, device, pairs))
     except Timeout as error:
         raise StateError(
