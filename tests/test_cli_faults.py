@@ -28,7 +28,7 @@ TINY = ("n_steps=1", "batch_size=1", "patch_size=16", "warmup_steps=0")
 def nifti(array=None, **fields):
     """A NIfTI-1 file in memory; fields are set in its raw bytes, so any nonsense can be."""
     values = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7) if array is None else array
-    image = nibabel.Nifti1Image(values, np.diag([1, 2, 3, 1.0]))
+    image = nibabel.Nifti1Image(values, np.diag([1, 1, 1.5, 1.0]))
     image.set_qform(image.affine, 1)
     image.set_sform(image.affine, 1)
     data = bytearray(image.to_bytes())

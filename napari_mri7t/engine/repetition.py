@@ -121,6 +121,11 @@ def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
         done = [entry["Description"] for entry in facts["GeneratedBy"]]
         if done != [COMMAND]:
             raise StateError(f"{path}: tells of {', '.join(done)}: only {COMMAND} can be repeated")
+        if facts["Settings"].get("preparation"):
+            raise StateError(
+                f"{path}: the scan was prepared first (brain extracted, bias removed or moved), "
+                "which is not repeated yet: repeat the synthesis of a prepared scan"
+            )
         return Recipe(
             path=path,
             sources=tuple(dict(entry) for entry in facts.get("SourceFiles", facts["Sources"])),

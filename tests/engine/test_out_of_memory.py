@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_mri7t.engine import synthesis
+from napari_mri7t.engine import slabs, synthesis
 from napari_mri7t.engine.devices import is_out_of_memory
 from napari_mri7t.engine.errors import DeviceError, Mri7tError
 from napari_mri7t.engine.files import writing
@@ -75,8 +75,8 @@ SYNTHESIS = [
     ("quantiles", synthesis, "harmonize", "numpy", 1),
     ("harmonise", Harmonization, "to_model", "numpy", 1),
     ("domain", synthesis, "check_domain", "numpy", 1),
-    ("to device", synthesis, "to_device", "cpu", 1),
-    ("to device", synthesis, "to_device", "gpu", 1),
+    ("to device", slabs, "to_device", "cpu", 1),
+    ("to device", slabs, "to_device", "gpu", 1),
     ("pad", np, "pad", "numpy", 1),
     ("first slab", SliceUNet, "forward", "cpu", 1),
     ("first slab", SliceUNet, "forward", "gpu", 1),

@@ -168,6 +168,7 @@ def test_device_that_is_not_here_is_answered_with_the_choices(made, tiny_model):
         ({"GeneratedBy": [{"Description": "simulate"}]}, "only synthesize can be repeated"),
         ({"Sources": 7}, "lacks what a repetition needs"),
         ({"Model": None}, "lacks what a repetition needs"),
+        ({"Settings": {"preparation": {"way": "grid"}}}, "which is not repeated yet"),
         ({"Settings": {"step": 0, "planes": ["axial"]}}, "step must be at least 1"),
         ({"Settings": {"tempo": 2}}, "settings of another version: tempo"),
     ],
