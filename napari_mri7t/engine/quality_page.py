@@ -119,8 +119,8 @@ def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
     return (
         f"voxels {sizes} mm (trained on {trained})",
         f"brain {prepared.facts['brain_litres']:.2f} litres (plausible {low} to {high})",
-        f"overlap with the template {score:.2f}: {verdict} (0.67 to 0.73 usual)",
-        f"histogram's distance {histogram_distance(prepared, card):.3f} (0 to 0.1 usual)",
+        f"overlap with the template {score:.2f}: {verdict} (training data: 0.67 to 0.73)",
+        f"histogram's distance {histogram_distance(prepared, card):.3f} (training data: 0 to 0.06)",
     )
 
 
