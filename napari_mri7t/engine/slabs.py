@@ -24,7 +24,8 @@ AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)
 MARGIN = 8  # voxels of background around the brain that a slab sees
 LEAST_COMPONENT = 64  # voxels that hang together; noise leaves specks of fewer
 BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
-WINDOW_MULTIPLE = 8  # windows are rounded to it, so that no network pads
+WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
+WINDOW_MULTIPLE = 32  # of a window's size: oneDNN prepares its kernels anew for each size
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
 CPU_BATCH = 1  # one slab already fills the cores, and Cancel waits for one batch
 
@@ -121,6 +122,12 @@ def average_views(
     return estimate
 
 
+def effective_step(runner: Runner) -> int:
+    """Tell the slices from slab to slab: never more than a slab estimates."""
+    _, n_outputs = slices_of(runner.network)
+    return min(runner.config.step, n_outputs)
+
+
 def brain_region(array: np.ndarray) -> np.ndarray:
     """Mask the brain with a rim around it; specks of noise in the background are no brain."""
     components, _ = label(array > 0)
@@ -141,8 +148,7 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
             f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: lower "
             "end_slices or take another volume"
         )
-    step = min(runner.config.step, n_outputs)  # a larger one would leave slices out
-    starts = list(range(ends, last + 1, step))
+    starts = list(range(ends, last + 1, effective_step(runner)))
     return starts if starts[-1] == last else [*starts, last]
 
 
@@ -189,11 +195,9 @@ def _box(brain: np.ndarray) -> tuple[slice, ...]:
 
 
 def _with_margin(occupied: np.ndarray) -> slice:
-    """Widen the occupied range by the margin, to multiples of 8.
-
-    So no network pads, and every slab is halved at the same pixels.
-    """
+    """Widen the occupied range by the margin, and to one of few sizes where there is room."""
     places = np.flatnonzero(occupied)
-    start = max(0, int(places[0]) - MARGIN) // WINDOW_MULTIPLE * WINDOW_MULTIPLE
-    end = -(-(int(places[-1]) + 1 + MARGIN) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
-    return slice(start, min(end, len(occupied)))
+    first, end = int(places[0]) - MARGIN, int(places[-1]) + 1 + MARGIN
+    size = -(-(end - first) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
+    start = max(0, min(first, len(occupied) - size)) // WINDOW_STEP * WINDOW_STEP
+    return slice(start, min(max(start + size, end), len(occupied)))

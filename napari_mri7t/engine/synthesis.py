@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.harmonization import fill_brain, harmonize
 from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.slabs import AXES_OF_PLANE, Runner, average_views
+from napari_mri7t.engine.slabs import AXES_OF_PLANE, Runner, average_views, effective_step
 from napari_mri7t.engine.volume import Volume
 
 
@@ -151,7 +151,8 @@ def synthesize(
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
         warnings=tuple(notes),
-        settings=asdict(config) | {"harmonized": harmonization.scan is not None},
+        settings=asdict(replace(config, step=effective_step(runner)))
+        | {"harmonized": harmonization.scan is not None},
     )
 
 

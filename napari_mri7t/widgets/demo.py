@@ -1,4 +1,4 @@
-"""napari opened on the demonstration: 3T, synthetic 7T, 7T and error map side by side."""
+"""napari opened on the demonstration: 3T, synthetic 7T and 7T side by side."""
 
 from __future__ import annotations
 

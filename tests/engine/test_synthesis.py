@@ -92,6 +92,8 @@ def test_step_three_predicts_each_slice_once_and_overlaps_at_the_end(volume):
 
 def test_step_never_leaves_out_a_slice_between_slabs(volume):
     assert np.array_equal(estimate(volume, Context(), step=3), estimate(volume, Context()))
+    result = run_to_end(synthesize(volume, model_of(Context(), volume), replace(PLAIN, step=3)))
+    assert result.settings["step"] == 1
 
 
 def test_lone_noise_voxels_in_the_background_are_not_estimated(volume):

@@ -230,6 +230,9 @@ def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCar
         raise StateError(f"{study.label(k)}: not trained yet; run `mri7t train` first")
     model = load_model(study.fold_folder(k))
     training = model.card.training | {"command": study.command(k)}
+    done = [fold for fold in range(len(study.subjects)) if study.is_done(fold)]
+    if done:
+        training["held_out_command"] = study.command(done[0])
     if export.data:
         training["data"] = export.data
     title = export.title or model.card.title
