@@ -29,7 +29,7 @@ def synthesize(
     step: Annotated[
         int | None,
         typer.Option(
-            help="Slices from one slab to the next: 1 averages all estimates of a slice, 3 is fast; "
+            help="Slices from one slab to the next: 1 averages a slice's estimates, 3 is fast; "
             "never more than the model gives at once (watnet: 1).",
             show_default="1",
         ),
