@@ -11,7 +11,7 @@ from torch import nn
 from napari_mri7t.engine import synthesis as module
 from napari_mri7t.engine.cards import ModelCard
 from napari_mri7t.engine.devices import available_devices, resolve_device, resolve_precision
-from napari_mri7t.engine.domain import check_domain
+from napari_mri7t.engine.domain import check_domain, contrast_distance
 from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.networks.model import Model
@@ -271,6 +271,14 @@ def brain(affine, share=0.3):
     return Volume(array, affine)
 
 
+def test_contrast_distance_is_measured_between_the_inner_quantiles(phantom):
+    quantiles = np.linspace(0, 1, 101)
+    even = np.linspace(1, 2, phantom.array.size).reshape(phantom.shape)
+    assert contrast_distance(even, quantiles) == pytest.approx(0, abs=1e-3)
+    # Squares of even levels, 2 and 98 % put at 0 and 1: u against about u**2, by 1/6 on the mean.
+    assert contrast_distance(0.001 + (even - 1) ** 2, quantiles) == pytest.approx(1 / 6, abs=0.02)
+
+
 def test_brain_like_the_training_data_gives_no_warning(phantom):
     volume = brain(np.eye(4))
     assert check_domain(volume, model_of(Shade(), volume).card) == ()
@@ -287,5 +295,6 @@ def test_fault_27_what_lies_outside_the_training_data_is_said_in_words():
         (brain(np.eye(4), share=0.9), "does not look brain-extracted"),
         (brain(np.eye(4), share=0.05), "0.22 litres"),
         (brain(tilted), "tilted by 20 degrees"),
+        (volume.with_array(np.where(volume.array > 0, volume.array**4, 0)), "distributed unlike"),
     ):
         assert any(words in text for text in check_domain(scan, card)), words
