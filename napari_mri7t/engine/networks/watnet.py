@@ -3,6 +3,8 @@
 Two builds: the report's, and the one that the paper's authors released.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -180,7 +182,8 @@ class WATNetQu2020(nn.Module):
         """Start from the source and unmodulated features, instead of the authors' start."""
         nn.init.zeros_(self.residual.weight)
         for affine in self.modulation:
-            nn.init.ones_(affine.gamma[-1].bias)
+            last = list(cast(nn.Sequential, affine.gamma))[-1]
+            nn.init.ones_(cast(Tensor, last.bias))
 
     @torch.no_grad()
     def fit_bands(self, x: Tensor) -> None:

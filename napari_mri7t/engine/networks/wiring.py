@@ -44,13 +44,15 @@ def wire_central_slice(network: "WATNet") -> None:
         zip(network.extraction, network.modulation, strict=True)
     ):
         _spread(cast("DistillationBlock", block), 4**level)
-        for convolution in (affine.gamma, affine.beta):
+        gamma, beta = cast("list[nn.Conv2d]", [affine.gamma, affine.beta])
+        for convolution in (gamma, beta):
             convolution.weight.mul_(QUIET)
-        affine.gamma.bias.fill_(1.0)
+        cast(Tensor, gamma.bias).fill_(1.0)
     for block in network.bottom:
         _pass(cast("DistillationBlock", block), 64, gather=False)
-    for level, (block, up) in enumerate(cast(Iterable[nn.Sequential], network.reconstruction)):
-        _pass(cast("DistillationBlock", block), 4 ** (3 - level), gather=level > 0)
+    for level, step in enumerate(network.reconstruction):
+        block, up = cast("tuple[DistillationBlock, nn.ConvTranspose2d]", tuple(step.children()))
+        _pass(block, 4 ** (3 - level), gather=level > 0)
         up.weight.copy_(torch.eye(64).view(64, 64, 1, 1))
     last = _convolutions(cast(nn.Sequential, network.residual[0]))[0]
     _wire(last, 0, [(g, -dy, -dx) for g, (dy, dx) in enumerate(SHIFTS)])
