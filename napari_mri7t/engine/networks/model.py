@@ -90,13 +90,7 @@ def save_model(
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    kind = torch.float16 if half else torch.float32
-    weights = {
-        key: value.detach().cpu().to(kind).contiguous()
-        for key, value in network.state_dict().items()
-        if value.is_floating_point()
-    }
-    content = save(weights, {"network": card.network})
+    content = pack_weights(network, card.network, half=half)
     complete = replace(card, sha256=hashlib.sha256(content).hexdigest())
     text = json.dumps(complete.as_dict(), indent=2, allow_nan=False) + "\n"
     write_together(
@@ -106,6 +100,17 @@ def save_model(
         ]
     )
     return card_from_dict(json.loads(text), place)
+
+
+def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
+    """Give the content of a weights file, whose SHA-256 a card holds."""
+    kind = torch.float16 if half else torch.float32
+    weights = {
+        key: value.detach().cpu().to(kind).contiguous()
+        for key, value in network.state_dict().items()
+        if value.is_floating_point()
+    }
+    return save(weights, {"network": name})
 
 
 def _with_counters(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@
 crash it is the same call.
 """
 
+import hashlib
 import itertools
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from napari_mri7t.engine.atomic import remove_leftovers
 from napari_mri7t.engine.cards import ModelCard, read_card
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.networks.model import Model, load_model, save_model
+from napari_mri7t.engine.networks.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.preparation.intensity import normalize
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.synthesis import SynthesisProgress
@@ -145,7 +146,9 @@ def _run_locked(
         return FoldProgress(k, now.step, now.n_steps, message, now)
 
     network = yield from with_records(train_fold(job, training), record)
-    model = Model(job.network, network, _card(study, k, network, device))
+    digest = hashlib.sha256(pack_weights(network, job.network)).hexdigest()
+    card = replace(_card(study, k, network, device), sha256=digest)
+    model = Model(job.network, network, card)
     if k == FINAL:
         figures = read_figures([study.fold_folder(fold) for fold in range(len(study.subjects))])
     else:

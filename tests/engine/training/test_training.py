@@ -143,7 +143,9 @@ def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
     estimate = load_volume(folder / "estimate.nii.gz")
     target = load_volume(dataset / "sub-B.nii.gz")
     np.testing.assert_allclose(estimate.affine, target.affine, atol=1e-6)
-    assert json.loads((folder / "estimate.json").read_text())["Synthetic"] is True
+    sidecar = json.loads((folder / "estimate.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Model"]["SHA256"] == card.sha256
     figures = json.loads((folder / "metrics.json").read_text())
     assert card.metrics["estimate"]["brain"]["psnr"]["mean"] == pytest.approx(
         figures["estimate"]["brain"]["psnr"], abs=1e-5
