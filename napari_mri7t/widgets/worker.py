@@ -6,12 +6,13 @@ widget is closed and is found again with `running_jobs`.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -28,6 +29,8 @@ LOGGER = logging.getLogger(__name__)
 
 #: Least time between two updates of napari's activity dock, seconds: each one runs Qt's event loop.
 ACTIVITY_INTERVAL_S = 0.2
+#: How long the end of the interpreter waits for threads, milliseconds.
+EXIT_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ class Job(QObject):
 
     def start(self) -> None:
         """Start the thread."""
+        _end_before_qt()
         self.started_at = time.monotonic()
         if not self.quiet:
             self._activity = progress(total=0, desc=self.title, file=_Nowhere())
@@ -231,6 +235,22 @@ class Job(QObject):
         self.ended.emit()
         self.setParent(None)
         self.deleteLater()
+
+
+@cache
+def _end_before_qt() -> None:
+    """Have threads end before the interpreter does: one that outlives Qt aborts the process.
+
+    Registered after Qt's own farewell, and therefore called before it.
+    """
+    atexit.register(_end_jobs)
+
+
+def _end_jobs() -> None:
+    try:
+        GeneratorWorker.await_workers(EXIT_MS)
+    except RuntimeError as error:
+        LOGGER.warning("a thread did not end within %d s: %s", EXIT_MS // 1000, error)
 
 
 class _Nowhere:
