@@ -128,14 +128,20 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     try:
         made, as_is = metrics["estimate"]["brain"], metrics["source"]["brain"]
         psnr, ssim = (
-            f"{made[name]['mean']:{form}} ± {made[name]['std']:{form}} "
-            f"(3T as is {as_is[name]['mean']:{form}})"
+            f"{_spread(made[name], form)} (3T as is {as_is[name]['mean']:{form}})"
             for name, form in (("psnr", ".1f"), ("ssim", ".3f"))
         )
+        n_brains = int(metrics["n_held_out"])
     except (KeyError, TypeError, ValueError):
         return ["No figures of brains that it had not seen."]
-    n_brains = metrics.get("n_held_out", "some")
-    return [f"On {n_brains} brains it had not seen: PSNR {psnr} dB, SSIM {ssim}"]
+    brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
+    return [f"On {brains} it had not seen: PSNR {psnr} dB, SSIM {ssim}"]
+
+
+def _spread(figure: Mapping[str, float | None], form: str) -> str:
+    """Write mean ± standard deviation; of a single brain there is none."""
+    mean, std = figure["mean"], figure.get("std")
+    return f"{mean:{form}}" if std is None else f"{mean:{form}} ± {std:{form}}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from napari_mri7t.engine.preparation.simulation import simulate_3t
+from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
+from napari_mri7t.engine.provenance import Execution, sidecar
 from napari_mri7t.engine.template import load_template
-from napari_mri7t.widgets.layers import LayerData, volume_to_layer
+from napari_mri7t.widgets.layers import KEY, LayerData, volume_to_layer
 from napari_mri7t.widgets.preferences import orient_empty_viewer
 
 
@@ -17,5 +18,11 @@ def mni152() -> list[LayerData]:
 def mni152_3t() -> list[LayerData]:
     """Open the MNI152 T1w template as a 3T scanner might have shown it: noise added."""
     orient_empty_viewer()
-    source, _ = simulate_3t(load_template())
-    return [volume_to_layer(source)]
+    template, config = load_template(), SimulationConfig()
+    source, _ = simulate_3t(template, config=config)
+    data, meta, kind = volume_to_layer(source)
+    execution, settings = Execution(seed=config.seed), {"noise": config}
+    meta["metadata"][KEY]["provenance"] = sidecar(
+        "simulate", [template], execution, settings=settings
+    )
+    return [(data, meta, kind)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mri7t.widgets.layers import KEY
+
 pytestmark = pytest.mark.gui
 
 
@@ -17,5 +19,7 @@ def test_both_samples_open_without_a_network_on_one_grid(make_napari_viewer):
     np.testing.assert_array_equal(clean.translate, noisy.translate)
     np.testing.assert_array_equal(clean.scale, (1, 1, 1))
     assert [str(side) for side in viewer.scene.camera.orientation2d] == ["up", "right"]
+    assert noisy.metadata[KEY]["provenance"]["Synthetic"] is True
+    assert "provenance" not in clean.metadata[KEY]
     difference = noisy.data[90] - clean.data[90]
     assert 0.001 < difference.var() < 0.01

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
+from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models, read_card
 from napari_mri7t.engine.volume import Volume, save_volume
 from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
 from napari_mri7t.widgets.layers import KEY, layer_to_volume, volume_to_layer
+from napari_mri7t.widgets.model_chooser import summary
 from napari_mri7t.widgets.synthesis_fields import FOLDER, SELECTED_LAYERS
 from napari_mri7t.widgets.synthesize import SynthesizeWidget
 from napari_mri7t.widgets.worker import running_jobs
@@ -316,6 +319,37 @@ def test_card_shows_figures_and_use(viewer, quick_model):
     assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
     assert "Tests." in text
     assert "Not for: Diagnosis" in chooser.card_label.toolTip()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({}, "No figures of brains that it had not seen."),
+        ({"n_held_out": 1, "source": {}, "estimate": {}}, "No figures of brains"),
+        (
+            {
+                "n_held_out": 1,
+                "source": {"brain": {"psnr": {"mean": 22.96}, "ssim": {"mean": 0.8488}}},
+                "estimate": {
+                    "brain": {
+                        "psnr": {"mean": 26.66, "std": None},
+                        "ssim": {"mean": 0.942, "std": None},
+                    }
+                },
+            },
+            "On 1 brain it had not seen: PSNR 26.7 (3T as is 23.0) dB, SSIM 0.942 (3T as is 0.849)",
+        ),
+    ],
+)
+def test_card_of_one_held_out_brain_or_none_is_read(quick_model, metrics, words):
+    assert words in summary(replace(read_card(quick_model), metrics=metrics))
+
+
+def test_every_bundled_model_is_offered_with_its_card(viewer):
+    chooser = docked(viewer).model_chooser
+    names = [chooser.box.itemText(n) for n in range(chooser.box.count())]
+    assert names == [card.name for card in list_models()]
+    assert chooser.card.name == DEFAULT_MODEL
 
 
 def test_widget_fits_350_pixels(viewer, quick_model):
