@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_config_path
+from qtpy.QtCore import QStandardPaths
 
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.errors import Mri7tError
@@ -18,11 +18,17 @@ from napari_mri7t.engine.errors import Mri7tError
 LOGGER = logging.getLogger(__name__)
 
 
+def config_folder() -> Path:
+    """Name the folder where this system keeps a user's settings for us."""
+    place = QStandardPaths.StandardLocation.GenericConfigLocation
+    return Path(QStandardPaths.writableLocation(place)) / "napari-mri7t"
+
+
 class Memory:
     """A small JSON file; one that cannot be read or written only means that nothing is known."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or user_config_path("napari-mri7t") / "memory.json"
+        self.path = path or config_folder() / "memory.json"
 
     def recall(self, section: str) -> dict[str, Any]:
         """Give what was kept under `section`."""

@@ -68,9 +68,7 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Remember nothing of other tests, nor of the machine's user."""
-    monkeypatch.setattr(
-        "napari_mri7t.widgets.memory.user_config_path", lambda name: tmp_path / "config" / name
-    )
+    monkeypatch.setattr("napari_mri7t.widgets.memory.config_folder", lambda: tmp_path / "config")
 
 
 @pytest.fixture
