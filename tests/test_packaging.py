@@ -110,8 +110,16 @@ def _is_installed(name: str) -> bool:
 @in_checkout
 def test_every_library_imported_is_a_declared_dependency():
     """A library that only happens to be there with another is not there for ever."""
-    modules = {"pillow": "PIL", "pywavelets": "pywt", "scikit-image": "skimage"}
-    declared = {Requirement(line).name for line in settings()["project"]["dependencies"]}
+    modules = {
+        "pillow": "PIL",
+        "pywavelets": "pywt",
+        "scikit-image": "skimage",
+        "dask-jobqueue": "dask_jobqueue",
+    }
+    project = settings()["project"]
+    extras = project["optional-dependencies"]
+    optional = extras["cluster"] + extras["native"]
+    declared = {Requirement(line).name for line in [*project["dependencies"], *optional]}
     allowed = {modules.get(name, name).lower() for name in declared} | {"napari_mri7t"}
     for path in sorted((ROOT / "napari_mri7t").rglob("*.py")):
         used = {name for name in top_level_imports(path) if name not in sys.stdlib_module_names}
