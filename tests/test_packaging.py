@@ -115,6 +115,7 @@ def test_every_library_imported_is_a_declared_dependency():
         "pywavelets": "pywt",
         "scikit-image": "skimage",
         "dask-jobqueue": "dask_jobqueue",
+        "PyOpenGL": "OpenGL",
     }
     project = settings()["project"]
     extras = project["optional-dependencies"]

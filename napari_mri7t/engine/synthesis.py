@@ -17,7 +17,7 @@ from napari_mri7t.engine.devices import (
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.networks.model import Model
-from napari_mri7t.engine.preparation.harmonization import fill_brain, harmonize
+from napari_mri7t.engine.preparation.harmonization import background_of, fill_brain, harmonize
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.slabs import AXES_OF_PLANE, Runner, average_views, effective_step
 from napari_mri7t.engine.volume import Volume
@@ -132,8 +132,10 @@ def synthesize(
             f"{source.name}: {config.end_slices} end slices on either side leave nothing of "
             f"{n_slices} to synthesise; lower end_slices"
         )
-    if not (source.array > 0).any():
-        raise VolumeError(f"{source.name}: no voxel above 0: nothing to synthesise")
+    if not (source.array > background_of(source.array)).any():
+        raise VolumeError(
+            f"{source.name}: no voxel above 0 and above the others: nothing to synthesise"
+        )
     quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])
     harmonization = harmonize(source.array, quantiles)
     prepared = harmonization.to_model(source.array)

@@ -247,9 +247,10 @@ def test_end_slices_that_leave_nothing_are_refused(volume):
 
 
 def test_volume_without_brain_is_refused(phantom):
-    empty = phantom.with_array(np.zeros(phantom.shape))
-    with pytest.raises(VolumeError, match="no voxel above 0"):
-        run_to_end(synthesize(empty, model_of(Shade(), phantom), PLAIN))
+    for value in (0, 7):
+        flat = phantom.with_array(np.full(phantom.shape, value))
+        with pytest.raises(VolumeError, match="no voxel above 0"):
+            run_to_end(synthesize(flat, model_of(Shade(), phantom), PLAIN))
 
 
 @pytest.mark.parametrize(
