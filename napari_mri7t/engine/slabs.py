@@ -16,11 +16,11 @@ from napari_mri7t.engine.devices import mixed_precision
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.layers import to_device
+from napari_mri7t.engine.planes import AXES_OF_PLANE
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.synthesis import SynthesisConfig
 
-AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
 MARGIN = 8  # voxels of background around the brain that a slab sees
 LEAST_COMPONENT = 64  # voxels that hang together; noise leaves specks of fewer
 BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0

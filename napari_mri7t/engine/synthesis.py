@@ -17,9 +17,10 @@ from napari_mri7t.engine.devices import (
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.networks.model import Model
+from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.preparation.harmonization import background_of, fill_brain, harmonize
 from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.slabs import AXES_OF_PLANE, Runner, average_views, effective_step
+from napari_mri7t.engine.slabs import Runner, average_views, effective_step
 from napari_mri7t.engine.volume import Volume
 
 

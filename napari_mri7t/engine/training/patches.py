@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.preparation.intensity import LookUpTable
 from napari_mri7t.engine.training.presets import TrainConfig
 
 N_CANDIDATES = 4  # drawn per patch that is kept, where patches with much background are dropped
-AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
 
 
 @dataclass(frozen=True, eq=False)

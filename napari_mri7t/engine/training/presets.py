@@ -8,11 +8,12 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
+from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.preparation.simulation import REPORT_VARIANCE
 
 SCHEDULES = ("linear", "cosine", "step")
 PIXEL_LOSSES = ("mae", "mse")
-PLANES = ("axial", "coronal", "sagittal")
+PLANES = tuple(AXES_OF_PLANE)
 
 
 @dataclass(frozen=True)
