@@ -30,7 +30,12 @@ pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
 
 PLACE = Place(cluster="local:2", device="cpu")
 CONFIG = TrainConfig(
-    n_steps=200, batch_size=2, patch_size=24, checkpoint_steps=5, warmup_steps=2, precision="float32"
+    n_steps=200,
+    batch_size=2,
+    patch_size=24,
+    checkpoint_steps=5,
+    warmup_steps=2,
+    precision="float32",
 )
 SETTINGS = StudySettings(
     "slice_unet", "best", CONFIG, {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
