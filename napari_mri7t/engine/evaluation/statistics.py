@@ -64,7 +64,7 @@ class PairedTest:
     p, p_holm : float
         Of the two-sided Wilcoxon test, and after Holm's correction over its family.
     rank_biserial : float
-        Share of rank for ours minus share against, in [-1, 1] [3].
+        Share of rank for ours minus share against, from -1 to 1: see [3].
     d_z : float
         Mean gain over its standard deviation (Cohen's d for pairs).
     """

@@ -48,8 +48,8 @@ class PatchPool:
     Parameters
     ----------
     subjects : list of TrainingSubject
-    n_slices, n_outputs : int
-        Slices that the network sees and estimates.
+    slices : tuple of int
+        How many slices the network sees, and how many it estimates.
     config : TrainConfig
     device : torch.device
 
