@@ -93,16 +93,15 @@ def _scores(outcome: "Outcome") -> "list[SubjectResult]":
 
 
 def _tell(outcome: "Outcome", results: "Sequence[SubjectResult]") -> None:
-    """Write the tables and print the shortest one."""
+    """Write the tables and print the one that the study is known by."""
     from napari_mri7t.engine.evaluation.report import TABLES_FOLDER, write_tables
-    from napari_mri7t.engine.evaluation.study_tables import summary_table
+    from napari_mri7t.engine.evaluation.study_tables import result_table
     from napari_mri7t.engine.evaluation.table import as_markdown
     from napari_mri7t.engine.training.outcome import RESULTS_FOLDER
 
     folder = outcome.folder / RESULTS_FOLDER / TABLES_FOLDER
     write_tables(results, folder)
-    keys = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
-    typer.echo(as_markdown(summary_table(results, keys)))
+    typer.echo(as_markdown(result_table(results)))
     typer.echo(f"all tables: {folder}")
 
 

@@ -7,8 +7,9 @@ training subjects, and where the estimates lie. How they came about is training'
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from napari_mri7t.engine.evaluation.baselines import (
 )
 from napari_mri7t.engine.evaluation.methods import SOURCE
 from napari_mri7t.engine.evaluation.results import (
+    Cost,
     SubjectResult,
     file_name,
     fingerprint,
@@ -34,7 +36,7 @@ from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volume import Volume, load_volume
 
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder
-SCORING_VERSION = 1  # raised whenever a figure's definition changes: old results are redone
+SCORING_VERSION = 2  # raised whenever a figure's definition changes: old results are redone
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,14 @@ class Case:
         The fold's training subjects: all that a baseline may be tuned on.
     estimates : mapping of str to Path
         Network's name to its estimate of the subject.
+    costs : mapping of str to Cost
+        What each estimate took, where it is known.
     """
 
     subject: str
     training: tuple[str, ...]
     estimates: Mapping[str, Path]
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ class _Job:
     fingerprint: str
     note: str
     make: Callable[[Volume], Generator[object, None, Volume]]
+    cost: Cost | None = None  # measured here by default
 
 
 def _run_jobs(
@@ -158,9 +164,11 @@ def _run_jobs(
         result = load_result(folder, subject, job.method, job.fingerprint)
         if result is None:
             source, target = volumes = volumes or pair.load()
+            start = time.perf_counter()
             estimate = yield from with_records(job.make(source), partial(_same, now))
+            cost = job.cost or Cost(time.perf_counter() - start)
             scores = yield from with_records(score_steps(target, estimate), partial(_same, now))
-            result = SubjectResult(subject, job.method, flatten(scores), job.note)
+            result = SubjectResult(subject, job.method, flatten(scores), job.note, cost)
             save_result(folder, result, job.fingerprint)
         results.append(result)
     return results
@@ -172,10 +180,11 @@ def _same(now: EvaluationProgress, _: object) -> EvaluationProgress:
 
 def _jobs_but_baselines(case: Case, pair: Pair) -> list[_Job]:
     """Make the jobs of the source as it is, then of the networks."""
-    jobs = [_Job(SOURCE, _mark(pair, SOURCE), "", _as_is)]
+    jobs = [_Job(SOURCE, _mark(pair, SOURCE), "", _as_is, Cost())]
     for method, path in case.estimates.items():
         mark = _mark(pair, method, hashlib.sha256(path.read_bytes()).hexdigest())
-        jobs.append(_Job(method, mark, path.name, partial(_from_file, path)))
+        cost = case.costs.get(method, Cost())
+        jobs.append(_Job(method, mark, path.name, partial(_from_file, path), cost))
     return jobs
 
 

@@ -140,6 +140,7 @@ def write_tables(results: Sequence[SubjectResult], folder: Path) -> dict[str, Ta
     """
     tested = report_sections.TESTED
     tables = {
+        "results": study_tables.result_table(results),
         "table-1": study_tables.table_1(results),
         "summary": study_tables.summary_table(results),
         "subjects": study_tables.subject_table(results),

@@ -94,6 +94,7 @@ def table_sections(results: Sequence[SubjectResult]) -> list[Section]:
     tests = (first, *(replace(table, note="") for table in others))  # the note is the same
     each = tuple(study_tables.per_subject_table(results, key) for key in BY_SUBJECT)
     return [
+        Section("Results", (), (study_tables.result_table(results),)),
         Section("Inside the brain", (brain,), (*_brain_tables(results), spread)),
         Section("Whole volume, as in the report", (), (study_tables.table_1(results), following)),
         Section("Is it more than chance?", (chance,), tests),

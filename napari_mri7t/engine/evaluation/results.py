@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,22 @@ STEM_LENGTH = 60  # characters of a name that its file's name shows; the digest 
 DIGEST_LENGTH = 12  # hexadecimal digits
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an estimate took.
+
+    Parameters
+    ----------
+    seconds : float
+        Computing alone, on the machine of the study; NaN where not known.
+    n_parameters : int
+        Of the network, as Keras counts; 0 for other methods.
+    """
+
+    seconds: float = math.nan
+    n_parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,12 +55,14 @@ class SubjectResult:
         Keys of `scoring.METRICS`.
     note : str
         What else a reader should know, such as a baseline's parameter.
+    cost : Cost
     """
 
     subject: str
     method: str
     metrics: dict[str, float]
     note: str = ""
+    cost: Cost = field(default=Cost(), compare=False)  # no two runs take the same time
 
 
 def file_name(*names: str) -> str:
@@ -159,6 +178,8 @@ def save_result(folder: Path, result: SubjectResult, mark: str) -> None:
         "method": result.method,
         "note": result.note,
         "metrics": result.metrics,
+        "seconds": result.cost.seconds,
+        "n_parameters": result.cost.n_parameters,
     }
     save_record(folder, file_name(result.subject, result.method), mark, content)
 
@@ -226,7 +247,9 @@ def _result_from(content: Mapping[str, object]) -> SubjectResult | None:
         return None
     try:
         figures = {str(key): float(value) for key, value in metrics.items()}
+        seconds = float(str(content.get("seconds", math.nan)))
+        cost = Cost(seconds, int(str(content.get("n_parameters", 0))))
     except (TypeError, ValueError):
         return None
     subject, method, note = (str(content.get(key, "")) for key in ("subject", "method", "note"))
-    return SubjectResult(subject, method, figures, note)
+    return SubjectResult(subject, method, figures, note, cost)

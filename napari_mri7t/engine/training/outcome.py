@@ -6,30 +6,33 @@ which are then compared subject by subject.
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.evaluation.evaluate import Case, Pair
 from napari_mri7t.engine.evaluation.methods import SOURCE
 from napari_mri7t.engine.evaluation.report import ReportSubject
 from napari_mri7t.engine.evaluation.report_pictures import TARGET
-from napari_mri7t.engine.evaluation.results import fingerprint
+from napari_mri7t.engine.evaluation.results import Cost, fingerprint
 from napari_mri7t.engine.evaluation.stress import StressCase
 from napari_mri7t.engine.model_stress import case_of_model
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.provenance import file_digest
-from napari_mri7t.engine.training.fold import HISTORY
+from napari_mri7t.engine.training.checkpoint import HISTORY
 from napari_mri7t.engine.training.held_out import (
     ESTIMATE_FILE,
     held_out_volumes,
+    read_figures,
     synthesis_config,
 )
 from napari_mri7t.engine.training.pairs import prepare_pairs
+from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.study import STUDY_FILE, Study, open_study
 from napari_mri7t.engine.volume import Volume, load_volume
 
@@ -103,7 +106,7 @@ def open_outcome(folder: str | Path) -> Outcome:
 def _shared_facts(study: Study) -> tuple[object, ...]:
     config = study.settings.config
     subjects = [(s.name, file_digest(s.target)) for s in study.subjects]
-    return (subjects, study.reference.name, config.variance, config.seed)
+    return (subjects, study.reference.name, config.simulation)
 
 
 def pairs_of(outcome: Outcome) -> dict[str, Pair]:
@@ -124,14 +127,20 @@ def pairs_of(outcome: Outcome) -> dict[str, Pair]:
     for k, subject in enumerate(study.subjects):
         source = None if subject.source is None else file_digest(subject.source)
         digests = (file_digest(subject.target), source, reference)
-        mark = fingerprint(*digests, config.variance, config.seed + k)
+        mark = fingerprint(*digests, *_drawn(config), config.seed + k)
         pairs[subject.name] = Pair(mark, partial(_load_pair, study, k))
     return pairs
 
 
+def _drawn(config: TrainConfig) -> tuple[object, ...]:
+    """Tell what decides a pseudo-3T apart from its seed."""
+    return (config.variance,) if config.pseudo_3t == "report" else (config.pseudo_3t,)
+
+
 def _load_pair(study: Study, k: int) -> tuple[Volume, Volume]:
     config, subject = study.settings.config, study.subjects[k]
-    steps = prepare_pairs([subject], study.reference, config.variance, config.seed + k)
+    simulation = replace(config.simulation, seed=config.seed + k)
+    steps = prepare_pairs([subject], study.reference, simulation)
     (pair,) = run_to_end(steps)
     return held_out_volumes(pair, load_volume(subject.target))
 
@@ -156,17 +165,25 @@ def cases_of(outcome: Outcome) -> list[Case]:
     done = {method: outcome.folds_done(method) for method in outcome.studies}
     cases = []
     for k, name in enumerate(names):
-        estimates = {
-            method: study.fold_folder(k) / ESTIMATE_FILE
+        folders = {
+            method: study.fold_folder(k)
             for method, study in outcome.studies.items()
             if k in done[method]
         }
-        if estimates:
+        if folders:
             training = tuple(other for other in names if other != name)
-            cases.append(Case(name, training, estimates))
+            estimates = {method: place / ESTIMATE_FILE for method, place in folders.items()}
+            costs = {method: _cost(place) for method, place in folders.items()}
+            cases.append(Case(name, training, estimates, costs))
     if not cases:
         raise StateError(f"{outcome.folder}: no fold is done yet; go on with `mri7t train`")
     return cases
+
+
+def _cost(fold: Path) -> Cost:
+    """Read what a done fold's network and estimate took."""
+    (figures,) = read_figures([fold])
+    return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
 
 
 def report_subjects(outcome: Outcome) -> list[ReportSubject]:

@@ -182,7 +182,7 @@ def test_the_browser_has_all_subjects_and_labels(page):
 
 def test_tables_are_written_in_three_formats(folder):
     stems = {path.stem for path in (folder / "tables").iterdir()}
-    assert {"table-1", "summary", "subjects", "tests-brain_psnr"} <= stems
+    assert {"results", "table-1", "summary", "subjects", "tests-brain_psnr"} <= stems
     for stem in stems:
         assert all(
             (folder / "tables" / f"{stem}.{suffix}").stat().st_size

@@ -7,15 +7,19 @@ import math
 import pytest
 
 from napari_mri7t.engine.evaluation import results
-from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.engine.evaluation.results import Cost, SubjectResult
 
-RESULT = SubjectResult("sub-01", "watnet", {"brain_psnr": 25.125, "brain_cnr": math.inf}, "a note")
+RESULT = SubjectResult(
+    "sub-01", "watnet", {"brain_psnr": 25.125, "brain_cnr": math.inf}, "a note", Cost(2.5, 7)
+)
 
 
 def test_a_result_comes_back_as_it_was(tmp_path):
     results.save_result(tmp_path / "new", RESULT, "mark")
     assert results.load_result(tmp_path / "new", "sub-01", "watnet", "mark") == RESULT
-    assert results.load_results(tmp_path / "new") == [RESULT]
+    (back,) = results.load_results(tmp_path / "new")
+    assert back == RESULT
+    assert back.cost == RESULT.cost
 
 
 def test_nan_comes_back_as_nan(tmp_path):

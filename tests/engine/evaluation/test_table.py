@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.evaluation import study_tables, table
 from napari_mri7t.engine.evaluation.methods import networks_of, ordered_methods
-from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.engine.evaluation.results import Cost, SubjectResult
 from napari_mri7t.engine.evaluation.scoring import METRICS
 from napari_mri7t.engine.evaluation.table import Table
 
@@ -91,6 +92,27 @@ def test_summary_shows_every_method_and_marks_the_best():
     assert [row[0] for row in made.rows] == ["3T as is", "Median filter", "BasicCNN", "WATNet"]
     assert made.header[1] == "PSNR, brain, dB ↑"
     assert made.strong == {(3, 1), (3, 2)}
+
+
+def test_result_table_by_hand():
+    results = [replace(r, cost=Cost(3.0, 672_963)) if r.method == "watnet" else r for r in study()]
+    made = study_tables.result_table(results)
+    rows = {row[0]: dict(zip(made.header, row, strict=True)) for row in made.rows}
+    assert rows["WATNet"]["Parameters"] == "672,963"
+    assert rows["WATNet"]["Seconds"] == "3.0"
+    assert rows["WATNet"]["Gain, dB"] == "1.00"
+    assert rows["3T as is"]["Parameters"] == rows["3T as is"]["Seconds"] == "–"
+    assert rows["WATNet"]["PSNR, brain, dB ↑"] == "25.50 ± 2.87"  # 20 + 0 .. 9, and 1
+    assert (3, made.header.index("PSNR, brain, dB ↑")) in made.strong
+
+
+def test_method_with_fewer_subjects_is_counted_and_never_in_bold():
+    best = SubjectResult("sub-9", "slice_unet", {"brain_psnr": 99.0})
+    made = study_tables.result_table([*study(), best])
+    rows = {row[0]: row for row in made.rows}
+    assert rows["Residual U-Net"][1] == "1"
+    assert rows["Residual U-Net"][4] == "70.00"  # against its own subject's 29 dB
+    assert made.rows.index(rows["Residual U-Net"]) not in {line for line, _ in made.strong}
 
 
 def test_every_table_leads_with_the_brain():
