@@ -44,6 +44,14 @@ def train(
         str,
         typer.Option(help="Subject whose histogram all get.", show_default="the report's"),
     ] = "",
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Take the weights of this run, which differs in inference_... settings only: "
+            "the estimates are made anew.",
+        ),
+    ] = None,
     scheduler: Scheduler = "",
     cluster: Cluster = "",
     dry_run: DryRun = False,
@@ -59,7 +67,12 @@ def train(
         with_settings,
     )
     from napari_mri7t.engine.training.run import prepare_study, run_fold
-    from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
+    from napari_mri7t.engine.training.study import (
+        FINAL,
+        StudySettings,
+        adopt_training,
+        create_study,
+    )
 
     config = with_settings(find_preset(preset), _pairs(settings or []))
     changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
@@ -72,6 +85,8 @@ def train(
     open_folds = [k for k in wanted if not study.is_done(k)]
     if not open_folds:
         return
+    for k in open_folds if trained is not None else ():
+        adopt_training(study, trained, k)
     if place is not None:
         _train_elsewhere(study, open_folds, place)
         return

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mri7t.engine.batch_summary import BatchSummary
 from napari_mri7t.engine.cards import ModelCard, read_card
-from napari_mri7t.engine.derivative import BatchJob, BatchProgress, BatchSummary, synthesize_scans
+from napari_mri7t.engine.derivative import BatchJob, BatchProgress, synthesize_scans
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.scans import Scan
 from napari_mri7t.engine.synthesis import SynthesisConfig
-from napari_mri7t.engine.training.fold import HISTORY
+from napari_mri7t.engine.training.checkpoint import HISTORY
 from napari_mri7t.engine.training.run import FoldProgress, run_fold
 from napari_mri7t.engine.training.study import FINAL, Study, open_study
 
@@ -137,12 +138,15 @@ class ClusterBatch:
     settings : dict
         Of `SynthesisConfig`.
     overwrite : bool
+    index : int or None
+        Which volume of a 4-D scan, from 0.
     """
 
     output: str
     model: str
     settings: dict[str, Any]
     overwrite: bool = False
+    index: int | None = None
 
 
 def run_tasks(
@@ -200,7 +204,8 @@ def load_job(batch: ClusterBatch) -> BatchJob:
         If the model cannot be loaded.
     """
     config = SynthesisConfig(**batch.settings | {"planes": tuple(batch.settings["planes"])})
-    return BatchJob(Path(batch.output), load_model(batch.model), config, batch.overwrite)
+    model = load_model(batch.model)
+    return BatchJob(Path(batch.output), model, config, batch.overwrite, batch.index)
 
 
 def _drive(steps: Generator[object, None, Any]) -> Any:

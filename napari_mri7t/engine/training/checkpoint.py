@@ -21,6 +21,7 @@ from napari_mri7t.engine.errors import StateError
 
 CURRENT = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
+HISTORY = "history.csv"  # beside them, for people and plots
 DIGEST_KEY = "digest"
 FACTS_KEY = "facts"
 
@@ -39,8 +40,9 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
         JSON: step, network, settings; compared when the training is taken up again.
     """
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    metadata = {FACTS_KEY: json.dumps(facts), DIGEST_KEY: _digest(plain)}
-    content = save(plain, metadata)
+    noted = {**facts, DIGEST_KEY: _digest(plain, facts)}
+    # One entry only: safetensors writes several in any order, and the same run the same bytes.
+    content = save(plain, {FACTS_KEY: json.dumps(noted)})
     if (folder / CURRENT).exists():
         os.replace(folder / CURRENT, folder / PREVIOUS)
     write_atomically(folder / CURRENT, lambda file: file.write(content))
@@ -81,15 +83,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    if metadata[DIGEST_KEY] != _digest(tensors):
-        raise ValueError("the tensors do not fit their digest")
     facts: dict[str, Any] = json.loads(metadata[FACTS_KEY])
+    if not isinstance(facts, dict):
+        raise ValueError("its facts are none")
+    is_old = DIGEST_KEY in metadata  # until 2026-11-22 it stood apart, and held for tensors only
+    digest = metadata[DIGEST_KEY] if is_old else facts.pop(DIGEST_KEY)
+    if digest != _digest(tensors, None if is_old else facts):
+        raise ValueError("the content does not fit its digest")
     return tensors, facts
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None) -> str:
     """Checksum names and bytes: safetensors itself notices truncation, not flipped bits."""
-    checksum = 0
+    checksum = 0 if facts is None else zlib.crc32(json.dumps(facts, sort_keys=True).encode())
     for key in sorted(tensors):
         checksum = zlib.crc32(key.encode(), checksum)
         data = tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes()

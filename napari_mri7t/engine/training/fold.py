@@ -21,7 +21,7 @@ from napari_mri7t.engine.errors import DeviceError, StateError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
-from napari_mri7t.engine.training.checkpoint import load_state, save_state
+from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner
 from napari_mri7t.engine.training.losses import (
     adversarial_loss,
@@ -31,7 +31,6 @@ from napari_mri7t.engine.training.losses import (
 from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
 
-HISTORY = "history.csv"
 BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
 HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
 

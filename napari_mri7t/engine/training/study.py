@@ -6,8 +6,9 @@ A fold is done when its `card.json` is there, which is written last.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import write_atomically
@@ -15,6 +16,7 @@ from napari_mri7t.engine.cards import CARD_FILE
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
+from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
 from napari_mri7t.engine.training.pairs import choose_reference
 from napari_mri7t.engine.training.presets import TrainConfig, find_preset, from_dict
 
@@ -170,6 +172,44 @@ def open_study(folder: str | Path) -> Study:
     return Study(Path(folder), settings, subjects, reference)
 
 
+def adopt_training(study: Study, trained: str | Path, k: int) -> bool:
+    """Take over what another study learnt in fold k, so that only the estimate is made anew.
+
+    Parameters
+    ----------
+    study : Study
+    trained : str or Path
+        Run folder of a study that differs in no more than its `inference_` settings.
+    k : int
+        Fold, or `FINAL`.
+
+    Returns
+    -------
+    bool
+        False where this study's fold has a state of its own, which stays.
+
+    Raises
+    ------
+    StateError
+        If the studies differ in more, or the other one has not trained the fold to its end.
+    """
+    other = open_study(trained)
+    _compare(other.folder / STUDY_FILE, _read(study.folder / STUDY_FILE), estimates_too=False)
+    if study.is_done(k) or (study.fold_folder(k) / CURRENT).exists():
+        return False
+    if not other.is_done(k):
+        raise StateError(f"{other.folder}: {other.label(k)}: not trained yet")
+    study.fold_folder(k).mkdir(parents=True, exist_ok=True)
+    for name in (HISTORY, CURRENT):  # the state last: it is what counts
+        content = (other.fold_folder(k) / name).read_bytes()
+        write_atomically(study.fold_folder(k) / name, partial(_write, content))
+    return True
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
+
+
 def _subject_facts(subject: Subject) -> dict[str, Any]:
     return {
         "name": subject.name,
@@ -192,9 +232,13 @@ def _read(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _compare(path: Path, asked: Mapping[str, Any]) -> None:
+def _compare(path: Path, asked: Mapping[str, Any], *, estimates_too: bool = True) -> None:
     """Refuse to go on with a study that is not the one asked for."""
     known, plain = _read(path), json.loads(json.dumps(asked))
+    known["config"].setdefault("pseudo_3t", "report")  # there was no choice once
+    if not estimates_too:
+        for facts in (known, plain):
+            facts["config"] = from_dict(facts["config"]).learnt_from()
     moved = ("target", "source")  # a dataset may be found elsewhere; its digests decide
     for facts in (known, plain):
         facts["subjects"] = [

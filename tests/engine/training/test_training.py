@@ -13,10 +13,17 @@ from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS
 from napari_mri7t.engine.training.fold import FoldJob, train_fold
+from napari_mri7t.engine.training.held_out import read_figures
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import Export, export_model, prepare_study, run_fold
-from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study, open_study
+from napari_mri7t.engine.training.study import (
+    FINAL,
+    StudySettings,
+    adopt_training,
+    create_study,
+    open_study,
+)
 from napari_mri7t.engine.volume import load_volume
 
 TINY = TrainConfig(
@@ -197,6 +204,33 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
 def test_export_of_an_open_fold_is_refused(study, tmp_path):
     with pytest.raises(StateError, match=r"fold 2 \(sub-C held out\): not trained yet"):
         export_model(study, 2, tmp_path / "model", Export("mine"))
+
+
+def test_estimates_made_anew_take_the_weights_of_a_finished_study(study, pairs, dataset, tmp_path):
+    run_to_end(run_fold(study, 0, "cpu", pairs))
+    config = replace(TINY, inference_planes=("axial", "coronal"), inference_flips=True)
+    other = create_study(dataset, tmp_path / "planes", settings(config))
+    assert adopt_training(other, study.folder, 0)
+    steps = list(run_fold(other, 0, "cpu", pairs))
+    assert not any(now.training for now in steps), "nothing is trained again"
+    first, second = (
+        load_file(place.fold_folder(0) / "weights.safetensors") for place in (study, other)
+    )
+    assert_equal_bits(first, second)
+    before, after = (read_figures([place.fold_folder(0)])[0] for place in (study, other))
+    assert before["source"] == after["source"]
+    assert before["estimate"] != after["estimate"]
+    assert not adopt_training(other, study.folder, 0), "a done fold stays as it is"
+
+
+def test_weights_of_a_study_that_learnt_otherwise_are_refused(study, pairs, dataset, tmp_path):
+    run_to_end(run_fold(study, 0, "cpu", pairs))
+    other = create_study(dataset, tmp_path / "o", settings(replace(TINY, learning_rate=0.1)))
+    with pytest.raises(StateError, match=r"learning_rate .* use another folder"):
+        adopt_training(other, study.folder, 0)
+    same = create_study(dataset, tmp_path / "s", settings(replace(TINY, inference_flips=True)))
+    with pytest.raises(StateError, match=r"fold 1 .* not trained yet"):
+        adopt_training(same, study.folder, 1)
 
 
 def test_run_folder_with_other_settings_is_refused(study, dataset):
