@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
@@ -114,6 +117,28 @@ def run_cli(
         return (end.value.code or 0, *capsys.readouterr())
 
     return run_with
+
+
+@pytest.fixture
+def bids_errors(tmp_path: Path) -> Callable[[Path], list[dict[str, Any]]]:
+    """Hold a dataset against the whole schema of BIDS; gives what the validator calls errors."""
+    here = Path(sys.executable).parent
+    validator = here / "bids-validator-deno"
+    if not validator.exists():
+        pytest.skip("bids-validator-deno is not installed")
+
+    def errors_of(folder: Path) -> list[dict[str, Any]]:
+        path = f"{here}:{os.environ['PATH']}"
+        run = subprocess.run(
+            [validator, "--format", "json", folder],
+            env=os.environ | {"DENO_DIR": str(tmp_path / "deno"), "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+        issues = json.loads(run.stdout)["issues"]["issues"]
+        return [issue for issue in issues if issue["severity"] == "error"]
+
+    return errors_of
 
 
 @pytest.fixture(autouse=True)

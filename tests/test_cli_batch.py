@@ -6,6 +6,8 @@ import json
 import shutil
 import sys
 
+import nibabel
+import numpy as np
 import pytest
 
 from napari_mri7t import cli
@@ -61,6 +63,20 @@ def test_failed_scan_shows_in_exit_code_and_summary(run, folder, model_folder, t
     summary = json.loads((tmp_path / "out/logs/batch.json").read_text())
     assert summary["written"] == ["sub-03_T1w.nii.gz"]
     assert sorted(summary["failed"]) == ["sub-01_ses-a_T1w.nii.gz", "sub-02_ses-b_T1w.nii.gz"]
+
+
+def test_volume_of_a_series_is_chosen(run, folder, model_folder, tmp_path):
+    series = folder / "sub-01_ses-a_T1w.nii.gz"
+    image = nibabel.load(series)
+    both = np.stack([image.get_fdata() / 2, image.get_fdata()], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(both, image.affine), series)
+    options = ("--model", model_folder, "--step", 3, "--participant", "01")
+    code, _, error = run(folder, tmp_path / "out", *options)
+    assert code == 1
+    assert "--index" in error
+    code, out, _ = run(folder, tmp_path / "out", *options, "--index", 1)
+    assert code == 0
+    assert "1 written" in out
 
 
 def test_wrong_input_is_refused_before_a_model_is_loaded(run, tmp_path):

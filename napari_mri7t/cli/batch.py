@@ -10,8 +10,8 @@ from napari_mri7t.cli.console import drive, given, warn
 from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.batch_summary import BatchSummary
     from napari_mri7t.engine.cluster import Place
-    from napari_mri7t.engine.derivative import BatchSummary
     from napari_mri7t.engine.distribution import ClusterBatch
     from napari_mri7t.engine.scans import Scan
 
@@ -50,6 +50,9 @@ def batch(
             show_default="1",
         ),
     ] = None,
+    index: Annotated[
+        int | None, typer.Option(help="Which volume of each 4-D file, from 0.")
+    ] = None,
     participant: Labels = None,
     session: Labels = None,
     suffix: Annotated[
@@ -77,18 +80,19 @@ def batch(
         show_script(place)
 
     from napari_mri7t.engine.cards import DEFAULT_MODEL, find_model
-    from napari_mri7t.engine.scans import ScanFilter, find_scans, start_derivative
+    from napari_mri7t.engine.scans import ScanFilter, find_scans
 
     wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
     scans = find_scans(source, wanted)
 
-    from napari_mri7t.engine.derivative import write_summary
+    from napari_mri7t.engine.batch_summary import write_summary
+    from napari_mri7t.engine.bids import start_derivative
     from napari_mri7t.engine.distribution import ClusterBatch
     from napari_mri7t.engine.synthesis import SynthesisConfig
 
     config = given(SynthesisConfig(), device=device, step=step)
     folder = find_model(model or DEFAULT_MODEL).resolve()
-    job = ClusterBatch(str(output.resolve()), str(folder), asdict(config), overwrite)
+    job = ClusterBatch(str(output.resolve()), str(folder), asdict(config), overwrite, index)
     start_derivative(output, source)
     summary = _run(scans, job, place)
     _tell(summary, write_summary(output, summary))

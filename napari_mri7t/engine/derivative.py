@@ -5,6 +5,7 @@ the device is never idle, and two scans and two estimates are in memory at most.
 """
 
 import json
+import logging
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,26 +14,29 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.domain import LEAST_BACKGROUND
+from napari_mri7t.engine.batch_summary import BatchSummary
+from napari_mri7t.engine.bids import SOURCE_LINK, bids_sidecar
+from napari_mri7t.engine.devices import is_out_of_memory
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.files.opening import files_of
 from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.networks.model import Model
-from napari_mri7t.engine.preparation.harmonization import background_of
-from napari_mri7t.engine.provenance import file_digest
-from napari_mri7t.engine.scans import SOURCE_LINK, Scan
+from napari_mri7t.engine.provenance import NAME, file_digest
+from napari_mri7t.engine.scans import Scan
 from napari_mri7t.engine.synthesis import Synthesis, SynthesisConfig, synthesize
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.volume import Volume, load_volume, save_volume
 
+LOGGER = logging.getLogger(__name__)
+
 PARTS_PER_SCAN = 1000  # of the progress
 POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
-LOG_FOLDER = "logs"
-SUMMARY_FILE = "batch.json"
-IGNORE_FILE = ".bidsignore"
 NO_MATTER = ("device", "memory_mb")  # settings that do not decide the voxels
-OF_ONE_SCAN = (Mri7tError, OSError, MemoryError)  # what concerns no other scan
+EXPECTED = (Mri7tError, OSError)  # errors whose text is a sentence for the user
+LACK_OF_MEMORY = (
+    "not enough memory beside the scan that was read ahead and the estimate that was being "
+    "written: run `mri7t synthesize` on it alone, or take fewer processes (--cluster local:N)"
+)
 
 Result = TypeVar("Result")
 
@@ -44,41 +48,6 @@ class BatchProgress:
     done: int
     total: int
     message: str
-
-
-@dataclass(frozen=True)
-class BatchSummary:
-    """What became of a batch; names are paths within the input folder.
-
-    Parameters
-    ----------
-    written : tuple of str
-        Made in this run.
-    known : tuple of str
-        Made before, from the same scan, model and settings.
-    failed : dict of str to str
-        Why there is no estimate.
-    warnings : dict of str to tuple of str
-        What was odd about those written.
-    seconds : float
-        Of this run.
-    """
-
-    written: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
-    failed: dict[str, str] = field(default_factory=dict)
-    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def with_other(self, other: "BatchSummary") -> "BatchSummary":
-        """Add what became of other scans at the same time."""
-        return BatchSummary(
-            (*self.written, *other.written),
-            (*self.known, *other.known),
-            self.failed | other.failed,
-            self.warnings | other.warnings,
-            max(self.seconds, other.seconds),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +62,21 @@ class BatchJob:
     config : SynthesisConfig
     overwrite : bool
         Make estimates again that were made from another scan, model or settings.
+    index : int or None
+        Which volume of a 4-D scan, from 0.
     """
 
     output: Path
     model: Model
     config: SynthesisConfig
     overwrite: bool = False
+    index: int | None = None
 
 
 def synthesize_scans(
     scans: Sequence[Scan], job: BatchJob
 ) -> Generator[BatchProgress, None, BatchSummary]:
-    """Synthesise scans into a derivative; a bad one is noted, and the others go on.
+    """Synthesise scans into a derivative; whatever fails for one is noted, and the others go on.
 
     Parameters
     ----------
@@ -140,8 +112,8 @@ def synthesize_scans(
                     account.known.append(scan.name)
                     continue
                 result = yield from account.scale(source, job)
-            except OF_ONE_SCAN as error:
-                account.failed[scan.name] = _reason(error)
+            except Exception as error:
+                account.fail(scan, error)
                 continue
             yield from account.close(behind)
             behind = scan, writer.submit(_write, scan, source, result, job)
@@ -202,12 +174,23 @@ class _Account:
         scan, future = behind
         try:
             facts = yield from self.wait(future)
-        except OF_ONE_SCAN as error:
-            self.failed[scan.name] = _reason(error)
+        except Exception as error:
+            self.fail(scan, error)
             return
         self.written.append(scan.name)
         if facts["Warnings"]:
             self.warnings[scan.name] = tuple(facts["Warnings"])
+
+    def fail(self, scan: Scan, error: Exception) -> None:
+        """Note why a scan has no estimate; the traceback of what nobody foresaw is logged."""
+        if is_out_of_memory(error):
+            text = LACK_OF_MEMORY
+        elif isinstance(error, EXPECTED):
+            text = str(error)
+        else:
+            LOGGER.error("%s", scan.name, exc_info=error)
+            text = f"{type(error).__name__}: {error}: a fault of {NAME}: please report it"
+        self.failed[scan.name] = " ".join(text.split())
 
     def summary(self, seconds: float) -> BatchSummary:
         return BatchSummary(
@@ -232,38 +215,18 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
     try:
         facts = json.loads(_sidecar_of(image).read_text(encoding="utf-8"))
         digests = [entry["SHA256"] for entry in facts["SourceFiles"]]
+        indices = {entry.get("Index") for entry in facts["SourceFiles"]}
         weights, settings = facts["Model"]["SHA256"], facts["Settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     asked = json.loads(json.dumps(asdict(job.config)))
     return (
         image.is_file()
+        and indices <= {None, job.index}
         and digests == [file_digest(path) for path in dict.fromkeys(files_of(scan.path))]
         and weights == job.model.card.sha256
         and all(settings.get(key) == asked[key] for key in asked if key not in NO_MATTER)
     )
-
-
-def write_summary(folder: Path, summary: BatchSummary) -> Path:
-    """Write what became of a batch into the derivative, where the BIDS validator looks away.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the derivative.
-    summary : BatchSummary
-
-    Returns
-    -------
-    Path
-        The file.
-    """
-    path = folder / LOG_FOLDER / SUMMARY_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not (folder / IGNORE_FILE).exists():
-        write_atomically(folder / IGNORE_FILE, lambda file: file.write(f"{LOG_FOLDER}/\n".encode()))
-    text = json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n"
-    return write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
 
 
 def _read(scan: Scan, job: BatchJob) -> Volume | None:
@@ -273,35 +236,20 @@ def _read(scan: Scan, job: BatchJob) -> Volume | None:
         return None
     if image.exists() and not job.overwrite:
         raise Mri7tError(
-            f"{image}: was made from another scan, model or settings: allow overwriting "
-            "(--overwrite), or give another folder"
+            f"{image}: was made from another scan, model or settings: give another folder, or "
+            "allow overwriting (`mri7t batch --overwrite`)"
         )
-    return load_volume(scan.path)
+    return load_volume(scan.path, index=job.index)
 
 
 def _write(scan: Scan, source: Volume, result: Synthesis, job: BatchJob) -> dict[str, Any]:
     image = job.output / scan.output
     image.parent.mkdir(parents=True, exist_ok=True)
-    facts = _as_bids(synthesis_sidecar(source, job.model, result), scan, source)
+    uri = f"bids:{SOURCE_LINK}:{quote(scan.name)}"
+    facts = bids_sidecar(synthesis_sidecar(source, job.model, result), result.volume, uri)
     save_volume(result.volume, image, overwrite=True, sidecar=facts)
     return facts
 
 
-def _as_bids(facts: dict[str, Any], scan: Scan, source: Volume) -> dict[str, Any]:
-    """Give a sidecar what BIDS asks of a derived T1w: sources are URIs, the digests stand apart."""
-    background = 1 - float((source.array > background_of(source.array)).mean())
-    return facts | {
-        "Description": facts["Notice"],
-        "SkullStripped": background >= LEAST_BACKGROUND,
-        "Sources": [f"bids:{SOURCE_LINK}:{quote(scan.name)}"],
-        "SourceFiles": facts["Sources"],
-    }
-
-
 def _sidecar_of(image: Path) -> Path:
     return image.with_name(f"{stem_of(image)}.json")
-
-
-def _reason(error: BaseException) -> str:
-    text = "not enough memory" if isinstance(error, MemoryError) else str(error)
-    return " ".join(text.split())

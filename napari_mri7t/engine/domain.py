@@ -39,7 +39,7 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     foreground = volume.array > background_of(volume.array)
     litres = foreground.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1e6
     if card.preprocessing.get("brain_extracted", True):
-        if foreground.mean() > 1 - LEAST_BACKGROUND:
+        if not _is_mostly_background(foreground):
             found.append(
                 "the background is not 0: the scan does not look brain-extracted; extract the "
                 "brain first"
@@ -64,6 +64,25 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
             f"the scan is tilted by {tilt:.0f} degrees; the model knows upright brains: reorient it"
         )
     return tuple(found)
+
+
+def is_brain_extracted(array: np.ndarray) -> bool:
+    """Tell by the part of its background whether a scan shows the brain alone.
+
+    Parameters
+    ----------
+    array : ndarray
+        The scan, any scale.
+
+    Returns
+    -------
+    bool
+    """
+    return _is_mostly_background(array > background_of(array))
+
+
+def _is_mostly_background(foreground: np.ndarray) -> bool:
+    return bool(foreground.mean() <= 1 - LEAST_BACKGROUND)
 
 
 def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:

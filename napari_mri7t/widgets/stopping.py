@@ -16,8 +16,8 @@ from contextlib import contextmanager
 PATIENCE_S = 0.7
 
 
-class Cancelled(Exception):  # noqa: N818 - no error
-    """Raised inside the thread that shall stop."""
+class Cancelled(BaseException):
+    """Raised inside the thread that shall stop; no `except Exception` on its way may take it."""
 
 
 class Stop:
@@ -88,6 +88,6 @@ class Stop:
                 _raise_in(self._thread, Cancelled)
 
 
-def _raise_in(thread: int, exception: type[Exception] | None) -> None:
+def _raise_in(thread: int, exception: type[BaseException] | None) -> None:
     sent = None if exception is None else ctypes.py_object(exception)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), sent)

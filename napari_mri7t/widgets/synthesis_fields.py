@@ -45,8 +45,13 @@ class SourceFields(QWidget):
         self.index_box.setToolTip("Which volume of the 4-D layer to take, counted from 0")
         self.selection_label = QLabel()
         self.selection_label.setWordWrap(True)
-        self.folder_field = FolderField("Folder of 3T volumes: .nii, .nii.gz, .hdr/.img, .mgz")
-        self.output_field = FolderField("Gets NAME_synthetic-7T.nii.gz and its JSON sidecar")
+        self.folder_field = FolderField(
+            "BIDS dataset, or a folder of 3T volumes: .nii, .nii.gz, .hdr/.img, .mgz"
+        )
+        self.output_field = FolderField(
+            "Becomes a BIDS derivative: of every scan the estimate and its JSON sidecar.\n"
+            "Run again, it goes on from where it was."
+        )
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
         for label, field in (

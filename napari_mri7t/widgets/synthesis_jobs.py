@@ -13,7 +13,7 @@ from napari_mri7t.widgets.layers import LayerData, data_to_volume
 from napari_mri7t.widgets.worker import Step
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.batch import Batch
+    from napari_mri7t.engine.batch_summary import BatchSummary
     from napari_mri7t.engine.networks.model import Model
     from napari_mri7t.engine.synthesis import Synthesis, SynthesisConfig
 
@@ -63,12 +63,21 @@ def layer_steps(
 
 def folder_steps(
     folder: Path, output: Path, model: Path, settings: dict[str, Any]
-) -> Generator[Any, None, Batch]:
-    """Synthesise every volume of a folder into another."""
-    trained, config = yield from _model_steps(model, settings)
-    from napari_mri7t.engine.batch import find_volumes, synthesize_files
+) -> Generator[Any, None, BatchSummary]:
+    """Synthesise the scans of a folder or a BIDS dataset into a BIDS derivative."""
+    from napari_mri7t.engine.bids import start_derivative
+    from napari_mri7t.engine.scans import find_scans
 
-    return (yield from synthesize_files(find_volumes(folder), output, trained, config))
+    scans = find_scans(folder)
+    start_derivative(output, folder)
+    trained, config = yield from _model_steps(model, settings)
+    from napari_mri7t.engine.batch_summary import write_summary
+    from napari_mri7t.engine.derivative import BatchJob, synthesize_scans
+
+    summary = yield from synthesize_scans(scans, BatchJob(output, trained, config))
+    yield Step(0, 0, "noting what became of each scan")
+    write_summary(output, summary)
+    return summary
 
 
 def _model_steps(

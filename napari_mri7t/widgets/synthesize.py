@@ -26,7 +26,7 @@ from napari_mri7t.widgets.synthesis_jobs import Finished, folder_steps, layer_st
 from napari_mri7t.widgets.worker import Job
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.batch import Batch
+    from napari_mri7t.engine.batch_summary import BatchSummary
 
 CHOICES, PACE = "synthesis", "pace"  # sections of the memory
 
@@ -88,7 +88,7 @@ class SynthesizeWidget(EngineWidget):
 
     def _plan(self, card: ModelCard) -> str:
         if self.source.mode == FOLDER:
-            return f"Every volume of the folder through {card.name}."
+            return f"Every T1w scan of the folder through {card.name}, into a BIDS derivative."
         layers = self.source.layers()
         shapes = " x ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
         what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
@@ -156,12 +156,14 @@ class SynthesizeWidget(EngineWidget):
             self.panel.warn(f"{several}{text}")
         self._check()
 
-    def _on_folder_done(self, batch: Batch) -> None:
-        self.panel.conclude(f"Done: {len(batch.written)} written")
-        for text in batch.refused:
-            self.panel.fail(text)
-        for text in batch.warnings:
-            self.panel.warn(text)
+    def _on_folder_done(self, summary: BatchSummary) -> None:
+        before = f", {len(summary.known)} done before" if summary.known else ""
+        self.panel.conclude(f"Done: {len(summary.written)} written{before}")
+        for name, text in summary.failed.items():
+            self.panel.fail(text if name in text else f"{name}: {text}")
+        for name, texts in summary.warnings.items():
+            for text in texts:
+                self.panel.warn(f"{name}: {text}")
         self.panel.inform(NOTICE)
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.bids import derivative_path, write_description
+from napari_mri7t.engine.bids import bids_sidecar, derivative_path, start_derivative
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.files.streams import extension_of, stem_of
 from napari_mri7t.engine.volume import Volume, save_volume
@@ -41,15 +41,15 @@ def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
 def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str]:
     parts, taken = [], set()
     for data, meta, kind in layer_data:
-        made_by = _provenance(meta)
-        made_by = None if made_by is None else made_by["GeneratedBy"][0]["Description"]
+        facts = _provenance(meta)
+        made_by = None if facts is None else facts["GeneratedBy"][0]["Description"]
         name = derivative_path(str(meta.get("name", "layer")), made_by, taken)
         taken.add(name)
         parts.append((folder / name, data, meta, kind))
-    checked = _check(parts)
-    for file, *_ in parts:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_description(folder)
+    checked = [(path, volume, bids_sidecar(facts, volume)) for path, volume, facts in _check(parts)]
+    start_derivative(folder)
+    for path, *_ in checked:
+        path.parent.mkdir(parents=True, exist_ok=True)
     return _write(checked)
 
 

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
 from napari_mri7t.engine import derivative
+from napari_mri7t.engine.batch_summary import BatchSummary, write_summary
+from napari_mri7t.engine.bids import start_derivative
 from napari_mri7t.engine.cards import ModelCard
-from napari_mri7t.engine.derivative import (
-    BatchJob,
-    BatchSummary,
-    is_made,
-    synthesize_scans,
-    write_summary,
-)
+from napari_mri7t.engine.derivative import BatchJob, is_made, synthesize_scans
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.repetition import find_source, read_recipe
-from napari_mri7t.engine.scans import find_scans, start_derivative
+from napari_mri7t.engine.scans import find_scans
 from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
 from napari_mri7t.engine.volume import load_volume, save_volume
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
-VALIDATOR = Path(sys.executable).parent / "bids-validator-deno"
 FIRST = "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"
 
 
@@ -96,22 +88,11 @@ def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
     assert facts["SkullStripped"] is True
 
 
-@pytest.mark.skipif(not VALIDATOR.exists(), reason="bids-validator-deno is not installed")
-def test_derivative_is_valid_bids(raw, job, tmp_path):
+def test_derivative_is_valid_bids(raw, job, bids_errors):
     summary = run_to_end(synthesize_scans(find_scans(raw), job))
     write_summary(job.output, summary)
-    here = Path(sys.executable).parent
-    run = subprocess.run(
-        [here / "bids-validator-deno", "--format", "json", job.output],
-        env=os.environ
-        | {"DENO_DIR": str(tmp_path / "deno"), "PATH": f"{here}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-    )
-    found = json.loads(run.stdout)
-    errors = [issue for issue in found["issues"]["issues"] if issue["severity"] == "error"]
-    assert errors == []
-    assert sorted(found["summary"]["subjects"]) == ["01", "02", "03"]
+    assert bids_errors(job.output) == []
+    assert images(job) == ["sub-01", "sub-02", "sub-03"]
 
 
 def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
@@ -182,11 +163,11 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
     """The reader is held up on the second scan until the first one is being computed."""
     computing, order = threading.Event(), []
 
-    def load(path):
+    def load(path, **options):
         if "sub-02" in path.name:
             assert computing.wait(20), "the second scan must be read during the first's computing"
         order.append(f"read {path.name[:6]}")
-        return load_volume(path)
+        return load_volume(path, **options)
 
     def compute(*arguments):
         order.append("compute")
@@ -202,10 +183,10 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
 def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
     n_read, most = 0, 0
 
-    def load(path):
+    def load(path, **options):
         nonlocal n_read
         n_read += 1
-        return load_volume(path)
+        return load_volume(path, **options)
 
     def compute(*arguments):
         nonlocal n_read, most
@@ -215,7 +196,7 @@ def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
 
     monkeypatch.setattr(derivative, "load_volume", load)
     monkeypatch.setattr(derivative, "synthesize", compute)
-    run_to_end(synthesize_scans(find_scans(raw), job))
+    assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
     assert most <= 2
 
 
@@ -231,13 +212,48 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
     assert "No space left" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
 
 
-def test_fault_of_ours_is_not_taken_for_a_bad_scan(raw, job, monkeypatch):
-    def save(*_, **__):
-        raise KeyError("ours")
+@pytest.mark.parametrize(
+    ("stage", "error", "words"),
+    [
+        ("load_volume", MemoryError("Unable to allocate 27.5 MiB"), "mri7t synthesize"),
+        ("synthesize", RuntimeError("[enforce fail] can't allocate memory"), "--cluster local:N"),
+        ("synthesize", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory beside"),
+        ("save_volume", KeyError("ours"), "KeyError: 'ours': a fault of napari-mri7t"),
+    ],
+)
+def test_error_of_any_kind_ends_one_scan_and_no_other(
+    raw, job, monkeypatch, caplog, stage, error, words
+):
+    original, left = getattr(derivative, stage), [2]
 
-    monkeypatch.setattr(derivative, "save_volume", save)
-    with pytest.raises(KeyError, match="ours"):
-        run_to_end(synthesize_scans(find_scans(raw), job))
+    def failing(*arguments, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            raise error
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(derivative, stage, failing)
+    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    assert images(job) == ["sub-01", "sub-03"]
+    (why,) = summary.failed.values()
+    assert words in why
+    assert ("Traceback" in caplog.text) == (stage == "save_volume"), "what nobody foresaw is logged"
+
+
+def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
+    path = raw / "sub-01/anat/sub-01_T1w.nii.gz"
+    small = phantom.array[:, :, :12]
+    nibabel.save(nibabel.Nifti1Image(np.stack([small / 2, small], axis=-1), phantom.affine), path)
+    (scan, *_) = find_scans(raw)
+    summary = run_to_end(synthesize_scans([scan], job))
+    assert "choose one with index (--index)" in summary.failed[scan.name]
+    second = replace(job, index=1)
+    assert run_to_end(synthesize_scans([scan], second)).written == (scan.name,)
+    expected = run_to_end(synthesize(load_volume(path, index=1), job.model, CONFIG)).volume
+    np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
+    assert is_made(scan, second)
+    assert not is_made(scan, replace(job, index=0))
+    assert not is_made(scan, job)
 
 
 def test_progress_rises_to_the_total(raw, job):

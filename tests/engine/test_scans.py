@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.scans import ScanFilter, find_scans, output_name, start_derivative
+from napari_mri7t.engine.scans import ScanFilter, find_scans
 
 
 @pytest.fixture
@@ -61,26 +59,6 @@ def test_filter_without_a_match_says_what_is_there(dataset):
         find_scans(dataset, ScanFilter(participants=("9",)))
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("sub-01_T1w.nii.gz", "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"),
-        (
-            "sub-01_ses-2_run-1_space-MNI152_desc-brain_T2w.nii",
-            "sub-01/ses-2/anat/sub-01_ses-2_run-1_space-MNI152_desc-synth7T_T2w.nii.gz",
-        ),
-        (
-            "sub-TELL0101_T1w_brain_homog_mni.nii.gz",
-            "sub-TELL0101/anat/sub-TELL0101_desc-synth7T_T1w.nii.gz",
-        ),
-        ("Anna's scan (2).mgz", "sub-Annasscan2/anat/sub-Annasscan2_desc-synth7T_T1w.nii.gz"),
-        ("é.nii", "sub-unnamed/anat/sub-unnamed_desc-synth7T_T1w.nii.gz"),
-    ],
-)
-def test_estimates_get_bids_names(tmp_path, name, expected):
-    assert output_name(tmp_path / name) == expected
-
-
 def test_plain_folder_gives_all_its_volumes(tmp_path):
     for name in ("b.nii.gz", "a.nii", "c.img", "c.hdr", "notes.txt", ".hidden.nii"):
         (tmp_path / name).touch()
@@ -99,33 +77,3 @@ def test_folder_without_volumes_is_refused(tmp_path):
         find_scans(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         find_scans(tmp_path / "none")
-
-
-def test_derivative_names_its_maker_and_its_source_by_doi_only(tmp_path):
-    raw, made = tmp_path / "Anna", tmp_path / "made"
-    raw.mkdir()
-    (raw / "dataset_description.json").write_text('{"DatasetDOI": "doi:10.18112/x.v1"}')
-    start_derivative(made, raw)
-    text = (made / "dataset_description.json").read_text()
-    facts = json.loads(text)
-    assert facts["DatasetType"] == "derivative"
-    assert facts["GeneratedBy"][0]["Name"] == "napari-mri7t"
-    assert facts["SourceDatasets"] == [{"URL": "https://doi.org/10.18112/x.v1"}]
-    assert "Anna" not in text
-    start_derivative(made, raw)
-    assert (made / "dataset_description.json").read_text() == text
-
-
-def test_derivative_never_mixes_with_other_datasets(tmp_path):
-    with pytest.raises(Mri7tError, match="is the input"):
-        start_derivative(tmp_path, tmp_path)
-    other = tmp_path / "fmriprep"
-    other.mkdir()
-    path = other / "dataset_description.json"
-    path.write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
-    with pytest.raises(Mri7tError, match="did not make"):
-        start_derivative(other, tmp_path)
-    for content in ("", "[]"):
-        path.write_text(content)
-        with pytest.raises(Mri7tError, match="mend or remove"):
-            start_derivative(other, tmp_path)

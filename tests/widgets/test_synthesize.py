@@ -266,12 +266,17 @@ def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait
     widget.source.output_field.folder = tmp_path / "out"
     widget.start()
     wait_idle()
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["a_synthetic-7T.json", "a_synthetic-7T.nii.gz"]
+    names = sorted(path.name for path in (tmp_path / "out").rglob("sub-*.*"))
+    assert names == ["sub-a_desc-synth7T_T1w.json", "sub-a_desc-synth7T_T1w.nii.gz"]
+    assert (tmp_path / "out/dataset_description.json").exists()
+    assert (tmp_path / "out/logs/batch.json").exists()
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
-    assert "b.nii.gz" in text
+    assert text.count("b.nii.gz") == 1
     assert widget.panel.status.text() == "Done: 1 written"
     assert not viewer.layers
+    widget.start()
+    wait_idle()
+    assert widget.panel.status.text() == "Done: 0 written, 1 done before"
 
 
 def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, wait_idle):

@@ -13,7 +13,8 @@ from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 from nibabel.orientations import aff2axcodes
 
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.provenance import Execution, sidecar
 from napari_mri7t.widgets.layers import KEY, estimate_to_layer, layer_to_volume
 from napari_mri7t.widgets.reader import read
 from napari_mri7t.widgets.writer import write_image, write_layers
@@ -128,22 +129,42 @@ def test_several_layers_get_a_file_each(tmp_path, source_layer):
     assert [p.rsplit("/", 1)[1] for p in saved] == ["out_a-b.nii", "out_a-b-2.nii", "out_ü.nii"]
 
 
-def test_a_name_without_extension_becomes_a_bids_derivative(tmp_path, source_layer):
+def save_derivative(folder, source_layer):
+    """Save an opened layer twice and an estimate of it."""
     volume = layer_to_volume(source_layer)
-    facts = {"GeneratedBy": [{"Name": "napari-mri7t", "Description": "synthesize"}]}
+    facts = sidecar("synthesize", [volume], Execution(model="m", model_sha256="0"))
     estimate = estimate_to_layer(volume, source_layer, facts, name="sub-01_T1w")
     opened = source_layer.as_layer_data_tuple()
-    saved = write_layers(str(tmp_path / "out"), [opened, opened, estimate])
+    return facts, write_layers(str(folder), [opened, opened, estimate])
+
+
+def test_a_name_without_extension_becomes_a_bids_derivative(tmp_path, source_layer):
+    facts, saved = save_derivative(tmp_path / "out", source_layer)
     assert [path.removeprefix(f"{tmp_path}/out/") for path in saved] == [
         "sub-source/anat/sub-source_desc-input_T1w.nii.gz",
         "sub-source/anat/sub-source_desc-input2_T1w.nii.gz",
-        "sub-01/anat/sub-01_desc-synthetic7T_T1w.nii.gz",
+        "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz",
     ]
     description = json.loads((tmp_path / "out/dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
-    sidecar = tmp_path / "out/sub-01/anat/sub-01_desc-synthetic7T_T1w.json"
-    assert json.loads(sidecar.read_text()) == facts
-    assert [p.name for p in tmp_path.rglob("*.json")].count(sidecar.name) == 1
+    written = json.loads((tmp_path / "out/sub-01/anat/sub-01_desc-synth7T_T1w.json").read_text())
+    assert written["SourceFiles"] == facts["Sources"]
+    assert written["SkullStripped"] is False
+    assert "Sources" not in written
+
+
+def test_derivative_of_another_program_is_left_alone(tmp_path, source_layer):
+    (tmp_path / "out").mkdir()
+    description = tmp_path / "out/dataset_description.json"
+    description.write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
+    with pytest.raises(Mri7tError, match="did not make"):
+        save_derivative(tmp_path / "out", source_layer)
+    assert list((tmp_path / "out").iterdir()) == [description]
+
+
+def test_saved_derivative_is_valid_bids(tmp_path, source_layer, bids_errors):
+    save_derivative(tmp_path / "out", source_layer)
+    assert bids_errors(tmp_path / "out") == []
 
 
 def test_refused_layer_leaves_no_folder(tmp_path, source_layer):
