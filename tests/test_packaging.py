@@ -83,7 +83,7 @@ def test_every_installed_dependency_is_pinned():
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        extras = {"", "all", "test", *requirement.extras}
+        extras = {"", "all", "test", "docs", *requirement.extras}
         marker = requirement.marker
         if name in seen or (marker and not any(marker.evaluate({"extra": x}) for x in extras)):
             continue
