@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t import __version__, cli
+from napari_mri7t.engine import cards
 from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.evaluation.metrics import compare
 from napari_mri7t.engine.networks import NETWORKS
@@ -316,6 +318,16 @@ def test_models_lists_the_bundled_ones_with_their_parameters(run):
     assert listed["basic_cnn"]["n_parameters"] == 672_963
     assert listed["watnet"]["network"] in NETWORKS
     assert run("models")[1].count("\n") == len(listed)
+
+
+def test_models_of_single_folds_stand_apart_and_are_found_by_name(run, model_folder, monkeypatch):
+    place = model_folder.parent / "bundled"
+    shutil.copytree(model_folder, place / "untrained")
+    shutil.copytree(model_folder, place / "untrained-loo" / "fold-03")
+    monkeypatch.setattr(cards, "BUNDLED", place)
+    assert [card["name"] for card in json.loads(run("models", "--json")[1])] == ["untrained"]
+    assert len(json.loads(run("models", "--folds", "--json")[1])) == 1
+    assert cards.find_model("untrained-loo/fold-03") == place / "untrained-loo" / "fold-03"
 
 
 @pytest.fixture

@@ -9,13 +9,16 @@ def models(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole model cards as JSON.")
     ] = False,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="The models of single folds, to check figures with.")
+    ] = False,
 ) -> None:
     """List the bundled models with their parameter counts."""
     import json
 
     from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models
 
-    cards = list_models()
+    cards = list_models(folds=folds)
     if as_json:
         typer.echo(json.dumps([card.as_dict() for card in cards], indent=2, ensure_ascii=False))
         return

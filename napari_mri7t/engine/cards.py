@@ -120,7 +120,7 @@ def find_model(name_or_folder: str | Path) -> Path:
         If there is none; the message lists the bundled models.
     """
     text = str(name_or_folder)
-    for folder in bundled_folders():
+    for folder in (*bundled_folders(), *fold_folders()):
         if text == _bundled_name(folder):
             return folder
     folder = Path(name_or_folder).expanduser()
@@ -133,14 +133,27 @@ def find_model(name_or_folder: str | Path) -> Path:
     )
 
 
-def list_models() -> list[ModelCard]:
-    """Give the cards of the bundled models, in the order of their names."""
-    return [read_card(folder) for folder in bundled_folders()]
+def list_models(*, folds: bool = False) -> list[ModelCard]:
+    """Give the cards of the bundled models, in the order of their names.
+
+    Parameters
+    ----------
+    folds : bool
+        Those of `fold_folders` in place of the models for daily use.
+    """
+    return [read_card(folder) for folder in (fold_folders() if folds else bundled_folders())]
 
 
 def bundled_folders() -> list[Path]:
-    """List the folders of the bundled models; those of single folds stand one level deeper."""
-    return sorted(path.parent for path in BUNDLED.glob(f"**/{CARD_FILE}"))
+    """List the folders of the bundled models."""
+    return sorted(path.parent for path in BUNDLED.glob(f"*/{CARD_FILE}"))
+
+
+def fold_folders() -> list[Path]:
+    """List the folders of a study's folds: each has not seen one subject, so that with them
+    anyone can check the published figures.
+    """
+    return sorted(path.parent for path in BUNDLED.glob(f"*/*/{CARD_FILE}"))
 
 
 def _bundled_name(folder: Path) -> str:
