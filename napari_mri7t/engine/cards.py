@@ -150,8 +150,9 @@ def bundled_folders() -> list[Path]:
 
 
 def fold_folders() -> list[Path]:
-    """List the folders of a study's folds: each has not seen one subject, so that with them
-    anyone can check the published figures.
+    """List the folders of the models of single folds, each trained without one subject.
+
+    With them anyone can check the published figures.
     """
     return sorted(path.parent for path in BUNDLED.glob(f"*/*/{CARD_FILE}"))
 
