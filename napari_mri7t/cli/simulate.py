@@ -23,17 +23,28 @@ def simulate(
     target_out: Annotated[
         Path | None, typer.Option(help="Where the 7T with that histogram goes.")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="report: Gaussian noise; realistic: contrast, resolution, shading, Rician noise.",
+            show_default="report",
+        ),
+    ] = None,
     variance: Annotated[
         float | None,
-        typer.Option(help="Of the noise, where the 7T fills 0 to 1.", show_default="the report's"),
+        typer.Option(
+            help="Of the report's noise, where the 7T fills 0 to 1.", show_default="the report's"
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise.", show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is random.", show_default="0")] = (
+        None
+    ),
     index: Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.")
     ] = False,
 ) -> None:
-    """Make a pseudo-3T of TARGET: noise is added, then a reference's histogram is matched."""
+    """Make a pseudo-3T of TARGET, as the report did or closer to what scanners give."""
     outputs = [source_out] if target_out is None else [source_out, target_out]
     refuse_targets(outputs, overwrite=overwrite)
 
@@ -41,7 +52,7 @@ def simulate(
     from napari_mri7t.engine.provenance import NOTICE, Execution, sidecar
     from napari_mri7t.engine.volume import load_volume, save_volume
 
-    config = given(SimulationConfig(), variance=variance, seed=seed)
+    config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
     inputs = [load_volume(target, index=index)]
     if reference is not None:
         inputs.append(load_volume(reference))

@@ -8,12 +8,18 @@ import numpy as np
 
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.intensity import histogram_table, normalize
-from napari_mri7t.engine.preparation.simulation import SimulationConfig, add_noise, simulate_3t
+from napari_mri7t.engine.preparation.simulation import (
+    SimulationConfig,
+    add_noise,
+    realistic_3t,
+    simulate_3t,
+)
 from napari_mri7t.engine.provenance import Execution, sidecar
 from napari_mri7t.engine.subjects import PAIR_FOLDERS, Subject
 from napari_mri7t.engine.volume import Volume, load_volume, save_volume
 
 PREVIEW_VOXELS = 300_000  # from which a preview takes the histograms: a tenth of a second
+SLAB = 8  # planes on either side, that a realistic preview is made with
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,16 @@ def preview_plane(
     sample, (low, high) = normalize(_sample(target.array))
     matched_to = sample if reference is None else normalize(_sample(reference.array))[0]
     axis, index = plane
+    if config.preset == "realistic":
+        first = max(0, index - SLAB)
+        slab = np.take(target.array, range(first, min(index + SLAB + 1, target.shape[axis])), axis)
+        clean = ((slab - low) / (high - low)).astype(np.float32)
+        whole = realistic_3t(clean, target.voxel_size, config.seed)
+        made: np.ndarray = np.take(whole, index - first, axis)
+        if reference is None:
+            return made
+        whole = realistic_3t(sample, target.voxel_size, config.seed)
+        return histogram_table(whole, matched_to)(made)
     clean = (np.take(target.array, index, axis) - low) / (high - low)
     table = histogram_table(add_noise(sample, config.variance, config.seed), matched_to)
     return table(add_noise(clean.astype(np.float32), config.variance, config.seed))

@@ -143,7 +143,8 @@ def synthesize(
     notes = list(check_domain(source, model.card))
     runner = Runner(model.network, config, device, precision)
     estimate = yield from _on_any_device(prepared.T, runner, notes)
-    by_slices = harmonization.to_scan(estimate.clip(0, 1), fill_brain(source.array).T)
+    brain = fill_brain(source.array).T
+    by_slices = harmonization.to_scan(estimate.clip(0, 1), source.array.T, brain)
     if config.end_slices:
         source_slices = source.array.T
         by_slices[: config.end_slices] = source_slices[: config.end_slices]

@@ -12,7 +12,11 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QPushButton, QSpinBox
 
-from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t_steps
+from napari_mri7t.engine.preparation.simulation import (
+    SIMULATIONS,
+    SimulationConfig,
+    simulate_3t_steps,
+)
 from napari_mri7t.engine.provenance import Execution, sidecar
 from napari_mri7t.engine.simulated_dataset import preview_plane, simulate_dataset
 from napari_mri7t.engine.subjects import find_subjects
@@ -75,14 +79,19 @@ class SimulateWidget(EngineWidget):
     def _build_settings(self) -> None:
         form = self.group("Pseudo-3T")
         default = SimulationConfig()
+        self.preset_box = QComboBox()
+        narrow(self.preset_box)
+        self.preset_box.addItems(SIMULATIONS)
+        self.preset_box.setCurrentText(default.preset)
+        self.preset_box.setToolTip(
+            "report: Gaussian noise; realistic: contrast, resolution, shading and Rician noise, "
+            "their strengths drawn by the seed"
+        )
         self.variance_box = QDoubleSpinBox()
         self.variance_box.setDecimals(4)
         self.variance_box.setRange(0, 1)
         self.variance_box.setSingleStep(0.0005)
         self.variance_box.setValue(default.variance)
-        self.variance_box.setToolTip(
-            "Variance of the Gaussian noise, where the 7T fills 0 to 1; the report took 0.003"
-        )
         self.seed_box = QSpinBox()
         self.seed_box.setRange(0, 2**31 - 1)
         self.seed_box.setValue(default.seed)
@@ -93,6 +102,7 @@ class SimulateWidget(EngineWidget):
             self.viewer, is_single_volume, optional="its own histogram"
         )
         self.preview_button = QPushButton("Preview this slice")
+        form.addRow("Like", self.preset_box)
         form.addRow("Noise variance", self.variance_box)
         form.addRow("Seed", self.seed_box)
         form.addRow("Histogram", self.reference_chooser)
@@ -100,6 +110,7 @@ class SimulateWidget(EngineWidget):
 
     def _connect(self) -> None:
         self.mode_box.currentTextChanged.connect(self._check)
+        self.preset_box.currentTextChanged.connect(self._check)
         self.layer_chooser.layer_changed.connect(self._check)
         self.folder_field.changed.connect(self._check)
         self.output_field.changed.connect(self._check)
@@ -111,7 +122,9 @@ class SimulateWidget(EngineWidget):
     @property
     def config(self) -> SimulationConfig:
         """The settings as chosen."""
-        return SimulationConfig(self.variance_box.value(), self.seed_box.value())
+        return SimulationConfig(
+            self.variance_box.value(), self.seed_box.value(), self.preset_box.currentText()
+        )
 
     def _check(self, value: object = None) -> None:
         is_folder = self.mode_box.currentText() == FOLDER
@@ -122,6 +135,12 @@ class SimulateWidget(EngineWidget):
         ):
             field.setVisible(visible)
             self.target_form.labelForField(field).setVisible(visible)
+        is_report = self.preset_box.currentText() == "report"
+        explain(
+            self.variance_box,
+            None if is_report else "the realistic preset draws its own noise",
+            "Variance of the Gaussian noise, where the 7T fills 0 to 1; the report took 0.003",
+        )
         has_layer = self.layer_chooser.layer is not None
         why_not = None
         if is_folder and not self.folder_field.folder:

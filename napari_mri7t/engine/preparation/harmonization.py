@@ -1,8 +1,15 @@
 """Bring a scan's intensities to those a model was trained on, and the estimate back.
 
-A model knows one distribution of brain intensities: that of its reference. The monotone map from
-the scan's brain to it is histogram matching inside the brain, where the report matches whole
-volumes: the part of background depends on the field of view, and would shift the match.
+A model knows one distribution of brain intensities: that of its reference. The map from a scan to
+it is a monotone line through a few landmarks of both brains [1]_, not a whole histogram match. The
+tails of a histogram tell how a brain was cut out, not what its tissue is: matched to those of a
+reference whose darkest voxels are almost 0, a bright cerebrospinal fluid came out black. Beyond
+the outer landmarks the map is straight, and what is brighter than the model knows is added again.
+
+References
+----------
+.. [1] Nyul, Udupa, Zhang, New variants of a method of MRI scale standardization, IEEE Transactions
+   on Medical Imaging 19(2):143-150, 2000. DOI 10.1109/42.836373.
 """
 
 from dataclasses import dataclass
@@ -12,6 +19,7 @@ from scipy.ndimage import binary_fill_holes
 
 N_QUANTILES = 257
 SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that counts as none, in [0, 1]
+LANDMARKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # quantiles of the brain
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +31,9 @@ class Harmonization:
     background : float
         The scan's intensity outside the brain.
     scan, model : ndarray, shape (n,)
-        Corresponding intensities, both strictly rising; None where the scan is as the model
-        expects it already and nothing is mapped.
+        Corresponding intensities, both strictly rising, from the background and 0 to the scan's
+        intensity that becomes 1; None where the scan is as the model expects it already and
+        nothing is mapped.
     """
 
     background: float
@@ -35,24 +44,28 @@ class Harmonization:
         """Map a scan to [0, 1], background to 0; float32."""
         if self.scan is None or self.model is None:
             return array.astype(np.float32, copy=False)
-        mapped = np.interp(array, self.scan, self.model)
-        inside: np.ndarray = np.where(array > self.background, mapped, 0).astype(np.float32)
-        return inside
+        mapped: np.ndarray = np.interp(array, self.scan, self.model).astype(np.float32)
+        return mapped
 
-    def to_scan(self, array: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    def to_scan(self, estimate: np.ndarray, source: np.ndarray, brain: np.ndarray) -> np.ndarray:
         """Map an estimate in [0, 1] to the scan's own range; float32.
 
-        Inside the brain nothing is darker than its darkest voxel. Outside, the map is a line
-        through the background: the monotone map leaps there, and would turn traces into tissue.
+        Parameters
+        ----------
+        estimate, source : ndarray
+            Of the model, and the scan it was made of: where the scan is brighter than what became
+            1, the excess is added again, and nothing is brighter than the scan's brightest voxel.
+        brain : ndarray of bool, same shape
+            Outside, the map is a line through the background.
         """
         if self.scan is None or self.model is None:
-            return array.astype(np.float32, copy=False)
+            return estimate.astype(np.float32, copy=False)
         middle = len(self.scan) // 2
         slope = (self.scan[middle] - self.background) / self.model[middle]
-        inside = np.interp(array, self.model[1:], self.scan[1:])
-        outside = np.minimum(self.background + slope * array, self.scan[-1])
+        inside = np.interp(estimate, self.model, self.scan) + np.maximum(source - self.scan[-1], 0)
+        outside = self.background + slope * estimate
         mapped: np.ndarray = np.where(brain, inside, outside).astype(np.float32)
-        return mapped
+        return np.minimum(mapped, source.max())
 
 
 def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:
@@ -101,8 +114,14 @@ def harmonize(array: np.ndarray, quantiles: np.ndarray) -> Harmonization:
     own = brain_quantiles(array, len(quantiles))
     if np.abs(own - quantiles).max() <= SAME_DISTRIBUTION:
         return Harmonization(background)
-    # The background stands below the brain's least intensity on either scale.
-    scan = np.concatenate(([background], own))
-    model = np.concatenate(([0.0], quantiles))
+    steps = np.linspace(0, 1, len(quantiles))
+    scan, model = (np.interp(LANDMARKS, steps, each) for each in (own, quantiles))
+    scan, model = np.concatenate(([background], scan)), np.concatenate(([0.0], model))
     rising = np.concatenate(([True], (np.diff(scan) > 0) & (np.diff(model) > 0)))
-    return Harmonization(background, scan[rising], model[rising])
+    scan, model = scan[rising], model[rising]
+    middle = (len(scan) - 1) // 2
+    slope = (model[-1] - model[middle]) / (scan[-1] - scan[middle])
+    if model[-1] < 1:
+        scan = np.append(scan, scan[-1] + (1 - model[-1]) / slope)
+        model = np.append(model, 1.0)
+    return Harmonization(background, scan, model)

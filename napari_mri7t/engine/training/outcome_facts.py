@@ -23,8 +23,9 @@ def facts_of(outcome: Outcome) -> list[tuple[str, str]]:
     study = outcome.first
     config, subjects = study.settings.config, study.subjects
     real = sum(subject.source is not None for subject in subjects)
+    noise = f"Gaussian noise of variance {config.variance:g} on intensities in [0, 1]"
     made = (
-        f"pseudo-3T: Gaussian noise of variance {config.variance:g} on intensities in [0, 1], "
+        f"pseudo-3T: {noise if config.pseudo_3t == 'report' else config.pseudo_3t}, "
         f"seed {config.seed} for the first subject, one more for each of the next"
     )
     facts = [

@@ -5,6 +5,7 @@ Lille, section on the data.
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from napari_mri7t.engine.preparation.intensity import (
     match_histogram,
     normalize,
 )
-from napari_mri7t.engine.preparation.simulation import add_noise
+from napari_mri7t.engine.preparation.realistic import lower_resolution
+from napari_mri7t.engine.preparation.simulation import SimulationConfig, add_noise, realistic_3t
 from napari_mri7t.engine.subjects import Subject, load_pair
 from napari_mri7t.engine.training.patches import TrainingSubject
 from napari_mri7t.engine.volume import load_volume
@@ -49,7 +51,7 @@ def choose_reference(subjects: list[Subject], name: str = "") -> Subject:
 
 
 def prepare_pairs(
-    subjects: list[Subject], reference: Subject, variance: float, seed: int
+    subjects: list[Subject], reference: Subject, simulation: SimulationConfig
 ) -> Generator[str, None, list[TrainingSubject]]:
     """Load and prepare all subjects, yielding a sentence before each.
 
@@ -58,10 +60,8 @@ def prepare_pairs(
     subjects : list of Subject
     reference : Subject
         Its normalised target is what every histogram is matched to, whole volume.
-    variance : float
-        Of the noise of pseudo-3T sources, where no 3T volume exists.
-    seed : int
-        Of that noise: subject i gets `seed + i`.
+    simulation : SimulationConfig
+        Of pseudo-3T sources, where no 3T volume exists; subject i gets its seed plus i.
 
     Returns
     -------
@@ -73,24 +73,29 @@ def prepare_pairs(
     prepared = []
     for index, subject in enumerate(subjects):
         yield f"prepare {subject.name}"
-        prepared.append(_prepare(subject, matched_to, variance, seed + index))
+        own = replace(simulation, seed=simulation.seed + index)
+        prepared.append(_prepare(subject, matched_to, own))
     return prepared
 
 
 def _prepare(
-    subject: Subject, matched_to: np.ndarray, variance: float, seed: int
+    subject: Subject, matched_to: np.ndarray, simulation: SimulationConfig
 ) -> TrainingSubject:
     source, target = load_pair(subject)
     clean = normalize(target.array)[0]
-    matched = _by_slices(match_histogram(clean, matched_to))
+    matched = match_histogram(clean, matched_to)
     if source is not None:
         real = match_histogram(normalize(source.array)[0], matched_to)
-        return TrainingSubject(subject.name, matched, _by_slices(real))
-    noisy = add_noise(clean, variance, seed)
-    table = histogram_table(noisy, matched_to)
-    return TrainingSubject(
-        subject.name, matched, _by_slices(table(noisy)), _by_slices(clean), table
-    )
+        return TrainingSubject(subject.name, _by_slices(matched), _by_slices(real))
+    if simulation.preset == "realistic":
+        made = match_histogram(realistic_3t(clean, target.voxel_size, simulation.seed), matched_to)
+        table, coarse = None, _by_slices(lower_resolution(clean, target.voxel_size))
+    else:
+        noisy = add_noise(clean, simulation.variance, simulation.seed)
+        table, coarse = histogram_table(noisy, matched_to), None
+        made = table(noisy)
+    volumes = [_by_slices(array) for array in (matched, made, clean)]
+    return TrainingSubject(subject.name, volumes[0], volumes[1], volumes[2], table, coarse)
 
 
 def _by_slices(array: np.ndarray) -> np.ndarray:

@@ -12,8 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_mri7t.engine.planes import AXES_OF_PLANE
+from napari_mri7t.engine.preparation.harmonization import LANDMARKS
 from napari_mri7t.engine.preparation.intensity import LookUpTable
+from napari_mri7t.engine.preparation.realistic import white_of
 from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.realistic_patches import (
+    SAMPLED_VOXELS,
+    BrainSamples,
+    realistic_source,
+)
 
 N_CANDIDATES = 4  # drawn per patch that is kept, where patches with much background are dropped
 
@@ -32,7 +39,9 @@ class TrainingSubject:
     clean : ndarray of float32, shape (S, A, R), optional
         The normalised 7T that fresh noise is added to.
     source_table : LookUpTable, optional
-        From noisy `clean` to the source's intensities.
+        From noisy `clean` to the source's intensities; of the report's pseudo-3T.
+    coarse : ndarray of float32, shape (S, A, R), optional
+        `clean` with less resolution; of the realistic pseudo-3T.
     """
 
     name: str
@@ -40,6 +49,7 @@ class TrainingSubject:
     source: np.ndarray
     clean: np.ndarray | None = None
     source_table: LookUpTable | None = None
+    coarse: np.ndarray | None = None
 
 
 class PatchPool:
@@ -77,7 +87,12 @@ class PatchPool:
         self.offsets = sizes.cumsum(0) - sizes  # (M,)
         self.target = _flat([s.target for s in subjects], device)
         self.source = _flat([_seen(s, self.fresh) for s in subjects], device)
-        if self.fresh:
+        coarse = [s.coarse for s in subjects if s.coarse is not None]
+        self.realistic = self.fresh and len(coarse) == len(subjects)
+        if self.realistic:
+            self.coarse = _flat(coarse, device)
+            self.samples = _samples(subjects, device)
+        elif self.fresh:
             tables = [s.source_table for s in subjects if s.source_table is not None]
             self.tables = _flat([table.values for table in tables], device)  # (M * n,)
             self.bounds = torch.tensor([(t.low, t.high) for t in tables], device=device)  # (M, 2)
@@ -118,7 +133,10 @@ class PatchPool:
         margin = (self.n_slices - self.n_outputs) // 2
         target = self.target.take(index[:, margin : margin + self.n_outputs])
         source = self._resize(self.source.take(index))
-        if self.fresh:
+        if self.realistic:
+            coarse = self._resize(self.coarse.take(index))
+            source = realistic_source(source, coarse, self.samples, subject, generator)
+        elif self.fresh:
             noise = torch.randn(source.shape, generator=generator, device=self.device)
             source = self._match(source + noise * self.config.variance**0.5, subject)
         return source, self._resize(target)
@@ -223,6 +241,21 @@ class PatchPool:
 def _seen(subject: TrainingSubject, fresh: bool) -> np.ndarray:
     """Choose what noise is added to, or the source that has its own."""
     return subject.clean if fresh and subject.clean is not None else subject.source
+
+
+def _samples(subjects: list[TrainingSubject], device: torch.device) -> BrainSamples:
+    """Take evenly spread voxels of every brain."""
+    clean, coarse, white, landmarks = [], [], [], []
+    for subject in subjects:
+        seen, blurred = _seen(subject, fresh=True), subject.coarse
+        brain = np.flatnonzero(seen > 0)
+        chosen = brain[np.linspace(0, len(brain) - 1, SAMPLED_VOXELS).astype(int)]
+        clean.append(seen.take(chosen))
+        coarse.append(np.asarray(blurred).take(chosen))
+        white.append(white_of(seen))
+        landmarks.append(np.quantile(subject.target[subject.target > 0], LANDMARKS))
+    tensors = [torch.from_numpy(np.array(e, np.float32)) for e in (clean, coarse, white, landmarks)]
+    return BrainSamples(*(tensor.to(device) for tensor in tensors))
 
 
 def _flat(arrays: list[np.ndarray], device: torch.device) -> Tensor:

@@ -9,7 +9,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from napari_mri7t.engine.planes import AXES_OF_PLANE
-from napari_mri7t.engine.preparation.simulation import REPORT_VARIANCE
+from napari_mri7t.engine.preparation.simulation import (
+    REPORT_VARIANCE,
+    SIMULATIONS,
+    SimulationConfig,
+)
 
 SCHEDULES = ("linear", "cosine", "step")
 PIXEL_LOSSES = ("mae", "mse")
@@ -71,9 +75,12 @@ class TrainConfig:
     end_slices : int
         Axial slices at either end that patches never touch.
     fresh_noise : bool
-        New noise in every patch, instead of one pseudo-3T volume per subject.
+        All that is random in the pseudo-3T is drawn anew in every patch, instead of one volume per
+        subject.
+    pseudo_3t : {"report", "realistic"}
+        How sources are made where there is no 3T volume; see `SimulationConfig`.
     variance : float
-        Of the noise of the pseudo-3T.
+        Of the noise of the report's pseudo-3T.
     precision : {"auto", "float32", "bfloat16"}
     seed : int
     checkpoint_steps : int
@@ -116,6 +123,7 @@ class TrainConfig:
     max_background: float = 1.0
     end_slices: int = 0
     fresh_noise: bool = True
+    pseudo_3t: str = "report"
     variance: float = REPORT_VARIANCE
     precision: str = "auto"
     seed: int = 0
@@ -136,6 +144,7 @@ class TrainConfig:
             ("schedule", SCHEDULES),
             ("pixel_loss", PIXEL_LOSSES),
             ("sampling", ("uniform", "brain")),
+            ("pseudo_3t", SIMULATIONS),
             ("precision", ("auto", "float32", "bfloat16")),
         ):
             value = getattr(self, name)
@@ -156,11 +165,19 @@ class TrainConfig:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 _require(value >= 0, f"{field.name} must be at least 0", value)
 
+    @property
+    def simulation(self) -> SimulationConfig:
+        """Say how pseudo-3T sources are made."""
+        return SimulationConfig(self.variance, self.seed, self.pseudo_3t)
+
     def learnt_from(self) -> dict[str, Any]:
         """Give the settings that decide the weights: not when they are saved, nor their use."""
+        settings = asdict(self)
+        if self.pseudo_3t == "report":
+            del settings["pseudo_3t"]  # states of trainings before there was a choice stay valid
         return {
             key: value
-            for key, value in asdict(self).items()
+            for key, value in settings.items()
             if key != "checkpoint_steps" and not key.startswith("inference_")
         }
 

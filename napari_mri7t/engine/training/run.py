@@ -62,8 +62,8 @@ class FoldProgress:
 
 def prepare_study(study: Study) -> Generator[FoldProgress, None, list[TrainingSubject]]:
     """Load and prepare all subjects of a study, once for all folds that run in one process."""
-    config = study.settings.config
-    steps = prepare_pairs(list(study.subjects), study.reference, config.variance, config.seed)
+    simulation = study.settings.config.simulation
+    steps = prepare_pairs(list(study.subjects), study.reference, simulation)
     count = itertools.count()
     total = len(study.subjects) + 1  # and the reference
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mri7t.engine.preparation.harmonization import LANDMARKS, harmonize
 from napari_mri7t.engine.preparation.intensity import histogram_table
+from napari_mri7t.engine.preparation.realistic import lower_resolution
 from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.realistic_patches import map_by_landmarks
 
 SHAPE = (20, 24, 28)  # (S, A, R)
 PLAIN = TrainConfig(
@@ -145,3 +148,52 @@ def test_scales_resample_content_to_the_patch_size():
 def test_patch_larger_than_the_volume_is_refused():
     with pytest.raises(ValueError, match="set a smaller patch_size"):
         draw(replace(PLAIN, patch_size=32))
+
+
+def realistic_brain(name="a"):
+    """Grey and white matter in blocks, as every kind of source the pool takes."""
+    array = np.zeros((40, 44, 48), np.float32)
+    array[4:36, 4:40, 4:44] = 0.6
+    array[10:30, 12:32, 12:36] = 0.95
+    array[4:8] *= 0.4
+    coarse = lower_resolution(array, (1, 1, 1))
+    return TrainingSubject(name, array, array, array, coarse=coarse)
+
+
+def test_realistic_sources_are_drawn_anew_and_harmonised_to_the_target():
+    config = replace(PLAIN, patch_size=32, sampling="brain", fresh_noise=True)
+    pool = PatchPool([realistic_brain()], (3, 3), config, CPU)
+    source, target = pool.draw(24, torch.Generator().manual_seed(0))
+    assert source.min() == 0
+    assert source.max() <= 1
+    assert (source[target == 0] == 0).all()
+    for tissue in (0.6, 0.95):
+        means = torch.tensor([s[t == tissue].mean() for s, t in zip(source, target, strict=True)])
+        assert float(means.nanmean()) == pytest.approx(tissue, abs=0.06)
+    pairs = [(s, t == 0.6) for s, t in zip(source, target, strict=True)]
+    noise = torch.stack([s[grey].std() for s, grey in pairs if grey.sum() > 500])
+    assert noise.max() > 2 * noise.min()  # strengths of its own in every patch
+
+
+def test_realistic_sources_follow_the_generator_alone():
+    config = replace(PLAIN, patch_size=16, fresh_noise=True)
+    draws = [
+        PatchPool([realistic_brain()], (3, 3), config, CPU).draw(
+            4, torch.Generator().manual_seed(seed)
+        )[0]
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_map_of_realistic_patches_is_that_of_inference():
+    rng = np.random.default_rng(0)
+    scan = np.zeros((30, 30, 30), np.float32)
+    scan[5:25, 5:25, 5:25] = rng.gamma(4, 40, (20, 20, 20))
+    model = np.linspace(0, 1, 257) ** 0.5
+    expected = harmonize(scan, model).to_model(scan)
+    landmarks = [np.quantile(scan[scan > 0], LANDMARKS), np.interp(LANDMARKS, model**2, model)]
+    tensors = [torch.tensor(each, dtype=torch.float32)[None] for each in landmarks]
+    found = map_by_landmarks(torch.from_numpy(scan)[None], *tensors)[0]
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # 257 quantiles

@@ -150,3 +150,13 @@ def test_watnet_gives_the_central_slice_where_the_recipe_is_ours():
     assert network_settings("watnet", "best") == {"central_only": True}
     assert network_settings("watnet", "report") == {}
     assert network_settings("basic_cnn", "best") == {}
+
+
+def test_states_of_trainings_before_the_realistic_preset_stay_valid():
+    assert "pseudo_3t" not in TrainConfig().learnt_from()
+    assert TrainConfig(pseudo_3t="realistic").learnt_from()["pseudo_3t"] == "realistic"
+
+
+def test_unknown_pseudo_3t_is_refused():
+    with pytest.raises(ValueError, match="pseudo_3t must be one of report, realistic"):
+        TrainConfig(pseudo_3t="real")

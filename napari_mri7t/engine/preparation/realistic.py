@@ -1,0 +1,207 @@
+"""What a 3T scan has and a 7T lacks: another contrast, less resolution, shading, Rician noise.
+
+Each strength is drawn at random, so that a network meets what scanners differ in. On tensors: a
+whole volume is a batch of one, a training draws every patch's own strengths.
+
+References
+----------
+.. [1] Wright et al., Water proton T1 measurements in brain tissue at 7, 3, and 1.5T, MAGMA
+   21:121-130, 2008. DOI 10.1007/s10334-008-0104-8. White and grey matter at 3T: 838 +- 50 and
+   1607 +- 112 ms.
+.. [2] Mugler, Brookeman, Three-dimensional magnetization-prepared rapid gradient-echo imaging (3D
+   MP RAGE), Magnetic Resonance in Medicine 15:152-157, 1990. DOI 10.1002/mrm.1910150117.
+.. [3] Jack et al., The Alzheimer's Disease Neuroimaging Initiative (ADNI): MRI methods, Journal of
+   Magnetic Resonance Imaging 27:685-691, 2008. DOI 10.1002/jmri.21049.
+.. [4] Kwan, Evans, Pike, MRI simulation-based evaluation of image-processing and classification
+   methods, IEEE Transactions on Medical Imaging 18(11):1085-1097, 1999. DOI 10.1109/42.816072.
+.. [5] Gudbjartsson, Patz, The Rician distribution of noisy MRI data, Magnetic Resonance in Medicine
+   34:910-914, 1995. DOI 10.1002/mrm.1910340618.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_mri7t.engine.errors import VolumeError
+
+# Grey over white matter. MP-RAGE's signal [2] with the T1 of [1] and their deviations, at TR 1.9 to
+# 3.0 s and TI 0.9 to 1.1 s, gives 0.4 to 0.7 at 3T; the models' 7T brains have 0.65.
+GREY_TO_WHITE = (0.5, 0.7)
+GREY_TO_WHITE_7T = 0.65
+COARSEST_MM = 1.25  # in-plane, of a 3T protocol for many sites [3]; the 7T volumes have 1 mm
+SHADING = (0.0, 0.2)  # darkest to brightest, part of the mean: BrainWeb's weaker field [4]
+NOISE = (0.01, 0.09)  # sigma over white matter's signal: BrainWeb's levels [4], drawn by logarithm
+# Of a voxel's noise, what each neighbour along an axis gets: resampling correlates it; linear
+# interpolation half-way between voxels, there and back, gives 1/4.
+NOISE_SPREAD = (0.0, 0.25)
+FIELD_VOXELS = 200  # side of the cube in which a field is defined: a head of 1 mm
+WHITE_QUANTILE = 0.95  # of the brain: white matter
+
+
+@dataclass(frozen=True, eq=False)
+class Strengths:
+    """What is done to each item of a batch; tensors of shape (N,), the field's (N, 9).
+
+    Parameters
+    ----------
+    contrast : Tensor
+        Exponent of the intensities.
+    loss : Tensor
+        Part of the resolution that is lost, 0 to 1: from the volume's own to `COARSEST_MM`.
+    shading : Tensor
+        Darkest to brightest, part of the mean.
+    field : Tensor
+        Weights of the field's polynomials; their absolute values sum up to 1.
+    noise : Tensor
+        Sigma over the signal of white matter.
+    spread : Tensor
+        Of the noise to the neighbours.
+    """
+
+    contrast: Tensor
+    loss: Tensor
+    shading: Tensor
+    field: Tensor
+    noise: Tensor
+    spread: Tensor
+
+
+def draw_strengths(n: int, generator: torch.Generator) -> Strengths:
+    """Draw the strengths of a batch of n, on the generator's device."""
+    device = generator.device
+
+    def uniform(bounds: tuple[float, float]) -> Tensor:
+        low, high = bounds
+        return low + (high - low) * torch.rand(n, generator=generator, device=device)
+
+    ratio = uniform(GREY_TO_WHITE)
+    weights = torch.randn((n, 9), generator=generator, device=device)
+    return Strengths(
+        contrast=ratio.log() / math.log(GREY_TO_WHITE_7T),
+        loss=uniform((0.0, 1.0)),
+        shading=uniform(SHADING),
+        field=weights / weights.abs().sum(1, keepdim=True),
+        noise=uniform((math.log(NOISE[0]), math.log(NOISE[1]))).exp(),
+        spread=uniform(NOISE_SPREAD),
+    )
+
+
+def white_of(clean: np.ndarray) -> float:
+    """Tell the signal of a brain's white matter; the background is 0."""
+    brain = clean[clean > 0]
+    if not brain.size:
+        raise VolumeError("no voxel above 0: no brain to simulate; check the volume")
+    return float(np.quantile(brain, WHITE_QUANTILE))
+
+
+def lower_resolution(array: np.ndarray, voxel_size: Sequence[float]) -> np.ndarray:
+    """Cut k-space off where voxels of 1.25 mm end it.
+
+    Parameters
+    ----------
+    array : ndarray, shape (I, J, K)
+    voxel_size : sequence of float
+        mm; an axis that is coarser already stays.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+    """
+    from scipy import fft  # a training on GPUs alone needs no more of it
+
+    k_space = fft.rfftn(array.astype(np.float32, copy=False))
+    for axis, size in enumerate(voxel_size):
+        is_last = axis == 2
+        n = array.shape[axis]
+        frequency = np.abs(fft.rfftfreq(n) if is_last else fft.fftfreq(n))  # cycles per voxel
+        shape = [-1 if a == axis else 1 for a in range(3)]
+        k_space *= (frequency <= 0.5 * size / COARSEST_MM).reshape(shape)
+    cut: np.ndarray = fft.irfftn(k_space, array.shape).astype(np.float32)
+    return cut
+
+
+def degrade(
+    clean: Tensor,
+    coarse: Tensor,
+    white: Tensor,
+    strengths: Strengths,
+    generator: torch.Generator,
+) -> Tensor:
+    """Make 3T-like images of 7T ones; where `clean` is 0 they stay 0.
+
+    Parameters
+    ----------
+    clean, coarse : Tensor, shape (N, D, H, W)
+        7T, background 0; the same with k-space cut off.
+    white : Tensor, shape (N,)
+        Signal of white matter, above 0.
+    strengths : Strengths
+    generator : torch.Generator
+        Of the noise and of where in the field an item lies.
+
+    Returns
+    -------
+    Tensor, shape (N, D, H, W)
+        At least 0, on the scale of `clean`.
+    """
+    white = _each(white)
+    image = torch.lerp(clean, coarse, _each(strengths.loss)).clamp_min(0)
+    image = (image / white) ** _each(strengths.contrast)
+    image = image * shading_field(clean.shape, strengths, generator)
+    sigma = _each(strengths.noise)
+    real = image + sigma * _noise(clean, strengths.spread, generator)
+    imaginary = sigma * _noise(clean, strengths.spread, generator)
+    magnitude = torch.hypot(real, imaginary) * white
+    return torch.where(clean > 0, magnitude, torch.zeros_like(magnitude))
+
+
+def shading_field(shape: Sequence[int], strengths: Strengths, generator: torch.Generator) -> Tensor:
+    """Make fields of second order around 1.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (N, D, H, W); less than the field's extent is a part of it, drawn at random.
+    strengths : Strengths
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor, shape (N, D, H, W)
+    """
+    n, *sides = shape
+    device = strengths.shading.device
+    axes = []
+    for axis, side in enumerate(sides):
+        half = min(1.0, side / FIELD_VOXELS)
+        middle = (1 - half) * (2 * torch.rand((n, 1), generator=generator, device=device) - 1)
+        along = middle + torch.linspace(-half, half, side, device=device)  # (N, side)
+        view = [n, 1, 1, 1]
+        view[axis + 1] = side
+        axes.append(along.view(view))
+    x, y, z = axes
+    parts = (x, y, z, x * y, x * z, y * z, x * x - 1 / 3, y * y - 1 / 3, z * z - 1 / 3)
+    weights = strengths.field * (strengths.shading / 2)[:, None]
+    field = torch.ones(tuple(shape), device=device)
+    for weight, part in zip(weights.unbind(1), parts, strict=True):
+        field = field + _each(weight) * part
+    return field
+
+
+def _noise(like: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw Gaussian noise of deviation 1, each voxel's spread to its neighbours."""
+    noise = torch.randn(like.shape, generator=generator, device=like.device)
+    side = _each(spread)
+    kept = 1 - 2 * side
+    for axis in (axis for axis in (1, 2, 3) if noise.shape[axis] > 1):
+        noise = kept * noise + side * (noise.roll(1, axis) + noise.roll(-1, axis))
+        noise = noise / (kept**2 + 2 * side**2).sqrt()
+    return noise
+
+
+def _each(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
