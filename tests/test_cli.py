@@ -148,7 +148,7 @@ def test_compare_prints_json(run, phantom, phantom_file, tmp_path):
     assert (code, error) == (0, "")
     assert list(scores) == ["whole", "brain"]
     for region in scores.values():
-        assert list(region) == ["mae", "psnr", "ssim"]
+        assert list(region)[:4] == ["mae", "psnr", "ssim", "nrmse"]
         assert region["mae"] == pytest.approx(0.1, abs=1e-6)
         assert region["psnr"] == pytest.approx(20, abs=1e-4)
 
@@ -168,7 +168,9 @@ def test_compare_takes_mask_and_data_range(run, phantom, phantom_file, tmp_path)
 def test_compare_prints_a_table(run, phantom_file):
     code, out, _ = run("compare", phantom_file, phantom_file)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["MAE", "whole", "brain"]
+    scores, detail = out.split("\n\n")
+    assert [line.split()[0] for line in scores.splitlines()] == ["MAE", "whole", "brain"]
+    assert "3-D SSIM, brain                            1.00000\n" in detail
 
 
 def test_compare_warns_of_intensities_beyond_the_data_range(run, phantom, tmp_path):

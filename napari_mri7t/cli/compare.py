@@ -22,19 +22,37 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score ESTIMATE against REFERENCE: MAE, PSNR (dB), SSIM; whole volume and inside the brain."""
-    from napari_mri7t.engine.evaluation import metrics
+    """Score ESTIMATE against REFERENCE: MAE, PSNR (dB), SSIM; whole volume and inside the brain.
+
+    Inside the brain also fine detail (3-D SSIM, HFEN, gradients), how well grey and white matter
+    stand apart (CNR, CJV), and whether the error follows the anatomy (it should not).
+    """
+    from napari_mri7t.engine.evaluation.metrics import scores_to_json
+    from napari_mri7t.engine.evaluation.scoring import flatten, score
     from napari_mri7t.engine.volume import load_volume
 
     real, scored = load_volume(reference), load_volume(estimate)
     brain = None if mask is None else load_volume(mask)
-    if data_range is None:
-        scores = metrics.compare(real, scored, mask=brain)
-        if real.array.max() > 2:
-            warn([f"{reference}: intensities reach {real.array.max():g}: give their --data-range"])
+    if data_range is None and real.array.max() > 2:
+        warn([f"{reference}: intensities reach {real.array.max():g}: give their --data-range"])
+    span = 1.0 if data_range is None else data_range
+    scores = score(real, scored, mask=brain, data_range=span)
+    if as_json:
+        typer.echo(scores_to_json(scores))
     else:
-        scores = metrics.compare(real, scored, mask=brain, data_range=data_range)
-    typer.echo(metrics.scores_to_json(scores) if as_json else scores_table(scores))
+        typer.echo(f"{scores_table(scores)}\n\n{detail_table(flatten(scores))}")
+
+
+def detail_table(figures: Mapping[str, float]) -> str:
+    """Set the figures that `scores_table` does not show, a line each."""
+    from napari_mri7t.engine.evaluation.scoring import METRICS
+
+    shown = ("mae", "psnr", "ssim")
+    return "\n".join(
+        f"{metric.label:<40}{figures[key]:>10.5f} {metric.unit}".rstrip()
+        for key, metric in METRICS.items()
+        if key.partition("_")[2] not in shown
+    )
 
 
 def scores_table(scores: Mapping[str, Mapping[str, float]]) -> str:
