@@ -8,7 +8,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow fuzz kills cancels faults sbom audit licences coverage lint types format build clean
+.PHONY: help demo test slow fuzz kills cancels faults docs sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +36,9 @@ cancels: $(VENV)/.installed ## 100 cancels of a synthesis at random moments, eac
 
 faults: $(VENV)/.installed ## docs/faults.md from the names of the tests
 	$(BIN)/python tools/fault_table.py
+
+docs: $(VENV)/.installed-docs ## the site into site/, every warning an error: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 licences: $(VENV)/.installed ## licences of all that an installation brings, against the list of those allowed
 	$(BIN)/python tools/licences.py all
@@ -75,7 +78,7 @@ build: $(VENV)/.installed-dev ## wheel and sdist into dist/
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) $(VENV)-audit dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-audit dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(VENV)/.installed: $(SETTINGS)
 	sh tools/environment.sh $(VENV) all,test
@@ -84,3 +87,7 @@ $(VENV)/.installed: $(SETTINGS)
 $(VENV)/.installed-dev: $(SETTINGS)
 	sh tools/environment.sh $(VENV) dev
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(SETTINGS)
+	sh tools/environment.sh $(VENV) docs
+	@touch $@

@@ -1,0 +1,178 @@
+"""What mkdocs does beyond Markdown, called by mkdocs.yml.
+
+Pages that nobody types: the model cards from the card.json of every bundled model, the command
+line from its own --help, the changes from CHANGELOG.md. A link that leaves docs/ becomes the file's
+name. A page that would load anything from another server stops the build.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from napari_mri7t.cli import app
+from napari_mri7t.engine.cards import DEFAULT_MODEL, ModelCard, list_models
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+HELP_WIDTH = "96"
+SHOWN = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "mae": ("MAE", 4)}
+METHODS = {"source": "3T as is", "estimate": "this model"}
+PLACES = {"brain": "in the brain", "whole": "whole volume"}
+LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)")
+FOOTNOTE = re.compile(r"\.\. (\[\d+\])")
+DEFAULTS = re.compile(
+    r"<th>Default</th>|<td>\s*(?:<code>[^\n]*</code>|<em>required</em>)\s*</td>(?=\s*</tr>)"
+)
+REMOTE = re.compile(
+    r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*\ssrc=[\"']?(?:https?:)?//[^\"'\s>]+"
+    r"|<link\b[^>]*\shref=[\"']?(?:https?:)?//[^\"'\s>]+"
+    r"|(?:url\(|@import\s)\s*[\"']?(?:https?:)?//[^\"')\s]+",
+    re.IGNORECASE,
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for name, text in (
+        ("models.md", cards_page(list_models())),
+        ("reference/cli.md", cli_page()),
+        ("changelog.md", changes.replace("](docs/", "](")),
+    ):
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep the links within docs/; name the file where one leaves it, for the site has no more."""
+    folder = (DOCS / page.file.src_uri).parent
+
+    def keep_or_name(link: re.Match[str]) -> str:
+        text, target = link.groups()
+        place = (folder / target).resolve()
+        if place.is_relative_to(DOCS):
+            return link.group(0)
+        if not place.exists():
+            raise PluginError(f"{page.file.src_uri}: {target} does not exist")
+        name = place.relative_to(ROOT).as_posix()
+        return f"`{text}`" if text in name else f"{text} (`{name}`)"
+
+    return LINK.sub(keep_or_name, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mend what the docstrings' reader gets wrong.
+
+    It takes the first of several choices for the default, and one default for two names; the
+    signature above has the true ones. It leaves references as they are in reStructuredText.
+    """
+    return FOOTNOTE.sub(r"\1", DEFAULTS.sub("", html))
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a page that would load something from another server."""
+    site = Path(config.site_dir)
+    for path in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
+        found = REMOTE.search(path.read_text(encoding="utf-8"))
+        if found:
+            raise PluginError(f"{path.relative_to(site)} loads from elsewhere: {found.group(0)}")
+
+
+def cli_page() -> str:
+    """Give every command's own help."""
+    run = CliRunner()
+    parts = [
+        "# Command line",
+        "What `mri7t COMMAND --help` prints. Bad input ends with one sentence on stderr and exit "
+        "code 1, a command that does not exist or an option that is wrong with 2.",
+    ]
+    for name in ("", *get_command(app).commands):
+        arguments = [name, "--help"] if name else ["--help"]
+        shown = run.invoke(app, arguments, env={"COLUMNS": HELP_WIDTH, "TERM": "dumb"})
+        if shown.exit_code:
+            raise PluginError(f"mri7t {name} --help: {shown.output}")
+        lines = [line.rstrip() for line in shown.stdout.strip("\n").split("\n")]
+        parts.append(f"## mri7t {name}".rstrip() + "\n\n```text\n" + "\n".join(lines) + "\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def cards_page(cards: list[ModelCard]) -> str:
+    """Give the cards of the bundled models, the default first."""
+    cards = sorted(cards, key=lambda card: (card.name != DEFAULT_MODEL, card.name))
+    head = [
+        "# Model cards",
+        "The models in the package, from the `card.json` beside the weights of each; `mri7t models "
+        "--json` prints the whole cards. A model trained with `mri7t train` has such a card, too.",
+        "> **A synthetic image may add or remove lesions. It is for research, not for diagnosis.**",
+    ]
+    return "\n\n".join([*head, *(card_section(card) for card in cards)]) + "\n"
+
+
+def card_section(card: ModelCard) -> str:
+    """Give one card: what it is and is not for, figures, training."""
+    training, expected = card.training, card.preprocessing
+    subjects = training.get("subjects", [])
+    facts = {
+        "Network": f"`{card.network}`, {card.n_parameters:,} parameters",
+        "For": card.intended_use,
+        "Not for": card.not_for,
+        "Expects": ", ".join(
+            [
+                " x ".join(f"{side:g}" for side in expected["voxel_size_mm"]) + " mm",
+                "the brain extracted" if expected["brain_extracted"] else "with the skull",
+                f"{expected['plane']} slices",
+            ]
+        ),
+        "Trained on": f"{len(subjects)} subjects. {training.get('data', '')}",
+        "Held out": training.get("held_out") or "nobody: it was trained on all of them",
+        "Trained with": f"`{training['command']}`",
+        "Figures from": f"`{training['held_out_command']}`"
+        if training.get("held_out_command")
+        else "",
+        "When, on what": f"{training.get('date', '')}, {training.get('hardware', '')}",
+        "SHA-256 of the weights": f"`{card.sha256}`",
+    }
+    head, *rows = [f"| {name} | {text} |" for name, text in facts.items() if text]
+    default = " (default)" if card.name == DEFAULT_MODEL else ""
+    return "\n\n".join(
+        [
+            f"## {card.name}{default}",
+            card.title,
+            "\n".join([head, "|---|---|", *rows]),
+            figures(card.metrics),
+        ]
+    )
+
+
+def figures(metrics: Mapping[str, Any]) -> str:
+    """Give the held-out figures as a table, the brain first."""
+    if not all(method in metrics for method in METHODS):
+        return "No figures of brains that it had not seen."
+    n_brains = metrics["n_held_out"]
+    names = ", ".join(str(name).partition("_")[0] for name in metrics.get("subjects", []))
+    lines = [
+        f"On {n_brains} {'brain' if n_brains == 1 else 'brains'} that the training of these "
+        f"figures had not seen ({names}):",
+        "",
+        "| | " + " | ".join(title for title, _ in SHOWN.values()) + " |",
+        "|---|" + "---|" * len(SHOWN),
+    ]
+    for place, where in PLACES.items():
+        for method, what in METHODS.items():
+            cells = [spread(metrics[method][place][key], n) for key, (_, n) in SHOWN.items()]
+            lines.append(f"| {what}, {where} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def spread(figure: Mapping[str, float | None], digits: int) -> str:
+    """Write mean ± standard deviation; of a single brain there is none."""
+    mean, std = figure["mean"], figure.get("std")
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
