@@ -4,7 +4,8 @@
     python tools/fault_table.py --check   exit code 1 if it is out of date or a fault has no test
 
 A test belongs to fault 7 if its name begins with `test_fault_07_`, or one of its parameters has the
-id `fault_07`.
+id `fault_07`. Each must have a test over the command line, in the engine and in a widget, but where
+`CANNOT` says why it cannot occur.
 """
 
 import ast
@@ -59,6 +60,11 @@ FAULTS = {
     39: (SURVIVE, "two runs at once on one run folder"),
     40: (SURVIVE, "a Dask worker killed: folds are idempotent"),
 }
+PLACES = {"Command line": "tests/", "Engine": "tests/engine/", "Widget": "tests/widgets/"}
+CANNOT = {
+    (31, "Widget"): "the widgets start no workers",
+    (40, "Widget"): "the widgets start no workers",
+}
 TITLES = {
     REFUSE: "Refused: one sentence (file, what is wrong, what to do), exit code 1, no output",
     WARN: "Warned of: the work goes on, the sidecar records it",
@@ -103,19 +109,43 @@ def _keys(table: ast.expr) -> ast.expr:
     return ast.List([key for key in table.keys if key is not None])
 
 
+def place_of(file: str) -> str:
+    """Tell where a test looks for a fault, by its folder."""
+    return max(PLACES, key=lambda place: len(PLACES[place]) * file.startswith(PLACES[place]))
+
+
+def holes(found: dict[int, list[tuple[str, str]]]) -> list[str]:
+    """List where a fault can occur and has no test, and excuses that have one."""
+    wrong = []
+    for number in FAULTS:
+        for place in PLACES:
+            is_tested = any(place_of(file) == place for file, _ in found[number])
+            if is_tested == ((number, place) in CANNOT):
+                wrong.append(f"{number} {place}: {'excused' if is_tested else 'no'} test")
+    return wrong
+
+
 def page(found: dict[int, list[tuple[str, str]]]) -> str:
     """Write the page."""
     lines = [
         "# Faults and bad input, and their tests",
         "",
-        "Made from the names of the tests by `make faults`; a test holds that it is up to date.",
+        "Made from the names of the tests by `make faults`; a test holds it up to date, and",
+        "that no fault lacks a test where it can occur.",
     ]
     for kind, title in TITLES.items():
-        lines += ["", f"## {title}", "", "| | Fault | Tests |", "|---|---|---|"]
+        columns = ["", "Fault", *PLACES]
+        lines += ["", f"## {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         for number, (of_kind, fault) in FAULTS.items():
             if of_kind == kind:
-                lines.append(f"| {number} | {fault} | {_links(found[number])} |")
+                cells = [str(number), fault, *(_cell(number, place, found) for place in PLACES)]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(number: int, place: str, found: dict[int, list[tuple[str, str]]]) -> str:
+    tests = [(file, name) for file, name in found[number] if place_of(file) == place]
+    return _links(tests) if tests else f"cannot occur: {CANNOT[number, place]}"
 
 
 def _links(tests: list[tuple[str, str]]) -> str:
@@ -131,11 +161,10 @@ def _links(tests: list[tuple[str, str]]) -> str:
 def main() -> None:
     """Write the page, or hold it against the tests."""
     found = tests_of_faults(ROOT / "tests")
-    text = page(found)
-    untested = [number for number in FAULTS if not found[number]]
     unknown = sorted(set(found) - set(FAULTS))
-    if untested or unknown:
-        sys.exit(f"faults without a test: {untested}; numbers that are no fault: {unknown}")
+    if unknown or holes(found):
+        sys.exit(f"numbers that are no fault: {unknown}; to be tested: {holes(found)}")
+    text = page(found)
     if "--check" in sys.argv:
         current = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
         sys.exit(0 if current == text else f"{PAGE.name} is out of date: run `make faults`")

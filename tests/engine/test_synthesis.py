@@ -182,7 +182,7 @@ def test_progress_counts_every_slab_and_ends_with_the_result(volume):
     assert [record.done for record in records] == sorted(record.done for record in records)
 
 
-def test_closing_the_generator_stops_the_work(volume):
+def test_fault_35_closing_the_generator_stops_the_work(volume):
     calls = []
 
     class Counting(Shade):

@@ -186,7 +186,7 @@ def test_device_that_is_not_there_is_explained(viewer, brain, quick_model, wait_
     assert "cpu" in text
 
 
-def test_scan_unlike_the_training_data_warns_in_the_widget_and_in_the_sidecar(
+def test_fault_27_scan_unlike_the_training_data_warns_in_the_widget_and_in_the_sidecar(
     viewer, brain, quick_model, wait_idle
 ):
     coarse = Volume(brain.array, np.diag([2.0, 2, 2, 1]), name="coarse")
@@ -200,7 +200,7 @@ def test_scan_unlike_the_training_data_warns_in_the_widget_and_in_the_sidecar(
     assert shown == viewer.layers[-1].metadata[KEY]["provenance"]["Warnings"]
 
 
-def test_one_volume_of_a_series_is_taken(viewer, brain, quick_model, wait_idle, tmp_path):
+def test_fault_12_one_volume_of_a_series_is_taken(viewer, brain, quick_model, wait_idle, tmp_path):
     values = np.stack([brain.array, brain.array / 2], axis=-1)
     nibabel.save(nibabel.Nifti1Image(values, brain.affine), tmp_path / "series.nii.gz")
     viewer.open(tmp_path / "series.nii.gz", plugin="napari-mri7t")

@@ -281,10 +281,11 @@ def _progress(learner: Learner, config: TrainConfig, steps_per_second: float) ->
 
 
 def _save(learner: Learner, job: FoldJob) -> None:
-    save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
+    """Write the history, then the state: one that is resumed from has its history beside it."""
     text = io.StringIO()
     csv.writer(text).writerows([HISTORY_COLUMNS, *learner.history])
     write_atomically(job.folder / HISTORY, lambda file: file.write(text.getvalue().encode()))
+    save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
 
 
 def _resume(learner: Learner, job: FoldJob) -> bool:

@@ -102,7 +102,7 @@ def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
         torch.set_num_threads(threads)
 
 
-def test_failed_fold_is_named_and_the_others_end(client, dataset, tmp_path):
+def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_path):
     config = TrainConfig(n_steps=2, batch_size=1, patch_size=24, checkpoint_steps=4, warmup_steps=1)
     study = create_study(
         dataset, tmp_path / "run", StudySettings("slice_unet", "best", config, {"n_slices": 3})

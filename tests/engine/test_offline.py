@@ -1,0 +1,56 @@
+"""No socket is opened by what computes; that there is no network is tested over the CLI."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from napari_mri7t.engine.networks.model import load_model
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.run import run_fold
+from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.volume import load_volume, save_volume
+
+LISTENERS: list[list[str]] = []  # an audit hook stays for good: one writes to whoever listens
+
+
+def watch(event: str, _: object) -> None:
+    if event.startswith("socket."):
+        for heard in LISTENERS:
+            heard.append(event)
+
+
+@pytest.fixture(scope="module")
+def hook():
+    sys.addaudithook(watch)
+
+
+@pytest.fixture
+def sockets(hook):
+    heard: list[str] = []
+    LISTENERS.append(heard)
+    yield heard
+    LISTENERS.remove(heard)
+
+
+def test_fault_38_synthesis_opens_no_socket(sockets, phantom_file, tiny_model, tmp_path):
+    steps = synthesize(load_volume(phantom_file), load_model(tiny_model), SynthesisConfig("cpu"))
+    save_volume(run_to_end(steps).volume, tmp_path / "o.nii")
+    assert sockets == []
+
+
+def test_fault_38_training_opens_no_socket(sockets, phantom, tmp_path):
+    for name, power in (("sub-A", 1.0), ("sub-B", 1.3)):
+        part = phantom.with_array(phantom.array**power)
+        (tmp_path / "dataset").mkdir(exist_ok=True)
+        save_volume(part, tmp_path / "dataset" / f"{name}.nii.gz")
+    config = TrainConfig(n_steps=1, batch_size=1, patch_size=16, warmup_steps=0)
+    network = {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
+    settings = StudySettings("slice_unet", "best", config, network)
+    study = create_study(tmp_path / "dataset", tmp_path / "run", settings)
+    run_to_end(run_fold(study, 0, "cpu"))
+    assert study.is_done(0)
+    assert sockets == []

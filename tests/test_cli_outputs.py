@@ -1,0 +1,236 @@
+"""Whatever the command line writes: the same twice, bit for bit; whole or not at all; marked.
+
+One table of commands and a fresh folder for each. A step on the disk is an opening for writing, a
+folder made, a name given: Python's own audit events tell of every one of them, ours or a library's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+UNET = (
+    "--network", "slice_unet", "--preset", "report", "--set-network", "widths=[8,8]",
+    "--set-network", "n_blocks=1", "--set-network", "n_slices=3",
+)  # fmt: skip
+TINY = (
+    "n_steps=2", "batch_size=1", "patch_size=16", "warmup_steps=0", "checkpoint_steps=1",
+    "end_slices=0", "inference_end_slices=0", "precision=float32",
+)  # fmt: skip
+TRAIN = (*UNET, "--device", "cpu", *(word for setting in TINY for word in ("--set", setting)))
+MODEL = ("--model", "{tiny}", "--device", "cpu")
+SYNTHESIZE = ("synthesize", "{scan}", "{out}/e.nii.gz", *MODEL)
+COMMANDS = {
+    "synthesize": SYNTHESIZE,
+    "keep": (
+        *SYNTHESIZE, "--prepare", "none", "--mask", "{mask}", "--keep", "{out}/kept",
+    ),
+    "batch": ("batch", "{dataset}", "{out}/derivative", *MODEL),
+    "simulate": ("simulate", "{scan}", "{out}/3T.nii", "--target-out", "{out}/7T.nii.gz"),
+    "repeat": (
+        "repeat", "{made}/e.json", "--input", "{scan}", "--model", "{tiny}",
+        "--output", "{out}/again.nii.gz",
+    ),
+    "train": ("train", "{dataset}", "{out}/run", *TRAIN, "--folds", "0"),
+    "export": ("export", "{run}", "{out}/model", "--fold", "0"),
+    "evaluate": ("evaluate", "{out}/run"),
+    "report": ("report", "{out}/run"),
+    "robustness": ("robustness", "{small}", *MODEL, "--records", "{out}/records"),
+    "demo": ("demo", "--no-gui", "--output", "{out}/demo"),
+}  # fmt: skip
+SHAPE = (24, 32, 16)
+
+
+def blob(power: float, n: int = 1) -> np.ndarray:
+    """A brain of a kind: bright inside, darker folds, background exactly 0."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, size * n) for size in SHAPE), indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    inside = 0.55 + 0.4 * np.cos(9 * x) * np.cos(8 * y) * np.cos(7 * z)
+    return (255 * np.where(radius < 0.9, inside, 0) ** power).astype(np.uint8)
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, tiny_model) -> dict[str, Path]:
+    """What the commands read; nothing of it is ever written to."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
+        save(folder / "dataset" / f"{name}.nii.gz", blob(power))
+    scan = save(folder / "scan.nii.gz", blob(1.1))
+    mask = save(folder / "mask.nii.gz", (blob(1.1) > 0).astype(np.uint8))
+    places = {"dataset": folder / "dataset", "scan": scan, "mask": mask, "tiny": tiny_model}
+    return places | {"run": folder / "run", "made": folder / "made", "small": scan}
+
+
+@pytest.fixture
+def command(run_cli, inputs, tmp_path):
+    """Run one of `COMMANDS` with its output in a folder of its own, made anew."""
+
+    def run(name: str, folder: Path, *more: str, ready=bool) -> tuple[int, str, str]:
+        folder.mkdir(exist_ok=True)
+        if "{out}/run" in COMMANDS[name] and name != "train" and not (folder / "run").exists():
+            shutil.copytree(trained(), folder / "run")
+        words = [word.format(out=folder, **inputs) for word in COMMANDS[name]]
+        ready()
+        return run_cli(*words, *more)
+
+    def trained() -> Path:
+        if not inputs["run"].exists():
+            words = [word.format(out=inputs["run"].parent, **inputs) for word in COMMANDS["train"]]
+            assert run_cli(*words)[0] == 0
+        return inputs["run"]
+
+    if not inputs["made"].exists():
+        inputs["made"].mkdir()
+        words = [word.format(out=inputs["made"], **inputs) for word in COMMANDS["synthesize"]]
+        assert run_cli(*words)[0] == 0
+    trained()
+    return run
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file by its path; of times, which no two runs share, only that they are there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.suffix == ".json":
+                data = re.sub(rb'"seconds": [\d.e-]+', b'"seconds": 0', data)
+            found[path.relative_to(folder).as_posix()] = data
+    return found
+
+
+SLOW = ("keep", "evaluate", "report", "robustness", "demo")
+QUICK_FIRST = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in COMMANDS
+]
+
+
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_command_run_twice_writes_the_same_bits(command, tmp_path, name):
+    first, second = (written(command, name, tmp_path / folder) for folder in "ab")
+    assert first
+    assert first.keys() == second.keys()
+    assert [path for path in first if first[path] != second[path]] == []
+
+
+def written(command, name: str, folder: Path, ready=bool) -> dict[str, bytes]:
+    code, _, error = command(name, folder, ready=ready)
+    assert code == 0, error
+    return tree(folder)
+
+
+class Disk:
+    """Counts a command's steps on the disk below a folder, and refuses one of them."""
+
+    EVENTS = ("os.mkdir", "os.rename", "os.link")
+    WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+    def __init__(self) -> None:
+        self.folder, self.count, self.refused, self.code = "", 0, 0, errno.EIO
+        self.lock = threading.Lock()
+        sys.addaudithook(self.watch)
+
+    def watch(self, event: str, facts: tuple) -> None:
+        if not self.folder or (event != "open" and event not in self.EVENTS):
+            return
+        if event == "open" and not (facts[2] or 0) & self.WRITING:
+            return
+        path = facts[1] if event in ("os.rename", "os.link") else facts[0]
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path).startswith(self.folder):
+            return
+        with self.lock:
+            self.count += 1
+            if self.count == self.refused:
+                raise OSError(self.code, os.strerror(self.code), os.fspath(path))
+
+    def refuse(self, folder: Path, step: int, code: int = errno.EIO) -> None:
+        self.folder, self.count, self.refused, self.code = str(folder), 0, step, code
+
+
+@pytest.fixture(scope="module")
+def disk() -> Disk:
+    return Disk()  # an audit hook stays for good: one is enough
+
+
+CODES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
+SUMMARY = "derivative/logs/batch.json"  # of the second run it tells what was done before
+MOST = 40  # steps tried of one command; of more, so many in even distances
+
+
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_error_at_every_step_on_the_disk_leaves_all_or_nothing(command, disk, tmp_path, name):
+    whole = written(command, name, tmp_path / "whole", lambda: disk.refuse(tmp_path / "whole", 0))
+    n_steps = disk.count
+    assert n_steps >= 2
+    for step in sorted({round(n) for n in np.linspace(1, n_steps, min(n_steps, MOST))}):
+        folder, code = tmp_path / f"{step}", CODES[step % len(CODES)]
+        ended = command(name, folder, ready=lambda: disk.refuse(folder, step, code))  # noqa: B023
+        disk.folder = ""
+        assert disk.count >= step
+        if ended[0]:
+            assert_told_in_words(ended, folder, os.strerror(code))
+            assert_all_or_nothing(folder, whole)
+            ended = command(name, folder, *(["--overwrite"] if name == "simulate" else []))
+        assert ended[0] == 0, ended  # the step had another way, or the second run went on
+        found = tree(folder)
+        assert [path for path in whole if found[path] != whole[path]] in ([], [SUMMARY])
+        shutil.rmtree(folder)
+
+
+def assert_told_in_words(ended: tuple[int, str, str], folder: Path, reason: str) -> None:
+    code, _, error = ended
+    assert code == 1, error
+    assert "Traceback" not in error
+    last = error.splitlines()[-1]
+    assert str(folder) in last
+    assert reason in last
+
+
+STATE = ("state.", "history.csv", "lock", "batch.json")  # differ between moments of one run
+
+
+def assert_all_or_nothing(folder: Path, whole: dict[str, bytes]) -> None:
+    found = tree(folder)
+    assert [path for path in found if ".mri7t-" in path] == [], "a temporary is left"
+    assert found.keys() <= whole.keys()
+    settled = [path for path in found if not Path(path).name.startswith(STATE)]
+    assert [path for path in settled if found[path] != whole[path]] == [], "half-written"
+    images = [path for path in found if re.search(r"\.nii(\.gz)?$", path)]
+    for path in images:
+        beside = re.sub(r"\.nii(\.gz)?$", ".json", path)
+        assert beside in found or beside not in whole, "an image without its sidecar"
+
+
+@pytest.mark.parametrize("n_bytes", [0, 700])
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_disk_that_takes_no_more_bytes_leaves_all_or_nothing(command, tmp_path, name, n_bytes):
+    """The system itself refuses to write on, in the middle of a file."""
+    whole = written(command, name, tmp_path / "whole")
+    folder = tmp_path / "full"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+
+    try:
+        ended = command(name, folder, ready=lower)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert_told_in_words(ended, folder, "File too large")
+    assert_all_or_nothing(folder, whole)
