@@ -22,11 +22,12 @@ from napari_mri7t.engine.cards import DEFAULT_MODEL, ModelCard, list_models
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-HELP_WIDTH = "96"
+HELP_WIDTH = "78"
 SHOWN = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "mae": ("MAE", 4)}
 METHODS = {"source": "3T as is", "estimate": "this model"}
 PLACES = {"brain": "in the brain", "whole": "whole volume"}
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)")
+PICTURE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
 FOOTNOTE = re.compile(r"\.\. (\[\d+\])")
 DEFAULTS = re.compile(
     r"<th>Default</th>|<td>\s*(?:<code>[^\n]*</code>|<em>required</em>)\s*</td>(?=\s*</tr>)"
@@ -69,12 +70,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mend what the docstrings' reader gets wrong.
+    """Mend what the docstrings' reader gets wrong, and let a click enlarge a picture.
 
-    It takes the first of several choices for the default, and one default for two names; the
-    signature above has the true ones. It leaves references as they are in reStructuredText.
+    The reader takes the first of several choices for the default, and one default for two names;
+    the signature above has the true ones. It leaves references as they are in reStructuredText.
     """
-    return FOOTNOTE.sub(r"\1", DEFAULTS.sub("", html))
+    html = FOOTNOTE.sub(r"\1", DEFAULTS.sub("", html))
+    return PICTURE.sub(r'<a href="\1">\g<0></a>', html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
