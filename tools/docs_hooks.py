@@ -29,7 +29,8 @@ PLACES = {"brain": "in the brain", "whole": "whole volume"}
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)")
 PICTURE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
 FOOTNOTE = re.compile(r"\.\. (\[\d+\])")
-DEFAULTS = re.compile(
+PARAMETERS = re.compile(r"<table>(?:(?!</table>).)*<th>Default</th>.*?</table>", re.DOTALL)
+DEFAULT = re.compile(
     r"<th>Default</th>|<td>\s*(?:<code>[^\n]*</code>|<em>required</em>)\s*</td>(?=\s*</tr>)"
 )
 REMOTE = re.compile(
@@ -75,7 +76,8 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     The reader takes the first of several choices for the default, and one default for two names;
     the signature above has the true ones. It leaves references as they are in reStructuredText.
     """
-    html = FOOTNOTE.sub(r"\1", DEFAULTS.sub("", html))
+    html = PARAMETERS.sub(lambda table: DEFAULT.sub("", table.group(0)), html)
+    html = FOOTNOTE.sub(r"\1", html)
     return PICTURE.sub(r'<a href="\1">\g<0></a>', html)
 
 
