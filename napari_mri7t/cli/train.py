@@ -24,7 +24,11 @@ def train(
         Path, typer.Argument(metavar="RUN", help="Run folder; run again, it goes on from there.")
     ],
     network: Annotated[
-        str, typer.Option(help="basic_cnn, watnet, watnet_qu2020, slice_unet.")
+        str,
+        typer.Option(
+            help="basic_cnn, watnet, watnet_qu2020, slice_unet, or another package's: "
+            "`mri7t models` lists those."
+        ),
     ] = "watnet",
     preset: Annotated[str, typer.Option(help="report, report-text, qu2020, best, gan.")] = "best",
     folds: Annotated[
@@ -61,6 +65,7 @@ def train(
     if dry_run:
         show_script(place)
 
+    from napari_mri7t.engine.provenance import NOTICE
     from napari_mri7t.engine.training.presets import (
         find_preset,
         network_settings,
@@ -89,11 +94,12 @@ def train(
         adopt_training(study, trained, k)
     if place is not None:
         _train_elsewhere(study, open_folds, place)
-        return
-    pairs = drive(prepare_study(study), "subjects")
-    for k in open_folds:
-        card = drive(run_fold(study, k, device, pairs), network)
-        typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+    else:
+        pairs = drive(prepare_study(study), "subjects")
+        for k in open_folds:
+            card = drive(run_fold(study, k, device, pairs), network)
+            typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+    typer.echo(NOTICE)
 
 
 def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
@@ -118,6 +124,12 @@ def export(
         str, typer.Option(help="Where the training data come from, and their licence.")
     ] = "",
     half: Annotated[bool, typer.Option("--half", help="Keep weights as float16.")] = False,
+    robustness: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSON from `mri7t robustness`, of this recipe: into the card."
+        ),
+    ] = None,
 ) -> None:
     """Copy a trained model out of RUN, so that `--model MODEL` takes it."""
     from napari_mri7t.engine.training.run import Export, export_model
@@ -125,7 +137,8 @@ def export(
 
     study = open_study(run)
     k = FINAL if fold == "final" else _folds(fold, study)[0]
-    wanted = Export(name or folder.name, title, data, half)
+    stress = {} if robustness is None else json.loads(robustness.read_text(encoding="utf-8"))
+    wanted = Export(name or folder.name, title, data, half, stress)
     card = export_model(study, k, folder, wanted)
     typer.echo(f"{folder}: {card.title}{_figures(card.metrics)}")
 

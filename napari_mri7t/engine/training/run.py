@@ -7,7 +7,7 @@ crash it is the same call.
 import hashlib
 import itertools
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,12 +205,15 @@ class Export:
         Where the training data come from, and their licence.
     half : bool
         Keep the weights as float16.
+    stress : dict
+        What noise, shift and lesions do to it, as `summarize_stress` gives it.
     """
 
     name: str
     title: str = ""
     data: str = ""
     half: bool = False
+    stress: dict[str, Any] = field(default_factory=dict)
 
 
 def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCard:
@@ -244,4 +247,5 @@ def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCar
         folds = [study.fold_folder(fold) for fold in range(len(study.subjects))]
         figures = read_figures(folds)
         card = replace(card, metrics=summarize_figures(figures) if figures else {})
+    card = replace(card, metrics=card.metrics | export.stress)
     return save_model(folder, model.network, card, half=export.half)

@@ -192,10 +192,12 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
     card = run_to_end(run_fold(study, FINAL, "cpu", pairs))
     assert card.training["subjects"] == ["sub-A", "sub-B", "sub-C"]
     assert card.metrics["n_held_out"] == 1
-    wanted = Export("mine", "Mine", "phantoms, public domain", half=True)
+    stress = {"lesions": {"bright": []}}
+    wanted = Export("mine", "Mine", "phantoms, public domain", half=True, stress=stress)
     exported = export_model(study, FINAL, tmp_path / "model", wanted)
     assert load_model(tmp_path / "model").card == exported
     assert (exported.name, exported.title) == ("mine", "Mine")
+    assert exported.metrics["lesions"] == {"bright": []}
     assert exported.training["data"] == "phantoms, public domain"
     assert "--set n_steps=12" in exported.training["command"]
     assert exported.training["command"].endswith("--folds none --final")
