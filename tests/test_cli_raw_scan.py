@@ -69,6 +69,43 @@ def test_own_mask_decides_where_the_estimate_goes(run, phantom_file, model_folde
     assert facts["mask"]["File"] == "mask.nii.gz"
 
 
+def test_result_in_mni_space_lies_on_the_models_grid_in_the_file(
+    run, phantom_file, tiny_model, tmp_path
+):
+    scan = load_volume(phantom_file)
+    mask = save_volume(scan.with_array(scan.array > 0), tmp_path / "mask.nii.gz")
+    output = tmp_path / "e.nii"
+    code, out, _ = run(
+        "synthesize", phantom_file, output, "--model", tiny_model, "--prepare", "none",
+        "--mask", mask, "--space", "mni", "--outside", "zero",
+    )  # fmt: skip
+    assert code == 0
+    made = nibabel.load(output)
+    assert made.shape == (182, 218, 182)
+    assert nibabel.aff2axcodes(made.affine) == ("R", "A", "S")
+    np.testing.assert_array_equal(made.affine[:3, 3], (-91, -126, -72))
+    # the phantom's first voxel lies at (-19, -25, -12) mm; it has 40 x 48 x 32 of 1 mm
+    occupied = np.argwhere(made.get_fdata() != 0)
+    assert (occupied.min(axis=0) >= (72, 101, 60)).all()
+    assert (occupied.max(axis=0) < (112, 149, 92)).all()
+    facts = json.loads((tmp_path / "e.json").read_text())["Settings"]["preparation"]
+    assert facts["space"] == "mni"
+    assert all(f"phantom: {text}" in out for text in facts["distance"])
+    assert run("repeat", tmp_path / "e.json", "--model", tiny_model)[0] == 0
+
+
+def test_pair_of_simulate_is_repeated(run, phantom_file, tmp_path):
+    files = [tmp_path / "source.nii.gz", tmp_path / "target.nii.gz"]
+    assert run("simulate", phantom_file, files[0], "--target-out", files[1], "--seed", 3)[0] == 0
+    for name in ("source", "target"):
+        code, out, _ = run("repeat", tmp_path / f"{name}.json", "--output", tmp_path / "again.nii")
+        assert (code, "equal, bit for bit" in out) == (0, True)
+        first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (name, "again"))
+        assert first == second
+        (tmp_path / "again.nii").unlink()
+        (tmp_path / "again.json").unlink()
+
+
 def test_unknown_space_lists_the_known(run, phantom_file, tmp_path, model_folder):
     code, _, error = run(
         "synthesize", phantom_file, tmp_path / "e.nii", "--model", model_folder, "--space", "moon"

@@ -1,20 +1,38 @@
-"""`mri7t repeat`: a synthesis made again from its sidecar, and compared."""
+"""`mri7t repeat`: a synthesis or a simulation made again from its sidecar, and compared."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_mri7t.cli.console import drive, refuse_targets, warn
 
+if TYPE_CHECKING:
+    from napari_mri7t.engine.recipe import Recipe
+    from napari_mri7t.engine.repetition import Whereabouts
+    from napari_mri7t.engine.volume import Volume
+
 
 def repeat(
     sidecar: Annotated[
-        Path, typer.Argument(metavar="SIDECAR", help="The .json beside a synthetic 7T.")
+        Path, typer.Argument(metavar="SIDECAR", help="The .json beside a synthetic image.")
     ],
     source: Annotated[
         Path | None,
-        typer.Option("--input", help="The 3T volume.", show_default="of its name, beside SIDECAR"),
+        typer.Option(
+            "--input",
+            help="What went in: the 3T volume, or simulate's 7T.",
+            show_default="of its name, beside SIDECAR",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="simulate's reference.", show_default="as for --input")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Your brain mask of then.", show_default="as for --input")
+    ] = None,
+    transform: Annotated[
+        Path | None, typer.Option(help="Your transform of then.", show_default="as for --input")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where the repetition goes.", show_default="nowhere")
@@ -30,36 +48,62 @@ def repeat(
         bool, typer.Option("--overwrite", help="Replace files that exist.")
     ] = False,
 ) -> None:
-    """Make the image of SIDECAR again with the same input, model and settings, and compare bits.
+    """Make the image of SIDECAR again from the same input with the same settings, and compare bits.
+
+    What was prepared first is prepared again; what `simulate` made is simulated again.
 
     Exit code 0 says that every bit is equal.
     """
     if output is not None:
         refuse_targets([output], overwrite=overwrite)
 
-    from napari_mri7t.engine import repetition
     from napari_mri7t.engine.errors import Mri7tError
-    from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
+    from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.recipe import find_image, read_recipe
+    from napari_mri7t.engine.repetition import Whereabouts, compare_bits
     from napari_mri7t.engine.volume import load_volume, save_volume
 
-    recipe = repetition.read_recipe(sidecar, device)
-    image = repetition.find_image(recipe)
-    volume = repetition.find_source(recipe, source)
-    trained = repetition.find_same_model(recipe, model)
+    recipe = read_recipe(sidecar, device)
+    image = find_image(recipe)
+    places = Whereabouts(source, reference, mask, transform, model)
     warn(recipe.other_versions)
-    result = drive(repetition.repeat_synthesis(recipe, volume, trained), "again")
+    again, facts, run = (_simulate if recipe.simulation else _synthesize)(recipe, places)
     if output is not None:
-        facts = synthesis_sidecar(volume, trained, result)
-        save_volume(result.volume, output, overwrite=overwrite, sidecar=facts)
+        save_volume(again, output, overwrite=overwrite, sidecar=facts)
         typer.echo(f"{output}: written")
-    found = repetition.compare_bits(load_volume(image), result.volume)
-    run = f"{trained.name} on {result.device} in {result.precision}"
+        typer.echo(NOTICE)
+    found = compare_bits(load_volume(image), again)
     if found.is_equal:
         typer.echo(f"{image}: repeated with {run}: equal, bit for bit")
         return
     place = "" if found.same_place else ", and lies elsewhere"
     raise Mri7tError(
-        f"{image}: repeated with {run}: differs in {found.n_differing} of "
-        f"{result.volume.array.size} voxels, by up to {found.largest:.3g}{place}: the image was "
-        "changed since, or computed with other versions or on other hardware"
+        f"{image}: repeated with {run}: differs in {found.n_differing} of {again.array.size} "
+        f"voxels, by up to {found.largest:.3g}{place}: the image was changed since, or computed "
+        "with other versions or on other hardware"
     )
+
+
+def _synthesize(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict[str, Any], str]:
+    """Give the image again, its sidecar, and with what it was made."""
+    from napari_mri7t.engine import repetition
+    from napari_mri7t.engine.recipe import find_same_model
+    from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
+
+    (scan,) = repetition.find_sources(recipe, places)
+    model = find_same_model(recipe, places.model)
+    preparation = repetition.find_preparation(recipe, scan, places)
+    steps = repetition.repeat_synthesis(recipe, scan, model, preparation)
+    result = drive(steps, "again").synthesis
+    run = f"{model.name} on {result.device} in {result.precision}"
+    return result.volume, synthesis_sidecar(scan, model, result), run
+
+
+def _simulate(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict[str, Any], str]:
+    """Give the image again, its sidecar, and with what it was made."""
+    from napari_mri7t.engine import repetition
+    from napari_mri7t.engine.simulated_dataset import simulation_sidecar
+
+    sources = repetition.find_sources(recipe, places)
+    again, config = repetition.repeat_simulation(recipe, sources)
+    return again, simulation_sidecar(sources, config, recipe.image), f"seed {config.seed}"

@@ -49,7 +49,8 @@ def simulate(
     refuse_targets(outputs, overwrite=overwrite)
 
     from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
-    from napari_mri7t.engine.provenance import NOTICE, Execution, sidecar
+    from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
     from napari_mri7t.engine.volume import load_volume, save_volume
 
     config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
@@ -59,8 +60,8 @@ def simulate(
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)
     made = simulate_3t(inputs[0], reference=None if reference is None else inputs[1], config=config)
-    facts = sidecar("simulate", inputs, Execution(seed=config.seed), settings={"noise": config})
-    for volume, path in zip(made, outputs, strict=False):
+    for volume, path, image in zip(made, outputs, PAIR, strict=False):
+        facts = simulation_sidecar(inputs, config, image)
         save_volume(volume, path, overwrite=overwrite, sidecar=facts)
         typer.echo(f"{path}: written")
     typer.echo(NOTICE)

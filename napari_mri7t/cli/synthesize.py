@@ -115,6 +115,8 @@ def synthesize(
     run = drive(synthesize_scan(volume, trained, config, preparation), "synthetic 7T")
     result = run.synthesis
     warn(result.warnings)
+    for text in result.settings.get("preparation", {}).get("distance", ()):
+        typer.echo(f"{volume.name}: {text}")
     facts = synthesis_sidecar(volume, trained, result)
     save_volume(result.volume, output, overwrite=overwrite, sidecar=facts)
     if keep is not None and run.prepared is not None:

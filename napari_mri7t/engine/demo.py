@@ -9,7 +9,8 @@ from napari_mri7t.engine.demo_figure import demo_figure
 from napari_mri7t.engine.evaluation.metrics import compare, scores_to_json
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
-from napari_mri7t.engine.provenance import NOTICE, Execution, sidecar
+from napari_mri7t.engine.provenance import NOTICE
+from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
 from napari_mri7t.engine.synthesis import (
     Synthesis,
     SynthesisConfig,
@@ -93,12 +94,10 @@ def _write_pair(folder: Path) -> tuple[Volume, Volume]:
     """Write source and target, and read them back: the demonstration starts from files."""
     config = SimulationConfig()
     template = load_template()
-    facts = sidecar("simulate", [template], Execution(seed=config.seed), settings={"noise": config})
     pair = []
-    for volume, name in zip(
-        simulate_3t(template, config=config), ("source", "target"), strict=True
-    ):
+    for volume, name in zip(simulate_3t(template, config=config), PAIR, strict=True):
         path = folder / f"{name}.nii.gz"
+        facts = simulation_sidecar([template], config, name)
         save_volume(volume, path, overwrite=True, sidecar=facts)
         pair.append(load_volume(path))
     return pair[0], pair[1]

@@ -16,27 +16,24 @@ from napari_mri7t.engine.evaluation.style import (
     house_style,
     new_figure,
 )
-from napari_mri7t.engine.preparation.brain_extraction import BRAIN_LITRES
-from napari_mri7t.engine.preparation.harmonization import brain_quantiles, harmonize
 from napari_mri7t.engine.preparation.raw_scan import Prepared
-from napari_mri7t.engine.preparation.recognition import ALIGNED, FAILED
-from napari_mri7t.engine.preparation.resampling import (
-    LINEAR,
-    box_of,
-    coarse,
-    resample,
-    upright_grid,
-)
+from napari_mri7t.engine.preparation.resampling import LINEAR, box_of, resample, upright_grid
 from napari_mri7t.engine.provenance import NOTICE
+from napari_mri7t.engine.quality import (
+    N_BINS,
+    WINDOW,
+    checkerboard,
+    histograms,
+    lies_on,
+    window_of,
+)
+from napari_mri7t.engine.scan_distance import distance_in_words
 from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import Volume
 
 PAGE_INCHES = (12.0, 8.5)
 VIEW_MM = 1.0  # pixels of the page's slices
-CHECKER_MM = 24  # side of a square of the checkerboard
 MARGIN_MM = 12.0
-WINDOW = (1.0, 99.5)  # percentiles of the brain that become black and white
-N_BINS = 80
 SHOWN = ("sagittal", "coronal", "axial")  # planes, by the axis they cut
 
 
@@ -61,7 +58,7 @@ def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
         figure = new_figure(PAGE_INCHES[1], PAGE_INCHES[0])
         figure.suptitle(f"{prepared.scan.name}: preparation and result. {NOTICE}", fontsize=8)
         axes = figure.subplots(3, 4)
-        window = _window(corrected, mask)
+        window = window_of(corrected, mask)
         for column, plane in enumerate(SHOWN):
             k = _middle(mask, column)
             _show(axes[0, column], before, column, k, window)
@@ -98,49 +95,6 @@ def write_quality_page(prepared: Prepared, result: Volume, card: ModelCard, path
     return write_atomically(path, lambda file: file.write(picture))
 
 
-def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
-    """Say how far a prepared scan lies from what the model was trained on.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    card : ModelCard
-
-    Returns
-    -------
-    tuple of str
-        Spacing, mask volume, registration, intensities: each with its number and what is usual.
-    """
-    sizes = " x ".join(f"{size:.3g}" for size in prepared.scan.voxel_size)
-    trained = " x ".join(f"{size:.3g}" for size in card.preprocessing["voxel_size_mm"])
-    score = prepared.facts.get("registration_score", float("nan"))
-    verdict = "good" if score >= ALIGNED else "doubtful" if score >= FAILED else "bad"
-    low, high = BRAIN_LITRES
-    return (
-        f"voxels {sizes} mm (trained on {trained})",
-        f"brain {prepared.facts['brain_litres']:.2f} litres (plausible {low} to {high})",
-        f"overlap with the template {score:.2f}: {verdict} (training data: 0.67 to 0.73)",
-        f"histogram's distance {histogram_distance(prepared, card):.3f} (training data: 0 to 0.06)",
-    )
-
-
-def histogram_distance(prepared: Prepared, card: ModelCard) -> float:
-    """Measure how far a brain's histogram is from the model's, both scaled to [0, 1].
-
-    Returns
-    -------
-    float
-        Mean distance of the quantiles between the 1st and the 99th percentile (the earth mover's
-        distance), 0 where they agree.
-    """
-    expected = np.asarray(card.preprocessing["intensity_quantiles"], float)
-    own = brain_quantiles(prepared.brain.array, len(expected))
-    ends = [round(0.01 * (len(own) - 1)), round(0.99 * (len(own) - 1))]
-    inner = slice(ends[0], ends[1] + 1)
-    pair = [(q[inner] - q[ends[0]]) / max(q[ends[1]] - q[ends[0]], 1e-9) for q in (own, expected)]
-    return float(np.abs(pair[0] - pair[1]).mean())
-
-
 def _views(
     prepared: Prepared, result: Volume
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -150,7 +104,7 @@ def _views(
     grid = upright_grid(corners, VIEW_MM)
     mask = resample(scan.with_array(prepared.mask), grid, order=LINEAR) > 0.5
     moved = None
-    if result.shape != scan.shape or not np.allclose(result.affine, scan.affine):
+    if not lies_on(result, scan):
         moved = np.linalg.inv(prepared.to_mni)
     after = resample(result, grid, moved, order=LINEAR)
     before = resample(scan, grid, order=LINEAR)
@@ -158,17 +112,12 @@ def _views(
 
 
 def _draw_checkerboard(axes: Any, prepared: Prepared) -> None:
-    """Alternate squares of the registered scan and of the template, each on its own scale."""
     template = load_template()
     grid = upright_grid(box_of(template.array > 0, template.affine, MARGIN_MM), VIEW_MM)
-    fixed = resample(template, grid, order=LINEAR)
-    moved = coarse(prepared.corrected, grid, prepared.to_mni)
-    mask = coarse(prepared.scan.with_array(prepared.mask), grid, prepared.to_mni) > 0.5
-    pair = [_scaled(fixed, fixed > 0), np.where(mask, _scaled(moved, mask), 0)]
-    index = np.indices(grid.shape) // CHECKER_MM
-    board = np.where(index.sum(axis=0) % 2 == 0, *pair)
+    brain = resample(template, grid, order=LINEAR) > 0
+    board = checkerboard(prepared, grid, prepared.to_mni)
     for column, plane in enumerate(SHOWN):
-        _show(axes[column], board, column, _middle(fixed > 0, column), (0, 1))
+        _show(axes[column], board, column, _middle(brain, column), (0, 1))
         axes[column].set_title(f"{plane}: template and scan")
 
 
@@ -179,12 +128,9 @@ def _draw_histograms(upper: Axes, lower: Axes, prepared: Prepared, card: ModelCa
     for name, values in zip(("before", "after correction"), (raw, brain), strict=True):
         upper.hist(values, N_BINS, range=span, histtype="step", label=name)
     upper.set_title("brain intensities of the scan")
-    quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
-    seen = harmonize(prepared.brain.array, quantiles).to_model(prepared.brain.array)[prepared.mask]
-    lower.hist(seen, N_BINS, range=(0, 1), histtype="step", density=True, label="scan, harmonised")
-    edges = np.linspace(0, 1, N_BINS + 1)
-    share = np.diff(np.interp(edges, quantiles, np.linspace(0, 1, len(quantiles))))
-    lower.step(edges[:-1], share * N_BINS, where="post", label="training data")
+    seen = histograms(prepared, card)
+    lower.stairs(seen.scan, seen.edges, label="scan, harmonised")
+    lower.stairs(seen.training, seen.edges, label="training data")
     lower.set_title("as the model sees them")
     for axes in (upper, lower):
         axes.set_yticks([])
@@ -223,17 +169,6 @@ def _middle(mask: np.ndarray, axis: int) -> int:
     return int(along[0] + part * (along[-1] - along[0]))
 
 
-def _window(array: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(array[mask], WINDOW)
-    return min(0.0, float(low)), float(high)
-
-
 def _symmetric(array: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
     bound = float(np.percentile(np.abs(array[mask]), WINDOW[1])) or 1.0
     return -bound, bound
-
-
-def _scaled(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    low, high = _window(array, mask)
-    scaled: np.ndarray = ((array - low) / max(high - low, 1e-9)).clip(0, 1)
-    return scaled

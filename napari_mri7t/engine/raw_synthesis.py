@@ -1,20 +1,23 @@
 """Any T1w scan in, its 7T-like estimate on the grid that was asked for out: the whole way."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.networks.model import Model
-from napari_mri7t.engine.preparation.native import PreparationProgress
+from napari_mri7t.engine.preparation.native import PreparationProgress, in_background
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, Prepared, prepare_scan
 from napari_mri7t.engine.preparation.recognition import check_resolution
 from napari_mri7t.engine.preparation.ways_back import from_model_space, join, to_model_space
-from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.provenance import file_digest
+from napari_mri7t.engine.progress import run_to_end, with_records
+from napari_mri7t.engine.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.scan_distance import distance_in_words, doubts
 from napari_mri7t.engine.synthesis import (
     Synthesis,
     SynthesisConfig,
@@ -26,6 +29,9 @@ from napari_mri7t.engine.volume import Volume
 LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
 
 RawProgress = PreparationProgress | SynthesisProgress
+JOINING = SynthesisProgress(1, 1, "into the scan")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +90,28 @@ def synthesize_scan(
     if prepared is None:
         synthesis = yield from synthesize(scan, model, config)
         return RawSynthesis(replace(synthesis, warnings=(*notes, *synthesis.warnings)), None)
-    facts = prepared.facts | _asked_for(preparation)
+    words = yield from _meanwhile(
+        lambda: distance_in_words(prepared, model.card), SynthesisProgress(0, 1, "how far it lies")
+    )
+    facts = prepared.facts | _asked_for(preparation, scan) | {"distance": list(words)}
     if preparation.space == "native" and preparation.way == "grid":
         synthesis = yield from _on_own_grid(prepared, model, config, preparation)
     else:
         synthesis = yield from _in_model_space(prepared, model, config, preparation)
     settings = synthesis.settings | {"preparation": facts}
-    warnings = (*notes, *synthesis.warnings)
+    warnings = (*notes, *doubts(prepared), *synthesis.warnings)
     return RawSynthesis(replace(synthesis, settings=settings, warnings=warnings), prepared)
 
 
-def _asked_for(preparation: PreparationConfig) -> dict[str, Any]:
-    """List what decides the voxels, for the sidecar: a file by its name and digest."""
-    asked: dict[str, Any] = {
-        name: getattr(preparation, name) for name in ("prepare", "space", "way", "outside")
-    }
-    for name in ("mask", "transform"):
-        path = getattr(preparation, name)
-        if path is not None:
-            asked[name] = {"File": path.name, "SHA256": file_digest(path)}
-    return asked | {"libraries": {name: _version(name) for name in LIBRARIES}}
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decides a preparation, without importing it.
+
+    Returns
+    -------
+    dict
+        Name to version, "not installed" for what is missing.
+    """
+    return {name: _version(name) for name in LIBRARIES}
 
 
 def _version(library: str) -> str:
@@ -113,31 +121,60 @@ def _version(library: str) -> str:
         return "not installed"
 
 
+def _asked_for(preparation: PreparationConfig, scan: Volume) -> dict[str, Any]:
+    """List what decides the voxels, for the sidecar: a file by its name and digest."""
+    asked: dict[str, Any] = {
+        name: getattr(preparation, name) for name in ("prepare", "space", "way", "outside")
+    }
+    for name in ("mask", "transform"):
+        own = getattr(preparation, name)
+        if isinstance(own, Path):
+            asked[name] = {"File": own.name, "SHA256": file_digest(own)}
+        elif own is not None:
+            on_grid = scan.with_array(own.array > 0)  # as a repetition reads it from a file
+            asked[name] = {"Name": own.name, "VoxelsSHA256": voxel_digest(on_grid)}
+    return asked | {"threads": torch.get_num_threads(), "libraries": library_versions()}
+
+
+def _meanwhile(
+    work: Callable[[], Result], now: RawProgress
+) -> Generator[RawProgress, None, Result]:
+    """Do what takes a second or more without a break, so that a cancel need not wait for it."""
+    return (yield from with_records(in_background(work), lambda _: now))
+
+
 def _on_own_grid(
     prepared: Prepared, model: Model, config: SynthesisConfig, preparation: PreparationConfig
 ) -> Generator[RawProgress, None, Synthesis]:
     synthesis = yield from synthesize(prepared.brain, model, config)
-    yield SynthesisProgress(1, 1, "into the scan")
-    joined = join(prepared.scan, synthesis.volume.array, prepared.mask, preparation.outside)
+    estimate = synthesis.volume.array
+    joined = yield from _meanwhile(
+        lambda: join(prepared.scan, estimate, prepared.mask, preparation.outside), JOINING
+    )
     return replace(synthesis, volume=synthesis.volume.with_array(joined))
 
 
 def _in_model_space(
     prepared: Prepared, model: Model, config: SynthesisConfig, preparation: PreparationConfig
 ) -> Generator[RawProgress, None, Synthesis]:
+    moving = SynthesisProgress(0, 1, "to MNI space")
     steps = to_model_space(prepared)
-    brain, mask, around = yield from with_records(steps, lambda what: SynthesisProgress(0, 1, what))
+    brain, mask, around = yield from _meanwhile(lambda: run_to_end(steps), moving)
     synthesis = yield from synthesize(brain, model, config)
-    yield SynthesisProgress(1, 1, "into the scan")
     estimate = synthesis.volume.array
     if preparation.space == "mni":
-        volume = brain.with_array(
-            join(around, estimate, mask, preparation.outside), name=synthesis.volume.name
+        joined = yield from _meanwhile(
+            lambda: join(around, estimate, mask, preparation.outside), JOINING
         )
+        volume = brain.with_array(joined, name=synthesis.volume.name)
     else:
         whole = brain.with_array(np.where(mask, estimate, around.array))
-        found = from_model_space(whole, prepared)
-        joined = join(prepared.scan, found, prepared.mask, preparation.outside)
-        volume = prepared.scan.with_array(joined, name=synthesis.volume.name)
+
+        def back() -> np.ndarray:
+            found = from_model_space(whole, prepared)
+            return join(prepared.scan, found, prepared.mask, preparation.outside)
+
+        home = yield from _meanwhile(back, JOINING)
+        volume = prepared.scan.with_array(home, name=synthesis.volume.name)
     notes = (*check_domain(prepared.brain, model.card), *synthesis.warnings)
     return replace(synthesis, volume=volume, warnings=tuple(dict.fromkeys(notes)))

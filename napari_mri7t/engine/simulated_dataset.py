@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from napari_mri7t.engine.provenance import Execution, sidecar
 from napari_mri7t.engine.subjects import PAIR_FOLDERS, Subject
 from napari_mri7t.engine.volume import Volume, load_volume, save_volume
 
+PAIR = ("source", "target")  # pseudo-3T and 7T, as `simulate_3t` gives them
 PREVIEW_VOXELS = 300_000  # from which a preview takes the histograms: a tenth of a second
 SLAB = 8  # planes on either side, that a realistic preview is made with
 
@@ -83,12 +85,32 @@ def simulate_dataset(
         pair = simulate_3t(inputs[0], reference=reference, config=own)
         if reference is not None:
             inputs.append(reference)
-        facts = sidecar("simulate", inputs, Execution(seed=own.seed), settings={"noise": own})
-        for volume, path in zip(pair, paths, strict=True):
-            save_volume(volume, path, sidecar=facts)
+        for volume, path, image in zip(pair, paths, PAIR, strict=True):
+            save_volume(volume, path, sidecar=simulation_sidecar(inputs, own, image))
             written.append(path)
     yield SimulationProgress(len(subjects), len(subjects), "done")
     return written
+
+
+def simulation_sidecar(
+    inputs: Sequence[Volume], config: SimulationConfig, image: str = PAIR[0]
+) -> dict[str, Any]:
+    """Describe one image of a simulated pair, so that it can be made again.
+
+    Parameters
+    ----------
+    inputs : sequence of Volume
+        Target, and the reference if there was one.
+    config : SimulationConfig
+    image : {"source", "target"}
+
+    Returns
+    -------
+    dict
+        As `provenance.sidecar`.
+    """
+    settings = {"noise": config, "image": image}
+    return sidecar("simulate", inputs, Execution(seed=config.seed), settings=settings)
 
 
 def preview_plane(

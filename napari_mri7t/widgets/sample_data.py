@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
-from napari_mri7t.engine.provenance import Execution, sidecar
+from napari_mri7t.engine.simulated_dataset import simulation_sidecar
 from napari_mri7t.engine.template import load_template
 from napari_mri7t.widgets.layers import KEY, LayerData, volume_to_layer
 from napari_mri7t.widgets.preferences import orient_empty_viewer
@@ -21,8 +21,5 @@ def mni152_3t() -> list[LayerData]:
     template, config = load_template(), SimulationConfig()
     source, _ = simulate_3t(template, config=config)
     data, meta, kind = volume_to_layer(source)
-    execution, settings = Execution(seed=config.seed), {"noise": config}
-    meta["metadata"][KEY]["provenance"] = sidecar(
-        "simulate", [template], execution, settings=settings
-    )
+    meta["metadata"][KEY]["provenance"] = simulation_sidecar([template], config)
     return [(data, meta, kind)]

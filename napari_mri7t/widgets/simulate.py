@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,12 @@ from napari_mri7t.engine.preparation.simulation import (
     SimulationConfig,
     simulate_3t_steps,
 )
-from napari_mri7t.engine.provenance import Execution, sidecar
-from napari_mri7t.engine.simulated_dataset import preview_plane, simulate_dataset
+from napari_mri7t.engine.simulated_dataset import (
+    PAIR,
+    preview_plane,
+    simulate_dataset,
+    simulation_sidecar,
+)
 from napari_mri7t.engine.subjects import find_subjects
 from napari_mri7t.engine.volume import Volume
 from napari_mri7t.widgets.controls import (
@@ -231,12 +234,14 @@ def layer_steps(
     pair = yield from simulate_3t_steps(target, reference=histogram, config=config)
     yield Step(0, 0, "Noting what made it")
     inputs = [target] if histogram is None else [target, histogram]
-    facts = sidecar(
-        "simulate", inputs, Execution(seed=config.seed), settings={"noise": asdict(config)}
-    )
     made = pair[:1] if histogram is None else pair
     limits = {"contrast_limits": (0.0, 1.0)}
-    return [estimate_to_layer(v, layer, facts, name=v.name, **limits) for v in made]
+    return [
+        estimate_to_layer(
+            v, layer, simulation_sidecar(inputs, config, image), name=v.name, **limits
+        )
+        for v, image in zip(made, PAIR, strict=False)
+    ]
 
 
 def dataset_steps(

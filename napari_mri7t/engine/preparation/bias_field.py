@@ -44,6 +44,7 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, Non
     """
     sitk = optional("SimpleITK", "bias field correction")
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetNumberOfThreads(1)  # their number would decide the last bits
     n4.SetMaximumNumberOfIterations(ITERATIONS)
     n4.SetConvergenceThreshold(CONVERGENCE)
     factors = [max(1, round(SHRUNKEN_MM / size)) for size in volume.voxel_size]

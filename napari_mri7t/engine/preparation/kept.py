@@ -5,6 +5,7 @@ came, and their digests: what has changed since is computed again.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +41,13 @@ class Kept:
     files: dict[str, str] = field(default_factory=dict)
 
     def path(self, what: str, extension: str = ".nii.gz") -> Path:
-        """Name a file of this scan."""
-        return self.folder / f"{self.scan.name}_{what}{extension}"
+        """Name a file of this scan, whose own name may be a layer's and hold anything."""
+        name = re.sub(r'[\\/:*?"<>|]', "-", self.scan.name)
+        return self.folder / f"{name}_{what}{extension}"
+
+    def holds(self, what: str, extension: str = ".nii.gz") -> bool:
+        """Tell whether a finding can be taken from here."""
+        return self._is_current(self.path(what, extension))
 
     def load(self, what: str) -> np.ndarray | None:
         """Take an array on the scan's grid, or None where it must be computed."""
@@ -85,7 +91,8 @@ def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) ->
     folder : Path or None
         None keeps nothing.
     settings : mapping
-        What decides the findings beside the scan; a path counts by its file's content.
+        What decides the findings beside the scan; a path counts by its file's content, a volume
+        by its voxels.
 
     Returns
     -------
@@ -95,10 +102,7 @@ def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) ->
     if folder is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    values = {
-        name: file_digest(value) if isinstance(value, Path) else value
-        for name, value in settings.items()
-    }
+    values = {name: _by_content(value) for name, value in settings.items()}
     source = {"Version": __version__, "VoxelsSHA256": voxel_digest(scan), **values}
     kept = Kept(folder, scan, source)
     try:
@@ -108,6 +112,12 @@ def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) ->
     except (OSError, ValueError, KeyError, TypeError):
         kept.files.clear()  # no note, or none that can be read: everything is computed
     return kept
+
+
+def _by_content(value: Any) -> Any:
+    if isinstance(value, Volume):
+        return voxel_digest(value)
+    return file_digest(value) if isinstance(value, Path) else value
 
 
 def _note_path(kept: Kept) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from napari_mri7t.engine.errors import Mri7tError
 
 POLL_SECONDS = 0.2  # between two looks at work in the background: a cancel waits no longer
+THREAD_NAME = "mri7t-preparation"
 INSTALL = "pip install 'napari-mri7t[native]'"
 
 Result = TypeVar("Result")
@@ -79,7 +80,7 @@ def in_background(
         except BaseException as error:  # handed over to the thread that waits
             failure.append(error)
 
-    thread = threading.Thread(target=run, name="mri7t-preparation")
+    thread = threading.Thread(target=run, name=THREAD_NAME)
     thread.start()
     try:
         while thread.is_alive():

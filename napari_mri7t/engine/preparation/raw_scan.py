@@ -31,6 +31,7 @@ from napari_mri7t.engine.preparation.recognition import (
     ALIGNED,
     alignment,
     check_alignment,
+    check_handedness,
     fits_as_it_is,
 )
 from napari_mri7t.engine.preparation.registration import register
@@ -62,8 +63,10 @@ class PreparationConfig:
         and its estimate is resampled back.
     outside : {"scan", "zero"}
         What the result shows outside the brain.
-    mask, transform : Path or None
-        The user's own, in place of a step.
+    mask : Path, Volume or None
+        The user's own, in place of the brain extraction.
+    transform : Path or None
+        The user's own, in place of the registration.
     keep : Path or None
         Folder for what the steps find, and to take it from where it is there already.
     allow_out_of_domain : bool
@@ -74,7 +77,7 @@ class PreparationConfig:
     space: str = "native"
     way: str = "grid"
     outside: str = "scan"
-    mask: Path | None = None
+    mask: Path | Volume | None = None
     transform: Path | None = None
     keep: Path | None = None
     allow_out_of_domain: bool = False
@@ -148,14 +151,17 @@ def prepare_scan(
     Raises
     ------
     VolumeError
-        If its brain is implausible or the registration fails.
+        If its header contradicts itself about left and right, its brain is implausible or the
+        registration fails.
     Mri7tError
         If a library of the extra `native` is needed and missing.
     """
     yield PreparationProgress(0, N_STEPS, "look at the scan")
-    if config.asks_for_nothing or (_is_free(config) and fits_as_it_is(scan)):
+    if config.prepare != "none":
+        check_handedness(scan)
+    if config.asks_for_nothing or (is_free(config) and fits_as_it_is(scan)):
         return None
-    kept = open_kept(scan, config.keep, _key_of(config))
+    kept = open_kept(scan, config.keep, key_of(config))
     facts: dict[str, Any] = {}
     mask = yield from _brain_mask(scan, config, kept, facts)
     corrected = yield from _correct(scan, mask, config, kept, facts)
@@ -167,14 +173,14 @@ def prepare_scan(
     return Prepared(scan, corrected, mask, to_mni, facts)
 
 
-def _is_free(config: PreparationConfig) -> bool:
+def is_free(config: PreparationConfig) -> bool:
     """Tell whether the user leaves it to us what to do, and asks for the scan's own grid."""
     own = (config.mask, config.transform) != (None, None)
     return config.prepare == "auto" and config.space == "native" and not own
 
 
-def _key_of(config: PreparationConfig) -> dict[str, Any]:
-    """List what decides the steps' findings, beside the scan."""
+def key_of(config: PreparationConfig) -> dict[str, Any]:
+    """List what decides the steps' findings, beside the scan; for `open_kept`."""
     return {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
 
 
@@ -184,7 +190,8 @@ def _brain_mask(
     now = PreparationProgress(0, N_STEPS, "brain extraction")
     yield now
     if config.mask is not None:
-        mask, how = mask_of(load_volume(config.mask), scan), "the mask given"
+        own = config.mask if isinstance(config.mask, Volume) else load_volume(config.mask)
+        mask, how = mask_of(own, scan), "the mask given"
     elif config.prepare == "none" or (config.prepare == "auto" and looks_extracted(scan)):
         mask, how = foreground_mask(scan), "skipped: the scan is extracted"
     elif kept is not None and (found := kept.load("mask")) is not None:
@@ -256,6 +263,6 @@ def _to_mni(
     facts["to_mni"] = to_mni.round(6).tolist()
     if config.prepare != "none":
         check_alignment(brain, score)
-    if kept is not None:
+    if kept is not None and not how.startswith("skipped"):  # an identity is no finding
         kept.save_matrix(to_mni)
     return to_mni

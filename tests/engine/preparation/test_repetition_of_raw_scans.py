@@ -1,0 +1,137 @@
+"""Raw scans and simulations made again from their sidecars: equal bits, or a sentence."""
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine import raw_synthesis, recipe, repetition
+from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.networks.model import load_model
+from napari_mri7t.engine.preparation import raw_scan, recognition
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
+from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
+from napari_mri7t.engine.preparation.transforms import save_transform
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.raw_synthesis import synthesize_scan
+from napari_mri7t.engine.recipe import read_recipe
+from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
+from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
+from napari_mri7t.engine.volume import load_volume, save_volume
+
+
+@pytest.fixture
+def own_files(phantom_file, tmp_path):
+    """A mask and a transform of the user's."""
+    scan = load_volume(phantom_file)
+    middle = np.zeros(scan.shape)
+    middle[10:30, 10:38, 8:24] = 1
+    shift = np.eye(4)
+    shift[:3, 3] = (3.0, -2.5, 1.25)
+    save_transform(shift, tmp_path / "to-MNI.txt")
+    mask = save_volume(scan.with_array(middle), tmp_path / "own-mask.nii.gz")
+    return {"mask": mask, "transform": tmp_path / "to-MNI.txt"}
+
+
+def prepared(scan_file, model_folder, output, preparation):
+    """Synthesise with a preparation; gives the sidecar."""
+    scan, model = load_volume(scan_file), load_model(model_folder)
+    config = SynthesisConfig(device="cpu", precision="float32", step=3)
+    result = run_to_end(synthesize_scan(scan, model, config, preparation)).synthesis
+    save_volume(result.volume, output, sidecar=synthesis_sidecar(scan, model, result))
+    return output.with_suffix(".json")
+
+
+@pytest.mark.parametrize(
+    ("space", "way"), [("native", "grid"), ("native", "model"), ("mni", "grid")]
+)
+def test_prepared_scan_is_repeated_wherever_it_went(
+    repeat, phantom_file, tiny_model, own_files, tmp_path, space, way
+):
+    asked = PreparationConfig("none", space=space, way=way, outside="zero", **own_files)
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    assert repeat(made, tiny_model) == repetition.Comparison(0, 0.0, True)
+    recorded = json.loads(made.read_text())["Settings"]["preparation"]
+    assert (recorded["space"], recorded["way"]) == (space, way)
+
+
+def test_own_mask_that_changed_or_moved_is_told(
+    repeat, phantom_file, tiny_model, own_files, tmp_path
+):
+    asked = PreparationConfig("none", mask=own_files["mask"])
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    moved = own_files["mask"].rename(tmp_path / "moved.nii.gz")
+    with pytest.raises(StateError, match="the mask is not there: say with --mask"):
+        repeat(made, tiny_model)
+    assert repeat(made, tiny_model, mask=moved).is_equal
+    with pytest.raises(StateError, match=r"phantom\.nii\.gz: is not the mask of then"):
+        repeat(made, tiny_model, mask=phantom_file)
+
+
+def test_mask_that_was_a_layer_is_known_by_its_voxels(
+    repeat, phantom_file, tiny_model, own_files, tmp_path
+):
+    layer = load_volume(own_files["mask"])
+    made = prepared(
+        phantom_file, tiny_model, tmp_path / "e.nii", PreparationConfig("none", mask=layer)
+    )
+    with pytest.raises(StateError, match="the mask own-mask was in no file"):
+        repeat(made, tiny_model)
+    save_volume(layer.with_array(layer.array * 7), tmp_path / "labels.nii")
+    assert repeat(made, tiny_model, mask=tmp_path / "labels.nii").is_equal
+    with pytest.raises(StateError, match="is not the mask of then"):
+        repeat(made, tiny_model, mask=phantom_file)
+
+
+def test_bias_field_and_registration_are_repeated_bit_for_bit(
+    repeat, head, tiny_model, tmp_path, monkeypatch
+):
+    """With SimpleITK itself: the clock and the number of threads must not decide a bit."""
+    pytest.importorskip("SimpleITK")
+    scan, mask = head
+    for user in (recognition, raw_scan):
+        monkeypatch.setattr(user, "load_template", lambda: scan.with_array(scan.array * mask))
+    scan_file = save_volume(scan, tmp_path / "head.nii.gz")
+    own = save_volume(scan.with_array(mask), tmp_path / "own.nii.gz")
+    asked = PreparationConfig("full", way="model", mask=own, allow_out_of_domain=True)
+    made = prepared(scan_file, tiny_model, tmp_path / "e.nii", asked)
+    recorded = json.loads(made.read_text())["Settings"]["preparation"]
+    assert recorded["registration"].startswith("rigid")
+    assert recorded["bias_field"].startswith("N4")
+    assert repeat(made, tiny_model).is_equal
+
+
+def test_libraries_of_the_preparation_are_compared_too(
+    phantom_file, tiny_model, own_files, tmp_path, monkeypatch
+):
+    asked = PreparationConfig("none", mask=own_files["mask"])
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    then = read_recipe(made).versions["deepbet"]
+    monkeypatch.setattr(
+        recipe, "library_versions", lambda: {**raw_synthesis.library_versions(), "deepbet": "0.1"}
+    )
+    assert read_recipe(made).other_versions == (f"deepbet {then} then, 0.1 now",)
+
+
+@pytest.mark.parametrize("image", PAIR)
+def test_simulated_pair_is_repeated(repeat, phantom_file, tmp_path, image):
+    target = load_volume(phantom_file)
+    reference = save_volume(target.with_array(target.array**2), tmp_path / "reference.nii.gz")
+    inputs, config = [target, load_volume(reference)], SimulationConfig(0.01, seed=5)
+    pair = simulate_3t(target, reference=inputs[1], config=config)
+    facts = simulation_sidecar(inputs, config, image)
+    save_volume(pair[PAIR.index(image)], tmp_path / "s.nii.gz", sidecar=facts)
+    assert repeat(tmp_path / "s.json", None).is_equal
+    with pytest.raises(StateError, match="is not the reference of then"):
+        repeat(tmp_path / "s.json", None, reference=phantom_file)
+
+
+def test_simulation_of_the_template_needs_no_file(repeat, phantom, tmp_path, monkeypatch):
+    """As `mri7t demo` and the sample data make it."""
+    template = type(phantom)(phantom.array, phantom.affine, name=repetition.TEMPLATE_NAME)
+    monkeypatch.setattr(repetition, "load_template", lambda: template)
+    source, _ = simulate_3t(template)
+    facts = simulation_sidecar([template], SimulationConfig())
+    save_volume(source, tmp_path / "s.nii.gz", sidecar=facts)
+    assert repeat(tmp_path / "s.json", None).is_equal
