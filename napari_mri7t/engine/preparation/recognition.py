@@ -58,6 +58,30 @@ def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
     )
 
 
+def check_handedness(scan: Volume) -> None:
+    """Stop where a file's two forms mirror each other: which side is left is then anyone's guess.
+
+    Parameters
+    ----------
+    scan : Volume
+        With its file's geometry, if it came from one.
+
+    Raises
+    ------
+    VolumeError
+        If both forms count and one is the mirror image of the other.
+    """
+    geometry = scan.geometry
+    if geometry is None or geometry.sform_code <= 0 or geometry.qform_code <= 0:
+        return
+    handed = [np.linalg.det(form[:3, :3]) for form in (geometry.sform, geometry.qform)]
+    if handed[0] * handed[1] < 0:
+        raise VolumeError(
+            f"{scan.name}: sform and qform mirror each other, so that left may be right: find out "
+            "which one is true and set the other to it, or go on with --prepare none"
+        )
+
+
 def fits_as_it_is(scan: Volume) -> bool:
     """Tell whether a scan needs no preparation, or is nothing that preparation knows.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from napari_mri7t.engine.preparation.resampling import resample
 from napari_mri7t.engine.preparation.transforms import load_transform, save_transform
 from napari_mri7t.engine.preparation.ways_back import SEAM_MM, join, seam_weight
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.volume import save_volume
+from napari_mri7t.engine.volume import load_volume, save_volume
 
 HEAD_SHAPE = (44, 54, 42)
 HEAD_MM = 4.0  # as conftest draws it
@@ -220,3 +221,21 @@ def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
 def test_unknown_choice_lists_the_known():
     with pytest.raises(ValueError, match="native, mni"):
         PreparationConfig(space="talairach")
+
+
+def test_forms_that_mirror_each_other_stop_with_a_reason(brain, tmp_path):
+    path = tmp_path / "brain.nii.gz"
+    image = nib.Nifti1Image(brain.array, brain.affine)
+    image.set_qform(brain.affine @ np.diag([-1.0, 1, 1, 1]), 1)
+    image.to_filename(path)
+    with pytest.raises(VolumeError, match="sform and qform mirror each other"):
+        run_to_end(prepare_scan(load_volume(path)))
+    assert run_to_end(prepare_scan(load_volume(path), PreparationConfig(prepare="none"))) is None
+
+
+def test_forms_that_agree_on_handedness_pass(brain, tmp_path):
+    path = tmp_path / "brain.nii.gz"
+    image = nib.Nifti1Image(brain.array, brain.affine)
+    image.set_qform(np.diag([4.0, 4, 4, 1]), 1)  # shifted, as in ds002748's sub-56
+    image.to_filename(path)
+    recognition.check_handedness(load_volume(path))

@@ -1,0 +1,120 @@
+"""What models do to real 3T scans, which have no 7T counterpart: noise, contrast, sharpness.
+
+python benchmarks/real_3t.py FOLDER MODEL[,MODEL...] SCAN...
+
+FOLDER gets the preparations, which a second call takes from there, and one picture per scan.
+All is measured in the scan's own tissue: three classes by Otsu's thresholds in the corrected brain.
+Noise is the deviation of what a Gaussian of 1.5 mm takes away, deep in white matter, over white
+matter's mean. Contrast is the difference of the medians of white and grey matter over that of white
+matter. Sharpness is the mean slope across the boundary of white and grey matter over their
+difference: 1 / mm, the steeper the thinner the edge.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import binary_erosion, gaussian_filter
+from skimage.filters import threshold_multiotsu
+
+from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.evaluation.style import GREY_MAP, figure_bytes, house_style, new_figure
+from napari_mri7t.engine.networks.model import Model, load_model
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, Prepared, prepare_scan
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.volume import Volume, load_volume
+
+DEEP_MM = 2.5  # below the surface of white matter
+HIGH_PASS_MM = 1.5  # sigma
+NORMAL_MM = 1.0  # sigma of the surface whose normals are taken
+RIM_MM = 4.0  # of the brain, which belongs to no tissue
+ZOOM_MM = 70.0  # side of the picture's detail
+
+
+def tissues(brain: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find grey and white matter, away from the brain's rim."""
+    inner = binary_erosion(mask, iterations=round(RIM_MM / min(brain.voxel_size)))
+    smooth = gaussian_filter(brain.array, [0.7 / size for size in brain.voxel_size])
+    values = smooth[inner]
+    capped = np.minimum(values, np.percentile(values, 99.5))
+    low, high = threshold_multiotsu(capped[::7], 3)
+    return inner & (smooth > low) & (smooth <= high), inner & (smooth > high)
+
+
+def figures(array: np.ndarray, brain: Volume, grey: np.ndarray, white: np.ndarray) -> list[float]:
+    """Give noise, contrast and sharpness."""
+    sizes = brain.voxel_size
+    deep = binary_erosion(white, iterations=round(DEEP_MM / min(sizes)))
+    fine = array - gaussian_filter(array, [HIGH_PASS_MM / size for size in sizes])
+    levels = [float(np.median(array[tissue])) for tissue in (grey, white)]
+    difference = levels[1] - levels[0]
+    surface = gaussian_filter(white.astype(np.float32), [NORMAL_MM / size for size in sizes])
+    normals = np.stack(np.gradient(surface, *sizes))
+    slopes = np.stack(np.gradient(array, *sizes))
+    length = np.sqrt((normals**2).sum(0))
+    edge = (abs(surface - 0.5) < 0.1) & (length > 0.1) & (grey | white)
+    along = (normals * slopes).sum(0)[edge] / length[edge]
+    mean = float(array[deep].mean())
+    return [
+        100 * float(fine[deep].std()) / mean,
+        100 * difference / levels[1],
+        float(along.mean()) / difference,
+    ]
+
+
+def prepare(path: Path, folder: Path) -> Prepared:
+    """Prepare a scan, or take its preparation from the folder."""
+    scan = load_volume(path)
+    prepared = run_to_end(prepare_scan(scan, PreparationConfig(keep=folder / "kept")))
+    if prepared is None:
+        raise ValueError(f"{path}: needs no preparation, and is no raw scan")
+    return prepared
+
+
+def picture(arrays: dict[str, np.ndarray], brain: Volume, white: np.ndarray) -> bytes:
+    """Draw an axial slice of each, and a part of it."""
+    k = int(np.median(np.flatnonzero(white.any(axis=(0, 1)))))
+    centre = [int(np.median(np.argwhere(white[:, :, k])[:, axis])) for axis in (0, 1)]
+    half = [round(ZOOM_MM / 2 / size) for size in brain.voxel_size[:2]]
+    window = tuple(slice(c - h + h // 2, c + h + h // 2) for c, h in zip(centre, half, strict=True))
+    high = float(np.percentile(brain.array[white], 99))
+    with house_style():
+        figure = new_figure(8.5, 4.0 * len(arrays))
+        axes = figure.subplots(2, len(arrays), squeeze=False)
+        for column, (name, array) in enumerate(arrays.items()):
+            for row, part in enumerate((array[:, :, k], array[:, :, k][window])):
+                axes[row, column].imshow(part.T, GREY_MAP, origin="lower", vmin=0, vmax=high)
+                axes[row, column].axis("off")
+            axes[0, column].set_title(name)
+        return figure_bytes(figure, "png")
+
+
+def measure(path: Path, folder: Path, models: list[Model]) -> None:
+    """Print a line per image of one scan."""
+    prepared = prepare(path, folder)
+    brain = prepared.brain
+    grey, white = tissues(brain, prepared.mask)
+    arrays = {"scan": brain.array}
+    for model in models:
+        arrays[model.name] = run_to_end(synthesize(brain, model, SynthesisConfig())).volume.array
+    for name, array in arrays.items():
+        noise, contrast, sharpness = figures(array, brain, grey, white)
+        cells = f"{noise:.2f} | {contrast:.1f} | {sharpness:.3f}"
+        print(f"{brain.name} | {name} | {cells}", flush=True)
+    content = picture(arrays, brain, white)
+    write_atomically(folder / f"{brain.name}.png", lambda file: file.write(content))
+
+
+def main() -> None:
+    """Take folder, models and scans from the command line."""
+    folder, names, *paths = sys.argv[1:]
+    models = [load_model(name) for name in names.split(",")]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    print("scan | image | noise, % | contrast, % | sharpness, 1/mm")
+    for path in paths:
+        measure(Path(path), Path(folder), models)
+
+
+if __name__ == "__main__":
+    main()
