@@ -7,6 +7,7 @@ folder made, a name given: Python's own audit events tell of every one of them, 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import resource
@@ -18,6 +19,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
+from napari_mri7t.engine.files.writing import BRIEF_NOTICE
+from napari_mri7t.engine.provenance import NOTICE
 
 UNET = (
     "--network", "slice_unet", "--preset", "report", "--set-network", "widths=[8,8]",
@@ -170,7 +174,7 @@ def disk() -> Disk:
 
 CODES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
 SUMMARY = "derivative/logs/batch.json"  # of the second run it tells what was done before
-MOST = 40  # steps tried of one command; of more, so many in even distances
+MOST = {True: 6, False: 40}  # steps tried of a slow command and a quick one, evenly apart
 
 
 @pytest.mark.parametrize("name", QUICK_FIRST)
@@ -178,7 +182,9 @@ def test_error_at_every_step_on_the_disk_leaves_all_or_nothing(command, disk, tm
     whole = written(command, name, tmp_path / "whole", lambda: disk.refuse(tmp_path / "whole", 0))
     n_steps = disk.count
     assert n_steps >= 2
-    for step in sorted({round(n) for n in np.linspace(1, n_steps, min(n_steps, MOST))}):
+    for step in sorted(
+        {round(n) for n in np.linspace(1, n_steps, min(n_steps, MOST[name in SLOW]))}
+    ):
         folder, code = tmp_path / f"{step}", CODES[step % len(CODES)]
         ended = command(name, folder, ready=lambda: disk.refuse(folder, step, code))  # noqa: B023
         disk.folder = ""
@@ -234,3 +240,30 @@ def test_disk_that_takes_no_more_bytes_leaves_all_or_nothing(command, tmp_path, 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_told_in_words(ended, folder, "File too large")
     assert_all_or_nothing(folder, whole)
+
+
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_everything_written_says_that_it_is_synthetic(command, tmp_path, name):
+    code, out, error = command(name, tmp_path / "out")
+    assert code == 0, error
+    if name not in ("export", "evaluate", "robustness"):  # these write no image and no page
+        assert NOTICE in out
+    for image in (tmp_path / "out").rglob("*.nii*"):
+        facts = image.with_name(re.sub(r"\.nii(\.gz)?$", ".json", image.name))
+        if image.parent.name != "kept":  # there lie the user's own scan and what was found in it
+            assert json.loads(facts.read_text())["Notice"] == NOTICE
+            assert nibabel.load(image).header["descrip"] == BRIEF_NOTICE.encode()
+    for page in (tmp_path / "out").rglob("*.html"):
+        assert NOTICE in page.read_text()
+    for card in (tmp_path / "out").rglob("card.json"):
+        assert "diagnosis" in json.loads(card.read_text())["not_for"].lower()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_page_says_that_images_are_synthetic(page):
+    path = Path(__file__).parents[1] / page
+    if not path.exists():
+        pytest.skip("needs the checkout")
+    text = path.read_text(encoding="utf-8").lower()
+    for words in ("synthetic image", "add or remove lesions", "research", "not for diagnosis"):
+        assert words in text

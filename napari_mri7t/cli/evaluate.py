@@ -136,6 +136,7 @@ def _write(
 ) -> None:
     """Write the page, and say where it is."""
     from napari_mri7t.engine.evaluation.report import REPORT_FILE, ReportData, write_report
+    from napari_mri7t.engine.provenance import NOTICE
     from napari_mri7t.engine.training.outcome import (
         RESULTS_FOLDER,
         histories_of,
@@ -154,3 +155,4 @@ def _write(
     )
     page = outcome.folder / REPORT_FILE if output is None else output
     typer.echo(str(drive(write_report(data, outcome.folder / RESULTS_FOLDER, page), "report")))
+    typer.echo(NOTICE)

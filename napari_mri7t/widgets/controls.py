@@ -27,6 +27,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mri7t.engine.files.writing import BRIEF_NOTICE
+from napari_mri7t.engine.provenance import NOTICE
+
 #: Readable as a stripe on napari's dark and on its light background.
 ERROR_COLOUR = "#e5484d"
 WARNING_COLOUR = "#e2a336"
@@ -198,6 +201,15 @@ class FolderField(QWidget):
             self.folder = chosen
 
 
+def _brief_notice() -> QLabel:
+    """Make the line that every widget says of the images that it makes or shows."""
+    label = QLabel(BRIEF_NOTICE)
+    label.setWordWrap(True)
+    label.setToolTip(NOTICE)
+    label.setContentsMargins(6, 0, 6, 6)
+    return label
+
+
 class EngineWidget(QWidget):
     """A plugin widget: a column that fits 350 px, and one moment at which it is taken away."""
 
@@ -217,6 +229,7 @@ class EngineWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
+        outer.addWidget(_brief_notice())
         self.body.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802

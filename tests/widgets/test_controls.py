@@ -6,8 +6,11 @@ import gc
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication, QPushButton
+from npe2 import PluginManager
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
+from napari_mri7t.engine.files.writing import BRIEF_NOTICE
+from napari_mri7t.engine.provenance import NOTICE
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
     WARNING_COLOUR,
@@ -163,3 +166,12 @@ def test_disabled_control_says_why(qtbot):
     explain(button, None, "Go there")
     assert button.isEnabled()
     assert button.toolTip() == "Go there"
+
+
+def test_every_widget_says_that_its_images_are_synthetic(make_napari_viewer, wait_idle):
+    viewer = make_napari_viewer()
+    for contribution in PluginManager.instance().get_manifest("napari-mri7t").contributions.widgets:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", contribution.display_name)
+        (label,) = [part for part in widget.findChildren(QLabel) if part.text() == BRIEF_NOTICE]
+        assert label.toolTip() == NOTICE
+    wait_idle()

@@ -18,16 +18,20 @@ from napari_mri7t.engine.files.geometry import FileGeometry
 from napari_mri7t.engine.files.streams import extension_of, stem_of
 
 OUTPUT_EXTENSIONS = (".nii.gz", ".nii")
+# In the header of a computed image, whose sidecar may be lost: 79 bytes at most.
+BRIEF_NOTICE = "Synthetic: may add or remove lesions; for research, not for diagnosis"
 GZIP_LEVEL = 1  # of isal, 0 to 3: smaller than zlib's level 1 at a tenth of its time
 
 
-def nifti_header(geometry: FileGeometry) -> bytes:
+def nifti_header(geometry: FileGeometry, description: str = "") -> bytes:
     """Return the bytes before the first voxel: geometry, float32, and nothing else of the source.
 
     Parameters
     ----------
     geometry : FileGeometry
         Of the file that is written.
+    description : str
+        ASCII, 79 bytes at most.
 
     Returns
     -------
@@ -50,6 +54,7 @@ def nifti_header(geometry: FileGeometry) -> bytes:
         raw[name] = np.where(np.isfinite(row), row, 0)
     raw["xyzt_units"] = geometry.units
     raw["scl_slope"], raw["scl_inter"] = 1, 0
+    raw["descrip"] = description.encode("ascii")
     raw["vox_offset"] = header.single_vox_offset
     return bytes(header.binaryblock) + bytes(4)
 
@@ -78,7 +83,7 @@ def write_image(
     overwrite : bool
         True allows existing files to be replaced.
     sidecar : mapping or None
-        Written as JSON beside the image.
+        Written as JSON beside the image; where it says Synthetic, the header does as well.
 
     Raises
     ------
@@ -91,7 +96,8 @@ def write_image(
         raise VolumeError(f"{path}: the volume holds NaN or infinite voxels: nothing was saved")
     _refuse_own_source(path, geometry.path, overwrite)
     check_target(path, overwrite=overwrite)  # of the two, the image is the one to be named
-    parts: list[tuple[Path, Writer]] = [(path, nifti_writer(array, geometry, path))]
+    description = BRIEF_NOTICE if sidecar is not None and sidecar.get("Synthetic") else ""
+    parts: list[tuple[Path, Writer]] = [(path, nifti_writer(array, geometry, path, description))]
     if sidecar is not None:
         parts.insert(0, (path.with_name(stem_of(path) + ".json"), json_writer(sidecar)))
     write_together(parts, overwrite=overwrite)
@@ -110,7 +116,9 @@ def _refuse_own_source(path: Path, source: Path | None, overwrite: bool) -> None
         )
 
 
-def nifti_writer(array: np.ndarray, geometry: FileGeometry, path: Path) -> Writer:
+def nifti_writer(
+    array: np.ndarray, geometry: FileGeometry, path: Path, description: str = ""
+) -> Writer:
     """Return a function that writes a volume into an open file.
 
     Parameters
@@ -121,25 +129,28 @@ def nifti_writer(array: np.ndarray, geometry: FileGeometry, path: Path) -> Write
         Of that orientation.
     path : Path
         The target: .gz is compressed, without a date, so that the same volume gives the same bytes.
+    description : str
+        For the header; ASCII, 79 bytes at most.
 
     Returns
     -------
     callable
         For `write_atomically`.
     """
+    header = nifti_header(geometry, description)
 
     def write(file: BinaryIO) -> None:
         if path.name.lower().endswith(".gz"):
             with igzip.IGzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as folded:
-                _write_plain(folded, array, geometry)
+                _write_plain(folded, array, header)
         else:
-            _write_plain(file, array, geometry)
+            _write_plain(file, array, header)
 
     return write
 
 
-def _write_plain(file: BinaryIO | gzip.GzipFile, array: np.ndarray, geometry: FileGeometry) -> None:
-    file.write(nifti_header(geometry))
+def _write_plain(file: BinaryIO | gzip.GzipFile, array: np.ndarray, header: bytes) -> None:
+    file.write(header)
     for k in range(array.shape[2]):
         file.write(array[:, :, k].astype("<f4").tobytes(order="F"))
 
