@@ -23,7 +23,7 @@ def loaded_modules(program: str, *arguments: str) -> set[str]:
     """Run a program in a fresh interpreter and list the top-level packages it has loaded."""
     program += "\nimport sys; print('LOADED', *sorted({n.split('.')[0] for n in sys.modules}))"
     run = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=240
     )
     assert run.returncode == 0, run.stderr
     (line,) = [line for line in run.stdout.splitlines() if line.startswith("LOADED")]
@@ -48,7 +48,7 @@ def imported_names(path: Path) -> set[str]:
 def test_every_import_contract_holds():
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert run.returncode == 0, run.stdout + run.stderr
 

@@ -20,7 +20,7 @@ MRI7T = [sys.executable, "-c", "from napari_mri7t.cli import main; main()"]
 
 def doctor(*options, env=None, command=()):
     ran = subprocess.run(
-        [*command, *MRI7T, "doctor", *options], capture_output=True, text=True, timeout=120, env=env
+        [*command, *MRI7T, "doctor", *options], capture_output=True, text=True, timeout=240, env=env
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

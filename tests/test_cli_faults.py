@@ -208,7 +208,7 @@ def in_namespace(mount, *arguments):
         ["unshare", "-rm", "sh", "-c", script, "sh", *MRI7T, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
 
 

@@ -31,7 +31,7 @@ def run_in(script: str, *arguments: str, command: tuple[str, ...] = ()) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

@@ -107,9 +107,9 @@ def test_fault_06_html_text_or_pointer_under_nii_name_is_refused(tmp_path, conte
 @pytest.mark.parametrize("size", [200, 1200, 32767])
 def test_fault_07_dimensions_beyond_the_file_are_refused_at_once(make_nifti, name, size, refuse):
     path = make_nifti(name, dim=[3, size, size, size, 1, 1, 1, 1])
-    started = time.perf_counter()
+    started = time.thread_time()  # a busy machine must not count
     refuse(path, "declares")
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_fault_07_tiny_gz_that_declares_gigabytes_takes_little_memory(tmp_path):

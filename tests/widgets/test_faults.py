@@ -203,7 +203,7 @@ widget.model_chooser.add(Path(model))
 widget.start()
 QTimer.singleShot(int(wait_ms), viewer.close)
 napari.run()
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 120
 from napari_mri7t.widgets.worker import running_jobs
 while running_jobs() and time.monotonic() < deadline:
     from qtpy.QtWidgets import QApplication

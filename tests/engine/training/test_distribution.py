@@ -122,7 +122,7 @@ def test_stopped_study_stops_its_workers_at_their_next_step(client, dataset, tmp
     while not (study.fold_folder(0) / CURRENT).exists():
         next(steps)
     steps.close()
-    with FileLock(study.fold_folder(0) / LOCK_FILE, timeout=60):  # the worker has let go of it
+    with FileLock(study.fold_folder(0) / LOCK_FILE, timeout=240):  # the worker has let go of it
         assert not study.is_done(0)
 
 
