@@ -1,24 +1,24 @@
-"""`mri7t models`: the trained models in the package."""
+"""`mri7t models`: the trained models in the package, and the networks that can be trained."""
 
 from typing import Annotated
 
 import typer
+
+from napari_mri7t.cli.console import warn
 
 
 def models(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole model cards as JSON.")
     ] = False,
-    folds: Annotated[
-        bool, typer.Option("--folds", help="The models of single folds, to check figures with.")
-    ] = False,
 ) -> None:
-    """List the bundled models with their parameter counts."""
+    """List the bundled models with their parameter counts, and the networks of other packages."""
     import json
 
     from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models
+    from napari_mri7t.engine.network_plugins import registered_networks
 
-    cards = list_models(folds=folds)
+    cards = list_models()
     if as_json:
         typer.echo(json.dumps([card.as_dict() for card in cards], indent=2, ensure_ascii=False))
         return
@@ -27,3 +27,17 @@ def models(
     for name, count, title in rows:
         mark = " (default)" if name == DEFAULT_MODEL else ""
         typer.echo(f"{name:<{widths[0]}}  {count:>{widths[1]}} parameters  {title}{mark}")
+    if registered_networks():
+        _list_networks()
+
+
+def _list_networks() -> None:
+    """Say which networks other packages bring; they are imported for it, and torch with them."""
+    from napari_mri7t.engine.network_plugins import origin, registered_networks
+    from napari_mri7t.engine.networks import NETWORKS, available_networks
+
+    found, complaints = available_networks()
+    for entry in registered_networks():
+        if entry.name in found.keys() - NETWORKS.keys():
+            typer.echo(f"{entry.name}  network of {origin(entry)}, for `mri7t train --network`")
+    warn(complaints)

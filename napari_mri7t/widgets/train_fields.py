@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset, with_settings
-from napari_mri7t.widgets.controls import narrow
+from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
 
 DEFAULT_NETWORK, DEFAULT_PRESET = "watnet", "best"
 FINAL = -1  # as `study.FINAL`, which would import torch here
@@ -63,7 +63,9 @@ class RecipeFields(QWidget):
         self._build_numbers()
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
+        self.notices = Notices()
         form.addRow("Network", self.network_box)
+        form.addRow(self.notices)
         form.addRow("Preset", self.preset_box)
         form.addRow(self.show_box)
         form.addRow(self.numbers)
@@ -95,14 +97,16 @@ class RecipeFields(QWidget):
             line.setCursorPosition(0)
         self.changed.emit()
 
-    def offer_networks(self, names: Iterable[str]) -> None:
-        """Offer the networks there are, the chosen one kept."""
+    def offer_networks(self, names: Iterable[str], complaints: Iterable[str] = ()) -> None:
+        """Offer the networks there are, the chosen one kept; say why others are not offered."""
         chosen = self.network_box.currentText()
         self.network_box.blockSignals(True)
         self.network_box.clear()
         self.network_box.addItems(list(names))
         self.network_box.setCurrentText(chosen)
         self.network_box.blockSignals(False)
+        for text in complaints:
+            self.notices.add(text, WARNING_COLOUR)
 
     def set_number(self, name: str, text: str) -> None:
         """Change one number, as a user does."""

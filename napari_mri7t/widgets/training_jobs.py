@@ -96,11 +96,12 @@ def _note(state: TrainingState, record: FoldProgress) -> None:
         state.curves[record.fold].append((now.step, now.loss, now.learning_rate))
 
 
-def network_names() -> list[str]:
-    """List the networks; this imports torch."""
-    from napari_mri7t.engine.networks import NETWORKS
+def network_names() -> tuple[list[str], list[str]]:
+    """List the networks, and what is wrong with others; this imports torch."""
+    from napari_mri7t.engine.networks import available_networks
 
-    return list(NETWORKS)
+    found, complaints = available_networks()
+    return list(found), complaints
 
 
 def look_at(run: Path) -> Study | None:

@@ -5,6 +5,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import nn
 
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.network_plugins import load_network, origin, registered_networks
 from napari_mri7t.engine.networks.basic_cnn import BasicCNN
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
@@ -36,13 +38,38 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+def available_networks() -> tuple[dict[str, Callable[..., nn.Module]], list[str]]:
+    """Load all networks, those of other packages too.
+
+    Returns
+    -------
+    found : dict
+        Name to what builds the network, ours first.
+    complaints : list of str
+        For each registered network that cannot be used, why, in one sentence.
+    """
+    found, complaints = dict(NETWORKS), []
+    for entry in registered_networks():
+        if entry.name in found:
+            complaints.append(
+                f"network {entry.name!r} of {origin(entry)} is not offered: another one has that "
+                "name: ask its authors to rename it"
+            )
+            continue
+        try:
+            found[entry.name] = load_network(entry)
+        except ModelError as error:
+            complaints.append(str(error))
+    return found, complaints
+
+
 def build_network(name: str, **config: Any) -> nn.Module:
     """Build a network with fresh weights.
 
     Parameters
     ----------
     name : str
-        One of `NETWORKS`.
+        One of `NETWORKS`, or one that another package registered.
     **config
         Arguments of the network's own constructor, as a model card keeps them.
 
@@ -50,11 +77,35 @@ def build_network(name: str, **config: Any) -> nn.Module:
     ------
     ValueError
         If the name is unknown, or the arguments are not the network's.
+    ModelError
+        If it is another package's, and cannot be loaded or built.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}")
+    if name in NETWORKS:
+        return _build(name, NETWORKS[name], config)
+    registered = registered_networks()
+    entry = next((entry for entry in registered if entry.name == name), None)
+    if entry is None:
+        names = ", ".join([*NETWORKS, *(entry.name for entry in registered)])
+        raise ValueError(
+            f"network {name!r} is unknown; choose one of {names}, or install the package that "
+            "brings it"
+        )
     try:
-        return NETWORKS[name](**config)
+        network = _build(name, load_network(entry), config)
+        slices_of(network)
+    except (ValueError, ModelError):
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"network {name!r} of {origin(entry)} cannot be built ({type(error).__name__}: "
+            f"{error}): update or remove that package"
+        ) from error
+    return network
+
+
+def _build(name: str, network: Callable[..., nn.Module], config: dict[str, Any]) -> nn.Module:
+    try:
+        return network(**config)
     except TypeError as error:
         raise ValueError(f"network {name!r} does not take {config}: {error}") from error
 

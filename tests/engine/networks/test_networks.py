@@ -1,20 +1,17 @@
 """One suite for every network: what synthesis and training rely on."""
 
+from functools import partial
+
 import pytest
 import torch
-from safetensors.torch import load, save
 
+from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.networks import NETWORKS, build_network, count_parameters, slices_of
+from napari_mri7t.engine.networks.contract import CHECKS, check_network
 from napari_mri7t.engine.networks.layers import SameConv2d
 from napari_mri7t.engine.networks.patchgan import PatchGAN
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
-
-
-@pytest.fixture(params=sorted(NETWORKS))
-def network(request):
-    torch.manual_seed(0)
-    return build_network(request.param)
 
 
 def slab(network, height=24, width=32, n=2):
@@ -22,47 +19,57 @@ def slab(network, height=24, width=32, n=2):
     return torch.rand((n, n_slices, height, width), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (24, 32), (27, 37), (9, 64)])
-def test_output_has_the_size_of_the_input(network, height, width):
-    _, n_outputs = slices_of(network)
-    estimate = network.eval()(slab(network, height, width))
-    assert estimate.shape == (2, n_outputs, height, width)
-    assert torch.isfinite(estimate).all()
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_network_keeps_the_contract(name, check):
+    torch.manual_seed(0)
+    check(partial(build_network, name))
 
 
-def test_gradient_reaches_every_parameter(network):
-    with torch.no_grad():
-        for parameter in network.parameters():  # leaves no layer at the zero it may start from
-            parameter.add_(0.01 * torch.randn_like(parameter))
-    network(slab(network)).square().mean().backward()
-    without = [
-        name
-        for name, parameter in network.named_parameters()
-        if parameter.grad is None or not parameter.grad.any()
-    ]
-    assert without == []
+class Faulty(torch.nn.Module):
+    """A network of one convolution, with one fault."""
+
+    n_slices, n_outputs = 3, 1
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+        self.first = torch.nn.Conv2d(3, 1, 3, padding=1)
+        self.idle = torch.nn.Conv2d(3, 1, 1)
+        self.hidden = torch.rand(1)
+        self.n_outputs = 2 if fault == "slices" else 1
+
+    def forward(self, x):
+        y = self.first(x)
+        y = y if self.fault == "gradient" else y + self.idle(x)
+        y = y + torch.rand(1) if self.fault == "random" else y
+        y = y + self.hidden if self.fault == "weights" else y
+        y = y - x.mean() if self.fault == "batch" else y
+        return y[..., 1:-1, 1:-1] if self.fault == "size" else y
 
 
-def test_same_input_gives_the_same_bits(network):
-    network.eval()
-    with torch.inference_mode():
-        assert torch.equal(network(slab(network)), network(slab(network)))
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("slices", "must be odd"),
+        ("size", r"slices of 8 x 8 give an output of shape \(2, 1, 6, 6\)"),
+        ("gradient", "no gradient reaches idle.weight, idle.bias"),
+        ("random", "two different estimates"),
+        ("weights", "with the same weights gives another"),
+        ("batch", "depends on the other slabs"),
+    ],
+)
+def test_contract_finds_a_fault(monkeypatch, fault, words):
+    torch.manual_seed(0)
+    monkeypatch.setitem(NETWORKS, "faulty", Faulty)
+    with pytest.raises(ModelError, match=words):
+        check_network("faulty", fault=fault)
 
 
-def test_saved_and_loaded_weights_give_the_same_bits(network):
-    network.eval()
-    twin = build_network(next(n for n, kind in NETWORKS.items() if type(network) is kind)).eval()
-    twin.load_state_dict(load(save({k: v.contiguous() for k, v in network.state_dict().items()})))
-    with torch.inference_mode():
-        assert torch.equal(network(slab(network)), twin(slab(network)))
-
-
-def test_each_subject_of_a_batch_is_estimated_alone(network):
-    network.eval()
-    x = slab(network)
-    with torch.inference_mode():
-        # 1e-4: a batch of another size may sum its 18,496 products in another order.
-        torch.testing.assert_close(network(x)[:1], network(x[:1]), atol=1e-4, rtol=0)
+def test_contract_is_kept_by_a_network_without_fault(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setitem(NETWORKS, "faulty", Faulty)
+    check_network("faulty", fault=None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""What training and synthesis rely on in every network, and the checks of it."""
+
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.networks import build_network, slices_of
+
+SIZES = ((8, 8), (24, 32), (27, 37), (9, 64))  # height and width, odd ones too
+# A batch of another size may sum its products, 18,496 in basic_cnn, in another order.
+ORDER_TOLERANCE = 1e-4
+
+Build = Callable[[], nn.Module]
+
+
+def check_network(name: str, **config: object) -> None:
+    """Check a network by the suite that ours pass.
+
+    Parameters
+    ----------
+    name : str
+        As `build_network` takes it.
+    **config
+        Arguments of its constructor.
+
+    Raises
+    ------
+    ModelError
+        If it breaks the contract; the message says where.
+    """
+    for check in CHECKS:
+        check(lambda: build_network(name, **config))
+
+
+def check_slices(build: Build) -> None:
+    """Check that `n_slices` and `n_outputs` are odd, so that the outputs lie in the middle."""
+    n_slices, n_outputs = slices_of(build())
+    if n_slices % 2 == 0 or n_outputs % 2 == 0 or not 0 < n_outputs <= n_slices:
+        raise ModelError(
+            f"n_slices {n_slices} and n_outputs {n_outputs} must be odd, outputs the fewer"
+        )
+
+
+def check_sizes(build: Build) -> None:
+    """Check that an estimate has the size of its source, whatever that is, and is finite."""
+    network = build().eval()
+    _, n_outputs = slices_of(network)
+    for height, width in SIZES:
+        estimate = _estimate(network, _slab(network, height, width))
+        if estimate.shape != (2, n_outputs, height, width):
+            raise ModelError(
+                f"slices of {height} x {width} give an output of shape {tuple(estimate.shape)}, "
+                f"expected {(2, n_outputs, height, width)}"
+            )
+        if not torch.isfinite(estimate).all():
+            raise ModelError(f"slices of {height} x {width} give values that are not finite")
+
+
+def check_gradients(build: Build) -> None:
+    """Check that every parameter learns."""
+    network = build()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():  # leaves no layer at the zero it may start from
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
+    network(_slab(network)).square().mean().backward()
+    without = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    if without:
+        raise ModelError(f"no gradient reaches {', '.join(without)}")
+
+
+def check_repeatable(build: Build) -> None:
+    """Check that the same input gives the same bits."""
+    network = build().eval()
+    if not torch.equal(_estimate(network, _slab(network)), _estimate(network, _slab(network))):
+        raise ModelError("the same input gives two different estimates in eval mode")
+
+
+def check_weights(build: Build) -> None:
+    """Check that all that an estimate depends on is in the weights."""
+    network, twin = build().eval(), build().eval()
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    twin.load_state_dict(load(save(weights)))
+    if not torch.equal(_estimate(network, _slab(network)), _estimate(twin, _slab(network))):
+        raise ModelError("a second network with the same weights gives another estimate")
+
+
+def check_independence(build: Build) -> None:
+    """Check that the slabs of a batch are estimated each alone."""
+    network = build().eval()
+    x = _slab(network)
+    apart = (_estimate(network, x)[:1] - _estimate(network, x[:1])).abs().max()
+    if apart > ORDER_TOLERANCE:
+        raise ModelError(f"an estimate depends on the other slabs of its batch, by {apart:.2g}")
+
+
+CHECKS: tuple[Callable[[Build], None], ...] = (
+    check_slices, check_sizes, check_gradients, check_repeatable, check_weights,
+    check_independence,
+)  # fmt: skip
+
+
+def _slab(network: nn.Module, height: int = 24, width: int = 32) -> Tensor:
+    n_slices, _ = slices_of(network)
+    return torch.rand((2, n_slices, height, width), generator=torch.Generator().manual_seed(1))
+
+
+def _estimate(network: nn.Module, slabs: Tensor) -> Tensor:
+    with torch.inference_mode():
+        estimate: Tensor = network(slabs)
+    return estimate
