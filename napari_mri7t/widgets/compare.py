@@ -33,14 +33,8 @@ from napari_mri7t.widgets.controls import (
 )
 from napari_mri7t.widgets.figures import ProfilePlot, ScoreTable
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import (
-    LayerData,
-    ends_of,
-    is_single_volume,
-    line_on,
-    shapes_on,
-    shown_plane,
-)
+from napari_mri7t.widgets.layers import LayerData, is_single_volume, placement
+from napari_mri7t.widgets.planes import ends_of, line_on, shown_plane
 
 #: Figures follow the slider only when it rests this long: a drag passes dozens of slices.
 REST_MS = 150
@@ -253,7 +247,7 @@ class CompareWidget(EngineWidget):
                 edge_color=LINE_COLOUR,
                 edge_width=1,
                 name="profile line",
-                **shapes_on(reference),
+                **placement(reference),
             )
             self.line.events.data.connect(self._ask_of_line)
         self.viewer.layers.selection.active = self.line

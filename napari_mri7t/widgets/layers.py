@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
@@ -22,9 +22,6 @@ from napari.layers import Image, Labels, Layer
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volume import Series, Volume
 from napari_mri7t.widgets.foreign_layers import affine_of_foreign_layer
-
-if TYPE_CHECKING:
-    from napari_mri7t.engine.training.preview import Preview
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -83,22 +80,31 @@ def series_to_layer(series: Series, **settings: Any) -> LayerData:
 
 
 def estimate_to_layer(
-    estimate: Volume, source: Layer, provenance: Mapping[str, Any], **settings: Any
+    estimate: Volume, source: Layer | None, provenance: Mapping[str, Any], **settings: Any
 ) -> LayerData:
-    """Show what was computed from the layer `source` on exactly the same grid, limits and units."""
-    shown = {
-        "scale": source.scale[-3:],
-        "translate": source.translate[-3:],
-        "rotate": source.rotate[-3:, -3:],
-        "shear": source.shear[-3:] if source.ndim == 3 else np.zeros(3),
-        "units": source.units[-3:],
-        "axis_labels": source.axis_labels[-3:],
-    }
-    if isinstance(source, Image):
-        shown["contrast_limits"] = tuple(source.contrast_limits)
+    """Show what was computed on the grid, limits and units of `source`; None: on its own grid."""
     data, meta, kind = volume_to_layer(estimate)
     meta["metadata"][KEY]["provenance"] = dict(provenance)
+    if source is None:
+        return data, meta | settings, kind
+    shown = placement(source)
+    if isinstance(source, Image):
+        shown["contrast_limits"] = tuple(source.contrast_limits)
     return data, meta | shown | settings, kind
+
+
+def placement(layer: Layer) -> dict[str, Any]:
+    """Give where the last three axes of a layer lie, its own affine included."""
+    shear = np.asarray(layer.shear)  # the upper triangle row by row, or a lower one as a matrix
+    return {
+        "scale": layer.scale[-3:],
+        "translate": layer.translate[-3:],
+        "rotate": layer.rotate[-3:, -3:],
+        "shear": shear[-3:, -3:] if shear.ndim == 2 else shear[-3:],
+        "affine": layer.affine.affine_matrix[-4:, -4:],
+        "units": layer.units[-3:],
+        "axis_labels": layer.axis_labels[-3:],
+    }
 
 
 def layer_to_volume(layer: Layer, index: int | None = None) -> Volume:
@@ -238,75 +244,3 @@ def contrast_limits(array: np.ndarray) -> tuple[float, float]:
     if not high > low:
         high = float(sample.max())
     return (low, high) if high > low else (low, low + 1.0)
-
-
-def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
-    """Give array axis and voxel index of the slice of a 3-D layer on the screen; None in 3-D."""
-    if viewer.dims.ndisplay != 2:
-        return None
-    extra = viewer.dims.ndim - 3
-    axis = viewer.dims.not_displayed[-1] - extra  # of the layer: 0 is S
-    if axis < 0:
-        return None
-    position = layer.world_to_data(viewer.dims.point[extra:])[axis]
-    index = min(max(round(float(position)), 0), layer.data.shape[axis] - 1)
-    return 2 - axis, index
-
-
-def line_on(viewer: napari.Viewer, layer: Layer) -> np.ndarray:
-    """Give a first line for `shapes_on`: across the middle of the slice shown, voxels S, A, R."""
-    middle = (np.asarray(layer.data.shape) - 1) / 2
-    plane = shown_plane(viewer, layer)
-    line = np.array([middle, middle])
-    if plane is not None:
-        line[:, 2 - plane[0]] = plane[1]
-    across = 1 if plane is not None and plane[0] == 0 else 2  # a sagittal slice has no R
-    line[:, across] = (middle[across] * 0.3, middle[across] * 1.7)
-    return line
-
-
-def shapes_on(layer: Layer) -> dict[str, Any]:
-    """Give the settings of a shapes layer whose vertices count the voxels of `layer`."""
-    return {
-        "scale": layer.scale,
-        "translate": layer.translate,
-        "units": layer.units,
-        "axis_labels": layer.axis_labels,
-    }
-
-
-def ends_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a line's vertices (S, A, R) into its ends as voxels (i, j, k)."""
-    return np.asarray(line)[0, ::-1], np.asarray(line)[-1, ::-1]
-
-
-def plane_to_layer(
-    values: np.ndarray, plane: tuple[int, int], source: Layer, **settings: Any
-) -> LayerData:
-    """Show a plane of `source`'s array, as `shown_plane` names it, in its place in `source`."""
-    axis, index = 2 - plane[0], plane[1]
-    translate = source.translate.copy()
-    translate[axis] += index * source.scale[axis]
-    meta = {
-        "scale": source.scale,
-        "translate": translate,
-        "units": source.units,
-        "axis_labels": source.axis_labels,
-        "contrast_limits": contrast_limits(values[None]),
-        "colormap": "gray",
-        "metadata": {VIEW_KEY: "plane"},
-    }
-    return np.expand_dims(values.T, axis), meta | settings, "image"  # (S, A, R), one of them 1
-
-
-def preview_to_layer(preview: Preview) -> LayerData:
-    """Show 3T, estimate and 7T of one slice side by side as one flat picture."""
-    parts = (preview.source, preview.estimate, preview.target)  # each (A, R)
-    meta = {
-        "units": (UNIT,) * 2,
-        "axis_labels": AXES[1:],
-        "contrast_limits": (0.0, 1.0),
-        "colormap": "gray",
-        "metadata": {VIEW_KEY: "preview"},
-    }
-    return np.concatenate(parts, axis=1), meta, "image"

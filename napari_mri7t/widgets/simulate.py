@@ -38,9 +38,8 @@ from napari_mri7t.widgets.layers import (
     estimate_to_layer,
     is_single_volume,
     layer_to_volume,
-    plane_to_layer,
-    shown_plane,
 )
+from napari_mri7t.widgets.planes import plane_to_layer, shown_plane
 from napari_mri7t.widgets.preferences import orient_empty_viewer
 from napari_mri7t.widgets.worker import Job, Step
 

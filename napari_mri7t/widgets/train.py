@@ -21,8 +21,8 @@ from napari_mri7t.widgets.controls import (
 from napari_mri7t.widgets.figures import LossPlot
 from napari_mri7t.widgets.job_panel import JobPanel, duration
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import preview_to_layer
 from napari_mri7t.widgets.memory import Memory
+from napari_mri7t.widgets.planes import preview_to_layer
 from napari_mri7t.widgets.preferences import orient_empty_viewer
 from napari_mri7t.widgets.synthesis_fields import DEVICES, choice
 from napari_mri7t.widgets.train_fields import FINAL, FoldList, RecipeFields
@@ -115,7 +115,7 @@ class TrainWidget(EngineWidget):
         self.folds.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._ask_of_data)
-        self._of_networks.answered.connect(self.recipe.offer_networks)
+        self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
         self._of_data.answered.connect(self._show_data)
         self._of_preview.answered.connect(self._show_preview)
         self._of_preview.failed.connect(self.panel.warn)

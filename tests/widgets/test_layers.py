@@ -24,6 +24,7 @@ from napari_mri7t.widgets.layers import (
     orient_camera,
     volume_to_layer,
 )
+from napari_mri7t.widgets.planes import plane_to_layer
 
 SHAPE = (5, 6, 7)
 
@@ -135,6 +136,68 @@ def test_estimate_lies_on_the_grid_of_its_source_as_shown():
     assert layer.contrast_limits == [3, 90]
     assert layer.metadata[KEY]["provenance"] == {"Seed": 1}
     np.testing.assert_array_equal(layer_to_volume(layer).affine, volume.affine)
+
+
+def foreign(shear, n_axes=3):
+    """A layer that another plugin or a script has put askew, with an affine of its own."""
+    turn = euler2mat(0.3, -0.2, 0.5)
+    more = n_axes - 3
+    rotate, affine = np.eye(n_axes), np.eye(n_axes + 1)
+    rotate[more:, more:] = turn
+    affine[more:, more:] = from_matvec(turn.T @ np.diag([1.1, 0.9, 1.3]), [40, -50, 60])
+    return napari.layers.Image(
+        np.ones((2,) * more + (7, 6, 5)),
+        scale=(1.0,) * more + (3, 2, 1),
+        translate=(0.0,) * more + (3, 2, 1),
+        rotate=rotate,
+        shear=shear,
+        affine=affine,
+        units=("pixel",) * more + ("mm",) * 3,
+    )
+
+
+CORNERS = np.array([(0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (6, 5, 4)])
+UPPER = (0.2, 0.1, 0.3)
+LOWER = np.array([[1, 0, 0], [0.2, 1, 0], [0.1, 0.3, 1]])
+
+
+@pytest.mark.parametrize("shear", [UPPER, LOWER], ids=["upper", "lower"])
+def test_estimate_lies_exactly_on_a_layer_with_an_affine_of_its_own(shear):
+    source = foreign(shear)
+    volume = Volume(source.data.T.astype(np.float32), np.eye(4))
+    data, meta, _ = estimate_to_layer(volume, source, {})
+    layer = napari.layers.Image(data, **meta)
+    for corner in CORNERS:
+        np.testing.assert_allclose(
+            layer.data_to_world(corner), source.data_to_world(corner), atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("shear", [(0, 0, 0, *UPPER)], ids=["upper"])
+def test_estimate_of_one_volume_lies_exactly_on_its_series(shear):
+    source = foreign(shear, n_axes=4)
+    volume = Volume(source.data[0].T.astype(np.float32), np.eye(4))
+    data, meta, _ = estimate_to_layer(volume, source, {})
+    layer = napari.layers.Image(data, **meta)
+    for corner in CORNERS:
+        np.testing.assert_allclose(
+            layer.data_to_world(corner), source.data_to_world((0, *corner))[1:], atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_picture_of_a_slice_lies_exactly_on_a_layer_with_an_affine_of_its_own(axis):
+    """Axis 0 of the array is R, the last of the layer."""
+    source = foreign(UPPER)
+    array = source.data.T  # (I, J, K)
+    data, meta, _ = plane_to_layer(array.take(3, axis), (axis, 3), source)
+    layer = napari.layers.Image(data, **meta)
+    for corner in CORNERS:
+        on_slice, on_picture = corner.copy(), corner.copy()
+        on_slice[2 - axis], on_picture[2 - axis] = 3, 0
+        np.testing.assert_allclose(
+            layer.data_to_world(on_picture), source.data_to_world(on_slice), atol=1e-9
+        )
 
 
 def test_layer_of_a_script_takes_its_place_from_scale_and_translate_in_mm():
