@@ -9,6 +9,7 @@ from napari_mri7t.engine.preparation.brain_extraction import (
     looks_extracted,
 )
 from napari_mri7t.engine.preparation.harmonization import background_of
+from napari_mri7t.engine.preparation.registration import centre_of
 from napari_mri7t.engine.preparation.resampling import box_of, coarse, upright_grid
 from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import Volume
@@ -105,7 +106,7 @@ def fits_as_it_is(scan: Volume) -> bool:
 
 
 def alignment(brain: Volume, transform: np.ndarray) -> float:
-    """Measure how well a brain lies over the template's.
+    """Measure how well a brain lies over the template's, whatever its size.
 
     Parameters
     ----------
@@ -117,11 +118,22 @@ def alignment(brain: Volume, transform: np.ndarray) -> float:
     Returns
     -------
     float
-        Correlation of the intensities at 4 mm, where either brain is; at most 1.
+        Correlation of the intensities at 4 mm, where either brain is, at most 1; the brain is
+        scaled about its centre to the template's volume, since a rigid transform leaves a small
+        brain small.
     """
     template = load_template()
     grid = upright_grid(box_of(template.array > 0, template.affine, SCORING_MM), SCORING_MM)
-    pair = [coarse(template, grid), coarse(brain, grid, transform)]
+    volumes = [
+        brain_litres(each, each.array > background_of(each.array)) for each in (template, brain)
+    ]
+    if volumes[1] <= 0:
+        return 0.0
+    scale = (volumes[0] / volumes[1]) ** (1 / 3)
+    centre = transform @ np.append(centre_of(brain), 1)
+    scaling = np.diag([scale, scale, scale, 1.0])
+    scaling[:3, 3] = (1 - scale) * centre[:3]
+    pair = [coarse(template, grid), coarse(brain, grid, scaling @ transform)]
     if pair[1].max() <= 0:
         return 0.0  # nowhere near the template
     either = np.logical_or(*(array > BRAIN_EDGE * array.max() for array in pair))
