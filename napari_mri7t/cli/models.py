@@ -11,6 +11,9 @@ def models(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole model cards as JSON.")
     ] = False,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="The models of single folds, to check figures with.")
+    ] = False,
 ) -> None:
     """List the bundled models with their parameter counts, and the networks of other packages."""
     import json
@@ -18,7 +21,7 @@ def models(
     from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models
     from napari_mri7t.engine.network_plugins import registered_networks
 
-    cards = list_models()
+    cards = list_models(folds=folds)
     if as_json:
         typer.echo(json.dumps([card.as_dict() for card in cards], indent=2, ensure_ascii=False))
         return
@@ -27,7 +30,7 @@ def models(
     for name, count, title in rows:
         mark = " (default)" if name == DEFAULT_MODEL else ""
         typer.echo(f"{name:<{widths[0]}}  {count:>{widths[1]}} parameters  {title}{mark}")
-    if registered_networks():
+    if not folds and registered_networks():
         _list_networks()
 
 
