@@ -28,7 +28,7 @@ from napari_mri7t.engine.preparation.simulation import simulate_3t
 from napari_mri7t.engine.preparation.ways_back import model_grid
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.raw_synthesis import synthesize_scan
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume, load_volume
 
 LARGEST_TURN = 20.0  # degrees, about each axis

@@ -14,7 +14,7 @@ from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.quality_page import write_quality_page
 from napari_mri7t.engine.raw_synthesis import synthesize_scan
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import load_volume
 
 

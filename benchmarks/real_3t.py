@@ -22,7 +22,8 @@ from napari_mri7t.engine.evaluation.style import GREY_MAP, figure_bytes, house_s
 from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, Prepared, prepare_scan
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume, load_volume
 
 DEEP_MM = 2.5  # below the surface of white matter

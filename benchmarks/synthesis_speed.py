@@ -19,7 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_mri7t.engine.devices import device_name, resolve_device, resolve_precision
 from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume, load_volume
 
 MATRIX = 4096  # rows and columns of the product that measures the rate

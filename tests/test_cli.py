@@ -19,7 +19,8 @@ from napari_mri7t.engine.networks import NETWORKS
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import load_volume, save_volume
 

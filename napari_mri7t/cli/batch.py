@@ -88,7 +88,7 @@ def batch(
     from napari_mri7t.engine.batch_summary import write_summary
     from napari_mri7t.engine.bids import start_derivative
     from napari_mri7t.engine.distribution import ClusterBatch
-    from napari_mri7t.engine.synthesis import SynthesisConfig
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
     config = given(SynthesisConfig(), device=device, step=step)
     folder = find_model(model or DEFAULT_MODEL).resolve()

@@ -27,7 +27,7 @@ def demo(
     from napari_mri7t.engine.demo import run_demo
     from napari_mri7t.engine.networks.model import load_model
     from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.synthesis import SynthesisConfig
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
     made = drive(run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig()), "synthetic 7T")
     warn(made.warnings)

@@ -38,7 +38,7 @@ def robustness(
     from napari_mri7t.engine.evaluation.stress import stress_steps, summarize_stress
     from napari_mri7t.engine.model_stress import case_of_model
     from napari_mri7t.engine.networks.model import load_model
-    from napari_mri7t.engine.synthesis import SynthesisConfig
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
     from napari_mri7t.engine.volume import load_volume
 
     trained = load_model(model or DEFAULT_MODEL)

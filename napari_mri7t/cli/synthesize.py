@@ -99,7 +99,7 @@ def synthesize(
     from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
     from napari_mri7t.engine.provenance import NOTICE
     from napari_mri7t.engine.raw_synthesis import synthesize_scan
-    from napari_mri7t.engine.synthesis import SynthesisConfig
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
     from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
     from napari_mri7t.engine.volume import load_volume, save_volume
 

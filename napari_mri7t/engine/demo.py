@@ -11,12 +11,8 @@ from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
 from napari_mri7t.engine.provenance import NOTICE
 from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
-from napari_mri7t.engine.synthesis import (
-    Synthesis,
-    SynthesisConfig,
-    SynthesisProgress,
-    synthesize,
-)
+from napari_mri7t.engine.synthesis import Synthesis, SynthesisProgress, synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import Volume, load_volume, save_volume

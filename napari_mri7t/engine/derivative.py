@@ -23,7 +23,8 @@ from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.provenance import NAME, file_digest
 from napari_mri7t.engine.scans import Scan
-from napari_mri7t.engine.synthesis import Synthesis, SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import Synthesis, synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.volume import Volume, load_volume, save_volume
 

@@ -17,7 +17,7 @@ from napari_mri7t.engine.derivative import BatchJob, BatchProgress, synthesize_s
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.scans import Scan
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.training.checkpoint import HISTORY
 from napari_mri7t.engine.training.run import FoldProgress, run_fold
 from napari_mri7t.engine.training.study import FINAL, Study, open_study

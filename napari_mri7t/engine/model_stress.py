@@ -7,7 +7,8 @@ from napari_mri7t.engine.evaluation.results import fingerprint
 from napari_mri7t.engine.evaluation.stress import StressCase
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.provenance import voxel_digest
-from napari_mri7t.engine.synthesis import Synthesis, SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import Synthesis, synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
 
 

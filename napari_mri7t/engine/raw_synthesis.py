@@ -18,12 +18,8 @@ from napari_mri7t.engine.preparation.ways_back import from_model_space, join, to
 from napari_mri7t.engine.progress import run_to_end, with_records
 from napari_mri7t.engine.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.scan_distance import distance_in_words, doubts
-from napari_mri7t.engine.synthesis import (
-    Synthesis,
-    SynthesisConfig,
-    SynthesisProgress,
-    synthesize,
-)
+from napari_mri7t.engine.synthesis import Synthesis, SynthesisProgress, synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
 
 LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation

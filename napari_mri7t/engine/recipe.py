@@ -15,7 +15,7 @@ from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.simulation import SimulationConfig
 from napari_mri7t.engine.provenance import versions
 from napari_mri7t.engine.raw_synthesis import library_versions
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 SYNTHESIZE, SIMULATE = "synthesize", "simulate"
 FOUND_OUT = ("harmonized", "preparation")  # noted among the settings, yet results

@@ -5,7 +5,6 @@ Only the brain is computed, each slab in the window that it needs.
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,9 +16,7 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.planes import AXES_OF_PLANE
-
-if TYPE_CHECKING:
-    from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 MARGIN = 8  # voxels of background around the brain that a slab sees
 LEAST_COMPONENT = 64  # voxels that hang together; noise leaves specks of fewer
@@ -37,7 +34,7 @@ class Runner:
     """Where and how a network runs; changes when memory runs out or a half type overflows."""
 
     network: nn.Module
-    config: "SynthesisConfig"
+    config: SynthesisConfig
     device: torch.device
     precision: torch.dtype
     batch: int = 0

@@ -17,59 +17,11 @@ from napari_mri7t.engine.devices import (
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.networks.model import Model
-from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.preparation.harmonization import background_of, fill_brain, harmonize
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.slabs import Runner, average_views, effective_step
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
-
-
-@dataclass(frozen=True)
-class SynthesisConfig:
-    """How a volume is synthesised.
-
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu", "cuda", "cuda:1", "mps".
-    precision : {"auto", "float32", "bfloat16"}
-        auto takes bfloat16 where the hardware computes it fast.
-    step : int
-        Slices from one slab to the next; 1 averages every slice over all slabs that estimate it, 3
-        estimates each once, as the report. Never more than the network's number of outputs.
-    end_slices : int
-        Slices at either end that stay as in the source; 30 in the report.
-    planes : tuple of {"axial", "coronal", "sagittal"}
-        Planes whose estimates are averaged.
-    flips : bool
-        Average the estimates of the volume and of its left-right mirror image.
-    crop : bool
-        Compute only the brain with two voxels around it, and leave the background 0. False computes
-        whole slices, as the report.
-    memory_mb : int
-        Bound for a batch's activations on a GPU, MB.
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    step: int = 1
-    end_slices: int = 0
-    planes: tuple[str, ...] = ("axial",)
-    flips: bool = False
-    crop: bool = True
-    memory_mb: int = 1024
-
-    def __post_init__(self) -> None:
-        if self.step < 1:
-            raise ValueError(f"step must be at least 1, got {self.step}")
-        if self.end_slices < 0:
-            raise ValueError(f"end_slices must be at least 0, got {self.end_slices}")
-        if not self.planes or not set(self.planes) <= set(AXES_OF_PLANE):
-            raise ValueError(
-                f"planes must be some of {', '.join(AXES_OF_PLANE)}, got {self.planes}"
-            )
-        if self.memory_mb < 1:
-            raise ValueError(f"memory_mb must be at least 1, got {self.memory_mb}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +48,7 @@ class Synthesis:
 def synthesize(
     source: Volume,
     model: Model,
-    config: SynthesisConfig = SynthesisConfig(),
+    config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen
 ) -> Generator[SynthesisProgress, None, Synthesis]:
     """Synthesise a 7T-like volume.
 

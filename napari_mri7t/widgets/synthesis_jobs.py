@@ -15,7 +15,8 @@ from napari_mri7t.widgets.worker import Step
 if TYPE_CHECKING:
     from napari_mri7t.engine.batch_summary import BatchSummary
     from napari_mri7t.engine.networks.model import Model
-    from napari_mri7t.engine.synthesis import Synthesis, SynthesisConfig
+    from napari_mri7t.engine.synthesis import Synthesis
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def _model_steps(
 ) -> Generator[Step, None, tuple[Model, SynthesisConfig]]:
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.networks.model import load_model
-    from napari_mri7t.engine.synthesis import SynthesisConfig
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
     yield Step(0, 0, "Loading the model")
     return load_model(model), SynthesisConfig(**settings)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.networks.model import load_model
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
 
 MOST_SECONDS = 2.0

@@ -23,7 +23,8 @@ from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.repetition import find_source, read_recipe
 from napari_mri7t.engine.scans import find_scans
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import load_volume, save_volume
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)

@@ -8,7 +8,8 @@ import pytest
 
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study

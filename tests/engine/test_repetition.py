@@ -14,7 +14,8 @@ from napari_mri7t.engine.errors import DeviceError, ModelError, StateError, Volu
 from napari_mri7t.engine.networks.model import load_model, save_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.recipe import find_image, find_same_model, read_recipe
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.volume import load_volume, save_volume
 

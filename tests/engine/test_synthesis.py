@@ -20,7 +20,8 @@ from napari_mri7t.engine.preparation.harmonization import brain_quantiles
 from napari_mri7t.engine.preparation.simulation import simulate_3t
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.slabs import Runner
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
 
 PLAIN = SynthesisConfig(device="cpu", precision="float32", crop=False)

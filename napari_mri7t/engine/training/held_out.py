@@ -16,12 +16,8 @@ from napari_mri7t.engine.evaluation.metrics import compare
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.harmonization import brain_quantiles
-from napari_mri7t.engine.synthesis import (
-    Synthesis,
-    SynthesisConfig,
-    SynthesisProgress,
-    synthesize,
-)
+from napari_mri7t.engine.synthesis import Synthesis, SynthesisProgress, synthesize
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.training.patches import TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig

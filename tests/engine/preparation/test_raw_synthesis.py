@@ -20,7 +20,7 @@ from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.quality_page import write_quality_page
 from napari_mri7t.engine.raw_synthesis import synthesize_scan
 from napari_mri7t.engine.scan_distance import doubts
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 HEAD_MM = 4.0  # as conftest draws it
 CPU = SynthesisConfig(device="cpu", precision="float32")

@@ -16,7 +16,7 @@ from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.raw_synthesis import synthesize_scan
 from napari_mri7t.engine.recipe import read_recipe
 from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.volume import load_volume, save_volume
 

@@ -20,7 +20,7 @@ from napari_mri7t.engine.distribution import ClusterBatch, run_batch, run_folds
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.scans import find_scans
-from napari_mri7t.engine.synthesis import SynthesisConfig
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import LOCK_FILE, run_fold
