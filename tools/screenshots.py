@@ -19,11 +19,13 @@ os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
 
 import napari
+import numpy as np
 from napari.settings import get_settings
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import Volume, save_volume
+from napari_mri7t.widgets.layers import volume_to_layer
 from napari_mri7t.widgets.worker import running_jobs
 
 PLUGIN = "napari-mri7t"
@@ -103,6 +105,44 @@ def synthesize(studio: Studio, model: Path | None) -> None:
     studio.take("synthesize-done")
 
 
+def tilted_scan() -> Volume:
+    """Make the template a scan that must be prepared: tilted by 12 degrees, shifted, shaded."""
+    template = load_template()
+    angle = np.radians(12)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turn[:3, 3] = (4, 9, -6)
+    shading = np.exp(0.35 * np.linspace(-1, 1, template.shape[1]))[None, :, None]
+    return Volume(template.array * shading * 900, turn @ template.affine, name="scan")
+
+
+def prepare(studio: Studio, model: Path | None) -> None:
+    """Prepare a raw scan: what is told before, at work, and the quality layers after."""
+    studio.viewer.layers.clear()
+    data, meta, _ = volume_to_layer(tilted_scan())
+    studio.viewer.add_image(data, **meta)
+    studio.viewer.dims.set_point(0, SHOWN_MM)
+    widget = studio.dock("Synthesize 7T")
+    if model is not None:
+        widget.model_chooser.add(model)
+    widget.computation.step_box.setCurrentIndex(1)
+    widget.preparation.mode_box.setCurrentIndex(2)
+    widget.preparation.more_box.setChecked(True)
+    wait_until(lambda: not running_jobs())
+    studio.take("prepare")
+    widget.start()
+    wait_until(lambda: "Step 3" in widget.panel.status.text())
+    studio.take("prepare-running")
+    wait_until(lambda: not running_jobs())
+    widget.preparation.more_box.setChecked(False)
+    widget.quality.toggle()
+    wait_until(lambda: not running_jobs())
+    bar = widget.findChild(QScrollArea).verticalScrollBar()
+    settle()
+    bar.setValue(bar.maximum())
+    studio.take("prepare-quality")
+
+
 def compare(studio: Studio, model: Path | None) -> None:
     """Show figures, difference, swipe, side by side."""
     studio.sample("mni152")
@@ -173,7 +213,13 @@ def train(studio: Studio, model: Path | None) -> None:
     studio.take("evaluate")
 
 
-SCENES = {"synthesize": synthesize, "compare": compare, "simulate": simulate, "train": train}
+SCENES = {
+    "synthesize": synthesize,
+    "prepare": prepare,
+    "compare": compare,
+    "simulate": simulate,
+    "train": train,
+}
 
 
 def main() -> None:

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from napari_mri7t.engine.preparation.brain_extraction import looks_extracted
 from napari_mri7t.engine.preparation.kept import Kept, open_kept
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, is_free, key_of
-from napari_mri7t.engine.preparation.recognition import check_resolution, fits_as_it_is
+from napari_mri7t.engine.preparation.recognition import (
+    check_handedness,
+    check_resolution,
+    fits_as_it_is,
+)
 from napari_mri7t.engine.volume import Volume
 
 STEPS = ("brain extraction", "bias field", "registration")  # by the names that progress gives
@@ -49,9 +53,11 @@ def foresee(scan: Volume, config: PreparationConfig) -> Outlook:
     Raises
     ------
     VolumeError
-        If the scan is too coarse, and that is not allowed.
+        If the scan is too coarse and that is not allowed, or its header contradicts itself.
     """
     check_resolution(scan, allowed=config.allow_out_of_domain)
+    if config.prepare != "none":
+        check_handedness(scan)
     if config.asks_for_nothing:
         return Outlook(False, (), "The scan goes to the model as it is.")
     if is_free(config) and fits_as_it_is(scan):
@@ -63,8 +69,8 @@ def foresee(scan: Volume, config: PreparationConfig) -> Outlook:
     steps = tuple(name for name, how in named.items() if how is None)
     parts = [f"{name} {how}" for name, how in named.items() if how is not None]
     if steps:
-        parts.insert(0, f"computes {', '.join(steps)}")
-    return Outlook(True, steps, f"The preparation: {'; '.join(parts)}.")
+        parts.insert(0, ", ".join(steps))
+    return Outlook(True, steps, f"Preparation: {'; '.join(parts)}.")
 
 
 def _of_mask(scan: Volume, config: PreparationConfig, kept: Kept | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyqtgraph
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction
@@ -122,6 +123,29 @@ class LossPlot(_Plot):
         scale = max(losses, default=1.0) / max(max(rates, default=1.0), LEAST_LOSS)
         self.loss.setData(steps, losses)
         self.rate.setData(steps, [max(rate * scale, LEAST_LOSS) for rate in rates])
+
+
+class HistogramPlot(_Plot):
+    """A scan's brain intensities as the model sees them, beside those it was trained on."""
+
+    def __init__(self) -> None:
+        super().__init__("intensity (0 to 1)", "density")
+        self.setToolTip(
+            "The brain's intensities, mapped to the model's; where the curves part, the scan is\n"
+            "unlike what the model was trained on"
+        )
+        names = {"scan": REFERENCE_COLOUR, "training data": ESTIMATE_COLOUR}
+        legend = (f'<span style="color: {colour}">{name}</span>' for name, colour in names.items())
+        self.setTitle(" &nbsp; ".join(legend), size="9pt")
+        self.curves = [
+            self.plot(pen=pyqtgraph.mkPen(colour, width=2), stepMode="center", x=[0, 1], y=[0])
+            for colour in names.values()
+        ]
+
+    def show_histograms(self, edges: np.ndarray, *densities: np.ndarray) -> None:
+        """Draw both curves; `edges` are one more than the values of each."""
+        for curve, density in zip(self.curves, densities, strict=True):
+            curve.setData(edges, density)
 
 
 class ProfilePlot(_Plot):

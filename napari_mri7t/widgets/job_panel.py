@@ -134,6 +134,9 @@ class JobPanel(QWidget):
         step = as_step(record)
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
+        if not step.is_even:
+            self.show_status(step.message)
+            return
         count = f": {step.done} of {step.total}" if step.total > 1 else ""
         self.show_status(f"{step.message}{count}{self._time_left(step.done, step.total)}")
 

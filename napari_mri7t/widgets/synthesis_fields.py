@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
 from napari_mri7t.widgets.controls import FolderField, LayerChooser, narrow
 from napari_mri7t.widgets.layers import VIEW_KEY, is_single_volume, is_volume
 from napari_mri7t.widgets.preferences import preference
-from napari_mri7t.widgets.synthesis_jobs import Source
+from napari_mri7t.widgets.preparation_jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
 DEVICES = {

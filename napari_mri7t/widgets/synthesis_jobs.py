@@ -7,58 +7,66 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Layer
-
-from napari_mri7t.widgets.layers import LayerData, data_to_volume
+from napari_mri7t.widgets.layers import data_to_volume
+from napari_mri7t.widgets.preparation_jobs import (
+    Asked,
+    Clock,
+    Source,
+    loading_steps,
+    waiting_steps,
+)
 from napari_mri7t.widgets.worker import Step
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.batch_summary import BatchSummary
     from napari_mri7t.engine.networks.model import Model
-    from napari_mri7t.engine.synthesis import Synthesis
+    from napari_mri7t.engine.raw_synthesis import RawSynthesis
     from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A layer to synthesise, as it was when the user started."""
-
-    layer: Layer
-    data: LayerData
-    index: int | None
-
-
-@dataclass(frozen=True, eq=False)
 class Finished:
-    """One layer is done; a record of progress that carries its result."""
+    """One layer is done; a record of progress that carries its result.
+
+    `seconds`: of each step of its preparation.
+    """
 
     done: int
     total: int
     message: str
     source: Source
-    synthesis: Synthesis
+    run: RawSynthesis
     provenance: dict[str, Any]
+    seconds: dict[str, float]
 
 
 def layer_steps(
-    sources: Sequence[Source], model: Path, settings: dict[str, Any]
+    sources: Sequence[Source], model: Path, settings: dict[str, Any], asked: Asked
 ) -> Generator[Any, None, int]:
-    """Synthesise layers one after the other; returns how many."""
+    """Prepare and synthesise layers one after the other; returns how many."""
     trained, config = yield from _model_steps(model, settings)
-    from napari_mri7t.engine.synthesis import synthesize
+    yield from waiting_steps()
+    if not asked.asks_for_nothing:
+        yield from loading_steps()
+    from napari_mri7t.engine.progress import with_records
+    from napari_mri7t.engine.raw_synthesis import synthesize_scan
     from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 
     for n, source in enumerate(sources):
         name = source.layer.name
         which = f"{name} ({n + 1} of {len(sources)}): " if len(sources) > 1 else ""
         # A counted step may be broken off by a cancel: nothing is being imported any more.
-        yield Step(0, 1, f"{which}matching intensities to the model's")
+        yield Step(0, 1, f"{which}reading the layer")
         volume = data_to_volume(*source.data, source.index)
-        steps = synthesize(volume, trained, config)
-        synthesis: Synthesis = yield from _titled(steps, which)
+        preparation = asked.config_for(volume, source.data)
+        clock = Clock(which)
+        run: RawSynthesis = yield from with_records(
+            synthesize_scan(volume, trained, config, preparation), clock.record
+        )
         yield Step(0, 0, f"{which}noting what made it")
-        facts = synthesis_sidecar(volume, trained, synthesis)
-        yield Finished(n + 1, len(sources), f"{name} is done", source, synthesis, facts)
+        facts = synthesis_sidecar(volume, trained, run.synthesis)
+        done = f"{name} is done"
+        yield Finished(n + 1, len(sources), done, source, run, facts, clock.seconds)
     return len(sources)
 
 
@@ -90,13 +98,3 @@ def _model_steps(
 
     yield Step(0, 0, "Loading the model")
     return load_model(model), SynthesisConfig(**settings)
-
-
-def _titled(steps: Generator[Any, None, Synthesis], title: str) -> Generator[Step, None, Synthesis]:
-    from napari_mri7t.engine.progress import with_records
-
-    return (
-        yield from with_records(
-            steps, lambda now: Step(now.done, now.total, f"{title}{now.message}")
-        )
-    )

@@ -11,16 +11,25 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QLabel
 
 from napari_mri7t.engine.cards import ModelCard
-from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.provenance import NOTICE
-from napari_mri7t.widgets.controls import WARNING_COLOUR, EngineWidget, Notices, breakable
+from napari_mri7t.engine.quality import lies_on
+from napari_mri7t.widgets.controls import (
+    WARNING_COLOUR,
+    EngineWidget,
+    Notices,
+    breakable,
+    explain,
+)
 from napari_mri7t.widgets.default_reader import DefaultReaderButton
 from napari_mri7t.widgets.job_panel import JobPanel, duration
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import estimate_to_layer, layer_to_volume
+from napari_mri7t.widgets.layers import estimate_to_layer
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.model_chooser import ModelChooser
 from napari_mri7t.widgets.preferences import orient_empty_viewer, preference
+from napari_mri7t.widgets.preparation_fields import PreparationFields
+from napari_mri7t.widgets.preparation_jobs import Foreseen, foresee_layers, leftovers
+from napari_mri7t.widgets.quality import QualityPanel
 from napari_mri7t.widgets.synthesis_fields import FOLDER, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesis_jobs import Finished, folder_steps, layer_steps
 from napari_mri7t.widgets.worker import Job
@@ -29,6 +38,8 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.batch_summary import BatchSummary
 
 CHOICES, PACE = "synthesis", "pace"  # sections of the memory
+LEAST_PACE_S = 1.0
+FIRST_TIME = "The first run here tells how long that takes; two cores took about 40 s."
 
 
 class SynthesizeWidget(EngineWidget):
@@ -45,6 +56,12 @@ class SynthesizeWidget(EngineWidget):
         self.model_chooser = ModelChooser()
         self.group("Model").addRow(self.model_chooser)
         self._recall_model(remembered)
+        self.preparation = PreparationFields(self.viewer, remembered)
+        form = self.group("Preparation")
+        form.addRow(self.preparation)
+        self.outlook_label = QLabel()
+        self.outlook_label.setWordWrap(True)
+        form.addRow(self.outlook_label)
         self.computation = ComputationFields(remembered)
         form = self.group("Computation")
         form.addRow(self.computation)
@@ -57,6 +74,8 @@ class SynthesizeWidget(EngineWidget):
             "Synthesize", "Make the 7T-like volume; it becomes a new layer on the same grid"
         )
         self.column.addWidget(self.panel)
+        self.quality = QualityPanel(self.viewer)
+        self.column.addWidget(self.quality)
         self.column.addStretch()
         self.column.addWidget(DefaultReaderButton())
         self._connect()
@@ -65,9 +84,12 @@ class SynthesizeWidget(EngineWidget):
     def _connect(self) -> None:
         self.source.changed.connect(self._check)
         self.model_chooser.changed.connect(self._check)
+        self.preparation.changed.connect(self._check)
         self.computation.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
-        self._latest.answered.connect(self._show_differences)
+        self.quality.failed.connect(self.panel.fail)
+        self._latest.answered.connect(self._show_outlook)
+        self._latest.failed.connect(self.outlook_label.setText)
 
     def _recall_model(self, remembered: dict[str, Any]) -> None:
         folder = Path(str(remembered.get("model", "")))
@@ -76,15 +98,27 @@ class SynthesizeWidget(EngineWidget):
 
     def _check(self) -> None:
         """Say what will happen, and allow the start only if it can succeed."""
-        card = self.model_chooser.card
+        card, layers = self.model_chooser.card, self.source.layers()
+        is_folder = self.source.mode == FOLDER
+        explain(
+            self.preparation,
+            "a folder's scans are taken as they are; `mri7t synthesize` prepares one by one"
+            if is_folder
+            else None,
+            "What is done to a raw scan before the model sees it",
+        )
         why_not = self.source.why_not() or ("Choose a model." if card is None else None)
+        why_not = why_not or (None if is_folder else self.preparation.why_not(layers))
+        self._why_not = why_not
         self.panel.set_ready(why_not)
         self.plan_notices.clear()
+        self.outlook_label.setVisible(False)
+        self.preparation.offer_going_on(False)
         self.plan_label.setText("" if why_not else breakable(self._plan(card)))
         self.plan_label.setVisible(not why_not)
-        layers = self.source.layers()
         if why_not is None and layers:
-            self._latest.ask(_differences, layers, self.source.index_box.value(), card)
+            asked = self.preparation.asked()
+            self._latest.ask(foresee_layers, self.source.sources(), card, asked)
 
     def _plan(self, card: ModelCard) -> str:
         if self.source.mode == FOLDER:
@@ -102,17 +136,31 @@ class SynthesizeWidget(EngineWidget):
         values = self.computation.values()
         return f"{card.sha256[:16]} {values['device']} step {values['step']}"
 
-    def _show_differences(self, found: list[str]) -> None:
+    def _show_outlook(self, found: list[Foreseen]) -> None:
+        """Show what the preparation will do and how long it may take, or why nothing can start."""
         self.plan_notices.clear()
-        for text in found:
+        refused = [one.refusal for one in found if one.refusal]
+        self.preparation.offer_going_on(bool(refused))
+        self.panel.set_ready(self._why_not or (refused[0] if refused else None))
+        for text in dict.fromkeys(text for one in found for text in one.warnings):
             self.plan_notices.add(text, WARNING_COLOUR)
+        sentences = dict.fromkeys(one.sentence for one in found if one.sentence)
+        pace = self.memory.recall(PACE)
+        steps = [f"prepare: {name}" for one in found for name in one.steps]
+        known = [pace[name] for name in steps if isinstance(pace.get(name), float)]
+        if steps and len(known) == len(steps):
+            sentences[f"{duration(sum(known)).capitalize()}, as measured here before."] = None
+        elif steps:
+            sentences[FIRST_TIME] = None
+        self.outlook_label.setText(breakable(" ".join(sentences)))
+        self.outlook_label.setVisible(bool(sentences))
 
     def start(self) -> None:
         """Run in the background."""
-        if self.panel.job is not None or self.source.why_not() or self.model_chooser.card is None:
+        if self.panel.job is not None or self._why_not is not None:
             return
         model, settings = self.model_chooser.folder, self.computation.values()
-        self.memory.keep(CHOICES, settings | {"model": str(model)})
+        self.memory.keep(CHOICES, settings | self.preparation.values() | {"model": str(model)})
         settings["memory_mb"] = preference("synthesis", "memory_mb", 1024)
         if self.source.mode == FOLDER:
             folders = self.source.folder_field.folder, self.source.output_field.folder
@@ -124,37 +172,61 @@ class SynthesizeWidget(EngineWidget):
             job.succeeded.connect(self._on_folder_done)
         else:
             sources = self.source.sources()
+            self.preparation.begin_session()
+            asked = self.preparation.asked()
             title = sources[0].layer.name if len(sources) == 1 else f"{len(sources)} layers"
             job = Job(
                 f"Synthesize {title}",
-                lambda: layer_steps(sources, model, settings),
+                lambda: layer_steps(sources, model, settings, asked),
                 breakable=True,
             )
             job.progressed.connect(self._on_progressed)
-        self._running_pace = self._pace_key(self.model_chooser.card)
+        self._running_card = self.model_chooser.card
+        self._running_pace = self._pace_key(self._running_card)
         self.destroyed.connect(job.cancel)
         self.panel.follow(job)
+        job.cancelled.connect(self._on_cancelled)
         job.start()
+
+    def _on_cancelled(self) -> None:
+        if leftovers():
+            self.panel.conclude(
+                "Cancelled; nothing was changed. A step that cannot be broken off ends by itself."
+            )
 
     def _on_progressed(self, record: object) -> None:
         """Show a result as soon as it is there, though others are still to come."""
         if not isinstance(record, Finished):
             return
-        synthesis, estimate = record.synthesis, record.synthesis.volume
+        synthesis, prepared = record.run.synthesis, record.run.prepared
+        estimate, provenance = synthesis.volume, record.provenance
+        has_grid = prepared is None or lies_on(estimate, prepared.scan)
         data, meta, _ = estimate_to_layer(
-            estimate, record.source.layer, record.provenance, name=estimate.name
+            estimate, record.source.layer if has_grid else None, provenance, name=estimate.name
         )
         self.viewer.add_image(data, **meta)
-        self.memory.keep(PACE, {self._running_pace: synthesis.seconds / estimate.array.size})
+        self._remember_pace(record)
+        before = sum(record.seconds.values())
+        after = f", after {before:.0f} s of preparation" if record.seconds else ""
         self.panel.conclude(
-            f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s: "
-            f"layer {estimate.name}"
+            f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
+            f"{after}: layer {estimate.name}"
         )
         self.panel.inform(record.provenance["Notice"])
         several = f"{record.source.layer.name}: " if record.total > 1 else ""
         for text in record.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
+        if prepared is not None:
+            facts = provenance["Settings"]["preparation"]
+            self.quality.offer(prepared, estimate, self._running_card, facts)
         self._check()
+
+    def _remember_pace(self, record: Finished) -> None:
+        """Keep how long each step took here; what took no time was taken from the kept files."""
+        synthesis = record.run.synthesis
+        paces = {self._running_pace: synthesis.seconds / synthesis.volume.array.size}
+        taken = {name: value for name, value in record.seconds.items() if value > LEAST_PACE_S}
+        self.memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
 
     def _on_folder_done(self, summary: BatchSummary) -> None:
         before = f", {len(summary.known)} done before" if summary.known else ""
@@ -170,19 +242,11 @@ class SynthesizeWidget(EngineWidget):
         """End the job with the widget: nobody would be there for its result."""
         self._latest.drop()
         self.source.release()
+        self.quality.release()
         self.panel.cancel()
+        self.preparation.release()
         super().release()
 
 
 def _n_voxels(layer: Layer) -> int:
     return int(np.prod(layer.data.shape[-3:]))
-
-
-def _differences(layers: list[Layer], index: int, card: ModelCard) -> list[str]:
-    """Hold the scans against what the model knows, before anything runs."""
-    found = []
-    for layer in layers:
-        volume = layer_to_volume(layer, index if layer.ndim == 4 else None)
-        several = f"{layer.name}: " if len(layers) > 1 else ""
-        found += [f"{several}{text}" for text in check_domain(volume, card)]
-    return found

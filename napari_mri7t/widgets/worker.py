@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -35,17 +35,23 @@ EXIT_MS = 10_000
 
 @dataclass(frozen=True)
 class Step:
-    """What a record of the engine means to a bar: `total` 0 says that the end is not known."""
+    """What a record of the engine means to a bar: `total` 0 says that the end is not known.
+
+    Parts that are not even take each its own time: no time left is told by them.
+    """
 
     done: int
     total: int
     message: str
+    is_even: bool = True
 
 
 def as_step(record: Any) -> Step:
     """Read any record of the engine: slices, training steps, or the plain name of a stage."""
     if isinstance(record, str):
         return Step(0, 0, _capital(record))
+    if isinstance(record, Step):
+        return replace(record, message=_capital(record.message))
     if getattr(record, "training", None) is not None:  # a fold: its figures are shown elsewhere
         title = f"Fold {record.fold}" if record.fold >= 0 else "All subjects"
         return Step(record.done, record.total, title)

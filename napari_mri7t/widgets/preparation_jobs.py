@@ -1,0 +1,180 @@
+"""The part of a synthesis that prepares a raw scan: what is asked for, and how it is timed."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Layer
+
+from napari_mri7t.engine.cards import ModelCard
+from napari_mri7t.engine.domain import check_domain
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.outlook import foresee
+from napari_mri7t.engine.preparation.native import (
+    THREAD_NAME,
+    PreparationProgress,
+    in_background,
+)
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
+from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.volume import Volume
+from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
+from napari_mri7t.widgets.worker import Step
+
+MODULES = {
+    "nilearn.datasets": "the template",
+    "SimpleITK": "SimpleITK",
+    "deepbet.bet": "deepbet",
+}
+WAIT_S = 0.1
+SAME_PLACE_MM = 1e-3  # of a painted mask and its scan
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A layer to synthesise, as it was when the user started."""
+
+    layer: Layer
+    data: LayerData
+    index: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the user asked for, as it was at the start; a layer's data are read in the thread."""
+
+    prepare: str = "none"
+    space: str = "native"
+    mask: Path | LayerData | None = None
+    transform: Path | None = None
+    keep: Path | None = None
+    allow_out_of_domain: bool = False
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether the scan goes to the model untouched, and its estimate to the scan."""
+        own = (self.mask, self.transform) != (None, None)
+        return self.prepare == "none" and self.space == "native" and not own
+
+    def config_for(self, scan: Volume, shown: LayerData) -> PreparationConfig:
+        """Put it into the engine's words for one scan, shown as it is in its layer."""
+        own = self.mask
+        return PreparationConfig(
+            prepare=self.prepare,
+            space=self.space,
+            mask=_mask_on(scan, shown, own) if isinstance(own, tuple) else own,
+            transform=self.transform,
+            keep=self.keep,
+            allow_out_of_domain=self.allow_out_of_domain,
+        )
+
+
+def _mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
+    """Take a mask from a layer: one of ours by its affine, a painted one by where it is shown."""
+    data, meta, _ = mask
+    name = str(meta.get("name", "mask"))
+    if KEY in meta.get("metadata", {}):
+        volume = data_to_volume(*mask)
+        return volume.with_array(volume.array > 0)
+    settings = [
+        [value for key in ("scale", "translate") for value in tuple(m[key])[-3:]]
+        for m in (meta, shown[1])
+    ]
+    apart = max(abs(a - b) for a, b in zip(*settings, strict=True))
+    if tuple(data.shape) != tuple(shown[0].shape[-3:]) or apart > SAME_PLACE_MM:
+        raise VolumeError(
+            f"{name}: the mask lies on another grid than {scan.name}: paint it on the scan, or "
+            "open a mask of the scan's grid"
+        )
+    return scan.with_array(data.T > 0, name=name)
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What will happen to one scan, or why it cannot."""
+
+    steps: tuple[str, ...] = ()
+    sentence: str = ""
+    warnings: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+def foresee_layers(sources: Sequence[Source], card: ModelCard, asked: Asked) -> list[Foreseen]:
+    """Look at scans before anything runs."""
+    return [
+        _foresee(source, card, asked, f"{source.layer.name}: " if len(sources) > 1 else "")
+        for source in sources
+    ]
+
+
+def _foresee(source: Source, card: ModelCard, asked: Asked, several: str) -> Foreseen:
+    try:
+        scan = data_to_volume(*source.data, source.index)
+        outlook = foresee(scan, asked.config_for(scan, source.data))
+    except (Mri7tError, OSError) as error:
+        return Foreseen(refusal=str(error))
+    if outlook.is_prepared:
+        return Foreseen(outlook.steps, f"{several}{outlook.sentence}")
+    warnings = tuple(f"{several}{text}" for text in check_domain(scan, card))
+    return Foreseen((), f"{several}{outlook.sentence}", warnings)
+
+
+def leftovers() -> list[threading.Thread]:
+    """List work of a cancelled preparation that cannot be broken off and has not ended yet."""
+    return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+
+
+def waiting_steps() -> Generator[Step, None, None]:
+    """Let such work end first: two brain extractions at once may be more than the memory holds."""
+    while leftovers():
+        yield Step(0, 0, "Waiting for the end of a step that could not be broken off")
+        time.sleep(WAIT_S)
+
+
+def loading_steps() -> Generator[Step, None, None]:
+    """Import what a preparation needs beside us: an import must not be broken off half-way."""
+    for module, name in MODULES.items():
+        if find_spec(module.partition(".")[0]) is not None:
+            now = Step(0, 0, f"Loading {name}")
+            yield from with_records(
+                in_background(lambda m=module: importlib.import_module(m)), lambda _, n=now: n
+            )
+
+
+@dataclass
+class Clock:
+    """Says which step of a preparation is being done and since when, and keeps the times.
+
+    Parameters
+    ----------
+    title : str
+        Before every message.
+    seconds : dict
+        Name of a finished step to its time.
+    """
+
+    title: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    _now: str = ""
+    _since: float = 0.0
+
+    def record(self, now: Any) -> Step:
+        """Turn a record of the engine into one of ours."""
+        time_now = time.monotonic()
+        name = now.message if isinstance(now, PreparationProgress) else ""
+        if name != self._now:
+            if self._now:
+                self.seconds[self._now] = time_now - self._since
+            self._now, self._since = name, time_now
+        if not name:
+            return Step(now.done, now.total, f"{self.title}{now.message}")
+        step = min(now.done + 1, now.total)
+        text = f"{self.title}step {step} of {now.total}, {name}: {time_now - self._since:.0f} s"
+        return Step(now.done, now.total, text, is_even=False)

@@ -1,0 +1,100 @@
+"""What a preparation will do is told before it does it, and it then does just that."""
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.outlook import STEPS, foresee
+from napari_mri7t.engine.preparation import raw_scan, recognition
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, prepare_scan
+from napari_mri7t.engine.preparation.transforms import save_transform
+from napari_mri7t.engine.progress import run_to_end
+
+
+@pytest.fixture
+def raw(head):
+    """The head with a noisy background, in voxels that are let through."""
+    scan, mask = head
+    noise = 1 + np.random.default_rng(0).random(scan.shape)
+    return scan.with_array(scan.array + noise), mask
+
+
+@pytest.fixture
+def done(raw, brain, monkeypatch):
+    """Which steps were computed, by the names the outlook gives them."""
+    calls = []
+    for user in (recognition, raw_scan):
+        monkeypatch.setattr(user, "load_template", lambda: brain)
+
+    def computed(name, value):
+        def steps(*_):
+            calls.append(name)
+            yield
+            return value
+
+        return steps
+
+    values = raw[1], 1 + raw[0].array / 10_000, np.eye(4)
+    names = ("extract_brain", "estimate_bias_field", "register")
+    for step, name, value in zip(STEPS, names, values, strict=True):
+        monkeypatch.setattr(raw_scan, name, computed(step, value))
+    return calls
+
+
+def asked(**choices):
+    return PreparationConfig(allow_out_of_domain=True, **choices)
+
+
+def test_every_step_that_is_told_is_computed_and_then_kept(raw, done, tmp_path):
+    config = asked(prepare="full", keep=tmp_path)
+    before = foresee(raw[0], config)
+    assert before.sentence == "Preparation: brain extraction, bias field, registration."
+    run_to_end(prepare_scan(raw[0], config))
+    assert tuple(done) == before.steps == STEPS
+    after = foresee(raw[0], config)
+    assert after.steps == ()
+    assert after.sentence.count("as kept") == 3
+    run_to_end(prepare_scan(raw[0], config))
+    assert len(done) == 3
+
+
+def test_what_is_given_is_not_counted(raw, done, mask_file, tmp_path):
+    save_transform(np.eye(4), tmp_path / "to-MNI.txt")
+    config = asked(prepare="full", mask=mask_file, transform=tmp_path / "to-MNI.txt")
+    found = foresee(raw[0], config)
+    assert found.steps == ("bias field",)
+    assert "brain extraction by your mask; registration by your transform" in found.sentence
+    run_to_end(prepare_scan(raw[0], config))
+    assert done == ["bias field"]
+
+
+def test_extracted_brain_keeps_its_zeros(brain, done):
+    assert foresee(brain, asked()).steps == ("bias field", "registration")
+    assert "brain extraction left out (the background is 0)" in foresee(brain, asked()).sentence
+
+
+def test_registration_left_out_is_no_finding_for_another_space(brain, done, tmp_path):
+    """The brain lies in MNI space, so that the own grid needs no registration; MNI space does."""
+    run_to_end(prepare_scan(brain, asked(keep=tmp_path)))
+    assert done == ["bias field"]
+    config = asked(keep=tmp_path, space="mni")
+    assert foresee(brain, config).steps == ("registration",)
+    run_to_end(prepare_scan(brain, config))
+    assert done == ["bias field", "registration"]
+
+
+@pytest.mark.parametrize("prepare", ["none", "auto"])
+def test_scan_that_needs_nothing_is_told_to_go_as_it_is(phantom, done, prepare):
+    found = foresee(phantom, PreparationConfig(prepare))
+    assert (found.is_prepared, found.steps) == (False, ())
+    assert "goes to the model as it is" in found.sentence
+
+
+def test_folder_that_is_not_there_is_not_made_by_looking(raw, tmp_path):
+    foresee(raw[0], asked(prepare="full", keep=tmp_path / "no"))
+    assert not (tmp_path / "no").exists()
+
+
+def test_scan_that_is_too_coarse_is_refused_by_looking(raw):
+    with pytest.raises(VolumeError, match="voxels of 4 x 4 x 4 mm"):
+        foresee(raw[0], PreparationConfig())
