@@ -10,7 +10,9 @@ same way. The pseudo-3T is made after turning: its noise is not interpolated.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
@@ -103,7 +105,9 @@ def compare_turned(paths: list[Path], model: Model) -> None:
         straight = figures(upright, synthesize(pseudo_3t(upright), model))
         angles = rng.uniform(-LARGEST_TURN, LARGEST_TURN, 3)
         turned = turn(whole, angles, rng.uniform(-LARGEST_SHIFT_MM, LARGEST_SHIFT_MM, 3))
-        found = [figures_of_way(turned, model, way) for way in WAYS.values()]
+        with TemporaryDirectory() as folder:  # prepared once for all ways
+            ways = [replace(way, keep=Path(folder)) for way in WAYS.values()]
+            found = [figures_of_way(turned, model, way) for way in ways]
         losses.append([straight[0] - psnr_found for psnr_found, _ in found])
         cells = [f"{value:.2f} ({kept:.2f})" for value, kept in (straight, *found)]
         degrees = ", ".join(f"{angle:.0f}" for angle in angles)
