@@ -188,7 +188,7 @@ def _keep_mode(descriptor: int, target: Path) -> None:
 
 
 def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) -> None:
-    placed: list[tuple[Path, Path | None]] = []
+    begun: list[tuple[Path, Path, Path | None]] = []
     backups: list[Path] = []
     try:
         for number, (temporary, target) in enumerate(zip(temporaries, targets, strict=True), 1):
@@ -198,11 +198,13 @@ def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) ->
                     backup = _temporary_beside(target)
                     backups.append(backup)
                     _second_name(target, backup)
+                begun.append((temporary, target, backup))
                 _place(temporary, target, overwrite)
-            placed.append((target, backup))
-    except BaseException:
-        for target, backup in reversed(placed):
-            _put_back(target, backup)
+    except BaseException:  # a cancel too, which may come between any two instructions
+        if not _is_placed(temporaries[-1], targets[-1]):
+            for temporary, target, backup in reversed(begun):
+                if _is_placed(temporary, target):
+                    _put_back(target, backup)
         raise
     finally:
         for backup in backups:
@@ -224,6 +226,14 @@ def _place(temporary: Path, target: Path, overwrite: bool) -> None:
         if target.exists():
             raise FileExistsError(target) from None
         os.replace(temporary, target)
+
+
+def _is_placed(temporary: Path, target: Path) -> bool:
+    """Tell whether the target is what was written, and no file of somebody else's."""
+    try:
+        return target.exists() and (not temporary.exists() or os.path.samefile(temporary, target))
+    except OSError:
+        return False
 
 
 def _second_name(target: Path, backup: Path) -> None:

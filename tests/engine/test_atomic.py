@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_mri7t.engine import atomic
 from napari_mri7t.engine.atomic import check_target, write_atomically, write_together
 from napari_mri7t.engine.errors import Mri7tError
 
@@ -223,3 +224,31 @@ def test_fault_32_error_at_every_step_leaves_all_or_nothing(
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == after
     assert len(taken) < 59, "the last rounds must go through without a failure"
     assert {"open", "fdopen", "write", "fsync", "written"} <= outcomes
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(("old", "overwrite"), [(True, True), (False, True), (False, False)])
+def test_interrupt_around_a_placement_leaves_all_or_nothing(
+    tmp_path, monkeypatch, moment, number, old, overwrite
+):
+    """A cancel comes between any two instructions: also once a name is given and not yet noted."""
+    place, calls = atomic._place, []
+
+    def interrupted(temporary, target, overwrite):
+        calls.append(target)
+        if moment == "after" or len(calls) != number:
+            place(temporary, target, overwrite)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(atomic, "_place", interrupted)
+    before = {"a": b"old a", "b": b"old b"} if old else {}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    parts = [(tmp_path / "a", writes(b"A")), (tmp_path / "b", writes(b"B"))]
+    with pytest.raises(KeyboardInterrupt):
+        write_together(parts, overwrite=overwrite)
+    is_whole = (moment, number) == ("after", 2)
+    after = {"a": b"A", "b": b"B"} if is_whole else before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == after
