@@ -1,5 +1,7 @@
 """What the documents tell a reader to type exists: commands, options, settings, menus, links."""
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -138,3 +140,12 @@ def test_every_menu_of_the_pages_is_in_the_manifest():
     opened = set(re.findall(rf"Open Sample > {plugin} > ([^*]+?)\.?\*\*", text))
     assert named == widgets, "every widget is shown somewhere, and none that does not exist"
     assert opened == samples
+
+
+@every_page
+def test_every_name_that_a_page_imports_exists(page):
+    for block in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("napari_mri7t"):
+                module = importlib.import_module(node.module)
+                assert [n.name for n in node.names if not hasattr(module, n.name)] == []

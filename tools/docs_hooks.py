@@ -28,7 +28,7 @@ METHODS = {"source": "3T as is", "estimate": "this model"}
 PLACES = {"brain": "in the brain", "whole": "whole volume"}
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)")
 PICTURE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
-FOOTNOTE = re.compile(r"\.\. (\[\d+\])")
+FOOTNOTE = re.compile(r"\.\. (?=\[\d+\])|(?<=\d\])_")
 PARAMETERS = re.compile(r"<table>(?:(?!</table>).)*<th>Default</th>.*?</table>", re.DOTALL)
 DEFAULT = re.compile(
     r"<th>Default</th>|<td>\s*(?:<code>[^\n]*</code>|<em>required</em>)\s*</td>(?=\s*</tr>)"
@@ -77,7 +77,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     the signature above has the true ones. It leaves references as they are in reStructuredText.
     """
     html = PARAMETERS.sub(lambda table: DEFAULT.sub("", table.group(0)), html)
-    html = FOOTNOTE.sub(r"\1", html)
+    html = FOOTNOTE.sub("", html)
     return PICTURE.sub(r'<a href="\1">\g<0></a>', html)
 
 
