@@ -59,7 +59,7 @@ class Kept:
         path = self.path(what)
         if not self._is_current(path):
             save_volume(volume, path, overwrite=True)
-            self.files[path.name] = file_digest(path)
+            self._note(path)
 
     def load_matrix(self) -> np.ndarray | None:
         """Take the transform to MNI space, or None where it must be computed."""
@@ -70,10 +70,11 @@ class Kept:
         """Keep the transform to MNI space."""
         path = self.path("to-MNI", ".txt")
         save_transform(matrix, path)
-        self.files[path.name] = file_digest(path)
+        self._note(path)
 
-    def close(self) -> None:
-        """Write the note that lets the next run use these files."""
+    def _note(self, path: Path) -> None:
+        """Let the next run use a file, though this one may be cancelled before its end."""
+        self.files[path.name] = file_digest(path)
         note = json.dumps({"Source": self.source, "Files": self.files}, indent=2)
         write_atomically(_note_path(self), lambda file: file.write(f"{note}\n".encode()))
 

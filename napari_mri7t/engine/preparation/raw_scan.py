@@ -167,8 +167,6 @@ def prepare_scan(
     corrected = yield from _correct(scan, mask, config, kept, facts)
     brain = corrected.with_array(np.where(mask, corrected.array, 0))
     to_mni = yield from _to_mni(brain, config, kept, facts)
-    if kept is not None:
-        kept.close()
     yield PreparationProgress(N_STEPS, N_STEPS, "prepared")
     return Prepared(scan, corrected, mask, to_mni, facts)
 

@@ -58,6 +58,18 @@ def test_every_step_that_is_told_is_computed_and_then_kept(raw, done, tmp_path):
     assert len(done) == 3
 
 
+def test_what_was_found_before_a_cancel_is_kept(raw, done, tmp_path):
+    config = asked(prepare="full", keep=tmp_path)
+    steps = prepare_scan(raw[0], config)
+    while next(steps).message != "registration":
+        pass
+    steps.close()
+    assert tuple(done) == STEPS[:2]
+    assert foresee(raw[0], config).steps == ("registration",)
+    run_to_end(prepare_scan(raw[0], config))
+    assert tuple(done) == STEPS
+
+
 def test_what_is_given_is_not_counted(raw, done, mask_file, tmp_path):
     save_transform(np.eye(4), tmp_path / "to-MNI.txt")
     config = asked(prepare="full", mask=mask_file, transform=tmp_path / "to-MNI.txt")
