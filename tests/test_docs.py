@@ -142,6 +142,17 @@ def test_every_menu_of_the_pages_is_in_the_manifest():
     assert opened == samples
 
 
+@pytest.mark.parametrize("name", ["first_synthesis", "own_pairs"])
+def test_every_label_of_a_tutorial_is_a_label_of_a_widget(name):
+    sources = sorted((ROOT / "napari_mri7t" / "widgets").glob("*.py"))
+    labels = " ".join(text_of(path) for path in [ROOT / "napari.yaml", *sources])
+    lines = text_of(ROOT / "docs" / "tutorial" / f"{name}.md").splitlines()
+    text = " ".join(line for line in lines if not line.startswith(">"))
+    bold = set(re.findall(r"\*\*([A-Z][^*>]+)\*\*", text))
+    assert len(bold) > 10
+    assert {label for label in bold if label not in labels} == set()
+
+
 @every_page
 def test_every_name_that_a_page_imports_exists(page):
     for block in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
