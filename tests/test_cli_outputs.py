@@ -7,6 +7,7 @@ folder made, a name given: Python's own audit events tell of every one of them, 
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -14,12 +15,14 @@ import resource
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
+import napari_mri7t
 from napari_mri7t.engine.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.provenance import NOTICE
 
@@ -82,8 +85,14 @@ def inputs(tmp_path_factory, tiny_model) -> dict[str, Path]:
 
 
 @pytest.fixture
-def command(run_cli, inputs, tmp_path):
-    """Run one of `COMMANDS` with its output in a folder of its own, made anew."""
+def command(run_cli, inputs, tmp_path, monkeypatch):
+    """Run one of `COMMANDS` with its output in a folder of its own, made anew.
+
+    The clock by which tables tell how long a method took counts its readings: measured times are
+    the one thing that two runs do not share.
+    """
+    readings = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(readings) / 1024)
 
     def run(name: str, folder: Path, *more: str, ready=bool) -> tuple[int, str, str]:
         folder.mkdir(exist_ok=True)
@@ -108,15 +117,9 @@ def command(run_cli, inputs, tmp_path):
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file by its path; of times, which no two runs share, only that they are there."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            data = path.read_bytes()
-            if path.suffix == ".json":
-                data = re.sub(rb'"seconds": [\d.e-]+', b'"seconds": 0', data)
-            found[path.relative_to(folder).as_posix()] = data
-    return found
+    """Every file by its path."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 SLOW = ("keep", "evaluate", "report", "robustness", "demo")
@@ -173,6 +176,8 @@ def disk() -> Disk:
 
 
 CODES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
+# An image may be there, whole, when what comes after it fails.
+AGAIN = dict.fromkeys(("synthesize", "keep", "simulate", "repeat"), ("--overwrite",))
 SUMMARY = "derivative/logs/batch.json"  # of the second run it tells what was done before
 MOST = {True: 6, False: 40}  # steps tried of a slow command and a quick one, evenly apart
 
@@ -192,7 +197,7 @@ def test_error_at_every_step_on_the_disk_leaves_all_or_nothing(command, disk, tm
         if ended[0]:
             assert_told_in_words(ended, folder, os.strerror(code))
             assert_all_or_nothing(folder, whole)
-            ended = command(name, folder, *(["--overwrite"] if name == "simulate" else []))
+            ended = command(name, folder, *AGAIN.get(name, ()))
         assert ended[0] == 0, ended  # the step had another way, or the second run went on
         found = tree(folder)
         assert [path for path in whole if found[path] != whole[path]] in ([], [SUMMARY])
@@ -267,3 +272,69 @@ def test_page_says_that_images_are_synthetic(page):
     text = path.read_text(encoding="utf-8").lower()
     for words in ("synthetic image", "add or remove lesions", "research", "not for diagnosis"):
         assert words in text
+
+
+class Memory:
+    """Counts the engine's calls, and lets one of them find no memory."""
+
+    PACKAGE = str(Path(napari_mri7t.__file__).parent / "engine")
+    CLEARING = ("_remove", "_put_back", "remove_leftovers", "__exit__", "close")
+
+    def __init__(self) -> None:
+        self.count, self.refused = 0, 0
+        self.lock = threading.Lock()
+
+    def watch(self, frame, event: str, _: object) -> None:
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(self.PACKAGE):
+            return
+        if code.co_name in self.CLEARING or code.co_name.startswith("<"):  # <genexpr>: its end too
+            return
+        with self.lock:
+            self.count += 1
+            if self.count == self.refused:
+                raise MemoryError
+
+    def refuse(self, call: int) -> None:
+        self.count, self.refused = 0, call
+        threading.setprofile(self.watch)
+        sys.setprofile(self.watch)
+
+    def release(self) -> None:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+@pytest.fixture
+def memory():
+    made = Memory()
+    yield made
+    made.release()
+
+
+N_CALLS = 12  # tried of one command, evenly apart
+
+
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_fault_30_lack_of_memory_at_any_stage_is_a_sentence(command, memory, tmp_path, name):
+    written(command, name, tmp_path / "first")  # what is imported late is there by now
+    whole = written(command, name, tmp_path / "whole", lambda: memory.refuse(0))
+    memory.release()
+    n_calls = memory.count
+    for call in sorted({round(n) for n in np.linspace(1, n_calls - 1, N_CALLS)}):
+        folder = tmp_path / f"{call}"
+        code, _, error = command(name, folder, ready=lambda: memory.refuse(call))  # noqa: B023
+        memory.release()
+        assert memory.count >= call
+        if code:
+            assert "Traceback" not in error, (call, error)
+            assert "memory" in error.splitlines()[-1], (call, error)
+            assert_all_or_nothing(folder, whole)
+            again = command(name, folder, *AGAIN.get(name, ()))
+            assert again[0] == 0, (call, again)
+        found = tree(folder)
+        differing = [path for path in whole if found[path] != whole[path]]
+        if code == 0:  # survived with a smaller batch, of which the sidecar tells
+            differing = [path for path in differing if not path.endswith(".json")]
+        assert differing in ([], [SUMMARY]), call
+        shutil.rmtree(folder)

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.volume import load_volume, save_volume
+from napari_mri7t.engine.volume import load_series, load_volume, save_volume
 
 
 def only_warning(volume) -> str:
@@ -121,6 +121,22 @@ def test_fault_25_slope_beyond_float32_leaves_the_stored_numbers(make_nifti, val
     volume = load_volume(make_nifti(scl_slope=3e38, scl_inter=0))
     assert any("stored numbers were taken" in note for note in volume.warnings)
     np.testing.assert_array_equal(volume.array, values)
+
+
+@pytest.mark.parametrize("kind", ["i2", "f4", "f8"])
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_fault_25_scaling_beyond_float32_in_one_volume_counts_for_all(
+    make_nifti, values, kind, name
+):
+    """Found by atheris: a volume read alone and one read with the others differed."""
+    array = np.stack([values % 2, values], axis=-1).astype(kind)  # 2e38 fits, 4e38 does not
+    path = make_nifti(name, array=array, scl_slope=2e38, scl_inter=0)
+    series = load_series(path)
+    for index in (0, 1):
+        volume = load_volume(path, index=index)
+        np.testing.assert_array_equal(volume.array, array[..., index])
+        np.testing.assert_array_equal(series[index].array, volume.array)
+        assert series.warnings == volume.warnings
 
 
 def test_fault_25_intercept_that_is_no_number_is_a_warning(make_nifti, values):

@@ -82,7 +82,7 @@ def read_intensities(
     """
     notes = list(header.warnings)
     voxels = _read_voxels(header, path, first, count)
-    if voxels.overflowed:
+    if voxels.overflowed or _overflows_elsewhere(header, path, count):
         notes.append("scaling exceeds what float32 can hold; the stored numbers were taken")
         unscaled = replace(header, slope=1.0, intercept=0.0)
         voxels = _read_voxels(unscaled, path, first, count)
@@ -97,6 +97,38 @@ def read_intensities(
             "0 (background)"
         )
     return voxels.values, tuple(notes)
+
+
+def _overflows_elsewhere(header: ImageHeader, path: Path, count: int) -> bool:
+    """Tell whether scaling exceeds float32 in a volume not asked for: a file has one scaling."""
+    kind = np.iinfo if header.dtype.kind in "iu" else np.finfo
+    limits = kind(header.dtype)
+    largest = max(abs(float(limits.min)), float(limits.max)) * abs(header.slope)
+    fits = largest + abs(header.intercept) <= float(np.finfo(np.float32).max)
+    if count == header.n_volumes or fits or not _is_scaled(header):
+        return False
+    left = header.n_volumes * header.n_voxels
+    with open_stream(path) as stream:
+        _skip(stream, header.offset, path)
+        while left > 0:
+            data = read_fully(stream, min(left, CHUNK_VOXELS) * header.dtype.itemsize)
+            stored = np.frombuffer(data, header.dtype)
+            if (np.isfinite(stored) & ~np.isfinite(_scale(stored, header))).any():
+                return True
+            left -= CHUNK_VOXELS
+    return False
+
+
+def _is_scaled(header: ImageHeader) -> bool:
+    return (header.slope, header.intercept) != (1.0, 0.0)
+
+
+def _scale(stored: np.ndarray, header: ImageHeader) -> np.ndarray:
+    """Give the intensities of stored numbers, float32; infinite where they exceed it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not _is_scaled(header):
+            return stored.astype(np.float32)
+        return (stored.astype(np.float64) * header.slope + header.intercept).astype(np.float32)
 
 
 def _read_voxels(header: ImageHeader, path: Path, first: int, count: int) -> Voxels:
@@ -118,7 +150,6 @@ def _read_voxels(header: ImageHeader, path: Path, first: int, count: int) -> Vox
 
 def _fill(stream: BinaryIO, header: ImageHeader, path: Path, n_values: int) -> Voxels:
     values = np.empty(n_values, dtype=np.float32)
-    scaled = (header.slope, header.intercept) != (1.0, 0.0)
     n_not_finite, low, high, overflowed = 0, np.inf, -np.inf, False
     for begin in range(0, n_values, CHUNK_VOXELS):
         part = values[begin : begin + CHUNK_VOXELS]
@@ -126,14 +157,10 @@ def _fill(stream: BinaryIO, header: ImageHeader, path: Path, n_values: int) -> V
         if len(data) < part.size * header.dtype.itemsize:
             raise VolumeError(f"{path}: is cut short: it ends before its last voxel: {AGAIN}")
         stored = np.frombuffer(data, header.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if scaled:
-                part[:] = stored.astype(np.float64) * header.slope + header.intercept
-            else:
-                part[:] = stored
+        part[:] = _scale(stored, header)
         finite = np.isfinite(part)
         if not finite.all():
-            overflowed = overflowed or (scaled and bool(np.isfinite(stored[~finite]).any()))
+            overflowed |= _is_scaled(header) and bool(np.isfinite(stored[~finite]).any())
             n_not_finite += int(part.size - np.count_nonzero(finite))
             part[~finite] = 0
         low, high = min(low, float(part.min())), max(high, float(part.max()))
