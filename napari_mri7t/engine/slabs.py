@@ -4,6 +4,7 @@ Only the brain is computed, each slab in the window that it needs.
 """
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,12 @@ import torch
 from scipy.ndimage import binary_dilation, label
 from torch import Tensor, nn
 
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.devices import mixed_precision
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.lanes import in_lanes
 from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks.fusion import fuse
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
@@ -24,7 +28,6 @@ BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyo
 WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
 WINDOW_MULTIPLE = 32  # of a window's size: oneDNN prepares its kernels anew for each size
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
-CPU_BATCH = 1  # one slab already fills the cores, and Cancel waits for one batch
 
 Window = tuple[slice, slice]
 
@@ -37,20 +40,37 @@ class Runner:
     config: SynthesisConfig
     device: torch.device
     precision: torch.dtype
-    batch: int = 0
+    batch: int = 0  # slabs at once; 0: as many as the memory holds
+
+    def ready(self) -> nn.Module:
+        """Give the network as it runs fastest on the device."""
+        network = to_device(self.network, self.device)
+        if self.device.type != "cpu":
+            return network
+        with mixed_precision(self.device, self.precision):
+            return fuse(network, self.precision)
+
+    def fitting(self, height: int, width: int) -> int:
+        """Tell how many slabs' activations the memory holds."""
+        return self.batch or max(
+            1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * height * width)
+        )
 
     def batch_for(self, height: int, width: int) -> int:
         """Tell how many slabs go through the network at once."""
-        if self.batch:
-            return self.batch
         if self.device.type == "cpu":
-            return CPU_BATCH
-        return max(1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * height * width))
+            return 1  # each has a window of its own, and stays in a core's cache
+        return self.fitting(height, width)
 
-    def run(self, slabs: Tensor) -> Tensor:
+    def threads_per_slab(self, height: int, width: int) -> int:
+        """Tell how many cores share a slab: one, where the memory holds one slab per core."""
+        n_threads = torch.get_num_threads()
+        return -(-n_threads // min(n_threads, self.fitting(height, width)))
+
+    def run(self, network: nn.Module, slabs: Tensor) -> Tensor:
         """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
         with torch.inference_mode(), mixed_precision(self.device, self.precision):
-            estimates: Tensor = self.network(slabs.contiguous(memory_format=torch.channels_last))
+            estimates: Tensor = network(slabs.contiguous(memory_format=torch.channels_last))
         return estimates.float()
 
 
@@ -127,11 +147,13 @@ def effective_step(runner: Runner) -> int:
 
 def brain_region(array: np.ndarray) -> np.ndarray:
     """Mask the brain with a rim around it; specks of noise in the background are no brain."""
-    components, _ = label(array > 0)
+    region = array > 0
+    inside = region[bounding_box(region, BRAIN_RIM)]
+    components, _ = label(inside)
     sizes = np.bincount(components.ravel())
     sizes[0] = 0  # the background
     kept = sizes >= min(LEAST_COMPONENT, sizes.max())
-    region: np.ndarray = binary_dilation(kept[components], iterations=BRAIN_RIM)
+    inside[:] = binary_dilation(kept[components], iterations=BRAIN_RIM)
     return region
 
 
@@ -155,22 +177,33 @@ def _estimate_slices(
     """Estimate every slice of (K, H, W) from its slabs, averaged; the last yield has the result."""
     n_slices, n_outputs = slices_of(runner.network)
     margin = (n_slices - n_outputs) // 2
-    to_device(runner.network, runner.device)
     padded = np.pad(array, ((margin, margin), (0, 0), (0, 0)), mode="edge")
     volume = torch.from_numpy(np.ascontiguousarray(padded)).to(runner.device)
     total = torch.zeros(array.shape, device=runner.device)
     count = np.zeros(len(array), np.float32)
-    batch_size = runner.batch_for(*array.shape[1:])
-    for first in range(0, len(starts), batch_size):
-        batch = starts[first : first + batch_size]
-        for k in batch:
-            count[k : k + n_outputs] += 1
+    size = array.shape[1:]
+    batch_size = runner.batch_for(*size)
+    batches = [starts[first : first + batch_size] for first in range(0, len(starts), batch_size)]
+    network = runner.ready()
+
+    def estimate(batch: list[int]) -> tuple[Window, Tensor] | None:
         window = _window(np.concatenate([brain[k : k + n_outputs] for k in batch]))
-        if window is not None:
-            slabs = torch.stack([volume[(slice(k, k + n_slices), *window)] for k in batch])
-            for k, estimate in zip(batch, runner.run(slabs), strict=True):
-                total[(slice(k, k + n_outputs), *window)] += estimate
-        yield first + len(batch), None
+        if window is None:
+            return None
+        slabs = torch.stack([volume[(slice(k, k + n_slices), *window)] for k in batch])
+        return window, runner.run(network, slabs)
+
+    n_done = 0
+    estimates = in_lanes(estimate, batches, runner.threads_per_slab(*size))
+    with closing(estimates):
+        for batch, estimated in zip(batches, estimates, strict=True):
+            for n, k in enumerate(batch):
+                count[k : k + n_outputs] += 1
+                if estimated is not None:
+                    window, slices = estimated
+                    total[(slice(k, k + n_outputs), *window)] += slices[n]
+            n_done += len(batch)
+            yield n_done, None
     mean = total.cpu().numpy() / np.maximum(count, 1)[:, None, None]
     uncovered = count == 0  # the end slices
     mean[uncovered] = array[uncovered]

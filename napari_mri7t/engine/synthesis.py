@@ -138,16 +138,16 @@ def _progress(step: tuple[int, int, str]) -> SynthesisProgress:
 
 
 def _with_less_memory(runner: Runner, error: Exception) -> str:
-    """Halve the batch, then leave the GPU; tell what was done."""
-    largest = runner.batch or runner.batch_for(1, 1)
-    if runner.device.type == "cpu":
+    """Take fewer slabs at once, then leave the GPU; tell what was done."""
+    on_cpu = runner.device.type == "cpu"
+    if runner.batch != 1:
+        runner.batch = 1 if runner.batch or on_cpu else 8
+        return f"{runner.device} ran out of memory: went on with batches of {runner.batch}"
+    if on_cpu:
         raise DeviceError(
             "out of memory on the CPU with one slice at a time: close other programs or take a "
             "machine with more memory"
         ) from error
-    if largest > 1:
-        runner.batch = 1 if runner.batch else 8
-        return f"{runner.device} ran out of memory: went on with batches of {runner.batch}"
     note = f"{runner.device} ran out of memory with one slice: went on on the CPU"
     runner.device, runner.batch = torch.device("cpu"), 0
     runner.precision = resolve_precision(runner.config.precision, runner.device)

@@ -36,14 +36,14 @@ ERRORS = {"cpu": ON_CPU, "gpu": ON_GPU, "numpy": IN_NUMPY}
 
 
 class Failing:
-    """Raises at the n-th call, and does as the original otherwise."""
+    """Raises from the n-th call on, as where memory is full; does as the original before."""
 
     def __init__(self, error, original, at=1):
         self.error, self.original, self.left = error, original, at
 
     def __call__(self, *arguments, **options):
         self.left -= 1
-        if self.left == 0:
+        if self.left <= 0:
             raise self.error
         return self.original(*arguments, **options)
 
@@ -78,9 +78,10 @@ SYNTHESIS = [
     ("to device", slabs, "to_device", "cpu", 1),
     ("to device", slabs, "to_device", "gpu", 1),
     ("pad", np, "pad", "numpy", 1),
-    ("first slab", SliceUNet, "forward", "cpu", 1),
-    ("first slab", SliceUNet, "forward", "gpu", 1),
-    ("last slab", SliceUNet, "forward", "cpu", 30),
+    ("first slab", slabs.Runner, "run", "cpu", 1),
+    ("first slab", slabs.Runner, "run", "gpu", 1),
+    ("last slab", slabs.Runner, "run", "cpu", 30),
+    ("trace", SliceUNet, "forward", "cpu", 1),
     ("back", Harmonization, "to_scan", "numpy", 1),
     ("sidecar", "napari_mri7t.engine.synthesis_sidecar", "sidecar", "numpy", 1),
     ("write", writing, "_write_plain", "numpy", 1),

@@ -23,7 +23,7 @@ import numpy as np
 import pywt
 from scipy.ndimage import gaussian_filter, generate_binary_structure, median_filter
 
-from napari_mri7t.engine.evaluation.detail import bounding_box
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.evaluation.metrics import psnr
 
 SLAB_SLICES = 16  # of a subject, looked at in tuning

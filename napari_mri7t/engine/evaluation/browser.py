@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from napari_mri7t.engine.evaluation.detail import bounding_box
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.evaluation.style import ERROR_MAP
 
 SLICE_STEP = 4  # from one slice in the browser to the next

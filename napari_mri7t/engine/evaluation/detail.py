@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import correlate1d, gaussian_laplace
 
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.evaluation.arrays import check_pair, check_range, pick
 from napari_mri7t.engine.evaluation.similarity import (
     GAUSSIAN,
@@ -159,34 +160,6 @@ def gradient_length(array: np.ndarray, voxel_size: Spacing = (1.0, 1.0, 1.0)) ->
     """
     parts = np.gradient(np.asarray(array, np.float64), *voxel_size)
     return np.asarray(np.sqrt(sum(part**2 for part in parts)))
-
-
-def bounding_box(mask: np.ndarray, margin_voxels: int) -> tuple[slice, ...]:
-    """Smallest box around a mask, widened by a margin as far as the array reaches.
-
-    Parameters
-    ----------
-    mask : ndarray of bool
-    margin_voxels : int
-
-    Returns
-    -------
-    tuple of slice
-        One for each axis.
-
-    Raises
-    ------
-    ValueError
-        If the mask is empty.
-    """
-    if not mask.any():
-        raise ValueError("the mask is empty where the figure is defined: no voxel to average over")
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        (where,) = np.nonzero(mask.any(axis=others))
-        box.append(slice(max(0, int(where[0]) - margin_voxels), int(where[-1]) + margin_voxels + 1))
-    return tuple(box)
 
 
 def _bool(mask: np.ndarray, array: np.ndarray) -> np.ndarray:

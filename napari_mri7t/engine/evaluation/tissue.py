@@ -20,8 +20,9 @@ import math
 
 import numpy as np
 
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.evaluation.arrays import check_pair, pick
-from napari_mri7t.engine.evaluation.detail import Spacing, bounding_box, gradient_length
+from napari_mri7t.engine.evaluation.detail import Spacing, gradient_length
 
 FLUID, GREY, WHITE = 1, 2, 3  # labels, in the order of their brightness on T1w
 N_TISSUES = 3

@@ -17,6 +17,7 @@ N_LEVELS = 3
 WIDTH = 64  # channels between the blocks
 KEPT = 16  # channels of the first half of a block that go straight to its end
 SLOPE_QU2020 = 0.05  # LeakyReLU, from the released code
+BANDS_QU2020 = (9, 9, 12)  # channels; the coarsest level also sees the approximation
 
 
 class DistillationBlock(nn.Module):
@@ -147,15 +148,14 @@ class WATNetQu2020(nn.Module):
         super().__init__()
         slope = SLOPE_QU2020
         self.transform = WaveletTransform(wavelet)
-        n_coefficients = [9, 9, 12]  # the coarsest level also sees the approximation
-        self.register_buffer("band_mean", torch.zeros(sum(n_coefficients)))
-        self.register_buffer("band_std", torch.ones(sum(n_coefficients)))
+        self.register_buffer("band_mean", torch.zeros(sum(BANDS_QU2020)))
+        self.register_buffer("band_std", torch.ones(sum(BANDS_QU2020)))
         self.stem = _convolutions((self.n_slices, WIDTH, WIDTH), slope)
         self.extraction = nn.ModuleList(
             DistillationBlock(slope, stride=2, activate=False) for _ in range(N_LEVELS)
         )
         self.modulation = nn.ModuleList(
-            WaveletAffine(_branch(n, slope), _branch(n, slope)) for n in n_coefficients
+            WaveletAffine(_branch(n, slope), _branch(n, slope)) for n in BANDS_QU2020
         )
         self.activation = _rectifier(slope)
         self.bottom = nn.Sequential(DistillationBlock(slope), DistillationBlock(slope))
@@ -198,8 +198,7 @@ class WATNetQu2020(nn.Module):
         return [*details[:-1], torch.cat((details[-1], approximation), dim=1)]
 
     def _standardize(self, levels: list[Tensor]) -> list[Tensor]:
-        sizes = [level.shape[1] for level in levels]
-        means, stds = self.band_mean.split(sizes), self.band_std.split(sizes)
+        means, stds = self.band_mean.split(BANDS_QU2020), self.band_std.split(BANDS_QU2020)
         return [
             (level - mean.view(1, -1, 1, 1).to(level.dtype)) / std.view(1, -1, 1, 1).to(level.dtype)
             for level, mean, std in zip(levels, means, stds, strict=True)

@@ -12,10 +12,13 @@ References
    on Medical Imaging 19(2):143-150, 2000. DOI 10.1109/42.836373.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes
+from scipy.ndimage import generate_binary_structure, label
+
+from napari_mri7t.engine.boxes import bounding_box
 
 N_QUANTILES = 257
 SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that counts as none, in [0, 1]
@@ -44,7 +47,10 @@ class Harmonization:
         """Map a scan to [0, 1], background to 0; float32."""
         if self.scan is None or self.model is None:
             return array.astype(np.float32, copy=False)
-        mapped: np.ndarray = np.interp(array, self.scan, self.model).astype(np.float32)
+        mapped = np.zeros_like(array, np.float32)
+        for seen, to in _layers(array, mapped):
+            brain = seen > self.background
+            to[brain] = np.interp(seen[brain], self.scan, self.model)
         return mapped
 
     def to_scan(self, estimate: np.ndarray, source: np.ndarray, brain: np.ndarray) -> np.ndarray:
@@ -62,16 +68,23 @@ class Harmonization:
             return estimate.astype(np.float32, copy=False)
         middle = len(self.scan) // 2
         slope = (self.scan[middle] - self.background) / self.model[middle]
-        inside = np.interp(estimate, self.model, self.scan) + np.maximum(source - self.scan[-1], 0)
-        outside = self.background + slope * estimate
-        mapped: np.ndarray = np.where(brain, inside, outside).astype(np.float32)
-        return np.minimum(mapped, source.max())
+        mapped = np.empty_like(estimate, np.float32)
+        brightest = source.max()
+        for value, seen, tissue, to in _layers(estimate, source, brain, mapped):
+            to[:] = self.background + slope * value
+            excess = np.maximum(seen[tissue] - self.scan[-1], 0)
+            to[tissue] = np.interp(value[tissue], self.model, self.scan) + excess
+            np.minimum(to, brightest, out=to)
+        return mapped
 
 
 def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:
     """Take the quantiles 0 ... 1, at even steps, of what lies above the background."""
-    foreground = array[array > background_of(array)]
-    quantiles: np.ndarray = np.quantile(foreground, np.linspace(0, 1, n_quantiles))
+    background = background_of(array)
+    foreground = np.concatenate([layer[layer > background] for (layer,) in _layers(array)])
+    foreground.sort()  # numpy sorts floats faster than it takes many quantiles
+    places = np.linspace(0, len(foreground) - 1, n_quantiles)
+    quantiles: np.ndarray = np.interp(places, np.arange(len(foreground)), foreground)
     return quantiles
 
 
@@ -86,8 +99,19 @@ def fill_brain(array: np.ndarray) -> np.ndarray:
     -------
     ndarray of bool, same shape
     """
-    mask = array > background_of(array)
-    return np.stack([binary_fill_holes(mask[..., k]) for k in range(mask.shape[2])], axis=2)
+    mask: np.ndarray = array > background_of(array)
+    if not mask.any():
+        return mask
+    inside = mask[bounding_box(mask, 0)].T  # slices first, as they lie in memory
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = generate_binary_structure(2, 1)
+    gaps, n_gaps = label(~inside, in_plane)
+    is_hole = np.ones(n_gaps + 1, bool)
+    is_hole[0] = False  # the brain itself
+    for rim in (gaps[:, 0], gaps[:, -1], gaps[..., 0], gaps[..., -1]):
+        is_hole[rim] = False
+    inside |= is_hole[gaps]
+    return mask
 
 
 def background_of(array: np.ndarray) -> float:
@@ -125,3 +149,9 @@ def harmonize(array: np.ndarray, quantiles: np.ndarray) -> Harmonization:
         scan = np.append(scan, scan[-1] + (1 - model[-1]) / slope)
         model = np.append(model, 1.0)
     return Harmonization(background, scan, model)
+
+
+def _layers(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Walk through volumes of one shape in the order of memory, in pieces that fit a cache."""
+    axis = int(np.argmax(np.abs(arrays[0].strides)))
+    return zip(*(np.moveaxis(array, axis, 0) for array in arrays), strict=True)

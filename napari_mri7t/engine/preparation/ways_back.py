@@ -5,6 +5,7 @@ from collections.abc import Generator
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.preparation.raw_scan import Prepared
 from napari_mri7t.engine.preparation.resampling import CUBIC, LINEAR, resample
 from napari_mri7t.engine.volume import Volume
@@ -98,7 +99,7 @@ def join(scan: Volume, estimate: np.ndarray, mask: np.ndarray, outside: str = "s
     if outside == "zero" or not scan.array[~mask].any():
         return np.where(mask, estimate, 0 if outside == "zero" else scan.array)
     joined = scan.array.copy()
-    box = _box(mask)
+    box = bounding_box(mask, 1)
     weight = seam_weight(mask[box], scan.voxel_size)
     joined[box] += weight * (estimate[box] - joined[box])
     return joined
@@ -110,12 +111,3 @@ def seam_weight(mask: np.ndarray, voxel_size: tuple[float, float, float]) -> np.
     part = np.clip(depth / SEAM_MM, 0, 1)
     weight: np.ndarray = part * part * (3 - 2 * part)
     return weight
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Bound a mask, one voxel of background on each side where there is room."""
-    box = []
-    for axis in range(3):
-        along = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(max(0, int(along[0]) - 1), int(along[-1]) + 2))
-    return tuple(box)

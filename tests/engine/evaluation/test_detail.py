@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, gaussian_laplace
 from skimage.metrics import structural_similarity
 
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.evaluation import detail
 
 
@@ -101,4 +102,4 @@ def test_blurring_costs_detail(target):
 def test_bounding_box_stops_at_the_array():
     mask = np.zeros((9, 9, 9), bool)
     mask[1:3, 4, 8] = True
-    assert mask[detail.bounding_box(mask, 2)].shape == (5, 5, 3)
+    assert mask[bounding_box(mask, 2)].shape == (5, 5, 3)

@@ -1,0 +1,67 @@
+"""Pieces of one computation side by side: lanes of few threads never wait for each other.
+
+Torch shares every single operation out to all cores and waits for the last; a lane takes a piece
+from beginning to end on cores of its own.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_lanes(
+    function: Callable[[Item], Result], items: Iterable[Item], n_threads: int
+) -> Generator[Result, None, None]:
+    """Map items in their order, several at once on the cores that torch may use.
+
+    Parameters
+    ----------
+    function : callable
+        Called in a lane's thread; what it raises is raised here, at its item's turn.
+    items : iterable
+        Taken as lanes become free.
+    n_threads : int
+        Of one lane. Where there are no more in all, this thread is the only lane.
+
+    Yields
+    ------
+    Result
+        Of every item; closing the generator waits for those under way.
+    """
+    n_lanes = torch.get_num_threads() // n_threads
+    if n_lanes < 2:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(n_lanes, "lane")
+    waiting: deque[Future[Result]] = deque()
+    try:
+        _set_threads(pool, n_lanes, n_threads)
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > n_lanes:  # one more than there are lanes, so that none is idle
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _set_threads(pool: ThreadPoolExecutor, n_lanes: int, n_threads: int) -> None:
+    """Give every lane its threads; torch's setting is the thread's own, but new ones inherit it."""
+    everyone = Barrier(n_lanes)
+    n_inherited = torch.get_num_threads()
+
+    def begin(_: int) -> None:
+        torch.get_num_threads()  # a thread's first call takes torch's setting over
+        torch.set_num_threads(n_threads)
+        everyone.wait()
+
+    list(pool.map(begin, range(n_lanes)))
+    torch.set_num_threads(n_inherited)

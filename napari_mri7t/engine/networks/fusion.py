@@ -1,0 +1,202 @@
+"""A network's convolutions together with what follows them, in one pass over memory each.
+
+For estimation on the CPU. A rectifier or a sum of its own reads and writes all features once more,
+which takes about as long as the products do. oneDNN computes them with the convolution. Any network
+that `torch.fx` can trace is rewritten; another runs as it is.
+"""
+
+import logging
+import operator
+from functools import cache
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from napari_mri7t.engine.devices import is_out_of_memory
+from napari_mri7t.engine.networks.wavelets import WaveletTransform
+
+LOGGER = logging.getLogger(__name__)
+
+Activation = tuple[str, list[float]]  # as oneDNN names it, and its numbers
+NO_ACTIVATION: Activation = ("none", [])
+RECTIFIERS = (F.relu, torch.relu, torch.relu_)
+SUMS = (operator.add, operator.iadd, torch.add)
+
+
+class FusedConvolution(nn.Module):
+    """A convolution and what follows it; weights in one type, laid out as oneDNN wants them.
+
+    Parameters
+    ----------
+    convolution : nn.Conv2d
+        Of one group, padded with zeros.
+    precision : torch.dtype
+        Of weights and features.
+    activation : tuple of str and list of float
+        As oneDNN names it.
+    """
+
+    def __init__(
+        self, convolution: nn.Conv2d, precision: torch.dtype, activation: Activation
+    ) -> None:
+        super().__init__()
+        weight = convolution.weight.detach().to(precision, memory_format=torch.channels_last)
+        bias = convolution.bias
+        padding = cast("tuple[int, int]", convolution.padding)
+        self.precision = precision
+        self.n_outputs = convolution.out_channels
+        self.same_padding = getattr(convolution, "same_padding", None)
+        self.steps = (list(padding), list(convolution.stride), list(convolution.dilation), 1)
+        self.activation = activation
+        # Plain attributes: oneDNN's layout is not one that `to` or `state_dict` could handle.
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.steps)
+        self.bias = None if bias is None else bias.detach().to(precision)
+
+    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
+        """Convolve (N, C, H, W) and add; a source in float32 is added to, never rounded."""
+        x = x.to(self.precision)
+        if self.same_padding is not None:
+            x = _pad(x, *self.same_padding)
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        shape = (x.shape[0], self.n_outputs, *x.shape[2:])  # where the convolution keeps the size
+        if addend is not None and addend.dtype == x.dtype and addend.shape == shape:
+            sum_of: tuple[object, ...] = ("add", 1.0, None, [], None)
+            y: Tensor = convolve.binary(x, addend, self.weight, self.bias, *self.steps, *sum_of)
+            return y
+        y = convolve(x, self.weight, self.bias, *self.steps, *self.activation, "")
+        return y if addend is None else addend + y
+
+
+def fuse(network: nn.Module, precision: torch.dtype) -> nn.Module:
+    """Rewrite a network so that its convolutions take along what follows them.
+
+    Batch normalisation becomes part of the weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In eval mode, on the CPU; left as it is.
+    precision : torch.dtype
+        float32, or bfloat16 for a network that runs in `mixed_precision`.
+
+    Returns
+    -------
+    nn.Module
+        A module with the same estimates, to rounding; the network itself where it cannot be traced
+        or this build of torch has no oneDNN.
+    """
+    if not _has_onednn(precision):
+        return network
+    try:
+        traced = fx.GraphModule(network, _Tracer().trace(network))
+    except Exception as error:  # whatever a network's own code raises at a stand-in for a tensor
+        if is_out_of_memory(error):
+            raise
+        LOGGER.info("%s is not fused: %s", type(network).__name__, error)
+        return network
+    for node in list(traced.graph.nodes):
+        if _can_be_fused(_module_of(node)):
+            _fuse_node(node, precision)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+class _Tracer(fx.Tracer):
+    """Looks into everything but convolutions, and the transform, which asks for sizes."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Tell what stays one call."""
+        if isinstance(m, nn.Conv2d | WaveletTransform):
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
+
+
+def _fuse_node(node: fx.Node, precision: torch.dtype) -> None:
+    """Put one fused convolution in the place of a convolution and what follows it."""
+    convolution = cast(nn.Conv2d, _module_of(node))
+    fused, inputs, activation = [node], [node.args[0]], NO_ACTIVATION
+    follower = _only_user(node)
+    normalization = _module_of(follower)
+    if isinstance(normalization, nn.BatchNorm2d) and normalization.track_running_stats:
+        convolution = fuse_conv_bn_eval(convolution, normalization)
+        fused.append(cast(fx.Node, follower))
+        follower = _only_user(fused[-1])
+    if follower is not None and (found := _activation_of(follower)):
+        activation = found
+        fused.append(follower)
+    elif follower is not None and (addend := _addend_of(follower, fused[-1])):
+        inputs.append(addend)
+        fused.append(follower)
+    name = f"fused_{node.name}"
+    cast(fx.GraphModule, node.graph.owning_module).add_submodule(
+        name, FusedConvolution(convolution, precision, activation)
+    )
+    with node.graph.inserting_before(fused[-1]):
+        fused[-1].replace_all_uses_with(node.graph.call_module(name, tuple(inputs)))
+    for each in reversed(fused):
+        node.graph.erase_node(each)
+
+
+def _can_be_fused(module: nn.Module | None) -> bool:
+    if not isinstance(module, nn.Conv2d):
+        return False
+    plain = module.groups == 1 and module.padding_mode == "zeros"
+    return plain and not isinstance(module.padding, str)
+
+
+def _module_of(node: fx.Node | None) -> nn.Module | None:
+    if node is None or node.op != "call_module":
+        return None
+    return cast(fx.GraphModule, node.graph.owning_module).get_submodule(str(node.target))
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    users = list(node.users)
+    return users[0] if len(users) == 1 else None
+
+
+def _activation_of(node: fx.Node) -> Activation | None:
+    module = _module_of(node)
+    if isinstance(module, nn.ReLU) or node.target in RECTIFIERS:
+        return "relu", []
+    if isinstance(module, nn.LeakyReLU):
+        return "leaky_relu", [module.negative_slope]
+    return ("sigmoid", []) if isinstance(module, nn.Sigmoid) else None
+
+
+def _addend_of(node: fx.Node, result: fx.Node) -> fx.Node | None:
+    """Tell what a sum adds to a result, if it is a sum of two."""
+    if node.target not in SUMS or node.kwargs:
+        return None
+    others = [each for each in node.args if each is not result]
+    return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) else None
+
+
+def _pad(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """Pad with zeros; `F.pad` would write the whole of the new tensor twice."""
+    n, c, height, width = x.shape
+    shape = (n, c, height + top + bottom, width + left + right)
+    padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    inside = padded[:, :, top : top + height, left : left + width]
+    for rim in (padded[:, :, :top], padded[:, :, top + height :]):
+        rim.zero_()
+    for rim in (padded[..., :left], padded[..., left + width :]):
+        rim.zero_()
+    inside.copy_(x)
+    return padded
+
+
+@cache
+def _has_onednn(precision: torch.dtype) -> bool:
+    """Try the operations, which torch has for its own compiler, on two pixels."""
+    x = torch.zeros(1, 1, 1, 2, dtype=precision)
+    try:
+        FusedConvolution(nn.Conv2d(1, 1, 1), precision, NO_ACTIVATION)(x, x)
+    except (AttributeError, RuntimeError) as error:
+        LOGGER.info("convolutions are not fused: %s", error)
+        return False
+    return True
