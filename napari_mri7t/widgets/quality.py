@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -16,7 +15,7 @@ from napari_mri7t.engine.quality import Histograms, QualityVolumes, histograms, 
 from napari_mri7t.widgets.controls import INFORMATION_COLOUR, breakable
 from napari_mri7t.widgets.figures import HistogramPlot
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import VIEW_KEY, volume_to_layer
+from napari_mri7t.widgets.layers import KEY, VIEW_KEY, placement, volume_to_layer
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.cards import ModelCard
@@ -45,6 +44,7 @@ class QualityPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._run: tuple[Prepared, Volume, ModelCard] | None = None
+        self._shown: Layer | None = None  # the result: the others lie where it does
         self._layers: list[Layer] = []
         self._latest = Latest("Quality of the preparation", self)
         self._latest.answered.connect(self._show)
@@ -73,17 +73,19 @@ class QualityPanel(QWidget):
 
     def clear(self) -> None:
         """Forget the last run; its layers stay, they are the user's."""
-        self._run, self._layers = None, []
+        self._run, self._shown, self._layers = None, None, []
         self.button.setText(SHOW)
         self.plot.setVisible(False)
         self.setVisible(False)
 
-    def offer(
-        self, prepared: Prepared, result: Volume, card: ModelCard, facts: Mapping[str, Any]
-    ) -> None:
-        """Offer the layers of a run, and say how far its scan lies from the training data."""
+    def offer(self, prepared: Prepared, result: Volume, card: ModelCard, shown: Layer) -> None:
+        """Offer the layers of a run, and say how far its scan lies from the training data.
+
+        `shown` is the layer of `result`, which knows what made it.
+        """
         self.clear()
-        self._run = prepared, result, card
+        self._run, self._shown = (prepared, result, card), shown
+        facts = shown.metadata[KEY]["provenance"]["Settings"]["preparation"]
         self.words.setText(breakable("\n".join(facts["distance"])))
         self.setVisible(True)
 
@@ -112,10 +114,12 @@ class QualityPanel(QWidget):
 
     def _add(self, name: str, volume: Volume, title: str) -> Layer:
         settings: dict[str, Any] = {"name": title, "visible": name in VISIBLE}
+        if name in ("before", "after"):
+            settings["contrast_limits"] = tuple(self._shown.contrast_limits)
         if name == "difference":
             bound = float(np.percentile(np.abs(volume.array), 99.5)) or 1.0
             settings |= {"contrast_limits": (-bound, bound), "colormap": "bwr"}
-        data, meta, _ = volume_to_layer(volume, **settings)
+        data, meta, _ = volume_to_layer(volume, **placement(self._shown), **settings)
         meta["metadata"][VIEW_KEY] = VIEW
         return (
             self._add_mask(data, meta) if name == "mask" else self._viewer.add_image(data, **meta)

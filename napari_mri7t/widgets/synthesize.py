@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QLabel
 from napari_mri7t.engine.cards import ModelCard
 from napari_mri7t.engine.provenance import NOTICE
 from napari_mri7t.engine.quality import lies_on
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.widgets.controls import (
     WARNING_COLOUR,
     EngineWidget,
@@ -161,7 +162,7 @@ class SynthesizeWidget(EngineWidget):
             return
         model, settings = self.model_chooser.folder, self.computation.values()
         self.memory.keep(CHOICES, settings | self.preparation.values() | {"model": str(model)})
-        settings["memory_mb"] = preference("synthesis", "memory_mb", 1024)
+        settings["memory_mb"] = preference("synthesis", "memory_mb", SynthesisConfig.memory_mb)
         if self.source.mode == FOLDER:
             folders = self.source.folder_field.folder, self.source.output_field.folder
             job = Job(
@@ -199,12 +200,15 @@ class SynthesizeWidget(EngineWidget):
         if not isinstance(record, Finished):
             return
         synthesis, prepared = record.run.synthesis, record.run.prepared
-        estimate, provenance = synthesis.volume, record.provenance
+        estimate = synthesis.volume
         has_grid = prepared is None or lies_on(estimate, prepared.scan)
         data, meta, _ = estimate_to_layer(
-            estimate, record.source.layer if has_grid else None, provenance, name=estimate.name
+            estimate,
+            record.source.layer if has_grid else None,
+            record.provenance,
+            name=estimate.name,
         )
-        self.viewer.add_image(data, **meta)
+        shown = self.viewer.add_image(data, **meta)
         self._remember_pace(record)
         before = sum(record.seconds.values())
         after = f", after {before:.0f} s of preparation" if record.seconds else ""
@@ -217,8 +221,7 @@ class SynthesizeWidget(EngineWidget):
         for text in record.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
         if prepared is not None:
-            facts = provenance["Settings"]["preparation"]
-            self.quality.offer(prepared, estimate, self._running_card, facts)
+            self.quality.offer(prepared, estimate, self._running_card, shown)
         self._check()
 
     def _remember_pace(self, record: Finished) -> None:
