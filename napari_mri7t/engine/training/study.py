@@ -235,10 +235,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _compare(path: Path, asked: Mapping[str, Any], *, estimates_too: bool = True) -> None:
     """Refuse to go on with a study that is not the one asked for."""
     known, plain = _read(path), json.loads(json.dumps(asked))
-    known["config"].setdefault("pseudo_3t", "report")  # there was no choice once
-    if not estimates_too:
-        for facts in (known, plain):
-            facts["config"] = from_dict(facts["config"]).learnt_from()
+    for facts in (known, plain):  # a setting that a study is too old to know has its default
+        config = from_dict(facts["config"])
+        facts["config"] = asdict(config) if estimates_too else config.learnt_from()
     moved = ("target", "source")  # a dataset may be found elsewhere; its digests decide
     for facts in (known, plain):
         facts["subjects"] = [

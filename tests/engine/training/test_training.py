@@ -240,6 +240,14 @@ def test_run_folder_with_other_settings_is_refused(study, dataset):
         create_study(dataset, study.folder, settings(replace(TINY, n_steps=13)))
 
 
+def test_run_folder_older_than_a_setting_goes_on(study, dataset):
+    path = study.folder / "study.json"
+    facts = json.loads(path.read_text())
+    del facts["config"]["gradient_weight"]
+    path.write_text(json.dumps(facts))
+    assert create_study(dataset, study.folder, settings()).settings == study.settings
+
+
 def test_run_folder_whose_subjects_changed_is_refused(study, dataset):
     (dataset / "sub-C.nii.gz").write_bytes((dataset / "sub-B.nii.gz").read_bytes())
     with pytest.raises(StateError, match="differs in subjects"):
