@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, given, warn
+from napari_mri7t.cli.console import drive, warn
+from napari_mri7t.cli.options import Device, Index, Model, Step
 from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.batch_summary import BatchSummary
@@ -33,26 +35,10 @@ def batch(
             metavar="OUTPUT", help="BIDS derivative; run again, it goes on from where it was."
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or folder; `mri7t models` lists names.",
-            show_default="the one that `mri7t models` marks",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")
-    ] = None,
-    step: Annotated[
-        int | None,
-        typer.Option(
-            help="Slices from one prediction to the next: 1 averages three, 3 is fast.",
-            show_default="1",
-        ),
-    ] = None,
-    index: Annotated[
-        int | None, typer.Option(help="Which volume of each 4-D file, from 0.")
-    ] = None,
+    model: Model = None,
+    device: Device = SynthesisConfig.device,
+    step: Step = SynthesisConfig.step,
+    index: Index = None,
     participant: Labels = None,
     session: Labels = None,
     suffix: Annotated[
@@ -75,7 +61,7 @@ def batch(
 
     Exit code 0 says that every scan has its estimate.
     """
-    place = find_place(scheduler, cluster, device or "auto")
+    place = find_place(scheduler, cluster, device)
     if dry_run:
         show_script(place)
 
@@ -88,9 +74,8 @@ def batch(
     from napari_mri7t.engine.batch_summary import write_summary
     from napari_mri7t.engine.bids import start_derivative
     from napari_mri7t.engine.distribution import ClusterBatch
-    from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
-    config = given(SynthesisConfig(), device=device, step=step)
+    config = SynthesisConfig(device=device, step=step)
     folder = find_model(model or DEFAULT_MODEL).resolve()
     job = ClusterBatch(str(output.resolve()), str(folder), asdict(config), overwrite, index)
     start_derivative(output, source)

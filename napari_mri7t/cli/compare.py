@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_mri7t.cli.console import warn
+from napari_mri7t.cli.options import Index
 
 
 def compare(
@@ -20,6 +21,7 @@ def compare(
         float | None,
         typer.Option(help="Span that intensities can take, never guessed [default: 1]."),
     ] = None,
+    index: Index = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score ESTIMATE against REFERENCE: MAE, PSNR (dB), SSIM; whole volume and inside the brain.
@@ -29,10 +31,10 @@ def compare(
     """
     from napari_mri7t.engine.evaluation.metrics import scores_to_json
     from napari_mri7t.engine.evaluation.scoring import flatten, score
-    from napari_mri7t.engine.volume import load_volume
+    from napari_mri7t.engine.scans import load_scan
 
-    real, scored = load_volume(reference), load_volume(estimate)
-    brain = None if mask is None else load_volume(mask)
+    real, scored = load_scan(reference, index), load_scan(estimate, index)
+    brain = None if mask is None else load_scan(mask, index)
     if data_range is None and real.array.max() > 2:
         warn([f"{reference}: intensities reach {real.array.max():g}: give their --data-range"])
     span = 1.0 if data_range is None else data_range

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.options import Device, Preset, Settings
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.evaluation.results import SubjectResult
@@ -16,14 +18,15 @@ if TYPE_CHECKING:
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder, or a folder of several to compare.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Robustness = Annotated[
     bool,
     typer.Option("--robustness", help="Noise, blur, bias field and lesions as well; takes long."),
 ]
 
 
-def evaluate(run: Run, robustness: Robustness = False, device: Device = "auto") -> None:
+def evaluate(
+    run: Run, robustness: Robustness = False, device: Device = SynthesisConfig.device
+) -> None:
     """Score every held-out estimate of RUN, and the classical baselines beside it.
 
     Results, tables (CSV, Markdown, LaTeX) and JSON go to RUN/results. Stopped, it goes on from
@@ -44,7 +47,7 @@ def report(
         typer.Option(metavar="FILE", help="The page.", show_default="RUN/report.html"),
     ] = None,
     robustness: Robustness = False,
-    device: Device = "auto",
+    device: Device = SynthesisConfig.device,
 ) -> None:
     """Write one self-contained HTML page about RUN; what is not evaluated yet is evaluated."""
     from napari_mri7t.engine.training.outcome import open_outcome
@@ -59,14 +62,11 @@ def reproduce(
         Path, typer.Argument(metavar="FOLDER", help="Folder of 7T volumes, of pairs, or BIDS.")
     ],
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Gets a run folder per network.")],
-    preset: Annotated[str, typer.Option(help="report, report-text, qu2020, best, gan.")] = "report",
+    preset: Preset = "report",
     networks: Annotated[str, typer.Option(help="Names, with commas.")] = "basic_cnn,watnet",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
-    ] = None,
+    settings: Settings = None,
     robustness: Robustness = False,
-    device: Device = "auto",
+    device: Device = SynthesisConfig.device,
 ) -> None:
     """Do the report's whole study: simulate, train by leave-one-out, evaluate, report.
 

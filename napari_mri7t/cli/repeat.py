@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mri7t.cli.console import drive, refuse_targets, warn
+from napari_mri7t.cli.options import Overwrite
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.recipe import Recipe
@@ -44,9 +45,7 @@ def repeat(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, mps.", show_default="the recorded one")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make the image of SIDECAR again from the same input with the same settings, and compare bits.
 

@@ -6,31 +6,23 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, given
+from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.options import Device, Index, Model, Reference
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 
 def robustness(
     target: Annotated[
         Path, typer.Argument(metavar="TARGET", help="7T brain that the model was not trained on.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or folder; `mri7t models` lists names.",
-            show_default="the one that `mri7t models` marks",
-        ),
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Volume whose histogram all get.", show_default="TARGET's own"),
-    ] = None,
+    model: Model = None,
+    reference: Reference = None,
     records: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Keeps what is done, so that it can be stopped."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")
-    ] = None,
+    device: Device = SynthesisConfig.device,
+    index: Index = None,
 ) -> None:
     """Score a model under noise, blur, bias field and lesions, and print JSON for its card."""
     from napari_mri7t.engine.cards import DEFAULT_MODEL
@@ -38,12 +30,12 @@ def robustness(
     from napari_mri7t.engine.evaluation.stress import stress_steps, summarize_stress
     from napari_mri7t.engine.model_stress import case_of_model
     from napari_mri7t.engine.networks.model import load_model
-    from napari_mri7t.engine.synthesis_config import SynthesisConfig
-    from napari_mri7t.engine.volume import load_volume
+    from napari_mri7t.engine.scans import load_scan
 
     trained = load_model(model or DEFAULT_MODEL)
-    volumes = load_volume(target), None if reference is None else load_volume(reference)
-    case = case_of_model(trained, *volumes, given(SynthesisConfig(), device=device))
+    brain = load_scan(target, index)
+    other = None if reference is None else load_scan(reference, index)
+    case = case_of_model(trained, brain, other, SynthesisConfig(device=device))
     with TemporaryDirectory(prefix="mri7t-") as temporary:
         folder = Path(temporary) if records is None else records
         stress = drive(stress_steps(case, folder), f"robustness of {trained.name}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from napari_mri7t.cli.console import given, refuse_targets, warn
+from napari_mri7t.cli.options import Index, Overwrite, Reference
 
 
 def simulate(
@@ -16,10 +17,7 @@ def simulate(
         Path,
         typer.Argument(metavar="SOURCE_OUT", help="Where the pseudo-3T goes, .nii or .nii.gz."),
     ],
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Volume whose histogram both get.", show_default="the target's own"),
-    ] = None,
+    reference: Reference = None,
     target_out: Annotated[
         Path | None, typer.Option(help="Where the 7T with that histogram goes.")
     ] = None,
@@ -39,10 +37,8 @@ def simulate(
     seed: Annotated[int | None, typer.Option(help="Of all that is random.", show_default="0")] = (
         None
     ),
-    index: Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.")
-    ] = False,
+    index: Index = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a pseudo-3T of TARGET, as the report did or closer to what scanners give."""
     outputs = [source_out] if target_out is None else [source_out, target_out]
@@ -50,13 +46,12 @@ def simulate(
 
     from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
     from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.scans import load_scan
     from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
-    from napari_mri7t.engine.volume import load_volume, save_volume
+    from napari_mri7t.engine.volume import save_volume
 
     config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
-    inputs = [load_volume(target, index=index)]
-    if reference is not None:
-        inputs.append(load_volume(reference))
+    inputs = [load_scan(path, index) for path in (target, reference) if path is not None]
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)
     made = simulate_3t(inputs[0], reference=None if reference is None else inputs[1], config=config)

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from napari_mri7t.cli.console import drive, given, refuse_targets, warn
+from napari_mri7t.cli.options import Device, Index, Model, Overwrite, Step
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 
 def synthesize(
@@ -16,29 +18,13 @@ def synthesize(
         Path,
         typer.Argument(metavar="OUTPUT", help="Where the synthetic 7T goes, .nii or .nii.gz."),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or folder; `mri7t models` lists names.",
-            show_default="the one that `mri7t models` marks",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")
-    ] = None,
-    step: Annotated[
-        int | None,
-        typer.Option(
-            help="Slices from one slab to the next: 1 averages a slice's estimates, 3 is fast; "
-            "never more than the model gives at once (watnet: 1).",
-            show_default="1",
-        ),
-    ] = None,
+    model: Model = None,
+    device: Device = SynthesisConfig.device,
+    step: Step = SynthesisConfig.step,
     end_slices: Annotated[
-        int | None,
-        typer.Option(help="Slices at either end left as they are.", show_default="0"),
-    ] = None,
-    index: Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")] = None,
+        int, typer.Option(help="Slices at either end left as they are.")
+    ] = SynthesisConfig.end_slices,
+    index: Index = None,
     prepare: Annotated[
         str | None,
         typer.Option(
@@ -83,9 +69,7 @@ def synthesize(
     allow_out_of_domain: Annotated[
         bool, typer.Option("--allow-out-of-domain", help="Go on with a scan that is too coarse.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn INPUT into a 7T-like volume on the same grid, with a JSON sidecar beside it.
 
@@ -99,11 +83,10 @@ def synthesize(
     from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
     from napari_mri7t.engine.provenance import NOTICE
     from napari_mri7t.engine.raw_synthesis import synthesize_scan
-    from napari_mri7t.engine.synthesis_config import SynthesisConfig
     from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
     from napari_mri7t.engine.volume import load_volume, save_volume
 
-    config = given(SynthesisConfig(), device=device, step=step, end_slices=end_slices)
+    config = SynthesisConfig(device=device, step=step, end_slices=end_slices)
     preparation = given(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
         prepare=prepare, mask=mask, transform=transform, space=space, way=way, outside=outside,

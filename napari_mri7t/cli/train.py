@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.options import Device, Preset, Settings
 from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.cluster import Place
@@ -30,16 +32,13 @@ def train(
             "`mri7t models` lists those."
         ),
     ] = "watnet",
-    preset: Annotated[str, typer.Option(help="report, report-text, qu2020, best, gan.")] = "best",
+    preset: Preset = "best",
     folds: Annotated[
         str, typer.Option(help="all, none, or numbers: 0,3,7; fold k holds out subject k.")
     ] = "all",
     final: Annotated[bool, typer.Option("--final", help="Train on all subjects as well.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
-    ] = None,
+    device: Device = SynthesisConfig.device,
+    settings: Settings = None,
     changed: Annotated[
         list[str] | None,
         typer.Option("--set-network", metavar="KEY=VALUE", help="Change the network itself."),

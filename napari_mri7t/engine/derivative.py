@@ -21,12 +21,13 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.files.opening import files_of
 from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.networks.model import Model
+from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.provenance import NAME, file_digest
-from napari_mri7t.engine.scans import Scan
-from napari_mri7t.engine.synthesis import Synthesis, synthesize
+from napari_mri7t.engine.scans import Scan, load_scan
+from napari_mri7t.engine.synthesis import Synthesis, SynthesisProgress, synthesize
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
-from napari_mri7t.engine.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.volume import Volume, save_volume
 
 LOGGER = logging.getLogger(__name__)
 
@@ -153,18 +154,13 @@ class _Account:
 
     def scale(self, source: Volume, job: BatchJob) -> Generator[BatchProgress, None, Synthesis]:
         """Synthesise, with one scan's progress as a part of the whole."""
-        begin, steps = self.done, synthesize(source, job.model, job.config)
-        try:
-            while True:
-                try:
-                    now = next(steps)
-                except StopIteration as end:
-                    result: Synthesis = end.value
-                    return result
-                self.done = begin + PARTS_PER_SCAN * now.done // max(now.total, 1)
-                yield BatchProgress(self.done, self.total, self.message)
-        finally:
-            steps.close()
+        begin = self.done
+
+        def record(now: SynthesisProgress) -> BatchProgress:
+            self.done = begin + PARTS_PER_SCAN * now.done // max(now.total, 1)
+            return BatchProgress(self.done, self.total, self.message)
+
+        return (yield from with_records(synthesize(source, job.model, job.config), record))
 
     def close(
         self, behind: tuple[Scan, Future[dict[str, Any]]] | None
@@ -240,7 +236,7 @@ def _read(scan: Scan, job: BatchJob) -> Volume | None:
             f"{image}: was made from another scan, model or settings: give another folder, or "
             "allow overwriting (`mri7t batch --overwrite`)"
         )
-    return load_volume(scan.path, index=job.index)
+    return load_scan(scan.path, job.index)
 
 
 def _write(scan: Scan, source: Volume, result: Synthesis, job: BatchJob) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from napari_mri7t.engine.bids import (
     entities,
 )
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.files.opening import read_header
 from napari_mri7t.engine.files.streams import extension_of, stem_of
+from napari_mri7t.engine.volume import Volume, load_volume
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,30 @@ def find_scans(folder: str | Path, wanted: ScanFilter = ScanFilter()) -> list[Sc
     ]
     _refuse_equal_outputs(scans)
     return scans
+
+
+def load_scan(path: Path, index: int | None) -> Volume:
+    """Load a scan of which it is not known whether it is 4-D.
+
+    Parameters
+    ----------
+    path : Path
+    index : int or None
+        Which volume of a 4-D file, from 0; of a 3-D file it decides nothing.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        As `load_volume`.
+    """
+    if index is None:
+        return load_volume(path)
+    header, _ = read_header(path)
+    return load_volume(path, index=index if header.n_volumes > 1 else None)
 
 
 def _volumes(root: Path, pattern: str) -> list[Path]:

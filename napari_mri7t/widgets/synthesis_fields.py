@@ -9,6 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
 
+from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.widgets.controls import FolderField, LayerChooser, narrow
 from napari_mri7t.widgets.layers import VIEW_KEY, is_single_volume, is_volume
 from napari_mri7t.widgets.preferences import preference
@@ -159,11 +160,13 @@ class ComputationFields(QWidget):
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         """Take the last choices; the device's default is the user's preference."""
-        device = remembered.get("device", preference("synthesis", "device", "auto"))
-        for box, value in ((self.device_box, device), (self.step_box, remembered.get("step", 1))):
+        device = remembered.get("device", preference("synthesis", "device", SynthesisConfig.device))
+        step = remembered.get("step", SynthesisConfig.step)
+        for box, value in ((self.device_box, device), (self.step_box, step)):
             box.setCurrentIndex(max(0, box.findData(value)))
-        end_slices = remembered.get("end_slices", 0)
-        self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else 0)
+        default = SynthesisConfig.end_slices
+        end_slices = remembered.get("end_slices", default)
+        self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
 
     def values(self) -> dict[str, Any]:
         """Give the choices by the names of `SynthesisConfig`."""

@@ -164,18 +164,18 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
     """The reader is held up on the second scan until the first one is being computed."""
     computing, order = threading.Event(), []
 
-    def load(path, **options):
+    def load(path, index):
         if "sub-02" in path.name:
             assert computing.wait(20), "the second scan must be read during the first's computing"
         order.append(f"read {path.name[:6]}")
-        return load_volume(path, **options)
+        return load_volume(path, index=index)
 
     def compute(*arguments):
         order.append("compute")
         computing.set()
         return (yield from synthesize(*arguments))
 
-    monkeypatch.setattr(derivative, "load_volume", load)
+    monkeypatch.setattr(derivative, "load_scan", load)
     monkeypatch.setattr(derivative, "synthesize", compute)
     assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
     assert order[:3] == ["read sub-01", "compute", "read sub-02"]
@@ -184,10 +184,10 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
 def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
     n_read, most = 0, 0
 
-    def load(path, **options):
+    def load(path, index):
         nonlocal n_read
         n_read += 1
-        return load_volume(path, **options)
+        return load_volume(path, index=index)
 
     def compute(*arguments):
         nonlocal n_read, most
@@ -195,7 +195,7 @@ def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
         n_read -= 1
         return (yield from synthesize(*arguments))
 
-    monkeypatch.setattr(derivative, "load_volume", load)
+    monkeypatch.setattr(derivative, "load_scan", load)
     monkeypatch.setattr(derivative, "synthesize", compute)
     assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
     assert most <= 2
@@ -216,7 +216,7 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "error", "words"),
     [
-        ("load_volume", MemoryError("Unable to allocate 27.5 MiB"), "mri7t synthesize"),
+        ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "mri7t synthesize"),
         ("synthesize", RuntimeError("[enforce fail] can't allocate memory"), "--cluster local:N"),
         ("synthesize", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory beside"),
         ("save_volume", KeyError("ours"), "KeyError: 'ours': a fault of napari-mri7t"),
