@@ -1,12 +1,13 @@
 """Model cards: what a model is, was trained on, scored, and is not for. Read without torch."""
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.json_files import read_json
 
 BUNDLED = Path(__file__).parents[1] / "models"
 WEIGHTS_FILE = "weights.safetensors"
@@ -87,7 +88,23 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
         kind = {"str": str, "int": int}.get(str(getattr(entry.type, "__name__", "")), dict)
         if entry.name in values and not isinstance(values[entry.name], kind):
             raise ModelError(f"{where}: {entry.name} must be of type {kind.__name__}")
+    expected = values["preprocessing"]
+    quantiles, size = (_numbers(expected, key) for key in ("intensity_quantiles", "voxel_size_mm"))
+    ends = quantiles[:1] + quantiles[-1:]
+    if len(quantiles) < 2 or quantiles != sorted(quantiles) or not 0 <= ends[0] <= ends[1] <= 1:
+        raise ModelError(f"{where}: intensity_quantiles must rise within 0 to 1, two at least")
+    if len(size) != 3 or not min(size) > 0:
+        raise ModelError(f"{where}: voxel_size_mm must be three lengths above 0")
     return ModelCard(**values)
+
+
+def _numbers(values: Mapping[str, Any], key: str) -> list[float]:
+    """Take a list of finite numbers; an empty one where there is none."""
+    found = values.get(key)
+    if not isinstance(found, list):
+        return []
+    is_sound = all(isinstance(n, int | float) and math.isfinite(n) for n in found)
+    return [float(n) for n in found] if is_sound else []
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -100,7 +117,7 @@ def read_card(folder: Path) -> ModelCard:
     """
     path = folder / CARD_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{path}: no readable model card ({error}); a model is a folder with {WEIGHTS_FILE} "

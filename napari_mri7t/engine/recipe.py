@@ -1,7 +1,6 @@
 """What a sidecar says of how its image was made: all that a repetition needs."""
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from napari_mri7t.engine.cards import bundled_folders, fold_folders, read_card
 from napari_mri7t.engine.errors import ModelError, StateError
 from napari_mri7t.engine.files.writing import OUTPUT_EXTENSIONS
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.simulation import SimulationConfig
@@ -94,7 +94,7 @@ def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
     """
     path = Path(path)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
     except (OSError, ValueError) as error:
         raise StateError(
             f"{path}: cannot be read ({error}): give the .json beside a synthetic image"
@@ -105,7 +105,7 @@ def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
             return _synthesis(path, facts, device)
         if done == [SIMULATE]:
             return _simulation(path, facts)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"{path}: lacks what a repetition needs ({type(error).__name__}: {error}): give the "
             ".json that was written beside a synthetic image"

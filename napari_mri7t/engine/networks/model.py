@@ -22,6 +22,9 @@ from napari_mri7t.engine.cards import (
 from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.networks import build_network
 
+# What a network's constructor makes of arguments that a hand-written card got wrong.
+ODD_CONFIG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -62,7 +65,7 @@ def load_model(name_or_folder: str | Path) -> Model:
         network = build_network(card.network, **card.network_config)
         weights = {key: value.float() for key, value in load(content).items()}
         network.load_state_dict(_with_counters(network, weights))
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, *ODD_CONFIG) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: does not fit network {card.network!r}: {reason}") from error
     return Model(card.name, network.eval(), card)

@@ -14,6 +14,7 @@ from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.cards import CARD_FILE
 from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
@@ -158,17 +159,17 @@ def open_study(folder: str | Path) -> Study:
             for entry in facts["subjects"]
         )
         settings = StudySettings(
-            network=facts["network"],
-            preset=facts["preset"],
-            config=from_dict(facts["config"]),
-            network_config=facts["network_config"],
+            network=str(facts["network"]),
+            preset=str(facts["preset"]),
+            config=from_dict(dict(facts["config"])),
+            network_config=dict(facts["network_config"]),
             reference=facts["reference"],
         )
+        (reference,) = (subject for subject in subjects if subject.name == settings.reference)
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"{path}: not a study of this version ({error}); start a new one"
         ) from error
-    reference = next(subject for subject in subjects if subject.name == settings.reference)
     return Study(Path(folder), settings, subjects, reference)
 
 
@@ -222,7 +223,7 @@ def _subject_facts(subject: Subject) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
     except FileNotFoundError as error:
         raise StateError(f"{path}: no study here; `mri7t train` makes one") from error
     except (OSError, ValueError) as error:
