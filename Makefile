@@ -8,7 +8,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow fuzz kills cancels faults docs sbom audit licences coverage lint types format build clean
+.PHONY: help demo test slow fuzz kills cancels closings atheris faults docs sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,22 @@ kills: $(VENV)/.installed ## 50 kills of a training; its weights equal those of 
 
 cancels: $(VENV)/.installed ## 100 cancels of a synthesis at random moments, each within 2 seconds
 	MRI7T_CANCELS=100 $(BIN)/python -m pytest -m slow tests/engine/test_cancels.py -s
+
+closings: $(VENV)/.installed ## 50 viewers closed at random moments of a job: no thread, whole files only
+	@sh tools/system.sh
+	MRI7T_CLOSINGS=50 $(SCREEN) $(BIN)/python -m pytest -m slow tests/widgets/test_closings.py -s
+
+atheris: $(VENV)/.installed $(VENV)-atheris/.installed ## an hour of the coverage-guided fuzzer on the reader, into .atheris/; Linux
+	$(VENV)-atheris/bin/python tests/fuzz/atheris_reader.py .atheris -max_total_time=3600 -timeout=20 -rss_limit_mb=2048
+
+# It sees what is in the first environment, and leaves that one as it is.
+$(VENV)-atheris/.installed: tools/atheris-requirements.txt
+	$(if $(PYTHON),$(PYTHON),python3) -m venv $(VENV)-atheris
+	$(VENV)-atheris/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	sites='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	$(BIN)/python -c "$$sites" > "$$($(VENV)-atheris/bin/python -c "$$sites")/mri7t.pth"; \
+	pwd >> "$$($(VENV)-atheris/bin/python -c "$$sites")/mri7t.pth"
+	@touch $@
 
 faults: $(VENV)/.installed ## docs/faults.md from the names of the tests
 	$(BIN)/python tools/fault_table.py
@@ -78,7 +94,7 @@ build: $(VENV)/.installed-dev ## wheel and sdist into dist/
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) $(VENV)-audit dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-atheris .atheris dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(VENV)/.installed: $(SETTINGS)
 	sh tools/environment.sh $(VENV) all,test
