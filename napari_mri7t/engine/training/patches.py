@@ -248,12 +248,14 @@ def _samples(subjects: list[TrainingSubject], device: torch.device) -> BrainSamp
     clean, coarse, white, landmarks = [], [], [], []
     for subject in subjects:
         seen, blurred = _seen(subject, fresh=True), subject.coarse
-        brain = np.flatnonzero(seen > 0)
+        # Whole-volume matching gives every target the reference's number of brain voxels: the same
+        # voxels must be taken of both, or the landmarks are apart.
+        brain = np.flatnonzero(subject.target > 0)
         chosen = brain[np.linspace(0, len(brain) - 1, SAMPLED_VOXELS).astype(int)]
         clean.append(seen.take(chosen))
         coarse.append(np.asarray(blurred).take(chosen))
         white.append(white_of(seen))
-        landmarks.append(np.quantile(subject.target[subject.target > 0], LANDMARKS))
+        landmarks.append(np.quantile(subject.target.take(chosen), LANDMARKS))
     tensors = [torch.from_numpy(np.array(e, np.float32)) for e in (clean, coarse, white, landmarks)]
     return BrainSamples(*(tensor.to(device) for tensor in tensors))
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mri7t.engine.preparation import realistic
 from napari_mri7t.engine.preparation.harmonization import LANDMARKS, harmonize
 from napari_mri7t.engine.preparation.intensity import histogram_table
 from napari_mri7t.engine.preparation.realistic import lower_resolution
+from napari_mri7t.engine.training import realistic_patches
 from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.realistic_patches import map_by_landmarks
@@ -197,3 +199,20 @@ def test_map_of_realistic_patches_is_that_of_inference():
     tensors = [torch.tensor(each, dtype=torch.float32)[None] for each in landmarks]
     found = map_by_landmarks(torch.from_numpy(scan)[None], *tensors)[0]
     np.testing.assert_allclose(found, expected, atol=2e-3)  # 257 quantiles
+
+
+def test_realistic_source_without_strength_is_the_target(monkeypatch):
+    nothing = {"GREY_TO_WHITE": (0.65, 0.65), "SHADING": (0, 0), "NOISE": (1e-6, 1e-6)}
+    for name, bounds in nothing.items():
+        monkeypatch.setattr(realistic, name, bounds)
+    monkeypatch.setattr(realistic_patches, "LEFT_OVER", (1, 1))
+    clean = np.zeros((40, 44, 48), np.float32)
+    clean[4:36, 4:40, 4:44] = np.random.default_rng(0).random((32, 36, 40)) + 0.01
+    target = np.where(clean > 0.1, (clean - 0.1).clip(0) ** 0.5, 0).astype(np.float32)
+    subject = TrainingSubject("a", target, clean, clean, coarse=clean)
+    config = replace(PLAIN, patch_size=32, fresh_noise=True)
+    source, expected = PatchPool([subject], (3, 3), config, CPU).draw(
+        8, torch.Generator().manual_seed(0)
+    )
+    brain = expected > 0.3
+    assert float((source - expected)[brain].abs().mean()) < 0.02
