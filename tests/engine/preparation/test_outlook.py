@@ -102,6 +102,13 @@ def test_scan_that_needs_nothing_is_told_to_go_as_it_is(phantom, done, prepare):
     assert "goes to the model as it is" in found.sentence
 
 
+def test_name_of_a_layer_that_is_no_name_of_a_file_is_kept_all_the_same(raw, done, tmp_path):
+    scan = raw[0].with_array(raw[0].array, name="sub-1/T1w: raw?")
+    run_to_end(prepare_scan(scan, asked(keep=tmp_path)))
+    assert (tmp_path / "sub-1-T1w- raw-_mask.nii.gz").is_file()
+    assert foresee(scan, asked(keep=tmp_path)).steps == ("registration",)
+
+
 def test_folder_that_is_not_there_is_not_made_by_looking(raw, tmp_path):
     foresee(raw[0], asked(prepare="full", keep=tmp_path / "no"))
     assert not (tmp_path / "no").exists()

@@ -15,7 +15,8 @@ from napari_mri7t.engine.preparation.transforms import save_transform
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.raw_synthesis import synthesize_scan
 from napari_mri7t.engine.recipe import read_recipe
-from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
+from napari_mri7t.engine.simulated_dataset import PAIR, simulate_dataset, simulation_sidecar
+from napari_mri7t.engine.subjects import Subject
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.volume import load_volume, save_volume
@@ -125,6 +126,24 @@ def test_simulated_pair_is_repeated(repeat, phantom_file, tmp_path, image):
     assert repeat(tmp_path / "s.json", None).is_equal
     with pytest.raises(StateError, match="is not the reference of then"):
         repeat(tmp_path / "s.json", None, reference=phantom_file)
+
+
+def test_pair_of_a_simulated_dataset_is_repeated(repeat, phantom_file, tmp_path):
+    """Its target lies elsewhere, its reference was a layer and is saved afterwards."""
+    target = load_volume(phantom_file)
+    reference = type(target)(target.array**2, target.affine, name="reference")
+    subject = Subject("sub-01", phantom_file)
+    config = SimulationConfig(seed=3, preset="realistic")
+    steps = simulate_dataset([subject], tmp_path / "pairs", reference=reference, config=config)
+    files = run_to_end(steps)
+    saved = save_volume(reference, tmp_path / "saved.nii")
+    for path in files:
+        sidecar = path.with_name("sub-01.json")
+        with pytest.raises(StateError, match="say with --input"):
+            repeat(sidecar, None)
+        with pytest.raises(StateError, match="reference was in no file: save it and give"):
+            repeat(sidecar, None, phantom_file)
+        assert repeat(sidecar, None, phantom_file, reference=saved).is_equal
 
 
 def test_simulation_of_the_template_needs_no_file(repeat, phantom, tmp_path, monkeypatch):
