@@ -233,7 +233,7 @@ def test_a_real_browser_runs_the_page_and_reports_no_violation(folder, tmp_path)
             "--enable-logging=stderr", "--virtual-time-budget=5000", f"--user-data-dir={tmp_path}",
             (folder / "report.html").as_uri(),
         ],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     shown = Page(done.stdout)
