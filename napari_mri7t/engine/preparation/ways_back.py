@@ -88,25 +88,29 @@ def join(scan: Volume, estimate: np.ndarray, mask: np.ndarray, outside: str = "s
     mask : ndarray of bool, shape (I, J, K)
         The brain.
     outside : {"scan", "zero"}
-        What stands outside the brain. The scan goes over into the estimate smoothly, in the
-        outermost 3 mm of the brain; zeros begin at its edge.
+        What stands outside the brain. The scan goes over into the estimate smoothly, within 3 mm
+        of what it shows outside; where that is 0, as around an extracted brain, and where zeros
+        are asked for, the estimate reaches the edge.
 
     Returns
     -------
     ndarray of float32, shape (I, J, K)
         Exactly the scan, or 0, outside the mask.
     """
-    if outside == "zero" or not scan.array[~mask].any():
+    around = (scan.array != 0) & ~mask
+    if outside == "zero" or not around.any():
         return np.where(mask, estimate, 0 if outside == "zero" else scan.array)
     joined = scan.array.copy()
-    box = bounding_box(mask, 1)
-    weight = seam_weight(mask[box], scan.voxel_size)
+    box = bounding_box(mask, round(SEAM_MM / min(scan.voxel_size)))
+    weight = seam_weight(~around[box], scan.voxel_size) * mask[box]
     joined[box] += weight * (estimate[box] - joined[box])
     return joined
 
 
 def seam_weight(mask: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
     """Rise smoothly from 0 outside a mask to 1 three mm within; float32."""
+    if mask.all():
+        return np.ones(mask.shape, np.float32)
     depth = distance_transform_edt(mask, sampling=voxel_size).astype(np.float32)
     part = np.clip(depth / SEAM_MM, 0, 1)
     weight: np.ndarray = part * part * (3 - 2 * part)

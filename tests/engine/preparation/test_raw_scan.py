@@ -172,6 +172,14 @@ def test_scan_is_exactly_as_it_was_outside_the_brain(head):
     np.testing.assert_allclose(joined[deep], scan.array[deep] + 100, rtol=1e-6)
 
 
+def test_seam_lies_only_where_the_scan_shows_something_outside(brain, head):
+    mask = head[1]
+    scan = brain.with_array(brain.array.copy())
+    scan.array[2, 2, 2] = 50.0  # a speck far from the brain
+    joined = join(scan, scan.array + 100, mask)
+    np.testing.assert_array_equal(joined, np.where(mask, scan.array + 100, scan.array))
+
+
 def test_seam_rises_smoothly():
     mask = np.zeros((3, 3, 40), bool)
     mask[:, :, 10:] = True
