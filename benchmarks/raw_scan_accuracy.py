@@ -1,6 +1,7 @@
 """What the way from a turned head to the model and back costs, against a head that is upright.
 
 python benchmarks/raw_scan_accuracy.py turned 7T_VOLUME...     PSNR and detail, each way back
+python benchmarks/raw_scan_accuracy.py fine 7T_VOLUME...       the same with voxels as in ds002748
 python benchmarks/raw_scan_accuracy.py curved 7T_VOLUME...     the same of bent intensities
 
 A turned brain is interpolated, and so smoother than the original: an estimate of it has less to
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
@@ -36,6 +38,7 @@ from napari_mri7t.engine.volume import Volume, load_volume
 LARGEST_TURN = 20.0  # degrees, about each axis
 NEARLY_UPRIGHT = 1.0  # degrees: interpolated like any turn, yet upright for a network
 LARGEST_SHIFT_MM = 10.0
+FINE_MM = (0.868, 0.868, 1.0)
 MARGIN_VOXELS = 24  # around the field of view, so that no corner of a turned brain is cut off
 RIM_VOXELS = 4  # of the brain that the detail is not measured in
 DARKEST = 1e-3  # inside the brain of a pseudo-3T: its zeros are no background
@@ -53,15 +56,21 @@ CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def turn(volume: Volume, angles: np.ndarray, shift_mm: np.ndarray) -> Volume:
+def turn(
+    volume: Volume, angles: np.ndarray, shift_mm: np.ndarray, voxel_mm: tuple[float, ...]
+) -> Volume:
     """Turn a brain about its centre and shift it, by cubic splines, on a wider grid."""
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     centre = centre_of(volume)
     matrix[:3, 3] = centre - matrix[:3, :3] @ centre + shift_mm
-    affine = volume.affine.copy()
-    affine[:3, 3] -= affine[:3, :3] @ np.full(3, float(MARGIN_VOXELS))
-    wider = Volume(np.zeros([n + 2 * MARGIN_VOXELS for n in volume.shape], np.float32), affine)
+    affine = np.diag([*voxel_mm, 1.0])
+    affine[:3, 3] = volume.affine[:3, 3] - MARGIN_VOXELS
+    shape = [
+        round((n + 2 * MARGIN_VOXELS) * own / new)
+        for n, own, new in zip(volume.shape, volume.voxel_size, voxel_mm, strict=True)
+    ]
+    wider = Volume(np.zeros(shape, np.float32), affine)
     mask = volume.with_array(foreground_mask(volume))
     inside = resample(mask, wider, matrix, order=LINEAR) > 0.5
     array = np.where(inside, resample(volume, wider, matrix, order=CUBIC).clip(DARKEST), 0)
@@ -93,18 +102,21 @@ def figures(target: Volume, estimate: Volume) -> tuple[float, float]:
     return psnr(target.array, estimate.array, data_range=1.0, mask=mask), kept
 
 
-def compare_turned(paths: list[Path], model: Model) -> None:
+def compare_turned(
+    paths: list[Path], model: Model, voxel_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
+) -> None:
     """Print the figures of each brain, upright and turned, each way back."""
     print("brain | turned by, degrees | straight, dB (detail) | " + " | ".join(WAYS))
     losses = []
-    for index, path in enumerate(paths):
-        rng = np.random.default_rng(index)
+    for path in paths:
+        rng = np.random.default_rng(crc32(path.name.encode()))
         loaded = load_volume(path)
         whole = loaded.with_array(normalize(loaded.array)[0])
-        upright = turn(whole, np.full(3, NEARLY_UPRIGHT), np.zeros(3))
+        upright = turn(whole, np.full(3, NEARLY_UPRIGHT), np.zeros(3), voxel_mm)
         straight = figures(upright, synthesize(pseudo_3t(upright), model))
         angles = rng.uniform(-LARGEST_TURN, LARGEST_TURN, 3)
-        turned = turn(whole, angles, rng.uniform(-LARGEST_SHIFT_MM, LARGEST_SHIFT_MM, 3))
+        shift = rng.uniform(-LARGEST_SHIFT_MM, LARGEST_SHIFT_MM, 3)
+        turned = turn(whole, angles, shift, voxel_mm)
         with TemporaryDirectory() as folder:  # prepared once for all ways
             ways = [replace(way, keep=Path(folder)) for way in WAYS.values()]
             found = [figures_of_way(turned, model, way) for way in ways]
@@ -151,8 +163,11 @@ def main() -> None:
     """Do what the first argument says."""
     what, *paths = sys.argv[1:]
     model = load_model(DEFAULT_MODEL)
-    do = {"turned": compare_turned, "curved": compare_curved}[what]
-    do([Path(path) for path in paths], model)
+    volumes = [Path(path) for path in paths]
+    if what == "curved":
+        compare_curved(volumes, model)
+    else:
+        compare_turned(volumes, model, FINE_MM if what == "fine" else (1.0, 1.0, 1.0))
 
 
 if __name__ == "__main__":

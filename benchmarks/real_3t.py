@@ -91,14 +91,14 @@ def picture(arrays: dict[str, np.ndarray], brain: Volume, white: np.ndarray) -> 
         return figure_bytes(figure, "png")
 
 
-def measure(path: Path, folder: Path, models: list[Model]) -> None:
+def measure(path: Path, folder: Path, models: dict[str, Model]) -> None:
     """Print a line per image of one scan."""
     prepared = prepare(path, folder)
     brain = prepared.brain
     grey, white = tissues(brain, prepared.mask)
     arrays = {"scan": brain.array}
-    for model in models:
-        arrays[model.name] = run_to_end(synthesize(brain, model, SynthesisConfig())).volume.array
+    for name, model in models.items():
+        arrays[name] = run_to_end(synthesize(brain, model, SynthesisConfig())).volume.array
     for name, array in arrays.items():
         noise, contrast, sharpness = figures(array, brain, grey, white)
         cells = f"{noise:.2f} | {contrast:.1f} | {sharpness:.3f}"
@@ -110,7 +110,7 @@ def measure(path: Path, folder: Path, models: list[Model]) -> None:
 def main() -> None:
     """Take folder, models and scans from the command line."""
     folder, names, *paths = sys.argv[1:]
-    models = [load_model(name) for name in names.split(",")]
+    models = {name: load_model(name) for name in names.split(",")}
     Path(folder).mkdir(parents=True, exist_ok=True)
     print("scan | image | noise, % | contrast, % | sharpness, 1/mm")
     for path in paths:
