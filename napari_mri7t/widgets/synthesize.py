@@ -211,7 +211,7 @@ class SynthesizeWidget(EngineWidget):
         shown = self.viewer.add_image(data, **meta)
         self._remember_pace(record)
         before = sum(record.seconds.values())
-        after = f", after {before:.0f} s of preparation" if record.seconds else ""
+        after = "" if prepared is None else f", after {before:.0f} s of preparation"
         self.panel.conclude(
             f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
             f"{after}: layer {estimate.name}"
