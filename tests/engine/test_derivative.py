@@ -21,7 +21,8 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.repetition import find_source, read_recipe
+from napari_mri7t.engine.recipe import read_recipe
+from napari_mri7t.engine.repetition import Whereabouts, find_sources
 from napari_mri7t.engine.scans import find_scans
 from napari_mri7t.engine.synthesis import synthesize
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
@@ -148,9 +149,8 @@ def test_estimate_of_a_batch_can_be_repeated(raw, job):
     (scan, *_) = find_scans(raw)
     run_to_end(synthesize_scans([scan], job))
     recipe = read_recipe(job.output / FIRST.replace(".nii.gz", ".json"))
-    np.testing.assert_array_equal(
-        find_source(recipe, scan.path).array, load_volume(scan.path).array
-    )
+    (found,) = find_sources(recipe, Whereabouts(source=scan.path))
+    np.testing.assert_array_equal(found.array, load_volume(scan.path).array)
 
 
 def test_image_without_its_sidecar_is_not_made(raw, job):
