@@ -28,7 +28,7 @@ from napari_mri7t.engine.preparation.brain_extraction import (
 from napari_mri7t.engine.preparation.kept import Kept, open_kept
 from napari_mri7t.engine.preparation.native import PreparationProgress
 from napari_mri7t.engine.preparation.recognition import (
-    ALIGNED,
+    UPRIGHT,
     alignment,
     check_alignment,
     check_handedness,
@@ -233,7 +233,7 @@ def _correct(
 
 
 def _is_upright(brain: Volume) -> bool:
-    return alignment(brain, np.eye(4)) >= ALIGNED
+    return alignment(brain, np.eye(4)) >= UPRIGHT
 
 
 def _to_mni(
