@@ -4,6 +4,7 @@ The numbers are those of docs/faults.md, which is made from these names.
 """
 
 import gzip
+import io
 import json
 import os
 import shutil
@@ -13,11 +14,15 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+import rich.console
 import torch
 from filelock import FileLock
 from nibabel.nifti1 import header_dtype
+from rich.console import Console
 
+from napari_mri7t.cli.console import drive
 from napari_mri7t.engine.networks.unet import SliceUNet
+from napari_mri7t.engine.synthesis import SynthesisProgress
 from napari_mri7t.engine.training.run import LOCK_FILE
 from napari_mri7t.engine.volume import load_volume
 
@@ -386,3 +391,18 @@ def test_fault_39_second_run_on_one_folder_ends_in_one_sentence(run_cli, dataset
         code, _, error = run_cli(*train(dataset, tmp_path / "run"))
     assert code == 1
     assert error.startswith(f"{fold}: another process is training this fold")
+
+
+def test_fault_37_name_that_looks_like_markup_is_shown_as_it_is(monkeypatch):
+    """On a terminal rich would read [/red] as the end of a colour, and fail."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        rich.console, "Console", lambda **_: Console(file=screen, force_terminal=True, width=200)
+    )
+
+    def steps():
+        yield SynthesisProgress(1, 2, "sub-[/red].nii.gz, [bold]slices")
+        return "done"
+
+    assert drive(steps(), "of [/x]") == "done"
+    assert "of [/x]: sub-[/red].nii.gz, [bold]slices" in screen.getvalue()
