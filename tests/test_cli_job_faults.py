@@ -68,7 +68,7 @@ def test_fault_20_damaged_checkpoint_costs_only_the_steps_since_the_one_before(
     settings = ("n_steps=6", "checkpoint_steps=2")
     assert run_cli(*train(dataset, tmp_path / "whole", *settings))[0] == 0
 
-    step, begun = fold._step, []
+    step, begun = fold.take_step, []
 
     def interrupted(*arguments):
         begun.append(None)
@@ -76,10 +76,10 @@ def test_fault_20_damaged_checkpoint_costs_only_the_steps_since_the_one_before(
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(fold, "_step", interrupted)
+    monkeypatch.setattr(fold, "take_step", interrupted)
     words = train(dataset, tmp_path / "run", *settings)
     assert run_cli(*words)[0] == 130  # as a shell says it of Ctrl-C
-    monkeypatch.setattr(fold, "_step", step)
+    monkeypatch.setattr(fold, "take_step", step)
     state = tmp_path / "run" / "fold-00" / "state.safetensors"
     state.write_bytes(damage(bytearray(state.read_bytes())))
     code, _, error = run_cli(*words)

@@ -16,20 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.devices import is_out_of_memory, mixed_precision, resolve_precision
+from napari_mri7t.engine.devices import is_out_of_memory
 from napari_mri7t.engine.errors import DeviceError, StateError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
-from napari_mri7t.engine.networks.wavelets import WaveletTransform
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner
-from napari_mri7t.engine.training.losses import (
-    adversarial_loss,
-    discriminator_loss,
-    synthesis_loss,
-)
 from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.step import take_step
 
 BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
 HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
@@ -154,7 +149,7 @@ def _train(
         while learner.step < config.n_steps:
             generator = seeded_generator(job, learner.step)
             batch = pool.draw(_batch_size(config, learner.step), generator)
-            losses.append(_step(learner, batch, config, job.device))
+            losses.append(take_step(learner, batch, config, job.device))
             learner.step += 1
             if learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps:
                 _write_down(losses, learner, config)
@@ -173,64 +168,6 @@ def _train(
         _save(learner, job)
     network = learner.average if config.average_decay else learner.network
     return network.eval()
-
-
-def _step(
-    learner: Learner, batch: tuple[Tensor, Tensor], config: TrainConfig, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Take one optimiser step; return the losses, still on the device."""
-    source, target = batch
-    precision = resolve_precision(config.precision, device)
-    transform = WaveletTransform().to(device)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = config.learning_rate_at(learner.step)
-    with mixed_precision(device, precision):
-        estimate = learner.network(source.contiguous(memory_format=torch.channels_last))
-    estimate = estimate.float()
-    loss = synthesis_loss(estimate, target, config, transform)
-    judged = torch.zeros((), device=device)
-    if learner.discriminator is not None:
-        condition = _central(source, target.shape[1])
-        judged = _discriminate(learner, condition, target, estimate.detach(), config)
-        scores = _frozen_scores(learner.discriminator, condition, estimate)
-        loss = loss + config.adversarial_weight * adversarial_loss(scores)
-    learner.optimizer.zero_grad()
-    loss.backward()
-    if config.gradient_clip:
-        nn.utils.clip_grad_norm_(learner.network.parameters(), config.gradient_clip)
-    learner.optimizer.step()
-    if config.average_decay:
-        learner.update_average(config.average_decay)
-    return loss.detach(), judged.detach()
-
-
-def _discriminate(
-    learner: Learner, condition: Tensor, target: Tensor, estimate: Tensor, config: TrainConfig
-) -> Tensor:
-    """Take the discriminator's own step."""
-    discriminator, optimizer = learner.discriminator, learner.discriminator_optimizer
-    if discriminator is None or optimizer is None:
-        raise ValueError("this training has no discriminator")
-    loss = discriminator_loss(discriminator(condition, target), discriminator(condition, estimate))
-    optimizer.zero_grad()
-    loss.backward()
-    if config.gradient_clip:
-        nn.utils.clip_grad_norm_(discriminator.parameters(), config.gradient_clip)
-    optimizer.step()
-    return loss
-
-
-def _frozen_scores(discriminator: nn.Module, condition: Tensor, estimate: Tensor) -> Tensor:
-    """Judge without gathering gradients for the discriminator."""
-    discriminator.requires_grad_(False)
-    scores: Tensor = discriminator(condition, estimate)
-    discriminator.requires_grad_(True)
-    return scores
-
-
-def _central(source: Tensor, n_outputs: int) -> Tensor:
-    margin = (source.shape[1] - n_outputs) // 2
-    return source[:, margin : margin + n_outputs]
 
 
 def _batch_size(config: TrainConfig, step: int) -> int:
