@@ -24,7 +24,7 @@ from napari_mri7t.engine.preparation.native import (
 )
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.engine.volume import Volume, same_grid
 from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
 from napari_mri7t.widgets.worker import Step
 
@@ -82,6 +82,7 @@ def _mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
     name = str(meta.get("name", "mask"))
     if KEY in meta.get("metadata", {}):
         volume = data_to_volume(*mask)
+        same_grid(scan, volume)
         return volume.with_array(volume.array > 0)
     settings = [
         [value for key in ("scale", "translate") for value in tuple(m[key])[-3:]]

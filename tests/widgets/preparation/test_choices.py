@@ -7,7 +7,7 @@ import pytest
 
 from napari_mri7t.engine.preparation.native import INSTALL
 from napari_mri7t.engine.preparation.transforms import save_transform
-from napari_mri7t.engine.volume import save_volume
+from napari_mri7t.engine.volume import Volume, save_volume
 from napari_mri7t.widgets import preparation_fields
 from napari_mri7t.widgets.controls import WARNING_COLOUR
 from napari_mri7t.widgets.layers import KEY, volume_to_layer
@@ -96,6 +96,27 @@ def test_mask_on_another_grid_is_refused_before_it_runs(ready, head, wait_idle):
     wait_idle()
     assert "elsewhere: the mask lies on another grid than head" in plain(ready.panel.status)
     assert not ready.panel.start_button.isEnabled()
+
+
+def test_mask_that_was_opened_is_held_against_the_scan_by_its_affine(
+    ready, head, calls, wait_idle, tmp_path
+):
+    scan, mask = head
+    moved = np.eye(4)
+    moved[0, 3] = 2.0  # half a voxel, mm
+    for name, affine in (("moved", moved @ scan.affine), ("fits", scan.affine)):
+        save_volume(Volume(mask, affine), tmp_path / f"{name}.nii.gz")
+        ready.viewer.open(tmp_path / f"{name}.nii.gz", plugin="napari-mri7t")
+    ready.source.layer_chooser.layer = ready.viewer.layers["head"]
+    ready.preparation.more_box.setChecked(True)
+    ready.preparation.mask_chooser.layer = ready.viewer.layers["moved"]
+    wait_idle()
+    assert not ready.panel.start_button.isEnabled()
+    assert "one grid" in plain(ready.panel.status)
+    ready.preparation.mask_chooser.layer = ready.viewer.layers["fits"]
+    wait_idle()
+    assert ready.panel.start_button.isEnabled()
+    assert "brain extraction by your mask" in plain(ready.outlook_label)
 
 
 def test_own_files_are_taken_and_missing_ones_named(ready, head, calls, wait_idle, tmp_path):
