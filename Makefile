@@ -8,7 +8,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow fuzz kills cancels closings atheris faults docs sbom audit licences coverage lint types format build clean
+.PHONY: help demo test bench slow fuzz kills cancels closings atheris faults docs sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -48,6 +48,19 @@ $(VENV)-atheris/.installed: tools/atheris-requirements.txt
 	sites='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	$(BIN)/python -c "$$sites" > "$$($(VENV)-atheris/bin/python -c "$$sites")/mri7t.pth"; \
 	pwd >> "$$($(VENV)-atheris/bin/python -c "$$sites")/mri7t.pth"
+	@touch $@
+
+bench: $(VENV)/.installed $(VENV)-bench/.installed ## speed and memory side by side with Keras, MONAI and non-local means; VOLUME=... for a scan
+	test -n "$(VOLUME)" || test -e demo/source.nii.gz || $(BIN)/mri7t demo --no-gui --output demo
+	$(BIN)/python benchmarks/synthesis_speed.py $(or $(VOLUME),demo/source.nii.gz)
+	$(BIN)/python benchmarks/speed.py $(or $(VOLUME),demo/source.nii.gz) --peers $(VENV)-bench
+	$(BIN)/python benchmarks/memory.py $(or $(VOLUME),demo/source.nii.gz)
+
+# MONAI runs on the first environment's torch and network, from a folder of its own.
+$(VENV)-bench/.installed: benchmarks/requirements.txt
+	$(if $(PYTHON),$(PYTHON),python3) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)-bench/monai monai==1.6.1
 	@touch $@
 
 faults: $(VENV)/.installed ## docs/faults.md from the names of the tests
@@ -94,7 +107,7 @@ build: $(VENV)/.installed-dev ## wheel and sdist into dist/
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) $(VENV)-audit $(VENV)-atheris .atheris dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-bench $(VENV)-atheris .atheris dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(VENV)/.installed: $(SETTINGS)
 	sh tools/environment.sh $(VENV) all,test

@@ -8,53 +8,44 @@ the time measured, its ratio to what either count implies, and the memory above 
 """
 
 import argparse
-import resource
-import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
+from machine import machine, peak_mb, product_rate
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_mri7t.engine.devices import device_name, resolve_device, resolve_precision
+from napari_mri7t.engine.devices import resolve_device, resolve_precision
 from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import synthesize
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.engine.slabs import Runner
+from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
 from napari_mri7t.engine.volume import Volume, load_volume
 
-MATRIX = 4096  # rows and columns of the product that measures the rate
-RATE_SECONDS = 3.0
 TARGET_RATIO = 1.25
 
 
-def product_rate(device: torch.device, precision: torch.dtype) -> float:
-    """Measure operations per second of square matrix products."""
-    a = torch.randn(MATRIX, MATRIX, device=device, dtype=precision)
-    b = torch.randn(MATRIX, MATRIX, device=device, dtype=precision)
-    _wait(a @ b)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < RATE_SECONDS:
-        _wait(a @ b)
-        count += 1
-    return 2 * MATRIX**3 * count / (time.perf_counter() - start)
-
-
 def operations(model: Model, volume: Volume, config: SynthesisConfig) -> float:
-    """Count what a synthesis with these settings really executes."""
-    with FlopCounterMode(display=False) as counter:
+    """Count what a synthesis with these settings executes: one slab of each size, times how many.
+
+    By torch's own operations, which the counter knows.
+    """
+    executed: list[torch.Size] = []
+
+    def count(runner: Runner, network: torch.nn.Module, slabs: torch.Tensor) -> torch.Tensor:
+        executed.append(slabs.shape)
+        return slabs[:, : model.network.n_outputs]
+
+    with patch.object(Runner, "run", count):
         run_to_end(synthesize(volume, model, config))
-    return float(counter.get_total_flops())
-
-
-def peak_mb() -> float:
-    """Tell the most memory this process has held, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _wait(tensor: torch.Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize()
+    total = 0
+    for shape, n_slabs in Counter(executed).items():
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            model.network(torch.zeros(shape))
+        total += counter.get_total_flops() * n_slabs
+    return float(total)
 
 
 def measure(name: str, volume: Volume, config: SynthesisConfig) -> None:
@@ -82,7 +73,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     BASE_MB = peak_mb()
     device = resolve_device(options.device)
-    print(f"{device_name(device)}, torch {torch.__version__}; target: at most {TARGET_RATIO}")
+    print(f"{machine(device)}; target: at most {TARGET_RATIO}\n")
     print(
         "| model | TFLOP, whole slices | TFLOP, executed | GFLOP/s of products | s "
         "| s / ideal of whole slices | s / ideal of executed | peak MB above torch |"

@@ -1,0 +1,70 @@
+"""Peak memory and time of a synthesis from 1 mm to 0.35 mm: bounded, and linear in the voxels.
+
+The volume is resampled to each voxel size and synthesised in a process of its own, which reports
+the most memory it has held above the interpreter with its libraries, the volume itself included.
+
+    python benchmarks/memory.py VOLUME [--model slice_unet] [--sizes 1,0.7,0.5,0.35]
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import machine, peak_mb
+from scipy.ndimage import zoom
+
+from napari_mri7t.engine.devices import resolve_device
+from napari_mri7t.engine.networks.model import load_model
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
+from napari_mri7t.engine.volume import Volume, load_volume, save_volume
+
+TARGET_MB = 2048  # at 0.5 mm
+
+
+def resampled(volume: Volume, size_mm: float) -> Volume:
+    """Bring a volume to voxels of another size, by nearest neighbours."""
+    factor = volume.voxel_size[0] / size_mm
+    array = zoom(volume.array, factor, order=0)
+    return Volume(array, volume.affine @ np.diag([1 / factor] * 3 + [1]))
+
+
+def measure(path: Path, name: str, step: int) -> None:
+    """Print one row; this process does nothing else."""
+    model = load_model(name)
+    torch.ones(64, 64) @ torch.ones(64, 64)
+    base = peak_mb()
+    volume = load_volume(path)
+    result = run_to_end(synthesize(volume, model, SynthesisConfig(step=step)))
+    n_voxels = volume.array.size
+    shape = " x ".join(map(str, volume.shape))
+    print(
+        f"| {volume.voxel_size[0]:.2f} | {shape} | {result.seconds:.1f} | "
+        f"{result.seconds / n_voxels * 1e6:.2f} | {peak_mb() - base:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("volume", type=Path)
+    parser.add_argument("--model", default="slice_unet")
+    parser.add_argument("--sizes", default="1,0.7,0.5,0.35")
+    parser.add_argument("--step", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="this file, in this process")
+    options = parser.parse_args()
+    if options.alone:
+        measure(options.volume, options.model, options.step)
+        sys.exit()
+    scan = load_volume(options.volume)
+    print(f"{machine(resolve_device('auto'))}; {options.model}, step {options.step}\n")
+    print("| voxel, mm | shape | s | s per million voxels | peak MB |\n|---|---|---|---|---|")
+    for size in map(float, options.sizes.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "volume.nii.gz"
+            save_volume(resampled(scan, size), file)
+            program = [sys.executable, __file__, str(file), "--alone"]
+            subprocess.run([*program, "--model", options.model, "--step", str(options.step)])
