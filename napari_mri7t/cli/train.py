@@ -89,8 +89,9 @@ def train(
     open_folds = [k for k in wanted if not study.is_done(k)]
     if not open_folds:
         return
-    for k in open_folds if trained is not None else ():
-        adopt_training(study, trained, k)
+    if trained is not None:
+        for k in open_folds:
+            adopt_training(study, trained, k)
     if place is not None:
         _train_elsewhere(study, open_folds, place)
     else:
