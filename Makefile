@@ -31,8 +31,9 @@ fuzz: $(VENV)/.installed ## 10,000 spoilt files through the reader
 kills: $(VENV)/.installed ## 50 kills of a training; its weights equal those of one left alone
 	MRI7T_KILLS=50 $(BIN)/python -m pytest -m slow tests/engine/training/test_kills.py --timeout 3600 -s
 
-cancels: $(VENV)/.installed ## 100 cancels of a synthesis at random moments, each within 2 seconds
-	MRI7T_CANCELS=100 $(BIN)/python -m pytest -m slow tests/engine/test_cancels.py -s
+cancels: $(VENV)/.installed ## 100 cancels of a synthesis and 100 in a viewer at random moments, each within 2 seconds
+	@sh tools/system.sh
+	MRI7T_CANCELS=100 $(SCREEN) $(BIN)/python -m pytest -m slow tests/engine/test_cancels.py tests/widgets/test_cancels.py -s
 
 closings: $(VENV)/.installed ## 50 viewers closed at random moments of a job: no thread, whole files only
 	@sh tools/system.sh
