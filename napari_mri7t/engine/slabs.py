@@ -23,10 +23,10 @@ from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 MARGIN = 8  # voxels of background around the brain that a slab sees
-LEAST_COMPONENT = 64  # voxels that hang together; noise leaves specks of fewer
+LEAST_COMPONENT = 64  # voxels that lie close together; noise leaves specks of fewer
 BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
 WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
-WINDOW_MULTIPLE = 32  # of a window's size: oneDNN prepares its kernels anew for each size
+WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
 
 Window = tuple[slice, slice]
@@ -149,11 +149,13 @@ def brain_region(array: np.ndarray) -> np.ndarray:
     """Mask the brain with a rim around it; specks of noise in the background are no brain."""
     region = array > 0
     inside = region[bounding_box(region, BRAIN_RIM)]
-    components, _ = label(inside)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0  # the background
+    tissue = inside.copy()
+    inside[:] = binary_dilation(inside, iterations=BRAIN_RIM)
+    components, n_components = label(inside)  # what lies as near as that belongs to the brain
+    sizes = np.bincount(components[tissue], minlength=n_components + 1)
     kept = sizes >= min(LEAST_COMPONENT, sizes.max())
-    inside[:] = binary_dilation(kept[components], iterations=BRAIN_RIM)
+    kept[0] = False  # the background
+    inside[:] = kept[components]
     return region
 
 
@@ -226,8 +228,9 @@ def _box(brain: np.ndarray) -> tuple[slice, ...]:
 
 def _with_margin(occupied: np.ndarray) -> slice:
     """Widen the occupied range by the margin, and to one of few sizes where there is room."""
-    places = np.flatnonzero(occupied)
-    first, end = int(places[0]) - MARGIN, int(places[-1]) + 1 + MARGIN
-    size = -(-(end - first) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
-    start = max(0, min(first, len(occupied) - size)) // WINDOW_STEP * WINDOW_STEP
-    return slice(start, min(max(start + size, end), len(occupied)))
+    places, n = np.flatnonzero(occupied), len(occupied)
+    start = max(0, int(places[0]) - MARGIN) // WINDOW_STEP * WINDOW_STEP
+    end = min(n, int(places[-1]) + 1 + MARGIN)
+    size = -(-(end - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
+    start = min(start, max(0, n - size) // WINDOW_STEP * WINDOW_STEP)
+    return slice(start, max(end, min(start + size, n)))

@@ -1,0 +1,37 @@
+"""Windows: they hold what they must, start where every slab is halved alike, and have few sizes."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mri7t.engine import slabs
+
+MARGIN, STEP, MULTIPLE = slabs.MARGIN, slabs.WINDOW_STEP, slabs.WINDOW_MULTIPLE
+
+
+@given(st.integers(1, 300), st.data())
+def test_window_holds_the_brain_with_its_margin_and_starts_at_a_multiple(n, data):
+    first = data.draw(st.integers(0, n - 1))
+    last = data.draw(st.integers(first, n - 1))
+    occupied = np.zeros(n, bool)
+    occupied[[first, last]] = True
+    window = slabs._with_margin(occupied)
+    assert 0 <= window.start <= max(0, first - MARGIN)
+    assert min(n, last + 1 + MARGIN) <= window.stop <= n
+    assert window.start % STEP == 0
+    size = window.stop - window.start
+    at_the_end = n - window.stop < STEP
+    assert size % MULTIPLE == 0 or at_the_end
+    assert size < last + 1 - first + 2 * MARGIN + STEP + MULTIPLE
+
+
+def test_islands_beside_the_brain_are_brain_and_specks_far_away_are_not():
+    array = np.zeros((40, 40, 40), np.float32)
+    array[10:20, 10:20, 10:20] = 1
+    array[15, 15, 23] = 1  # three voxels of background between
+    array[35, 35, 35] = 1
+    region = slabs.brain_region(array)
+    assert region[15, 15, 23]
+    assert region[15, 15, 25]  # its own rim
+    assert not region[35, 35, 35]
+    assert not region[15, 15, 26]
