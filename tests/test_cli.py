@@ -115,6 +115,17 @@ def test_simulate_writes_what_the_engine_makes(run, phantom_file, tmp_path):
     np.testing.assert_array_equal(load_volume(target_out).array, target.array)
 
 
+def test_simulate_takes_the_realistic_preset(run, phantom_file, tmp_path):
+    output = tmp_path / "source.nii.gz"
+    code, _, error = run("simulate", phantom_file, output, "--preset", "realistic", "--seed", 7)
+    assert (code, error) == (0, "")
+    config = SimulationConfig(seed=7, preset="realistic")
+    expected, _ = simulate_3t(load_volume(phantom_file), config=config)
+    np.testing.assert_array_equal(load_volume(output).array, expected.array)
+    noise = json.loads((tmp_path / "source.json").read_text())["Settings"]["noise"]
+    assert noise["preset"] == "realistic"
+
+
 def test_simulate_keeps_the_orientation_of_the_file(run, phantom_file, tmp_path):
     output = tmp_path / "source.nii.gz"
     run("simulate", phantom_file, output)

@@ -89,3 +89,16 @@ def test_preview_takes_the_histogram_of_a_reference(phantom):
     darker = phantom.with_array(phantom.array**3)
     plane = preview_plane(phantom, (2, 16), reference=darker)
     assert plane.mean() < 0.8 * preview_plane(phantom, (2, 16)).mean()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_realistic_preview_looks_like_the_plane_of_the_whole_simulation(phantom, axis):
+    config = SimulationConfig(seed=3, preset="realistic")
+    plane = preview_plane(phantom, (axis, 16), config=config)
+    source, _ = simulate_3t(phantom, config=config)
+    expected = np.take(source.array, 16, axis)
+    assert plane.shape == expected.shape
+    assert plane.mean() == pytest.approx(expected.mean(), rel=0.1)  # its field is another
+    darker = phantom.with_array(phantom.array**3)
+    matched = preview_plane(phantom, (axis, 16), reference=darker, config=config)
+    assert matched.mean() < 0.9 * plane.mean()

@@ -45,6 +45,20 @@ def test_layer_becomes_the_pseudo_3t_of_the_engine(widget, viewer, phantom, wait
     assert len(viewer.layers) == 2
 
 
+def test_realistic_preset_is_that_of_the_engine(widget, viewer, phantom, wait_idle):
+    assert widget.variance_box.isEnabled()
+    widget.preset_box.setCurrentText("realistic")
+    assert not widget.variance_box.isEnabled()  # it draws its own noise
+    widget.seed_box.setValue(7)
+    widget.start()
+    wait_idle()
+    expected, _ = simulate_3t(phantom, config=SimulationConfig(seed=7, preset="realistic"))
+    layer = viewer.layers["phantom_pseudo-3T"]
+    np.testing.assert_array_equal(layer.data, expected.array.T)
+    facts = layer.metadata[KEY]["provenance"]
+    assert facts["Settings"]["noise"]["preset"] == "realistic"
+
+
 def test_reference_gives_source_and_target_its_histogram(widget, viewer, phantom, wait_idle):
     darker = phantom.with_array(phantom.array**3, name="darker")
     data, meta, _ = volume_to_layer(darker)
