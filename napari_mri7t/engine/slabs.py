@@ -65,6 +65,8 @@ class Runner:
     def threads_per_slab(self, height: int, width: int) -> int:
         """Tell how many cores share a slab: one, where the memory holds one slab per core."""
         n_threads = torch.get_num_threads()
+        if self.device.type != "cpu":
+            return n_threads  # the GPU takes one batch after the other
         return -(-n_threads // min(n_threads, self.fitting(height, width)))
 
     def run(self, network: nn.Module, slabs: Tensor) -> Tensor:

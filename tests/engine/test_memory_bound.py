@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,9 @@ def test_a_slab_gets_the_cores_that_memory_leaves_without_one(
     runner = Runner(nn.Identity(), config, torch.device("cpu"), torch.float32)
     assert runner.threads_per_slab(*size) == expected
     assert n_threads // expected <= max(1, n_fitting)
+    on_gpu = replace(runner, device=torch.device("cuda"))
+    assert on_gpu.threads_per_slab(*size) == n_threads  # a single lane: its batches fill the memory
+    assert on_gpu.batch_for(*size) == max(1, n_fitting)
 
 
 MEASURE = """
