@@ -116,10 +116,10 @@ def test_model_whose_package_is_missing_says_so(installed, run_cli, phantom_file
     from napari_mri7t.engine.cards import ModelCard
     from napari_mri7t.engine.networks.model import load_model, save_model
 
+    expected = {"voxel_size_mm": [1, 1, 1], "intensity_quantiles": [0, 1]}
     card = ModelCard(
-        "three", "Untrained", NAME, 0, {"voxel_size_mm": [1, 1, 1]}, {}, {}, "Tests.", "",
-        network_config={"width": 8},
-    )  # fmt: skip
+        "three", "Untrained", NAME, 0, expected, {}, {}, "Tests.", "", network_config={"width": 8}
+    )
     save_model(tmp_path / "model", build_network(NAME, width=8), card)
     assert load_model(tmp_path / "model").card.network == NAME
     sys.path.remove(str(tmp_path / "site"))
