@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mri7t.engine import cluster, derivative, distribution, synthesis
+from napari_mri7t.engine import cluster, derivative, distribution, slabs, synthesis
 from napari_mri7t.engine.errors import Mri7tWarning
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.training import fold
@@ -111,20 +111,20 @@ def test_fault_29_not_a_number_in_half_precision_is_never_saved(
 def test_fault_30_scan_too_large_for_the_memory_does_not_end_a_batch(
     run_cli, dataset, tiny_model, tmp_path, monkeypatch
 ):
-    load = derivative.load_volume
+    load = derivative.load_scan
 
-    def greedy(path, **options):
+    def greedy(path, index=None):
         if path.name.startswith("sub-B"):
             raise MemoryError
-        return load(path, **options)
+        return load(path, index)
 
-    monkeypatch.setattr(derivative, "load_volume", greedy)
+    monkeypatch.setattr(derivative, "load_scan", greedy)
     words = ("batch", dataset, tmp_path / "out", "--model", tiny_model, "--device", "cpu")
     code, out, error = run_cli(*words)
     assert code == 1
     assert "2 written" in out
     assert re.search(r"failed: sub-B.*memory", error)
-    monkeypatch.setattr(derivative, "load_volume", load)
+    monkeypatch.setattr(derivative, "load_scan", load)
     code, out, _ = run_cli(*words)
     assert code == 0
     assert "1 written" in out
@@ -150,22 +150,22 @@ def test_fault_35_interrupt_in_mid_job_leaves_no_file(
     run_cli, phantom_file, tiny_model, tmp_path, monkeypatch
 ):
     """There is no viewer to close here, but a Ctrl-C."""
-    forward, begun = SliceUNet.forward, []
+    run, begun = slabs.Runner.run, []
 
-    def interrupted(self, x):
+    def interrupted(*arguments):
         begun.append(None)
         if len(begun) == 3:
             raise KeyboardInterrupt
-        return forward(self, x)
+        return run(*arguments)
 
-    monkeypatch.setattr(SliceUNet, "forward", interrupted)
+    monkeypatch.setattr(slabs.Runner, "run", interrupted)
     words = ("synthesize", phantom_file, tmp_path / "o.nii", "--model", tiny_model)
     code, _, error = run_cli(*words, "--device", "cpu")
     assert (code, "Traceback" in error) == (130, False)
     assert os.listdir(tmp_path) == [phantom_file.name]
 
 
-@pytest.mark.parametrize("place", ["load_volume", "save_volume"])
+@pytest.mark.parametrize("place", ["load_scan", "save_volume"])
 def test_fault_36_error_and_warning_in_a_thread_of_a_batch_are_told(
     run_cli, dataset, tiny_model, tmp_path, monkeypatch, place
 ):
