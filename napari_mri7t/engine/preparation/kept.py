@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.preparation.transforms import load_transform, save_transform
 from napari_mri7t.engine.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volume import Volume, load_volume, save_volume
@@ -107,7 +108,7 @@ def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) ->
     source = {"Version": __version__, "VoxelsSHA256": voxel_digest(scan), **values}
     kept = Kept(folder, scan, source)
     try:
-        note = json.loads(_note_path(kept).read_text(encoding="utf-8"))
+        note = read_json(_note_path(kept))
         if note["Source"] == source:
             kept.files.update(note["Files"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -152,7 +152,7 @@ def check_alignment(scan: Volume, score: float) -> None:
     VolumeError
         If the score is too low.
     """
-    if score < FAILED:
+    if not score >= FAILED:  # nor where there is none
         raise VolumeError(
             f"{scan.name}: registration to MNI space failed: the brains correlate by {score:.2f}, "
             f"{FAILED} is needed: check that the header's orientation is true (the scan may be "

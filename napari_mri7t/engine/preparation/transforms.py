@@ -76,7 +76,10 @@ def _read_itk(path: Path) -> np.ndarray:
     far = np.array([80.0, -60.0, 70.0, 1.0])
     if np.abs(lps @ far - [*transform.TransformPoint(far[:3].tolist()), 1]).max() > LINEARITY_MM:
         raise VolumeError(f"{path}: the transform is not linear: give the linear part alone")
-    inverse: np.ndarray = np.linalg.inv(LPS @ lps @ LPS)
+    try:
+        inverse: np.ndarray = np.linalg.inv(LPS @ lps @ LPS)
+    except np.linalg.LinAlgError as error:
+        raise VolumeError(f"{path}: the transform is singular: give one that turns back") from error
     return inverse
 
 

@@ -109,6 +109,15 @@ def test_name_of_a_layer_that_is_no_name_of_a_file_is_kept_all_the_same(raw, don
     assert foresee(scan, asked(keep=tmp_path)).steps == ("registration",)
 
 
+@pytest.mark.parametrize("note", ["", "[]", '{"Source": 1}', "[" * 100_000])
+def test_note_that_somebody_edited_counts_for_nothing(raw, done, tmp_path, note):
+    config = asked(prepare="full", keep=tmp_path)
+    run_to_end(prepare_scan(raw[0], config))
+    (path,) = tmp_path.glob("*_preparation.json")
+    path.write_text(note)
+    assert foresee(raw[0], config).steps == STEPS
+
+
 def test_folder_that_is_not_there_is_not_made_by_looking(raw, tmp_path):
     foresee(raw[0], asked(prepare="full", keep=tmp_path / "no"))
     assert not (tmp_path / "no").exists()

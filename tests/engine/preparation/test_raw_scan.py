@@ -16,6 +16,7 @@ from napari_mri7t.engine.preparation.resampling import resample
 from napari_mri7t.engine.preparation.transforms import load_transform, save_transform
 from napari_mri7t.engine.preparation.ways_back import SEAM_MM, join, seam_weight
 from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import load_volume, save_volume
 
 HEAD_SHAPE = (44, 54, 42)
@@ -77,6 +78,26 @@ def test_mirrored_brain_stops_with_a_reason(brain, axis):
     mirrored = brain.with_array(np.flip(brain.array, axis))
     with pytest.raises(VolumeError, match="mirrored or turned"):
         recognition.check_alignment(mirrored, recognition.alignment(mirrored, np.eye(4)))
+
+
+@pytest.mark.parametrize("score", [0.0, 0.549, float("nan")])
+def test_low_score_or_none_stops(brain, score):
+    with pytest.raises(VolumeError, match="registration to MNI space failed"):
+        recognition.check_alignment(brain, score)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_real_brain_turned_by_90_degrees_stops_after_its_registration(axis):
+    """The template's own brain at 2 mm, its voxels turned under a header that does not say so."""
+    pytest.importorskip("SimpleITK")
+    template = load_template()
+    sides = [(1, 2), (0, 2), (0, 1)][axis]
+    turned = np.rot90(template.array[::2, ::2, ::2], axes=sides)
+    affine = template.affine @ np.diag([2.0, 2, 2, 1])
+    scan = replace(template, array=np.ascontiguousarray(turned), affine=affine, name="turned")
+    with pytest.raises(VolumeError, match="turned: registration to MNI space failed"):
+        run_to_end(prepare_scan(scan))
 
 
 @pytest.mark.usefixtures("on_template")
@@ -150,6 +171,17 @@ def test_transform_of_itk_is_turned_to_ras_and_inverted(tmp_path):
     path = tmp_path / "0GenericAffine.tfm"
     sitk.WriteTransform(sitk.TranslationTransform(3, (1.0, 2.0, 3.0)), str(path))
     np.testing.assert_allclose(load_transform(path)[:3, 3], [1, 2, -3])
+
+
+def test_singular_transform_of_itk_is_refused(tmp_path):
+    pytest.importorskip("SimpleITK")
+    path = tmp_path / "flat.tfm"
+    path.write_text(
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+        "Parameters: 1 0 0 0 1 0 0 0 0 1 2 3\nFixedParameters: 0 0 0\n"
+    )
+    with pytest.raises(VolumeError, match=r"flat\.tfm: the transform is singular"):
+        load_transform(path)
 
 
 @pytest.mark.parametrize("text", ["hello", "1 2 3", "1 0 0 0\n0 1 0 0\n0 0 -1 0\n0 0 0 1"])
