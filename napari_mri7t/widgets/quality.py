@@ -48,7 +48,7 @@ class QualityPanel(QWidget):
         self._layers: list[Layer] = []
         self._latest = Latest("Quality of the preparation", self)
         self._latest.answered.connect(self._show)
-        self._latest.failed.connect(self.failed)
+        self._latest.failed.connect(self._fail)
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.words.setToolTip("How far the scan lies from what the model was trained on")
@@ -111,6 +111,10 @@ class QualityPanel(QWidget):
         self.plot.show_histograms(seen.edges, seen.scan, seen.training)
         self.plot.setVisible(True)
         self.button.setText(REMOVE)
+
+    def _fail(self, text: str) -> None:
+        self.button.setEnabled(True)
+        self.failed.emit(text)
 
     def _add(self, name: str, volume: Volume, title: str) -> Layer:
         settings: dict[str, Any] = {"name": title, "visible": name in VISIBLE}

@@ -189,6 +189,23 @@ def test_quality_layers_come_on_request_and_go_again(ready, head, calls, wait_id
     assert ready.quality.button.text() == "Show quality layers"
 
 
+def test_quality_layers_that_failed_can_be_asked_for_again(ready, calls, monkeypatch, wait_idle):
+    ready.start()
+    wait_idle()
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_mri7t.widgets.quality.quality_volumes", fail)
+        ready.quality.button.click()
+        wait_idle()
+    assert len(ready.panel.notices.texts(ERROR_COLOUR)) == 1
+    ready.quality.button.click()
+    wait_idle()
+    assert len(ready.viewer.layers) == 7
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not SCAN.is_file(), reason="the real scan is not here")
