@@ -116,6 +116,7 @@ def test_every_part_is_there(page):
     titles = [content for _, content in page.of("h2")]
     assert titles == [
         "What was done",
+        "Results",
         "Inside the brain",
         "Whole volume, as in the report",
         "Is it more than chance?",
