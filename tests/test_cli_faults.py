@@ -23,8 +23,9 @@ from rich.console import Console
 from napari_mri7t.cli.console import drive
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.synthesis import SynthesisProgress
+from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.training.run import LOCK_FILE
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.volume import Volume, load_volume, save_volume
 
 MRI7T = [sys.executable, "-c", "from napari_mri7t.cli import main; main()"]
 TINY = ("n_steps=1", "batch_size=1", "patch_size=16", "warmup_steps=0")
@@ -301,13 +302,13 @@ assert not opened, f"sockets: {sorted(set(opened))}"
 """
 
 
-def offline(*arguments):
+def offline(*arguments, before=""):
     """Run `mri7t` where there is no network, and count the sockets that it opens anyway."""
     alone = ["unshare", "-rn"] if shutil.which("unshare") else []
     if alone and subprocess.run([*alone, "true"], capture_output=True).returncode:
         alone = []  # not permitted: then the count of sockets alone must do
     return subprocess.run(
-        [*alone, sys.executable, "-c", OFFLINE, *map(str, arguments)],
+        [*alone, sys.executable, "-c", f"{before}\n{OFFLINE}", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=240,
@@ -319,6 +320,26 @@ def test_fault_38_synthesis_needs_no_network(phantom_file, tiny_model, tmp_path)
     ran = offline("synthesize", phantom_file, output, "--model", tiny_model, "--device", "cpu")
     assert ran.returncode == 0, ran.stderr
     assert output.exists()
+
+
+@pytest.mark.slow
+def test_fault_38_preparation_needs_no_network(tiny_model, tmp_path):
+    """Every step on a real brain: deepbet's weights and the template are in their wheels."""
+    pytest.importorskip("deepbet")
+    pytest.importorskip("SimpleITK")
+    template = load_template()
+    affine = template.affine @ np.diag([2.0, 2, 2, 1])
+    scan = Volume(template.array[::2, ::2, ::2], affine)
+    source = save_volume(scan, tmp_path / "brain.nii.gz")
+    options = ("--model", tiny_model, "--device", "cpu", "--prepare", "full")
+    # urllib3, which nilearn imports, binds a port of its own machine to see if there is IPv6
+    ran = offline("synthesize", source, tmp_path / "o.nii.gz", *options, before="import urllib3")
+    assert ran.returncode == 0, ran.stderr
+    facts = json.loads((tmp_path / "o.json").read_text())["Settings"]["preparation"]
+    assert facts["brain_extraction"] == "deepbet"
+    assert facts["registration"].startswith("rigid")
+    assert facts["registration_score"] > 0.9
+    assert 0.7 < facts["brain_litres"] / (8e-6 * (scan.array > 0).sum()) < 1.1
 
 
 @pytest.fixture
