@@ -23,6 +23,7 @@ from napari_mri7t.engine.preparation.native import (
     in_background,
 )
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
+from napari_mri7t.engine.preparation.recognition import check_resolution
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volume import Volume, same_grid
 from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
@@ -105,6 +106,7 @@ class Foreseen:
     sentence: str = ""
     warnings: tuple[str, ...] = ()
     refusal: str = ""
+    is_too_coarse: bool = False
 
 
 def foresee_layers(sources: Sequence[Source], card: ModelCard, asked: Asked) -> list[Foreseen]:
@@ -116,11 +118,13 @@ def foresee_layers(sources: Sequence[Source], card: ModelCard, asked: Asked) -> 
 
 
 def _foresee(source: Source, card: ModelCard, asked: Asked, several: str) -> Foreseen:
+    is_too_coarse = False
     try:
         scan = data_to_volume(*source.data, source.index)
+        is_too_coarse = bool(check_resolution(scan, allowed=True))
         outlook = foresee(scan, asked.config_for(scan, source.data))
     except (Mri7tError, OSError) as error:
-        return Foreseen(refusal=str(error))
+        return Foreseen(refusal=str(error), is_too_coarse=is_too_coarse)
     if outlook.is_prepared:
         return Foreseen(outlook.steps, f"{several}{outlook.sentence}")
     warnings = tuple(f"{several}{text}" for text in check_domain(scan, card))

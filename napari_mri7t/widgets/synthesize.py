@@ -141,7 +141,7 @@ class SynthesizeWidget(EngineWidget):
         """Show what the preparation will do and how long it may take, or why nothing can start."""
         self.plan_notices.clear()
         refused = [one.refusal for one in found if one.refusal]
-        self.preparation.offer_going_on(bool(refused))
+        self.preparation.offer_going_on(any(one.is_too_coarse for one in found))
         self.panel.set_ready(self._why_not or (refused[0] if refused else None))
         for text in dict.fromkeys(text for one in found for text in one.warnings):
             self.plan_notices.add(text, WARNING_COLOUR)

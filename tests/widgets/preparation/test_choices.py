@@ -98,6 +98,17 @@ def test_mask_on_another_grid_is_refused_before_it_runs(ready, head, wait_idle):
     assert not ready.panel.start_button.isEnabled()
 
 
+def test_going_on_is_offered_only_where_the_scan_is_too_coarse(widget, phantom, wait_idle):
+    source = show(widget, phantom)
+    widget.viewer.add_labels(np.ones((3, 3, 3), np.uint8), name="elsewhere")
+    widget.source.layer_chooser.layer = source
+    widget.preparation.more_box.setChecked(True)
+    widget.preparation.mask_chooser.layer = widget.viewer.layers["elsewhere"]
+    wait_idle()
+    assert "another grid" in plain(widget.panel.status)
+    assert widget.preparation.coarse_box.isHidden()
+
+
 def test_mask_that_was_opened_is_held_against_the_scan_by_its_affine(
     ready, head, calls, wait_idle, tmp_path
 ):
