@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ from napari_mri7t.widgets.preparation_jobs import leftovers
 
 pytestmark = pytest.mark.gui
 
-SCAN = Path("/work/shared/data/bold5000/sub-CSI1_ses-16_T1w.nii.gz")
+SCAN = Path(os.environ.get("MRI7T_RAW_SCAN", ""))  # of bold5000: sub-CSI1_ses-16_T1w.nii.gz
 
 
 def choose(box, value) -> None:
@@ -208,7 +209,7 @@ def test_quality_layers_that_failed_can_be_asked_for_again(ready, calls, monkeyp
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not SCAN.is_file(), reason="the real scan is not here")
+@pytest.mark.skipif(not SCAN.is_file(), reason="MRI7T_RAW_SCAN names no real scan")
 def test_real_scan_with_its_skull_goes_through_and_is_cancelled_anywhere(widget, qtbot, wait_idle):
     pytest.importorskip("deepbet")
     widget.viewer.open(SCAN, plugin="napari-mri7t")
