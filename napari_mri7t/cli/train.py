@@ -137,10 +137,23 @@ def export(
 
     study = open_study(run)
     k = FINAL if fold == "final" else _folds(fold, study)[0]
-    stress = {} if robustness is None else json.loads(robustness.read_text(encoding="utf-8"))
+    stress = {} if robustness is None else _measured(robustness)
     wanted = Export(name or folder.name, title, data, half, stress)
     card = export_model(study, k, folder, wanted)
     typer.echo(f"{folder}: {card.title}{_figures(card.metrics)}")
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """Read what `mri7t robustness` printed."""
+    from napari_mri7t.engine.json_files import read_json
+
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise Mri7tError(f"{path}: no JSON of `mri7t robustness` ({error})") from error
+    if not isinstance(found, dict):
+        raise Mri7tError(f"{path}: no JSON of `mri7t robustness`: give what it printed")
+    return found
 
 
 def _pairs(settings: list[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import napari_mri7t
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.domain import is_brain_extracted
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.provenance import NAME, NOTICE
 from napari_mri7t.engine.volume import Volume
 
@@ -201,7 +202,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
     if not isinstance(found, dict):

@@ -20,6 +20,7 @@ from napari_mri7t.engine.devices import is_out_of_memory
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.files.opening import files_of
 from napari_mri7t.engine.files.streams import stem_of
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.provenance import NAME, file_digest
@@ -210,7 +211,7 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
     """
     image = job.output / scan.output
     try:
-        facts = json.loads(_sidecar_of(image).read_text(encoding="utf-8"))
+        facts = read_json(_sidecar_of(image))
         digests = [entry["SHA256"] for entry in facts["SourceFiles"]]
         indices = {entry.get("Index") for entry in facts["SourceFiles"]}
         weights, settings = facts["Model"]["SHA256"], facts["Settings"]

@@ -14,6 +14,7 @@ from qtpy.QtCore import QStandardPaths
 
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.json_files import read_json
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Memory:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = read_json(self.path)
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}

@@ -153,10 +153,14 @@ def test_estimate_of_a_batch_can_be_repeated(raw, job):
     np.testing.assert_array_equal(found.array, load_volume(scan.path).array)
 
 
-def test_image_without_its_sidecar_is_not_made(raw, job):
+def test_image_without_a_sidecar_that_can_be_read_is_not_made(raw, job):
     scans = find_scans(raw)
     run_to_end(synthesize_scans(scans, job))
-    (job.output / FIRST.replace(".nii.gz", ".json")).unlink()
+    sidecar = job.output / FIRST.replace(".nii.gz", ".json")
+    for text in ("", "[]", "[" * 100_000):
+        sidecar.write_text(text)
+        assert not is_made(scans[0], job)
+    sidecar.unlink()
     assert not is_made(scans[0], job)
 
 

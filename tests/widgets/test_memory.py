@@ -17,7 +17,7 @@ def test_values_come_back_in_another_session(tmp_path):
 
 def test_damaged_memory_is_no_memory(tmp_path):
     path = tmp_path / "memory.json"
-    for text in ("", "{", "[1]", '{"synthesis": 3}'):
+    for text in ("", "{", "[1]", "[" * 100_000, '{"synthesis": 3}'):
         path.write_text(text)
         assert Memory(path).recall("synthesis") == {}
     Memory(path).keep("synthesis", {"step": 1})

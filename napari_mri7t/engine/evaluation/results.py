@@ -7,7 +7,6 @@ fingerprint is another, counts as missing and is computed again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import re
@@ -19,6 +18,7 @@ import numpy as np
 
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.evaluation.metrics import scores_to_json
+from napari_mri7t.engine.json_files import read_json
 
 STEM_LENGTH = 60  # characters of a name that its file's name shows; the digest tells them apart
 DIGEST_LENGTH = 12  # hexadecimal digits
@@ -151,7 +151,7 @@ def load_record(folder: Path, name: str, mark: str | None = None) -> dict[str, o
     """
     path = folder / name
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

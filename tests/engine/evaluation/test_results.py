@@ -41,8 +41,12 @@ def test_nothing_there_is_no_error(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[1]", '{"fingerprint": "mark"}', '{"fingerprint": "mark", "metrics": {"x": []}}'],
-)
+    [
+        "", "{", "[1]", "[" * 100_000, '{"fingerprint": "mark"}',
+        '{"fingerprint": "mark", "metrics": {"x": []}}',
+    ],
+    ids=range(6),
+)  # fmt: skip
 def test_a_damaged_file_counts_as_missing(tmp_path, text):
     results.save_result(tmp_path, RESULT, "mark")
     (path,) = tmp_path.glob("*.json")
