@@ -15,11 +15,11 @@ def compare(
     estimate: Annotated[Path, typer.Argument(help="The volume to score, on the same grid.")],
     mask: Annotated[
         Path | None,
-        typer.Option(help="The brain: voxels above 0 [default: the reference's own]."),
+        typer.Option(help="The brain: voxels above 0.", show_default="the reference's own"),
     ] = None,
     data_range: Annotated[
         float | None,
-        typer.Option(help="Span that intensities can take, never guessed [default: 1]."),
+        typer.Option(help="Span that intensities can take, never guessed.", show_default="1"),
     ] = None,
     index: Index = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -29,15 +29,17 @@ def compare(
     Inside the brain also fine detail (3-D SSIM, HFEN, gradients), how well grey and white matter
     stand apart (CNR, CJV), and whether the error follows the anatomy (it should not).
     """
+    from napari_mri7t.engine.evaluation.inspection import range_complaint
     from napari_mri7t.engine.evaluation.metrics import scores_to_json
     from napari_mri7t.engine.evaluation.scoring import flatten, score
     from napari_mri7t.engine.scans import load_scan
 
     real, scored = load_scan(reference, index), load_scan(estimate, index)
     brain = None if mask is None else load_scan(mask, index)
-    if data_range is None and real.array.max() > 2:
-        warn([f"{reference}: intensities reach {real.array.max():g}: give their --data-range"])
     span = 1.0 if data_range is None else data_range
+    complaint = range_complaint(real, scored, span)
+    if complaint is not None:
+        warn([f"{complaint} (--data-range)"])
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:
         typer.echo(scores_to_json(scores))

@@ -25,6 +25,8 @@ from napari_mri7t.widgets.compare_views import (
 )
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
+    INFORMATION_COLOUR,
+    WARNING_COLOUR,
     EngineWidget,
     LayerChooser,
     Notices,
@@ -33,7 +35,7 @@ from napari_mri7t.widgets.controls import (
 )
 from napari_mri7t.widgets.figures import ProfilePlot, ScoreTable
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import LayerData, is_single_volume, placement
+from napari_mri7t.widgets.layers import LayerData, is_single_volume, likely_pair, placement
 from napari_mri7t.widgets.planes import ends_of, line_on, shown_plane
 
 #: Figures follow the slider only when it rests this long: a drag passes dozens of slices.
@@ -76,6 +78,9 @@ class CompareWidget(EngineWidget):
         self.column.addWidget(self.notices)
         self._build_shortcuts()
         self.column.addStretch()
+        pair = likely_pair(self.viewer.layers)
+        if pair is not None:
+            self.reference_chooser.layer, self.estimate_chooser.layer = pair
         self._connect()
         self._on_pair_changed()
 
@@ -151,8 +156,8 @@ class CompareWidget(EngineWidget):
         self.line_button.clicked.connect(self.draw_line)
         self.viewer.dims.events.current_step.connect(self._on_slider)
         self.viewer.dims.events.order.connect(self._on_slider)
-
-        self._of_volume.answered.connect(lambda scores: self.table.show_scores("volume", scores))
+        self.viewer.layers.events.inserted.connect(self._on_inserted)
+        self._of_volume.answered.connect(self._show_volume_scores)
         self._of_slice.answered.connect(lambda scores: self.table.show_scores("slice", scores))
         self._of_line.answered.connect(self.plot.show_profile)
         self._of_difference.answered.connect(self._show_difference)
@@ -184,6 +189,7 @@ class CompareWidget(EngineWidget):
             self.view_box.setCurrentText(OFF)
             self._on_view_changed(OFF)
         if self.pair is None:
+            self.notices.add("Choose two different volumes above.", INFORMATION_COLOUR)
             return
         self.table.clear_rows("volume", "...")
         self._of_volume.ask(
@@ -191,6 +197,17 @@ class CompareWidget(EngineWidget):
         )
         self._ask_of_slice()
         self._ask_of_line()
+
+    def _show_volume_scores(self, answer: tuple[dict[str, dict[str, float]], str | None]) -> None:
+        scores, complaint = answer
+        self.table.show_scores("volume", scores)
+        if complaint is not None:
+            self.notices.add(f"{complaint}.", WARNING_COLOUR)
+
+    def _on_inserted(self, event: object) -> None:
+        """Leave the grid: one more layer in it would move the two."""
+        if self.views.view == SIDE_BY_SIDE:
+            self.view_box.setCurrentText(OFF)
 
     def _range(self) -> float:
         return float(self.range_box.value())
@@ -230,13 +247,14 @@ class CompareWidget(EngineWidget):
 
     def _show_difference(self, answer: tuple[LayerData, float]) -> None:
         (data, meta, _), limit = answer
+        self.view_box.setCurrentText(OFF)  # it would cover what the view shows
         if self.difference in self.viewer.layers:
             self.viewer.layers.remove(self.difference)
         meta |= {"contrast_limits": (-limit, limit), "colormap": ERROR_COLOURS}
         self.difference = self.viewer.add_image(data, **meta)
 
     def draw_line(self) -> None:
-        """Add a line whose ends the user drags, or select the one that is there."""
+        """Add a line with ends to drag, or select the one there is."""
         if self.pair is None:
             return
         reference = self.pair[0]
@@ -271,6 +289,7 @@ class CompareWidget(EngineWidget):
         events = self.viewer.dims.events
         events.current_step.disconnect(self._on_slider)
         events.order.disconnect(self._on_slider)
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         if self.line is not None:
             self.line.events.data.disconnect(self._ask_of_line)
         super().release()

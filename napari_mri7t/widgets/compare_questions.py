@@ -16,10 +16,11 @@ def _volumes(*layers: Layer | None) -> list[Volume | None]:
 
 def volume_scores(
     reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
-) -> dict[str, dict[str, float]]:
-    """Score the volumes."""
+) -> tuple[dict[str, dict[str, float]], str | None]:
+    """Score the volumes, and say whether the range cannot be theirs."""
     real, made, brain = _volumes(reference, estimate, mask)
-    return metrics.compare(real, made, mask=brain, data_range=data_range)
+    scores = metrics.compare(real, made, mask=brain, data_range=data_range)
+    return scores, inspection.range_complaint(real, made, data_range)
 
 
 def plane_scores(

@@ -11,7 +11,7 @@ cannot show is never lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -204,6 +204,17 @@ def is_volume(layer: Layer) -> bool:
 def is_single_volume(layer: Layer) -> bool:
     """Whether a layer is one volume, and not a part of a view."""
     return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
+
+
+def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
+    """Find a reference and an estimate of one shape; what we made is the estimate."""
+    volumes = [layer for layer in reversed(layers) if is_single_volume(layer)]
+    made = [layer for layer in volumes if layer.metadata.get(KEY, {}).get("provenance")]
+    for layer in volumes:
+        estimate = (made or volumes)[0]
+        if layer is not estimate and layer.data.shape == estimate.data.shape:
+            return layer, estimate
+    return None
 
 
 def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:

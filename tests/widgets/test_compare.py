@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QApplication
 from napari_mri7t.engine.evaluation import inspection, metrics
 from napari_mri7t.engine.volume import Volume
 from napari_mri7t.widgets.compare import SHORTCUTS
-from napari_mri7t.widgets.controls import ERROR_COLOUR
-from napari_mri7t.widgets.layers import volume_to_layer
+from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
+from napari_mri7t.widgets.layers import estimate_to_layer, volume_to_layer
 
 pytestmark = pytest.mark.gui
 
@@ -187,6 +187,40 @@ def test_profile_follows_the_line(widget, viewer, phantom, estimate, wait_idle):
         np.testing.assert_allclose(x, expected.distance_mm)
         np.testing.assert_allclose(y, values)
     viewer.layers.remove(widget.line)
+
+
+@pytest.mark.parametrize("button", ["difference_button", "line_button"])
+def test_new_layer_leaves_the_grid_that_it_would_disturb(widget, viewer, button, wait_idle):
+    widget.view_box.setCurrentText("Side by side")
+    getattr(widget, button).click()
+    wait_idle()
+    assert widget.view_box.currentText() == "Off"
+    assert not viewer.canvas.grid.enabled
+    assert viewer.layers[-1].visible
+
+
+def test_two_layers_are_suggested_and_what_we_made_is_the_estimate(
+    make_napari_viewer, phantom, estimate, wait_idle
+):
+    viewer = make_napari_viewer()
+    _, empty = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    assert empty.notices.texts() == ["Choose two different volumes above."]
+    viewer.window.remove_dock_widget("all")
+    facts = {"Notice": "made by a network"}
+    made = estimate_to_layer(estimate, None, facts, name="made")
+    for data, meta, _ in (made, volume_to_layer(phantom)):
+        viewer.add_image(data, **meta)
+    viewer.add_image(np.zeros((2, 3, 4)), name="smaller")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    wait_idle()
+    assert [layer.name for layer in widget.pair] == ["phantom", "made"]
+
+
+def test_intensities_beyond_the_range_are_told(widget, wait_idle):
+    widget.range_box.setValue(0.1)
+    wait_idle()
+    (text,) = widget.notices.texts(WARNING_COLOUR)
+    assert "twice the data range of 0.1" in text
 
 
 def test_keys_do_what_the_widget_lists(widget, viewer):

@@ -12,6 +12,7 @@ from napari_mri7t.engine.evaluation.metrics import mae, psnr, ssim
 from napari_mri7t.engine.volume import Volume, same_grid
 
 PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
+UNLIKE = 10  # times as bright: no estimate is, the two are in different units
 LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
 
 
@@ -53,6 +54,32 @@ def error_map(reference: Volume, estimate: Volume) -> Volume:
     return reference.with_array(
         estimate.array - reference.array, name=f"{estimate.name} minus {reference.name}"
     )
+
+
+def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> str | None:
+    """Say why figures of these intensities would mislead; None if nothing speaks against them.
+
+    Parameters
+    ----------
+    reference, estimate : Volume
+        In one unit, if all is well.
+    data_range : float
+        Span that intensities can take, for PSNR and SSIM; above 0.
+
+    Returns
+    -------
+    str or None
+        Without a full stop.
+    """
+    real, made = float(reference.array.max()), float(estimate.array.max())
+    if min(real, made) > 0 and max(real, made) > UNLIKE * min(real, made):
+        return (
+            f"the reference reaches {real:g}, the estimate {made:g}: the figures say nothing "
+            "until both are on one scale"
+        )
+    if real > 2 * data_range:
+        return f"intensities reach {real:g}, twice the data range of {data_range:g}: give theirs"
+    return None
 
 
 def symmetric_limit(difference: Volume, mask: np.ndarray | None = None) -> float:

@@ -10,6 +10,7 @@ from napari_mri7t.engine.evaluation.inspection import (
     error_map,
     plane_scores,
     profile,
+    range_complaint,
     symmetric_limit,
 )
 from napari_mri7t.engine.evaluation.metrics import compare
@@ -90,3 +91,11 @@ def test_profile_of_a_point_has_two_samples(phantom):
     course = profile([phantom], point, point)
     np.testing.assert_allclose(course.values[0], phantom.array[20, 24, 16])
     assert len(course.distance_mm) == 2
+
+
+def test_figures_that_would_mislead_are_told(phantom):
+    times_255 = phantom.with_array(phantom.array * 255)
+    assert range_complaint(phantom, noisy(phantom), 1) is None
+    assert range_complaint(times_255, times_255, 255) is None
+    assert "twice the data range of 1" in range_complaint(times_255, times_255, 1)
+    assert "on one scale" in range_complaint(times_255, phantom, 255)
