@@ -188,7 +188,7 @@ class EvaluateWidget(EngineWidget):
             self._of_tables.ask(tables_as_files, self.evaluation, folder)
 
     def _on_tables(self, folder: Path) -> None:
-        self.panel.show_status(f"Tables are in {folder}")
+        self.panel.conclude(f"Tables are in {folder}")
 
     def write_report(self) -> None:
         """Write the HTML report in the background."""

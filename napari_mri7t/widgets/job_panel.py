@@ -71,7 +71,7 @@ class JobPanel(QWidget):
         """Allow the start, or forbid it and say why."""
         self._why_not = why_not
         if self.job is None:
-            self._show_idle(self.status.text() if why_not is None else "")
+            self._show_idle(self._last_words)
 
     def follow(self, job: Job) -> None:
         """Show `job`, which the caller starts, until it ends."""
@@ -150,8 +150,10 @@ class JobPanel(QWidget):
         return f", {duration((now - since) / (done - first) * (total - done))} left"
 
     def conclude(self, text: str) -> None:
-        """Leave a line that stays when the job has ended."""
+        """Leave a line that stays when the job has ended, as long as another could start."""
         self._last_words = text
+        if self.job is None:
+            self._show_idle(text)
 
     def _on_cancelled(self) -> None:
         self.conclude(self._cancelled)

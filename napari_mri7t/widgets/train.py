@@ -91,6 +91,7 @@ class TrainWidget(EngineWidget):
             pausable=True,
             cancelled="Stopped; what was learnt is kept, Train goes on from there.",
         )
+        self.panel.cancel_button.setToolTip("Stop; what was learnt is kept, Train goes on")
         self.column.addWidget(self.panel)
 
     def _build_live(self) -> None:
@@ -162,7 +163,8 @@ class TrainWidget(EngineWidget):
         elif self.run_field.folder is None:
             why_not = "Choose the run folder."
         elif not self.folds.chosen():
-            why_not = "Tick a fold." if len(self.folds.done()) < self.folds.count() else "All done."
+            is_left = len(self.folds.done()) < self.folds.count()
+            why_not = "Tick what is to be trained." if is_left else "All folds are trained."
         else:
             try:
                 self.recipe.config()
@@ -199,7 +201,13 @@ class TrainWidget(EngineWidget):
         job.succeeded.connect(self._on_succeeded)
 
     def _on_succeeded(self, n_done: int) -> None:
-        self.panel.conclude(f"Done: {n_done} folds; Evaluate shows what they gave.")
+        request = self.panel.job.state.request
+        if set(request.folds) - {FINAL}:
+            self.panel.inform("Trained. Evaluate scores the estimates of the held-out subjects.")
+        if FINAL in request.folds:
+            self.panel.inform(
+                f"Trained on all subjects: {request.run / 'final'}. Synthesize 7T takes it."
+            )
 
     def _on_progressed(self, record: Any) -> None:
         state = None if self.panel.job is None else self.panel.job.state

@@ -24,6 +24,7 @@ from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
 DEFAULT_NETWORK, DEFAULT_PRESET = "watnet", "best"
 FINAL = -1  # as `study.FINAL`, which would import torch here
 FOLD_LIST_HEIGHT = 130
+NUMBERS = "All settings of the preset; rest the mouse on one for its meaning"
 
 
 def describe_settings() -> dict[str, str]:
@@ -58,6 +59,7 @@ class RecipeFields(QWidget):
         self.preset_box.addItems(list(PRESETS))
         self.preset_box.setToolTip("Where the numbers come from; each can be changed below")
         self.show_box = QCheckBox("Show every number")
+        self.show_box.setToolTip(NUMBERS)
         self._lines: dict[str, QLineEdit] = {}
         self.numbers = QWidget()
         self._build_numbers()
@@ -130,7 +132,7 @@ class RecipeFields(QWidget):
         """Freeze the recipe of a study that has begun, and say why."""
         for widget in (self.network_box, self.preset_box, self.numbers):
             widget.setEnabled(why is None)
-        self.show_box.setToolTip(why or "")
+        self.show_box.setToolTip(why or NUMBERS)
 
 
 def _as_text(value: Any) -> str:

@@ -112,11 +112,12 @@ def look_at(run: Path) -> Study | None:
 
 
 def preview_of(state: TrainingState) -> tuple[str, Preview] | None:
-    """Estimate the middle slice of the held-out subject with the last checkpoint."""
+    """Estimate the middle slice of the held-out subject with the last checkpoint; name it."""
     from napari_mri7t.engine.training.preview import preview_slice
 
     if state.study is None or state.fold is None or not state.pairs:
         return None
     pair = state.pairs[max(state.fold, 0)]  # all subjects: the first one, which is no fair look
     preview = preview_slice(state.study, state.fold, pair, len(pair.target) // 2)
-    return None if preview is None else (pair.name, preview)
+    name = pair.name if state.fold >= 0 else f"{pair.name} (trained on)"
+    return None if preview is None else (name, preview)

@@ -140,8 +140,12 @@ def test_chosen_folds_are_trained_and_ticked(widget, wait_idle, tmp_path):
     assert "Loss" in widget.figures_label.text()
     steps, _ = widget.plot.loss.getData()
     assert steps[-1] == 4
+    (told,) = widget.panel.notices.texts(INFORMATION_COLOUR)
+    assert "Evaluate" in told
+    assert widget.panel.status.text() == "Tick what is to be trained."
     widget.folds.choose([FINAL])
     assert widget.folds.chosen() == (FINAL,)
+    assert widget.panel.status.text() == ""
 
 
 def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wait_idle, tmp_path):

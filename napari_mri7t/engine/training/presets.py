@@ -303,7 +303,7 @@ def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
         try:
             changes[key] = _parse(text, types[key])
         except ValueError as error:
-            raise ValueError(f"{key}: {text!r} is not a {types[key].__name__}") from error
+            raise ValueError(f"{key}: {text!r} is not of type {types[key].__name__}") from error
     return replace(config, **changes)
 
 

@@ -54,7 +54,7 @@ def test_settings_are_read_from_text():
     ("settings", "message"),
     [
         ({"steps": "5"}, "'steps' is unknown; choose one of start, n_steps"),
-        ({"n_steps": "many"}, "n_steps: 'many' is not a int"),
+        ({"n_steps": "many"}, "n_steps: 'many' is not of type int"),
         ({"n_steps": "0"}, "n_steps must be at least 1, got 0"),
         ({"patch_size": "60"}, "multiple of 8, got 60"),
         ({"schedule": "quick"}, "schedule must be one of linear"),
@@ -62,7 +62,7 @@ def test_settings_are_read_from_text():
         ({"average_decay": "1"}, "average_decay must be in"),
         ({"scales": "2"}, "scales must lie in"),
         ({"variance": "-1"}, "variance must be at least 0"),
-        ({"flips": "perhaps"}, "flips: 'perhaps' is not a bool"),
+        ({"flips": "perhaps"}, "flips: 'perhaps' is not of type bool"),
     ],
 )
 def test_setting_that_makes_no_sense_is_refused(settings, message):
