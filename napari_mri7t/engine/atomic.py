@@ -22,7 +22,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 Writer = Callable[[BinaryIO], object]
 
-_EXISTS = "exists already: give another name, or allow overwriting"
+_EXISTS = "exists already: give another name, or allow overwriting (--overwrite)"
 _ADVICE = {
     "ENOSPC": "free some space or choose another disk",
     "EDQUOT": "free some space or choose another disk",

@@ -233,7 +233,11 @@ def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCar
         If the fold is not done.
     """
     if not study.is_done(k):
-        raise StateError(f"{study.label(k)}: not trained yet; run `mri7t train` first")
+        option = "--final" if k == FINAL else f"--folds {k}"
+        raise StateError(
+            f"{study.label(k)}: not trained yet: run `mri7t train` with {option}, or choose "
+            "another (`mri7t export --fold`)"
+        )
     model = load_model(study.fold_folder(k))
     training = model.card.training | {"command": study.command(k)}
     done = [fold for fold in range(len(study.subjects)) if study.is_done(fold)]
