@@ -11,7 +11,7 @@ SPACING_TOLERANCE = 0.1  # relative
 LEAST_BACKGROUND = 0.4  # part of an extracted brain's volume that is background
 LARGEST_TILT = 15.0  # degrees
 # Mean difference of brain quantiles, 2 and 98 % at 0 and 1: the ten training brains reach 0.06,
-# five real 3T scans 0.12 to 0.17, a brain of inverted contrast 0.35.
+# six real 3T scans 0.08 to 0.11 once corrected (docs/raw_scans.md), inverted contrast 0.35.
 LARGEST_CONTRAST_DISTANCE = 0.1
 TAIL = 0.02  # part of the brain at either end that is left out: vessels, rims
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +10,11 @@ import torch
 
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.networks.model import Model
-from napari_mri7t.engine.preparation.native import PreparationProgress, in_background
+from napari_mri7t.engine.preparation.native import (
+    PreparationProgress,
+    in_background,
+    library_versions,
+)
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, Prepared, prepare_scan
 from napari_mri7t.engine.preparation.recognition import check_resolution
 from napari_mri7t.engine.preparation.ways_back import from_model_space, join, to_model_space
@@ -21,8 +24,6 @@ from napari_mri7t.engine.scan_distance import distance_in_words, doubts
 from napari_mri7t.engine.synthesis import Synthesis, SynthesisProgress, synthesize
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
-
-LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
 
 RawProgress = PreparationProgress | SynthesisProgress
 JOINING = SynthesisProgress(1, 1, "into the scan")
@@ -97,24 +98,6 @@ def synthesize_scan(
     settings = synthesis.settings | {"preparation": facts}
     warnings = (*notes, *doubts(prepared), *synthesis.warnings)
     return RawSynthesis(replace(synthesis, settings=settings, warnings=warnings), prepared)
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of what decides a preparation, without importing it.
-
-    Returns
-    -------
-    dict
-        Name to version, "not installed" for what is missing.
-    """
-    return {name: _version(name) for name in LIBRARIES}
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _asked_for(preparation: PreparationConfig, scan: Volume) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from napari_mri7t.engine.errors import ModelError, StateError
 from napari_mri7t.engine.files.writing import OUTPUT_EXTENSIONS
 from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.networks.model import Model, load_model
+from napari_mri7t.engine.preparation.native import library_versions
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.simulation import SimulationConfig
 from napari_mri7t.engine.provenance import versions
-from napari_mri7t.engine.raw_synthesis import library_versions
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
 SYNTHESIZE, SIMULATE = "synthesize", "simulate"

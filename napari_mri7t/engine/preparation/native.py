@@ -4,6 +4,7 @@ import importlib
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 from napari_mri7t.engine.errors import Mri7tError
@@ -11,6 +12,7 @@ from napari_mri7t.engine.errors import Mri7tError
 POLL_SECONDS = 0.2  # between two looks at work in the background: a cancel waits no longer
 THREAD_NAME = "mri7t-preparation"
 INSTALL = "pip install 'napari-mri7t[native]'"
+LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
 
 Result = TypeVar("Result")
 
@@ -48,6 +50,24 @@ def optional(module: str, purpose: str) -> Any:
     except ImportError as error:
         library = module.partition(".")[0]
         raise Mri7tError(f"{purpose} needs {library}, which is missing: {INSTALL}") from error
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decides a preparation, without importing it.
+
+    Returns
+    -------
+    dict
+        Name to version, "not installed" for what is missing.
+    """
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def in_background(

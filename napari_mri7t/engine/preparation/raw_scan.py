@@ -26,7 +26,7 @@ from napari_mri7t.engine.preparation.brain_extraction import (
     mask_of,
 )
 from napari_mri7t.engine.preparation.kept import Kept, open_kept
-from napari_mri7t.engine.preparation.native import PreparationProgress
+from napari_mri7t.engine.preparation.native import PreparationProgress, library_versions
 from napari_mri7t.engine.preparation.recognition import (
     UPRIGHT,
     alignment,
@@ -179,7 +179,12 @@ def is_free(config: PreparationConfig) -> bool:
 
 def key_of(config: PreparationConfig) -> dict[str, Any]:
     """List what decides the steps' findings, beside the scan; for `open_kept`."""
-    return {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
+    return {
+        "prepare": config.prepare,
+        "mask": config.mask,
+        "transform": config.transform,
+        "libraries": library_versions(),
+    }
 
 
 def _brain_mask(

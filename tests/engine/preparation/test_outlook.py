@@ -70,6 +70,16 @@ def test_what_was_found_before_a_cancel_is_kept(raw, done, tmp_path):
     assert tuple(done) == STEPS
 
 
+def test_what_another_version_of_a_library_found_is_computed_again(
+    raw, done, tmp_path, monkeypatch
+):
+    config = asked(prepare="full", keep=tmp_path)
+    run_to_end(prepare_scan(raw[0], config))
+    assert foresee(raw[0], config).steps == ()
+    monkeypatch.setattr(raw_scan, "library_versions", lambda: {"deepbet": "another"})
+    assert foresee(raw[0], config).steps == STEPS
+
+
 def test_what_is_given_is_not_counted(raw, done, mask_file, tmp_path):
     save_transform(np.eye(4), tmp_path / "to-MNI.txt")
     config = asked(prepare="full", mask=mask_file, transform=tmp_path / "to-MNI.txt")

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from napari_mri7t.engine import raw_synthesis, recipe, repetition
+from napari_mri7t.engine import recipe, repetition
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.networks.model import load_model
-from napari_mri7t.engine.preparation import raw_scan, recognition
+from napari_mri7t.engine.preparation import native, raw_scan, recognition
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
 from napari_mri7t.engine.preparation.transforms import save_transform
@@ -110,7 +110,7 @@ def test_libraries_of_the_preparation_are_compared_too(
     made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
     then = read_recipe(made).versions["deepbet"]
     monkeypatch.setattr(
-        recipe, "library_versions", lambda: {**raw_synthesis.library_versions(), "deepbet": "0.1"}
+        recipe, "library_versions", lambda: {**native.library_versions(), "deepbet": "0.1"}
     )
     assert read_recipe(made).other_versions == (f"deepbet {then} then, 0.1 now",)
 
