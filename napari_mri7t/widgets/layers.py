@@ -207,13 +207,13 @@ def is_single_volume(layer: Layer) -> bool:
 
 
 def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
-    """Find a reference and an estimate of one shape; what we made is the estimate."""
+    """Find a reference and an estimate of one shape, topmost first; what we made is no truth."""
     volumes = [layer for layer in reversed(layers) if is_single_volume(layer)]
     made = [layer for layer in volumes if layer.metadata.get(KEY, {}).get("provenance")]
-    for layer in volumes:
-        estimate = (made or volumes)[0]
-        if layer is not estimate and layer.data.shape == estimate.data.shape:
-            return layer, estimate
+    for estimate in made or volumes[1:]:
+        for layer in volumes:
+            if layer is not estimate and layer.data.shape == estimate.data.shape:
+                return layer, estimate
     return None
 
 

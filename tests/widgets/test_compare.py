@@ -10,7 +10,7 @@ from napari_mri7t.engine.evaluation import inspection, metrics
 from napari_mri7t.engine.volume import Volume
 from napari_mri7t.widgets.compare import SHORTCUTS
 from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
-from napari_mri7t.widgets.layers import estimate_to_layer, volume_to_layer
+from napari_mri7t.widgets.layers import estimate_to_layer, likely_pair, volume_to_layer
 
 pytestmark = pytest.mark.gui
 
@@ -205,6 +205,7 @@ def test_two_layers_are_suggested_and_what_we_made_is_the_estimate(
     viewer = make_napari_viewer()
     _, empty = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
     assert empty.notices.texts() == ["Choose two different volumes above."]
+    assert likely_pair([]) is None
     viewer.window.remove_dock_widget("all")
     facts = {"Notice": "made by a network"}
     made = estimate_to_layer(estimate, None, facts, name="made")
