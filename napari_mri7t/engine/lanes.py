@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+START_SECONDS = 60
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -61,7 +62,7 @@ def _set_threads(pool: ThreadPoolExecutor, n_lanes: int, n_threads: int) -> None
     def begin(_: int) -> None:
         torch.get_num_threads()  # a thread's first call takes torch's setting over
         torch.set_num_threads(n_threads)
-        everyone.wait()
+        everyone.wait(START_SECONDS)  # for ever, if one of them could not be started
 
     list(pool.map(begin, range(n_lanes)))
     torch.set_num_threads(n_inherited)
