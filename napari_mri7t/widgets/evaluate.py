@@ -36,9 +36,10 @@ from napari_mri7t.widgets.evaluation_jobs import (
 )
 from napari_mri7t.widgets.job_panel import JobPanel
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import volume_to_layer
+from napari_mri7t.widgets.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.preferences import orient_empty_viewer
+from napari_mri7t.widgets.reader import made_by
 from napari_mri7t.widgets.worker import Job
 
 COLUMNS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
@@ -174,6 +175,8 @@ class EvaluateWidget(EngineWidget):
         for method, volume in volumes.items():
             name = f"{subject}: {method}"
             data, meta, _ = volume_to_layer(volume, name=name, contrast_limits=(0.0, 1.0))
+            if volume.geometry is not None and volume.geometry.path is not None:
+                meta["metadata"][KEY]["provenance"] = made_by(volume.geometry.path)
             if name not in self.viewer.layers:
                 self.viewer.add_image(data, **meta)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.files.streams import extension_of, stem_of
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.volume import Series, load_series
 from napari_mri7t.widgets.layers import (
+    KEY,
     LayerData,
     display_error_mm,
     is_oblique,
@@ -41,7 +44,11 @@ def read(path: Paths) -> list[LayerData]:
         except (Mri7tError, OSError) as error:
             errors.append(error)
             continue
-        layers.append(series_to_layer(series))
+        data, meta, kind = series_to_layer(series)
+        facts = made_by(Path(one))
+        if facts is not None:
+            meta["metadata"][KEY]["provenance"] = facts
+        layers.append((data, meta, kind))
         _tell(series)
     if not layers:
         raise errors[0]
@@ -49,6 +56,22 @@ def read(path: Paths) -> list[LayerData]:
         show_error(str(error))
     orient_empty_viewer()
     return layers
+
+
+def made_by(path: Path) -> dict[str, Any] | None:
+    """Read how a synthetic image was made from the JSON beside it, so that a copy says it, too.
+
+    None of an image that is not ours, or whose JSON cannot be read: it is no part of the volume.
+    """
+    try:
+        facts = read_json(path.with_name(f"{stem_of(path)}.json"))
+        if "SourceFiles" in facts:  # of a BIDS derivative
+            facts["Sources"] = facts["SourceFiles"]
+        is_made = facts["Synthetic"] is True and "Description" in facts["GeneratedBy"][0]
+        is_ours = is_made and {"Notice", "Sources"} <= facts.keys()
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    return facts if is_ours else None
 
 
 def _each(path: Paths) -> list[Path]:

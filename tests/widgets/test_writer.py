@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import napari
 import nibabel
@@ -86,6 +87,30 @@ def test_estimate_is_saved_with_what_made_it(tmp_path, source_layer):
     assert sidecar["Seed"] == 3
     back = np.asarray(nibabel.load(saved).dataobj)
     np.testing.assert_array_equal(back, np.arange(210, dtype=np.float32).reshape(SHAPE) / 300)
+
+
+def test_copy_of_a_synthetic_image_says_that_it_is_synthetic(tmp_path, source_layer):
+    made = {"GeneratedBy": [{"Description": "synthesize"}], "Sources": [{"File": "a.nii"}]}
+    facts = {"Synthetic": True, "Notice": "made by a network"} | made
+    data, meta, _ = estimate_to_layer(layer_to_volume(source_layer), source_layer, facts)
+    write_image(str(tmp_path / "first.nii.gz"), data, meta)
+    ((data, meta, _),) = read(tmp_path / "first.nii.gz")
+    (copy,) = write_image(str(tmp_path / "copy.nii.gz"), data, meta)
+    assert json.loads((tmp_path / "copy.json").read_text()) == facts
+    assert nibabel.load(copy).header["descrip"].item().startswith(b"Synthetic")
+    (image,) = write_layers(str(tmp_path / "one"), [(data, meta, "image")])
+    ((data, meta, _),) = read(image)
+    (again,) = write_layers(str(tmp_path / "two"), [(data, meta, "image")])
+    told = json.loads(Path(again.replace(".nii.gz", ".json")).read_text())
+    assert told["SourceFiles"] == facts["Sources"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"Synthetic": true}', '{"Synthetic": false}'])
+def test_copy_of_an_image_with_another_description_says_nothing(tmp_path, source_layer, text):
+    (tmp_path / "source.json").write_text(text)
+    ((data, meta, _),) = read(tmp_path / "source.nii.gz")
+    write_image(str(tmp_path / "copy.nii.gz"), data, meta)
+    assert not (tmp_path / "copy.json").exists()
 
 
 def test_original_layer_leaves_an_existing_description_alone(tmp_path, source_layer):
