@@ -9,6 +9,7 @@ import pytest
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.volume import load_volume
 from napari_mri7t.widgets.controls import ERROR_COLOUR
+from napari_mri7t.widgets.layers import KEY
 
 pytestmark = pytest.mark.gui
 
@@ -91,6 +92,7 @@ def test_double_click_loads_the_subject_s_volumes(evaluated, viewer, wait_idle, 
     assert names == ["sub-A: 3T as is", "sub-A: Residual U-Net", "sub-A: 7T"]
     estimate = load_volume(run_folder / "fold-00/estimate.nii.gz")
     np.testing.assert_array_equal(viewer.layers[1].data, estimate.array.T)
+    assert viewer.layers[1].metadata[KEY]["provenance"]["Synthetic"] is True
     evaluated.load("sub-A")
     wait_idle()
     assert len(viewer.layers) == 3
