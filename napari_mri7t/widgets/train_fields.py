@@ -32,7 +32,7 @@ def describe_settings() -> dict[str, str]:
     found: dict[str, str] = {}
     names: list[str] = []
     for line in (TrainConfig.__doc__ or "").splitlines():
-        head = re.match(r"    ([a-z_]+(?:, [a-z_]+)*)(?: : (.*))?$", line)
+        head = re.match(r"    ([a-z_0-9]+(?:, [a-z_0-9]+)*)(?: : (.*))?$", line)
         if head:
             names = head.group(1).split(", ")
             found |= dict.fromkeys(names, head.group(2) or "")

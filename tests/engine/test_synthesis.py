@@ -1,5 +1,6 @@
 """Synthesis of whole volumes: the grid, the averaging, the ends, cancelling, a lack of memory."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -193,8 +194,11 @@ def test_fault_35_closing_the_generator_stops_the_work(volume):
 
     steps = synthesize(volume, model_of(Counting(), volume), PLAIN)
     next(steps)
-    steps.close()
-    assert len(calls) == 1
+    steps.close()  # waits for the slabs under way: one in each lane, and one more
+    begun = len(calls)
+    assert begun <= torch.get_num_threads() + 1
+    time.sleep(0.1)
+    assert len(calls) == begun
 
 
 def test_fault_29_not_a_number_in_half_precision_is_computed_again_in_float32(volume):
