@@ -142,9 +142,10 @@ def _in_model_space(
     synthesis = yield from synthesize(brain, model, config)
     estimate = synthesis.volume.array
     if preparation.space == "mni":
-        joined = yield from _meanwhile(
-            lambda: join(around, estimate, mask, preparation.outside), JOINING
-        )
+        # Around an extracted brain, resampling leaves traces that are no scan to go over into.
+        shown = ((prepared.scan.array != 0) & ~prepared.mask).any()
+        outside = preparation.outside if shown else "zero"
+        joined = yield from _meanwhile(lambda: join(around, estimate, mask, outside), JOINING)
         volume = brain.with_array(joined, name=synthesis.volume.name)
     else:
         whole = brain.with_array(np.where(mask, estimate, around.array))

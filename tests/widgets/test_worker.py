@@ -168,13 +168,15 @@ def test_a_job_that_may_not_be_broken_off_is_left_to_end_its_step(qtbot):
         until = math.inf
         while time.monotonic() < until:
             sum(range(1000))
-            if until == math.inf and record.job.is_cancelling:
+            if until == math.inf and records and records[0].job.is_cancelling:
                 until = time.monotonic() + 2 * PATIENCE_S
         finished.append(1)
         yield Step(1, 10, "Working")
 
     finished: list[int] = []
+    records: list[Record] = []  # empty when the thread begins
     record = Record(make)
+    records.append(record)
     qtbot.waitUntil(lambda: "progressed" in record.names)
     record.job.cancel()
     record.wait(qtbot)

@@ -121,6 +121,24 @@ def test_result_in_mni_space_lies_where_the_transform_says(head, mask_file, tmp_
     assert run.synthesis.settings["preparation"]["space"] == "mni"
 
 
+def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
+    head, mask_file, tmp_path
+):
+    scan, mask = head
+    brain = replace(scan, array=np.where(mask, scan.array, 0).astype(np.float32))
+    save_transform(np.eye(4), tmp_path / "same.txt")
+    preparation = PreparationConfig(
+        prepare="none",
+        space="mni",
+        mask=mask_file,
+        transform=tmp_path / "same.txt",
+        allow_out_of_domain=True,
+    )
+    run = run_to_end(synthesize_scan(brain, model_of(brain), CPU, preparation))
+    result = run.synthesis.volume.array
+    assert (result != 0).sum() == pytest.approx(mask.sum() * HEAD_MM**3, rel=0.02)
+
+
 def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
     scan, _ = head
     preparation = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
