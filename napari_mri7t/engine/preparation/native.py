@@ -110,7 +110,21 @@ def in_background(
         if thread.is_alive() and stop is not None:
             stop()
     if failure:
+        if _is_out_of_memory(failure[0]):
+            raise Mri7tError(
+                "preparation: not enough memory: close other programs, or give your own mask and "
+                "transform"
+            ) from failure[0]
         if isinstance(failure[0], RuntimeError):
             raise Mri7tError(f"preparation failed: {failure[0]}") from failure[0]
         raise failure[0]
     return outcome[0]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell a lack of memory by the words of torch and ITK, which raise plain errors for it."""
+    words = ("out of memory", "allocate memory", "bad_alloc")
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in words)
+    )

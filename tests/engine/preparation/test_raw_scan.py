@@ -157,6 +157,23 @@ def test_runtime_error_of_a_library_becomes_ours():
         run_to_end(native.in_background(fail))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("ITK ERROR: Failed to allocate memory for image."),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_fault_30_lack_of_memory_in_a_step_says_what_to_do(error):
+    def fail():
+        raise error
+
+    with pytest.raises(Mri7tError, match="not enough memory: close other programs, or give your"):
+        run_to_end(native.in_background(fail))
+
+
 def test_text_matrix_comes_back(tmp_path):
     matrix = np.eye(4)
     matrix[:3, 3] = (1.5, -2.25, 1e-9)
