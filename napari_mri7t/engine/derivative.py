@@ -16,8 +16,7 @@ from urllib.parse import quote
 
 from napari_mri7t.engine.batch_summary import BatchSummary
 from napari_mri7t.engine.bids import SOURCE_LINK, bids_sidecar
-from napari_mri7t.engine.devices import is_out_of_memory
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
 from napari_mri7t.engine.files.opening import files_of
 from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.json_files import read_json

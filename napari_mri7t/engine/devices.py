@@ -8,8 +8,6 @@ import torch
 from napari_mri7t.engine.errors import DeviceError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-# Of CUDA alone torch has an error of its own for it; the CPU, MPS and cuDNN say it in these words.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 
 
 def available_devices() -> list[str]:
@@ -58,13 +56,6 @@ def mixed_precision(device: torch.device, precision: torch.dtype) -> AbstractCon
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, precision)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell a lack of memory, on whatever device, from every other error."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def precision_name(precision: torch.dtype) -> str:

@@ -4,6 +4,9 @@ None derives from RuntimeError: napari's worker takes any RuntimeError for a del
 swallows it, so such an error would leave a progress bar that never ends.
 """
 
+# Of CUDA alone torch has an error of its own for it; the CPU, MPS and cuDNN say it in these words.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+
 
 class Mri7tError(Exception):
     """Base of every error this package raises on purpose, beside ValueError and TypeError."""
@@ -35,3 +38,13 @@ class DeviceError(Mri7tError):
 
 class Mri7tWarning(UserWarning):
     """Something unusual that does not stop the work; it is recorded in the sidecar too."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell a lack of memory, on whatever device, from every other error; torch is not imported."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError"  # torch's own
+        or any(words in str(error) for words in OUT_OF_MEMORY)
+    )

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from napari_mri7t.engine.devices import (
-    is_out_of_memory,
     precision_name,
     resolve_device,
     resolve_precision,
 )
 from napari_mri7t.engine.domain import check_domain
-from napari_mri7t.engine.errors import DeviceError, VolumeError
+from napari_mri7t.engine.errors import DeviceError, VolumeError, is_out_of_memory
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.preparation.harmonization import background_of, fill_brain, harmonize
 from napari_mri7t.engine.progress import with_records

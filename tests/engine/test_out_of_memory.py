@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from napari_mri7t.engine import slabs, synthesis
-from napari_mri7t.engine.devices import is_out_of_memory
-from napari_mri7t.engine.errors import DeviceError, Mri7tError
+from napari_mri7t.engine.errors import DeviceError, Mri7tError, is_out_of_memory
 from napari_mri7t.engine.files import writing
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.preparation.harmonization import Harmonization

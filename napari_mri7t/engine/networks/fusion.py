@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_mri7t.engine.devices import is_out_of_memory
+from napari_mri7t.engine.errors import is_out_of_memory
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
 
 LOGGER = logging.getLogger(__name__)

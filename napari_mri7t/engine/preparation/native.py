@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
 
 POLL_SECONDS = 0.2  # between two looks at work in the background: a cancel waits no longer
 THREAD_NAME = "mri7t-preparation"
 INSTALL = "pip install 'napari-mri7t[native]'"
 LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
+ITK_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc")
 
 Result = TypeVar("Result")
 
@@ -110,7 +111,7 @@ def in_background(
         if thread.is_alive() and stop is not None:
             stop()
     if failure:
-        if _is_out_of_memory(failure[0]):
+        if is_out_of_memory(failure[0]) or _says_so(failure[0]):
             raise Mri7tError(
                 "preparation: not enough memory: close other programs, or give your own mask and "
                 "transform"
@@ -121,10 +122,7 @@ def in_background(
     return outcome[0]
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell a lack of memory by the words of torch and ITK, which raise plain errors for it."""
-    words = ("out of memory", "allocate memory", "bad_alloc")
+def _says_so(error: BaseException) -> bool:
+    """Tell a lack of memory by ITK's words for it, which differ from torch's."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in text for word in words)
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in ITK_OUT_OF_MEMORY)

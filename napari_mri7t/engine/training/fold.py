@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.devices import is_out_of_memory
-from napari_mri7t.engine.errors import DeviceError, StateError
+from napari_mri7t.engine.errors import DeviceError, StateError, is_out_of_memory
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
