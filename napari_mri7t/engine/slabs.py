@@ -29,8 +29,6 @@ WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the
 WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
 
-Window = tuple[slice, slice]
-
 
 @dataclass
 class Runner:
@@ -122,7 +120,7 @@ def average_views(
     """
     config = runner.config
     brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
-    box = _box(brain)
+    box = _widened_box(brain)
     inside, brain_inside = array[box], brain[box]
     flips = (False, True) if config.flips else (False,)
     views = [View(plane, flip) for plane in config.planes for flip in flips]
@@ -190,7 +188,7 @@ def _estimate_slices(
     batches = [starts[first : first + batch_size] for first in range(0, len(starts), batch_size)]
     network = runner.ready()
 
-    def estimate(batch: list[int]) -> tuple[Window, Tensor] | None:
+    def estimate(batch: list[int]) -> tuple[tuple[slice, ...], Tensor] | None:
         window = _window(np.concatenate([brain[k : k + n_outputs] for k in batch]))
         if window is None:
             return None
@@ -214,25 +212,20 @@ def _estimate_slices(
     yield len(starts), mean
 
 
-def _window(brain: np.ndarray) -> Window | None:
+def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
     """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
-    occupied = brain.any(axis=0)
-    if not occupied.any():
-        return None
-    return _with_margin(np.any(occupied, axis=1)), _with_margin(np.any(occupied, axis=0))
+    occupied: np.ndarray = brain.any(axis=0)
+    return _widened_box(occupied) if occupied.any() else None
 
 
-def _box(brain: np.ndarray) -> tuple[slice, ...]:
-    """Find the box of the brain with its margin."""
-    axes = ((1, 2), (0, 2), (0, 1))
-    return tuple(_with_margin(np.any(brain, axis=others)) for others in axes)
+def _widened_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Find the box of a mask with its margin, widened to one of few sizes where there is room."""
+    box = bounding_box(mask, MARGIN)
+    return tuple(_widened(part, n) for part, n in zip(box, mask.shape, strict=True))
 
 
-def _with_margin(occupied: np.ndarray) -> slice:
-    """Widen the occupied range by the margin, and to one of few sizes where there is room."""
-    places, n = np.flatnonzero(occupied), len(occupied)
-    start = max(0, int(places[0]) - MARGIN) // WINDOW_STEP * WINDOW_STEP
-    end = min(n, int(places[-1]) + 1 + MARGIN)
+def _widened(part: slice, n: int) -> slice:
+    start, end = part.start // WINDOW_STEP * WINDOW_STEP, min(n, part.stop)
     size = -(-(end - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
     start = min(start, max(0, n - size) // WINDOW_STEP * WINDOW_STEP)
     return slice(start, max(end, min(start + size, n)))

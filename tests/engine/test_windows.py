@@ -15,7 +15,7 @@ def test_window_holds_the_brain_with_its_margin_and_starts_at_a_multiple(n, data
     last = data.draw(st.integers(first, n - 1))
     occupied = np.zeros(n, bool)
     occupied[[first, last]] = True
-    window = slabs._with_margin(occupied)
+    (window,) = slabs._widened_box(occupied)
     assert 0 <= window.start <= max(0, first - MARGIN)
     assert min(n, last + 1 + MARGIN) <= window.stop <= n
     assert window.start % STEP == 0

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from napari_mri7t.engine.boxes import bounding_box
 from napari_mri7t.engine.volume import Volume
 
 LINEAR, CUBIC = 1, 3  # orders of spline
@@ -80,10 +81,7 @@ def upright_grid(corners: np.ndarray, voxel_size: float) -> Volume:
 
 def box_of(mask: np.ndarray, affine: np.ndarray, margin_mm: float = 0.0) -> np.ndarray:
     """Find the box around a mask along the anatomical axes; (2, 3), mm."""
-    along = [
-        np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))[[0, -1]]
-        for axis in range(3)
-    ]
+    along = [(side.start, side.stop - 1) for side in bounding_box(mask, 0)]
     corners = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 3)
     mm = corners @ affine[:3, :3].T + affine[:3, 3]
     return np.stack([mm.min(axis=0) - margin_mm, mm.max(axis=0) + margin_mm])
