@@ -214,7 +214,7 @@ def _estimate_slices(
 
 def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
     """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
-    occupied: np.ndarray = brain.any(axis=0)
+    occupied = np.asarray(brain.any(axis=0))
     return _widened_box(occupied) if occupied.any() else None
 
 
