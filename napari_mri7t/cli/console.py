@@ -94,14 +94,14 @@ def given(config: Config, **options: object) -> Config:
 def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Find out before the work, not after it, that its result cannot be written."""
     from napari_mri7t.engine.atomic import check_target
-    from napari_mri7t.engine.files.streams import extension_of, stem_of
+    from napari_mri7t.engine.files.streams import extension_of, sidecar_of
     from napari_mri7t.engine.files.writing import OUTPUT_EXTENSIONS
 
     seen: set[Path] = set()
     for path in paths:
         if extension_of(path) not in OUTPUT_EXTENSIONS:
             raise Mri7tError(f"{path}: unknown extension for saving: use .nii.gz or .nii")
-        for target in (path, path.with_name(f"{stem_of(path)}.json")):
+        for target in (path, sidecar_of(path)):
             resolved = check_target(target, overwrite=overwrite)
             if resolved in seen:
                 raise Mri7tError(f"{path}: named twice: give every output its own name")

@@ -18,7 +18,7 @@ from napari_mri7t.engine.batch_summary import BatchSummary
 from napari_mri7t.engine.bids import SOURCE_LINK, bids_sidecar
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
 from napari_mri7t.engine.files.opening import files_of
-from napari_mri7t.engine.files.streams import stem_of
+from napari_mri7t.engine.files.streams import sidecar_of
 from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.progress import with_records
@@ -210,7 +210,7 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
     """
     image = job.output / scan.output
     try:
-        facts = read_json(_sidecar_of(image))
+        facts = read_json(sidecar_of(image))
         digests = [entry["SHA256"] for entry in facts["SourceFiles"]]
         indices = {entry.get("Index") for entry in facts["SourceFiles"]}
         weights, settings = facts["Model"]["SHA256"], facts["Settings"]
@@ -246,7 +246,3 @@ def _write(scan: Scan, source: Volume, result: Synthesis, job: BatchJob) -> dict
     facts = bids_sidecar(synthesis_sidecar(source, job.model, result), result.volume, uri)
     save_volume(result.volume, image, overwrite=True, sidecar=facts)
     return facts
-
-
-def _sidecar_of(image: Path) -> Path:
-    return image.with_name(f"{stem_of(image)}.json")

@@ -9,7 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.files.streams import extension_of, stem_of
+from napari_mri7t.engine.files.streams import extension_of, sidecar_of, stem_of
 from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.volume import Series, load_series
 from napari_mri7t.widgets.layers import (
@@ -64,7 +64,7 @@ def made_by(path: Path) -> dict[str, Any] | None:
     None of an image that is not ours, or whose JSON cannot be read: it is no part of the volume.
     """
     try:
-        facts = read_json(path.with_name(f"{stem_of(path)}.json"))
+        facts = read_json(sidecar_of(path))
         if "SourceFiles" in facts:  # of a BIDS derivative
             facts["Sources"] = facts["SourceFiles"]
         is_made = facts["Synthetic"] is True and "Description" in facts["GeneratedBy"][0]

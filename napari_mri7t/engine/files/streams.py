@@ -54,6 +54,11 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(extension)] if extension else path.stem
 
 
+def sidecar_of(path: Path) -> Path:
+    """Name the JSON file that stands beside an image and says how it was made."""
+    return path.with_name(f"{stem_of(path)}.json")
+
+
 def check_readable(path: Path) -> None:
     """Refuse what is not a file with something in it.
 

@@ -15,7 +15,7 @@ from nibabel.nifti2 import Nifti2Header
 from napari_mri7t.engine.atomic import Writer, check_target, write_together
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.files.geometry import FileGeometry
-from napari_mri7t.engine.files.streams import extension_of, stem_of
+from napari_mri7t.engine.files.streams import extension_of, sidecar_of
 
 OUTPUT_EXTENSIONS = (".nii.gz", ".nii")
 # In the header of a computed image, whose sidecar may be lost: 79 bytes at most.
@@ -99,7 +99,7 @@ def write_image(
     description = BRIEF_NOTICE if sidecar is not None and sidecar.get("Synthetic") else ""
     parts: list[tuple[Path, Writer]] = [(path, nifti_writer(array, geometry, path, description))]
     if sidecar is not None:
-        parts.insert(0, (path.with_name(stem_of(path) + ".json"), json_writer(sidecar)))
+        parts.insert(0, (sidecar_of(path), json_writer(sidecar)))
     write_together(parts, overwrite=overwrite)
 
 
