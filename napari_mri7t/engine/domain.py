@@ -1,14 +1,19 @@
 """Is a scan like those a model was trained on? Differences, in words."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from napari_mri7t.engine.cards import ModelCard
-from napari_mri7t.engine.preparation.brain_extraction import BRAIN_LITRES
+from napari_mri7t.engine.preparation.brain_extraction import (
+    BRAIN_LITRES,
+    brain_litres,
+    is_mostly_background,
+)
 from napari_mri7t.engine.preparation.harmonization import background_of, brain_quantiles
 from napari_mri7t.engine.volume import Volume
 
 SPACING_TOLERANCE = 0.1  # relative
-LEAST_BACKGROUND = 0.4  # part of an extracted brain's volume that is background
 LARGEST_TILT = 15.0  # degrees
 # Mean difference of brain quantiles, 2 and 98 % at 0 and 1: the ten training brains reach 0.06,
 # six real 3T scans 0.08 to 0.11 once corrected (docs/raw_scans.md), inverted contrast 0.35.
@@ -33,13 +38,14 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     expected = np.asarray(card.preprocessing["voxel_size_mm"], float)
     if np.any(np.abs(np.asarray(volume.voxel_size) / expected - 1) > SPACING_TOLERANCE):
         found.append(
-            f"voxels of {_mm(volume.voxel_size)} mm; the model was trained on {_mm(expected)} mm: "
+            f"voxels of {sizes_in_words(volume.voxel_size)} mm; the model was trained on "
+            f"{sizes_in_words(expected)} mm: "
             "resample the scan, or compare with care"
         )
     foreground = volume.array > background_of(volume.array)
-    litres = foreground.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1e6
+    litres = brain_litres(volume, foreground)
     if card.preprocessing.get("brain_extracted", True):
-        if not _is_mostly_background(foreground):
+        if not is_mostly_background(foreground):
             found.append(
                 "the background is not 0: the scan does not look brain-extracted; extract the "
                 "brain first"
@@ -78,11 +84,7 @@ def is_brain_extracted(array: np.ndarray) -> bool:
     -------
     bool
     """
-    return _is_mostly_background(array > background_of(array))
-
-
-def _is_mostly_background(foreground: np.ndarray) -> bool:
-    return bool(foreground.mean() <= 1 - LEAST_BACKGROUND)
+    return is_mostly_background(array > background_of(array))
 
 
 def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
@@ -109,7 +111,8 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
     return float(np.abs(curves[0] - curves[1]).mean())
 
 
-def _mm(sizes: np.ndarray | tuple[float, ...]) -> str:
+def sizes_in_words(sizes: Iterable[float]) -> str:
+    """Set the sides of a voxel as "1 x 1 x 1.2"."""
     return " x ".join(f"{size:.3g}" for size in sizes)
 
 

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
-from napari_mri7t.engine.preparation.brain_extraction import looks_extracted
 from napari_mri7t.engine.preparation.kept import Kept, open_kept
-from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, is_free, key_of
+from napari_mri7t.engine.preparation.raw_scan import (
+    PreparationConfig,
+    counts_as_extracted,
+    is_free,
+    key_of,
+)
 from napari_mri7t.engine.preparation.recognition import (
     check_handedness,
     check_resolution,
@@ -77,7 +81,7 @@ def _of_mask(scan: Volume, config: PreparationConfig, kept: Kept | None) -> str 
     """Say why no brain need be extracted; None if it must be."""
     if config.mask is not None:
         return "by your mask"
-    if config.prepare == "none" or (config.prepare == "auto" and looks_extracted(scan)):
+    if counts_as_extracted(scan, config):
         return "left out (the background is 0)"
     return "as kept" if kept is not None and kept.holds("mask") else None
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from napari_mri7t.engine.cards import ModelCard
-from napari_mri7t.engine.domain import LARGEST_CONTRAST_DISTANCE, contrast_distance
+from napari_mri7t.engine.domain import LARGEST_CONTRAST_DISTANCE, contrast_distance, sizes_in_words
 from napari_mri7t.engine.preparation.brain_extraction import BRAIN_LITRES
 from napari_mri7t.engine.preparation.raw_scan import Prepared
 from napari_mri7t.engine.preparation.recognition import ALIGNED, FAILED
@@ -26,7 +26,7 @@ def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
         Spacing, mask volume, registration, intensities: each with its number and what is usual.
     """
     sizes, trained = (
-        " x ".join(f"{size:.3g}" for size in each)
+        sizes_in_words(each)
         for each in (prepared.scan.voxel_size, card.preprocessing["voxel_size_mm"])
     )
     score = prepared.facts.get("registration_score", float("nan"))

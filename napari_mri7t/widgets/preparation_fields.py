@@ -13,6 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QWidget
 
 from napari_mri7t.engine.preparation.native import INSTALL
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.widgets.controls import (
     WARNING_COLOUR,
     FolderField,
@@ -183,15 +184,16 @@ class PreparationFields(QWidget):
     def asked(self) -> Asked:
         """Take the choices as they are now."""
         has_more = self.more_box.isChecked()
-        mask = self._mask() if has_more else None
-        return Asked(
+        layer = self.mask_chooser.layer if has_more else None
+        config = PreparationConfig(
             prepare=self.mode_box.currentData(),
             space=self.space_box.currentData(),
-            mask=mask.as_layer_data_tuple() if isinstance(mask, Layer) else mask,
+            mask=self.mask_field.folder if has_more and layer is None else None,
             transform=self.transform_field.folder if has_more else None,
             keep=(self.keep_field.folder if has_more else None) or self._session_folder,
             allow_out_of_domain=self.coarse_box.isChecked(),
         )
+        return Asked(config, None if layer is None else layer.as_layer_data_tuple())
 
     def begin_session(self) -> None:
         """Make the folder for what is kept in none of the user's; it goes with the widget."""

@@ -6,9 +6,8 @@ import importlib
 import threading
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer
@@ -51,30 +50,19 @@ class Source:
 class Asked:
     """What the user asked for, as it was at the start; a layer's data are read in the thread."""
 
-    prepare: str = "none"
-    space: str = "native"
-    mask: Path | LayerData | None = None
-    transform: Path | None = None
-    keep: Path | None = None
-    allow_out_of_domain: bool = False
+    config: PreparationConfig
+    mask_layer: LayerData | None = None
 
     @property
     def asks_for_nothing(self) -> bool:
         """Whether the scan goes to the model untouched, and its estimate to the scan."""
-        own = (self.mask, self.transform) != (None, None)
-        return self.prepare == "none" and self.space == "native" and not own
+        return self.config.asks_for_nothing and self.mask_layer is None
 
     def config_for(self, scan: Volume, shown: LayerData) -> PreparationConfig:
         """Put it into the engine's words for one scan, shown as it is in its layer."""
-        own = self.mask
-        return PreparationConfig(
-            prepare=self.prepare,
-            space=self.space,
-            mask=_mask_on(scan, shown, own) if isinstance(own, tuple) else own,
-            transform=self.transform,
-            keep=self.keep,
-            allow_out_of_domain=self.allow_out_of_domain,
-        )
+        if self.mask_layer is None:
+            return self.config
+        return replace(self.config, mask=_mask_on(scan, shown, self.mask_layer))
 
 
 def _mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:

@@ -37,10 +37,22 @@ def looks_extracted(volume: Volume) -> bool:
         fill less than the largest plausible brain.
     """
     foreground = volume.array > background_of(volume.array)
-    return (
-        bool(1 - foreground.mean() >= LEAST_ZEROS)
-        and brain_litres(volume, foreground) < (BRAIN_LITRES[1])
-    )
+    return is_mostly_background(foreground) and brain_litres(volume, foreground) < (BRAIN_LITRES[1])
+
+
+def is_mostly_background(foreground: np.ndarray) -> bool:
+    """Tell by the part of its background whether a scan may show the brain alone.
+
+    Parameters
+    ----------
+    foreground : ndarray of bool
+        What lies above the background.
+
+    Returns
+    -------
+    bool
+    """
+    return bool(1 - foreground.mean() >= LEAST_ZEROS)
 
 
 def extract_brain(volume: Volume) -> Generator[None, None, np.ndarray]:

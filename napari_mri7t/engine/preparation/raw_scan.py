@@ -93,8 +93,12 @@ class PreparationConfig:
     @property
     def asks_for_nothing(self) -> bool:
         """True where the scan is to go to the model untouched, and its estimate to the scan."""
-        own = (self.mask, self.transform) != (None, None)
-        return self.prepare == "none" and self.space == "native" and not own
+        return self.prepare == "none" and self.space == "native" and not self.has_own
+
+    @property
+    def has_own(self) -> bool:
+        """True where the user gave a mask or a transform."""
+        return (self.mask, self.transform) != (None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +177,12 @@ def prepare_scan(
 
 def is_free(config: PreparationConfig) -> bool:
     """Tell whether the user leaves it to us what to do, and asks for the scan's own grid."""
-    own = (config.mask, config.transform) != (None, None)
-    return config.prepare == "auto" and config.space == "native" and not own
+    return config.prepare == "auto" and config.space == "native" and not config.has_own
+
+
+def counts_as_extracted(scan: Volume, config: PreparationConfig) -> bool:
+    """Tell whether the scan's own zeros are taken for the brain's outline."""
+    return config.prepare == "none" or (config.prepare == "auto" and looks_extracted(scan))
 
 
 def key_of(config: PreparationConfig) -> dict[str, Any]:
@@ -195,7 +203,7 @@ def _brain_mask(
     if config.mask is not None:
         own = config.mask if isinstance(config.mask, Volume) else load_volume(config.mask)
         mask, how = mask_of(own, scan), "the mask given"
-    elif config.prepare == "none" or (config.prepare == "auto" and looks_extracted(scan)):
+    elif counts_as_extracted(scan, config):
         mask, how = foreground_mask(scan), "skipped: the scan is extracted"
     elif kept is not None and (found := kept.load("mask")) is not None:
         mask, how = found > 0, "deepbet"

@@ -176,8 +176,9 @@ def test_choices_are_remembered_but_no_mask_or_transform(ready, calls, wait_idle
     again = SynthesizeWidget(ready.viewer)
     asked = again.preparation.asked()
     again.release()
-    assert (asked.prepare, asked.space, asked.keep) == ("full", "mni", tmp_path / "kept")
-    assert (asked.mask, asked.transform) == (None, None)
+    config = asked.config
+    assert (config.prepare, config.space, config.keep) == ("full", "mni", tmp_path / "kept")
+    assert (config.mask, asked.mask_layer, config.transform) == (None, None, None)
 
 
 def test_folder_is_not_prepared_and_the_widget_says_so(widget):
@@ -199,7 +200,7 @@ def test_findings_lie_in_the_folder_of_the_user_and_the_session_leaves_none(
     ready, calls, wait_idle, tmp_path
 ):
     ready.preparation.begin_session()
-    session = ready.preparation.asked().keep
+    session = ready.preparation.asked().config.keep
     assert session.is_dir()
     ready.preparation.more_box.setChecked(True)
     ready.preparation.keep_field.folder = tmp_path / "kept"
