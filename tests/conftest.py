@@ -104,6 +104,17 @@ def save_untrained(folder: Path, network_name: str, **config: object) -> Path:
 
 
 @pytest.fixture
+def dataset(phantom: Volume, tmp_path: Path) -> Path:
+    """Write three small 7T volumes of different contrast, enough to train a fold in seconds."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
+        array = (255 * phantom.array[8:32, 8:40, 8:24] ** power).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(array, phantom.affine), folder / f"{name}.nii.gz")
+    return folder
+
+
+@pytest.fixture
 def run_cli(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t import __version__, cli
+from napari_mri7t import __version__
 from napari_mri7t.engine import cards
 from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.evaluation.metrics import compare
@@ -28,16 +28,8 @@ MOST_SECONDS_FOR_HELP = 0.3
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run `mri7t` with arguments; gives (exit code, stdout, stderr)."""
-
-    def run_with(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mri7t", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return run_with
+def run(run_cli):
+    return run_cli
 
 
 def sentence_of(result, path):

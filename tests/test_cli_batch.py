@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
+from functools import partial
 
 import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t import cli
 from napari_mri7t.engine.volume import load_volume, save_volume
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_cli):
     """Run `mri7t batch` with arguments; gives (exit code, stdout, stderr)."""
-
-    def run_with(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mri7t", "batch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return run_with
+    return partial(run_cli, "batch")
 
 
 @pytest.fixture

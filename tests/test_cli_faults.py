@@ -342,16 +342,6 @@ def test_fault_38_preparation_needs_no_network(tiny_model, tmp_path):
     assert 0.7 < facts["brain_litres"] / (8e-6 * (scan.array > 0).sum()) < 1.1
 
 
-@pytest.fixture
-def dataset(phantom, tmp_path):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
-        array = (255 * phantom.array[8:32, 8:40, 8:24] ** power).astype(np.uint8)
-        nibabel.save(nibabel.Nifti1Image(array, phantom.affine), folder / f"{name}.nii.gz")
-    return folder
-
-
 def train(dataset, run, *options):
     settings = [word for setting in TINY for word in ("--set", setting)]
     network = ("--network", "basic_cnn", "--preset", "report", "--device", "cpu")

@@ -13,7 +13,6 @@ import time
 import warnings
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -26,16 +25,6 @@ from napari_mri7t.engine.volume import load_volume
 
 UNET = ("widths=[8,8]", "n_blocks=1", "n_slices=3")
 TINY = ("batch_size=2", "patch_size=16", "warmup_steps=0", "end_slices=0", "precision=float32")
-
-
-@pytest.fixture
-def dataset(phantom, tmp_path):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
-        array = (255 * phantom.array[8:32, 8:40, 8:24] ** power).astype(np.uint8)
-        nibabel.save(nibabel.Nifti1Image(array, phantom.affine), folder / f"{name}.nii.gz")
-    return folder
 
 
 def train(dataset, run, *settings, options=()):

@@ -1,27 +1,17 @@
 """`mri7t synthesize` with scans that are not as the model expects them."""
 
 import json
-import sys
 
 import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t import cli
 from napari_mri7t.engine.volume import load_volume, save_volume
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run `mri7t` with arguments; gives (exit code, stdout, stderr)."""
-
-    def run_with(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mri7t", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return run_with
+def run(run_cli):
+    return run_cli
 
 
 @pytest.fixture

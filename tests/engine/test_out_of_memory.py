@@ -7,7 +7,6 @@ napari's worker would swallow.
 import os
 from dataclasses import replace
 
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -130,16 +129,11 @@ TRAINING = [
 
 
 @pytest.fixture
-def study(phantom, tmp_path):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
-        array = (255 * phantom.array[8:32, 8:40, 8:24] ** power).astype(np.uint8)
-        nibabel.save(nibabel.Nifti1Image(array, phantom.affine), folder / f"{name}.nii.gz")
+def study(dataset, tmp_path):
     network = {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", TINY, network)
-    create_study(folder, tmp_path / "whole", settings)
-    return create_study(folder, tmp_path / "run", settings)
+    create_study(dataset, tmp_path / "whole", settings)
+    return create_study(dataset, tmp_path / "run", settings)
 
 
 @pytest.mark.parametrize(

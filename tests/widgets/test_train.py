@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import nibabel
-import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
@@ -24,17 +22,6 @@ TINY = {
     "precision": "float32",
     "inference_step": "3",
 }
-
-
-@pytest.fixture
-def dataset(phantom, tmp_path):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    part = phantom.array[8:32, 8:40, 8:24]
-    for name, power in (("sub-A", 1.0), ("sub-B", 1.3), ("sub-C", 0.8)):
-        array = (255 * part**power).astype(np.uint8)
-        nibabel.save(nibabel.Nifti1Image(array, phantom.affine), folder / f"{name}.nii.gz")
-    return folder
 
 
 @pytest.fixture
