@@ -6,8 +6,8 @@ from beginning to end on cores of its own.
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Barrier, BrokenBarrierError
 from typing import TypeVar
 
 import torch
@@ -59,10 +59,24 @@ def _set_threads(pool: ThreadPoolExecutor, n_lanes: int, n_threads: int) -> None
     everyone = Barrier(n_lanes)
     n_inherited = torch.get_num_threads()
 
-    def begin(_: int) -> None:
-        torch.get_num_threads()  # a thread's first call takes torch's setting over
-        torch.set_num_threads(n_threads)
-        everyone.wait(START_SECONDS)  # for ever, if one of them could not be started
+    def begin() -> None:
+        try:
+            torch.get_num_threads()  # a thread's first call takes torch's setting over
+            torch.set_num_threads(n_threads)
+            everyone.wait(START_SECONDS)  # for ever, if one of them could not be started
+        except BaseException:
+            everyone.abort()
+            raise
 
-    list(pool.map(begin, range(n_lanes)))
-    torch.set_num_threads(n_inherited)
+    begun: list[Future[None]] = []
+    try:
+        begun.extend(pool.submit(begin) for _ in range(n_lanes))
+    except BaseException:
+        everyone.abort()
+        raise
+    finally:
+        wait(begun)  # or one that begins late changes torch's setting once more
+        torch.set_num_threads(n_inherited)
+    failures = [error for lane in begun if (error := lane.exception())]
+    for error in sorted(failures, key=lambda error: isinstance(error, BrokenBarrierError)):
+        raise error

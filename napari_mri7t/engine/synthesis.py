@@ -34,10 +34,14 @@ class SynthesisProgress:
 
 @dataclass(frozen=True, eq=False)
 class Synthesis:
-    """A finished synthesis: the estimate on the source's grid, and how it was made."""
+    """A finished synthesis: the estimate on the source's grid, and how it was made.
+
+    `threads` are torch's on the CPU, None on another device.
+    """
 
     volume: Volume
     device: str
+    threads: int | None
     precision: str
     seconds: float
     warnings: tuple[str, ...]
@@ -103,6 +107,7 @@ def synthesize(
     return Synthesis(
         volume=source.with_array(by_slices.T, name=f"{source.name}_synthetic-7T"),
         device=str(runner.device),
+        threads=torch.get_num_threads() if runner.device.type == "cpu" else None,
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
         warnings=tuple(notes),

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.provenance import Execution, sidecar
 from napari_mri7t.engine.synthesis import Synthesis
@@ -32,7 +30,7 @@ def synthesis_sidecar(source: Volume, model: Model, synthesis: Synthesis) -> dic
         precision=synthesis.precision,
         model=model.name,
         model_sha256=model.card.sha256,
-        threads=torch.get_num_threads() if synthesis.device == "cpu" else None,
+        threads=synthesis.threads,
     )
     return sidecar(
         "synthesize",

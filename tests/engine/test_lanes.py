@@ -72,3 +72,25 @@ def test_closing_waits_for_what_is_under_way_and_begins_nothing_more(four_thread
     n_begun = len(begun)
     time.sleep(0.05)
     assert len(begun) == n_begun
+
+
+@pytest.mark.parametrize("n_begun", [0, 1, 3])
+def test_lane_that_cannot_begin_leaves_the_threads_of_others_as_they_were(
+    four_threads, monkeypatch, n_begun
+):
+    """What it raised is raised at once, not the waiting of the other lanes."""
+    set_num_threads, turns = torch.set_num_threads, iter(range(100))
+
+    def refuse(n):
+        if threading.current_thread() is not threading.main_thread() and next(turns) == n_begun:
+            raise MemoryError
+        set_num_threads(n)
+
+    monkeypatch.setattr(torch, "set_num_threads", refuse)
+    with pytest.raises(MemoryError):
+        list(in_lanes(abs, range(9), 1))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert [*found, torch.get_num_threads()] == [4, 4]

@@ -80,6 +80,19 @@ def test_threads_of_then_are_taken_and_given_back(made, tiny_model, monkeypatch)
     assert (seen, torch.get_num_threads()) == ([before + 1], before)
 
 
+def test_sidecar_tells_the_threads_of_the_synthesis_whoever_writes_it(phantom, tiny_model):
+    """A batch writes in another thread, while lanes of the next scan change torch's setting."""
+    model = load_model(tiny_model)
+    before = torch.get_num_threads()
+    result = run_to_end(synthesize(phantom, model, CONFIG))
+    torch.set_num_threads(before + 1)
+    try:
+        facts = synthesis_sidecar(phantom, model, result)
+    finally:
+        torch.set_num_threads(before)
+    assert facts["Threads"] == before
+
+
 def test_changed_image_is_told_with_its_difference(repeat, made, tiny_model):
     image = find_image(read_recipe(made))
     volume = load_volume(image)
