@@ -12,6 +12,7 @@ import numpy as np
 from napari_mri7t.engine.evaluation import report_sections, study_tables
 from napari_mri7t.engine.evaluation.lesions import LesionResult
 from napari_mri7t.engine.evaluation.page import render_page
+from napari_mri7t.engine.evaluation.paired_tables import tests_table
 from napari_mri7t.engine.evaluation.report_pictures import Gathered, gather
 from napari_mri7t.engine.evaluation.results import SubjectResult, write_content
 from napari_mri7t.engine.evaluation.robustness import RobustnessPoint
@@ -145,7 +146,7 @@ def write_tables(results: Sequence[SubjectResult], folder: Path) -> dict[str, Ta
         "summary": study_tables.summary_table(results),
         "subjects": study_tables.subject_table(results),
         **{f"spread-{key}": study_tables.spread_table(results, key) for key in tested},
-        **{f"tests-{key}": study_tables.tests_table(results, key) for key in tested},
+        **{f"tests-{key}": tests_table(results, key) for key in tested},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for stem, table in tables.items():

@@ -13,6 +13,7 @@ from napari_mri7t.engine.evaluation.figures import overview_figure
 from napari_mri7t.engine.evaluation.lesions import LesionResult
 from napari_mri7t.engine.evaluation.methods import label_of
 from napari_mri7t.engine.evaluation.page import Section
+from napari_mri7t.engine.evaluation.paired_tables import tests_table
 from napari_mri7t.engine.evaluation.plots import (
     bland_altman_figure,
     box_figure,
@@ -90,7 +91,7 @@ def table_sections(results: Sequence[SubjectResult]) -> list[Section]:
         "with hindsight, in its favour), and against the other networks."
     )
     spread = study_tables.spread_table(results, "brain_psnr")
-    first, *others = (study_tables.tests_table(results, key) for key in TESTED)
+    first, *others = (tests_table(results, key) for key in TESTED)
     tests = (first, *(replace(table, note="") for table in others))  # the note is the same
     each = tuple(study_tables.per_subject_table(results, key) for key in BY_SUBJECT)
     return [

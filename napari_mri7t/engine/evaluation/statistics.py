@@ -62,7 +62,8 @@ class PairedTest:
     gain, low, high : float
         Mean gain of ours over theirs and its bootstrap interval, positive where ours is better.
     p, p_holm : float
-        Of the two-sided Wilcoxon test, and after Holm's correction over its family.
+        Of the two-sided Wilcoxon test, and after Holm's correction over its family. NaN, like
+        what follows, for fewer than two subjects.
     rank_biserial : float
         Share of rank for ours minus share against, from -1 to 1: see [3].
     d_z : float
@@ -113,14 +114,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Parameters
     ----------
     p_values : sequence of float
+        NaN is no test: it does not count towards the size.
 
     Returns
     -------
     list of float
-        In the order given, at most 1.
+        In the order given, at most 1; NaN stays.
     """
     corrected = [math.nan] * len(p_values)
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    tested = (index for index, p in enumerate(p_values) if not math.isnan(p))
+    order = sorted(tested, key=lambda index: p_values[index])
     highest = 0.0
     for rank, index in enumerate(order):
         highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
@@ -212,10 +215,10 @@ def paired_tests(
     Returns
     -------
     list of PairedTest
-        In the order given; pairs with fewer than two subjects have p-value 1.
+        In the order given; pairs with fewer than two subjects are not tested.
     """
     kept = [np.asarray(gain, np.float64)[np.isfinite(gain)] for _, _, gain in gains]
-    p_values = [wilcoxon_p(gain) if gain.size >= MIN_PAIRS else 1.0 for gain in kept]
+    p_values = [wilcoxon_p(gain) if gain.size >= MIN_PAIRS else math.nan for gain in kept]
     corrected = holm(p_values)
     return [
         PairedTest(
@@ -226,7 +229,7 @@ def paired_tests(
             *bootstrap_interval(gain, seed=seed),
             p,
             p_holm,
-            rank_biserial(gain),
+            rank_biserial(gain) if gain.size >= MIN_PAIRS else math.nan,
             _d_z(gain),
         )
         for (ours, theirs, _), gain, p, p_holm in zip(gains, kept, p_values, corrected, strict=True)

@@ -1,4 +1,4 @@
-"""What a study says in tables: Table 1 beside its published values, summaries, tests."""
+"""What a study says in tables: Table 1 beside its published values, summaries, each subject."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ from statistics import median
 import numpy as np
 
 from napari_mri7t.engine.evaluation.baselines import BASELINES
-from napari_mri7t.engine.evaluation.methods import (
-    PUBLISHED,
-    SOURCE,
-    label_of,
-    networks_of,
-    ordered_methods,
-)
+from napari_mri7t.engine.evaluation.methods import PUBLISHED, SOURCE, label_of, ordered_methods
 from napari_mri7t.engine.evaluation.results import SubjectResult, values_of
 from napari_mri7t.engine.evaluation.scoring import METRICS, Metric
-from napari_mri7t.engine.evaluation.statistics import (
-    PairedTest,
-    Summary,
-    paired_tests,
-    summarize,
-)
+from napari_mri7t.engine.evaluation.statistics import Summary, summarize
 from napari_mri7t.engine.evaluation.table import Table, number, spread
 
 RESULT_KEYS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
@@ -52,7 +41,7 @@ def table_1(results: Sequence[SubjectResult]) -> Table:
     for key, digits in TABLE_1_DIGITS.items():
         row = [METRICS[key].label.removesuffix(", whole volume")]
         for method in methods:
-            summary = _summary(results, method, METRICS[key])
+            summary = method_summary(results, method, METRICS[key])
             row.append(spread(summary.mean, summary.std, digits))
             if method in PUBLISHED:
                 row.append(spread(*PUBLISHED[method][key], digits))
@@ -79,11 +68,11 @@ def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(
     Table
     """
     methods = ordered_methods(results)
-    cells = [[_summary(results, method, METRICS[key]) for key in keys] for method in methods]
+    cells = [[method_summary(results, method, METRICS[key]) for key in keys] for method in methods]
     strong = set()
     for column, key in enumerate(keys):
         means = np.array([row[column].mean for row in cells])
-        strong |= {(line, column + 1) for line in _best(means, METRICS[key])}
+        strong |= {(line, column + 1) for line in best_places(means, METRICS[key])}
     rows = [
         (
             label_of(method),
@@ -118,7 +107,7 @@ def result_table(results: Sequence[SubjectResult]) -> Table:
         costs = [result.cost for result in results if result.method == method]
         seconds = [cost.seconds for cost in costs if not math.isnan(cost.seconds)]
         n_parameters = max(cost.n_parameters for cost in costs)
-        gains = _paired_gain(results, method, SOURCE, METRICS["brain_psnr"])
+        gains = paired_gain(results, method, SOURCE, METRICS["brain_psnr"])
         facts = (
             str(n_subjects[method]),
             f"{n_parameters:,}" if n_parameters else "–",
@@ -152,7 +141,7 @@ def spread_table(results: Sequence[SubjectResult], key: str) -> Table:
     """
     metric, rows = METRICS[key], []
     for method in ordered_methods(results):
-        s = _summary(results, method, metric)
+        s = method_summary(results, method, metric)
         figures = (number(x, metric.digits) for x in (s.mean, s.std, s.median, s.worst))
         rows.append((label_of(method), str(s.n), *figures))
     header = ("Method", "Subjects", "Mean", "Std", "Median", "Worst")
@@ -202,82 +191,9 @@ def per_subject_table(results: Sequence[SubjectResult], key: str) -> Table:
     for line, subject in enumerate(dict.fromkeys(result.subject for result in results)):
         values = np.array([column.get(subject, math.nan) for column in columns])
         rows.append((subject, *(number(value, metric.digits) for value in values)))
-        strong |= {(line, place + 1) for place in _best(values, metric)}
+        strong |= {(line, place + 1) for place in best_places(values, metric)}
     header = ("Subject", *(label_of(method) for method in methods))
     return Table(heading(metric), header, tuple(rows), frozenset(strong))
-
-
-def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
-    """Test every network against the source, the best baseline, and the other networks.
-
-    The best baseline is the one with the best mean of this very metric: chosen with hindsight, in
-    its favour. All tests of one metric are one family for Holm's correction.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
-    key : str
-        Of `METRICS`.
-
-    Returns
-    -------
-    list of PairedTest
-    """
-    metric, networks = METRICS[key], networks_of(results)
-    baselines = [m for m in ordered_methods(results) if m in BASELINES]
-    means = np.array([_summary(results, m, metric).mean for m in baselines])
-    rivals = [m for m in ordered_methods(results) if m == SOURCE]
-    rivals += [baselines[place] for place in _best(means, metric)]
-    pairs = [(ours, theirs) for ours in networks for theirs in rivals]
-    pairs += [(b, a) for i, a in enumerate(networks) for b in networks[i + 1 :]]
-    return paired_tests([(a, b, _paired_gain(results, a, b, metric)) for a, b in pairs])
-
-
-def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
-    """Set `tests_of` one metric.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
-    key : str
-        Of `METRICS`.
-
-    Returns
-    -------
-    Table
-    """
-    metric = METRICS[key]
-    rows = tuple(
-        (
-            label_of(test.ours),
-            label_of(test.theirs),
-            str(test.n),
-            number(test.gain, metric.digits),
-            f"{number(test.low, metric.digits)} to {number(test.high, metric.digits)}",
-            number(test.p, 4),
-            number(test.p_holm, 4),
-            number(test.rank_biserial, 2),
-            number(test.d_z, 2),
-        )
-        for test in tests_of(results, key)
-    )
-    header = (
-        "Method",
-        "against",
-        "Subjects",
-        "Mean gain",
-        "95 % interval",
-        "p",
-        "p (Holm)",
-        "Rank-biserial r",
-        "d_z",
-    )
-    note = (
-        "Gain: positive where the method is better. Interval: BCa bootstrap over subjects. p: "
-        "two-sided Wilcoxon signed-rank test, corrected by Holm over this table. Subjects of a "
-        "leave-one-out share training data, so p-values are somewhat optimistic."
-    )
-    return Table(f"Paired tests: {heading(metric)}", header, rows, note=note)
 
 
 def heading(metric: Metric) -> str:
@@ -295,23 +211,58 @@ def heading(metric: Metric) -> str:
     return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
 
 
-def _paired_gain(
+def paired_gain(
     results: Sequence[SubjectResult], ours: str, theirs: str, metric: Metric
 ) -> np.ndarray:
-    """Gain of ours over theirs for every subject that has both."""
+    """Give the gain of one method over another on every subject that has both.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    ours, theirs : str
+        Methods.
+    metric : Metric
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Positive where ours is better; NaN where both are infinite.
+    """
     a, b = (values_of(results, method, metric.key) for method in (ours, theirs))
     common = [subject for subject in a if subject in b]
     with np.errstate(invalid="ignore"):  # infinite against infinite: NaN, left out of the test
         return metric.gain(np.array([a[s] for s in common]), np.array([b[s] for s in common]))
 
 
-def _summary(results: Sequence[SubjectResult], method: str, metric: Metric) -> Summary:
-    """Summarise one metric of one method over its subjects."""
+def method_summary(results: Sequence[SubjectResult], method: str, metric: Metric) -> Summary:
+    """Summarise one metric of one method over its subjects.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+    method : str
+    metric : Metric
+
+    Returns
+    -------
+    Summary
+    """
     values = values_of(results, method, metric.key)
     return summarize(np.array(list(values.values())), metric.better)
 
 
-def _best(values: np.ndarray, metric: Metric) -> list[int]:
-    """Find the place of the best value: one, or none where nothing is defined."""
+def best_places(values: np.ndarray, metric: Metric) -> list[int]:
+    """Find the place of the best value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+    metric : Metric
+
+    Returns
+    -------
+    list of int
+        One, or none where nothing is defined.
+    """
     gains = metric.gain(values, np.zeros_like(values))
     return [] if np.isnan(gains).all() else [int(np.nanargmax(gains))]

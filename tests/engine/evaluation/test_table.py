@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.evaluation import study_tables, table
+from napari_mri7t.engine.evaluation import paired_tables, study_tables, table
 from napari_mri7t.engine.evaluation.methods import networks_of, ordered_methods
 from napari_mri7t.engine.evaluation.results import Cost, SubjectResult
 from napari_mri7t.engine.evaluation.scoring import METRICS
@@ -142,7 +142,7 @@ def test_subject_table_keeps_full_precision():
 
 
 def test_networks_are_tested_against_source_best_baseline_and_each_other():
-    tests = {(t.ours, t.theirs): t for t in study_tables.tests_of(study(), "brain_psnr")}
+    tests = {(t.ours, t.theirs): t for t in paired_tables.tests_of(study(), "brain_psnr")}
     assert set(tests) == {
         ("basic_cnn", "source"),
         ("basic_cnn", "median"),
@@ -157,18 +157,29 @@ def test_networks_are_tested_against_source_best_baseline_and_each_other():
     assert tests["basic_cnn", "source"].p_holm == 1
 
 
+def test_method_with_one_subject_is_not_tested_and_costs_the_others_nothing():
+    lone = SubjectResult("sub-0", "slice_unet", {"brain_psnr": 30.0})
+    tests = {(t.ours, t.theirs): t for t in paired_tables.tests_of([*study(), lone], "brain_psnr")}
+    assert tests["watnet", "source"].p_holm == pytest.approx(5 * 2 / 2**10)
+    alone = tests["slice_unet", "source"]
+    assert np.isnan([alone.p, alone.p_holm, alone.rank_biserial]).all()
+    made = paired_tables.tests_table([*study(), lone], "brain_psnr")
+    row = next(row for row in made.rows if row[2] == "1")
+    assert row[5:] == ("–",) * 4
+
+
 def test_tests_are_given_the_direction_of_the_metric():
     lower = [
         SubjectResult(f"{i}", method, {"brain_mae": value + i / 100})
         for i in range(3)
         for method, value in (("source", 0.5), ("watnet", 0.4))
     ]
-    (test,) = study_tables.tests_of(lower, "brain_mae")
+    (test,) = paired_tables.tests_of(lower, "brain_mae")
     assert test.gain == pytest.approx(0.1)
 
 
 def test_tests_table_has_a_row_for_each_test():
-    made = study_tables.tests_table(study(), "brain_psnr")
+    made = paired_tables.tests_table(study(), "brain_psnr")
     assert len(made.rows) == 5
     assert all(len(row) == len(made.header) for row in made.rows)
     assert made.rows[2][:4] == ("WATNet", "3T as is", "10", "1.00")
@@ -176,5 +187,5 @@ def test_tests_table_has_a_row_for_each_test():
 
 def test_nothing_evaluated_makes_empty_tables_not_errors():
     assert study_tables.summary_table([]).rows == ()
-    assert study_tables.tests_table([], "brain_psnr").rows == ()
+    assert paired_tables.tests_table([], "brain_psnr").rows == ()
     assert np.all([len(row) == 1 for row in study_tables.table_1([]).rows])
