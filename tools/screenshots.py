@@ -148,9 +148,9 @@ def compare(studio: Studio, model: Path | None) -> None:
     studio.sample("mni152")
     widget = studio.dock("Compare")
     layers = studio.viewer.layers
-    widget.reference_chooser.layer = layers["MNI152"]
+    widget.volumes.reference_chooser.layer = layers["MNI152"]
     estimates = [layer for layer in layers if "synthetic" in layer.name]
-    widget.estimate_chooser.layer = (estimates or [layers["MNI152_pseudo-3T"]])[0]
+    widget.volumes.estimate_chooser.layer = (estimates or [layers["MNI152_pseudo-3T"]])[0]
     widget.draw_line()
     wait_until(lambda: not running_jobs())
     widget.view_box.setCurrentText("Side by side")
@@ -204,7 +204,7 @@ def train(studio: Studio, model: Path | None) -> None:
     studio.take("train-done")
     studio.viewer.layers.clear()
     widget = studio.dock("Evaluate")
-    widget.run_field.folder = place / "run"
+    widget.asked.run_field.folder = place / "run"
     widget.start()
     wait_until(lambda: not running_jobs())
     widget.load(widget.evaluation.results[0].subject)

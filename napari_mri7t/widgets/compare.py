@@ -8,7 +8,6 @@ from napari.utils.colormaps import Colormap
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QLabel,
     QPushButton,
     QSlider,
@@ -27,15 +26,15 @@ from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
     WARNING_COLOUR,
-    EngineWidget,
-    LayerChooser,
     Notices,
     explain,
     narrow,
 )
+from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import ProfilePlot, ScoreTable
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import LayerData, is_single_volume, likely_pair, placement
+from napari_mri7t.widgets.layers import LayerData, placement
+from napari_mri7t.widgets.pair_fields import PairFields
 from napari_mri7t.widgets.planes import ends_of, line_on, shown_plane
 
 #: Figures follow the slider only when it rests this long: a drag passes dozens of slices.
@@ -70,7 +69,7 @@ class CompareWidget(EngineWidget):
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self._ask_of_slice)
-        self._build_volumes()
+        self.volumes = PairFields(napari_viewer, self.group("Volumes"))
         self._build_view()
         self._build_figures()
         self._build_profile()
@@ -78,31 +77,8 @@ class CompareWidget(EngineWidget):
         self.column.addWidget(self.notices)
         self._build_shortcuts()
         self.column.addStretch()
-        pair = likely_pair(self.viewer.layers)
-        if pair is not None:
-            self.reference_chooser.layer, self.estimate_chooser.layer = pair
         self._connect()
         self._on_pair_changed()
-
-    def _build_volumes(self) -> None:
-        form = self.group("Volumes")
-        self.reference_chooser = LayerChooser(self.viewer, is_single_volume)
-        self.estimate_chooser = LayerChooser(self.viewer, is_single_volume)
-        self.mask_chooser = LayerChooser(
-            self.viewer, is_single_volume, optional="reference above 0"
-        )
-        self.range_box = QDoubleSpinBox()
-        self.range_box.setRange(1e-6, 1e9)
-        self.range_box.setDecimals(3)
-        self.range_box.setValue(1.0)
-        self.range_box.setToolTip(
-            "Span that intensities can take: 1 for volumes in 0 to 1.\n"
-            "PSNR and SSIM depend on it, so it is never guessed."
-        )
-        form.addRow("Reference", self.reference_chooser)
-        form.addRow("Estimate", self.estimate_chooser)
-        form.addRow("Brain mask", self.mask_chooser)
-        form.addRow("Data range", self.range_box)
 
     def _build_view(self) -> None:
         form = self.group("View")
@@ -147,9 +123,7 @@ class CompareWidget(EngineWidget):
             self.viewer.bind_key(keys, action, overwrite=True)
 
     def _connect(self) -> None:
-        for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
-            chooser.layer_changed.connect(self._on_pair_changed)
-        self.range_box.valueChanged.connect(self._on_pair_changed)
+        self.volumes.changed.connect(self._on_pair_changed)
         self.view_box.currentTextChanged.connect(self._on_view_changed)
         self.swipe_slider.valueChanged.connect(lambda n: self.views.swipe_to(n / 1000))
         self.difference_button.clicked.connect(self.add_difference)
@@ -170,12 +144,9 @@ class CompareWidget(EngineWidget):
     @property
     def pair(self) -> tuple[Layer, Layer] | None:
         """The two layers, if there are two."""
-        reference, estimate = self.reference_chooser.layer, self.estimate_chooser.layer
-        if reference is None or estimate is None or reference is estimate:
-            return None
-        return reference, estimate
+        return self.volumes.pair
 
-    def _on_pair_changed(self, value: object = None) -> None:
+    def _on_pair_changed(self) -> None:
         """Start again with other volumes, another mask or another range."""
         self.notices.clear()
         self.table.clear_rows("slice")
@@ -193,7 +164,7 @@ class CompareWidget(EngineWidget):
             return
         self.table.clear_rows("volume", "...")
         self._of_volume.ask(
-            questions.volume_scores, *self.pair, self.mask_chooser.layer, self._range()
+            questions.volume_scores, *self.pair, self.volumes.mask, self.volumes.data_range
         )
         self._ask_of_slice()
         self._ask_of_line()
@@ -208,9 +179,6 @@ class CompareWidget(EngineWidget):
         """Leave the grid: one more layer in it would move the two."""
         if self.views.view == SIDE_BY_SIDE:
             self.view_box.setCurrentText(OFF)
-
-    def _range(self) -> float:
-        return float(self.range_box.value())
 
     def _on_view_changed(self, view: str) -> None:
         is_swipe = view == SWIPE
@@ -237,7 +205,7 @@ class CompareWidget(EngineWidget):
             self.table.clear_rows("slice", "3-D")
             return
         self._of_slice.ask(
-            questions.plane_scores, *self.pair, self.mask_chooser.layer, plane, self._range()
+            questions.plane_scores, *self.pair, self.volumes.mask, plane, self.volumes.data_range
         )
 
     def add_difference(self) -> None:

@@ -1,4 +1,4 @@
-"""The widget "Evaluate": what a study's held-out estimates are worth, subject by subject."""
+"""The widget "Evaluate": what estimates are worth, subject by subject."""
 
 from __future__ import annotations
 
@@ -6,31 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import napari
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QUrl
-from qtpy.QtGui import QAction, QDesktopServices, QPixmap
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
-    QCheckBox,
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-)
+from qtpy.QtGui import QDesktopServices, QImage, QPixmap
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
-from napari_mri7t.engine.evaluation.methods import label_of
-from napari_mri7t.engine.evaluation.results import SubjectResult
-from napari_mri7t.engine.evaluation.scoring import METRICS
-from napari_mri7t.engine.evaluation.study_tables import heading
-from napari_mri7t.engine.evaluation.table import number
 from napari_mri7t.engine.volume import Volume
-from napari_mri7t.widgets.controls import EngineWidget, FolderField, explain
+from napari_mri7t.widgets.controls import explain
+from napari_mri7t.widgets.engine_widget import EngineWidget
+from napari_mri7t.widgets.evaluation_fields import EvaluationFields
 from napari_mri7t.widgets.evaluation_jobs import (
     Evaluation,
-    evaluation_steps,
     load_subject,
+    on_background,
     report_steps,
     tables_as_files,
 )
@@ -40,16 +28,15 @@ from napari_mri7t.widgets.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.preferences import orient_empty_viewer
 from napari_mri7t.widgets.reader import made_by
+from napari_mri7t.widgets.result_table import ResultTable
 from napari_mri7t.widgets.worker import Job
 
-COLUMNS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
 CHOICES = "evaluation"  # section of the memory
-TABLE_HEIGHT = 220
 PICTURE_WIDTH = 270
 
 
 class EvaluateWidget(EngineWidget):
-    """A run folder: table, box plots, volumes of a subject, export."""
+    """A run folder or two layers: table, box plots, volumes of a subject, export."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -58,26 +45,18 @@ class EvaluateWidget(EngineWidget):
         self.evaluation: Evaluation | None = None
         self._of_subject = Latest("Load a subject", self)
         self._of_tables = Latest("Write tables", self)
-        self._build_run()
+        self._build_asked()
         self._build_results()
         self._build_export()
         self.column.addStretch()
         self._connect()
-        self.run_field.folder = str(self.memory.recall(CHOICES).get("run", ""))
+        self.asked.run_field.folder = str(self.memory.recall(CHOICES).get("run", ""))
         self._check()
 
-    def _build_run(self) -> None:
-        form = self.group("Study")
-        self.run_field = FolderField(
-            "Run folder of Train folds or `mri7t train`, or a folder of several to compare"
-        )
-        self.baselines_box = QCheckBox("Classical denoisers too (slow)")
-        self.baselines_box.setToolTip(
-            "Non-local means, total variation and others, tuned on the training subjects only;\n"
-            "some minutes per subject, once"
-        )
-        form.addRow("Run folder", self.run_field)
-        form.addRow(self.baselines_box)
+    def _build_asked(self) -> None:
+        form = self.group("What to evaluate")
+        self.asked = EvaluationFields(self.viewer)
+        form.addRow(self.asked)
         self.panel = JobPanel(
             "Evaluate", "Score every held-out estimate; what is known already is only read"
         )
@@ -106,7 +85,8 @@ class EvaluateWidget(EngineWidget):
         form.addRow(row)
 
     def _connect(self) -> None:
-        self.run_field.changed.connect(self._check)
+        self.asked.changed.connect(self._check)
+        self.viewer.events.theme.connect(self._show_boxes)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._check)
         self.table.cellDoubleClicked.connect(self._on_double_click)
@@ -119,28 +99,34 @@ class EvaluateWidget(EngineWidget):
             latest.failed.connect(self.panel.fail)
 
     def _check(self) -> None:
-        folder = self.run_field.folder
-        self.panel.set_ready(None if folder else "Choose a run folder.")
-        why_not = None if self.evaluation else "evaluate a run folder first"
+        self.panel.set_ready(self.asked.why_not())
+        evaluation = self.evaluation
+        why_not = None if evaluation else "evaluate something first"
         if self.panel.job is not None:
             why_not = "something is running"
         explain(self.tables_button, why_not, "Every table as CSV, Markdown and LaTeX")
+        if evaluation is not None and evaluation.run is None:
+            why_not = "a report is made of a run folder"
         explain(
             self.report_button,
             why_not,
             "One page with tables, figures and a slice browser, and the figures as files",
         )
-        page = None if self.evaluation is None else self.evaluation.run / "report.html"
+        page = self._page()
         has_page = page is not None and page.exists()
         explain(self.open_button, None if has_page else "no report yet", "In the web browser")
 
+    def _page(self) -> Path | None:
+        run = None if self.evaluation is None else self.evaluation.run
+        return None if run is None else run / "report.html"
+
     def start(self) -> None:
         """Evaluate in the background."""
-        run, with_baselines = self.run_field.folder, self.baselines_box.isChecked()
-        if run is None or self.panel.job is not None:
+        if self.asked.why_not() is not None or self.panel.job is not None:
             return
-        self.memory.keep(CHOICES, {"run": str(run)})
-        job = Job(f"Evaluate {run.name}", lambda: evaluation_steps(run, with_baselines))
+        if not self.asked.is_of_layers:
+            self.memory.keep(CHOICES, {"run": str(self.asked.run_field.folder)})
+        job = self.asked.job()
         job.succeeded.connect(self._on_evaluated)
         self._run(job)
 
@@ -154,20 +140,35 @@ class EvaluateWidget(EngineWidget):
         self.evaluation = evaluation
         self.table.show_results(evaluation.results)
         self.summary_label.setText(_summary_text(evaluation))
-        pixmap = QPixmap()
-        pixmap.loadFromData(evaluation.boxes)
-        self.picture.setPixmap(
-            pixmap.scaledToWidth(PICTURE_WIDTH, Qt.TransformationMode.SmoothTransformation)
-        )
+        self.hint_label.setVisible(evaluation.run is not None)
+        self._show_boxes()
+        for text in evaluation.warnings:
+            self.panel.warn(text)
         subjects = {result.subject for result in evaluation.results}
-        self.panel.conclude(f"{len(subjects)} subjects evaluated")
+        self.panel.conclude(f"{_counted(subjects)} evaluated")
+
+    def _show_boxes(self, event: object = None) -> None:
+        """Draw the box plots on the theme's own background."""
+        boxes = None if self.evaluation is None else self.evaluation.boxes
+        self.picture.setVisible(boxes is not None)
+        if boxes is None:
+            return
+        theme = get_theme(self.viewer.theme)
+        pixels = on_background(boxes, theme.background.as_rgb_tuple()[:3], theme.type == "dark")
+        height, width = pixels.shape[:2]
+        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        self.picture.setPixmap(
+            QPixmap.fromImage(image).scaledToWidth(
+                PICTURE_WIDTH, Qt.TransformationMode.SmoothTransformation
+            )
+        )
 
     def _on_double_click(self, row: int, column: int) -> None:
         self.load(self.table.item(row, 0).text())
 
     def load(self, subject: str) -> None:
         """Load a subject's volumes as layers."""
-        if self.evaluation is not None:
+        if self.evaluation is not None and self.evaluation.run is not None:
             self._of_subject.ask(_named, subject, self.evaluation.run)
 
     def _show_subject(self, answer: tuple[str, Mapping[str, Volume]]) -> None:
@@ -196,83 +197,35 @@ class EvaluateWidget(EngineWidget):
     def write_report(self) -> None:
         """Write the HTML report in the background."""
         evaluation = self.evaluation
-        if evaluation is None or self.panel.job is not None:
+        if evaluation is None or evaluation.run is None or self.panel.job is not None:
             return
         job = Job(f"Report of {evaluation.run.name}", lambda: report_steps(evaluation))
         job.succeeded.connect(lambda page: self.panel.conclude(f"Report: {page}"))
         self._run(job)
 
     def _open_report(self) -> None:
-        if self.evaluation is not None:
-            page = self.evaluation.run / "report.html"
+        page = self._page()
+        if page is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(page.resolve())))
 
     def release(self) -> None:
         """End what runs."""
+        self.viewer.events.theme.disconnect(self._show_boxes)
         for latest in (self._of_subject, self._of_tables):
             latest.drop()
         self.panel.cancel()
         super().release()
 
 
-class ResultTable(QTableWidget):
-    """Every subject by every method; a click on a heading sorts, a right click copies."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 2 + len(COLUMNS))
-        names = [heading(METRICS[key]) for key in COLUMNS]
-        self.setHorizontalHeaderLabels(["Subject", "Method", *names])
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.verticalHeader().setVisible(False)
-        self.setFixedHeight(TABLE_HEIGHT)
-        self.setToolTip("Click on a heading to sort; right click to copy the table")
-        copy = QAction("Copy the table", self)
-        copy.triggered.connect(lambda: QApplication.clipboard().setText(self.as_text()))
-        self.addAction(copy)
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
-
-    def show_results(self, results: list[SubjectResult]) -> None:
-        """Fill the table."""
-        self.setSortingEnabled(False)
-        self.setRowCount(len(results))
-        for row, result in enumerate(results):
-            self.setItem(row, 0, QTableWidgetItem(result.subject))
-            self.setItem(row, 1, QTableWidgetItem(label_of(result.method)))
-            for column, key in enumerate(COLUMNS, start=2):
-                value = result.metrics.get(key, float("nan"))
-                self.setItem(row, column, _Figure(value, METRICS[key].digits))
-        self.resizeColumnsToContents()
-        self.setSortingEnabled(True)
-        self.sortItems(0, Qt.SortOrder.AscendingOrder)
-
-    def as_text(self) -> str:
-        """Give the table as it is sorted, with tabs, as spreadsheets take it."""
-        columns = range(self.columnCount())
-        lines = ["\t".join(self.horizontalHeaderItem(c).text() for c in columns)]
-        lines += [
-            "\t".join(self.item(row, column).text() for column in columns)
-            for row in range(self.rowCount())
-        ]
-        return "\n".join(lines)
-
-
-class _Figure(QTableWidgetItem):
-    """A figure that sorts by its value, not by its letters."""
-
-    def __init__(self, value: float, digits: int) -> None:
-        super().__init__(number(value, digits))
-        self.value = value
-        self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-
-    def __lt__(self, other: QTableWidgetItem) -> bool:
-        return self.value < getattr(other, "value", 0.0)
+def _counted(subjects: set[str]) -> str:
+    return "1 subject" if len(subjects) == 1 else f"{len(subjects)} subjects"
 
 
 def _summary_text(evaluation: Evaluation) -> str:
     table = evaluation.summary
     names = [name.split(",")[0] for name in table.header[1:]]
-    lines = ["In the brain, mean ± standard deviation:"]
+    is_one = len({result.subject for result in evaluation.results}) == 1
+    lines = ["In the brain:" if is_one else "In the brain, mean ± standard deviation:"]
     for row in table.rows:
         cells = ", ".join(f"{name} {cell}" for name, cell in zip(names, row[1:], strict=True))
         lines.append(f"{row[0]}: {cells}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from napari.layers import Layer
+
+from napari_mri7t.engine.progress import with_records
+from napari_mri7t.widgets.layers import layer_to_volume
 from napari_mri7t.widgets.worker import Step
 
 if TYPE_CHECKING:
@@ -22,12 +27,24 @@ PICTURE_WIDTH_INCH, PICTURE_DPI = 3.3, 160  # of the box plots: twice the pixels
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What the widget shows of a run folder."""
+    """What the widget shows: of two layers there is no run folder, and no box plot."""
 
-    run: Path
+    run: Path | None
     results: list[SubjectResult]
     summary: Table
-    boxes: bytes
+    boxes: np.ndarray | None  # uint8, shape (height, width, 3), on white
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class LayersToScore:
+    """An estimate, what it is held against, and how; the 3T itself is scored too if it is there."""
+
+    reference: Layer
+    estimate: Layer
+    source: Layer | None
+    mask: Layer | None
+    data_range: float
 
 
 def evaluation_steps(run: Path, with_baselines: bool) -> Generator[Any, None, Evaluation]:
@@ -53,18 +70,74 @@ def evaluation_steps(run: Path, with_baselines: bool) -> Generator[Any, None, Ev
     return Evaluation(run, results, summary_table(results, SUMMARY_KEYS), box_picture(results))
 
 
-def box_picture(results: list[SubjectResult]) -> bytes:
-    """Draw the box plots as a narrow PNG."""
+def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
+    """Score the estimate, and the 3T if it is given, with every metric of the engine."""
+    yield Step(0, 0, "Loading torch")
+    from napari_mri7t.engine.evaluation.inspection import range_complaint
+    from napari_mri7t.engine.evaluation.methods import SOURCE
+    from napari_mri7t.engine.evaluation.results import SubjectResult
+    from napari_mri7t.engine.evaluation.scoring import flatten, score_steps
+    from napari_mri7t.engine.evaluation.study_tables import summary_table
+
+    real = layer_to_volume(asked.reference)
+    mask = None if asked.mask is None else layer_to_volume(asked.mask)
+    results, complaints = [], []
+    for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
+        if layer is None:
+            continue
+        scored = layer_to_volume(layer)
+        complaint = range_complaint(real, scored, asked.data_range)
+        if complaint is not None:
+            complaints.append(f"{layer.name}: {complaint}.")
+        scores = yield from with_records(
+            score_steps(real, scored, mask=mask, data_range=asked.data_range),
+            partial(_part_of, layer.name),
+        )
+        results.append(SubjectResult(asked.reference.name, method, flatten(scores)))
+    summary = summary_table(results, SUMMARY_KEYS)
+    return Evaluation(None, results, summary, None, tuple(complaints))
+
+
+def _part_of(name: str, part: str) -> Step:
+    return Step(0, 0, f"{name}: {part}")
+
+
+def box_picture(results: list[SubjectResult]) -> np.ndarray:
+    """Draw the box plots as a narrow picture: uint8, shape (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from napari_mri7t.engine.evaluation.plots import box_figure
 
     figure = box_figure(results, BOX_KEYS, n_columns=1)
     figure.set_size_inches(PICTURE_WIDTH_INCH, figure.get_size_inches()[1])
-    FigureCanvasAgg(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=PICTURE_DPI)
-    return content.getvalue()
+    figure.set_dpi(PICTURE_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def on_background(
+    picture: np.ndarray, background: tuple[int, int, int], is_dark: bool
+) -> np.ndarray:
+    """Let the paper of a picture be the background; on a dark one dark is light, in the same hue.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (height, width, 3)
+        On white.
+    background : tuple of int
+        Red, green, blue; 0 to 255.
+    is_dark : bool
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+    """
+    colours, paper = picture / 255, np.asarray(background) / 255
+    if not is_dark:
+        return np.rint(255 * colours * paper).astype(np.uint8)
+    colours += 1 - colours.max(-1, keepdims=True) - colours.min(-1, keepdims=True)
+    return np.rint(255 * (paper + (1 - paper) * colours)).astype(np.uint8)
 
 
 def report_steps(evaluation: Evaluation) -> Generator[Any, None, Path]:

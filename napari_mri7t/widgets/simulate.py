@@ -25,12 +25,12 @@ from napari_mri7t.engine.simulated_dataset import (
 from napari_mri7t.engine.subjects import find_subjects
 from napari_mri7t.engine.volume import Volume
 from napari_mri7t.widgets.controls import (
-    EngineWidget,
     FolderField,
     LayerChooser,
     explain,
     narrow,
 )
+from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.job_panel import JobPanel
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import (

@@ -16,12 +16,12 @@ from napari_mri7t.engine.quality import lies_on
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.widgets.controls import (
     WARNING_COLOUR,
-    EngineWidget,
     Notices,
     breakable,
     explain,
 )
 from napari_mri7t.widgets.default_reader import DefaultReaderButton
+from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.job_panel import JobPanel, duration
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import estimate_to_layer

@@ -14,10 +14,10 @@ from napari_mri7t.engine.subjects import Subject, find_subjects
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
-    EngineWidget,
     FolderField,
     Notices,
 )
+from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import LossPlot
 from napari_mri7t.widgets.job_panel import JobPanel, duration
 from napari_mri7t.widgets.latest import Latest

@@ -34,8 +34,8 @@ def viewer(make_napari_viewer, phantom, estimate):
 @pytest.fixture
 def widget(viewer, wait_idle):
     _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
-    widget.reference_chooser.layer = viewer.layers["phantom"]
-    widget.estimate_chooser.layer = viewer.layers["estimate"]
+    widget.volumes.reference_chooser.layer = viewer.layers["phantom"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["estimate"]
     wait_idle()
     yield widget
     wait_idle()
@@ -84,8 +84,8 @@ def test_mask_and_range_change_the_figures(widget, viewer, phantom, estimate, wa
     data, meta, _ = volume_to_layer(mask)
     viewer.add_labels(data.astype(int), **{k: meta[k] for k in ("name", "scale", "translate")})
     viewer.layers["mask"].metadata = meta["metadata"]
-    widget.mask_chooser.layer = viewer.layers["mask"]
-    widget.range_box.setValue(2)
+    widget.volumes.mask_chooser.layer = viewer.layers["mask"]
+    widget.volumes.range_box.setValue(2)
     wait_idle()
     expected = metrics.compare(phantom, estimate, mask=mask, data_range=2)["brain"]["psnr"]
     assert widget.table.as_text().split("\n")[3].split("\t")[2] == f"{expected:.2f}"
@@ -94,7 +94,7 @@ def test_mask_and_range_change_the_figures(widget, viewer, phantom, estimate, wa
 def test_volumes_on_two_grids_are_refused_in_words(widget, viewer, phantom, wait_idle):
     data, meta, _ = volume_to_layer(Volume(phantom.array[:-1], phantom.affine, name="smaller"))
     viewer.add_image(data, **meta)
-    widget.estimate_chooser.layer = viewer.layers["smaller"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["smaller"]
     wait_idle()
     texts = widget.notices.texts(ERROR_COLOUR)
     assert texts
@@ -112,8 +112,8 @@ def test_side_by_side_shows_the_two_with_the_reference_on_the_left(widget, viewe
         if layer.visible
     }
     assert places == {"phantom": (0, 0), "estimate": (0, 1)}
-    widget.reference_chooser.layer = viewer.layers["estimate"]
-    widget.estimate_chooser.layer = viewer.layers["phantom"]
+    widget.volumes.reference_chooser.layer = viewer.layers["estimate"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["phantom"]
     widget.view_box.setCurrentText("Side by side")
     assert grid.position(1, viewer.layers) == (0, 0)
     widget.view_box.setCurrentText("Off")
@@ -145,7 +145,7 @@ def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewe
     assert swipe.translate[2] == phantom.affine[0, 3] + 10
     widget.swipe_slider.setValue(1000)
     assert swipe.data.shape == (32, 48, 1)
-    assert "swipe" not in [widget.estimate_chooser.itemText(n) for n in range(3)]
+    assert "swipe" not in [widget.volumes.estimate_chooser.itemText(n) for n in range(3)]
     widget.view_box.setCurrentText("Off")
     assert "swipe" not in viewer.layers
     assert shown(viewer) == {"phantom", "estimate", "other"}
@@ -218,7 +218,7 @@ def test_two_layers_are_suggested_and_what_we_made_is_the_estimate(
 
 
 def test_intensities_beyond_the_range_are_told(widget, wait_idle):
-    widget.range_box.setValue(0.1)
+    widget.volumes.range_box.setValue(0.1)
     wait_idle()
     (text,) = widget.notices.texts(WARNING_COLOUR)
     assert "twice the data range of 0.1" in text

@@ -14,12 +14,12 @@ from napari_mri7t.engine.provenance import NOTICE
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
     WARNING_COLOUR,
-    EngineWidget,
     LayerChooser,
     Notices,
     breakable,
     explain,
 )
+from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.layers import is_volume
 
 pytestmark = pytest.mark.gui

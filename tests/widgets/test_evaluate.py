@@ -5,11 +5,14 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
+from napari.utils.theme import get_theme
 
+from napari_mri7t.engine.evaluation.scoring import flatten, score
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.volume import load_volume
-from napari_mri7t.widgets.controls import ERROR_COLOUR
-from napari_mri7t.widgets.layers import KEY
+from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
+from napari_mri7t.widgets.evaluation_jobs import on_background
+from napari_mri7t.widgets.layers import KEY, volume_to_layer
 
 pytestmark = pytest.mark.gui
 
@@ -49,7 +52,7 @@ def viewer(make_napari_viewer):
 @pytest.fixture
 def widget(viewer, run_folder, wait_idle):
     _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Evaluate")
-    widget.run_field.folder = run_folder
+    widget.asked.run_field.folder = run_folder
     yield widget
     wait_idle()
 
@@ -113,19 +116,19 @@ def test_tables_and_report_are_exported(evaluated, wait_idle, tmp_path, run_fold
 
 
 def test_folder_without_a_study_is_explained(widget, tmp_path, wait_idle):
-    widget.run_field.folder = tmp_path
+    widget.asked.run_field.folder = tmp_path
     widget.start()
     wait_idle()
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
     assert "no study here" in text
     assert not widget.report_button.isEnabled()
-    assert "evaluate a run folder first" in widget.report_button.toolTip()
+    assert "evaluate something first" in widget.report_button.toolTip()
 
 
 def test_run_folder_is_remembered(evaluated, viewer, run_folder):
     evaluated.parent().destroyOnClose()
     _, again = viewer.window.add_plugin_dock_widget("napari-mri7t", "Evaluate")
-    assert again.run_field.folder == run_folder
+    assert again.asked.run_field.folder == run_folder
 
 
 def test_dock_closed_in_mid_job_ends_it(viewer, widget, wait_idle):
@@ -137,3 +140,92 @@ def test_dock_closed_in_mid_job_ends_it(viewer, widget, wait_idle):
 
 def test_widget_fits_350_pixels(evaluated):
     assert evaluated.minimumSizeHint().width() <= 350
+
+
+@pytest.fixture
+def layers(viewer, phantom):
+    """A 7T, an estimate that is nearer to it than its 3T, and both as volumes."""
+    noise = np.random.default_rng(0).normal(0, 0.1, phantom.shape).astype(np.float32)
+    made = {"7T": phantom.array, "estimate": phantom.array + 0.3 * noise}
+    made["3T"] = phantom.array + noise
+    for name, array in made.items():
+        data, meta, _ = volume_to_layer(phantom.with_array(array), name=name)
+        viewer.add_image(data, **meta)
+    return {name: phantom.with_array(array) for name, array in made.items()}
+
+
+def evaluate_layers(widget, viewer, wait_idle, **choices):
+    widget.asked.of_box.setCurrentText("Two layers")
+    volumes = widget.asked.volumes
+    volumes.reference_chooser.layer = viewer.layers[choices.get("reference", "7T")]
+    volumes.estimate_chooser.layer = viewer.layers["estimate"]
+    widget.asked.source_chooser.layer = viewer.layers["3T"]
+    assert widget.panel.start_button.isEnabled()
+    widget.panel.start_button.click()
+    wait_idle()
+
+
+def test_two_layers_are_scored_like_files(widget, viewer, layers, wait_idle, tmp_path):
+    evaluate_layers(widget, viewer, wait_idle)
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    by_method = {result.method: result.metrics for result in widget.evaluation.results}
+    for method, name in (("source", "3T"), ("estimate", "estimate")):
+        assert by_method[method] == flatten(score(layers["7T"], layers[name]))
+    assert by_method["estimate"]["brain_psnr"] > by_method["source"]["brain_psnr"] + 8
+    assert "estimate: PSNR" in widget.summary_label.text()
+    assert widget.panel.status.text() == "1 subject evaluated"
+    assert not widget.picture.isVisibleTo(widget)
+    widget.load("7T")  # nothing to load: the layers are there
+    widget.export_tables(tmp_path)
+    wait_idle()
+    assert "estimate" in (tmp_path / "summary.csv").read_text()
+    assert not widget.report_button.isEnabled()
+    assert "made of a run folder" in widget.report_button.toolTip()
+    assert len(viewer.layers) == 3
+
+
+def test_two_layers_of_different_scales_are_warned_of(widget, viewer, layers, wait_idle):
+    viewer.layers["7T"].data = 255 * viewer.layers["7T"].data
+    evaluate_layers(widget, viewer, wait_idle)
+    texts = widget.panel.notices.texts(WARNING_COLOUR)
+    assert [text.partition(":")[0] for text in texts] == ["3T", "estimate"]
+    assert all("one scale" in text for text in texts)
+
+
+def test_evaluation_of_layers_can_be_cancelled(widget, viewer, layers, wait_idle):
+    widget.asked.of_box.setCurrentText("Two layers")
+    widget.start()
+    widget.panel.cancel()
+    wait_idle()
+    assert widget.evaluation is None
+    assert "Cancelled" in widget.panel.status.text()
+
+
+def test_same_layer_twice_is_not_evaluated(widget, viewer, layers):
+    widget.asked.of_box.setCurrentText("Two layers")
+    for chooser in (widget.asked.volumes.reference_chooser, widget.asked.volumes.estimate_chooser):
+        chooser.layer = viewer.layers["7T"]
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text() == "Choose two different volumes."
+    widget.asked.of_box.setCurrentText("Run folder")
+    assert widget.panel.start_button.isEnabled()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_box_plots_lie_on_the_theme_s_background(evaluated, viewer, theme):
+    viewer.theme = theme
+    image = evaluated.picture.pixmap().toImage()
+    background = get_theme(theme).background.as_rgb_tuple()[:3]
+    assert image.pixelColor(1, 1).getRgb()[:3] == pytest.approx(background, abs=2)
+    shades = [image.pixelColor(x, y).lightness() for x in range(250) for y in range(0, 90, 3)]
+    ink = max(shades) if theme == "dark" else min(shades)
+    assert abs(ink - image.pixelColor(1, 1).lightness()) > 100
+
+
+def test_colours_keep_their_hue_on_a_dark_background():
+    picture = np.array([[[255, 255, 255], [0, 0, 0], [0, 114, 178], [204, 121, 167]]], np.uint8)
+    turned = on_background(picture, (0, 0, 0), True)
+    assert turned[0, :2].tolist() == [[0, 0, 0], [255, 255, 255]]
+    for old, new in zip(picture[0, 2:], turned[0, 2:], strict=True):
+        assert np.ptp(old) == np.ptp(new)
+        assert np.argmax(old) == np.argmax(new)
