@@ -28,10 +28,10 @@ def train(
     network: Annotated[
         str,
         typer.Option(
-            help="basic_cnn, watnet, watnet_qu2020, slice_unet, or another package's: "
+            help="slice_unet, watnet, watnet_qu2020, basic_cnn, or another package's: "
             "`mri7t models` lists those."
         ),
-    ] = "watnet",
+    ] = "slice_unet",
     preset: Preset = "best",
     folds: Annotated[
         str, typer.Option(help="all, none, or numbers: 0,3,7; fold k holds out subject k.")

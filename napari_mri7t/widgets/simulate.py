@@ -23,7 +23,7 @@ from napari_mri7t.engine.simulated_dataset import (
     simulation_sidecar,
 )
 from napari_mri7t.engine.subjects import find_subjects
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.engine.volume import Volume, load_volume
 from napari_mri7t.widgets.controls import (
     FolderField,
     LayerChooser,
@@ -38,6 +38,7 @@ from napari_mri7t.widgets.layers import (
     estimate_to_layer,
     is_single_volume,
     layer_to_volume,
+    volume_to_layer,
 )
 from napari_mri7t.widgets.planes import plane_to_layer, shown_plane
 from napari_mri7t.widgets.preferences import orient_empty_viewer
@@ -55,7 +56,9 @@ class SimulateWidget(EngineWidget):
         orient_empty_viewer()
         self._source: Layer | None = None
         self._preview: Layer | None = None
+        self._first: dict[Path, Layer] = {}  # of a folder, once it was asked for
         self._latest = Latest("Preview", self)
+        self._of_folder = Latest("Preview", self)
         self._build_target()
         self._build_settings()
         self.panel = JobPanel("Simulate", "Make the pseudo-3T: noise, then the histogram")
@@ -119,7 +122,9 @@ class SimulateWidget(EngineWidget):
         self.preview_button.clicked.connect(self.preview)
         self.panel.start_requested.connect(self.start)
         self._latest.answered.connect(self._show_preview)
-        self._latest.failed.connect(self.panel.fail)
+        self._of_folder.answered.connect(self._show_first)
+        for latest in (self._latest, self._of_folder):
+            latest.failed.connect(self.panel.fail)
 
     @property
     def config(self) -> SimulationConfig:
@@ -143,29 +148,41 @@ class SimulateWidget(EngineWidget):
             None if is_report else "the realistic preset draws its own noise",
             "Variance of the Gaussian noise, where the 7T fills 0 to 1; the report took 0.003",
         )
-        has_layer = self.layer_chooser.layer is not None
+        has_layer, folder = self.layer_chooser.layer is not None, self.folder_field.folder
         why_not = None
-        if is_folder and not self.folder_field.folder:
+        if is_folder and not folder:
             why_not = "Choose the folder of 7T volumes."
         elif is_folder and not self.output_field.folder:
             why_not = "Choose the folder that the pairs go to."
         elif not is_folder and not has_layer:
             why_not = "Open a 7T volume first."
+        missing = "choose the folder" if is_folder else "open a 7T volume as a layer"
         explain(
             self.preview_button,
-            None if has_layer else "open a 7T volume as a layer",
-            "Show the slice on the screen as a pseudo-3T; its noise is another than the volume's",
+            None if (folder if is_folder else has_layer) else missing,
+            "Show the slice on the screen as a pseudo-3T; its noise is another than the volume's.\n"
+            "Of a folder its first volume is opened",
         )
         self.panel.set_ready(why_not)
 
     def preview(self) -> None:
-        """Simulate the slice on the screen."""
-        layer = self.layer_chooser.layer
+        """Simulate the slice on the screen; of a folder, of its first volume."""
+        layer, folder = self.layer_chooser.layer, self.folder_field.folder
+        if self.mode_box.currentText() == FOLDER and folder is not None:
+            layer = self._first.get(folder)
+            if layer not in self.viewer.layers:
+                self._of_folder.ask(_first_of, folder)
+                return
         plane = None if layer is None else shown_plane(self.viewer, layer)
         if plane is None:
             self.panel.fail("The preview shows a slice: switch to 2-D.")
             return
         self._latest.ask(_preview, layer, plane, self.reference_chooser.layer, self.config)
+
+    def _show_first(self, answer: tuple[Path, LayerData]) -> None:
+        folder, (data, meta, _) = answer
+        self._first[folder] = self.viewer.add_image(data, **meta)
+        self.preview()
 
     def _show_preview(self, answer: tuple[Layer, tuple[int, int], np.ndarray]) -> None:
         layer, plane, values = answer
@@ -208,7 +225,8 @@ class SimulateWidget(EngineWidget):
 
     def release(self) -> None:
         """End what runs."""
-        self._latest.drop()
+        for latest in (self._latest, self._of_folder):
+            latest.drop()
         self.panel.cancel()
         super().release()
 
@@ -218,6 +236,10 @@ def _preview(
 ) -> tuple[Layer, tuple[int, int], np.ndarray]:
     target, histogram = layer_to_volume(layer), _volume(reference)
     return layer, plane, preview_plane(target, plane, reference=histogram, config=config)
+
+
+def _first_of(folder: Path) -> tuple[Path, LayerData]:
+    return folder, volume_to_layer(load_volume(find_subjects(folder)[0].target))
 
 
 def _volume(layer: Layer | None) -> Volume | None:

@@ -18,10 +18,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mri7t.engine.cards import DEFAULT_MODEL
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset, with_settings
 from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
 
-DEFAULT_NETWORK, DEFAULT_PRESET = "watnet", "best"
+DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
 FINAL = -1  # as `study.FINAL`, which would import torch here
 FOLD_LIST_HEIGHT = 130
 NUMBERS = "All settings of the preset; rest the mouse on one for its meaning"

@@ -112,6 +112,35 @@ def test_folder_becomes_pairs_that_a_training_takes(widget, phantom, tmp_path, w
     assert not np.array_equal(first, second)
 
 
+def test_preview_of_a_folder_opens_its_first_volume(widget, viewer, phantom, tmp_path, wait_idle):
+    viewer.layers.clear()
+    for name, power in (("sub-02", 3), ("sub-01", 1)):
+        save_volume(phantom.with_array(phantom.array**power), tmp_path / f"{name}.nii.gz")
+    widget.mode_box.setCurrentText(FOLDER)
+    assert not widget.preview_button.isEnabled()
+    widget.folder_field.folder = tmp_path
+    for _ in range(2):  # the second time it is there
+        widget.preview_button.click()
+        wait_idle()
+        wait_idle()
+        assert [layer.name for layer in viewer.layers] == ["sub-01", PREVIEW_NAME]
+    np.testing.assert_allclose(viewer.layers["sub-01"].data, phantom.array.T)
+    assert viewer.layers[PREVIEW_NAME].data.shape[0] == 1
+    viewer.layers.remove("sub-01")
+    widget.preview_button.click()
+    wait_idle()
+    wait_idle()
+    assert "sub-01" in viewer.layers
+
+
+def test_preview_of_a_folder_without_volumes_is_explained(widget, tmp_path, wait_idle):
+    widget.mode_box.setCurrentText(FOLDER)
+    widget.folder_field.folder = tmp_path
+    widget.preview_button.click()
+    wait_idle()
+    assert "holds no volume" in widget.panel.notices.texts(ERROR_COLOUR)[0]
+
+
 def test_folder_without_volumes_is_explained(widget, tmp_path, wait_idle):
     widget.mode_box.setCurrentText(FOLDER)
     widget.folder_field.folder = tmp_path

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from qtpy.QtCore import QThreadPool
 
+from napari_mri7t.cli.train import train
+from napari_mri7t.engine.cards import DEFAULT_MODEL, find_model, read_card
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig
 from napari_mri7t.widgets.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.train import TrainWidget
-from napari_mri7t.widgets.train_fields import FINAL, describe_settings
+from napari_mri7t.widgets.train_fields import DEFAULT_NETWORK, FINAL, describe_settings
 from napari_mri7t.widgets.training_jobs import find_training
 from napari_mri7t.widgets.worker import running_jobs
 
@@ -111,6 +115,12 @@ def test_number_that_cannot_be_is_explained_before_the_start(widget, name, text,
 def test_networks_of_the_engine_are_offered(widget):
     names = [widget.recipe.network_box.itemText(n) for n in range(4)]
     assert {"basic_cnn", "watnet", "watnet_qu2020", "slice_unet"} == set(names)
+
+
+def test_window_and_command_line_train_the_network_of_the_default_model():
+    default = read_card(find_model(DEFAULT_MODEL)).network
+    assert default == DEFAULT_NETWORK
+    assert default == inspect.signature(train).parameters["network"].default
 
 
 def test_chosen_folds_are_trained_and_ticked(widget, wait_idle, tmp_path):

@@ -57,7 +57,8 @@ def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
     if allowed:
         return (f"out of the domain: {what}: do not rely on the result",)
     raise VolumeError(
-        f"{scan.name}: {what}: take another scan, or go on with --allow-out-of-domain"
+        f"{scan.name}: {what}: take another scan, or go on though it is too coarse "
+        "(`mri7t synthesize --allow-out-of-domain`)"
     )
 
 

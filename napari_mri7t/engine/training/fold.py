@@ -150,7 +150,8 @@ def _train(
             batch = pool.draw(_batch_size(config, learner.step), generator)
             losses.append(take_step(learner, batch, config, job.device))
             learner.step += 1
-            if learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps:
+            is_due = learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps
+            if is_due or not learner.history:
                 _write_down(losses, learner, config)
             if learner.step % config.checkpoint_steps == 0:
                 _write_down(losses, learner, config)
