@@ -69,7 +69,8 @@ def device_name(device: torch.device) -> str:
         return str(torch.cuda.get_device_name(device))
     if device.type == "cpu":
         name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-        return f"{name}, {torch.get_num_threads()} threads"
+        n_threads = torch.get_num_threads()
+        return f"{name}, {n_threads} thread{'s' if n_threads > 1 else ''}"
     return device.type
 
 

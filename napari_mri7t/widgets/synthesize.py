@@ -129,7 +129,7 @@ class SynthesizeWidget(EngineWidget):
         what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
         pace = self.memory.recall(PACE).get(self._pace_key(card))
         if not isinstance(pace, float):
-            return f"{what} through {card.name}; the time is known after the first run."
+            return f"{what} through {card.name}{_elsewhere(card)}."
         seconds = pace * sum(_n_voxels(layer) for layer in layers)
         return f"{what} through {card.name}: {duration(seconds)}, as measured here before."
 
@@ -249,6 +249,14 @@ class SynthesizeWidget(EngineWidget):
         self.panel.cancel()
         self.preparation.release()
         super().release()
+
+
+def _elsewhere(card: ModelCard) -> str:
+    """Say how long the model took where it was evaluated, if its card tells."""
+    seconds, hardware = card.metrics.get("seconds"), card.training.get("hardware")
+    if not isinstance(seconds, int | float) or not hardware:
+        return "; the time is known after the first run"
+    return f": {duration(seconds)} a brain elsewhere ({hardware}), here known after the first run"
 
 
 def _n_voxels(layer: Layer) -> int:

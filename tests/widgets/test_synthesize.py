@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -304,6 +305,22 @@ def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, 
     assert again.model_chooser.folder == quick_model
     assert again.computation.values() == {"device": "cpu", "step": 3, "end_slices": 2}
     assert "as measured here before" in again.plan_label.text()
+
+
+def test_time_of_the_card_is_told_before_the_first_run(
+    viewer, brain, quick_model, tmp_path, wait_idle
+):
+    folder = shutil.copytree(quick_model, tmp_path / "timed")
+    card = json.loads((folder / "card.json").read_text())
+    card["metrics"]["seconds"], card["training"]["hardware"] = 3.2, "Abacus, 2 threads"
+    (folder / "card.json").write_text(json.dumps(card))
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(folder)
+    assert "about 3 s a brain elsewhere (Abacus, 2 threads)" in widget.plan_label.text()
+    widget.start()
+    wait_idle()
+    assert "as measured here before" in widget.plan_label.text()
 
 
 def test_scan_unlike_the_training_data_is_told_before_anything_runs(

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, pstdev
 from typing import Any
 
 from torch import nn
@@ -131,16 +131,20 @@ def draft_card(
 
 
 def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Average the figures of held-out subjects: mean, standard deviation (None of one), n."""
+    """Average the figures of held-out subjects: n, mean, standard deviation (None of one), time.
+
+    The deviation is that of the subjects themselves (divided by n), as in all tables.
+    """
     summary: dict[str, Any] = {
         "n_held_out": len(figures),
         "subjects": [entry["subject"] for entry in figures],
+        "seconds": round(median(entry["seconds"] for entry in figures), 2),
     }
     for method in ("source", "estimate"):
         for region in ("brain", "whole"):
             for metric in figures[0][method][region]:
                 values = [entry[method][region][metric] for entry in figures]
-                spread = round(stdev(values), 5) if len(values) > 1 else None
+                spread = round(pstdev(values), 5) if len(values) > 1 else None
                 summary.setdefault(method, {}).setdefault(region, {})[metric] = {
                     "mean": round(fmean(values), 5),
                     "std": spread,

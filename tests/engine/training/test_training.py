@@ -193,6 +193,7 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
     card = run_to_end(run_fold(study, FINAL, "cpu", pairs))
     assert card.training["subjects"] == ["sub-A", "sub-B", "sub-C"]
     assert card.metrics["n_held_out"] == 1
+    assert card.metrics["seconds"] > 0
     stress = {"lesions": {"bright": []}}
     wanted = Export("mine", "Mine", "phantoms, public domain", half=True, stress=stress)
     exported = export_model(study, FINAL, tmp_path / "model", wanted)
