@@ -8,7 +8,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench slow fuzz kills cancels closings atheris faults docs sbom audit licences coverage lint types format build clean
+.PHONY: help demo test bench slow fuzz kills stops cancels closings atheris faults docs sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -30,6 +30,9 @@ fuzz: $(VENV)/.installed ## 10,000 spoilt files through the reader
 
 kills: $(VENV)/.installed ## 50 kills of a training; its weights equal those of one left alone
 	MRI7T_KILLS=50 $(BIN)/python -m pytest -m slow tests/engine/training/test_kills.py --timeout 3600 -s
+
+stops: $(VENV)/.installed ## `mri7t reproduce` on DATASET=... killed ten times ends with the tables of one left alone; OPTIONS=...
+	$(BIN)/python tools/stops.py $(DATASET) .stops $(OPTIONS)
 
 cancels: $(VENV)/.installed ## 100 cancels of a synthesis and 100 in a viewer at random moments, each within 2 seconds
 	@sh tools/system.sh
@@ -108,7 +111,7 @@ build: $(VENV)/.installed-dev ## wheel and sdist into dist/
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) $(VENV)-audit $(VENV)-bench $(VENV)-atheris .atheris dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-bench $(VENV)-atheris .atheris .stops dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(VENV)/.installed: $(SETTINGS)
 	sh tools/environment.sh $(VENV) all,test

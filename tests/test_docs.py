@@ -12,7 +12,8 @@ import yaml
 
 from napari_mri7t.cli import app
 from napari_mri7t.engine.preparation.simulation import SIMULATIONS
-from napari_mri7t.engine.training.presets import find_preset, with_settings
+from napari_mri7t.engine.training.presets import find_preset
+from napari_mri7t.engine.training.settings import with_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -68,9 +68,9 @@ def train(
     from napari_mri7t.engine.training.presets import (
         find_preset,
         network_settings,
-        with_settings,
     )
     from napari_mri7t.engine.training.run import prepare_study, run_fold
+    from napari_mri7t.engine.training.settings import with_settings
     from napari_mri7t.engine.training.study import (
         FINAL,
         StudySettings,

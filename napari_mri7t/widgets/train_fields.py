@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.cards import DEFAULT_MODEL
-from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset, with_settings
+from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset
+from napari_mri7t.engine.training.settings import with_settings
 from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name

@@ -6,7 +6,7 @@ The study's recipe is in the report, "CNN network to synthesize 7T MRI images fr
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.preparation.simulation import (
@@ -285,45 +285,3 @@ def network_settings(network: str, preset: str) -> dict[str, Any]:
     """
     ours = find_preset(preset).start == "identity"
     return {"central_only": True} if network == "watnet" and ours else {}
-
-
-def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
-    """Change settings given as text, "key=value" split, as the command line gives them.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown or a value is not of its type.
-    """
-    types = get_type_hints(TrainConfig)
-    changes: dict[str, Any] = {}
-    for key, text in settings.items():
-        if key not in types:
-            raise ValueError(f"setting {key!r} is unknown; choose one of {', '.join(types)}")
-        try:
-            changes[key] = _parse(text, types[key])
-        except ValueError as error:
-            raise ValueError(f"{key}: {text!r} is not of type {types[key].__name__}") from error
-    return replace(config, **changes)
-
-
-def from_dict(values: dict[str, Any]) -> TrainConfig:
-    """Rebuild settings from JSON; lists become tuples, unknown keys are refused."""
-    known = {field.name for field in fields(TrainConfig)}
-    if unknown := set(values) - known:
-        raise ValueError(f"unknown settings {', '.join(sorted(unknown))}; known: {sorted(known)}")
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return TrainConfig(**plain)
-
-
-def _parse(text: str, kind: Any) -> Any:
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        return tuple(item(part.strip()) for part in text.split(",") if part.strip())
-    if kind is bool:
-        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-            raise ValueError(text)
-        return text.lower() in ("true", "1", "yes")
-    if kind is int:
-        return int(float(text)) if float(text).is_integer() else int(text)
-    return kind(text)

@@ -19,7 +19,8 @@ from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.training.presets import TrainConfig, find_preset, from_dict
+from napari_mri7t.engine.training.presets import TrainConfig, find_preset
+from napari_mri7t.engine.training.settings import from_dict
 
 STUDY_FILE = "study.json"
 STUDY_FORMAT = 1

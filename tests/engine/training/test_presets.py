@@ -18,10 +18,9 @@ from napari_mri7t.engine.training.presets import (
     PRESETS,
     TrainConfig,
     find_preset,
-    from_dict,
     network_settings,
-    with_settings,
 )
+from napari_mri7t.engine.training.settings import from_dict, with_settings
 
 
 def test_report_decays_over_ten_optimiser_steps_as_its_code_had_it():
