@@ -9,7 +9,7 @@ from napari_mri7t.engine.preparation.harmonization import harmonize
 from napari_mri7t.engine.preparation.raw_scan import Prepared
 from napari_mri7t.engine.preparation.resampling import LINEAR, coarse, resample
 from napari_mri7t.engine.template import load_template
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.engine.volume import GRID_TOLERANCE_MM, Volume
 
 CHECKER_MM = 24  # side of a square of the checkerboard
 WINDOW = (1.0, 99.5)  # percentiles of the brain that become black and white
@@ -90,7 +90,9 @@ def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
 
 def lies_on(volume: Volume, other: Volume) -> bool:
     """Tell whether two volumes share one grid."""
-    return volume.shape == other.shape and bool(np.allclose(volume.affine, other.affine))
+    if volume.shape != other.shape:
+        return False
+    return bool(np.abs(volume.affine - other.affine).max() <= GRID_TOLERANCE_MM)
 
 
 def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.ndarray:
