@@ -98,12 +98,14 @@ class LayerChooser(QComboBox):
         self,
         viewer: napari.Viewer,
         accepts: Callable[[Layer], bool],
+        tooltip: str,
         *,
         optional: str | None = None,
     ) -> None:
         super().__init__()
         self._viewer = viewer
         self._accepts = accepts
+        self._tooltip = tooltip
         self._optional = optional
         self._layers: list[Layer | None] = []
         narrow(self)
@@ -144,22 +146,26 @@ class LayerChooser(QComboBox):
         if chosen in self._layers:
             self.setCurrentIndex(self._layers.index(chosen))
         self.blockSignals(False)
-        self.setToolTip(self.currentText())
+        self._explain()
         if self.layer is not chosen:
             self.layer_changed.emit(self.layer)
 
+    def _explain(self) -> None:
+        self.setToolTip(f"{self._tooltip}\n{self.currentText() or 'no such layer yet'}")
+
     def _announce(self, index: int = 0) -> None:
-        self.setToolTip(self.currentText())
+        self._explain()
         self.layer_changed.emit(self.layer)
 
 
 class FolderField(QWidget):
-    """A line for a folder, and a button to look for one."""
+    """A line for a folder, and a button to look for one; `what` names it in a refusal."""
 
     changed = Signal()
 
-    def __init__(self, tooltip: str) -> None:
+    def __init__(self, tooltip: str, what: str = "a folder") -> None:
         super().__init__()
+        self._what = what
         self.line = QLineEdit()
         self.line.setToolTip(tooltip)
         self.line.setPlaceholderText("folder")
@@ -182,6 +188,12 @@ class FolderField(QWidget):
     @folder.setter
     def folder(self, folder: Path | str) -> None:
         self.line.setText(str(folder))
+
+    def why_not(self) -> str | None:
+        """Say why nothing can be read from it; None if it is there."""
+        if self.folder is None:
+            return f"Choose {self._what}."
+        return None if self.folder.is_dir() else f"There is no folder {self.folder}."
 
     def _ask(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, self.line.toolTip(), self.line.text())

@@ -28,7 +28,8 @@ class EvaluationFields(QWidget):
         self._study, study = _part()
         self._layers, layers = _part()
         self.run_field = FolderField(
-            "Run folder of Train folds or `mri7t train`, or a folder of several to compare"
+            "Run folder of Train folds or `mri7t train`, or a folder of several to compare",
+            "a run folder",
         )
         self.baselines_box = QCheckBox("Classical denoisers too (slow)")
         self.baselines_box.setToolTip(
@@ -38,7 +39,12 @@ class EvaluationFields(QWidget):
         study.addRow("Folder", self.run_field)
         study.addRow(self.baselines_box)
         self.volumes = PairFields(viewer, layers)
-        self.source_chooser = LayerChooser(viewer, is_single_volume, optional="none")
+        self.source_chooser = LayerChooser(
+            viewer,
+            is_single_volume,
+            "The 3T itself: a second row to judge by",
+            optional="none",
+        )
         layers.addRow("3T as is", self.source_chooser)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -57,7 +63,7 @@ class EvaluationFields(QWidget):
     def why_not(self) -> str | None:
         """Say what is missing; None if nothing is."""
         if not self.is_of_layers:
-            return None if self.run_field.folder else "Choose a run folder."
+            return self.run_field.why_not()
         return None if self.volumes.pair else "Choose two different volumes."
 
     def job(self) -> Job:

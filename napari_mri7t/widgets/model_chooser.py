@@ -37,6 +37,7 @@ class ModelChooser(QWidget):
         self._cards: list[ModelCard] = []
         self.box = QComboBox()
         narrow(self.box)
+        self.box.setToolTip("The trained network; below it what its card says")
         self.folder_button = QPushButton("Folder...")
         self.folder_button.setToolTip(
             "Take a model of your own: a folder with weights.safetensors and card.json"

@@ -19,9 +19,11 @@ class PairFields(QObject):
     def __init__(self, viewer: napari.Viewer, form: QFormLayout) -> None:
         super().__init__(form)
         self._viewer = viewer
-        self.reference_chooser = LayerChooser(viewer, is_single_volume)
-        self.estimate_chooser = LayerChooser(viewer, is_single_volume)
-        self.mask_chooser = LayerChooser(viewer, is_single_volume, optional="reference above 0")
+        self.reference_chooser = LayerChooser(viewer, is_single_volume, "The real 7T")
+        self.estimate_chooser = LayerChooser(viewer, is_single_volume, "What is held against it")
+        self.mask_chooser = LayerChooser(
+            viewer, is_single_volume, "Above 0 is brain", optional="reference above 0"
+        )
         self.range_box = QDoubleSpinBox()
         self.range_box.setRange(1e-6, 1e9)
         self.range_box.setDecimals(3)

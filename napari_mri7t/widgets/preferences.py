@@ -10,6 +10,7 @@ from napari.settings import get_plugin_settings, get_settings
 from napari_mri7t.widgets.layers import orient_camera
 
 PLUGIN = "napari-mri7t"
+SECTION, PREFERRED = "synthesis", "preferred"  # of the manifest; of the memory
 NIFTI_PATTERNS = ("*.nii", "*.nii.gz")
 
 
@@ -20,6 +21,19 @@ def preference(section: str, name: str, default: Any) -> Any:
     except KeyError:
         return default
     return getattr(getattr(settings, section, None), name, default)
+
+
+def last_choice(remembered: dict[str, Any], name: str, default: Any) -> Any:
+    """Give the last choice made in a widget, unless the user has changed the preference since."""
+    now = preference(SECTION, name, default)
+    then = remembered.get(PREFERRED)
+    before = then.get(name, default) if isinstance(then, dict) else default
+    return remembered.get(name, now) if before == now else now
+
+
+def preferred(**defaults: Any) -> dict[str, Any]:
+    """Give what `last_choice` needs to be kept beside the choices: the preferences of today."""
+    return {PREFERRED: {name: preference(SECTION, name, defaults[name]) for name in defaults}}
 
 
 def opens_nifti_by_default() -> bool:

@@ -22,8 +22,9 @@ from napari_mri7t.widgets.controls import (
     explain,
 )
 from napari_mri7t.widgets.layers import is_single_volume
+from napari_mri7t.widgets.preferences import last_choice
 from napari_mri7t.widgets.preparation_jobs import Asked
-from napari_mri7t.widgets.synthesis_fields import choice
+from napari_mri7t.widgets.synthesis_fields import DEFAULTS, choice
 
 MODES = {
     "auto": "What the scan needs (auto)",
@@ -97,7 +98,12 @@ class PreparationFields(QWidget):
         )
         self.more_box = QCheckBox("Own mask, transform, folder")
         self.more_box.setToolTip("Use what FreeSurfer, FSL or ANTs found, and keep what we find")
-        self.mask_chooser = LayerChooser(viewer, is_single_volume, optional="found in the scan")
+        self.mask_chooser = LayerChooser(
+            viewer,
+            is_single_volume,
+            "Your brain mask: a layer on the scan's grid, or painted on it; above 0 is brain",
+            optional="found in the scan",
+        )
         self.mask_field = FileField(
             "Your brain mask on the scan's grid; what is not 0 is brain",
             "Volumes (*.nii *.nii.gz *.mgz *.mgh *.img *.hdr)",
@@ -129,8 +135,9 @@ class PreparationFields(QWidget):
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         """Take the last choices; a mask and a transform belong to one scan and are forgotten."""
-        for box, name in ((self.mode_box, "prepare"), (self.space_box, "space")):
-            box.setCurrentIndex(max(0, box.findData(remembered.get(name))))
+        mode = last_choice(remembered, "prepare", DEFAULTS["prepare"])
+        for box, value in ((self.mode_box, mode), (self.space_box, remembered.get("space"))):
+            box.setCurrentIndex(max(0, box.findData(value)))
         self.keep_field.folder = str(remembered.get("keep", ""))
         self.more_box.setChecked(bool(remembered.get("keep")))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer
@@ -15,6 +17,7 @@ from napari.layers import Layer
 from napari_mri7t.engine.cards import ModelCard
 from napari_mri7t.engine.domain import check_domain
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.files.opening import read_header
 from napari_mri7t.engine.outlook import foresee
 from napari_mri7t.engine.preparation.native import (
     THREAD_NAME,
@@ -24,6 +27,7 @@ from napari_mri7t.engine.preparation.native import (
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.recognition import check_resolution
 from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.scans import find_scans
 from napari_mri7t.engine.volume import Volume, same_grid
 from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
 from napari_mri7t.widgets.worker import Step
@@ -117,6 +121,16 @@ def _foresee(source: Source, card: ModelCard, asked: Asked, several: str) -> For
         return Foreseen(outlook.steps, f"{several}{outlook.sentence}")
     warnings = tuple(f"{several}{text}" for text in check_domain(scan, card))
     return Foreseen((), f"{several}{outlook.sentence}", warnings)
+
+
+def foresee_folder(folder: Path) -> tuple[int, int]:
+    """Count the scans of a folder, and the voxels of those whose header can be read."""
+    scans = find_scans(folder)
+    n_voxels = 0
+    for scan in scans:
+        with contextlib.suppress(Mri7tError, OSError):  # the batch will say which, and why
+            n_voxels += read_header(scan.path)[0].n_voxels
+    return len(scans), n_voxels
 
 
 def leftovers() -> list[threading.Thread]:

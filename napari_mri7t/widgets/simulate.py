@@ -73,8 +73,10 @@ class SimulateWidget(EngineWidget):
         narrow(self.mode_box)
         self.mode_box.addItems([ONE_LAYER, FOLDER])
         self.mode_box.setToolTip("A folder gives a dataset of pairs that Train folds takes")
-        self.layer_chooser = LayerChooser(self.viewer, is_single_volume)
-        self.folder_field = FolderField("Folder of 7T volumes: NIfTI files, or a BIDS dataset")
+        self.layer_chooser = LayerChooser(self.viewer, is_single_volume, "The 7T volume")
+        self.folder_field = FolderField(
+            "Folder of 7T volumes: NIfTI files, or a BIDS dataset", "the folder of 7T volumes"
+        )
         self.output_field = FolderField("Gets 3T_images and 7T_images; an empty folder")
         self.target_form.addRow("From", self.mode_box)
         self.target_form.addRow("Layer", self.layer_chooser)
@@ -104,7 +106,10 @@ class SimulateWidget(EngineWidget):
             "The same seed gives the same noise; subject i of a folder gets seed + i"
         )
         self.reference_chooser = LayerChooser(
-            self.viewer, is_single_volume, optional="its own histogram"
+            self.viewer,
+            is_single_volume,
+            "Another 7T brain, whose histogram 3T and 7T get, as in the report",
+            optional="its own histogram",
         )
         self.preview_button = QPushButton("Preview this slice")
         form.addRow("Like", self.preset_box)
@@ -119,6 +124,7 @@ class SimulateWidget(EngineWidget):
         self.layer_chooser.layer_changed.connect(self._check)
         self.folder_field.changed.connect(self._check)
         self.output_field.changed.connect(self._check)
+        self.viewer.dims.events.ndisplay.connect(self._check)
         self.preview_button.clicked.connect(self.preview)
         self.panel.start_requested.connect(self.start)
         self._latest.answered.connect(self._show_preview)
@@ -148,18 +154,24 @@ class SimulateWidget(EngineWidget):
             None if is_report else "the realistic preset draws its own noise",
             "Variance of the Gaussian noise, where the 7T fills 0 to 1; the report took 0.003",
         )
-        has_layer, folder = self.layer_chooser.layer is not None, self.folder_field.folder
+        has_layer = self.layer_chooser.layer is not None
         why_not = None
-        if is_folder and not folder:
-            why_not = "Choose the folder of 7T volumes."
+        if is_folder and self.folder_field.why_not() is not None:
+            why_not = self.folder_field.why_not()
         elif is_folder and not self.output_field.folder:
             why_not = "Choose the folder that the pairs go to."
         elif not is_folder and not has_layer:
             why_not = "Open a 7T volume first."
-        missing = "choose the folder" if is_folder else "open a 7T volume as a layer"
+        missing = None
+        if self.viewer.dims.ndisplay == 3:
+            missing = "the preview shows a slice: switch to 2-D"
+        elif is_folder and self.folder_field.why_not() is not None:
+            missing = "choose the folder"
+        elif not is_folder and not has_layer:
+            missing = "open a 7T volume as a layer"
         explain(
             self.preview_button,
-            None if (folder if is_folder else has_layer) else missing,
+            missing,
             "Show the slice on the screen as a pseudo-3T; its noise is another than the volume's.\n"
             "Of a folder its first volume is opened",
         )
@@ -199,7 +211,8 @@ class SimulateWidget(EngineWidget):
         if self.mode_box.currentText() == FOLDER:
             folders = self.folder_field.folder, self.output_field.folder
             job = Job("Simulate a dataset", lambda: dataset_steps(*folders, reference, config))
-            job.succeeded.connect(self._on_dataset)
+            job.succeeded.connect(lambda written: self._on_dataset(written, folders[1]))
+            job.cancelled.connect(lambda: self._on_dataset_cancelled(folders[1]))
         else:
             self._source = self.layer_chooser.layer
             if self._source is None:
@@ -220,11 +233,17 @@ class SimulateWidget(EngineWidget):
             self.viewer.add_image(data, **meta)
         self.panel.conclude(f"Done: {', '.join(meta['name'] for _, meta, _ in layers)}")
 
-    def _on_dataset(self, written: list[Path]) -> None:
-        self.panel.conclude(f"Done: {len(written) // 2} pairs in {self.output_field.folder}")
+    def _on_dataset(self, written: list[Path], folder: Path) -> None:
+        self.panel.conclude(f"Done: {len(written) // 2} pairs in {folder}")
+
+    def _on_dataset_cancelled(self, folder: Path) -> None:
+        self.panel.conclude(
+            f"Cancelled; whole pairs are kept in {folder}: a new start needs an empty folder."
+        )
 
     def release(self) -> None:
         """End what runs."""
+        self.viewer.dims.events.ndisplay.disconnect(self._check)
         for latest in (self._latest, self._of_folder):
             latest.drop()
         self.panel.cancel()

@@ -9,10 +9,11 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
 
+from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.widgets.controls import FolderField, LayerChooser, narrow
 from napari_mri7t.widgets.layers import VIEW_KEY, is_single_volume, is_volume
-from napari_mri7t.widgets.preferences import preference
+from napari_mri7t.widgets.preferences import last_choice
 from napari_mri7t.widgets.preparation_jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
@@ -23,6 +24,12 @@ DEVICES = {
     "mps": "Apple GPU",
 }
 STEPS = {1: "Averaged (step 1)", 3: "Fast (step 3)"}
+#: Of what napari's Preferences have, too.
+DEFAULTS = {
+    "device": SynthesisConfig.device,
+    "step": SynthesisConfig.step,
+    "prepare": PreparationConfig.prepare,
+}
 
 
 def _is_offered(layer: Layer) -> bool:
@@ -34,20 +41,21 @@ class SourceFields(QWidget):
 
     changed = Signal()
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.Viewer, remembered: dict[str, Any]) -> None:
         super().__init__()
         self._viewer = viewer
         self.mode_box = QComboBox()
         narrow(self.mode_box)
         self.mode_box.addItems([ONE_LAYER, SELECTED_LAYERS, FOLDER])
         self.mode_box.setToolTip("Selected layers: those marked in the layer list, 3-D only")
-        self.layer_chooser = LayerChooser(viewer, _is_offered)
+        self.layer_chooser = LayerChooser(viewer, _is_offered, "The 3T volume, T1w")
         self.index_box = QSpinBox()
         self.index_box.setToolTip("Which volume of the 4-D layer to take, counted from 0")
         self.selection_label = QLabel()
         self.selection_label.setWordWrap(True)
         self.folder_field = FolderField(
-            "BIDS dataset, or a folder of 3T volumes: .nii, .nii.gz, .hdr/.img, .mgz"
+            "BIDS dataset, or a folder of 3T volumes: .nii, .nii.gz, .hdr/.img, .mgz",
+            "the folder of 3T volumes",
         )
         self.output_field = FolderField(
             "Becomes a BIDS derivative: of every scan the estimate and its JSON sidecar.\n"
@@ -64,12 +72,26 @@ class SourceFields(QWidget):
             ("7T goes to", self.output_field),
         ):
             self._form.addRow(label, field)
+        self._recall(remembered)
         self.mode_box.currentTextChanged.connect(self._refresh)
         self.layer_chooser.layer_changed.connect(self._refresh)
         self.folder_field.changed.connect(self.changed)
         self.output_field.changed.connect(self.changed)
         viewer.layers.selection.events.changed.connect(self._refresh)
         self._refresh()
+
+    def _recall(self, remembered: dict[str, Any]) -> None:
+        self.mode_box.setCurrentIndex(max(0, self.mode_box.findText(str(remembered.get("from")))))
+        self.folder_field.folder = str(remembered.get("folder", ""))
+        self.output_field.folder = str(remembered.get("output", ""))
+
+    def values(self) -> dict[str, Any]:
+        """Give the choices that the next session begins with."""
+        return {
+            "from": self.mode,
+            "folder": str(self.folder_field.folder or ""),
+            "output": str(self.output_field.folder or ""),
+        }
 
     def release(self) -> None:
         """Stop listening to the viewer."""
@@ -97,8 +119,8 @@ class SourceFields(QWidget):
 
     def why_not(self) -> str | None:
         """Say what is missing before anything can start."""
-        if self.mode == FOLDER and self.folder_field.folder is None:
-            return "Choose the folder of 3T volumes."
+        if self.mode == FOLDER and self.folder_field.why_not() is not None:
+            return self.folder_field.why_not()
         if self.mode == FOLDER and self.output_field.folder is None:
             return "Choose the folder that the estimates go to."
         if self.mode == SELECTED_LAYERS and not self.layers():
@@ -159,10 +181,9 @@ class ComputationFields(QWidget):
         self.step_box.currentIndexChanged.connect(lambda n: self.changed.emit())
 
     def _recall(self, remembered: dict[str, Any]) -> None:
-        """Take the last choices; the device's default is the user's preference."""
-        device = remembered.get("device", preference("synthesis", "device", SynthesisConfig.device))
-        step = remembered.get("step", SynthesisConfig.step)
-        for box, value in ((self.device_box, device), (self.step_box, step)):
+        """Take the last choices, or the user's preferences where those are newer."""
+        for box, name in ((self.device_box, "device"), (self.step_box, "step")):
+            value = last_choice(remembered, name, DEFAULTS[name])
             box.setCurrentIndex(max(0, box.findData(value)))
         default = SynthesisConfig.end_slices
         end_slices = remembered.get("end_slices", default)

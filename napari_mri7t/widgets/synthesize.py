@@ -27,11 +27,16 @@ from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import estimate_to_layer
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.model_chooser import ModelChooser
-from napari_mri7t.widgets.preferences import orient_empty_viewer, preference
+from napari_mri7t.widgets.preferences import orient_empty_viewer, preference, preferred
 from napari_mri7t.widgets.preparation_fields import PreparationFields
-from napari_mri7t.widgets.preparation_jobs import Foreseen, foresee_layers, leftovers
+from napari_mri7t.widgets.preparation_jobs import (
+    Foreseen,
+    foresee_folder,
+    foresee_layers,
+    leftovers,
+)
 from napari_mri7t.widgets.quality import QualityPanel
-from napari_mri7t.widgets.synthesis_fields import FOLDER, ComputationFields, SourceFields
+from napari_mri7t.widgets.synthesis_fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesis_jobs import Finished, folder_steps, layer_steps
 from napari_mri7t.widgets.worker import Job
 
@@ -52,7 +57,8 @@ class SynthesizeWidget(EngineWidget):
         self.memory = Memory()
         remembered = self.memory.recall(CHOICES)
         self._latest = Latest("Check of the scan", self)
-        self.source = SourceFields(self.viewer)
+        self._of_folder = Latest("Look into the folder", self)
+        self.source = SourceFields(self.viewer, remembered)
         self.group("3T image").addRow(self.source)
         self.model_chooser = ModelChooser()
         self.group("Model").addRow(self.model_chooser)
@@ -91,6 +97,8 @@ class SynthesizeWidget(EngineWidget):
         self.quality.failed.connect(self.panel.fail)
         self._latest.answered.connect(self._show_outlook)
         self._latest.failed.connect(self.outlook_label.setText)
+        self._of_folder.answered.connect(self._show_folder)
+        self._of_folder.failed.connect(self.plan_label.setText)
 
     def _recall_model(self, remembered: dict[str, Any]) -> None:
         folder = Path(str(remembered.get("model", "")))
@@ -117,21 +125,33 @@ class SynthesizeWidget(EngineWidget):
         self.preparation.offer_going_on(False)
         self.plan_label.setText("" if why_not else breakable(self._plan(card)))
         self.plan_label.setVisible(not why_not)
+        if why_not is None and is_folder:
+            self._of_folder.ask(foresee_folder, self.source.folder_field.folder)
         if why_not is None and layers:
             asked = self.preparation.asked()
             self._latest.ask(foresee_layers, self.source.sources(), card, asked)
 
     def _plan(self, card: ModelCard) -> str:
         if self.source.mode == FOLDER:
-            return f"Every T1w scan of the folder through {card.name}, into a BIDS derivative."
+            return f"Every scan of the folder through {card.name}, into a BIDS derivative."
         layers = self.source.layers()
         shapes = " x ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
         what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
+        n_voxels = sum(_n_voxels(layer) for layer in layers)
+        return f"{what} through {card.name}{self._how_long(card, n_voxels)}."
+
+    def _how_long(self, card: ModelCard, n_voxels: int) -> str:
         pace = self.memory.recall(PACE).get(self._pace_key(card))
         if not isinstance(pace, float):
-            return f"{what} through {card.name}{_elsewhere(card)}."
-        seconds = pace * sum(_n_voxels(layer) for layer in layers)
-        return f"{what} through {card.name}: {duration(seconds)}, as measured here before."
+            return _elsewhere(card)
+        return f": {duration(pace * n_voxels)}, as measured here before"
+
+    def _show_folder(self, found: tuple[int, int]) -> None:
+        card, (n_scans, n_voxels) = self.model_chooser.card, found
+        if self._why_not is None and self.source.mode == FOLDER and card is not None:
+            what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
+            text = f"{what} through {card.name}, into a BIDS derivative"
+            self.plan_label.setText(breakable(f"{text}{self._how_long(card, n_voxels)}."))
 
     def _pace_key(self, card: ModelCard) -> str:
         values = self.computation.values()
@@ -161,7 +181,9 @@ class SynthesizeWidget(EngineWidget):
         if self.panel.job is not None or self._why_not is not None:
             return
         model, settings = self.model_chooser.folder, self.computation.values()
-        self.memory.keep(CHOICES, settings | self.preparation.values() | {"model": str(model)})
+        choices = settings | self.preparation.values() | self.source.values()
+        choices |= preferred(**DEFAULTS)
+        self.memory.keep(CHOICES, choices | {"model": str(model)})
         settings["memory_mb"] = preference("synthesis", "memory_mb", SynthesisConfig.memory_mb)
         if self.source.mode == FOLDER:
             folders = self.source.folder_field.folder, self.source.output_field.folder
@@ -190,10 +212,11 @@ class SynthesizeWidget(EngineWidget):
         job.start()
 
     def _on_cancelled(self) -> None:
+        is_one = self.source.mode != FOLDER and len(self.source.layers()) == 1
+        words = ["Cancelled; nothing was changed." if is_one else "Cancelled; what is done stays."]
         if leftovers():
-            self.panel.conclude(
-                "Cancelled; nothing was changed. A step that cannot be broken off ends by itself."
-            )
+            words.append("A step that cannot be broken off ends by itself.")
+        self.panel.conclude(" ".join(words))
 
     def _on_progressed(self, record: object) -> None:
         """Show a result as soon as it is there, though others are still to come."""
@@ -243,7 +266,8 @@ class SynthesizeWidget(EngineWidget):
 
     def release(self) -> None:
         """End the job with the widget: nobody would be there for its result."""
-        self._latest.drop()
+        for latest in (self._latest, self._of_folder):
+            latest.drop()
         self.source.release()
         self.quality.release()
         self.panel.cancel()

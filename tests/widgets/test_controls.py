@@ -34,7 +34,7 @@ class Example(EngineWidget):
 
     def __init__(self, viewer):
         super().__init__(viewer)
-        self.chooser = LayerChooser(viewer, is_volume)
+        self.chooser = LayerChooser(viewer, is_volume, "A volume")
         self.group("Image").addRow("Layer", self.chooser)
 
     def release(self):
@@ -81,7 +81,7 @@ def test_chooser_announces_a_change_of_layer(viewer, example):
 
 
 def test_optional_chooser_offers_no_layer_first(viewer, qtbot):
-    chooser = LayerChooser(viewer, is_volume, optional="none")
+    chooser = LayerChooser(viewer, is_volume, "A volume", optional="none")
     qtbot.addWidget(chooser)
     layer = viewer.add_image(CUBE)
     assert chooser.layer is None

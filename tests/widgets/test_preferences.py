@@ -5,10 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.settings import get_plugin_settings, get_settings
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QListWidget,
+    QTableWidget,
+)
 
 from napari_mri7t.widgets.default_reader import DefaultReaderButton
 from napari_mri7t.widgets.layers import KEY
-from napari_mri7t.widgets.preferences import opens_nifti_by_default, preference
+from napari_mri7t.widgets.memory import Memory
+from napari_mri7t.widgets.preferences import opens_nifti_by_default, preference, preferred
+from napari_mri7t.widgets.synthesis_fields import DEFAULTS
 
 pytestmark = pytest.mark.gui
 
@@ -26,6 +37,43 @@ def test_device_of_the_preferences_is_the_widget_s_first_choice(make_napari_view
     monkeypatch.setattr(get_plugin_settings("napari-mri7t").synthesis, "device", "cpu")
     _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
     assert widget.computation.values()["device"] == "cpu"
+
+
+def test_preference_changed_since_wins_over_what_is_remembered(make_napari_viewer, monkeypatch):
+    viewer = make_napari_viewer()
+    choices = {"device": "cpu", "step": 3, "prepare": "none"}
+    Memory().keep("synthesis", choices | preferred(**DEFAULTS))
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    values = widget.computation.values() | widget.preparation.values()
+    assert {name: values[name] for name in choices} == choices
+    settings = get_plugin_settings("napari-mri7t").synthesis
+    for name, value in {"device": "cuda", "prepare": "full"}.items():
+        monkeypatch.setattr(settings, name, value)
+    dock.destroyOnClose()
+    widget.deleteLater()
+    _, again = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    values = again.computation.values() | again.preparation.values()
+    assert {name: values[name] for name in choices} == {
+        "device": "cuda",
+        "step": 3,
+        "prepare": "full",
+    }
+
+
+INPUTS = (QComboBox, QAbstractSpinBox, QLineEdit, QAbstractButton, QListWidget, QTableWidget)
+
+
+@pytest.mark.parametrize(
+    "name", ["Synthesize 7T", "Compare", "Simulate 3T", "Train folds", "Evaluate"]
+)
+def test_every_field_says_what_it_is_for(make_napari_viewer, name):
+    _, widget = make_napari_viewer().window.add_plugin_dock_widget("napari-mri7t", name)
+    for kind in INPUTS:
+        for field in widget.body.findChildren(kind):
+            is_part = isinstance(field.parent(), QAbstractSpinBox | QComboBox | QAbstractItemView)
+            if not is_part and not field.objectName().startswith("qt_"):
+                text = getattr(field, "text", lambda: "")()
+                assert field.toolTip(), (kind.__name__, text, field.parent())
 
 
 def test_radiological_preference_turns_the_camera(make_napari_viewer, monkeypatch, phantom_file):

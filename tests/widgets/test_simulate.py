@@ -152,11 +152,12 @@ def test_folder_without_volumes_is_explained(widget, tmp_path, wait_idle):
     assert not (tmp_path / "pairs").exists()
 
 
-def test_preview_in_three_dimensions_is_explained(widget, viewer, wait_idle):
+def test_preview_in_three_dimensions_is_explained(widget, viewer):
     viewer.dims.ndisplay = 3
-    widget.preview_button.click()
-    wait_idle()
-    assert "switch to 2-D" in widget.panel.notices.texts()[0]
+    assert not widget.preview_button.isEnabled()
+    assert "switch to 2-D" in widget.preview_button.toolTip()
+    viewer.dims.ndisplay = 2
+    assert widget.preview_button.isEnabled()
 
 
 def test_without_a_layer_the_widget_says_what_is_missing(widget, viewer):

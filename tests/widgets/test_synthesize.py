@@ -273,6 +273,9 @@ def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait
     assert widget.panel.status.text() == "Choose the folder of 3T volumes."
     widget.source.folder_field.folder = tmp_path / "in"
     widget.source.output_field.folder = tmp_path / "out"
+    wait_idle()
+    plan = widget.plan_label.text().replace("\u200b", "")
+    assert plan.startswith("2 scans through quick, into a BIDS derivative")
     widget.start()
     wait_idle()
     names = sorted(path.name for path in (tmp_path / "out").rglob("sub-*.*"))
@@ -286,6 +289,34 @@ def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait
     widget.start()
     wait_idle()
     assert widget.panel.status.text() == "Done: 0 written, 1 done before"
+
+
+def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, tmp_path):
+    widget = docked(viewer)
+    widget.source.mode_box.setCurrentText(FOLDER)
+    widget.source.output_field.folder = tmp_path / "out"
+    widget.source.folder_field.folder = tmp_path / "in"
+    assert not widget.panel.start_button.isEnabled()
+    assert "There is no folder" in widget.panel.status.text()
+    (tmp_path / "in").mkdir()
+    widget.source.folder_field.folder = f"{tmp_path / 'in'}/"
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_folder_of_the_last_session_is_there_again(viewer, brain, quick_model, wait_idle, tmp_path):
+    save_volume(brain, tmp_path / "a.nii.gz")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText(FOLDER)
+    widget.source.folder_field.folder = tmp_path
+    widget.source.output_field.folder = tmp_path / "out"
+    widget.start()
+    wait_idle()
+    dock.destroyOnClose()
+    widget.deleteLater()
+    again = docked(viewer)
+    assert again.source.values() == widget.source.values()
+    assert again.source.mode == FOLDER
 
 
 def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, wait_idle):
