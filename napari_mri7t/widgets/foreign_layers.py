@@ -23,9 +23,15 @@ def affine_of_foreign_layer(
     to_mm, is_known = _millimetres(meta.get("units"))
     affine = np.diag([*(scale * to_mm)[::-1], 1.0])  # S, A, R -> R, A, S
     affine[:3, 3] = (shift[-3:] * to_mm)[::-1]
-    warnings = [f"{name} was not opened by this plugin: its axes were taken as S, A, R"]
+    warnings = [
+        f"{name} was not opened by this plugin: its axes were taken as S, A, R; if they are "
+        "others, open its file here"
+    ]
     if not is_known:
-        warnings.append(f"{name} has no unit of length: its scale was taken as mm")
+        warnings.append(
+            f"{name} has no unit of length: its scale was taken as mm; if it is not, set the "
+            "layer's units"
+        )
     return affine, tuple(warnings)
 
 

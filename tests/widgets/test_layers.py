@@ -214,14 +214,15 @@ def test_layer_of_a_script_takes_its_place_from_scale_and_translate_in_mm():
     )
     assert volume.geometry is None
     assert volume.warnings == (
-        "mine was not opened by this plugin: its axes were taken as S, A, R",
+        "mine was not opened by this plugin: its axes were taken as S, A, R; if they are others, "
+        "open its file here",
     )
 
 
 def test_layer_without_a_unit_counts_as_mm_and_says_so():
     volume = layer_to_volume(napari.layers.Image(np.ones((7, 6, 5)), scale=(3, 2, 1), name="mine"))
     assert volume.voxel_size == (1, 2, 3)
-    assert "mine has no unit of length: its scale was taken as mm" in volume.warnings
+    assert any("its scale was taken as mm; if it is not" in text for text in volume.warnings)
 
 
 @pytest.mark.parametrize(
