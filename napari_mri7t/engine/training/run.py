@@ -242,7 +242,7 @@ def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCar
     training = model.card.training | {"command": study.command(k)}
     done = [fold for fold in range(len(study.subjects)) if study.is_done(fold)]
     if done:
-        training["held_out_command"] = study.command(done[0])
+        training["held_out_command"] = study.command(*done)
     if export.data:
         training["data"] = export.data
     title = export.title or model.card.title

@@ -77,8 +77,8 @@ class Study:
         """Tell whether fold k has its weights and card."""
         return (self.fold_folder(k) / CARD_FILE).exists()
 
-    def command(self, k: int) -> str:
-        """Give the command line that trains fold k; DATASET and RUN stand for folders."""
+    def command(self, *folds: int) -> str:
+        """Give the command line that trains folds, or `FINAL`; DATASET and RUN are folders."""
         settings = self.settings
         parts = [f"mri7t train DATASET RUN --network {settings.network} --preset {settings.preset}"]
         parts += [
@@ -90,7 +90,10 @@ class Study:
                 text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
                 parts.append(f"--set {key}={text}")
         parts.append(f"--reference {settings.reference}")
-        parts.append("--folds none --final" if k == FINAL else f"--folds {k}")
+        if folds == (FINAL,):
+            parts.append("--folds none --final")
+        elif len(folds) < len(self.subjects):
+            parts.append(f"--folds {','.join(map(str, folds))}")
         return " ".join(parts)
 
     def label(self, k: int) -> str:

@@ -203,6 +203,9 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
     assert exported.training["data"] == "phantoms, public domain"
     assert "--set n_steps=12" in exported.training["command"]
     assert exported.training["command"].endswith("--folds none --final")
+    assert exported.training["held_out_command"].endswith("--folds 0")
+    assert study.command(0, 2).endswith("--folds 0,2")
+    assert "--folds" not in study.command(0, 1, 2)
 
 
 def test_export_of_an_open_fold_is_refused(study, tmp_path):
