@@ -36,6 +36,23 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
+def published_of(method: str) -> dict[str, tuple[float, float]] | None:
+    """Find what the report's Table 1 holds of a method.
+
+    Parameters
+    ----------
+    method : str
+        With or without a remark in brackets, which must be "report".
+
+    Returns
+    -------
+    dict or None
+        Metric to mean and standard deviation; None for what the report has not.
+    """
+    name, _, remark = method.partition(" (")
+    return PUBLISHED.get(name) if remark in ("", "report)") else None
+
+
 def label_of(method: str) -> str:
     """Name a method for people; one that is not known keeps its name.
 

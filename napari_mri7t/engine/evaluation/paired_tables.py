@@ -10,7 +10,7 @@ from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.evaluation.methods import SOURCE, label_of, networks_of, ordered_methods
 from napari_mri7t.engine.evaluation.results import SubjectResult
 from napari_mri7t.engine.evaluation.scoring import METRICS
-from napari_mri7t.engine.evaluation.statistics import PairedTest, paired_tests
+from napari_mri7t.engine.evaluation.statistics import MIN_PAIRS, PairedTest, paired_tests
 from napari_mri7t.engine.evaluation.study_tables import (
     best_places,
     heading,
@@ -24,8 +24,8 @@ def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
     """Test every network against the source, the best baseline, and the other networks.
 
     The best baseline is the one with the best mean of this very metric: chosen with hindsight, in
-    its favour. All tests of one metric on two subjects or more are one family for Holm's
-    correction.
+    its favour. Methods that share fewer than two subjects are not tested. All tests of one metric
+    are one family for Holm's correction.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
     rivals += [baselines[place] for place in best_places(means, metric)]
     pairs = [(ours, theirs) for ours in networks for theirs in rivals]
     pairs += [(b, a) for i, a in enumerate(networks) for b in networks[i + 1 :]]
-    return paired_tests([(a, b, paired_gain(results, a, b, metric)) for a, b in pairs])
+    gains = [(a, b, paired_gain(results, a, b, metric)) for a, b in pairs]
+    return paired_tests([each for each in gains if each[2].size >= MIN_PAIRS])
 
 
 def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
@@ -88,8 +89,8 @@ def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
     )
     note = (
         "Gain: positive where the method is better. Interval: BCa bootstrap over subjects. p: "
-        "two-sided Wilcoxon signed-rank test, corrected by Holm over this table; one subject gives "
-        "none. Subjects of a "
-        "leave-one-out share training data, so p-values are somewhat optimistic."
+        "two-sided Wilcoxon signed-rank test, corrected by Holm over this table; methods that "
+        "share fewer than two subjects are not tested. Subjects of a leave-one-out share training "
+        "data, so p-values are somewhat optimistic."
     )
     return Table(f"Paired tests: {heading(metric)}", header, rows, note=note)

@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from napari_mri7t.engine.evaluation.baselines import BASELINES
-from napari_mri7t.engine.evaluation.methods import PUBLISHED, SOURCE, label_of, ordered_methods
+from napari_mri7t.engine.evaluation.methods import SOURCE, label_of, ordered_methods, published_of
 from napari_mri7t.engine.evaluation.results import SubjectResult, values_of
 from napari_mri7t.engine.evaluation.scoring import METRICS, Metric
 from napari_mri7t.engine.evaluation.statistics import Summary, summarize
@@ -32,19 +32,19 @@ def table_1(results: Sequence[SubjectResult]) -> Table:
         A row for MAE, PSNR and SSIM; two columns (ours, published) for what the report has, one
         for further networks.
     """
-    methods = [m for m in ordered_methods(results) if m in PUBLISHED or m not in BASELINES]
+    methods = [m for m in ordered_methods(results) if published_of(m) or m not in BASELINES]
     header = [""]
     for method in methods:
         label = label_of(method)
-        header += [f"{label}, ours", f"{label}, published"] if method in PUBLISHED else [label]
+        header += [f"{label}, ours", f"{label}, published"] if published_of(method) else [label]
     rows = []
     for key, digits in TABLE_1_DIGITS.items():
         row = [METRICS[key].label.removesuffix(", whole volume")]
         for method in methods:
             summary = method_summary(results, method, METRICS[key])
             row.append(spread(summary.mean, summary.std, digits))
-            if method in PUBLISHED:
-                row.append(spread(*PUBLISHED[method][key], digits))
+            if published := published_of(method):
+                row.append(spread(*published[key], digits))
         rows.append(tuple(row))
     n_subjects = len({result.subject for result in results})
     note = (
@@ -56,6 +56,8 @@ def table_1(results: Sequence[SubjectResult]) -> Table:
 
 def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(METRICS)) -> Table:
     """Set mean and standard deviation of every metric, a row per method, the best mean in bold.
+
+    A method with fewer subjects than others has means over other brains, and is not judged.
 
     Parameters
     ----------
@@ -71,7 +73,8 @@ def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(
     cells = [[method_summary(results, method, METRICS[key]) for key in keys] for method in methods]
     strong = set()
     for column, key in enumerate(keys):
-        means = np.array([row[column].mean for row in cells])
+        most = max((row[column].n for row in cells), default=0)
+        means = np.array([s.mean if (s := row[column]).n == most else math.nan for row in cells])
         strong |= {(line, column + 1) for line in best_places(means, METRICS[key])}
     rows = [
         (
@@ -100,10 +103,9 @@ def result_table(results: Sequence[SubjectResult]) -> Table:
     """
     methods = ordered_methods(results)
     n_subjects = {m: sum(result.method == m for result in results) for m in methods}
-    complete = [m for m in methods if n_subjects[m] == max(n_subjects.values())]
-    judged = summary_table([r for r in results if r.method in complete], RESULT_KEYS)
+    judged = summary_table(results, RESULT_KEYS)
     rows = []
-    for method, row in zip(methods, summary_table(results, RESULT_KEYS).rows, strict=True):
+    for method, row in zip(methods, judged.rows, strict=True):
         costs = [result.cost for result in results if result.method == method]
         seconds = [cost.seconds for cost in costs if not math.isnan(cost.seconds)]
         n_parameters = max(cost.n_parameters for cost in costs)
@@ -117,7 +119,7 @@ def result_table(results: Sequence[SubjectResult]) -> Table:
         rows.append((row[0], *facts, *row[1:]))
     header = ("Method", "Subjects", "Parameters", "Seconds", "Gain, dB", *judged.header[1:])
     added = len(header) - len(judged.header)
-    strong = {(methods.index(complete[line]), column + added) for line, column in judged.strong}
+    strong = {(line, column + added) for line, column in judged.strong}
     note = (
         "Mean ± standard deviation over the held-out subjects; the best mean in bold. Seconds: "
         "median per volume. Gain: of the brain's PSNR over the 3T as is, on the same subjects. A "

@@ -161,11 +161,28 @@ def test_method_with_one_subject_is_not_tested_and_costs_the_others_nothing():
     lone = SubjectResult("sub-0", "slice_unet", {"brain_psnr": 30.0})
     tests = {(t.ours, t.theirs): t for t in paired_tables.tests_of([*study(), lone], "brain_psnr")}
     assert tests["watnet", "source"].p_holm == pytest.approx(5 * 2 / 2**10)
-    alone = tests["slice_unet", "source"]
-    assert np.isnan([alone.p, alone.p_holm, alone.rank_biserial]).all()
-    made = paired_tables.tests_table([*study(), lone], "brain_psnr")
-    row = next(row for row in made.rows if row[2] == "1")
-    assert row[5:] == ("–",) * 4
+    assert len(tests) == 5
+    assert not any("slice_unet" in pair for pair in tests)
+
+
+def test_published_figures_stand_beside_the_report_s_preset_alone():
+    short, long = (
+        [
+            SubjectResult(r.subject, f"watnet ({remark})", r.metrics)
+            for r in study()
+            if r.method == "watnet"
+        ]
+        for remark in ("report", "best")
+    )
+    header = study_tables.table_1([*short, *long]).header
+    assert header[1:] == ("WATNet (report), ours", "WATNet (report), published", "WATNet (best)")
+
+
+def test_mean_over_fewer_subjects_is_not_the_best():
+    lone = SubjectResult("sub-0", "slice_unet", dict.fromkeys(METRICS, 99.0))
+    made = study_tables.summary_table([*study(), lone], ["brain_psnr"])
+    (place,) = made.strong
+    assert made.rows[place[0]][0] == "WATNet"
 
 
 def test_tests_are_given_the_direction_of_the_metric():
