@@ -166,16 +166,13 @@ def report_steps(evaluation: Evaluation) -> Generator[Any, None, Path]:
 
 def load_subject(run: Path, subject: str) -> Mapping[str, Volume]:
     """Load 3T, every network's estimate and 7T of one held-out subject, by their names."""
-    from napari_mri7t.engine.errors import SubjectError
     from napari_mri7t.engine.evaluation.methods import label_of
     from napari_mri7t.engine.evaluation.report_pictures import TARGET
-    from napari_mri7t.engine.training.outcome import open_outcome, report_subjects
+    from napari_mri7t.engine.training import outcome
 
-    for known in report_subjects(open_outcome(run)):
-        if known.name == subject:
-            labels = {TARGET: "7T"}
-            return {labels.get(k, label_of(k)): volume for k, volume in known.load().items()}
-    raise SubjectError(f"{subject}: not every study has its estimate yet")
+    volumes = outcome.load_subject(outcome.open_outcome(run), subject)
+    labels = {TARGET: "7T"}
+    return {labels.get(method, label_of(method)): volume for method, volume in volumes.items()}
 
 
 def tables_as_files(evaluation: Evaluation, folder: Path) -> Path:

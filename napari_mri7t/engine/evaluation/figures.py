@@ -23,6 +23,7 @@ from napari_mri7t.engine.evaluation.style import (
     TEXT_WIDTH,
     house_style,
     new_figure,
+    title_of,
 )
 
 REPORT_SLICE = 100  # of 182, as in the report's figures
@@ -77,7 +78,7 @@ def slice_figure(title: str, slices: Mapping[str, np.ndarray], reference: str) -
         ratios = [n_j / n_i, *[1.0] * len(corners)]
         axes = figure.subplots(1 + len(corners), n_columns, squeeze=False, height_ratios=ratios)
         for place, (label, array) in enumerate(cropped.items()):
-            _show_slice(axes[0, place], array, label)
+            _show_slice(axes[0, place], array, title_of(label, column))
             for row, (i, j) in enumerate(corners):
                 colour = PATCH_COLOURS[row]
                 frame = Rectangle((i - 0.5, j - 0.5), patch, patch, fill=False, ec=colour, lw=1.2)
@@ -113,10 +114,12 @@ def overview_figure(rows: Mapping[str, Mapping[str, np.ndarray]], reference: str
         figure = new_figure(height * len(rows) + 0.4, width)
         figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.05, hspace=0, wspace=0)
         axes = figure.subplots(len(rows), len(labels), squeeze=False)
+        titles = [title_of(label, width / len(labels)) for label in labels]
         names = short_names(list(rows))
         for line, (row, window) in enumerate(zip(rows.values(), windows, strict=True)):
             for place, label in enumerate(labels):
-                _show_slice(axes[line, place], row[label][window], label if line == 0 else "")
+                title = titles[place] if line == 0 else ""
+                _show_slice(axes[line, place], row[label][window], title)
             axes[line, 0].set_axis_on()
             axes[line, 0].set(xticks=[], yticks=[], ylabel=names[line])
             axes[line, 0].yaxis.label.set_fontsize(min(9, 85 * height / max(9, len(names[line]))))
@@ -168,12 +171,14 @@ def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.n
     scale = Normalize(-limit, limit)
     n_i, n_j = inside.shape
     with house_style():
-        figure = new_figure(TEXT_WIDTH / (len(errors) + 0.4) * n_j / n_i + 0.6)
+        column = TEXT_WIDTH / (len(errors) + 0.4)
+        figure = new_figure(column * n_j / n_i + 0.6)
         axes = figure.subplots(1, len(errors), squeeze=False)
         for place, (label, error) in enumerate(errors.items()):
             shown = axes[0, place].imshow(error.T, ERROR_MAP, norm=scale, origin="lower")
             mean = float(np.abs(error[inside]).mean())
-            axes[0, place].set_title(f"{label}\nmean size {mean:.4f}")
+            parts = (label, f"mean size {mean:.4f}")
+            axes[0, place].set_title("\n".join(title_of(part, column) for part in parts))
             axes[0, place].set_axis_off()
         bar = figure.colorbar(shown, ax=list(axes[0]), shrink=0.85, extend="both")
         bar.set_label("estimate − 7T")

@@ -28,11 +28,14 @@ from napari_mri7t.engine.evaluation.style import (
     house_style,
     look_of,
     new_figure,
+    title_of,
 )
 
 AGREEMENT_SD = 1.96  # standard deviations: 95 % of normal differences, as in [1]
 N_BINS = 100  # of a joint histogram, each way
 SHOWN_PERCENTILES = (0.01, 99.99)  # of the differences, the range of a Bland-Altman plot
+LOSS_COLUMNS = 4
+PANEL_WIDTH = 1.9  # inches, of three to a row
 SMOOTHING = 0.02  # of a loss curve's length: the window of its running mean
 BOX_METRICS = ("brain_psnr", "brain_ssim", "brain_mae", "brain_hfen", "whole_psnr", "whole_ssim")
 
@@ -64,7 +67,8 @@ def bland_altman_figure(samples: Mapping[str, Sample]) -> Figure:
             mean, spread = float(difference.mean()), AGREEMENT_SD * float(difference.std())
             for level, style in ((mean, "-"), (mean - spread, "--"), (mean + spread, "--")):
                 panel.axhline(level, color="black", linestyle=style, linewidth=1)
-            panel.set_title(f"{label}\n{mean:+.4f} ± {spread:.4f}")
+            parts = (label, f"{mean:+.4f} ± {spread:.4f}")
+            panel.set_title("\n".join(title_of(part, PANEL_WIDTH) for part in parts))
         _bar_of_shares(figure, axes, shown)
         figure.supxlabel("mean of estimate and 7T", fontsize=9)
         figure.supylabel("estimate − 7T", fontsize=9)
@@ -89,7 +93,7 @@ def joint_histogram_figure(samples: Mapping[str, Sample]) -> Figure:
         for panel, (label, sample) in zip(axes, samples.items(), strict=True):
             shown = _show_counts(panel, sample, ((0, 1), (0, 1)))
             panel.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--")
-            panel.set_title(label)
+            panel.set_title(title_of(label, PANEL_WIDTH))
         _bar_of_shares(figure, axes, shown)
         figure.supxlabel("7T", fontsize=9)
         figure.supylabel("estimate", fontsize=9)
@@ -147,9 +151,14 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
         Running means over 2 % of a curve, the raw losses behind them in grey; logarithmic.
     """
     names = list(histories)
+    n_columns = max(1, min(LOSS_COLUMNS, len(names)))
+    n_rows = max(1, -(-len(names) // n_columns))
+    width = TEXT_WIDTH if len(names) > 1 else TEXT_WIDTH / 1.6
     with house_style():
-        figure = new_figure(2.7, TEXT_WIDTH if len(names) > 1 else TEXT_WIDTH / 1.6)
-        axes = figure.subplots(1, max(1, len(names)), squeeze=False, sharey=True)[0]
+        figure = new_figure(2.7 * n_rows, width)
+        axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+        for unused in axes[max(1, len(names)) :]:
+            unused.set_axis_off()
         for panel, (network, curves) in zip(axes, histories.items(), strict=False):
             colour, _ = look_of(network, names)
             for _, steps, losses in curves:
@@ -157,12 +166,15 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
             for _, steps, losses in curves:
                 centres, means = _running_mean(steps, losses)
                 panel.plot(centres, means, color=colour, linewidth=1, alpha=0.8, zorder=2)
-            panel.set(title=f"{label_of(network)}, {len(curves)} folds", xlabel="step")
+            folds = "1 fold" if len(curves) == 1 else f"{len(curves)} folds"
+            title = title_of(f"{label_of(network)}, {folds}", width / n_columns)
+            panel.set(title=title, xlabel="step")
             if any((losses > 0).any() for _, _, losses in curves):
                 panel.set_yscale("log")
                 panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 panel.yaxis.set_minor_formatter(FuncFormatter(_every_other_digit))
-        axes[0].set_ylabel("training loss")
+        for panel in axes[::n_columns]:
+            panel.set_ylabel("training loss")
     return figure
 
 

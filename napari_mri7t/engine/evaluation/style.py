@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib import rc_context
@@ -29,6 +30,7 @@ GREY_MAP = "gray"
 ERROR_MAP = "RdBu_r"  # diverging, its two ends differ for every kind of colour blindness
 COUNT_MAP = "viridis"  # its lightness rises evenly: readable in grey
 DPI = 150  # of PNG files
+LETTERS_PER_INCH, LEAST_LETTERS = 13, 7  # of a title
 TEXT_WIDTH = 7.0  # inches, of a figure across a printed page
 
 
@@ -68,6 +70,22 @@ def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
     Figure
     """
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def title_of(label: str, width: float) -> str:
+    """Break a title into lines that fit above a panel.
+
+    Parameters
+    ----------
+    label : str
+    width : float
+        Of the panel, inches.
+
+    Returns
+    -------
+    str
+    """
+    return textwrap.fill(label, max(LEAST_LETTERS, int(LETTERS_PER_INCH * width)))
 
 
 def figure_bytes(figure: Figure, form: str) -> bytes:

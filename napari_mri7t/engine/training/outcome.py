@@ -5,6 +5,7 @@ which are then compared subject by subject.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mri7t.engine.cards import read_card
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.evaluation.evaluate import Case, Pair
 from napari_mri7t.engine.evaluation.methods import SOURCE
 from napari_mri7t.engine.evaluation.report import ReportSubject
@@ -187,7 +188,7 @@ def _cost(fold: Path) -> Cost:
 
 
 def report_subjects(outcome: Outcome) -> list[ReportSubject]:
-    """Give the subjects that every study has an estimate of, for the report's pictures.
+    """Give the subjects of the report's pictures, each with an estimate by the same studies.
 
     Parameters
     ----------
@@ -196,13 +197,44 @@ def report_subjects(outcome: Outcome) -> list[ReportSubject]:
     Returns
     -------
     list of ReportSubject
+        A study with fewer folds than others is not among the pictures: it would cost subjects.
     """
-    pairs = pairs_of(outcome)
+    pairs, cases = pairs_of(outcome), cases_of(outcome)
+    counts = Counter(method for case in cases for method in case.estimates)
+    most = max(counts.values(), default=0)
+    shown = [method for method in outcome.studies if counts[method] == most]
+    estimates = {
+        case.subject: {m: case.estimates[m] for m in shown if m in case.estimates} for case in cases
+    }
     return [
-        ReportSubject(case.subject, partial(_load_all, pairs[case.subject], case.estimates))
-        for case in cases_of(outcome)
-        if len(case.estimates) == len(outcome.studies)
+        ReportSubject(subject, partial(_load_all, pairs[subject], known))
+        for subject, known in estimates.items()
+        if len(known) == len(shown)
     ]
+
+
+def load_subject(outcome: Outcome, subject: str) -> dict[str, Volume]:
+    """Load source, target and every study's estimate of a held-out subject.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    subject : str
+
+    Returns
+    -------
+    dict
+        Method to volume, in the order 3T, estimates, 7T.
+
+    Raises
+    ------
+    SubjectError
+        If no study has held it out yet.
+    """
+    for case in cases_of(outcome):
+        if case.subject == subject:
+            return _load_all(pairs_of(outcome)[subject], case.estimates)
+    raise SubjectError(f"{subject}: no study has its estimate yet")
 
 
 def _load_all(pair: Pair, estimates: Mapping[str, Path]) -> dict[str, Volume]:

@@ -82,6 +82,17 @@ def test_loss_curves_are_running_means_on_a_logarithmic_axis():
     assert mean.get_xdata()[0] == 1.5
 
 
+def test_titles_of_many_panels_do_not_run_into_each_other():
+    """They did: seven long names in one row."""
+    curve = [("0", np.arange(1.0, 11), np.full(10, 0.1))]
+    names = [f"slice_unet (another study of mine, the {n}th)" for n in range(7)]
+    figure = plots.loss_figure(dict.fromkeys(names, curve))
+    assert len({axes.get_subplotspec().rowspan.start for axes in figure.axes}) == 2
+    figure.draw_without_rendering()
+    boxes = [panel.title.get_window_extent() for panel in figure.axes[:7]]
+    assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])
+
+
 def test_no_loss_at_all_is_drawn_empty():
     assert plots.loss_figure({})
     assert plots.loss_figure({"watnet": [("0", np.array([1.0]), np.array([0.0]))]})

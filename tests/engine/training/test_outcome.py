@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t import cli
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.evaluation.evaluate import evaluate
 from napari_mri7t.engine.evaluation.lesions import LesionConfig
 from napari_mri7t.engine.evaluation.metrics import compare
@@ -68,6 +68,19 @@ def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, t
     assert set(outcome.studies) == {
         "slice_unet (best)", "slice_unet (report)", "slice_unet (two)",
     }  # fmt: skip
+
+
+def test_study_with_fewer_folds_costs_the_pictures_no_subject(study, dataset, tmp_path):
+    short = create_study(dataset, tmp_path / "runs" / "short", settings("report"))
+    run_to_end(run_fold(short, 0, "cpu"))
+    outcome = oc.open_outcome(tmp_path / "runs")
+    subjects = oc.report_subjects(outcome)
+    assert [subject.name for subject in subjects] == ["sub-A", "sub-C"]
+    assert list(subjects[0].load()) == ["source", "slice_unet (best)", "target"]
+    both = {"source", "slice_unet (best)", "slice_unet (report)", "target"}
+    assert set(oc.load_subject(outcome, "sub-A")) == both
+    with pytest.raises(SubjectError, match="sub-B: no study has its estimate yet"):
+        oc.load_subject(outcome, "sub-B")
 
 
 def test_studies_of_other_pairs_are_not_compared(study, dataset, tmp_path):
