@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
 from napari.layers import Image
 from qtpy.QtWidgets import QCheckBox, QLabel
 
-from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.subjects import Subject, find_subjects
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
@@ -19,7 +16,7 @@ from napari_mri7t.widgets.controls import (
 )
 from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import LossPlot
-from napari_mri7t.widgets.job_panel import JobPanel, duration
+from napari_mri7t.widgets.job_panel import JobPanel
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.planes import preview_to_layer
@@ -30,15 +27,17 @@ from napari_mri7t.widgets.training_jobs import (
     Request,
     TrainingState,
     find_training,
-    look_at,
     network_names,
     preview_of,
     training_steps,
 )
+from napari_mri7t.widgets.training_words import figures_of, look_into
 from napari_mri7t.widgets.worker import Job
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.subjects import Subject
     from napari_mri7t.engine.training.preview import Preview
+    from napari_mri7t.engine.training.run import FoldProgress
     from napari_mri7t.engine.training.study import Study
 
 CHOICES = "training"  # section of the memory
@@ -53,7 +52,8 @@ class TrainWidget(EngineWidget):
         self.memory = Memory()
         self._subjects: list[Subject] = []
         self._preview: Image | None = None
-        self._previewed = 0
+        self._fold: int | None = None
+        self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
         self._of_data = Latest("Look at the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._of_preview = Latest("Estimate a slice", self)
@@ -137,7 +137,7 @@ class TrainWidget(EngineWidget):
             self._follow(job)
 
     def _ask_of_data(self) -> None:
-        self._of_data.ask(_look, self.dataset_field.folder, self.run_field.folder)
+        self._of_data.ask(look_into, self.dataset_field.folder, self.run_field.folder)
 
     def _show_data(self, answer: tuple[list[Subject], Study | None, list[str], list[str]]) -> None:
         """Tell what the folders hold; a study that has begun fixes its recipe."""
@@ -195,7 +195,7 @@ class TrainWidget(EngineWidget):
         job.start()
 
     def _follow(self, job: Job) -> None:
-        self._previewed = 0
+        self._fold = self._previewed = None
         self.panel.follow(job)
         job.progressed.connect(self._on_progressed)
         job.succeeded.connect(self._on_succeeded)
@@ -211,14 +211,23 @@ class TrainWidget(EngineWidget):
 
     def _on_progressed(self, record: Any) -> None:
         state = None if self.panel.job is None else self.panel.job.state
-        if state is None or state.last is not record or record.training is None:
+        if state is None:
             return
+        if state.fold != self._fold:
+            self._fold = state.fold
+            self._ask_of_data()  # the one before is done now
+        if state.last is record and record.training is not None:
+            self._show_live(state, record)
+
+    def _show_live(self, state: TrainingState, record: FoldProgress) -> None:
+        """Show curve and figures, and the held-out slice once per checkpoint."""
         self.plot.show_curve(state.curves[record.fold])
-        self.figures_label.setText("\n".join(_figures(state)))
-        every = state.request.config.checkpoint_steps
-        if self.preview_box.isChecked() and record.training.step // every > self._previewed:
-            self._previewed = record.training.step // every
-            self._of_preview.ask(preview_of, state)
+        self.figures_label.setText("\n".join(figures_of(state, record)))
+        n_checkpoints = record.training.step // state.request.config.checkpoint_steps
+        reached = record.fold, n_checkpoints
+        if self.preview_box.isChecked() and n_checkpoints and reached != self._previewed:
+            self._previewed = reached
+            self._of_preview.ask(preview_of, state, record.fold)
 
     def _show_preview(self, answer: tuple[str, Preview] | None) -> None:
         if answer is None:
@@ -236,50 +245,3 @@ class TrainWidget(EngineWidget):
         for latest in (self._of_data, self._of_networks, self._of_preview):
             latest.drop()
         super().release()
-
-
-def _figures(state: TrainingState) -> list[str]:
-    """Say loss, pace, time left and memory."""
-    record = state.last
-    now = record.training
-    left = now.seconds_left
-    lines = [
-        f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
-        f"{now.patches_per_second:.1f} patches/s; {duration(left)} left in this fold",
-    ]
-    pace = left / max(now.n_steps - now.step, 1)
-    n_left = state.folds_left()
-    if n_left:
-        in_all = left + n_left * now.n_steps * pace
-        lines.append(f"{n_left} more to come: {duration(in_all)} left in all")
-    if state.memory is not None:
-        used, total = (part / 2**30 for part in state.memory)
-        lines.append(f"GPU memory: {used:.1f} of {total:.1f} GiB")
-    return lines
-
-
-def _look(
-    dataset: Path | None, run: Path | None
-) -> tuple[list[Subject], Study | None, list[str], list[str]]:
-    """Look into both folders: subjects, study, what they hold and what is wrong, in words."""
-    subjects, study, facts, errors = [], None, [], []
-    if dataset is not None:
-        try:
-            subjects = find_subjects(dataset)
-            n_pairs = sum(subject.source is not None for subject in subjects)
-            kind = "pairs of 3T and 7T" if n_pairs else "7T volumes; their 3T is simulated"
-            facts.append(f"{len(subjects)} subjects: {kind}")
-        except (Mri7tError, OSError) as error:
-            errors.append(str(error))
-    if run is not None:
-        try:
-            study = look_at(run)
-        except (Mri7tError, OSError) as error:
-            errors.append(str(error))
-    if study is not None:
-        done = sum(study.is_done(k) for k in range(len(study.subjects)))
-        facts.append(
-            f"The run folder has a study of {study.settings.network} ({study.settings.preset}): "
-            f"{done} of {len(study.subjects)} folds done"
-        )
-    return subjects, study, facts, errors

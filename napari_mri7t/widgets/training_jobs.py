@@ -111,13 +111,13 @@ def look_at(run: Path) -> Study | None:
     return open_study(run) if (run / STUDY_FILE).exists() else None
 
 
-def preview_of(state: TrainingState) -> tuple[str, Preview] | None:
-    """Estimate the middle slice of the held-out subject with the last checkpoint; name it."""
+def preview_of(state: TrainingState, k: int) -> tuple[str, Preview] | None:
+    """Estimate the middle slice of fold k's held-out subject by its last checkpoint; name it."""
     from napari_mri7t.engine.training.preview import preview_slice
 
-    if state.study is None or state.fold is None or not state.pairs:
+    if state.study is None or not state.pairs:
         return None
-    pair = state.pairs[max(state.fold, 0)]  # all subjects: the first one, which is no fair look
-    preview = preview_slice(state.study, state.fold, pair, len(pair.target) // 2)
-    name = pair.name if state.fold >= 0 else f"{pair.name} (trained on)"
+    pair = state.pairs[max(k, 0)]  # all subjects: the first one, which is no fair look
+    preview = preview_slice(state.study, k, pair, len(pair.target) // 2)
+    name = pair.name if k >= 0 else f"{pair.name} (trained on)"
     return None if preview is None else (name, preview)

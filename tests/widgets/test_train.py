@@ -9,6 +9,7 @@ from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.cli.train import train
 from napari_mri7t.engine.cards import DEFAULT_MODEL, find_model, read_card
+from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig
 from napari_mri7t.widgets.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.train import TrainWidget
@@ -215,6 +216,36 @@ def test_slice_of_the_held_out_brain_is_shown_after_a_checkpoint(viewer, widget,
     first = layer.name
     qtbot.waitUntil(lambda: layer.name != first, timeout=120_000)
     assert len(viewer.layers) == 1
+
+
+@pytest.fixture
+def held_at_step_2(widget, monkeypatch):
+    """Have every fold pause by itself at its second step."""
+    run_fold = run.run_fold
+
+    def steps(*arguments):
+        for record in run_fold(*arguments):
+            if record.training is not None and record.training.step == 2:
+                widget.panel.job.pause()
+            yield record
+
+    monkeypatch.setattr(run, "run_fold", steps)
+
+
+def test_second_fold_has_its_slice_too_and_the_first_is_ticked_meanwhile(
+    viewer, widget, held_at_step_2, qtbot, wait_idle
+):
+    widget.folds.choose([0, 1])
+    widget.preview_box.setChecked(True)
+    widget.start()
+    for name, done in (("sub-A", []), ("sub-B", [0])):
+        title = f"{name}: 3T | step 2 | 7T"
+        qtbot.waitUntil(lambda title=title: title in viewer.layers, timeout=120_000)
+        qtbot.waitUntil(lambda done=done: widget.folds.done() == done)
+        assert widget.panel.job is not None
+        widget.panel.pause()
+    wait_idle()
+    assert widget.folds.done() == [0, 1]
 
 
 def test_run_folder_of_other_subjects_is_refused_in_words(widget, wait_idle, dataset):
