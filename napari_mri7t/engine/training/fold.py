@@ -26,6 +26,7 @@ from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.step import take_step
 
 BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
+SMALLEST_PATCH = 16  # voxels; the window of the SSIM loss is 11 wide
 HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
 
 
@@ -136,8 +137,20 @@ def train_fold(
             raise
         raise DeviceError(
             f"{job.device}: out of memory at batch_size {job.config.batch_size} and patch_size "
-            f"{job.config.patch_size}; set batch_size to {max(1, job.config.batch_size // 2)}"
+            f"{job.config.patch_size}; {_smaller(job.config)}"
         ) from error
+
+
+def _smaller(config: TrainConfig) -> str:
+    """Say which setting needs less memory, and how it is set: a study keeps those it began with."""
+    if config.batch_size > 1:
+        advice = f"set batch_size to {config.batch_size // 2}"
+    elif config.patch_size > SMALLEST_PATCH:
+        size = max(SMALLEST_PATCH, config.patch_size // 2 // 8 * 8)  # a multiple of 8
+        advice = f"set patch_size to {size}"
+    else:
+        return "choose a smaller network, in a new run folder, or another device"
+    return f"{advice}, in a new run folder: this one keeps its settings"
 
 
 def _train(
