@@ -28,19 +28,20 @@ from napari_mri7t.widgets.training_jobs import (
     TrainingState,
     find_training,
     network_names,
+    new_training,
     preview_of,
-    training_steps,
+    take_failure,
 )
-from napari_mri7t.widgets.training_words import figures_of, look_into
+from napari_mri7t.widgets.training_words import Found, figures_of, look_into
 from napari_mri7t.widgets.worker import Job
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.subjects import Subject
     from napari_mri7t.engine.training.preview import Preview
     from napari_mri7t.engine.training.run import FoldProgress
-    from napari_mri7t.engine.training.study import Study
 
 CHOICES = "training"  # section of the memory
+RECIPE_FIXED = "The run folder's study has this recipe; for another one choose a new run folder"
 
 
 class TrainWidget(EngineWidget):
@@ -51,6 +52,7 @@ class TrainWidget(EngineWidget):
         orient_empty_viewer()
         self.memory = Memory()
         self._subjects: list[Subject] = []
+        self._found: Request | None = None  # until its folds are shown
         self._preview: Image | None = None
         self._fold: int | None = None
         self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
@@ -129,31 +131,39 @@ class TrainWidget(EngineWidget):
         self._ask_of_data()
 
     def _find_again(self) -> None:
-        """Show a training that goes on since its widget was closed."""
+        """Show a training that goes on since its widget was closed, or why one failed."""
         job = find_training()
         if job is not None:
-            request = job.state.request
+            request = self._found = job.state.request
             self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
+            self.device_box.setCurrentIndex(max(0, self.device_box.findData(request.device)))
             self._follow(job)
+            self._on_progressed(job.state.last)
+        if failure := take_failure():
+            self.panel.fail(f"A training failed while this widget was closed: {failure}")
 
     def _ask_of_data(self) -> None:
         self._of_data.ask(look_into, self.dataset_field.folder, self.run_field.folder)
 
-    def _show_data(self, answer: tuple[list[Subject], Study | None, list[str], list[str]]) -> None:
+    def _show_data(self, found: Found) -> None:
         """Tell what the folders hold; a study that has begun fixes its recipe."""
-        self._subjects, study, facts, errors = answer
+        self._subjects, study = found.subjects, found.study
         self.data_notices.clear()
-        for texts, colour in ((errors, ERROR_COLOUR), (facts, INFORMATION_COLOUR)):
+        for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
             for text in texts:
                 self.data_notices.add(text, colour)
+        self.data_notices.setToolTip("\n".join(found.pairs))
         done: list[int] = []
-        self.recipe.fix(None if study is None else "The run folder's study has this recipe.")
+        self.recipe.fix(None if study is None else RECIPE_FIXED)
         if study is not None:
             done = [k for k in (*range(len(study.subjects)), FINAL) if study.is_done(k)]
-            self.recipe.network_box.setCurrentText(study.settings.network)
+            self.recipe.choose_network(study.settings.network)
             self.recipe.preset_box.setCurrentText(study.settings.preset)
             self.recipe.show_config(study.settings.config)
         self.folds.show_folds([subject.name for subject in self._subjects], done)
+        if self._found is not None and self._subjects:
+            self.folds.choose(self._found.folds)
+            self._found = None
         self._check()
 
     def _check(self) -> None:
@@ -189,8 +199,7 @@ class TrainWidget(EngineWidget):
             CHOICES,
             {"dataset": str(request.dataset), "run": str(request.run), "device": request.device},
         )
-        state = TrainingState(request)
-        job = Job(f"Train {request.network}", lambda: training_steps(state), state=state)
+        job = new_training(request)
         self._follow(job)
         job.start()
 
@@ -199,6 +208,7 @@ class TrainWidget(EngineWidget):
         self.panel.follow(job)
         job.progressed.connect(self._on_progressed)
         job.succeeded.connect(self._on_succeeded)
+        job.failed.connect(self._on_failed)
 
     def _on_succeeded(self, n_done: int) -> None:
         request = self.panel.job.state.request
@@ -209,14 +219,18 @@ class TrainWidget(EngineWidget):
                 f"Trained on all subjects: {request.run / 'final'}. Synthesize 7T takes it."
             )
 
+    def _on_failed(self, text: str) -> None:
+        if not self._released:
+            take_failure()  # the panel shows it
+
     def _on_progressed(self, record: Any) -> None:
         state = None if self.panel.job is None else self.panel.job.state
-        if state is None:
+        if state is None or self._released:
             return
         if state.fold != self._fold:
             self._fold = state.fold
             self._ask_of_data()  # the one before is done now
-        if state.last is record and record.training is not None:
+        if record is state.last and getattr(record, "training", None) is not None:
             self._show_live(state, record)
 
     def _show_live(self, state: TrainingState, record: FoldProgress) -> None:
