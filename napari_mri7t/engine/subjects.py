@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.errors import GridError, SubjectError
+from napari_mri7t.engine.errors import GridError, SubjectError, VolumeError
+from napari_mri7t.engine.files.opening import read_header
+from napari_mri7t.engine.files.orientation import ras_grid
+from napari_mri7t.engine.files.streams import stem_of
 from napari_mri7t.engine.volume import Volume, load_volume, same_grid
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img", ".img.gz")
@@ -124,14 +127,44 @@ def load_pair(subject: Subject) -> tuple[Volume | None, Volume]:
                 f"{path}: holds NaN voxels, which would spoil the training; repair or leave it out"
             )
     if source is not None:
-        try:
-            same_grid(source, target)
-        except GridError as error:
-            raise SubjectError(
-                f"{subject.name}: source {source.shape} and target {target.shape} must lie on one "
-                f"grid; register them first ({error})"
-            ) from error
+        _require_one_grid(subject, source, target)
     return source, target
+
+
+def check_headers(subject: Subject) -> None:
+    """Check what the headers alone tell: files that can be read, and pairs that lie on one grid.
+
+    No voxel is read, so that a whole dataset is checked while a user looks at it.
+
+    Raises
+    ------
+    SubjectError
+        If source and target lie on different grids.
+    VolumeError
+        If a file is no 3-D volume, or is cut short.
+    """
+    target = _empty_volume(subject.target)
+    if subject.source is not None:
+        _require_one_grid(subject, _empty_volume(subject.source), target)
+
+
+def _empty_volume(path: Path) -> Volume:
+    """Give a file's grid, without its voxels."""
+    header, _ = read_header(path)
+    if header.n_volumes > 1:
+        raise VolumeError(f"{path}: holds {header.n_volumes} volumes: give a 3-D volume")
+    affine, shape = ras_grid(header.geometry.affine, header.geometry.shape)
+    return Volume(np.broadcast_to(np.float32(0), shape), affine, stem_of(path))
+
+
+def _require_one_grid(subject: Subject, source: Volume, target: Volume) -> None:
+    try:
+        same_grid(source, target)
+    except GridError as error:
+        raise SubjectError(
+            f"{subject.name}: source {source.shape} and target {target.shape} must lie on one "
+            f"grid; register them first ({error})"
+        ) from error
 
 
 def _had_nan(volume: Volume) -> bool:

@@ -15,7 +15,7 @@ from napari_mri7t.widgets.controls import (
     Notices,
     breakable,
 )
-from napari_mri7t.widgets.worker import Job, as_step
+from napari_mri7t.widgets.worker import Job, Step, as_step
 
 
 class JobPanel(QWidget):
@@ -74,7 +74,7 @@ class JobPanel(QWidget):
             self._show_idle(self._last_words)
 
     def follow(self, job: Job) -> None:
-        """Show `job`, which the caller starts, until it ends."""
+        """Show `job`, which may run or rest already, until it ends."""
         self.job = job
         self._first = None
         self._last_words = ""
@@ -90,7 +90,9 @@ class JobPanel(QWidget):
         self._name_pause()
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
-        self.show_status("Starting")
+        if job.last is not None:
+            self._show_bar(as_step(job.last))
+        self.show_status("Paused" if job.is_held else "Starting")
 
     def cancel(self) -> None:
         """Ask the job to stop."""
@@ -132,13 +134,16 @@ class JobPanel(QWidget):
         if self.job is None or self.job.is_cancelling or self.job.is_held:
             return
         step = as_step(record)
-        self.bar.setRange(0, step.total)
-        self.bar.setValue(step.done)
+        self._show_bar(step)
         if not step.is_even:
             self.show_status(step.message)
             return
         count = f": {step.done} of {step.total}" if step.total > 1 else ""
         self.show_status(f"{step.message}{count}{self._time_left(step.done, step.total)}")
+
+    def _show_bar(self, step: Step) -> None:
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
 
     def _time_left(self, done: int, total: int) -> str:
         """Say the time left, by the pace since the first record: loading a model is no pace."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
 from napari.layers import Image
 from qtpy.QtWidgets import QCheckBox, QLabel
 
-from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.subjects import Subject, find_subjects
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
@@ -19,7 +16,7 @@ from napari_mri7t.widgets.controls import (
 )
 from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import LossPlot
-from napari_mri7t.widgets.job_panel import JobPanel, duration
+from napari_mri7t.widgets.job_panel import JobPanel
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.planes import preview_to_layer
@@ -30,18 +27,21 @@ from napari_mri7t.widgets.training_jobs import (
     Request,
     TrainingState,
     find_training,
-    look_at,
     network_names,
+    new_training,
     preview_of,
-    training_steps,
+    take_failure,
 )
+from napari_mri7t.widgets.training_words import Found, figures_of, look_into
 from napari_mri7t.widgets.worker import Job
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.subjects import Subject
     from napari_mri7t.engine.training.preview import Preview
-    from napari_mri7t.engine.training.study import Study
+    from napari_mri7t.engine.training.run import FoldProgress
 
 CHOICES = "training"  # section of the memory
+RECIPE_FIXED = "The run folder's study has this recipe; for another one choose a new run folder"
 
 
 class TrainWidget(EngineWidget):
@@ -52,8 +52,10 @@ class TrainWidget(EngineWidget):
         orient_empty_viewer()
         self.memory = Memory()
         self._subjects: list[Subject] = []
+        self._found: Request | None = None  # until its folds are shown
         self._preview: Image | None = None
-        self._previewed = 0
+        self._fold: int | None = None
+        self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
         self._of_data = Latest("Look at the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._of_preview = Latest("Estimate a slice", self)
@@ -129,31 +131,39 @@ class TrainWidget(EngineWidget):
         self._ask_of_data()
 
     def _find_again(self) -> None:
-        """Show a training that goes on since its widget was closed."""
+        """Show a training that goes on since its widget was closed, or why one failed."""
         job = find_training()
         if job is not None:
-            request = job.state.request
+            request = self._found = job.state.request
             self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
+            self.device_box.setCurrentIndex(max(0, self.device_box.findData(request.device)))
             self._follow(job)
+            self._on_progressed(job.state.last)
+        if failure := take_failure():
+            self.panel.fail(f"A training failed while this widget was closed: {failure}")
 
     def _ask_of_data(self) -> None:
-        self._of_data.ask(_look, self.dataset_field.folder, self.run_field.folder)
+        self._of_data.ask(look_into, self.dataset_field.folder, self.run_field.folder)
 
-    def _show_data(self, answer: tuple[list[Subject], Study | None, list[str], list[str]]) -> None:
+    def _show_data(self, found: Found) -> None:
         """Tell what the folders hold; a study that has begun fixes its recipe."""
-        self._subjects, study, facts, errors = answer
+        self._subjects, study = found.subjects, found.study
         self.data_notices.clear()
-        for texts, colour in ((errors, ERROR_COLOUR), (facts, INFORMATION_COLOUR)):
+        for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
             for text in texts:
                 self.data_notices.add(text, colour)
+        self.data_notices.setToolTip("\n".join(found.pairs))
         done: list[int] = []
-        self.recipe.fix(None if study is None else "The run folder's study has this recipe.")
+        self.recipe.fix(None if study is None else RECIPE_FIXED)
         if study is not None:
             done = [k for k in (*range(len(study.subjects)), FINAL) if study.is_done(k)]
-            self.recipe.network_box.setCurrentText(study.settings.network)
+            self.recipe.choose_network(study.settings.network)
             self.recipe.preset_box.setCurrentText(study.settings.preset)
             self.recipe.show_config(study.settings.config)
         self.folds.show_folds([subject.name for subject in self._subjects], done)
+        if self._found is not None and self._subjects:
+            self.folds.choose(self._found.folds)
+            self._found = None
         self._check()
 
     def _check(self) -> None:
@@ -189,16 +199,16 @@ class TrainWidget(EngineWidget):
             CHOICES,
             {"dataset": str(request.dataset), "run": str(request.run), "device": request.device},
         )
-        state = TrainingState(request)
-        job = Job(f"Train {request.network}", lambda: training_steps(state), state=state)
+        job = new_training(request)
         self._follow(job)
         job.start()
 
     def _follow(self, job: Job) -> None:
-        self._previewed = 0
+        self._fold = self._previewed = None
         self.panel.follow(job)
         job.progressed.connect(self._on_progressed)
         job.succeeded.connect(self._on_succeeded)
+        job.failed.connect(self._on_failed)
 
     def _on_succeeded(self, n_done: int) -> None:
         request = self.panel.job.state.request
@@ -209,16 +219,29 @@ class TrainWidget(EngineWidget):
                 f"Trained on all subjects: {request.run / 'final'}. Synthesize 7T takes it."
             )
 
+    def _on_failed(self, text: str) -> None:
+        if not self._released:
+            take_failure()  # the panel shows it
+
     def _on_progressed(self, record: Any) -> None:
         state = None if self.panel.job is None else self.panel.job.state
-        if state is None or state.last is not record or record.training is None:
+        if state is None or self._released:
             return
+        if state.fold != self._fold:
+            self._fold = state.fold
+            self._ask_of_data()  # the one before is done now
+        if record is state.last and getattr(record, "training", None) is not None:
+            self._show_live(state, record)
+
+    def _show_live(self, state: TrainingState, record: FoldProgress) -> None:
+        """Show curve and figures, and the held-out slice once per checkpoint."""
         self.plot.show_curve(state.curves[record.fold])
-        self.figures_label.setText("\n".join(_figures(state)))
-        every = state.request.config.checkpoint_steps
-        if self.preview_box.isChecked() and record.training.step // every > self._previewed:
-            self._previewed = record.training.step // every
-            self._of_preview.ask(preview_of, state)
+        self.figures_label.setText("\n".join(figures_of(state, record)))
+        n_checkpoints = record.training.step // state.request.config.checkpoint_steps
+        reached = record.fold, n_checkpoints
+        if self.preview_box.isChecked() and n_checkpoints and reached != self._previewed:
+            self._previewed = reached
+            self._of_preview.ask(preview_of, state, record.fold)
 
     def _show_preview(self, answer: tuple[str, Preview] | None) -> None:
         if answer is None:
@@ -236,50 +259,3 @@ class TrainWidget(EngineWidget):
         for latest in (self._of_data, self._of_networks, self._of_preview):
             latest.drop()
         super().release()
-
-
-def _figures(state: TrainingState) -> list[str]:
-    """Say loss, pace, time left and memory."""
-    record = state.last
-    now = record.training
-    left = now.seconds_left
-    lines = [
-        f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
-        f"{now.patches_per_second:.1f} patches/s; {duration(left)} left in this fold",
-    ]
-    pace = left / max(now.n_steps - now.step, 1)
-    n_left = state.folds_left()
-    if n_left:
-        in_all = left + n_left * now.n_steps * pace
-        lines.append(f"{n_left} more to come: {duration(in_all)} left in all")
-    if state.memory is not None:
-        used, total = (part / 2**30 for part in state.memory)
-        lines.append(f"GPU memory: {used:.1f} of {total:.1f} GiB")
-    return lines
-
-
-def _look(
-    dataset: Path | None, run: Path | None
-) -> tuple[list[Subject], Study | None, list[str], list[str]]:
-    """Look into both folders: subjects, study, what they hold and what is wrong, in words."""
-    subjects, study, facts, errors = [], None, [], []
-    if dataset is not None:
-        try:
-            subjects = find_subjects(dataset)
-            n_pairs = sum(subject.source is not None for subject in subjects)
-            kind = "pairs of 3T and 7T" if n_pairs else "7T volumes; their 3T is simulated"
-            facts.append(f"{len(subjects)} subjects: {kind}")
-        except (Mri7tError, OSError) as error:
-            errors.append(str(error))
-    if run is not None:
-        try:
-            study = look_at(run)
-        except (Mri7tError, OSError) as error:
-            errors.append(str(error))
-    if study is not None:
-        done = sum(study.is_done(k) for k in range(len(study.subjects)))
-        facts.append(
-            f"The run folder has a study of {study.settings.network} ({study.settings.preset}): "
-            f"{done} of {len(study.subjects)} folds done"
-        )
-    return subjects, study, facts, errors

@@ -107,10 +107,16 @@ class RecipeFields(QWidget):
         self.network_box.blockSignals(True)
         self.network_box.clear()
         self.network_box.addItems(list(names))
-        self.network_box.setCurrentText(chosen)
+        self.choose_network(chosen)
         self.network_box.blockSignals(False)
         for text in complaints:
             self.notices.add(text, WARNING_COLOUR)
+
+    def choose_network(self, name: str) -> None:
+        """Show `name`, also before the networks are listed, or where it is not among them."""
+        if self.network_box.findText(name) < 0:
+            self.network_box.addItem(name)
+        self.network_box.setCurrentText(name)
 
     def set_number(self, name: str, text: str) -> None:
         """Change one number, as a user does."""
@@ -140,7 +146,9 @@ class RecipeFields(QWidget):
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)  # of a float all digits: six of them may be another number
 
 
 class FoldList(QListWidget):

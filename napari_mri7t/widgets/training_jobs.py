@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.training.presets import TrainConfig, network_settings
 from napari_mri7t.widgets.worker import Job, Step, running_jobs
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.training.patches import TrainingSubject
     from napari_mri7t.engine.training.preview import Preview
     from napari_mri7t.engine.training.run import FoldProgress
-    from napari_mri7t.engine.training.study import Study
+    from napari_mri7t.engine.training.study import Study, StudySettings
+
+FAILURE = "mri7t_training_failure"  # property of the application, which outlives every widget
 
 
 @dataclass(frozen=True)
@@ -55,22 +59,32 @@ def find_training() -> Job | None:
     return next((job for job in running_jobs() if isinstance(job.state, TrainingState)), None)
 
 
+def new_training(request: Request) -> Job:
+    """Make the job of a training; if it fails, the sentence is kept until a widget has shown it."""
+    state = TrainingState(request)
+    job = Job(f"Train {request.network}", lambda: training_steps(state), state=state)
+    job.failed.connect(lambda text: QApplication.instance().setProperty(FAILURE, text))
+    return job
+
+
+def take_failure() -> str:
+    """Give the sentence by which the last training failed, once; empty where none did."""
+    application = QApplication.instance()
+    text = application.property(FAILURE)
+    application.setProperty(FAILURE, None)
+    return text or ""
+
+
 def training_steps(state: TrainingState) -> Generator[Any, None, int]:
     """Train the folds asked for, one after the other; returns how many are done now."""
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.device_memory import memory_in_use
     from napari_mri7t.engine.training.run import prepare_study, run_fold
-    from napari_mri7t.engine.training.study import StudySettings, create_study
+    from napari_mri7t.engine.training.study import create_study
 
     request = state.request
     yield Step(0, 0, "Reading the dataset")
-    settings = StudySettings(
-        request.network,
-        request.preset,
-        request.config,
-        network_settings(request.network, request.preset),
-    )
-    state.study = create_study(request.dataset, request.run, settings)
+    state.study = create_study(request.dataset, request.run, _settings(request))
     wanted = [k for k in request.folds if not state.study.is_done(k)]
     if wanted:
         state.pairs = yield from prepare_study(state.study)
@@ -87,6 +101,17 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
         finally:
             steps.close()
     return sum(state.study.is_done(k) for k in request.folds)
+
+
+def _settings(request: Request) -> StudySettings:
+    """Give what was asked for; what the widget has no field for, a study that has begun decides."""
+    from napari_mri7t.engine.training.study import StudySettings
+
+    known = look_at(request.run)
+    if known is not None and known.settings.network == request.network:
+        return replace(known.settings, preset=request.preset, config=request.config)
+    built = network_settings(request.network, request.preset)
+    return StudySettings(request.network, request.preset, request.config, built)
 
 
 def _note(state: TrainingState, record: FoldProgress) -> None:
@@ -111,13 +136,13 @@ def look_at(run: Path) -> Study | None:
     return open_study(run) if (run / STUDY_FILE).exists() else None
 
 
-def preview_of(state: TrainingState) -> tuple[str, Preview] | None:
-    """Estimate the middle slice of the held-out subject with the last checkpoint; name it."""
+def preview_of(state: TrainingState, k: int) -> tuple[str, Preview] | None:
+    """Estimate the middle slice of fold k's held-out subject by its last checkpoint; name it."""
     from napari_mri7t.engine.training.preview import preview_slice
 
-    if state.study is None or state.fold is None or not state.pairs:
+    if state.study is None or not state.pairs:
         return None
-    pair = state.pairs[max(state.fold, 0)]  # all subjects: the first one, which is no fair look
-    preview = preview_slice(state.study, state.fold, pair, len(pair.target) // 2)
-    name = pair.name if state.fold >= 0 else f"{pair.name} (trained on)"
+    pair = state.pairs[max(k, 0)]  # all subjects: the first one, which is no fair look
+    preview = preview_slice(state.study, k, pair, len(pair.target) // 2)
+    name = pair.name if k >= 0 else f"{pair.name} (trained on)"
     return None if preview is None else (name, preview)

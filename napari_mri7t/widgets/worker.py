@@ -53,8 +53,7 @@ def as_step(record: Any) -> Step:
     if isinstance(record, Step):
         return replace(record, message=_capital(record.message))
     if getattr(record, "training", None) is not None:  # a fold: its figures are shown elsewhere
-        title = f"Fold {record.fold}" if record.fold >= 0 else "All subjects"
-        return Step(record.done, record.total, title)
+        return Step(record.done, record.total, _capital(record.label))
     return Step(record.done, record.total, _capital(record.message))
 
 

@@ -19,6 +19,7 @@ from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.preparation.harmonization import Harmonization
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.training import checkpoint, fold, held_out, pairs, run
+from napari_mri7t.engine.training.fold import FoldJob, train_fold
 from napari_mri7t.engine.training.patches import PatchPool
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
@@ -162,7 +163,20 @@ def test_fault_30_lack_of_memory_anywhere_in_a_training_loses_nothing(
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_fault_30_training_without_memory_says_what_to_set(study, monkeypatch):
-    inject(monkeypatch, SliceUNet, "forward", ON_CPU)
-    with pytest.raises(DeviceError, match=r"out of memory at batch_size 2.*set batch_size to 1"):
-        run_to_end(run_fold(study, 0, "cpu"))
+@pytest.mark.parametrize(
+    ("batch_size", "patch_size", "advice"),
+    [
+        (16, 96, r"batch_size 16 and patch_size 96; set batch_size to 8, in a new run folder"),
+        (1, 96, r"set patch_size to 48, in a new run folder"),
+        (1, 24, r"set patch_size to 16, in a new run folder"),
+        (1, 16, r"choose a smaller network, in a new run folder, or another device"),
+    ],
+)
+def test_fault_30_training_without_memory_says_what_to_set(
+    tmp_path, monkeypatch, batch_size, patch_size, advice
+):
+    inject(monkeypatch, fold, "new_learner", ON_CPU)
+    config = TrainConfig(batch_size=batch_size, patch_size=patch_size)
+    job = FoldJob("basic_cnn", config, 0, tmp_path, torch.device("cpu"))
+    with pytest.raises(DeviceError, match=rf"^cpu: out of memory at .*{advice}"):
+        run_to_end(train_fold(job, []))

@@ -4,8 +4,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.errors import SubjectError
-from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out, load_pair
+from napari_mri7t.engine.errors import SubjectError, VolumeError
+from napari_mri7t.engine.subjects import (
+    Subject,
+    check_headers,
+    find_subjects,
+    leave_one_out,
+    load_pair,
+)
 
 
 def write(path, array=None, affine=None):
@@ -117,3 +123,22 @@ def test_fault_18_pair_on_different_grids_is_an_error(tmp_path):
     target = write(tmp_path / "a_7T.nii.gz")
     with pytest.raises(SubjectError, match="must lie on one grid; register them first"):
         load_pair(Subject("a", target, source))
+    with pytest.raises(SubjectError, match="must lie on one grid; register them first"):
+        check_headers(Subject("a", target, source))
+
+
+def test_headers_of_a_pair_on_one_grid_in_two_orientations_are_accepted(tmp_path):
+    target = write(tmp_path / "a_7T.nii.gz")
+    flipped = nibabel.load(target).as_reoriented([[0, -1], [1, 1], [2, 1]])  # stored LAS
+    nibabel.save(flipped, tmp_path / "a_3T.nii.gz")
+    check_headers(Subject("a", target, tmp_path / "a_3T.nii.gz"))
+
+
+def test_headers_tell_a_file_that_is_no_3d_volume(tmp_path):
+    series = write(tmp_path / "a.nii.gz", np.ones((4, 5, 6, 2), np.float32))
+    with pytest.raises(VolumeError, match=r"a\.nii\.gz: holds 2 volumes: give a 3-D volume"):
+        check_headers(Subject("a", series))
+    cut = write(tmp_path / "b.nii")
+    cut.write_bytes(cut.read_bytes()[:-50])
+    with pytest.raises(VolumeError, match="is cut short"):
+        check_headers(Subject("b", cut))

@@ -9,10 +9,12 @@ from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.cli.train import train
 from napari_mri7t.engine.cards import DEFAULT_MODEL, find_model, read_card
-from napari_mri7t.engine.training.presets import PRESETS, TrainConfig
+from napari_mri7t.engine.training import run
+from napari_mri7t.engine.training.presets import PRESETS
+from napari_mri7t.engine.training.study import StudySettings, create_study
 from napari_mri7t.widgets.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.train import TrainWidget
-from napari_mri7t.widgets.train_fields import DEFAULT_NETWORK, FINAL, describe_settings
+from napari_mri7t.widgets.train_fields import DEFAULT_NETWORK, FINAL
 from napari_mri7t.widgets.training_jobs import find_training
 from napari_mri7t.widgets.worker import running_jobs
 
@@ -77,6 +79,7 @@ def test_dataset_is_checked_as_it_is_chosen(viewer, dataset, tmp_path, wait_idle
     assert widget.data_notices.texts(INFORMATION_COLOUR) == [
         "3 subjects: 7T volumes; their 3T is simulated"
     ]
+    assert "sub-B: 3T simulated, 7T sub-B.nii.gz" in widget.data_notices.toolTip()
     assert widget.folds.chosen() == (0, 1, 2)
     assert "sub-B" in widget.folds.item(1).text()
     widget.dataset_field.folder = tmp_path / "nowhere"
@@ -95,11 +98,6 @@ def test_every_number_of_the_preset_can_be_seen_and_changed(widget):
     assert widget.recipe.config().learning_rate == 2e-3
     widget.recipe.set_number("planes", "axial, coronal")
     assert widget.recipe.config().planes == ("axial", "coronal")
-
-
-def test_every_number_is_explained():
-    meanings = describe_settings()
-    assert set(TrainConfig.__dataclass_fields__) <= set(meanings)
 
 
 @pytest.mark.parametrize(
@@ -172,19 +170,27 @@ def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wa
 def test_training_goes_on_without_its_widget_and_is_found_again(viewer, widget, qtbot, wait_idle):
     set_long(widget)
     widget.folds.choose([2])
+    widget.device_box.setCurrentIndex(widget.device_box.findData("cpu"))
     widget.start()
     wait_step(widget, qtbot, 2)
+    widget.panel.pause()
     dock = widget.parent()
     dock.destroyOnClose()
     qtbot.wait(200)
     job = find_training()
     assert job is not None
+    widget.memory.keep("training", {"device": "auto"})
     again = docked(viewer)
     assert again.panel.job is job
     assert not again.panel.start_button.isEnabled()
+    assert again.panel.status.text() == "Paused"
+    assert again.panel.bar.maximum() == 100_000
+    assert again.device_box.currentData() == "cpu"
+    assert "Loss" in again.figures_label.text()
+    qtbot.waitUntil(lambda: again.folds.chosen() == (2,))
     step = job.state.last.training.step
+    again.panel.pause()
     wait_step(again, qtbot, step + 2)
-    qtbot.waitUntil(lambda: "Loss" in again.figures_label.text(), timeout=5000)
     again.panel.cancel()
     wait_idle()
 
@@ -215,6 +221,49 @@ def test_slice_of_the_held_out_brain_is_shown_after_a_checkpoint(viewer, widget,
     first = layer.name
     qtbot.waitUntil(lambda: layer.name != first, timeout=120_000)
     assert len(viewer.layers) == 1
+
+
+def test_study_of_the_command_line_goes_on_in_the_window(widget, dataset, tmp_path, wait_idle):
+    built = {"widths": [8, 8], "n_blocks": 1}
+    asked = StudySettings("slice_unet", "best", widget.recipe.config(), built, "sub-B")
+    create_study(dataset, tmp_path / "run", asked)
+    widget.panel.idle.emit()  # looks into the run folder again
+    wait_idle()
+    widget.folds.choose([0])
+    widget.start()
+    wait_idle()
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    assert read_card(tmp_path / "run/fold-00").network_config == built
+
+
+@pytest.fixture
+def held_at_step_2(widget, monkeypatch):
+    """Have every fold pause by itself at its second step."""
+    run_fold = run.run_fold
+
+    def steps(*arguments):
+        for record in run_fold(*arguments):
+            if record.training is not None and record.training.step == 2:
+                widget.panel.job.pause()
+            yield record
+
+    monkeypatch.setattr(run, "run_fold", steps)
+
+
+def test_second_fold_has_its_slice_too_and_the_first_is_ticked_meanwhile(
+    viewer, widget, held_at_step_2, qtbot, wait_idle
+):
+    widget.folds.choose([0, 1])
+    widget.preview_box.setChecked(True)
+    widget.start()
+    for name, done in (("sub-A", []), ("sub-B", [0])):
+        title = f"{name}: 3T | step 2 | 7T"
+        qtbot.waitUntil(lambda title=title: title in viewer.layers, timeout=120_000)
+        qtbot.waitUntil(lambda done=done: widget.folds.done() == done)
+        assert widget.panel.job is not None
+        widget.panel.pause()
+    wait_idle()
+    assert widget.folds.done() == [0, 1]
 
 
 def test_run_folder_of_other_subjects_is_refused_in_words(widget, wait_idle, dataset):

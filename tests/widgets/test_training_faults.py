@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import threading
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
+from napari_mri7t.engine.training import fold
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.run import LOCK_FILE
-from napari_mri7t.widgets.controls import ERROR_COLOUR
+from napari_mri7t.widgets.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.training_jobs import find_training
 from napari_mri7t.widgets.worker import running_jobs
 
@@ -90,10 +93,24 @@ def test_fault_18_pair_on_two_grids_is_told_with_the_registration(
             save(pairs / f"{name}_{kind}.nii.gz", phantom.array, shift)
     widget.dataset_field.folder = pairs
     wait_idle()
-    choose(widget)
-    (text,) = run(widget, wait_idle)
-    assert "sub-B" in text
+    (text,) = widget.data_notices.texts(ERROR_COLOUR)
+    assert text.startswith("sub-B")
     assert "register" in text
+    assert "sub-B: 3T sub-B_3T.nii.gz, 7T sub-B_7T.nii.gz" in widget.data_notices.toolTip()
+    assert not widget.panel.start_button.isEnabled()
+
+
+def test_one_subject_alone_is_refused_as_the_folder_is_chosen(widget, dataset, wait_idle):
+    for name in ("sub-B", "sub-C"):
+        (dataset / f"{name}.nii.gz").unlink()
+    widget.dataset_field.folder = f"{dataset}/"
+    wait_idle()
+    assert widget.data_notices.texts(INFORMATION_COLOUR) == [
+        "1 subject: 7T volumes; their 3T is simulated"
+    ]
+    (text,) = widget.data_notices.texts(ERROR_COLOUR)
+    assert text == "leave-one-out needs at least 2 subjects, got 1"
+    assert not widget.panel.start_button.isEnabled()
 
 
 def test_fault_19_subject_that_stands_twice_is_told_as_the_folder_is_chosen(
@@ -153,3 +170,47 @@ def test_fault_39_fold_that_another_process_trains_is_told(widget, tmp_path, wai
     with FileLock(fold / LOCK_FILE):
         (text,) = run(widget, wait_idle)
     assert text.startswith(f"{fold}: another process is training this fold")
+
+
+def test_fault_30_lack_of_memory_names_a_setting_that_can_be_set(widget, tmp_path, wait_idle):
+    choose(widget, batch_size="2")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fold, "take_step", full)
+        (text,) = run(widget, wait_idle)
+    assert "set batch_size to 1, in a new run folder" in text
+    assert not widget.recipe.numbers.isEnabled()
+    widget.run_field.folder = tmp_path / "new"
+    wait_idle()
+    assert widget.recipe.numbers.isEnabled()
+    choose(widget, batch_size="1")
+    assert run(widget, wait_idle) == []
+    assert widget.folds.done() == [0]
+
+
+def full(*arguments):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB.")
+
+
+def test_failure_while_the_widget_is_closed_is_told_by_the_next_one(
+    widget, qtbot, monkeypatch, wait_idle
+):
+    is_closed = threading.Event()
+
+    def full_when_closed(*arguments):
+        is_closed.wait(60)
+        full()
+
+    monkeypatch.setattr(fold, "take_step", full_when_closed)
+    widget.start()
+    widget.parent().destroyOnClose()
+    qtbot.wait(200)
+    assert find_training() is not None
+    is_closed.set()
+    wait_idle()
+    for expected in (1, 0):  # told once
+        _, again = widget.viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+        texts = again.panel.notices.texts(ERROR_COLOUR)
+        assert len(texts) == expected
+        assert all("while this widget was closed: cpu: out of memory" in text for text in texts)
+        again.parent().destroyOnClose()
+        wait_idle()

@@ -6,7 +6,6 @@ import math
 import random
 import threading
 import time
-import types
 import warnings
 from collections.abc import Callable, Generator
 from typing import Any
@@ -16,6 +15,8 @@ from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
+from napari_mri7t.engine.training.fold import TrainProgress
+from napari_mri7t.engine.training.run import FoldProgress
 from napari_mri7t.widgets.stopping import PATIENCE_S
 from napari_mri7t.widgets.worker import Job, Step, as_step, running_jobs
 
@@ -64,11 +65,10 @@ def test_job_gives_every_record_then_the_result(qtbot):
 
 
 def test_names_of_stages_and_training_steps_are_records_too():
-    fold = types.SimpleNamespace(done=3, total=40, fold=7, message="loss 1", training=object())
-    final = types.SimpleNamespace(done=3, total=40, fold=-1, message="loss 1", training=object())
+    training = TrainProgress(3, 40, 0.1, 1e-3, seconds_per_step=1.0, batch_size=2)
+    fold = FoldProgress(7, 3, 40, "loss 1", training, label="fold 7 (sub-H held out)")
     assert as_step("add noise") == Step(0, 0, "Add noise")
-    assert as_step(fold) == Step(3, 40, "Fold 7")
-    assert as_step(final) == Step(3, 40, "All subjects")
+    assert as_step(fold) == Step(3, 40, "Fold 7 (sub-H held out)")
 
 
 def test_generator_runs_in_another_thread(qtbot):

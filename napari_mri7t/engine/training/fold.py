@@ -26,6 +26,7 @@ from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.step import take_step
 
 BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
+SMALLEST_PATCH = 16  # voxels; the window of the SSIM loss is 11 wide
 HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
 
 
@@ -40,17 +41,27 @@ class TrainProgress:
     loss : float
         Mean over the last `HISTORY_STEPS` steps written down.
     learning_rate : float
-    patches_per_second : float
-        Of this session; 0 right after a resume.
-    seconds_left : float
+    seconds_per_step : float
+        Of this session; what passes between two steps, as in a pause, is no part of it.
+    batch_size : int
     """
 
     step: int
     n_steps: int
     loss: float
     learning_rate: float
-    patches_per_second: float
-    seconds_left: float
+    seconds_per_step: float
+    batch_size: int
+
+    @property
+    def patches_per_second(self) -> float:
+        """Tell the pace."""
+        return self.batch_size / self.seconds_per_step
+
+    @property
+    def seconds_left(self) -> float:
+        """Tell the time that the remaining steps take at this pace."""
+        return (self.n_steps - self.step) * self.seconds_per_step
 
 
 @dataclass(frozen=True)
@@ -126,26 +137,32 @@ def train_fold(
             raise
         raise DeviceError(
             f"{job.device}: out of memory at batch_size {job.config.batch_size} and patch_size "
-            f"{job.config.patch_size}; set batch_size to {max(1, job.config.batch_size // 2)}"
+            f"{job.config.patch_size}; {_smaller(job.config)}"
         ) from error
+
+
+def _smaller(config: TrainConfig) -> str:
+    """Say which setting needs less memory, and how it is set: a study keeps those it began with."""
+    if config.batch_size > 1:
+        advice = f"set batch_size to {config.batch_size // 2}"
+    elif config.patch_size > SMALLEST_PATCH:
+        size = max(SMALLEST_PATCH, config.patch_size // 2 // 8 * 8)  # a multiple of 8
+        advice = f"set patch_size to {size}"
+    else:
+        return "choose a smaller network, in a new run folder, or another device"
+    return f"{advice}, in a new run folder: this one keeps its settings"
 
 
 def _train(
     job: FoldJob, subjects: list[TrainingSubject]
 ) -> Generator[TrainProgress, None, nn.Module]:
     config = job.config
-    learner = new_learner(job.network, job.network_config, config, _seed(job, 2**31))
-    learner.to(job.device)
-    slices = slices_of(learner.network)
-    pool = PatchPool(subjects, slices, config, job.device)
-    if not _resume(learner, job) and isinstance(learner.network, WATNetQu2020):
-        sample, _ = pool.draw(BAND_PATCHES, seeded_generator(job, config.n_steps))
-        learner.network.fit_bands(sample)
-        learner.average.load_state_dict(learner.network.state_dict())
-    saved, first, start = learner.step, learner.step, time.perf_counter()
+    learner, pool = _begin(job, subjects)
+    saved, first, seconds = learner.step, learner.step, 0.0
     losses: list[tuple[Tensor, Tensor]] = []
     try:
         while learner.step < config.n_steps:
+            since = time.perf_counter()
             generator = seeded_generator(job, learner.step)
             batch = pool.draw(_batch_size(config, learner.step), generator)
             losses.append(take_step(learner, batch, config, job.device))
@@ -157,8 +174,8 @@ def _train(
                 _write_down(losses, learner, config)
                 _save(learner, job)
                 saved = learner.step
-            rate = (learner.step - first) / (time.perf_counter() - start)
-            yield _progress(learner, config, rate)
+            seconds += time.perf_counter() - since  # not while paused, between two steps
+            yield _progress(learner, config, seconds / (learner.step - first))
     except (GeneratorExit, KeyboardInterrupt):  # a cancel keeps what was learnt; a fault does not
         if learner.step > saved:
             _write_down(losses, learner, config)
@@ -168,6 +185,18 @@ def _train(
         _save(learner, job)
     network = learner.average if config.average_decay else learner.network
     return network.eval()
+
+
+def _begin(job: FoldJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
+    """Build the networks, fresh or from the last checkpoint, and what they draw from."""
+    learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
+    learner.to(job.device)
+    pool = PatchPool(subjects, slices_of(learner.network), job.config, job.device)
+    if not _resume(learner, job) and isinstance(learner.network, WATNetQu2020):
+        sample, _ = pool.draw(BAND_PATCHES, seeded_generator(job, job.config.n_steps))
+        learner.network.fit_bands(sample)
+        learner.average.load_state_dict(learner.network.state_dict())
+    return learner, pool
 
 
 def _batch_size(config: TrainConfig, step: int) -> int:
@@ -205,15 +234,15 @@ def _write_down(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: T
         learner.history.append([float(step + 1), loss, judged, config.learning_rate_at(step)])
 
 
-def _progress(learner: Learner, config: TrainConfig, steps_per_second: float) -> TrainProgress:
+def _progress(learner: Learner, config: TrainConfig, seconds_per_step: float) -> TrainProgress:
     recent = learner.history[-HISTORY_STEPS:]
     return TrainProgress(
         step=learner.step,
         n_steps=config.n_steps,
         loss=fmean(row[1] for row in recent) if recent else math.nan,
         learning_rate=config.learning_rate_at(learner.step - 1),
-        patches_per_second=steps_per_second * config.batch_size,
-        seconds_left=(config.n_steps - learner.step) / steps_per_second,
+        seconds_per_step=seconds_per_step,
+        batch_size=config.batch_size,
     )
 
 

@@ -31,15 +31,16 @@ def choose_reference(subjects: list[Subject], name: str = "") -> Subject:
     ----------
     subjects : list of Subject
     name : str
-        Part of the subject's name; by default the report's reference where it is among the
-        subjects, else the first subject.
+        The subject's name, or a part that no other name has; by default the report's reference
+        where it is among the subjects, else the first subject.
 
     Raises
     ------
     SubjectError
         If no subject, or more than one, has the name.
     """
-    found = [subject for subject in subjects if (name or REPORT_REFERENCE) in subject.name]
+    exact = [subject for subject in subjects if name == subject.name]  # sub-1 beside sub-10
+    found = exact or [s for s in subjects if (name or REPORT_REFERENCE) in s.name]
     if not found and not name:
         return subjects[0]
     if len(found) != 1:

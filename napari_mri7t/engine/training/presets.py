@@ -50,6 +50,7 @@ class TrainConfig:
     weight_decay : float
         Adam's L2 penalty, as in the authors' released code.
     pixel_loss : {"mae", "mse"}
+        Mean absolute or mean squared error of the voxels, the main part of the loss.
     background_weight : float
         Weight of voxels where the target is 0, relative to the brain: 1 is the plain loss, 0 the
         report's brain-masked loss.
@@ -58,6 +59,7 @@ class TrainConfig:
     adversarial_weight : float
         Of the discriminator's verdict; above 0 the training is a GAN.
     discriminator_learning_rate : float
+        Adam's step size for the discriminator of a GAN, the same in all steps.
     gradient_clip : float
         Largest norm of the gradient; 0 is off.
     average_decay : float
@@ -82,7 +84,9 @@ class TrainConfig:
     variance : float
         Of the noise of the report's pseudo-3T.
     precision : {"auto", "float32", "bfloat16"}
+        Numbers of the convolutions; "auto" takes bfloat16 where the device is fast in it.
     seed : int
+        Decides first weights, patches and noise: the same seed on a CPU gives the same bits.
     checkpoint_steps : int
         Steps between two checkpoints.
     inference_step, inference_end_slices, inference_planes, inference_flips, inference_crop

@@ -51,6 +51,8 @@ class FoldProgress:
     message : str
     training : TrainProgress or None
         While training.
+    label : str
+        Of the fold, for people; while training.
     """
 
     fold: int
@@ -58,6 +60,7 @@ class FoldProgress:
     total: int
     message: str
     training: TrainProgress | None = None
+    label: str = ""
 
 
 def prepare_study(study: Study) -> Generator[FoldProgress, None, list[TrainingSubject]]:
@@ -137,13 +140,14 @@ def _run_locked(
         network_config=settings.network_config,
     )
     training = [pair for index, pair in enumerate(pairs) if index != k]
+    label = study.label(k)
 
     def record(now: TrainProgress) -> FoldProgress:
         message = (
-            f"{study.label(k)}, loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}, "
+            f"{label}, loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}, "
             f"{now.patches_per_second:.1f} patches/s"
         )
-        return FoldProgress(k, now.step, now.n_steps, message, now)
+        return FoldProgress(k, now.step, now.n_steps, message, now, label)
 
     network = yield from with_records(train_fold(job, training), record)
     digest = hashlib.sha256(pack_weights(network, job.network)).hexdigest()

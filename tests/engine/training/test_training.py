@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.training import fold
 from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS
 from napari_mri7t.engine.training.fold import FoldJob, train_fold
 from napari_mri7t.engine.training.held_out import read_figures
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import Export, export_model, prepare_study, run_fold
+from napari_mri7t.engine.training.step import take_step
 from napari_mri7t.engine.training.study import (
     FINAL,
     StudySettings,
@@ -101,6 +103,21 @@ def test_training_lowers_the_loss(pairs, tmp_path):
     losses = [float(row.split(",")[1]) for row in rows[1:]]
     assert len(losses) == 80
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_pace_is_that_of_the_steps_and_not_of_a_pause_between_them(pairs, tmp_path, monkeypatch):
+    clock = [0.0]
+
+    def half_a_second(*arguments):
+        clock.append(clock[-1] + 0.5)
+        return take_step(*arguments)
+
+    monkeypatch.setattr(fold, "take_step", half_a_second)
+    monkeypatch.setattr(fold.time, "perf_counter", lambda: clock[-1])
+    for n, record in enumerate(train_fold(job_in(tmp_path / "a"), pairs[1:]), start=1):
+        clock.append(clock[-1] + 3600)
+        assert record.patches_per_second == 2 / 0.5
+        assert record.seconds_left == (12 - n) * 0.5
 
 
 def test_fault_20_damaged_checkpoint_falls_back_on_the_one_before(pairs, tmp_path):
