@@ -211,8 +211,12 @@ def is_single_volume(layer: Layer) -> bool:
 
 
 def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
-    """Find a reference and an estimate of one shape, topmost first; what we made is no truth."""
-    volumes = [layer for layer in reversed(layers) if is_single_volume(layer)]
+    """Find a reference and an estimate of one shape, topmost first; what we made is no truth.
+
+    Nor is a painted mask one of the two.
+    """
+    images = [layer for layer in reversed(layers) if isinstance(layer, Image)]
+    volumes = [layer for layer in images if is_single_volume(layer)]
     made = [layer for layer in volumes if layer.metadata.get(KEY, {}).get("provenance")]
     for estimate in made or volumes[1:]:
         for layer in volumes:
