@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_mri7t.engine.cards import read_card
@@ -112,15 +113,22 @@ def test_example_is_trained_exported_and_used_by_the_command_line(
     assert NAME in out.replace("\\", ""), "Markdown escapes it"
 
 
-def test_model_whose_package_is_missing_says_so(installed, run_cli, phantom_file, tmp_path):
+def save_own_model(folder) -> None:
+    """Write a model folder of the example, untrained."""
     from napari_mri7t.engine.cards import ModelCard
-    from napari_mri7t.engine.networks.model import load_model, save_model
+    from napari_mri7t.engine.networks.model import save_model
 
     expected = {"voxel_size_mm": [1, 1, 1], "intensity_quantiles": [0, 1]}
     card = ModelCard(
         "three", "Untrained", NAME, 0, expected, {}, {}, "Tests.", "", network_config={"width": 8}
     )
-    save_model(tmp_path / "model", build_network(NAME, width=8), card)
+    save_model(folder, build_network(NAME, width=8), card)
+
+
+def test_model_whose_package_is_missing_says_so(installed, run_cli, phantom_file, tmp_path):
+    from napari_mri7t.engine.networks.model import load_model
+
+    save_own_model(tmp_path / "model")
     assert load_model(tmp_path / "model").card.network == NAME
     sys.path.remove(str(tmp_path / "site"))
     with pytest.raises(ModelError, match=f"'{NAME}' is unknown.*install the package"):
@@ -142,6 +150,45 @@ def test_widget_offers_the_network(installed, make_napari_viewer, qtbot):
     qtbot.waitUntil(lambda: box.count() > 1, timeout=60_000)
     assert [box.itemText(n) for n in range(box.count())] == [*NETWORKS, NAME]
     assert not widget.recipe.notices.texts()
+
+
+@pytest.mark.gui
+def test_model_of_the_network_synthesises_in_the_widget(
+    installed, make_napari_viewer, qtbot, monkeypatch, phantom, tmp_path
+):
+    from napari_mri7t.engine.networks.model import load_model
+    from napari_mri7t.engine.progress import run_to_end
+    from napari_mri7t.engine.synthesis import synthesize
+    from napari_mri7t.engine.synthesis_config import SynthesisConfig
+    from napari_mri7t.widgets.controls import ERROR_COLOUR
+    from napari_mri7t.widgets.layers import KEY, volume_to_layer
+
+    monkeypatch.setattr("napari_mri7t.widgets.memory.config_folder", lambda: tmp_path / "config")
+    save_own_model(tmp_path / "model")
+    viewer = make_napari_viewer()
+    data, meta, _ = volume_to_layer(phantom)
+    viewer.add_image(data, **meta)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(tmp_path / "model")
+    for box, value in (
+        (widget.computation.device_box, "cpu"),
+        (widget.preparation.mode_box, "none"),
+    ):
+        box.setCurrentIndex(box.findData(value))
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.job is None, timeout=120_000)
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    model = load_model(tmp_path / "model")
+    expected = run_to_end(synthesize(phantom, model, SynthesisConfig(device="cpu"))).volume
+    np.testing.assert_array_equal(viewer.layers[1].data, expected.array.T)
+    told = viewer.layers[1].metadata[KEY]["provenance"]["Model"]
+    assert told == {"Name": "three", "SHA256": model.card.sha256}
+    sys.path.remove(str(tmp_path / "site"))  # its package is gone
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.job is None, timeout=120_000)
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert f"'{NAME}' is unknown" in text
+    assert "install the package" in text
 
 
 def test_broken_packages_cost_one_sentence_each_and_no_other_network(installed, install):

@@ -33,7 +33,7 @@ from napari_mri7t.widgets.controls import (
 from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import ProfilePlot, ScoreTable
 from napari_mri7t.widgets.latest import Latest
-from napari_mri7t.widgets.layers import LayerData, placement
+from napari_mri7t.widgets.layers import VIEW_KEY, LayerData, placement
 from napari_mri7t.widgets.pair_fields import PairFields
 from napari_mri7t.widgets.planes import ends_of, line_on, shown_plane
 
@@ -44,11 +44,12 @@ ERROR_COLOURS = Colormap(
     ["#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090"], name="error", display_name="error"
 )
 LINE_COLOUR = "#57d957"
+DIFFERENCE = "difference"
 SHORTCUTS = {
     "Shift-G": "side by side",
     "Shift-F": "in turns (flicker)",
     "Shift-W": "swipe",
-    "Shift-X": "swap the two by hand",
+    "Shift-X": "swap by hand, ends the flicker",
     "Shift-D": "difference layer",
 }
 
@@ -116,7 +117,7 @@ class CompareWidget(EngineWidget):
             "Shift-G": lambda viewer: self._toggle_view(SIDE_BY_SIDE),
             "Shift-F": lambda viewer: self._toggle_view(FLICKER),
             "Shift-W": lambda viewer: self._toggle_view(SWIPE),
-            "Shift-X": lambda viewer: self.views.swap(),
+            "Shift-X": lambda viewer: self._swap(),
             "Shift-D": lambda viewer: self.add_difference(),
         }
         for keys, action in actions.items():
@@ -130,6 +131,7 @@ class CompareWidget(EngineWidget):
         self.line_button.clicked.connect(self.draw_line)
         self.viewer.dims.events.current_step.connect(self._on_slider)
         self.viewer.dims.events.order.connect(self._on_slider)
+        self.viewer.dims.events.ndisplay.connect(self._on_slider)
         self.viewer.layers.events.inserted.connect(self._on_inserted)
         self._of_volume.answered.connect(self._show_volume_scores)
         self._of_slice.answered.connect(lambda scores: self.table.show_scores("slice", scores))
@@ -137,6 +139,9 @@ class CompareWidget(EngineWidget):
         self._of_difference.answered.connect(self._show_difference)
         for latest in self._questions():
             latest.failed.connect(lambda text: self.notices.add(text, ERROR_COLOUR))
+        self._of_volume.failed.connect(lambda text: self.table.clear_rows("volume"))
+        self._of_slice.failed.connect(lambda text: self.table.clear_rows("slice"))
+        self._of_line.failed.connect(lambda text: self.plot.clear_profile())
 
     def _questions(self) -> tuple[Latest, ...]:
         return self._of_volume, self._of_slice, self._of_line, self._of_difference
@@ -160,6 +165,8 @@ class CompareWidget(EngineWidget):
             self.view_box.setCurrentText(OFF)
             self._on_view_changed(OFF)
         if self.pair is None:
+            for latest in (self._of_volume, self._of_slice, self._of_line):
+                latest.drop()
             self.notices.add("Choose two different volumes above.", INFORMATION_COLOUR)
             return
         self.table.clear_rows("volume", "...")
@@ -193,6 +200,10 @@ class CompareWidget(EngineWidget):
         if self.pair is not None:
             self.view_box.setCurrentText(OFF if self.views.view == view else view)
 
+    def _swap(self) -> None:
+        if self.pair is not None:
+            self.views.swap_by_hand(*self.pair)
+
     def _on_slider(self, event: object = None) -> None:
         if self.pair is not None:
             self._rest.start()
@@ -202,6 +213,7 @@ class CompareWidget(EngineWidget):
             return
         plane = shown_plane(self.viewer, self.pair[0])
         if plane is None:
+            self._of_slice.drop()  # an answer under way is of a slice that has gone
             self.table.clear_rows("slice", "3-D")
             return
         self._of_slice.ask(
@@ -219,6 +231,7 @@ class CompareWidget(EngineWidget):
         if self.difference in self.viewer.layers:
             self.viewer.layers.remove(self.difference)
         meta |= {"contrast_limits": (-limit, limit), "colormap": ERROR_COLOURS}
+        meta["metadata"][VIEW_KEY] = DIFFERENCE
         self.difference = self.viewer.add_image(data, **meta)
 
     def draw_line(self) -> None:
@@ -257,6 +270,7 @@ class CompareWidget(EngineWidget):
         events = self.viewer.dims.events
         events.current_step.disconnect(self._on_slider)
         events.order.disconnect(self._on_slider)
+        events.ndisplay.disconnect(self._on_slider)
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         if self.line is not None:
             self.line.events.data.disconnect(self._ask_of_line)

@@ -6,19 +6,16 @@ import numpy as np
 from napari.layers import Layer
 
 from napari_mri7t.engine.evaluation import inspection, metrics
-from napari_mri7t.engine.volume import Volume
 from napari_mri7t.widgets.layers import LayerData, layer_to_volume, volume_to_layer
-
-
-def _volumes(*layers: Layer | None) -> list[Volume | None]:
-    return [None if layer is None else layer_to_volume(layer) for layer in layers]
+from napari_mri7t.widgets.masks import brain_of
 
 
 def volume_scores(
     reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
 ) -> tuple[dict[str, dict[str, float]], str | None]:
     """Score the volumes, and say whether the range cannot be theirs."""
-    real, made, brain = _volumes(reference, estimate, mask)
+    real, made = layer_to_volume(reference), layer_to_volume(estimate)
+    brain = brain_of(real, reference, mask)
     scores = metrics.compare(real, made, mask=brain, data_range=data_range)
     return scores, inspection.range_complaint(real, made, data_range)
 
@@ -31,13 +28,14 @@ def plane_scores(
     data_range: float,
 ) -> dict[str, dict[str, float]]:
     """Score the plane on the screen."""
-    real, made, brain = _volumes(reference, estimate, mask)
+    real, made = layer_to_volume(reference), layer_to_volume(estimate)
+    brain = brain_of(real, reference, mask)
     return inspection.plane_scores(real, made, plane, mask=brain, data_range=data_range)
 
 
 def difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
     """Subtract, and choose the largest difference to show."""
-    error_map = inspection.error_map(*_volumes(reference, estimate))
+    error_map = inspection.error_map(layer_to_volume(reference), layer_to_volume(estimate))
     return volume_to_layer(error_map), inspection.symmetric_limit(error_map)
 
 
@@ -45,4 +43,4 @@ def profile(
     reference: Layer, estimate: Layer, start: np.ndarray, end: np.ndarray
 ) -> inspection.Profile:
     """Read both along a line."""
-    return inspection.profile(_volumes(reference, estimate), start, end)
+    return inspection.profile([layer_to_volume(reference), layer_to_volume(estimate)], start, end)

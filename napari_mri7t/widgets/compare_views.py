@@ -83,11 +83,21 @@ class CompareViews(QObject):
 
     def swap(self) -> None:
         """Show the one of the two that is hidden, hide the other."""
-        if self._pair is None or self.view == SIDE_BY_SIDE:
-            return
-        reference, estimate = self._pair
-        estimate.visible = not estimate.visible
-        reference.visible = not estimate.visible
+        if self._pair is not None:
+            self._turn(*self._pair)
+
+    def swap_by_hand(self, reference: Layer, estimate: Layer) -> None:
+        """Swap as `swap` does, in `OFF` too; a flicker ends, for it would undo it at once."""
+        self._timer.stop()
+        if self.view != SIDE_BY_SIDE:
+            self._turn(reference, estimate)
+
+    def _turn(self, reference: Layer, estimate: Layer) -> None:
+        """Hide the one that is seen: of two that are shown, the upper one covers the lower."""
+        layers = self._viewer.layers
+        is_upper = layers.index(estimate) > layers.index(reference)
+        is_seen = estimate.visible and (is_upper or not reference.visible)
+        estimate.visible, reference.visible = not is_seen, is_seen
 
     def swipe_to(self, part: float) -> None:
         """Move the line: left of it the reference, right of it the estimate; 0 to 1."""

@@ -13,6 +13,7 @@ from napari.layers import Layer
 
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.widgets.layers import layer_to_volume
+from napari_mri7t.widgets.masks import brain_of
 from napari_mri7t.widgets.worker import Step
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
     from napari_mri7t.engine.evaluation.study_tables import summary_table
 
     real = layer_to_volume(asked.reference)
-    mask = None if asked.mask is None else layer_to_volume(asked.mask)
+    mask = brain_of(real, asked.reference, asked.mask)
     results, complaints = [], []
     for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
         if layer is None:

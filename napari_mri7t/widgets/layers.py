@@ -76,6 +76,7 @@ def series_to_layer(series: Series, **settings: Any) -> LayerData:
     meta["translate"] = (0.0, *meta["translate"])
     meta["units"] = ("pixel", *meta["units"])
     meta["axis_labels"] = ("T", *AXES)
+    meta["metadata"][KEY]["is_series"] = True
     return series.array.T, meta | settings, kind  # (T, K, J, I)
 
 
@@ -173,6 +174,9 @@ def _volume_with_facts(
     geometry = facts["geometry"]
     if geometry is not None and index is not None:
         geometry = replace(geometry, series_index=index)
+    elif geometry is not None and facts.get("is_series"):
+        # napari's "Split Stack" hands the facts on, but not which volume it is: its voxels tell.
+        geometry = replace(geometry, computed=True)
     return Volume(array, facts["affine"], name, geometry, tuple(facts["warnings"]))
 
 
@@ -207,8 +211,12 @@ def is_single_volume(layer: Layer) -> bool:
 
 
 def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
-    """Find a reference and an estimate of one shape, topmost first; what we made is no truth."""
-    volumes = [layer for layer in reversed(layers) if is_single_volume(layer)]
+    """Find a reference and an estimate of one shape, topmost first; what we made is no truth.
+
+    Nor is a painted mask one of the two.
+    """
+    images = [layer for layer in reversed(layers) if isinstance(layer, Image)]
+    volumes = [layer for layer in images if is_single_volume(layer)]
     made = [layer for layer in volumes if layer.metadata.get(KEY, {}).get("provenance")]
     for estimate in made or volumes[1:]:
         for layer in volumes:

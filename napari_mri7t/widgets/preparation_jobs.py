@@ -16,7 +16,7 @@ from napari.layers import Layer
 
 from napari_mri7t.engine.cards import ModelCard
 from napari_mri7t.engine.domain import check_domain
-from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.files.opening import read_header
 from napari_mri7t.engine.outlook import foresee
 from napari_mri7t.engine.preparation.native import (
@@ -28,8 +28,9 @@ from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.recognition import check_resolution
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.scans import find_scans
-from napari_mri7t.engine.volume import Volume, same_grid
-from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
+from napari_mri7t.engine.volume import Volume
+from napari_mri7t.widgets.layers import LayerData, data_to_volume
+from napari_mri7t.widgets.masks import mask_on
 from napari_mri7t.widgets.worker import Step
 
 MODULES = {
@@ -38,7 +39,6 @@ MODULES = {
     "deepbet.bet": "deepbet",
 }
 WAIT_S = 0.1
-SAME_PLACE_MM = 1e-3  # of a painted mask and its scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,28 +66,7 @@ class Asked:
         """Put it into the engine's words for one scan, shown as it is in its layer."""
         if self.mask_layer is None:
             return self.config
-        return replace(self.config, mask=_mask_on(scan, shown, self.mask_layer))
-
-
-def _mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
-    """Take a mask from a layer: one of ours by its affine, a painted one by where it is shown."""
-    data, meta, _ = mask
-    name = str(meta.get("name", "mask"))
-    if KEY in meta.get("metadata", {}):
-        volume = data_to_volume(*mask)
-        same_grid(scan, volume)
-        return volume.with_array(volume.array > 0)
-    settings = [
-        [value for key in ("scale", "translate") for value in tuple(m[key])[-3:]]
-        for m in (meta, shown[1])
-    ]
-    apart = max(abs(a - b) for a, b in zip(*settings, strict=True))
-    if tuple(data.shape) != tuple(shown[0].shape[-3:]) or apart > SAME_PLACE_MM:
-        raise VolumeError(
-            f"{name}: the mask lies on another grid than {scan.name}: paint it on the scan, or "
-            "open a mask of the scan's grid"
-        )
-    return scan.with_array(data.T > 0, name=name)
+        return replace(self.config, mask=mask_on(scan, shown, self.mask_layer))
 
 
 @dataclass(frozen=True)

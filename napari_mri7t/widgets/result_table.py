@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QTableWidget, QTableWidgetItem
@@ -59,7 +61,7 @@ class ResultTable(QTableWidget):
 
 
 class _Figure(QTableWidgetItem):
-    """A figure that sorts by its value, not by its letters."""
+    """A figure that sorts by its value, not by its letters; one that is missing comes last."""
 
     def __init__(self, value: float, digits: int) -> None:
         super().__init__(number(value, digits))
@@ -67,4 +69,11 @@ class _Figure(QTableWidgetItem):
         self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
     def __lt__(self, other: QTableWidgetItem) -> bool:
-        return self.value < getattr(other, "value", 0.0)
+        theirs = getattr(other, "value", math.nan)
+        is_missing, is_other_missing = math.isnan(self.value), math.isnan(theirs)
+        if not (is_missing or is_other_missing):
+            return self.value < theirs
+        # Where the largest comes first, Qt asks the other way round.
+        header = self.tableWidget().horizontalHeader()
+        is_falling = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+        return not (is_other_missing if is_falling else is_missing)

@@ -10,13 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_info
+
 from napari_mri7t.engine.bids import bids_sidecar, derivative_path, start_derivative
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.files.streams import extension_of, stem_of
 from napari_mri7t.engine.volume import Volume, save_volume
-from napari_mri7t.widgets.layers import KEY, LayerData, data_to_volume
+from napari_mri7t.widgets.layers import KEY, VIEW_KEY, LayerData, data_to_volume
 
 Part = tuple[Path, Any, Mapping[str, Any], str]
+
+KINDS = ("image", "labels")  # the layers that hold voxels
 
 
 def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
@@ -25,8 +29,11 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
 
 
 def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
-    """Save several layers: NAME.nii.gz gives NAME_LAYER.nii.gz, NAME alone a BIDS derivative."""
-    target = Path(path)
+    """Save several layers: NAME.nii.gz gives NAME_LAYER.nii.gz, NAME alone a BIDS derivative.
+
+    Lines, points and parts of a view are left out, and named in a notice: "Save All" means volumes.
+    """
+    target, layer_data = Path(path), _without_the_rest(layer_data)
     if not extension_of(target):
         return _write_derivative(target, layer_data)
     parts, taken = [], set()
@@ -38,15 +45,36 @@ def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
     return _save(parts)
 
 
+def _without_the_rest(layer_data: Sequence[LayerData]) -> list[LayerData]:
+    """Keep the volumes; views are kept where nothing else was chosen, for then they are meant."""
+    is_view_meant = not any(kind in KINDS and _view(meta) is None for _, meta, kind in layer_data)
+    kept: list[LayerData] = []
+    left: list[str] = []
+    for data, meta, kind in layer_data:
+        if kind in KINDS and (is_view_meant or _view(meta) is None):
+            kept.append((data, meta, kind))
+        else:
+            left.append(str(meta.get("name", "layer")))
+    if not kept:
+        raise VolumeError(f"{', '.join(left)}: no image among them: choose image layers to save")
+    if left:
+        show_info(f"Not saved, as they are no volumes of their own: {', '.join(left)}.")
+    return kept
+
+
 def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str]:
     parts, taken = [], set()
     for data, meta, kind in layer_data:
-        facts = _provenance(meta)
-        made_by = None if facts is None else facts["GeneratedBy"][0]["Description"]
+        facts, made_by = _provenance(meta), _view(meta)
+        if facts is not None:
+            made_by = facts["GeneratedBy"][0]["Description"]
         name = derivative_path(str(meta.get("name", "layer")), made_by, taken)
         taken.add(name)
         parts.append((folder / name, data, meta, kind))
-    checked = [(path, volume, bids_sidecar(facts, volume)) for path, volume, facts in _check(parts)]
+    checked = [
+        (path, volume, bids_sidecar(facts, volume) | _of_view(meta))
+        for (path, volume, facts), (_, _, meta, _) in zip(_check(parts), parts, strict=True)
+    ]
     start_derivative(folder)
     for path, *_ in checked:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +110,18 @@ def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
 def _provenance(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     """Give what made a layer; None if it is as it was opened, and has nothing to tell."""
     return meta.get("metadata", {}).get(KEY, {}).get("provenance")
+
+
+def _view(meta: Mapping[str, Any]) -> str | None:
+    """Give the view that a layer is part of, as letters and digits; None of a volume."""
+    view = meta.get("metadata", {}).get(VIEW_KEY)
+    return None if view is None else re.sub(r"[^0-9A-Za-z]", "", str(view)).lower()
+
+
+def _of_view(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Say of what was computed for a view that it is no scan, whatever else its sidecar says."""
+    view = _view(meta)
+    return {} if view is None else {"Description": f"Computed to be looked at ({view}), no scan"}
 
 
 def _file_name(name: str, taken: set[str]) -> str:

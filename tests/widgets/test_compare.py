@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
@@ -9,8 +12,9 @@ from qtpy.QtWidgets import QApplication
 from napari_mri7t.engine.evaluation import inspection, metrics
 from napari_mri7t.engine.volume import Volume
 from napari_mri7t.widgets.compare import SHORTCUTS
+from napari_mri7t.widgets.compare_views import FLICKER_MS
 from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
-from napari_mri7t.widgets.layers import estimate_to_layer, likely_pair, volume_to_layer
+from napari_mri7t.widgets.layers import volume_to_layer
 
 pytestmark = pytest.mark.gui
 
@@ -39,6 +43,11 @@ def widget(viewer, wait_idle):
     wait_idle()
     yield widget
     wait_idle()
+
+
+def key(viewer, name: str):
+    """Give what a key does in the viewer."""
+    return {str(keys).replace("+", "-"): action for keys, action in viewer.keymap.items()}[name]
 
 
 def shown(viewer) -> set[str]:
@@ -74,7 +83,6 @@ def test_figures_of_the_slice_follow_the_slider_and_the_plane(
     viewer.dims.set_point(2, phantom.affine[0, 3] + 21)
     qtbot.waitUntil(lambda: figure() == expected(0, 21), timeout=5000)
     viewer.dims.ndisplay = 3
-    viewer.dims.set_point(2, phantom.affine[0, 3] + 22)
     qtbot.waitUntil(lambda: figure() == "3-D", timeout=5000)
     wait_idle()
 
@@ -99,6 +107,8 @@ def test_volumes_on_two_grids_are_refused_in_words(widget, viewer, phantom, wait
     texts = widget.notices.texts(ERROR_COLOUR)
     assert texts
     assert all("must lie on one grid" in text for text in texts)
+    for line in widget.table.as_text().split("\n")[1:]:
+        assert line.split("\t")[1:] == ["", "", ""]
 
 
 def test_side_by_side_shows_the_two_with_the_reference_on_the_left(widget, viewer):
@@ -169,6 +179,9 @@ def test_difference_layer_has_symmetric_limits(widget, viewer, phantom, estimate
     np.testing.assert_array_equal(layer.data, (estimate.array - phantom.array).T)
     low, high = layer.contrast_limits
     assert low == -high
+    assert "estimate minus phantom" not in [
+        widget.volumes.reference_chooser.itemText(n) for n in range(4)
+    ]
     widget.difference_button.click()
     wait_idle()
     assert [x.name for x in viewer.layers].count("estimate minus phantom") == 1
@@ -199,24 +212,6 @@ def test_new_layer_leaves_the_grid_that_it_would_disturb(widget, viewer, button,
     assert viewer.layers[-1].visible
 
 
-def test_two_layers_are_suggested_and_what_we_made_is_the_estimate(
-    make_napari_viewer, phantom, estimate, wait_idle
-):
-    viewer = make_napari_viewer()
-    _, empty = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
-    assert empty.notices.texts() == ["Choose two different volumes above."]
-    assert likely_pair([]) is None
-    viewer.window.remove_dock_widget("all")
-    facts = {"Notice": "made by a network"}
-    made = estimate_to_layer(estimate, None, facts, name="made")
-    for data, meta, _ in (made, volume_to_layer(phantom)):
-        viewer.add_image(data, **meta)
-    viewer.add_image(np.zeros((2, 3, 4)), name="smaller")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
-    wait_idle()
-    assert [layer.name for layer in widget.pair] == ["phantom", "made"]
-
-
 def test_intensities_beyond_the_range_are_told(widget, wait_idle):
     widget.volumes.range_box.setValue(0.1)
     wait_idle()
@@ -237,6 +232,52 @@ def test_keys_do_what_the_widget_lists(widget, viewer):
     before = shown(viewer)
     bound["Shift-X"](viewer)
     assert shown(viewer) != before
+
+
+def test_key_swaps_the_two_without_a_view_too(widget, viewer):
+    swap = partial(key(viewer, "Shift-X"), viewer)
+    swap()
+    assert shown(viewer) == {"phantom", "other"}  # the estimate covered the reference
+    swap()
+    assert shown(viewer) == {"estimate", "other"}
+    viewer.layers["phantom"].visible = True
+    viewer.layers.move(0, 2)
+    swap()
+    assert shown(viewer) == {"estimate", "other"}  # now the reference covered the estimate
+
+
+def test_key_swaps_for_good_where_the_two_flicker(widget, viewer, qtbot):
+    widget.view_box.setCurrentText("Flicker")
+    swap = partial(key(viewer, "Shift-X"), viewer)
+    swap()
+    before = shown(viewer)
+    qtbot.wait(2 * FLICKER_MS)
+    assert shown(viewer) == before
+    assert widget.view_box.currentText() == "Flicker"
+
+
+def test_closed_in_mid_question_the_widget_gives_no_answer(viewer, monkeypatch, wait_idle):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    wait_idle()
+    may_answer, was_asked, shows = threading.Event(), threading.Event(), []
+
+    def answer(*arguments):
+        was_asked.set()
+        assert may_answer.wait(60)
+        return volume_to_layer(Volume(np.ones((2, 2, 2)), np.eye(4), name="late")), 1.0
+
+    monkeypatch.setattr("napari_mri7t.widgets.compare_questions.difference", answer)
+    widget._of_difference.answered.connect(shows.append)
+    widget.difference_button.click()
+    assert was_asked.wait(60)
+    before = [layer.name for layer in viewer.layers]
+    dock.destroyOnClose()
+    may_answer.set()
+    wait_idle()
+    QApplication.processEvents()
+    assert shows == []
+    assert [layer.name for layer in viewer.layers] == before
+    widget.deleteLater()
 
 
 def test_removed_layer_ends_the_view(widget, viewer, wait_idle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
+from napari.utils import progress
 from napari.utils.theme import get_theme
 
 from napari_mri7t.engine.evaluation.scoring import flatten, score
@@ -74,6 +75,23 @@ def test_table_holds_every_subject_by_every_method(evaluated):
     assert "3T as is: PSNR" in evaluated.summary_label.text()
     assert not evaluated.picture.pixmap().isNull()
     assert evaluated.picture.pixmap().width() <= 300
+
+
+def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, wait_idle):
+    seen, panel = [], widget.panel
+    widget.start()
+    panel.job.progressed.connect(
+        lambda record: seen.append((panel.bar.value(), panel.bar.maximum(), panel.status.text()))
+    )
+    assert [bar.desc for bar in progress._all_instances] == ["Evaluate run"]
+    assert panel.cancel_button.isEnabled()
+    wait_idle()
+    counted = dict.fromkeys((value, most) for value, most, _ in seen if most)
+    assert list(counted) == [(0, 4), (1, 4), (2, 4), (3, 4)]  # two subjects, two methods
+    told = [text.replace("\u200b", "") for *_, text in seen]
+    assert told[0] == "Loading torch"
+    assert any(text.startswith("Sub-B: ") and ": 3 of 4" in text for text in told)
+    assert not progress._all_instances
 
 
 def test_table_sorts_by_value_and_is_copied_with_tabs(evaluated):

@@ -7,14 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import napari
 import nibabel
 import numpy as np
 import pytest
+from napari.layers.utils.stack_utils import stack_to_images
 from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.widgets.layers import KEY
+from napari_mri7t.engine.provenance import Execution, sidecar, voxel_digest
+from napari_mri7t.widgets.layers import KEY, layer_to_volume
+from napari_mri7t.widgets.preferences import open_nifti_by_default
 from napari_mri7t.widgets.reader import get_reader, read
 
 SHAPE = (5, 6, 7)
@@ -69,6 +76,21 @@ def test_series_arrives_as_one_layer_with_a_volume_axis(tmp_path):
     assert meta["axis_labels"] == ("T", "S", "A", "R")
     assert meta["scale"] == (1, 3, 2, 1)
     np.testing.assert_array_equal(data[2].T, np.arange(840).reshape(*SHAPE, 4)[..., 2])
+
+
+def test_part_of_a_split_series_is_known_by_its_voxels_not_as_the_first(tmp_path):
+    """napari's "Split Stack" copies the metadata of the series to every part."""
+    path = save(tmp_path / "a.nii", (*SHAPE, 4))
+    ((data, meta, _),) = read(path)
+    series = napari.layers.Image(data, **meta)
+    for index, part in enumerate(stack_to_images(series, 0)):
+        whole = layer_to_volume(series, index)
+        (chosen,) = sidecar("synthesize", [whole], Execution())["Sources"]
+        assert (chosen["File"], chosen["Index"]) == ("a.nii", index)
+        volume = layer_to_volume(part)
+        (found,) = sidecar("synthesize", [volume], Execution())["Sources"]
+        assert found == {"Name": f"a layer {index}", "VoxelsSHA256": voxel_digest(whole)}
+        assert volume.geometry.path == path
 
 
 def test_series_of_one_arrives_as_a_volume(tmp_path):
@@ -170,12 +192,31 @@ def test_viewer_opens_a_file_with_anterior_up(make_napari_viewer, tmp_path):
     assert [str(side) for side in viewer.scene.camera.orientation2d] == ["up", "right"]
 
 
+def drop(target: QWidget, paths: list[Path]) -> None:
+    """Let files fall, as a file manager does: no plugin is named."""
+    files = QMimeData()
+    files.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    place = target.rect().center()
+    rest = (
+        Qt.DropAction.CopyAction,
+        files,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enters = QDragEnterEvent(place, *rest)
+    QApplication.sendEvent(target, enters)
+    assert enters.isAccepted()
+    QApplication.sendEvent(target, QDropEvent(QPointF(place), *rest))
+
+
 @pytest.mark.gui
 def test_viewer_opens_dropped_files_each_as_a_layer(make_napari_viewer, tmp_path):
     viewer = make_napari_viewer()
-    paths = [save(tmp_path / "a.nii"), save(tmp_path / "b.mgz")]
-    viewer.open(paths, plugin="napari-mri7t")
-    assert [layer.name for layer in viewer.layers] == ["a", "b"]
+    open_nifti_by_default()  # napari would ask which of two readers
+    paths = [save(tmp_path / "a.nii"), save(tmp_path / "b.mgz"), save(tmp_path / "c.nii.gz")]
+    drop(viewer.window._qt_viewer, paths)
+    assert [layer.name for layer in viewer.layers] == ["a", "b", "c"]
+    assert all(KEY in layer.metadata for layer in viewer.layers)
 
 
 @pytest.mark.gui

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
+from napari.utils import progress
 
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
 from napari_mri7t.engine.subjects import find_subjects
@@ -110,6 +113,77 @@ def test_folder_becomes_pairs_that_a_training_takes(widget, phantom, tmp_path, w
     assert [s.name for s in subjects] == ["sub-01", "sub-02"]
     first, second = (load_volume(s.source).array for s in subjects)
     assert not np.array_equal(first, second)
+
+
+@pytest.fixture
+def folder(widget, phantom, tmp_path):
+    """Three 7T volumes, chosen in the widget."""
+    (tmp_path / "in").mkdir()
+    for name in ("sub-01", "sub-02", "sub-03"):
+        save_volume(phantom, tmp_path / "in" / f"{name}.nii.gz")
+    widget.mode_box.setCurrentText(FOLDER)
+    widget.folder_field.folder = tmp_path / "in"
+    widget.output_field.folder = tmp_path / "pairs"
+
+
+def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, folder, wait_idle):
+    seen, panel = [], widget.panel
+    widget.start()
+    panel.job.progressed.connect(
+        lambda record: seen.append((panel.bar.value(), panel.bar.maximum(), panel.status.text()))
+    )
+    assert [bar.desc for bar in progress._all_instances] == ["Simulate a dataset"]
+    assert panel.cancel_button.isEnabled()
+    wait_idle()
+    counted = [(value, most) for value, most, _ in seen if most]
+    assert counted == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    told = [text.replace("\u200b", "").partition(",")[0] for *_, text in seen]
+    assert told[1:3] == ["Simulate sub-01: 0 of 3", "Simulate sub-02: 1 of 3"]
+    assert not progress._all_instances
+
+
+def test_cancelled_folder_keeps_whole_pairs_only(
+    widget, folder, qtbot, monkeypatch, tmp_path, wait_idle
+):
+    is_in_second, may_go_on = threading.Event(), threading.Event()
+
+    def simulate(target, **settings):
+        if target.name == "sub-02":
+            is_in_second.set()
+            assert may_go_on.wait(60)
+        return simulate_3t(target, **settings)
+
+    monkeypatch.setattr("napari_mri7t.engine.simulated_dataset.simulate_3t", simulate)
+    widget.start()
+    qtbot.waitUntil(is_in_second.is_set)
+    widget.panel.cancel_button.click()
+    assert widget.panel.status.text() == "Stopping"
+    may_go_on.set()
+    wait_idle()
+    assert widget.panel.status.text().startswith("Cancelled")
+    assert [s.name for s in find_subjects(tmp_path / "pairs")] == ["sub-01", "sub-02"]
+    names = {path.name for path in (tmp_path / "pairs").rglob("*") if path.is_file()}
+    assert names == {f"sub-0{n}.{end}" for n in (1, 2) for end in ("nii.gz", "json")}
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_cancelled_layer_leaves_no_layer(widget, viewer, qtbot, monkeypatch, wait_idle):
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def read(layer):
+        has_begun.set()
+        assert may_go_on.wait(60)
+        return layer_to_volume(layer)
+
+    monkeypatch.setattr("napari_mri7t.widgets.simulate.layer_to_volume", read)
+    widget.start()
+    qtbot.waitUntil(lambda: has_begun.is_set() and widget.panel.status.text() != "Starting")
+    assert widget.panel.status.text() == "Preparing the volume"
+    widget.panel.cancel_button.click()
+    may_go_on.set()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["phantom"]
+    assert widget.panel.status.text().startswith("Cancelled")
 
 
 def test_preview_of_a_folder_opens_its_first_volume(widget, viewer, phantom, tmp_path, wait_idle):

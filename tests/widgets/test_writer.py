@@ -13,10 +13,11 @@ import pytest
 from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 from nibabel.orientations import aff2axcodes
+from npe2 import PluginManager
 
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.provenance import Execution, sidecar
-from napari_mri7t.widgets.layers import KEY, estimate_to_layer, layer_to_volume
+from napari_mri7t.widgets.layers import KEY, VIEW_KEY, estimate_to_layer, layer_to_volume
 from napari_mri7t.widgets.reader import read
 from napari_mri7t.widgets.writer import write_image, write_layers
 
@@ -197,6 +198,76 @@ def test_refused_layer_leaves_no_folder(tmp_path, source_layer):
     with pytest.raises(VolumeError, match="flat: has 2 axes"):
         write_layers(str(tmp_path / "out"), [source_layer.as_layer_data_tuple(), flat])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Catch what the writer tells napari's user."""
+    texts = []
+    monkeypatch.setattr("napari_mri7t.widgets.writer.show_info", texts.append)
+    return texts
+
+
+def views(source_layer) -> list:
+    """Give what Compare's swipe and difference, and Train's preview, are in Save All."""
+    data, meta, kind = source_layer.as_layer_data_tuple()
+    own = meta["metadata"]
+    named = {"swipe": {VIEW_KEY: "Swipe"}, "difference": own | {VIEW_KEY: "difference"}}
+    layers = [(data, meta | {"name": n, "metadata": m}, kind) for n, m in named.items()]
+    flat = napari.layers.Image(np.ones((6, 5)), name="flat", metadata={VIEW_KEY: "preview"})
+    return [*layers, flat.as_layer_data_tuple()]
+
+
+def test_views_are_left_out_of_save_all_and_named(tmp_path, source_layer, told):
+    layers = [source_layer.as_layer_data_tuple(), *views(source_layer)]
+    (saved,) = write_layers(str(tmp_path / "out"), layers)
+    assert Path(saved).name == "sub-source_desc-input_T1w.nii.gz"
+    (saved,) = write_layers(str(tmp_path / "all.nii"), layers)
+    assert Path(saved).name == "all_source.nii"
+    assert told == ["Not saved, as they are no volumes of their own: swipe, difference, flat."] * 2
+
+
+def test_view_that_is_saved_alone_is_not_called_a_scan(tmp_path, source_layer, told):
+    _, difference, _ = views(source_layer)
+    (saved,) = write_layers(str(tmp_path / "out"), [difference])
+    assert Path(saved).name == "sub-difference_desc-difference_T1w.nii.gz"
+    facts = json.loads(Path(saved.replace(".nii.gz", ".json")).read_text())
+    assert facts["Description"] == "Computed to be looked at (difference), no scan"
+    write_image(str(tmp_path / "alone.nii"), *difference[:2])
+    assert (tmp_path / "alone.nii").exists()
+    assert told == []
+
+
+def test_layers_without_voxels_alone_are_refused(tmp_path):
+    line = napari.layers.Shapes([[[0, 0], [1, 1]]], shape_type="line", name="line")
+    with pytest.raises(VolumeError, match="line: no image among them"):
+        write_layers(str(tmp_path / "out"), [line.as_layer_data_tuple()])
+
+
+def offered(*layers) -> list[str]:
+    """Name our writers that napari offers for layers."""
+    kinds = [layer.as_layer_data_tuple()[2] for layer in layers]
+    writers = PluginManager.instance().iter_compatible_writers(kinds)
+    return [w.display_name for w in writers if w.plugin_name == "napari-mri7t"]
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("add", ["add_image", "add_labels"])
+def test_line_and_points_keep_no_writer_from_save_all(
+    make_napari_viewer, tmp_path, source_layer, told, add
+):
+    viewer = make_napari_viewer()
+    getattr(viewer, add)(np.asarray(source_layer.data, np.uint8), name="volume")
+    viewer.add_shapes([np.zeros((2, 3))], shape_type="line", name="line", ndim=3)
+    viewer.add_points(np.zeros((1, 3)), name="points")
+    viewer.add_tracks(np.array([[0, 0, 0, 0, 0], [0, 1, 1, 1, 1]]), name="tracks")
+    assert offered(*viewer.layers) == ["NIfTI, a file per layer", "BIDS derivative"]
+    assert offered(viewer.layers["line"]) == []
+    (saved,) = viewer.layers.save(tmp_path / "all.nii.gz")
+    assert Path(saved).name == "all_volume.nii.gz"
+    (saved,) = viewer.layers.save(tmp_path / "folder", plugin="napari-mri7t")
+    assert Path(saved).is_relative_to(tmp_path / "folder")
+    assert told == ["Not saved, as they are no volumes of their own: line, points, tracks."] * 2
 
 
 @pytest.mark.gui
