@@ -34,7 +34,7 @@ class JobPanel(QWidget):
     ) -> None:
         super().__init__()
         self._tooltip = tooltip
-        self._cancelled = cancelled
+        self._cancelled = self._what_is_left = cancelled
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
@@ -73,9 +73,10 @@ class JobPanel(QWidget):
         if self.job is None:
             self._show_idle(self._last_words)
 
-    def follow(self, job: Job) -> None:
-        """Show `job`, which may run or rest already, until it ends."""
+    def follow(self, job: Job, cancelled: str | None = None) -> None:
+        """Show `job`, which may run or rest already; `cancelled` says what a cancel leaves."""
         self.job = job
+        self._what_is_left = cancelled or self._cancelled
         self._first = None
         self._last_words = ""
         self.notices.clear()
@@ -161,7 +162,7 @@ class JobPanel(QWidget):
             self._show_idle(text)
 
     def _on_cancelled(self) -> None:
-        self.conclude(self._cancelled)
+        self.conclude(self._what_is_left)
 
     def _on_ended(self) -> None:
         self.job = None

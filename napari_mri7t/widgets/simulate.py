@@ -208,11 +208,14 @@ class SimulateWidget(EngineWidget):
         if self.panel.job is not None:
             return
         reference, config = self.reference_chooser.layer, self.config
+        cancelled = None
         if self.mode_box.currentText() == FOLDER:
             folders = self.folder_field.folder, self.output_field.folder
             job = Job("Simulate a dataset", lambda: dataset_steps(*folders, reference, config))
             job.succeeded.connect(lambda written: self._on_dataset(written, folders[1]))
-            job.cancelled.connect(lambda: self._on_dataset_cancelled(folders[1]))
+            cancelled = (
+                f"Cancelled; whole pairs stay in {folders[1]}: start again with an empty folder."
+            )
         else:
             self._source = self.layer_chooser.layer
             if self._source is None:
@@ -223,7 +226,7 @@ class SimulateWidget(EngineWidget):
             )
             job.succeeded.connect(self._on_layers)
         self.destroyed.connect(job.cancel)
-        self.panel.follow(job)
+        self.panel.follow(job, cancelled)
         job.start()
 
     def _on_layers(self, layers: list[LayerData]) -> None:
@@ -235,11 +238,6 @@ class SimulateWidget(EngineWidget):
 
     def _on_dataset(self, written: list[Path], folder: Path) -> None:
         self.panel.conclude(f"Done: {len(written) // 2} pairs in {folder}")
-
-    def _on_dataset_cancelled(self, folder: Path) -> None:
-        self.panel.conclude(
-            f"Cancelled; whole pairs are kept in {folder}: a new start needs an empty folder."
-        )
 
     def release(self) -> None:
         """End what runs."""
