@@ -30,7 +30,8 @@ def test_robustness_prints_json_and_does_nothing_twice(
         written = {path: path.stat().st_mtime_ns for path in records.iterdir()}
     assert printed[0] == printed[1]
     assert written == {path: path.stat().st_mtime_ns for path in records.iterdir()}
-    assert set(printed[0]) == {"robustness", "lesions"}
+    assert set(printed[0]) == {"stressed", "robustness", "lesions"}
+    assert printed[0]["stressed"]["brain"] == "phantom"
     noise = printed[0]["robustness"]["noise"]["levels"]
     assert [entry["level"] for entry in noise][0::6] == [0.001, 0.01]
     assert {row["diameter_mm"] for row in printed[0]["lesions"]["dark"]} >= {2.0, 4.0, 8.0}

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from napari_mri7t.cli import app
 from napari_mri7t.engine.cards import DEFAULT_MODEL, ModelCard, list_models
+from napari_mri7t.engine.evaluation.robustness import KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -152,6 +153,7 @@ def card_section(card: ModelCard) -> str:
             card.title,
             "\n".join([head, "|---|---|", *rows]),
             figures(card.metrics),
+            *stress(card.metrics),
         ]
     )
 
@@ -174,6 +176,28 @@ def figures(metrics: Mapping[str, Any]) -> str:
             cells = [spread(metrics[method][place][key], n) for key, (_, n) in SHOWN.items()]
             lines.append(f"| {what}, {where} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def stress(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what is left of lesions, and what noise, blur and shading cost, where it was measured."""
+    texts = []
+    if stressed := metrics.get("stressed"):
+        texts.append(f"On {stressed['brain']}, by {stressed['model']} of the same recipe:")
+    if lesions := metrics.get("lesions"):
+        sizes = [f"{entry['diameter_mm']:g} mm" for entry in lesions["bright"]]
+        rows = [["Share of a lesion's contrast left", *sizes], ["---"] * (len(sizes) + 1)]
+        for kind, entries in lesions.items():
+            rows.append([f"{kind} spheres", *(spread(entry, 2) for entry in entries)])
+        texts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    for kind, what in KINDS.items():
+        levels = metrics.get("robustness", {}).get(kind, {}).get("levels", [])
+        gains = ", ".join(
+            f"{level['estimate_psnr'] - level['source_psnr']:+.2f} at {level['level']:g}"
+            for level in levels
+        )
+        if gains:
+            texts.append(f"Gain over the 3T as is inside the brain, dB, by {what}: {gains}.")
+    return texts
 
 
 def spread(figure: Mapping[str, float | None], digits: int) -> str:

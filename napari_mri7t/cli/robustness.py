@@ -39,4 +39,5 @@ def robustness(
     with TemporaryDirectory(prefix="mri7t-") as temporary:
         folder = Path(temporary) if records is None else records
         stress = drive(stress_steps(case, folder), f"robustness of {trained.name}")
-    typer.echo(scores_to_json(summarize_stress(stress)))
+    stressed = {"stressed": {"brain": brain.name, "model": trained.name}}
+    typer.echo(scores_to_json(stressed | summarize_stress(stress)))
