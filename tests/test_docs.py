@@ -50,6 +50,8 @@ def mentions(page):
 
 def arguments_of(command):
     words = [word for word in shlex.split(command, comments=True) if word not in ("...", "[...]")]
+    if ">" in words:  # what the shell does with the output
+        words = words[: words.index(">")]
     return words[words.index("mri7t") + 1 :]
 
 
