@@ -95,7 +95,6 @@ def synthesize(studio: Studio, model: Path | None) -> None:
     widget = studio.dock("Synthesize 7T")
     if model is not None:
         widget.model_chooser.add(model)
-    widget.computation.step_box.setCurrentIndex(1)
     wait_until(lambda: not running_jobs())
     studio.take("synthesize")
     widget.start()

@@ -277,7 +277,7 @@ class SynthesizeWidget(EngineWidget):
 
 def _elsewhere(card: ModelCard) -> str:
     """Say how long the model took where it was evaluated, if its card tells."""
-    seconds, hardware = card.metrics.get("seconds"), card.training.get("hardware")
+    seconds, hardware = card.metrics.get("seconds"), card.metrics.get("hardware")
     if not isinstance(seconds, int | float) or not hardware:
         return "; the time is known after the first run"
     return f": {duration(seconds)} a brain elsewhere ({hardware}), here known after the first run"

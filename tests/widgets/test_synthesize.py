@@ -343,7 +343,7 @@ def test_time_of_the_card_is_told_before_the_first_run(
 ):
     folder = shutil.copytree(quick_model, tmp_path / "timed")
     card = json.loads((folder / "card.json").read_text())
-    card["metrics"]["seconds"], card["training"]["hardware"] = 3.2, "Abacus, 2 threads"
+    card["metrics"] |= {"seconds": 3.2, "hardware": "Abacus, 2 threads"}
     (folder / "card.json").write_text(json.dumps(card))
     add(viewer, brain)
     widget = docked(viewer)

@@ -8,10 +8,12 @@ from pathlib import Path
 from statistics import fmean, median, pstdev
 from typing import Any
 
+import torch
 from torch import nn
 
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.cards import ModelCard
+from napari_mri7t.engine.devices import device_name
 from napari_mri7t.engine.evaluation.metrics import compare
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.networks.model import Model
@@ -68,7 +70,8 @@ def estimate_held_out(
     Returns
     -------
     dict
-        `source` and `estimate`, each {"whole": ..., "brain": ...} as `compare`, and `seconds`.
+        `source` and `estimate`, each {"whole": ..., "brain": ...} as `compare`, `seconds`, and the
+        `hardware` that took them.
     """
     source, target = volumes
     result: Synthesis = yield from synthesize(source, model, config)
@@ -79,6 +82,7 @@ def estimate_held_out(
         "source": compare(target, source),
         "estimate": compare(target, result.volume),
         "seconds": result.seconds,
+        "hardware": device_name(torch.device(result.device)),
     }
     text = json.dumps(figures, indent=2) + "\n"
     write_atomically(folder / METRICS_FILE, lambda file: file.write(text.encode()))
@@ -139,6 +143,7 @@ def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
         "n_held_out": len(figures),
         "subjects": [entry["subject"] for entry in figures],
         "seconds": round(median(entry["seconds"] for entry in figures), 2),
+        "hardware": figures[0].get("hardware", ""),
     }
     for method in ("source", "estimate"):
         for region in ("brain", "whole"):
