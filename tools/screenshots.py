@@ -214,10 +214,10 @@ def train(studio: Studio, model: Path | None) -> None:
 
 SCENES = {
     "synthesize": synthesize,
-    "prepare": prepare,
-    "compare": compare,
+    "compare": compare,  # what was synthesised
     "simulate": simulate,
     "train": train,
+    "prepare": prepare,
 }
 
 
