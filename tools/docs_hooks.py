@@ -182,7 +182,10 @@ def stress(metrics: Mapping[str, Any]) -> list[str]:
     """Say what is left of lesions, and what noise, blur and shading cost, where it was measured."""
     texts = []
     if stressed := metrics.get("stressed"):
-        texts.append(f"On {stressed['brain']}, by {stressed['model']} of the same recipe:")
+        texts.append(
+            f"On {stressed['brain']}, by {stressed['model']} of the same recipe, trained without "
+            f"{stressed.get('held_out') or 'nobody'}:"
+        )
     if lesions := metrics.get("lesions"):
         sizes = [f"{entry['diameter_mm']:g} mm" for entry in lesions["bright"]]
         rows = [["Share of a lesion's contrast left", *sizes], ["---"] * (len(sizes) + 1)]

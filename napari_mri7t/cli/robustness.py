@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.console import drive, warn
 from napari_mri7t.cli.options import Device, Index, Model, Reference
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
@@ -39,5 +39,13 @@ def robustness(
     with TemporaryDirectory(prefix="mri7t-") as temporary:
         folder = Path(temporary) if records is None else records
         stress = drive(stress_steps(case, folder), f"robustness of {trained.name}")
-    stressed = {"stressed": {"brain": brain.name, "model": trained.name}}
-    typer.echo(scores_to_json(stressed | summarize_stress(stress)))
+    subjects = trained.card.training.get("subjects", ())
+    if any(name and name in brain.name for name in subjects):
+        warn([f"{trained.name} was trained on {brain.name}: these figures flatter it"])
+    stressed = {
+        "brain": brain.name,
+        "model": trained.name,
+        "held_out": trained.card.training.get("held_out"),
+        "sha256": trained.card.sha256,
+    }
+    typer.echo(scores_to_json({"stressed": stressed} | summarize_stress(stress)))

@@ -104,7 +104,7 @@ class ModelChooser(QWidget):
 
 def summary(card: ModelCard) -> str:
     """Say what a model is, how good it was on brains it had not seen, and for what it is."""
-    lines = [f"{card.title} ({card.n_parameters:,} parameters)", *_figures(card.metrics)]
+    lines = [f"{card.title} ({card.n_parameters:,} parameters)", *_figures(card)]
     return "\n".join([*lines, card.intended_use])
 
 
@@ -124,8 +124,9 @@ def whole_card(card: ModelCard) -> str:
     )
 
 
-def _figures(metrics: Mapping[str, Any]) -> list[str]:
+def _figures(card: ModelCard) -> list[str]:
     """Give the figures inside the brain, which lead every table of ours, beside doing nothing."""
+    metrics = card.metrics
     try:
         made, as_is = metrics["estimate"]["brain"], metrics["source"]["brain"]
         psnr, ssim = (
@@ -136,7 +137,10 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     except (KeyError, TypeError, ValueError):
         return ["No figures of brains that it had not seen."]
     brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
-    return [f"On {brains} it had not seen: PSNR {psnr} dB, SSIM {ssim}"]
+    figures = f"PSNR {psnr} dB, SSIM {ssim}"
+    if card.training.get("held_out", "somebody") is None:  # the figures are of its folds
+        return [f"Trained on all its subjects; trained alike without {brains}, on these: {figures}"]
+    return [f"On {brains} it had not seen: {figures}"]
 
 
 def _spread(figure: Mapping[str, float | None], form: str) -> str:

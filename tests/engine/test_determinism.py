@@ -16,7 +16,7 @@ from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
 CPU = SynthesisConfig(device="cpu", precision="float32")
 # Sums of some hundred float32 in another order differ by their rounding, 6e-8 each; layers add up.
 ACROSS_THREADS = 1e-4  # of the scan's own range
-ACROSS_DEVICES = 1e-2  # as docs/method.md has it between precisions: TF32 rounds as bfloat16 does
+ACROSS_DEVICES = 1e-2  # TF32 rounds; as docs/reliability.md has it
 
 
 @pytest.fixture(params=["slice_unet", "watnet", "basic_cnn"])

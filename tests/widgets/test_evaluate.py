@@ -70,7 +70,7 @@ def test_table_holds_every_subject_by_every_method(evaluated):
     table = evaluated.table
     rows = {(table.item(n, 0).text(), table.item(n, 1).text()) for n in range(table.rowCount())}
     assert rows == {
-        (name, method) for name in ("sub-A", "sub-B") for method in ("3T as is", "Residual U-Net")
+        (name, method) for name in ("sub-A", "sub-B") for method in ("3T as is", "SliceUNet")
     }
     assert "3T as is: PSNR" in evaluated.summary_label.text()
     assert not evaluated.picture.pixmap().isNull()
@@ -110,7 +110,7 @@ def test_double_click_loads_the_subject_s_volumes(evaluated, viewer, wait_idle, 
     evaluated.table.cellDoubleClicked.emit(0, 0)
     wait_idle()
     names = [layer.name for layer in viewer.layers]
-    assert names == ["sub-A: 3T as is", "sub-A: Residual U-Net", "sub-A: 7T"]
+    assert names == ["sub-A: 3T as is", "sub-A: SliceUNet", "sub-A: 7T"]
     estimate = load_volume(run_folder / "fold-00/estimate.nii.gz")
     np.testing.assert_array_equal(viewer.layers[1].data, estimate.array.T)
     assert viewer.layers[1].metadata[KEY]["provenance"]["Synthetic"] is True

@@ -378,6 +378,10 @@ def test_card_shows_figures_and_use(viewer, quick_model):
     text = chooser.card_label.text().replace("\u200b", "")
     assert "On 3 brains it had not seen: PSNR 26.7 ± 1.5 (3T as is 21.8) dB" in text
     assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
+    assert "Trained" not in text
+    final = summary(replace(chooser.card, training={"held_out": None}))
+    assert "Trained on all its subjects; trained alike without 3 brains, on these: PSNR" in final
+    assert "it had not seen" not in final
     assert "Tests." in text
     assert "Not for: Diagnosis" in chooser.card_label.toolTip()
 

@@ -14,7 +14,7 @@ LABELS: dict[str, str] = {
     "basic_cnn": "BasicCNN",
     "watnet": "WATNet",
     "watnet_qu2020": "WATNet (Qu 2020)",
-    "slice_unet": "Residual U-Net",
+    "slice_unet": "SliceUNet",
 }
 # Table 1 of the report, mean and standard deviation over its ten held-out subjects.
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {

@@ -37,7 +37,6 @@ SHOWN_PERCENTILES = (0.01, 99.99)  # of the differences, the range of a Bland-Al
 LOSS_COLUMNS = 4
 PANEL_WIDTH = 1.9  # inches, of three to a row
 SMOOTHING = 0.02  # of a loss curve's length: the window of its running mean
-BOX_METRICS = ("brain_psnr", "brain_ssim", "brain_mae", "brain_hfen", "whole_psnr", "whole_ssim")
 
 Sample = tuple[np.ndarray, np.ndarray]
 Ranges = tuple[tuple[float, float], tuple[float, float]]
@@ -101,7 +100,7 @@ def joint_histogram_figure(samples: Mapping[str, Sample]) -> Figure:
 
 
 def box_figure(
-    results: Sequence[SubjectResult], keys: Sequence[str] = BOX_METRICS, n_columns: int = 2
+    results: Sequence[SubjectResult], keys: Sequence[str] = tuple(METRICS), n_columns: int = 2
 ) -> Figure:
     """Show each metric as a box per method, every subject a dot, joined across methods.
 

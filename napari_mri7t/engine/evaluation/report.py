@@ -16,6 +16,7 @@ from napari_mri7t.engine.evaluation.paired_tables import tests_table
 from napari_mri7t.engine.evaluation.report_pictures import Gathered, gather
 from napari_mri7t.engine.evaluation.results import SubjectResult, write_content
 from napari_mri7t.engine.evaluation.robustness import RobustnessPoint
+from napari_mri7t.engine.evaluation.scoring import METRICS
 from napari_mri7t.engine.evaluation.table import Table, as_csv, as_latex, as_markdown
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volume import Volume
@@ -139,14 +140,13 @@ def write_tables(results: Sequence[SubjectResult], folder: Path) -> dict[str, Ta
     dict
         File stem to table.
     """
-    tested = report_sections.TESTED
     tables = {
         "results": study_tables.result_table(results),
         "table-1": study_tables.table_1(results),
         "summary": study_tables.summary_table(results),
         "subjects": study_tables.subject_table(results),
-        **{f"spread-{key}": study_tables.spread_table(results, key) for key in tested},
-        **{f"tests-{key}": tests_table(results, key) for key in tested},
+        **{f"spread-{key}": study_tables.spread_table(results, key) for key in METRICS},
+        **{f"tests-{key}": tests_table(results, key) for key in METRICS},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for stem, table in tables.items():

@@ -82,7 +82,7 @@ def test_table_1_stands_beside_what_was_published():
 
 def test_table_1_gives_other_networks_one_column():
     made = study_tables.table_1([SubjectResult("s", "slice_unet", {"whole_mae": 0.25})])
-    assert made.header == ("", "Residual U-Net")
+    assert made.header == ("", "SliceUNet")
     assert made.rows[0][1] == "0.250000"
     assert made.rows[1][1] == "–"
 
@@ -110,9 +110,9 @@ def test_method_with_fewer_subjects_is_counted_and_never_in_bold():
     best = SubjectResult("sub-9", "slice_unet", {"brain_psnr": 99.0})
     made = study_tables.result_table([*study(), best])
     rows = {row[0]: row for row in made.rows}
-    assert rows["Residual U-Net"][1] == "1"
-    assert rows["Residual U-Net"][4] == "70.00"  # against its own subject's 29 dB
-    assert made.rows.index(rows["Residual U-Net"]) not in {line for line, _ in made.strong}
+    assert rows["SliceUNet"][1] == "1"
+    assert rows["SliceUNet"][4] == "70.00"  # against its own subject's 29 dB
+    assert made.rows.index(rows["SliceUNet"]) not in {line for line, _ in made.strong}
 
 
 def test_every_table_leads_with_the_brain():

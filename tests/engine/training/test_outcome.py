@@ -105,8 +105,8 @@ def test_facts_and_histories_tell_what_was_done(study):
     facts = dict(facts_of(outcome))
     assert facts["Design"] == "leave-one-out over 3 subjects"
     assert "variance 0.003" in facts["Input"]
-    assert "n_steps 3" in facts["Residual U-Net, settings"]
-    assert facts["Residual U-Net"] == "preset best, 2 of 3 folds done"
+    assert "n_steps 3" in facts["SliceUNet, settings"]
+    assert facts["SliceUNet"] == "preset best, 2 of 3 folds done"
     assert "torch" in facts["Versions"]
     assert len(facts["SHA-256 of sub-B"]) == 64
     ((label, steps, losses), _) = oc.histories_of(outcome)["slice_unet"]
