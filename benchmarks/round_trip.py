@@ -17,6 +17,8 @@ import nibabel
 import numpy as np
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
+from napari_mri7t.widgets.controls import ERROR_COLOUR
+
 PLUGIN = "napari-mri7t"
 LIMIT_S = 600.0
 
@@ -41,8 +43,14 @@ def check(path: Path, model: str, folder: Path) -> str:
     wait(button.isEnabled, 30)
     start = time.monotonic()
     button.click()
-    wait(lambda: len(viewer.layers) == 2, LIMIT_S)
+    wait(lambda: len(viewer.layers) == 2 or bool(widget.panel.notices.texts(ERROR_COLOUR)), LIMIT_S)
     seconds = time.monotonic() - start
+    if len(viewer.layers) < 2:
+        why_not = (
+            "; ".join(widget.panel.notices.texts(ERROR_COLOUR)) or f"not done in {LIMIT_S:g} s"
+        )
+        viewer.close()
+        return f"| {path.name} | {why_not} | | | NO | {seconds:.0f} |"
     untouched, synthetic = (folder / f"{kind}_{path.name}" for kind in ("untouched", "synthetic"))
     viewer.layers[0].save(str(untouched), plugin=PLUGIN)
     viewer.layers[1].save(str(synthetic), plugin=PLUGIN)
