@@ -110,15 +110,16 @@ def in_background(
     finally:
         if thread.is_alive() and stop is not None:
             stop()
-    if failure:
-        if is_out_of_memory(failure[0]) or _says_so(failure[0]):
+    if not outcome:
+        error = failure[0] if failure else MemoryError()  # without any, a thread ends before `run`
+        if is_out_of_memory(error) or _says_so(error):
             raise Mri7tError(
                 "preparation: not enough memory: close other programs, or give your own mask and "
                 "transform"
-            ) from failure[0]
-        if isinstance(failure[0], RuntimeError):
-            raise Mri7tError(f"preparation failed: {failure[0]}") from failure[0]
-        raise failure[0]
+            ) from error
+        if isinstance(error, RuntimeError):
+            raise Mri7tError(f"preparation failed: {error}") from error
+        raise error
     return outcome[0]
 
 

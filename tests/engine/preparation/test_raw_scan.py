@@ -296,3 +296,10 @@ def test_forms_that_agree_on_handedness_pass(brain, tmp_path):
     image.set_qform(np.diag([4.0, 4, 4, 1]), 1)  # shifted, as in ds002748's sub-56
     image.to_filename(path)
     recognition.check_handedness(load_volume(path))
+
+
+def test_thread_that_ends_before_its_work_begins_lacks_memory(monkeypatch):
+    """As Python's own threads do where there is no memory for their first frame."""
+    monkeypatch.setattr(native.threading.Thread, "run", lambda thread: None)
+    with pytest.raises(Mri7tError, match="not enough memory"):
+        run_to_end(native.in_background(lambda: 1))
