@@ -47,6 +47,15 @@ def train(
         str,
         typer.Option(help="Subject whose histogram all get.", show_default="the report's"),
     ] = "",
+    start_from: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from this model's weights, or fold by fold from those of a run folder; "
+            "`slice_unet` to fine-tune the bundled model.",
+            show_default="drawn weights",
+        ),
+    ] = "",
     trained: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +78,7 @@ def train(
         find_preset,
         network_settings,
     )
+    from napari_mri7t.engine.training.pretrained import check_start
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.settings import with_settings
     from napari_mri7t.engine.training.study import (
@@ -81,7 +91,8 @@ def train(
     config = with_settings(find_preset(preset), _pairs(settings or []))
     changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
     built = network_settings(network, preset) | changes
-    study = create_study(dataset, run, StudySettings(network, preset, config, built, reference))
+    asked = StudySettings(network, preset, config, built, reference, start_from)
+    study = create_study(dataset, run, asked)
     wanted = [*_folds(folds, study), *([FINAL] if final else [])]
     for k in wanted:
         if study.is_done(k):
@@ -89,6 +100,8 @@ def train(
     open_folds = [k for k in wanted if not study.is_done(k)]
     if not open_folds:
         return
+    for k in open_folds:
+        check_start(study, k)
     if trained is not None:
         for k in open_folds:
             adopt_training(study, trained, k)

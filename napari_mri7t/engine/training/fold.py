@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.errors import DeviceError, StateError, is_out_of_memory
 from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks.model import Model
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner
@@ -80,6 +81,8 @@ class FoldJob:
     device : torch.device
     network_config : dict
         Arguments of the network's constructor.
+    start : Model, optional
+        Whose weights the training starts from; drawn by default.
     """
 
     network: str
@@ -88,15 +91,17 @@ class FoldJob:
     folder: Path
     device: torch.device
     network_config: dict[str, Any] = field(default_factory=dict)
+    start: Model | None = None
 
     def facts(self) -> dict[str, Any]:
         """Give what a checkpoint must share with the job that resumes it."""
-        return {
+        facts = {
             "network": self.network,
             "network_config": self.network_config,
             "fold": self.fold,
             "settings": self.config.learnt_from(),
         }
+        return facts if self.start is None else facts | {"start": self.start.card.sha256}
 
 
 def train_fold(
@@ -190,9 +195,13 @@ def _train(
 def _begin(job: FoldJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
     """Build the networks, fresh or from the last checkpoint, and what they draw from."""
     learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
+    if job.start is not None:
+        for network in (learner.network, learner.average):
+            network.load_state_dict(job.start.network.state_dict())
     learner.to(job.device)
     pool = PatchPool(subjects, slices_of(learner.network), job.config, job.device)
-    if not _resume(learner, job) and isinstance(learner.network, WATNetQu2020):
+    is_fresh = not _resume(learner, job) and job.start is None
+    if is_fresh and isinstance(learner.network, WATNetQu2020):
         sample, _ = pool.draw(BAND_PATCHES, seeded_generator(job, job.config.n_steps))
         learner.network.fit_bands(sample)
         learner.average.load_state_dict(learner.network.state_dict())
@@ -209,7 +218,8 @@ def _batch_size(config: TrainConfig, step: int) -> int:
 
 
 def _seed(job: FoldJob, step: int) -> int:
-    sequence = np.random.SeedSequence([job.config.seed, job.fold, step])
+    known = [] if job.start is None else [int(job.start.card.sha256[:8], 16)]  # no patch twice
+    sequence = np.random.SeedSequence([job.config.seed, job.fold, step, *known])
     return int(sequence.generate_state(1)[0])
 
 

@@ -102,7 +102,7 @@ def draft_card(
     config : TrainConfig
     training : dict
         `reference` (array in [0, 1]), `network_config`, `subjects`, `held_out`,
-        `command`, `device`.
+        `command`, `device`, `start` (further entries of the card).
     """
     name, preset = names
     quantiles = brain_quantiles(training["reference"]).round(QUANTILE_DIGITS).tolist()
@@ -127,6 +127,7 @@ def draft_card(
             "settings": asdict(config),
             "hardware": training["device"],
             "date": datetime.now(UTC).date().isoformat(),
+            **training["start"],
         },
         metrics={},
         intended_use=INTENDED_USE,

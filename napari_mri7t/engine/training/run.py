@@ -33,6 +33,7 @@ from napari_mri7t.engine.training.held_out import (
 )
 from napari_mri7t.engine.training.pairs import prepare_pairs
 from napari_mri7t.engine.training.patches import TrainingSubject
+from napari_mri7t.engine.training.pretrained import check_start, load_start, start_facts
 from napari_mri7t.engine.training.study import FINAL, Study
 from napari_mri7t.engine.volume import load_volume
 
@@ -128,6 +129,7 @@ def run_fold(
 def _run_locked(
     study: Study, k: int, device: str, pairs: list[TrainingSubject] | None
 ) -> Generator[FoldProgress, None, ModelCard]:
+    start = load_start(study, k)  # refused before anything takes long
     if pairs is None:
         pairs = yield from prepare_study(study)
     settings = study.settings
@@ -138,6 +140,7 @@ def _run_locked(
         folder=study.fold_folder(k),
         device=resolve_device(device),
         network_config=settings.network_config,
+        start=start,
     )
     training = [pair for index, pair in enumerate(pairs) if index != k]
     label = study.label(k)
@@ -191,6 +194,7 @@ def _card(study: Study, k: int, network: nn.Module, device: str) -> ModelCard:
             "held_out": held_out,
             "command": study.command(k),
             "device": device_name(resolve_device(device)),
+            "start": start_facts(check_start(study, k)),
         },
     )
 

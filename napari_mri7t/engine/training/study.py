@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.cards import CARD_FILE
+from napari_mri7t.engine.cards import BUNDLED, CARD_FILE
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.provenance import file_digest
@@ -42,6 +42,9 @@ class StudySettings:
         Arguments of the network's constructor.
     reference : str
         Part of the name of the subject whose histogram all get; see `choose_reference`.
+    start_from : str
+        Model whose weights all folds start from, or a folder of folds (a run folder) whose model k
+        fold k starts from: a bundled name or a path; empty where the weights are drawn.
     """
 
     network: str
@@ -49,6 +52,7 @@ class StudySettings:
     config: TrainConfig
     network_config: dict[str, Any] = field(default_factory=dict)
     reference: str = ""
+    start_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Study:
         return (self.fold_folder(k) / CARD_FILE).exists()
 
     def command(self, *folds: int) -> str:
-        """Give the command line that trains folds, or `FINAL`; DATASET and RUN are folders."""
+        """Give the command line that trains folds, or `FINAL`; DATASET, RUN, START are folders."""
         settings = self.settings
         parts = [f"mri7t train DATASET RUN --network {settings.network} --preset {settings.preset}"]
         parts += [
@@ -90,6 +94,9 @@ class Study:
                 text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
                 parts.append(f"--set {key}={text}")
         parts.append(f"--reference {settings.reference}")
+        if settings.start_from:
+            is_path = Path(settings.start_from).is_dir()
+            parts.append(f"--start-from {'START' if is_path else settings.start_from}")
         if folds == (FINAL,):
             parts.append("--folds none --final")
         elif len(folds) < len(self.subjects):
@@ -133,6 +140,8 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
         "reference": reference.name,
         "subjects": [_subject_facts(subject) for subject in subjects],
     }
+    if settings.start_from:
+        facts["start_from"] = _settled(settings.start_from)
     path = place / STUDY_FILE
     if path.exists():
         _compare(path, facts)
@@ -168,6 +177,7 @@ def open_study(folder: str | Path) -> Study:
             config=from_dict(dict(facts["config"])),
             network_config=dict(facts["network_config"]),
             reference=facts["reference"],
+            start_from=str(facts.get("start_from", "")),
         )
         (reference,) = (subject for subject in subjects if subject.name == settings.reference)
     except (KeyError, TypeError, ValueError) as error:
@@ -215,6 +225,13 @@ def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
+def _settled(place: str) -> str:
+    """Write a folder so that it is found from anywhere; a bundled model's name stays."""
+    folder = Path(place).expanduser()
+    is_bundled = (BUNDLED / place).is_dir() or not folder.is_dir()
+    return place if is_bundled else str(folder.resolve())
+
+
 def _subject_facts(subject: Subject) -> dict[str, Any]:
     return {
         "name": subject.name,
@@ -250,7 +267,7 @@ def _compare(path: Path, asked: Mapping[str, Any], *, estimates_too: bool = True
             for entry in facts["subjects"]
         ]
         facts.pop("version", None)
-    differing = [key for key in plain if known.get(key) != plain[key]]
+    differing = [key for key in {**known, **plain} if known.get(key) != plain.get(key)]
     if "config" in differing:
         old, new = known["config"], plain["config"]
         changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
