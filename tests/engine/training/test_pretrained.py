@@ -11,8 +11,8 @@ from napari_mri7t.cli import app
 from napari_mri7t.engine.errors import ModelError, StateError
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.training.pretrained import check_start
 from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.pretrained import check_start
 from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
 
