@@ -13,7 +13,8 @@ from napari_mri7t.cli import app
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.preparation.simulation import SimulationConfig
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
-from napari_mri7t.widgets.synthesis_fields import DEVICES, STEPS, ComputationFields
+from napari_mri7t.widgets.device_box import DEVICES
+from napari_mri7t.widgets.synthesis_fields import STEPS, ComputationFields
 
 COMMANDS = typer.main.get_command(app).commands
 # What a command sets, and in which settings it stands.

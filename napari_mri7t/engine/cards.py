@@ -128,6 +128,12 @@ def read_card(folder: Path) -> ModelCard:
     return card_from_dict(values, path)
 
 
+def seen_subjects(card: ModelCard) -> set[str]:
+    """Name all subjects that a model's weights were learnt from, its own start included."""
+    started = card.training.get("started_from", {})
+    return {*card.training.get("subjects", []), *started.get("subjects", [])}
+
+
 def find_model(name_or_folder: str | Path) -> Path:
     """Find a model's folder: a bundled one by name, or any folder.
 

@@ -28,16 +28,25 @@ from napari_mri7t.widgets.controls import ERROR_COLOUR, Notices, breakable, narr
 
 
 class ModelChooser(QWidget):
-    """A list of models, a button for a folder, and what the card says."""
+    """A list of models, a button for a folder, and what the card says.
+
+    Parameters
+    ----------
+    none : str
+        First entry, which stands for no model, and is chosen; there is none by default.
+    tooltip : str
+    """
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(
+        self, none: str = "", tooltip: str = "The trained network; below it what its card says"
+    ) -> None:
         super().__init__()
-        self._cards: list[ModelCard] = []
+        self._cards: list[ModelCard | None] = []
         self.box = QComboBox()
         narrow(self.box)
-        self.box.setToolTip("The trained network; below it what its card says")
+        self.box.setToolTip(tooltip)
         self.folder_button = QPushButton("Folder...")
         self.folder_button.setToolTip(
             "Take a model of your own: a folder with weights.safetensors and card.json"
@@ -55,19 +64,22 @@ class ModelChooser(QWidget):
         column.addWidget(self.card_label)
         column.addWidget(self.notices)
         self.box.currentIndexChanged.connect(self._on_chosen)
+        if none:
+            self._cards.append(None)
+            self.box.addItem(none, None)
         for folder in bundled_folders():
             self.add(folder)
-        self.box.setCurrentIndex(max(0, self._index_of(DEFAULT_MODEL)))
+        self.box.setCurrentIndex(0 if none else max(0, self._index_of(DEFAULT_MODEL)))
         self._on_chosen()
 
     @property
     def folder(self) -> Path | None:
-        """The chosen model's folder."""
+        """The chosen model's folder; None where none is chosen."""
         return self.box.currentData()
 
     @property
     def card(self) -> ModelCard | None:
-        """The chosen model's card."""
+        """The chosen model's card; None where none is chosen."""
         index = self.box.currentIndex()
         return self._cards[index] if 0 <= index < len(self._cards) else None
 
@@ -88,7 +100,7 @@ class ModelChooser(QWidget):
         return True
 
     def _index_of(self, name: str) -> int:
-        return next((n for n, card in enumerate(self._cards) if card.name == name), -1)
+        return next((n for n, card in enumerate(self._cards) if card and card.name == name), -1)
 
     def _ask_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "A folder with a model")
@@ -99,6 +111,7 @@ class ModelChooser(QWidget):
         card = self.card
         self.card_label.setText("" if card is None else breakable(summary(card)))
         self.card_label.setToolTip("" if card is None else whole_card(card))
+        self.card_label.setVisible(card is not None)
         self.changed.emit()
 
 
@@ -136,10 +149,14 @@ def _figures(card: ModelCard) -> list[str]:
         n_brains = int(metrics["n_held_out"])
     except (KeyError, TypeError, ValueError):
         return ["No figures of brains that it had not seen."]
-    brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
     figures = f"PSNR {psnr} dB, SSIM {ssim}"
+    brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
     if card.training.get("held_out", "somebody") is None:  # the figures are of its folds
-        return [f"Trained on all its subjects; trained alike without {brains}, on these: {figures}"]
+        turns = brains if n_brains == 1 else f"{brains} in turn"
+        return [
+            "Trained on all its subjects. Trained alike without one, on the one left out "
+            f"({turns}): {figures}"
+        ]
     return [f"On {brains} it had not seen: {figures}"]
 
 

@@ -12,17 +12,12 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.widgets.controls import FolderField, LayerChooser, narrow
+from napari_mri7t.widgets.device_box import DeviceBox
 from napari_mri7t.widgets.layers import VIEW_KEY, is_single_volume, is_volume
 from napari_mri7t.widgets.preferences import last_choice
 from napari_mri7t.widgets.preparation_jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
-DEVICES = {
-    "auto": "Automatic",
-    "cpu": "CPU",
-    "cuda": "NVIDIA GPU",
-    "mps": "Apple GPU",
-}
 STEPS = {1: "Averaged (step 1)", 3: "Fast (step 3)"}
 #: Of what napari's Preferences have, too.
 DEFAULTS = {
@@ -154,9 +149,8 @@ class ComputationFields(QWidget):
 
     def __init__(self, remembered: dict[str, Any]) -> None:
         super().__init__()
-        self.device_box = choice(DEVICES)
-        self.device_box.setToolTip(
-            "Where to compute: Automatic takes the fastest there is, CPU always works"
+        self.device_box = DeviceBox(
+            "Where to compute: Automatic takes the fastest there is, CPU always works."
         )
         self.step_box = choice(STEPS)
         self.step_box.setToolTip(
@@ -182,9 +176,9 @@ class ComputationFields(QWidget):
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         """Take the last choices, or the user's preferences where those are newer."""
-        for box, name in ((self.device_box, "device"), (self.step_box, "step")):
-            value = last_choice(remembered, name, DEFAULTS[name])
-            box.setCurrentIndex(max(0, box.findData(value)))
+        self.device_box.choose(last_choice(remembered, "device", DEFAULTS["device"]))
+        step = last_choice(remembered, "step", DEFAULTS["step"])
+        self.step_box.setCurrentIndex(max(0, self.step_box.findData(step)))
         default = SynthesisConfig.end_slices
         end_slices = remembered.get("end_slices", default)
         self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
@@ -192,7 +186,7 @@ class ComputationFields(QWidget):
     def values(self) -> dict[str, Any]:
         """Give the choices by the names of `SynthesisConfig`."""
         return {
-            "device": self.device_box.currentData(),
+            "device": self.device_box.device,
             "step": self.step_box.currentData(),
             "end_slices": self.end_slices_box.value(),
         }

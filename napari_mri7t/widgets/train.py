@@ -14,6 +14,7 @@ from napari_mri7t.widgets.controls import (
     FolderField,
     Notices,
 )
+from napari_mri7t.widgets.device_box import DeviceBox
 from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import LossPlot
 from napari_mri7t.widgets.job_panel import JobPanel
@@ -21,7 +22,6 @@ from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.planes import preview_to_layer
 from napari_mri7t.widgets.preferences import orient_empty_viewer
-from napari_mri7t.widgets.synthesis_fields import DEVICES, choice
 from napari_mri7t.widgets.train_fields import FINAL, FoldList, RecipeFields
 from napari_mri7t.widgets.training_jobs import (
     Request,
@@ -83,8 +83,7 @@ class TrainWidget(EngineWidget):
         self.group("Recipe").addRow(self.recipe)
         form = self.group("Folds")
         self.folds = FoldList()
-        self.device_box = choice(DEVICES)
-        self.device_box.setToolTip("Where to train; a GPU is some fifty times faster")
+        self.device_box = DeviceBox("Where to train; a GPU is some fifty times faster.")
         form.addRow(self.folds)
         form.addRow("Device", self.device_box)
         self.panel = JobPanel(
@@ -127,7 +126,7 @@ class TrainWidget(EngineWidget):
         known = self.memory.recall(CHOICES)
         self.dataset_field.folder = str(known.get("dataset", ""))
         self.run_field.folder = str(known.get("run", ""))
-        self.device_box.setCurrentIndex(max(0, self.device_box.findData(known.get("device"))))
+        self.device_box.choose(known.get("device"))
         self._ask_of_data()
 
     def _find_again(self) -> None:
@@ -136,7 +135,7 @@ class TrainWidget(EngineWidget):
         if job is not None:
             request = self._found = job.state.request
             self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
-            self.device_box.setCurrentIndex(max(0, self.device_box.findData(request.device)))
+            self.device_box.choose(request.device)
             self._follow(job)
             self._on_progressed(job.state.last)
         if failure := take_failure():
@@ -176,11 +175,12 @@ class TrainWidget(EngineWidget):
             is_left = len(self.folds.done()) < self.folds.count()
             why_not = "Tick what is to be trained." if is_left else "All folds are trained."
         else:
-            try:
-                self.recipe.config()
-            except ValueError as error:
-                why_not = str(error)
+            why_not = self.recipe.why_not(self._held_out())
         self.panel.set_ready(why_not)
+
+    def _held_out(self) -> dict[str, int]:
+        """Name the subjects that the ticked folds hold out, each with its fold."""
+        return {self._subjects[k].name: k for k in self.folds.chosen() if k != FINAL}
 
     def start(self) -> None:
         """Train in the background; the widget may be closed meanwhile."""
@@ -193,7 +193,8 @@ class TrainWidget(EngineWidget):
             self.recipe.preset_box.currentText(),
             self.recipe.config(),
             self.folds.chosen(),
-            self.device_box.currentData(),
+            self.device_box.device,
+            self.recipe.start_chooser.folder,
         )
         self.memory.keep(
             CHOICES,

@@ -18,12 +18,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mri7t.engine.cards import DEFAULT_MODEL
+from napari_mri7t.engine.cards import DEFAULT_MODEL, seen_subjects
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset
 from napari_mri7t.engine.training.settings import with_settings
 from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
+from napari_mri7t.widgets.model_chooser import ModelChooser
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
+FRESH_WEIGHTS = "Fresh weights"
 FINAL = -1  # as `study.FINAL`, which would import torch here
 FOLD_LIST_HEIGHT = 130
 NUMBERS = "All settings of the preset; rest the mouse on one for its meaning"
@@ -52,10 +54,16 @@ class RecipeFields(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._is_fixed = False
         self.network_box = QComboBox()
         narrow(self.network_box)
         self.network_box.addItem(DEFAULT_NETWORK)
-        self.network_box.setToolTip("Which network is trained, from fresh weights")
+        self.network_box.setToolTip("Which network is trained")
+        self.start_chooser = ModelChooser(
+            FRESH_WEIGHTS,
+            "Weights that the training starts from: fresh ones, or those of a trained model,\n"
+            "to fine-tune it on pairs of your own",
+        )
         self.preset_box = QComboBox()
         narrow(self.preset_box)
         self.preset_box.addItems(list(PRESETS))
@@ -70,6 +78,7 @@ class RecipeFields(QWidget):
         self.notices = Notices()
         form.addRow("Network", self.network_box)
         form.addRow(self.notices)
+        form.addRow("Start from", self.start_chooser)
         form.addRow("Preset", self.preset_box)
         form.addRow(self.show_box)
         form.addRow(self.numbers)
@@ -77,6 +86,7 @@ class RecipeFields(QWidget):
         self.numbers.setVisible(False)
         self.preset_box.currentTextChanged.connect(self._fill)
         self.network_box.currentTextChanged.connect(lambda text: self.changed.emit())
+        self.start_chooser.changed.connect(self._follow_start)
         self.preset_box.setCurrentText(DEFAULT_PRESET)
         self._fill()
 
@@ -90,6 +100,17 @@ class RecipeFields(QWidget):
             line.editingFinished.connect(self.changed)
             self._lines[entry.name] = line
             form.addRow(entry.name, line)
+
+    def _follow_start(self) -> None:
+        """Train the network of the model that the training starts from."""
+        card = self.start_chooser.card
+        if card is not None:
+            self.choose_network(card.network)
+        self._free_network()
+        self.changed.emit()
+
+    def _free_network(self) -> None:
+        self.network_box.setEnabled(not self._is_fixed and self.start_chooser.card is None)
 
     def _fill(self, text: str = "") -> None:
         self.show_config(find_preset(self.preset_box.currentText()))
@@ -136,10 +157,27 @@ class RecipeFields(QWidget):
         changed = {n: t for n, t in texts.items() if t != _as_text(getattr(preset, n))}
         return with_settings(preset, changed)
 
+    def why_not(self, held_out: dict[str, int]) -> str | None:
+        """Say what is wrong with the recipe for these held-out subjects, each with its fold."""
+        try:
+            self.config()
+        except ValueError as error:
+            return str(error)
+        card = None if self._is_fixed else self.start_chooser.card
+        known = [] if card is None else sorted(seen_subjects(card) & held_out.keys())
+        if known:
+            return (
+                f"{card.name} was trained on {known[0]}: fold {held_out[known[0]]} cannot hold it "
+                "out and start from it. Tick all subjects only, or start from fresh weights."
+            )
+        return None
+
     def fix(self, why: str | None) -> None:
         """Freeze the recipe of a study that has begun, and say why."""
-        for widget in (self.network_box, self.preset_box, self.numbers):
+        self._is_fixed = why is not None
+        for widget in (self.start_chooser, self.preset_box, self.numbers):
             widget.setEnabled(why is None)
+        self._free_network()
         self.show_box.setToolTip(why or NUMBERS)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QApplication
 
+from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.training.presets import TrainConfig, network_settings
 from napari_mri7t.widgets.worker import Job, Step, running_jobs
 
@@ -32,6 +33,7 @@ class Request:
     config: TrainConfig
     folds: tuple[int, ...]
     device: str
+    start: Path | None = None  # a model's folder; None: fresh weights
 
 
 @dataclass(eq=False)
@@ -110,8 +112,13 @@ def _settings(request: Request) -> StudySettings:
     known = look_at(request.run)
     if known is not None and known.settings.network == request.network:
         return replace(known.settings, preset=request.preset, config=request.config)
-    built = network_settings(request.network, request.preset)
-    return StudySettings(request.network, request.preset, request.config, built)
+    if request.start is None:
+        built = network_settings(request.network, request.preset)
+        return StudySettings(request.network, request.preset, request.config, built)
+    built = read_card(request.start).network_config
+    return StudySettings(
+        request.network, request.preset, request.config, built, start_from=str(request.start)
+    )
 
 
 def _note(state: TrainingState, record: FoldProgress) -> None:

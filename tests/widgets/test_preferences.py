@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QTableWidget,
 )
 
+from napari_mri7t.widgets import device_box
 from napari_mri7t.widgets.default_reader import DefaultReaderButton
 from napari_mri7t.widgets.layers import KEY
 from napari_mri7t.widgets.memory import Memory
@@ -40,6 +41,7 @@ def test_device_of_the_preferences_is_the_widget_s_first_choice(make_napari_view
 
 
 def test_preference_changed_since_wins_over_what_is_remembered(make_napari_viewer, monkeypatch):
+    monkeypatch.setattr(device_box, "why_absent", lambda device: None)
     viewer = make_napari_viewer()
     choices = {"device": "cpu", "step": 3, "prepare": "none"}
     Memory().keep("synthesis", choices | preferred(**DEFAULTS))

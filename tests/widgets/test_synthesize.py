@@ -15,6 +15,7 @@ from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models, read_card
 from napari_mri7t.engine.volume import Volume, save_volume
+from napari_mri7t.widgets import device_box
 from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
 from napari_mri7t.widgets.layers import KEY, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.model_chooser import summary
@@ -180,14 +181,18 @@ def test_error_is_one_sentence_in_the_widget(viewer, quick_model, wait_idle, arr
     assert widget.panel.start_button.isEnabled()
 
 
-def test_device_that_is_not_there_is_explained(viewer, brain, quick_model, wait_idle):
+def test_device_whose_driver_is_there_but_no_more_is_explained(
+    viewer, brain, quick_model, wait_idle, monkeypatch
+):
     from napari_mri7t.engine.devices import available_devices
 
     missing = "mps" if "mps" not in available_devices() else "cuda"
+    monkeypatch.setattr(device_box, "why_absent", lambda device: None)
     add(viewer, brain)
     widget = docked(viewer)
     widget.model_chooser.add(quick_model)
-    widget.computation.device_box.setCurrentIndex(widget.computation.device_box.findData(missing))
+    widget.computation.device_box.choose(missing)
+    assert widget.computation.values()["device"] == missing
     widget.start()
     wait_idle()
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
@@ -380,7 +385,7 @@ def test_card_shows_figures_and_use(viewer, quick_model):
     assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
     assert "Trained" not in text
     final = summary(replace(chooser.card, training={"held_out": None}))
-    assert "Trained on all its subjects; trained alike without 3 brains, on these: PSNR" in final
+    assert "alike without one, on the one left out (3 brains in turn): PSNR 26.7" in final
     assert "it had not seen" not in final
     assert "Tests." in text
     assert "Not for: Diagnosis" in chooser.card_label.toolTip()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shutil
 
 import pytest
 from qtpy.QtCore import QThreadPool
@@ -282,3 +284,37 @@ def test_run_folder_of_other_subjects_is_refused_in_words(widget, wait_idle, dat
 def test_widget_fits_350_pixels(widget):
     widget.recipe.show_box.setChecked(True)
     assert widget.minimumSizeHint().width() <= 350
+
+
+def test_training_starts_from_a_chosen_model(widget, tmp_path, quick_model, wait_idle):
+    chooser = widget.recipe.start_chooser
+    chooser.add(quick_model)
+    assert widget.recipe.network_box.currentText() == read_card(quick_model).network
+    assert not widget.recipe.network_box.isEnabled()
+    widget.folds.choose([0])
+    widget.start()
+    wait_idle()
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    started = read_card(tmp_path / "run/fold-00").training["started_from"]
+    assert started["sha256"] == read_card(quick_model).sha256
+
+
+def test_model_that_knows_a_held_out_subject_is_refused_before_the_click(
+    widget, quick_model, tmp_path
+):
+    values = read_card(quick_model).as_dict()
+    values["training"] = {"subjects": ["sub-B"]}
+    folder = tmp_path / "knowing"
+    shutil.copytree(quick_model, folder)
+    (folder / "card.json").write_text(json.dumps(values))
+    chooser = widget.recipe.start_chooser
+    chooser.add(folder)
+    assert "was trained on sub-B: fold 1 cannot hold it out" in widget.panel.start_button.toolTip()
+    assert not widget.panel.start_button.isEnabled()
+    widget.folds.choose([0, 2])
+    assert widget.panel.start_button.isEnabled()
+    widget.folds.choose([1])
+    chooser.box.setCurrentIndex(0)  # fresh weights
+    assert widget.panel.start_button.isEnabled()
+    assert widget.recipe.network_box.isEnabled()
+    assert not chooser.card_label.isVisible()

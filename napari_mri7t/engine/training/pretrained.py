@@ -7,7 +7,14 @@ is no start for that fold.
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.cards import BUNDLED, CARD_FILE, ModelCard, find_model, read_card
+from napari_mri7t.engine.cards import (
+    BUNDLED,
+    CARD_FILE,
+    ModelCard,
+    find_model,
+    read_card,
+    seen_subjects,
+)
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.training.study import FINAL, Study
@@ -71,12 +78,6 @@ def start_facts(card: ModelCard | None) -> dict[str, Any]:
         "command": card.training.get("command", ""),
     }
     return {"started_from": facts}
-
-
-def seen_subjects(card: ModelCard) -> set[str]:
-    """Name all subjects that a model's weights were learnt from, its own start included."""
-    started = card.training.get("started_from", {})
-    return {*card.training.get("subjects", []), *started.get("subjects", [])}
 
 
 def _folder(study: Study, k: int) -> Path:
