@@ -19,6 +19,7 @@ from napari_mri7t.widgets.evaluation_jobs import (
     Evaluation,
     load_subject,
     on_background,
+    pair_report_steps,
     report_steps,
     tables_as_files,
 )
@@ -43,6 +44,7 @@ class EvaluateWidget(EngineWidget):
         orient_empty_viewer()
         self.memory = Memory()
         self.evaluation: Evaluation | None = None
+        self._pair_page: Path | None = None  # the report of two layers, once there is one
         self._of_subject = Latest("Load a subject", self)
         self._of_tables = Latest("Write tables", self)
         self._build_asked()
@@ -91,7 +93,7 @@ class EvaluateWidget(EngineWidget):
         self.panel.idle.connect(self._check)
         self.table.cellDoubleClicked.connect(self._on_double_click)
         self.tables_button.clicked.connect(self._ask_tables_folder)
-        self.report_button.clicked.connect(self.write_report)
+        self.report_button.clicked.connect(self._ask_report_folder)
         self.open_button.clicked.connect(self._open_report)
         self._of_subject.answered.connect(self._show_subject)
         self._of_tables.answered.connect(self._on_tables)
@@ -105,8 +107,6 @@ class EvaluateWidget(EngineWidget):
         if self.panel.job is not None:
             why_not = "something is running"
         explain(self.tables_button, why_not, "Every table as CSV, Markdown and LaTeX")
-        if evaluation is not None and evaluation.run is None:
-            why_not = "a report is made of a run folder"
         explain(
             self.report_button,
             why_not,
@@ -118,7 +118,7 @@ class EvaluateWidget(EngineWidget):
 
     def _page(self) -> Path | None:
         run = None if self.evaluation is None else self.evaluation.run
-        return None if run is None else run / "report.html"
+        return self._pair_page if run is None else run / "report.html"
 
     def start(self) -> None:
         """Evaluate in the background."""
@@ -137,7 +137,7 @@ class EvaluateWidget(EngineWidget):
         job.start()
 
     def _on_evaluated(self, evaluation: Evaluation) -> None:
-        self.evaluation = evaluation
+        self.evaluation, self._pair_page = evaluation, None
         self.table.show_results(evaluation.results)
         self.summary_label.setText(_summary_text(evaluation))
         self.hint_label.setVisible(evaluation.run is not None)
@@ -194,14 +194,31 @@ class EvaluateWidget(EngineWidget):
     def _on_tables(self, folder: Path) -> None:
         self.panel.conclude(f"Tables are in {folder}")
 
-    def write_report(self) -> None:
-        """Write the HTML report in the background."""
+    def _ask_report_folder(self) -> None:
+        """Write into the run folder; of two layers ask where to."""
+        if self.evaluation is None or self.evaluation.run is not None:
+            self.write_report()
+        elif folder := QFileDialog.getExistingDirectory(self, "Folder for the report"):
+            self.write_report(Path(folder))
+
+    def write_report(self, folder: Path | None = None) -> None:
+        """Write the HTML report in the background: into the run folder, or of two layers here."""
         evaluation = self.evaluation
-        if evaluation is None or evaluation.run is None or self.panel.job is not None:
+        if evaluation is None or self.panel.job is not None:
             return
-        job = Job(f"Report of {evaluation.run.name}", lambda: report_steps(evaluation))
-        job.succeeded.connect(lambda page: self.panel.conclude(f"Report: {page}"))
+        if evaluation.run is not None:
+            job = Job(f"Report of {evaluation.run.name}", lambda: report_steps(evaluation))
+        elif folder is not None:
+            job = Job("Report of two layers", lambda: pair_report_steps(evaluation, folder))
+        else:
+            return
+        job.succeeded.connect(self._on_report)
         self._run(job)
+
+    def _on_report(self, page: Path) -> None:
+        if self.evaluation is not None and self.evaluation.run is None:
+            self._pair_page = page
+        self.panel.conclude(f"Report: {page}")
 
     def _open_report(self) -> None:
         page = self._page()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 
+from napari_mri7t import __version__
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.widgets.layers import layer_to_volume
 from napari_mri7t.widgets.masks import brain_of
@@ -28,13 +29,19 @@ PICTURE_WIDTH_INCH, PICTURE_DPI = 3.3, 160  # of the box plots: twice the pixels
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What the widget shows: of two layers there is no run folder, and no box plot."""
+    """What the widget shows: of two layers there is no run folder, and no box plot.
+
+    `volumes` are those that were scored, by method and in [0, 1], and `facts` say what they are;
+    of a run folder there are none.
+    """
 
     run: Path | None
     results: list[SubjectResult]
     summary: Table
     boxes: np.ndarray | None  # uint8, shape (height, width, 3), on white
     warnings: tuple[str, ...] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +83,14 @@ def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.evaluation.inspection import range_complaint
     from napari_mri7t.engine.evaluation.methods import SOURCE
+    from napari_mri7t.engine.evaluation.report_pictures import TARGET
     from napari_mri7t.engine.evaluation.results import SubjectResult
     from napari_mri7t.engine.evaluation.scoring import flatten, score_steps
     from napari_mri7t.engine.evaluation.study_tables import summary_table
 
     real = layer_to_volume(asked.reference)
     mask = brain_of(real, asked.reference, asked.mask)
-    results, complaints = [], []
+    results, complaints, volumes = [], [], {TARGET: _in_unit(real, asked.data_range)}
     for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
         if layer is None:
             continue
@@ -95,8 +103,29 @@ def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
             partial(_part_of, layer.name),
         )
         results.append(SubjectResult(asked.reference.name, method, flatten(scores)))
+        volumes[method] = _in_unit(scored, asked.data_range)
     summary = summary_table(results, SUMMARY_KEYS)
-    return Evaluation(None, results, summary, None, tuple(complaints))
+    facts = _facts(asked)
+    return Evaluation(None, results, summary, None, tuple(complaints), volumes, facts)
+
+
+def _in_unit(volume: Volume, data_range: float) -> Volume:
+    return volume.with_array(volume.array / np.float32(data_range))
+
+
+def _facts(asked: LayersToScore) -> tuple[tuple[str, str], ...]:
+    """Say what is compared, for the head of a report."""
+    from napari_mri7t.engine.provenance import versions
+
+    found = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return (
+        ("Real 7T", asked.reference.name),
+        ("Estimate", asked.estimate.name),
+        ("3T", "none" if asked.source is None else asked.source.name),
+        ("Brain", "above 0 in the real 7T" if asked.mask is None else asked.mask.name),
+        ("Data range", f"{asked.data_range:g}; pictures and plots are divided by it"),
+        ("Versions", f"napari-mri7t {__version__}, {found}"),
+    )
 
 
 def _part_of(name: str, part: str) -> Step:
@@ -163,6 +192,18 @@ def report_steps(evaluation: Evaluation) -> Generator[Any, None, Path]:
     )
     page = evaluation.run / REPORT_FILE
     return (yield from write_report(data, evaluation.run / RESULTS_FOLDER, page))
+
+
+def pair_report_steps(evaluation: Evaluation, folder: Path) -> Generator[Any, None, Path]:
+    """Write table, figures and the HTML page of two layers into a folder."""
+    yield Step(0, 0, "Loading matplotlib")
+    from napari_mri7t.engine.evaluation.pair_report import write_pair_report
+
+    subject = evaluation.results[0].subject
+    steps = write_pair_report(
+        subject, evaluation.facts, evaluation.results, evaluation.volumes, folder
+    )
+    return (yield from with_records(steps, partial(_part_of, subject)))
 
 
 def load_subject(run: Path, subject: str) -> Mapping[str, Volume]:

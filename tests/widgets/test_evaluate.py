@@ -11,6 +11,7 @@ from napari.utils.theme import get_theme
 from napari_mri7t.engine.evaluation.scoring import flatten, score
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.widgets import evaluate
 from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
 from napari_mri7t.widgets.evaluation_jobs import on_background
 from napari_mri7t.widgets.layers import KEY, volume_to_layer
@@ -197,9 +198,38 @@ def test_two_layers_are_scored_like_files(widget, viewer, layers, wait_idle, tmp
     widget.export_tables(tmp_path)
     wait_idle()
     assert "estimate" in (tmp_path / "summary.csv").read_text()
-    assert not widget.report_button.isEnabled()
-    assert "made of a run folder" in widget.report_button.toolTip()
     assert len(viewer.layers) == 3
+
+
+@pytest.mark.parametrize("has_source", [True, False])
+def test_report_of_two_layers_is_one_page_in_a_folder(
+    widget, viewer, layers, wait_idle, tmp_path, monkeypatch, has_source
+):
+    evaluate_layers(widget, viewer, wait_idle)
+    if not has_source:
+        widget.asked.source_chooser.layer = None
+        widget.start()
+        wait_idle()
+    assert not widget.open_button.isEnabled()
+    monkeypatch.setattr(
+        evaluate.QFileDialog, "getExistingDirectory", lambda *asked: str(tmp_path / "out")
+    )
+    widget.report_button.click()
+    wait_idle()
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    page = tmp_path / "out/report.html"
+    text = page.read_text()
+    assert "7T: estimate and real 7T" in text
+    assert "not for diagnosis" in text
+    assert "held-out" not in text, "nobody was held out"
+    assert ("3T as is" in text) == has_source
+    lines = (tmp_path / "out/tables/metrics.csv").read_text().splitlines()
+    assert lines[0] == ("Metric,3T as is,estimate" if has_source else "Metric,estimate")
+    expected = score(layers["7T"], layers["estimate"])["brain"]["psnr"]
+    assert lines[1].endswith(f",{expected:.2f}")
+    (details,) = (tmp_path / "out/figures").glob("slice-7T*.png")
+    assert details.stat().st_size > 1000
+    assert widget.open_button.isEnabled()
 
 
 def test_two_layers_of_different_scales_are_warned_of(widget, viewer, layers, wait_idle):

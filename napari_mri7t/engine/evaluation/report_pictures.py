@@ -54,7 +54,7 @@ def gather(
     name : str
         The subject.
     volumes : mapping of str to Volume
-        "source", the networks' estimates and "target", in [0, 1].
+        "source" (may be missing), the networks' estimates and "target", in [0, 1].
     gathered : Gathered
         Grows by the subject.
     folder : Path
@@ -65,7 +65,8 @@ def gather(
     str
         What is being drawn.
     """
-    order = [SOURCE, *(m for m in volumes if m not in (SOURCE, TARGET)), TARGET]
+    first = [SOURCE] if SOURCE in volumes else []
+    order = [*first, *(m for m in volumes if m not in (SOURCE, TARGET)), TARGET]
     arrays = {
         TARGET_LABEL if method == TARGET else label_of(method): volumes[method].array
         for method in order

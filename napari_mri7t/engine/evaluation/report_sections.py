@@ -38,7 +38,7 @@ BOXES = (
 )
 OVERVIEW = "One axial slice of every held-out subject: the input, every network, the real 7T."
 BLAND = (
-    "Difference from the real 7T against the mean of both, voxels inside the brain of all held-out "
+    "Difference from the real 7T against the mean of both, voxels inside the brain of all "
     "subjects. Lines and numbers: mean difference and limits of agreement (1.96 standard "
     "deviations). A slope would be contrast that is missed."
 )
@@ -132,21 +132,37 @@ def figure_sections(
         sections.append(Section("Box plots", pictures=(boxes,)))
     if gathered.slices:
         rows = overview_figure(gathered.slices, TARGET_LABEL)
-        samples = {
-            label: (np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts]))
-            for label, parts in gathered.samples.items()
-        }
-        agreement = (
-            keep(bland_altman_figure(samples), folder, "bland-altman", BLAND, "svg"),
-            keep(joint_histogram_figure(samples), folder, "joint-histogram", JOINT, "svg"),
-        )
         sections += [
             Section("Subjects", pictures=(keep(rows, folder, "overview", OVERVIEW, "png"),)),
             Section("Details", pictures=tuple(gathered.details), folded=True),
             Section("Error maps", pictures=tuple(gathered.errors), folded=True),
-            Section("Agreement of intensities", pictures=agreement),
+            agreement_section(gathered, folder),
         ]
     return sections
+
+
+def agreement_section(gathered: Gathered, folder: Path) -> Section:
+    """Show which intensities the estimates have where the real 7T has which.
+
+    Parameters
+    ----------
+    gathered : Gathered
+    folder : Path
+        For the figures' files; must exist.
+
+    Returns
+    -------
+    Section
+    """
+    samples = {
+        label: (np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts]))
+        for label, parts in gathered.samples.items()
+    }
+    agreement = (
+        keep(bland_altman_figure(samples), folder, "bland-altman", BLAND, "svg"),
+        keep(joint_histogram_figure(samples), folder, "joint-histogram", JOINT, "svg"),
+    )
+    return Section("Agreement of intensities", pictures=agreement)
 
 
 def training_section(
