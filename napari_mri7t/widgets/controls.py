@@ -22,6 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mri7t.widgets.icons import icon
+
 #: Readable as a stripe on napari's dark and on its light background.
 ERROR_COLOUR = "#e5484d"
 WARNING_COLOUR = "#e2a336"
@@ -170,7 +172,7 @@ class FolderField(QWidget):
         self.line.setToolTip(tooltip)
         self.line.setPlaceholderText("folder")
         self.line.textChanged.connect(lambda text: self.changed.emit())
-        button = QPushButton("...")
+        button = QPushButton(icon("folder"), "")
         button.setToolTip(tooltip)
         button.setFixedWidth(32)
         button.clicked.connect(self._ask)

@@ -1,0 +1,61 @@
+"""The icons on the buttons: drawn here, in colours that show on napari's dark and light themes."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
+
+SIZE = 64  # pixels drawn; Qt scales them down
+ICON_SIZE = 12  # pixels on a button that stands beside others
+GO, STOP, CALM = "#3fa45b", "#e5484d", "#8a93a0"
+
+Corners = tuple[tuple[float, float], ...]
+
+#: Name to colour and shapes, each by its corners in a square of 1.
+ICONS: dict[str, tuple[str, tuple[Corners, ...]]] = {
+    "start": (GO, (((0.2, 0.1), (0.9, 0.5), (0.2, 0.9)),)),
+    "pause": (
+        CALM,
+        (
+            ((0.18, 0.12), (0.42, 0.12), (0.42, 0.88), (0.18, 0.88)),
+            ((0.58, 0.12), (0.82, 0.12), (0.82, 0.88), (0.58, 0.88)),
+        ),
+    ),
+    "cancel": (STOP, (((0.16, 0.16), (0.84, 0.16), (0.84, 0.84), (0.16, 0.84)),)),
+    "folder": (
+        CALM,
+        (
+            (
+                (0.05, 0.18),
+                (0.38, 0.18),
+                (0.48, 0.3),
+                (0.95, 0.3),
+                (0.95, 0.84),
+                (0.05, 0.84),
+            ),
+        ),
+    ),
+    "save": (
+        CALM,
+        (
+            ((0.42, 0.06), (0.58, 0.06), (0.58, 0.4), (0.78, 0.4), (0.5, 0.7)),
+            ((0.5, 0.7), (0.22, 0.4), (0.42, 0.4), (0.42, 0.06)),
+            ((0.1, 0.8), (0.9, 0.8), (0.9, 0.92), (0.1, 0.92)),
+        ),
+    ),
+}
+
+
+def icon(name: str) -> QIcon:
+    """Draw one of `ICONS`; Qt greys it on a button that cannot be pressed."""
+    colour, shapes = ICONS[name]
+    pixmap = QPixmap(SIZE, SIZE)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(colour))
+    for corners in shapes:
+        painter.drawPolygon(QPolygonF([QPointF(SIZE * x, SIZE * y) for x, y in corners]))
+    painter.end()
+    return QIcon(pixmap)
