@@ -3,15 +3,16 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+GPU_WHEELS := nibabel pywavelets isal
 SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 # A real window needs xcb under an X server: Qt's offscreen platform has no OpenGL.
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench slow fuzz kills stops cancels closings atheris faults docs sbom audit licences coverage lint types format build clean
+.PHONY: help demo test bench slow fuzz kills stops cancels closings atheris faults docs gpu-pack sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 demo: $(VENV)/.installed ## a real brain, its pseudo-3T and its synthetic 7T, into demo/ and on the screen
 	@sh tools/system.sh || echo "Going on: the files need none of these packages, napari's window does."
@@ -59,6 +60,15 @@ bench: $(VENV)/.installed $(VENV)-bench/.installed ## speed and memory side by s
 	$(BIN)/python benchmarks/synthesis_speed.py $(or $(VOLUME),demo/source.nii.gz)
 	$(BIN)/python benchmarks/speed.py $(or $(VOLUME),demo/source.nii.gz) --peers $(VENV)-bench
 	$(BIN)/python benchmarks/memory.py $(or $(VOLUME),demo/source.nii.gz)
+
+# For benchmarks/gpu.sh: what a machine with torch, SciPy, scikit-image and pytest still lacks.
+gpu-pack: $(VENV)/.installed ## wheels and DATASET=... into .gpu/, for a machine with a GPU and no network
+	test -d "$(DATASET)" || { echo "make gpu-pack DATASET=FOLDER"; exit 2; }
+	mkdir -p .gpu/wheels .gpu/data
+	cp "$(DATASET)"/*.nii.gz .gpu/data/
+	$(BIN)/python -m pip download -q --no-deps --only-binary :all: --python-version 3.12 -d .gpu/wheels $(GPU_WHEELS) -c constraints.txt \
+		$(foreach n,28 27 17,--platform manylinux_2_$(n)_x86_64) --platform manylinux2014_x86_64
+	du -sh .gpu
 
 # MONAI runs on the first environment's torch and network, from a folder of its own.
 $(VENV)-bench/.installed: benchmarks/requirements.txt
