@@ -1,19 +1,20 @@
 #!/bin/sh
 # All that needs a GPU, in one go on a borrowed machine without network: the tests marked gpu, the
 # speeds of docs/performance.md, the report's preset on ten folds of both networks, and long trainings
-# of `best`. Every part begins only while there is time for it and goes on where it was when the
-# script is called again on the same machine.
+# of `best`. Every part begins only while there is time for it; trainings go on where they were when
+# the script is called again on the same machine.
 #
 # Here, before:   make gpu-pack DATASET=FOLDER      wheels and data into .gpu/, which git ignores
 # There:          sh benchmarks/gpu.sh              in the root of the repository, with .gpu/ beside it
 # Where what travels is limited: napari_mri7t/models/slice_unet-loo is not needed there.
 #
 # OUT      gets log, tables, and the models as float16, packed: at most 8 files of 16 MiB
-# SECONDS_LEFT=560   of this call      DEVICE=cuda      STEPS=8000 of slice_unet, half for the others
+# SECONDS_LEFT=500   of this call; packing comes after
+#             DEVICE=cuda      STEPS=8000 of slice_unet, half for the others
 # RUNS=/tmp/runs     run folders, which stay while the machine does
 set -u
 OUT=${OUT:-/tmp/out} DEVICE=${DEVICE:-cuda} STEPS=${STEPS:-8000} RUNS=${RUNS:-/tmp/runs}
-END=$(($(date +%s) + ${SECONDS_LEFT:-560}))
+END=$(($(date +%s) + ${SECONDS_LEFT:-500}))
 DATA=.gpu/data
 mkdir -p "$OUT" "$RUNS"
 if [ -d .gpu/wheels ]; then
@@ -56,15 +57,22 @@ report() { # of both networks, all folds: the target is two minutes
     done
 }
 
-pack() { # NAME: the models of a run's folds as float16, three folds a file, and their figures
-    for fold in "$RUNS/$1"/fold-* "$RUNS/$1/final"; do
-        [ -f "$fold/card.json" ] || continue
-        number=${fold##*/}
-        number=${number#fold-}
-        python3 -c 'from napari_mri7t.cli import main; main()' export "$RUNS/$1" \
-            "$RUNS/packed/$1/${fold##*/}" --fold "${number#0}" --half
-        [ -f "$fold/metrics.json" ] && cp "$fold/metrics.json" "$RUNS/packed/$1/${fold##*/}/"
-    done
+pack() { # NAME: the models of a run's folds as float16 with their figures, a few folds a file
+    python3 - "$RUNS/$1" "$RUNS/packed/$1" << 'EOF'
+import shutil
+import sys
+from pathlib import Path
+
+from napari_mri7t.engine.training.run import Export, export_model
+from napari_mri7t.engine.training.study import open_study
+
+study, packed = open_study(sys.argv[1]), Path(sys.argv[2])
+for k in range(len(study.subjects)):
+    if study.is_done(k):
+        fold = study.fold_folder(k)
+        export_model(study, k, packed / fold.name, Export(fold.name, half=True))
+        shutil.copy(fold / "metrics.json", packed / fold.name)
+EOF
     for folds in 0[0-3] 0[4-7] 0[89]; do
         (cd "$RUNS/packed" && tar cf "$OUT/$1-$(echo "$folds" | tr -d '[]').tar" "$1"/fold-$folds)
     done

@@ -25,7 +25,7 @@ def robustness(
     index: Index = None,
 ) -> None:
     """Score a model under noise, blur, bias field and lesions, and print JSON for its card."""
-    from napari_mri7t.engine.cards import DEFAULT_MODEL
+    from napari_mri7t.engine.cards import DEFAULT_MODEL, seen_subjects
     from napari_mri7t.engine.evaluation.metrics import scores_to_json
     from napari_mri7t.engine.evaluation.stress import stress_steps, summarize_stress
     from napari_mri7t.engine.model_stress import case_of_model
@@ -39,8 +39,7 @@ def robustness(
     with TemporaryDirectory(prefix="mri7t-") as temporary:
         folder = Path(temporary) if records is None else records
         stress = drive(stress_steps(case, folder), f"robustness of {trained.name}")
-    subjects = trained.card.training.get("subjects", ())
-    if any(name and name in brain.name for name in subjects):
+    if any(name and name in brain.name for name in seen_subjects(trained.card)):
         warn([f"{trained.name} was trained on {brain.name}: these figures flatter it"])
     stressed = {
         "brain": brain.name,

@@ -1,6 +1,7 @@
 """Model cards: what a model is, was trained on, scored, and is not for. Read without torch."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from napari_mri7t.engine.json_files import read_json
 BUNDLED = Path(__file__).parents[1] / "models"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
+BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 DEFAULT_MODEL = "slice_unet"  # the best on held-out subjects
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
@@ -130,8 +132,46 @@ def read_card(folder: Path) -> ModelCard:
 
 def seen_subjects(card: ModelCard) -> set[str]:
     """Name all subjects that a model's weights were learnt from, its own start included."""
-    started = card.training.get("started_from", {})
-    return {*card.training.get("subjects", []), *started.get("subjects", [])}
+    return _texts(card.training, "subjects") | _texts(_start_of(card), "subjects")
+
+
+def seen_digests(card: ModelCard) -> set[str]:
+    """Give the SHA-256 of the volumes that a model's weights were learnt from, where known."""
+    return _texts(card.training, "targets_sha256") | _texts(_start_of(card), "targets_sha256")
+
+
+def has_seen(card: ModelCard, name: str, sha256: str = "") -> bool:
+    """Tell whether a model knows a subject: by the volume, by its name or its BIDS label.
+
+    Parameters
+    ----------
+    card : ModelCard
+    name : str
+        Of the subject.
+    sha256 : str
+        Of its volume's file; empty if only the name is to decide.
+    """
+    return sha256 in seen_digests(card) or subject_label(name) in map(
+        subject_label, seen_subjects(card)
+    )
+
+
+def _start_of(card: ModelCard) -> Mapping[str, Any]:
+    """Give what a card says of the model that the training started from."""
+    found = card.training.get("started_from")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _texts(values: Mapping[str, Any], key: str) -> set[str]:
+    """Take a list of texts; an empty one where a card has something else."""
+    found = values.get(key)
+    return {text for text in found if isinstance(text, str)} if isinstance(found, list) else set()
+
+
+def subject_label(name: str) -> str:
+    """Give the part of a name that stands for the person, where it begins as BIDS has it."""
+    match = BIDS_SUBJECT.match(name)
+    return match.group() if match else name
 
 
 def find_model(name_or_folder: str | Path) -> Path:
@@ -178,6 +218,13 @@ def fold_folders() -> list[Path]:
     With them anyone can check the published figures.
     """
     return sorted(path.parent for path in BUNDLED.glob(f"*/*/{CARD_FILE}"))
+
+
+def bundled_names() -> set[str]:
+    """Give the names of the bundled models, and of the folders that hold a model per fold."""
+    folds = fold_folders()
+    folders = [*bundled_folders(), *folds, *(fold.parent for fold in folds)]
+    return {_bundled_name(folder) for folder in folders}
 
 
 def _bundled_name(folder: Path) -> str:

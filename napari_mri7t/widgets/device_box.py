@@ -21,9 +21,12 @@ DEVICES = {
     "mps": "Apple GPU",
 }
 SYSTEM = platform.system()
-#: Any of them is there with a driver that torch calls "cuda": NVIDIA's, AMD's, and Windows' own.
+#: Any of them is there with a driver that torch calls "cuda": NVIDIA's (also before its first use,
+#: and on Jetson boards), AMD's, and those of Windows.
 DRIVER_FILES = (
     "/dev/nvidiactl",
+    "/proc/driver/nvidia/version",
+    "/dev/nvhost-gpu",
     "/dev/kfd",
     "/dev/dxg",
     os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll"),
@@ -35,7 +38,7 @@ def why_absent(device: str) -> str | None:
     if device == "mps" and SYSTEM != "Darwin":
         return "An Apple GPU is in Apple's computers only"
     if device == "cuda" and not any(Path(name).exists() for name in DRIVER_FILES):
-        return "No driver of an NVIDIA GPU is installed here"
+        return "No driver of an NVIDIA GPU was found here"
     return None
 
 

@@ -233,6 +233,7 @@ class EvaluateWidget(EngineWidget):
         for latest in (self._of_subject, self._of_tables):
             latest.drop()
         self.panel.cancel()
+        self.evaluation = None  # its volumes may be large
         super().release()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from napari_mri7t.widgets.masks import brain_of
 from napari_mri7t.widgets.worker import Step
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.evaluation.pair_report import PairVolumes
     from napari_mri7t.engine.evaluation.results import SubjectResult
     from napari_mri7t.engine.evaluation.table import Table
     from napari_mri7t.engine.volume import Volume
@@ -31,8 +32,8 @@ PICTURE_WIDTH_INCH, PICTURE_DPI = 3.3, 160  # of the box plots: twice the pixels
 class Evaluation:
     """What the widget shows: of two layers there is no run folder, and no box plot.
 
-    `volumes` are those that were scored, by method and in [0, 1], and `facts` say what they are;
-    of a run folder there are none.
+    `volumes` are those that were scored, and `facts` say what they are; of a run folder there are
+    none.
     """
 
     run: Path | None
@@ -40,7 +41,7 @@ class Evaluation:
     summary: Table
     boxes: np.ndarray | None  # uint8, shape (height, width, 3), on white
     warnings: tuple[str, ...] = ()
-    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    volumes: PairVolumes | None = None
     facts: tuple[tuple[str, str], ...] = ()
 
 
@@ -83,6 +84,7 @@ def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.evaluation.inspection import range_complaint
     from napari_mri7t.engine.evaluation.methods import SOURCE
+    from napari_mri7t.engine.evaluation.pair_report import PairVolumes
     from napari_mri7t.engine.evaluation.report_pictures import TARGET
     from napari_mri7t.engine.evaluation.results import SubjectResult
     from napari_mri7t.engine.evaluation.scoring import flatten, score_steps
@@ -90,7 +92,7 @@ def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
 
     real = layer_to_volume(asked.reference)
     mask = brain_of(real, asked.reference, asked.mask)
-    results, complaints, volumes = [], [], {TARGET: _in_unit(real, asked.data_range)}
+    results, complaints, volumes = [], [], {TARGET: real}
     for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
         if layer is None:
             continue
@@ -103,27 +105,26 @@ def layer_steps(asked: LayersToScore) -> Generator[Any, None, Evaluation]:
             partial(_part_of, layer.name),
         )
         results.append(SubjectResult(asked.reference.name, method, flatten(scores)))
-        volumes[method] = _in_unit(scored, asked.data_range)
+        volumes[method] = scored
     summary = summary_table(results, SUMMARY_KEYS)
-    facts = _facts(asked)
-    return Evaluation(None, results, summary, None, tuple(complaints), volumes, facts)
+    pair = PairVolumes(volumes, mask, asked.data_range)
+    facts = _facts(asked, complaints)
+    return Evaluation(None, results, summary, None, tuple(complaints), pair, facts)
 
 
-def _in_unit(volume: Volume, data_range: float) -> Volume:
-    return volume.with_array(volume.array / np.float32(data_range))
-
-
-def _facts(asked: LayersToScore) -> tuple[tuple[str, str], ...]:
+def _facts(asked: LayersToScore, complaints: list[str]) -> tuple[tuple[str, str], ...]:
     """Say what is compared, for the head of a report."""
     from napari_mri7t.engine.provenance import versions
 
+    mask = asked.mask
     found = ", ".join(f"{name} {number}" for name, number in versions().items())
     return (
         ("Real 7T", asked.reference.name),
         ("Estimate", asked.estimate.name),
         ("3T", "none" if asked.source is None else asked.source.name),
-        ("Brain", "above 0 in the real 7T" if asked.mask is None else asked.mask.name),
+        ("Brain", "above 0 in the real 7T" if mask is None else f"{mask.name}: all that is shown"),
         ("Data range", f"{asked.data_range:g}; pictures and plots are divided by it"),
+        *(("Warning", text) for text in complaints),
         ("Versions", f"napari-mri7t {__version__}, {found}"),
     )
 

@@ -18,9 +18,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.cards import (
+    BUNDLED,
+    CARD_FILE,
     DEFAULT_MODEL,
     ModelCard,
     bundled_folders,
+    bundled_names,
     read_card,
 )
 from napari_mri7t.engine.errors import ModelError
@@ -44,6 +47,9 @@ class ModelChooser(QWidget):
     ) -> None:
         super().__init__()
         self._cards: list[ModelCard | None] = []
+        self._own: int | None = None  # the user's choice, while a guest is shown
+        self._guest: int | None = None  # the guest's line, where it was not among the models
+        self._guest_place = ""
         self.box = QComboBox()
         narrow(self.box)
         self.box.setToolTip(tooltip)
@@ -98,6 +104,31 @@ class ModelChooser(QWidget):
             known = self.box.count() - 1
         self.box.setCurrentIndex(known)
         return True
+
+    def show_guest(self, place: str) -> None:
+        """Show what a study started from, which need not be among the models: for once only."""
+        if self._own is not None and place == self._guest_place:
+            return
+        self.end_guest()
+        self._own, self._guest_place = self.box.currentIndex(), place
+        folder = BUNDLED / place if place in bundled_names() else Path(place)
+        known = self.box.findData(folder) if place else 0
+        if known < 0:
+            has_card = (folder / CARD_FILE).exists()
+            self._cards.append(read_card(folder) if has_card else None)
+            self.box.addItem(folder.name if has_card else f"{folder.name}, fold by fold", folder)
+            known = self._guest = self.box.count() - 1
+        self.box.setCurrentIndex(known)
+
+    def end_guest(self) -> None:
+        """Take the guest away again, and show what the user had chosen."""
+        if self._own is None:
+            return
+        self.box.setCurrentIndex(self._own)
+        if self._guest is not None:
+            self.box.removeItem(self._guest)
+            del self._cards[self._guest]
+        self._own = self._guest = None
 
     def _index_of(self, name: str) -> int:
         return next((n for n, card in enumerate(self._cards) if card and card.name == name), -1)

@@ -153,8 +153,10 @@ class TrainWidget(EngineWidget):
                 self.data_notices.add(text, colour)
         self.data_notices.setToolTip("\n".join(found.pairs))
         done: list[int] = []
-        self.recipe.fix(None if study is None else RECIPE_FIXED)
-        if study is not None:
+        if study is None:
+            self.recipe.free()
+        else:
+            self.recipe.fix(RECIPE_FIXED, study.settings.start_from)
             done = [k for k in (*range(len(study.subjects)), FINAL) if study.is_done(k)]
             self.recipe.choose_network(study.settings.network)
             self.recipe.preset_box.setCurrentText(study.settings.preset)
@@ -175,12 +177,8 @@ class TrainWidget(EngineWidget):
             is_left = len(self.folds.done()) < self.folds.count()
             why_not = "Tick what is to be trained." if is_left else "All folds are trained."
         else:
-            why_not = self.recipe.why_not(self._held_out())
+            why_not = self.recipe.why_not(self.folds.held_out())
         self.panel.set_ready(why_not)
-
-    def _held_out(self) -> dict[str, int]:
-        """Name the subjects that the ticked folds hold out, each with its fold."""
-        return {self._subjects[k].name: k for k in self.folds.chosen() if k != FINAL}
 
     def start(self) -> None:
         """Train in the background; the widget may be closed meanwhile."""

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mri7t.engine.cards import DEFAULT_MODEL, seen_subjects
+from napari_mri7t.engine.cards import DEFAULT_MODEL, has_seen, seen_subjects
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset
 from napari_mri7t.engine.training.settings import with_settings
 from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
@@ -157,28 +157,45 @@ class RecipeFields(QWidget):
         changed = {n: t for n, t in texts.items() if t != _as_text(getattr(preset, n))}
         return with_settings(preset, changed)
 
-    def why_not(self, held_out: dict[str, int]) -> str | None:
-        """Say what is wrong with the recipe for these held-out subjects, each with its fold."""
+    def why_not(self, held_out: dict[int, str]) -> str | None:
+        """Say what is wrong with the recipe for the subjects that these folds hold out."""
         try:
             self.config()
         except ValueError as error:
             return str(error)
         card = None if self._is_fixed else self.start_chooser.card
-        known = [] if card is None else sorted(seen_subjects(card) & held_out.keys())
+        if card is None or not held_out:
+            return None
+        if not seen_subjects(card):
+            return (
+                f"The card of {card.name} does not say on whom it was trained. Tick all subjects "
+                "only, or start from fresh weights."
+            )
+        known = [k for k, name in held_out.items() if has_seen(card, name)]
         if known:
             return (
-                f"{card.name} was trained on {known[0]}: fold {held_out[known[0]]} cannot hold it "
+                f"{card.name} was trained on {held_out[known[0]]}: fold {known[0]} cannot hold it "
                 "out and start from it. Tick all subjects only, or start from fresh weights."
             )
         return None
 
-    def fix(self, why: str | None) -> None:
-        """Freeze the recipe of a study that has begun, and say why."""
-        self._is_fixed = why is not None
+    def fix(self, why: str, start_from: str) -> None:
+        """Freeze the recipe of a study that has begun, show its start, and say why."""
+        self._is_fixed = True
+        self.start_chooser.show_guest(start_from)
+        self._enable(why)
+
+    def free(self) -> None:
+        """Let the recipe be chosen; the start is the user's own choice again."""
+        self._is_fixed = False
+        self.start_chooser.end_guest()
+        self._enable("")
+
+    def _enable(self, why_not: str) -> None:
         for widget in (self.start_chooser, self.preset_box, self.numbers):
-            widget.setEnabled(why is None)
+            widget.setEnabled(not why_not)
         self._free_network()
-        self.show_box.setToolTip(why or NUMBERS)
+        self.show_box.setToolTip(why_not or NUMBERS)
 
 
 def _as_text(value: Any) -> str:
@@ -196,6 +213,7 @@ class FoldList(QListWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._names: list[str] = []
         self.setFixedHeight(FOLD_LIST_HEIGHT)
         self.setToolTip(
             "Fold k trains on all subjects but one, and is judged on that one.\n"
@@ -205,7 +223,8 @@ class FoldList(QListWidget):
 
     def show_folds(self, names: Iterable[str], done: Iterable[int]) -> None:
         """List the subjects; the user's choice is kept where the subjects are the same."""
-        titles = {n: f"{n}  without {name}" for n, name in enumerate(names)}
+        self._names = list(names)
+        titles = {n: f"{n}  without {name}" for n, name in enumerate(self._names)}
         if titles:
             titles[FINAL] = "all subjects"
         is_known = list(titles) == self._numbers()
@@ -232,6 +251,10 @@ class FoldList(QListWidget):
             if item.checkState() == Qt.CheckState.Checked
             and item.flags() & Qt.ItemFlag.ItemIsEnabled
         )
+
+    def held_out(self) -> dict[int, str]:
+        """Name the subjects that the chosen folds hold out."""
+        return {k: self._names[k] for k in self.chosen() if k != FINAL}
 
     def choose(self, folds: Iterable[int]) -> None:
         """Tick these folds only."""

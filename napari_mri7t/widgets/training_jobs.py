@@ -81,6 +81,7 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
     """Train the folds asked for, one after the other; returns how many are done now."""
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.device_memory import memory_in_use
+    from napari_mri7t.engine.training.pretrained import check_start
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.study import create_study
 
@@ -88,6 +89,8 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
     yield Step(0, 0, "Reading the dataset")
     state.study = create_study(request.dataset, request.run, _settings(request))
     wanted = [k for k in request.folds if not state.study.is_done(k)]
+    for k in wanted:
+        check_start(state.study, k)  # before hours go into the folds before it
     if wanted:
         state.pairs = yield from prepare_study(state.study)
     for k in wanted:

@@ -230,6 +230,11 @@ def test_report_of_two_layers_is_one_page_in_a_folder(
     (details,) = (tmp_path / "out/figures").glob("slice-7T*.png")
     assert details.stat().st_size > 1000
     assert widget.open_button.isEnabled()
+    widget.report_button.click()
+    wait_idle()
+    (refused,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert "has a report.html already; choose another folder" in refused
+    assert page.read_text() == text
 
 
 def test_two_layers_of_different_scales_are_warned_of(widget, viewer, layers, wait_idle):

@@ -286,9 +286,24 @@ def test_widget_fits_350_pixels(widget):
     assert widget.minimumSizeHint().width() <= 350
 
 
-def test_training_starts_from_a_chosen_model(widget, tmp_path, quick_model, wait_idle):
+@pytest.fixture
+def other_people_s_model(quick_model, tmp_path):
+    """Give a model that knows nobody of the dataset."""
+    return copy_with_subjects(quick_model, tmp_path / "others", ["sub-X"])
+
+
+def copy_with_subjects(model, folder, names):
+    shutil.copytree(model, folder)
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"training": {"subjects": names}}))
+    return folder
+
+
+def test_training_starts_from_a_chosen_model(
+    widget, tmp_path, quick_model, other_people_s_model, wait_idle
+):
     chooser = widget.recipe.start_chooser
-    chooser.add(quick_model)
+    chooser.add(other_people_s_model)
     assert widget.recipe.network_box.currentText() == read_card(quick_model).network
     assert not widget.recipe.network_box.isEnabled()
     widget.folds.choose([0])
@@ -302,13 +317,10 @@ def test_training_starts_from_a_chosen_model(widget, tmp_path, quick_model, wait
 def test_model_that_knows_a_held_out_subject_is_refused_before_the_click(
     widget, quick_model, tmp_path
 ):
-    values = read_card(quick_model).as_dict()
-    values["training"] = {"subjects": ["sub-B"]}
-    folder = tmp_path / "knowing"
-    shutil.copytree(quick_model, folder)
-    (folder / "card.json").write_text(json.dumps(values))
+    folder = copy_with_subjects(quick_model, tmp_path / "knowing", ["sub-B"])
     chooser = widget.recipe.start_chooser
     chooser.add(folder)
+    assert chooser.card_label.isVisibleTo(widget)
     assert "was trained on sub-B: fold 1 cannot hold it out" in widget.panel.start_button.toolTip()
     assert not widget.panel.start_button.isEnabled()
     widget.folds.choose([0, 2])
@@ -317,4 +329,57 @@ def test_model_that_knows_a_held_out_subject_is_refused_before_the_click(
     chooser.box.setCurrentIndex(0)  # fresh weights
     assert widget.panel.start_button.isEnabled()
     assert widget.recipe.network_box.isEnabled()
-    assert not chooser.card_label.isVisible()
+    assert not chooser.card_label.isVisibleTo(widget)
+
+
+def test_study_shows_what_it_started_from_and_gives_the_choice_back(
+    widget, dataset, tmp_path, quick_model, wait_idle
+):
+    chooser = widget.recipe.start_chooser
+    place = tmp_path / "earlier"
+    shutil.copytree(quick_model, place / "fold-00")
+    built = read_card(quick_model).network_config
+    config = widget.recipe.config()
+    for run_name, start, network_config in (
+        ("named", "slice_unet", {}),
+        ("folds", str(place), built),
+        ("fresh", "", {}),
+    ):
+        asked = StudySettings("slice_unet", "best", config, network_config, "sub-B", start)
+        create_study(dataset, tmp_path / run_name, asked)
+    n_offered = chooser.box.count()
+    chooser.box.setCurrentText("watnet")
+    for run_name, shown in (
+        ("named", "slice_unet"),
+        ("folds", "earlier, fold by fold"),
+        ("none yet", "watnet"),
+        ("folds", "earlier, fold by fold"),
+        ("fresh", "Fresh weights"),
+        ("none yet", "watnet"),
+    ):
+        for _ in range(2):  # asked again whenever a fold is done
+            widget.run_field.folder = tmp_path / run_name
+            widget.panel.idle.emit()
+            wait_idle()
+        assert chooser.box.currentText() == shown, run_name
+        assert chooser.isEnabled() == (run_name == "none yet")
+        assert chooser.box.count() == n_offered + (run_name == "folds")
+    assert widget.recipe.network_box.currentText() == "watnet"
+
+
+def test_dataset_with_fewer_subjects_than_the_study_before(
+    widget, dataset, tmp_path, quick_model, wait_idle
+):
+    settings = StudySettings("slice_unet", "best", widget.recipe.config(), {}, "sub-B")
+    create_study(dataset, tmp_path / "run", settings)
+    widget.panel.idle.emit()
+    wait_idle()
+    assert widget.folds.count() == 4
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    for name in ("sub-A.nii.gz", "sub-B.nii.gz"):
+        shutil.copy(dataset / name, fewer / name)
+    widget.dataset_field.folder = fewer
+    wait_idle()
+    assert widget.folds.count() == 3
+    assert widget.folds.held_out() == {0: "sub-A", 1: "sub-B"}

@@ -6,7 +6,6 @@ the subject's right on the right side, marked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
 
+from napari_mri7t.engine.cards import subject_label
 from napari_mri7t.engine.evaluation.style import (
     ERROR_MAP,
     GREY_MAP,
@@ -34,7 +34,6 @@ PAGE_HEIGHT = 9.5  # inches
 MARGIN = 4  # pixels left around the brain
 ERROR_PERCENTILE = 99.5  # of the errors' sizes, the end of the symmetric scale
 NAME_LENGTH = 16  # characters that fit beside a slice
-BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 PATCH_COLOURS = (NETWORK_COLOURS[1], NETWORK_COLOURS[4])
 
 
@@ -140,7 +139,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     list of str
         The BIDS subject of every name where that tells them apart, else their beginnings.
     """
-    subjects = [match.group() if (match := BIDS_SUBJECT.match(name)) else name for name in names]
+    subjects = [subject_label(name) for name in names]
     chosen = subjects if len(set(subjects)) == len(set(names)) else names
     return [n if len(n) <= NAME_LENGTH else f"{n[: NAME_LENGTH - 1]}…" for n in chosen]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.evaluation import report_sections
 from napari_mri7t.engine.evaluation.methods import label_of, ordered_methods
 from napari_mri7t.engine.evaluation.page import Section, render_page
@@ -22,6 +24,8 @@ from napari_mri7t.engine.evaluation.scoring import METRICS
 from napari_mri7t.engine.evaluation.study_tables import best_places, heading
 from napari_mri7t.engine.evaluation.table import Table, number
 from napari_mri7t.engine.volume import Volume
+
+STUDY_FILE = "study.json"  # as `study.STUDY_FILE`; evaluation knows nothing of trainings
 
 
 def metric_table(results: Sequence[SubjectResult]) -> Table:
@@ -50,11 +54,38 @@ def metric_table(results: Sequence[SubjectResult]) -> Table:
     return Table("All metrics", header, tuple(rows), frozenset(strong), note)
 
 
+@dataclass(frozen=True, eq=False)
+class PairVolumes:
+    """The volumes of one subject, on one grid.
+
+    Parameters
+    ----------
+    by_method : mapping of str to Volume
+        "source" (may be missing), the estimates by their names and "target".
+    mask : Volume or None
+        The brain, above 0; by default what lies above 0 in the target.
+    data_range : float
+        Span that intensities can take; above 0.
+    """
+
+    by_method: Mapping[str, Volume]
+    mask: Volume | None
+    data_range: float
+
+    def prepared(self) -> dict[str, Volume]:
+        """Give the volumes in [0, 1], as pictures need them; within the mask if there is one."""
+        brain = 1.0 if self.mask is None else self.mask.array > 0
+        return {
+            method: volume.with_array(volume.array / np.float32(self.data_range) * brain)
+            for method, volume in self.by_method.items()
+        }
+
+
 def write_pair_report(
     subject: str,
     facts: Sequence[tuple[str, str]],
     results: Sequence[SubjectResult],
-    volumes: Mapping[str, Volume],
+    volumes: PairVolumes,
     folder: Path,
 ) -> Generator[str, None, Path]:
     """Write table, figures and one HTML page of a single subject.
@@ -66,8 +97,7 @@ def write_pair_report(
         What was compared, in words.
     results : sequence of SubjectResult
         A result per method, all of `subject`.
-    volumes : mapping of str to Volume
-        "source" (may be missing), the estimates by their names and "target", in [0, 1].
+    volumes : PairVolumes
     folder : Path
         Gets `report.html` and the folders "tables" and "figures"; made if missing.
 
@@ -80,7 +110,15 @@ def write_pair_report(
     -------
     Path
         The page.
+
+    Raises
+    ------
+    StateError
+        If the folder is that of a study, or has a report already.
     """
+    taken = [name for name in (STUDY_FILE, REPORT_FILE) if (folder / name).exists()]
+    if taken:
+        raise StateError(f"{folder}: has a {taken[0]} already; choose another folder")
     drawings, tables = folder / FIGURES_FOLDER, folder / TABLES_FOLDER
     for place in (drawings, tables):
         place.mkdir(parents=True, exist_ok=True)
@@ -88,7 +126,7 @@ def write_pair_report(
     for suffix, write in FORMATS.items():
         write_content(tables / f"metrics.{suffix}", write(table))
     gathered = Gathered()
-    yield from gather(subject, volumes, gathered, drawings)
+    yield from gather(subject, volumes.prepared(), gathered, drawings)
     yield "page"
     sections = [
         report_sections.facts_section(facts),

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.errors import DeviceError, StateError, is_out_of_memory
 from napari_mri7t.engine.networks import slices_of
-from napari_mri7t.engine.networks.model import Model
+from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner
 from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
 from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.pretrained import Start
 from napari_mri7t.engine.training.step import take_step
 
 BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
@@ -81,8 +82,8 @@ class FoldJob:
     device : torch.device
     network_config : dict
         Arguments of the network's constructor.
-    start : Model, optional
-        Whose weights the training starts from; drawn by default.
+    start : Start, optional
+        What the training starts from; by default its weights are drawn.
     """
 
     network: str
@@ -91,7 +92,7 @@ class FoldJob:
     folder: Path
     device: torch.device
     network_config: dict[str, Any] = field(default_factory=dict)
-    start: Model | None = None
+    start: Start | None = None
 
     def facts(self) -> dict[str, Any]:
         """Give what a checkpoint must share with the job that resumes it."""
@@ -101,7 +102,7 @@ class FoldJob:
             "fold": self.fold,
             "settings": self.config.learnt_from(),
         }
-        return facts if self.start is None else facts | {"start": self.start.card.sha256}
+        return facts if self.start is None else facts | {"start": self.start.sha256}
 
 
 def train_fold(
@@ -195,17 +196,25 @@ def _train(
 def _begin(job: FoldJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
     """Build the networks, fresh or from the last checkpoint, and what they draw from."""
     learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
-    if job.start is not None:
-        for network in (learner.network, learner.average):
-            network.load_state_dict(job.start.network.state_dict())
     learner.to(job.device)
     pool = PatchPool(subjects, slices_of(learner.network), job.config, job.device)
-    is_fresh = not _resume(learner, job) and job.start is None
-    if is_fresh and isinstance(learner.network, WATNetQu2020):
+    is_fresh = not _resume(learner, job)
+    if is_fresh and job.start is not None:
+        _take_weights(learner, job.start)
+    elif is_fresh and isinstance(learner.network, WATNetQu2020):
         sample, _ = pool.draw(BAND_PATCHES, seeded_generator(job, job.config.n_steps))
         learner.network.fit_bands(sample)
         learner.average.load_state_dict(learner.network.state_dict())
     return learner, pool
+
+
+def _take_weights(learner: Learner, start: Start) -> None:
+    """Put the weights of another model into a network that has learnt nothing yet."""
+    model = load_model(start.folder)
+    if model.card.sha256 != start.sha256:
+        raise StateError(f"{start.folder}: another model by now; use another run folder")
+    for network in (learner.network, learner.average):
+        network.load_state_dict(model.network.state_dict())
 
 
 def _batch_size(config: TrainConfig, step: int) -> int:
@@ -218,7 +227,7 @@ def _batch_size(config: TrainConfig, step: int) -> int:
 
 
 def _seed(job: FoldJob, step: int) -> int:
-    known = [] if job.start is None else [int(job.start.card.sha256[:8], 16)]  # no patch twice
+    known = [] if job.start is None else [int(job.start.sha256[:8], 16)]  # no patch twice
     sequence = np.random.SeedSequence([job.config.seed, job.fold, step, *known])
     return int(sequence.generate_state(1)[0])
 

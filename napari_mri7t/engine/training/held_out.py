@@ -101,14 +101,14 @@ def draft_card(
         The network's name in `NETWORKS`, and the preset's.
     config : TrainConfig
     training : dict
-        `reference` (array in [0, 1]), `network_config`, `subjects`, `held_out`,
+        `reference` (array in [0, 1]), `network_config`, `subjects`, `targets_sha256`, `held_out`,
         `command`, `device`, `start` (further entries of the card).
     """
     name, preset = names
     quantiles = brain_quantiles(training["reference"]).round(QUANTILE_DIGITS).tolist()
     return ModelCard(
         name=name,
-        title=f"{name}, trained with the preset {preset!r}",
+        title=f"{name}, trained with the preset {preset!r}{_origin(training['start'])}",
         network=name,
         network_config=training["network_config"],
         n_parameters=count_parameters(network),
@@ -121,6 +121,7 @@ def draft_card(
         synthesis=asdict(synthesis_config(config, "auto")),
         training={
             "subjects": training["subjects"],
+            "targets_sha256": training["targets_sha256"],
             "held_out": training["held_out"],
             "preset": preset,
             "command": training["command"],
@@ -133,6 +134,11 @@ def draft_card(
         intended_use=INTENDED_USE,
         sha256="",
     )
+
+
+def _origin(start: dict[str, Any]) -> str:
+    """Say in a title from whose weights a training started, where they were not drawn."""
+    return f", from the weights of {start['started_from']['model']}" if start else ""
 
 
 def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:

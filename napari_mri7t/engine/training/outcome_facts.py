@@ -1,6 +1,7 @@
 """What was done in a study, in words: for the head of its report."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.cards import read_card
@@ -50,6 +51,8 @@ def _facts_of_method(outcome: Outcome, method: str) -> list[tuple[str, str]]:
         (label, f"preset {settings.preset}, {len(done)} of {len(study.subjects)} folds done"),
         (f"{label}, settings", recipe),
     ]
+    if settings.start_from:
+        facts.append((f"{label}, first weights", f"of {Path(settings.start_from).name}"))
     if done:
         card = read_card(study.fold_folder(done[0]))
         parts = [f"{card.n_parameters:,} parameters"]

@@ -16,7 +16,7 @@ from napari_mri7t.engine.preparation.simulation import (
 )
 
 SCHEDULES = ("linear", "cosine", "step")
-PIXEL_LOSSES = ("mae", "mse")
+PIXEL_LOSSES = ("mae", "mse", "psnr")
 PLANES = tuple(AXES_OF_PLANE)
 
 
@@ -49,8 +49,9 @@ class TrainConfig:
         Steps over which the learning rate rises linearly from 0.
     weight_decay : float
         Adam's L2 penalty, as in the authors' released code.
-    pixel_loss : {"mae", "mse"}
-        Mean absolute or mean squared error of the voxels, the main part of the loss.
+    pixel_loss : {"mae", "mse", "psnr"}
+        Mean absolute error, mean squared error, or its logarithm patch by patch: the main part of
+        the loss.
     background_weight : float
         Weight of voxels where the target is 0, relative to the brain: 1 is the plain loss, 0 the
         report's brain-masked loss.
@@ -249,7 +250,7 @@ QU2020 = TrainConfig(
     max_background=0.3,
 )
 
-BEST = TrainConfig()
+BEST = TrainConfig(pixel_loss="psnr")
 
 GAN = replace(
     BEST,

@@ -4,24 +4,129 @@ Held out means unseen by all that came before: a model that knows the subject th
 is no start for that fold.
 """
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.cards import (
     BUNDLED,
     CARD_FILE,
     ModelCard,
+    bundled_names,
     find_model,
+    has_seen,
     read_card,
+    seen_digests,
     seen_subjects,
 )
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.networks.model import Model, load_model
-from napari_mri7t.engine.training.study import FINAL, Study
+from napari_mri7t.engine.json_files import read_json
+from napari_mri7t.engine.provenance import file_digest
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.training.study import Study
+
+START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is by now
 
 
-def check_start(study: Study, k: int) -> ModelCard | None:
-    """Check that the study's `start_from` may be the start of fold k.
+@dataclass(frozen=True)
+class Start:
+    """What a fold starts from.
+
+    Parameters
+    ----------
+    facts : dict
+        For the card: `model`, `held_out`, `sha256`, `subjects`, `targets_sha256`, `command`.
+    place, fold : str
+        The study's `start_from`, and the name of the fold's folder.
+    """
+
+    facts: dict[str, Any]
+    place: str
+    fold: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the weights."""
+        return str(self.facts["sha256"])
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder; raises as `start_folder`."""
+        return start_folder(self.place, self.fold)
+
+
+def settle(place: str) -> str:
+    """Write a place so that it means the same from anywhere: a bundled name, or a whole path."""
+    if place in bundled_names():
+        return place
+    folder = Path(place).expanduser().resolve()
+    bundled = BUNDLED.resolve()
+    return folder.relative_to(bundled).as_posix() if bundled in folder.parents else str(folder)
+
+
+def start_folder(place: str, fold: str) -> Path:
+    """Find the model of a fold in a folder of folds, or the one model that all folds start from.
+
+    Raises
+    ------
+    StateError
+        If the place is a folder of folds without this one.
+    ModelError
+        If there is no such place.
+    """
+    root = _root(place)
+    for folder in (root / fold, root):
+        if (folder / CARD_FILE).exists():
+            return folder
+    if root.is_dir():
+        raise StateError(f"{root}: no model for {fold} to start from")
+    return find_model(place)
+
+
+def check_place(place: str, network: str, network_config: dict[str, Any]) -> str:
+    """Check that a place holds models of the network that is trained.
+
+    Parameters
+    ----------
+    place : str
+        A model, bundled or a folder, or a folder with a model per fold.
+    network, network_config
+        As the study has them.
+
+    Returns
+    -------
+    str
+        SHA-256 of the first model's weights, by which the place is known again elsewhere.
+
+    Raises
+    ------
+    StateError
+        If there is no model in it, or of another network.
+    ModelError
+        If there is no such place.
+    """
+    root = _root(place)
+    cards = [root / CARD_FILE, *sorted(root.glob(f"*/{CARD_FILE}"))]
+    found = [path.parent for path in cards if path.exists()]
+    if not found:
+        find_model(place)
+        raise StateError(f"{root}: neither a model nor a run folder with trained folds")
+    card = read_card(found[0])
+    if (card.network, card.network_config) != (network, json.loads(json.dumps(network_config))):
+        raise StateError(
+            f"{found[0]}: is network {card.network} {card.network_config or ''}, not {network} "
+            f"{network_config or ''}; start from a model of the network that is trained"
+        )
+    return card.sha256
+
+
+def check_start(study: Study, k: int) -> Start | None:
+    """Check that the study's `start_from` may be the start of a fold.
 
     Parameters
     ----------
@@ -31,62 +136,55 @@ def check_start(study: Study, k: int) -> ModelCard | None:
 
     Returns
     -------
-    ModelCard or None
-        Of the model that the fold starts from; None where the weights are drawn.
+    Start or None
+        As the fold wrote it down when it began, else as it is now; None where weights are drawn.
 
     Raises
     ------
     StateError
-        If there is no model for the fold, it is another network, or it has seen the subject that
-        the fold holds out.
+        If there is no model for the fold, or it has seen the subject that the fold holds out, or
+        its card does not say whom it has seen.
     ModelError
-        If there is no model of that name at all.
+        If the model's card cannot be read.
     """
-    if not study.settings.start_from:
+    place, fold = study.settings.start_from, study.fold_folder(k)
+    if not place:
         return None
-    folder = _folder(study, k)
+    if (fold / START_FILE).exists():
+        return Start(dict(read_json(fold / START_FILE)), place, fold.name)
+    folder = start_folder(place, fold.name)
     card = read_card(folder)
-    built = (card.network, card.network_config)
-    if built != (study.settings.network, study.settings.network_config):
+    held_out = study.held_out(k)
+    if held_out is not None and not seen_subjects(card):
         raise StateError(
-            f"{folder}: is network {card.network} {card.network_config or ''}, not "
-            f"{study.settings.network} {study.settings.network_config or ''}; start from a model "
-            "of the network that is trained"
+            f"{folder}: its card does not say on whom it was trained, so that nobody can be held "
+            "out; train with `--folds none --final`"
         )
-    held_out = None if k == FINAL else study.subjects[k].name
-    if held_out in seen_subjects(card):
+    if held_out is not None and has_seen(card, held_out.name, file_digest(held_out.target)):
         raise StateError(
-            f"{folder}: was trained on {held_out}, which fold {k} holds out; start from the models "
-            "of the folds, or train with `--folds none --final`"
+            f"{folder}: was trained on {held_out.name}, which fold {k} holds out; start from the "
+            "models of the folds, or train with `--folds none --final`. If this is another person "
+            "of the same name, rename the file"
         )
-    return card
+    return Start(_facts(card), place, fold.name)
 
 
-def load_start(study: Study, k: int) -> Model | None:
-    """Load the model that fold k starts from; raises as `check_start` and `load_model`."""
-    return None if check_start(study, k) is None else load_model(_folder(study, k))
+def keep_start(start: Start, folder: Path) -> None:
+    """Write down what a fold starts from, before its first step."""
+    text = json.dumps(start.facts, indent=2) + "\n"
+    write_atomically(folder / START_FILE, lambda file: file.write(text.encode()))
 
 
-def start_facts(card: ModelCard | None) -> dict[str, Any]:
-    """Say in a card's terms what a training started from; nothing where its weights were drawn."""
-    if card is None:
-        return {}
-    facts = {
+def _facts(card: ModelCard) -> dict[str, Any]:
+    return {
         "model": card.name,
+        "held_out": card.training.get("held_out"),
         "sha256": card.sha256,
         "subjects": sorted(seen_subjects(card)),
+        "targets_sha256": sorted(seen_digests(card)),
         "command": card.training.get("command", ""),
     }
-    return {"started_from": facts}
 
 
-def _folder(study: Study, k: int) -> Path:
-    """Find the model of fold k in a folder of folds, or the one model that all folds start from."""
-    place = study.settings.start_from
-    root = BUNDLED / place if (BUNDLED / place).is_dir() else Path(place)
-    of_fold = root / study.fold_folder(k).name
-    if (of_fold / CARD_FILE).exists():
-        return of_fold
-    if root.is_dir() and not (root / CARD_FILE).exists():
-        raise StateError(f"{root}: no model for {study.label(k)} to start from: none in {of_fold}")
-    return find_model(place)
+def _root(place: str) -> Path:
+    return BUNDLED / place if place in bundled_names() else Path(place).expanduser()

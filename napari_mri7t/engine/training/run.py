@@ -21,6 +21,7 @@ from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.networks.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.preparation.intensity import normalize
 from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.synthesis import SynthesisProgress
 from napari_mri7t.engine.training.fold import FoldJob, TrainProgress, train_fold
 from napari_mri7t.engine.training.held_out import (
@@ -33,7 +34,7 @@ from napari_mri7t.engine.training.held_out import (
 )
 from napari_mri7t.engine.training.pairs import prepare_pairs
 from napari_mri7t.engine.training.patches import TrainingSubject
-from napari_mri7t.engine.training.pretrained import check_start, load_start, start_facts
+from napari_mri7t.engine.training.pretrained import Start, check_start, keep_start
 from napari_mri7t.engine.training.study import FINAL, Study
 from napari_mri7t.engine.volume import load_volume
 
@@ -129,7 +130,9 @@ def run_fold(
 def _run_locked(
     study: Study, k: int, device: str, pairs: list[TrainingSubject] | None
 ) -> Generator[FoldProgress, None, ModelCard]:
-    start = load_start(study, k)  # refused before anything takes long
+    start = check_start(study, k)  # refused before anything takes long
+    if start is not None:
+        keep_start(start, study.fold_folder(k))
     if pairs is None:
         pairs = yield from prepare_study(study)
     settings = study.settings
@@ -154,7 +157,7 @@ def _run_locked(
 
     network = yield from with_records(train_fold(job, training), record)
     digest = hashlib.sha256(pack_weights(network, job.network)).hexdigest()
-    card = replace(_card(study, k, network, device), sha256=digest)
+    card = replace(_card(study, k, network, device, start), sha256=digest)
     model = Model(job.network, network, card)
     if k == FINAL:
         figures = read_figures([study.fold_folder(fold) for fold in range(len(study.subjects))])
@@ -178,10 +181,11 @@ def _estimate(
     return (yield from with_records(steps, record))
 
 
-def _card(study: Study, k: int, network: nn.Module, device: str) -> ModelCard:
+def _card(study: Study, k: int, network: nn.Module, device: str, start: Start | None) -> ModelCard:
     reference = load_volume(study.reference.target)
     settings = study.settings
-    held_out = None if k == FINAL else study.subjects[k].name
+    held_out = study.held_out(k)
+    training = [subject for subject in study.subjects if subject is not held_out]
     return draft_card(
         network,
         (settings.network, settings.preset),
@@ -190,11 +194,12 @@ def _card(study: Study, k: int, network: nn.Module, device: str) -> ModelCard:
             "reference": normalize(reference.array)[0],
             "voxel_size_mm": [round(size, 3) for size in reference.voxel_size],
             "network_config": settings.network_config,
-            "subjects": [s.name for i, s in enumerate(study.subjects) if i != k],
-            "held_out": held_out,
+            "subjects": [subject.name for subject in training],
+            "targets_sha256": [file_digest(subject.target) for subject in training],
+            "held_out": None if held_out is None else held_out.name,
             "command": study.command(k),
             "device": device_name(resolve_device(device)),
-            "start": start_facts(check_start(study, k)),
+            "start": {} if start is None else {"started_from": start.facts},
         },
     )
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.cards import BUNDLED, CARD_FILE
+from napari_mri7t.engine.cards import CARD_FILE, bundled_names
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.provenance import file_digest
@@ -20,6 +20,7 @@ from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
 from napari_mri7t.engine.training.pairs import choose_reference
 from napari_mri7t.engine.training.presets import TrainConfig, find_preset
+from napari_mri7t.engine.training.pretrained import check_place, settle
 from napari_mri7t.engine.training.settings import from_dict
 
 STUDY_FILE = "study.json"
@@ -77,6 +78,10 @@ class Study:
         """Name the folder of fold k, or of the final training."""
         return self.folder / ("final" if k == FINAL else f"fold-{k:02d}")
 
+    def held_out(self, k: int) -> Subject | None:
+        """Give the subject that fold k holds out; none in the final training."""
+        return None if k == FINAL else self.subjects[k]
+
     def is_done(self, k: int) -> bool:
         """Tell whether fold k has its weights and card."""
         return (self.fold_folder(k) / CARD_FILE).exists()
@@ -95,8 +100,8 @@ class Study:
                 parts.append(f"--set {key}={text}")
         parts.append(f"--reference {settings.reference}")
         if settings.start_from:
-            is_path = Path(settings.start_from).is_dir()
-            parts.append(f"--start-from {'START' if is_path else settings.start_from}")
+            is_bundled = settings.start_from in bundled_names()
+            parts.append(f"--start-from {settings.start_from if is_bundled else 'START'}")
         if folds == (FINAL,):
             parts.append("--folds none --final")
         elif len(folds) < len(self.subjects):
@@ -122,7 +127,8 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
     Raises
     ------
     StateError
-        If the folder holds a study with other settings or other subjects.
+        If the folder holds a study with other settings or other subjects, or the place that it
+        is to start from holds no model of its network.
     SubjectError
         If the dataset is not usable.
     """
@@ -140,12 +146,14 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
         "reference": reference.name,
         "subjects": [_subject_facts(subject) for subject in subjects],
     }
-    if settings.start_from:
-        facts["start_from"] = _settled(settings.start_from)
     path = place / STUDY_FILE
+    facts |= _start_facts(path, settings)
     if path.exists():
         _compare(path, facts)
-        return open_study(place)
+        known = _read(path)
+        if known.get("start_from") == facts.get("start_from"):
+            return open_study(place)
+        facts = known | {"start_from": facts["start_from"]}  # it was moved
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=2) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
@@ -225,11 +233,16 @@ def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
-def _settled(place: str) -> str:
-    """Write a folder so that it is found from anywhere; a bundled model's name stays."""
-    folder = Path(place).expanduser()
-    is_bundled = (BUNDLED / place).is_dir() or not folder.is_dir()
-    return place if is_bundled else str(folder.resolve())
+def _start_facts(path: Path, settings: StudySettings) -> dict[str, str]:
+    """Say what the folds start from; of a study that has begun from there, as it was then."""
+    if not settings.start_from:
+        return {}
+    place = settle(settings.start_from)
+    known = _read(path) if path.exists() else {}
+    if known.get("start_from") == place:
+        return {key: known[key] for key in ("start_from", "start_sha256") if key in known}
+    digest = check_place(settings.start_from, settings.network, settings.network_config)
+    return {"start_from": place, "start_sha256": digest}
 
 
 def _subject_facts(subject: Subject) -> dict[str, Any]:
@@ -267,7 +280,11 @@ def _compare(path: Path, asked: Mapping[str, Any], *, estimates_too: bool = True
             for entry in facts["subjects"]
         ]
         facts.pop("version", None)
+        if "start_sha256" in facts:  # as of a dataset, the place may change
+            facts.pop("start_from")
     differing = [key for key in {**known, **plain} if known.get(key) != plain.get(key)]
+    if "start_sha256" in differing:
+        differing[differing.index("start_sha256")] = "start_from"
     if "config" in differing:
         old, new = known["config"], plain["config"]
         changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]

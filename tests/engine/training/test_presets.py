@@ -1,5 +1,7 @@
 """Presets hold the report's numbers; settings are checked before a training starts."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,17 @@ ESTIMATE = torch.tensor([[[[0.2, 0.4], [0.7, 0.4]]]])
 def test_pixel_loss_weighs_the_background(weight, kind, expected):
     config = TrainConfig(background_weight=weight, pixel_loss=kind)
     assert pixel_loss(ESTIMATE, TARGET, config).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("weight", "squared"), [(1.0, 0.3 / 4), (0.0, 0.1 / 2)])
+def test_psnr_loss_is_the_mean_psnr_of_the_patches(weight, squared):
+    config = TrainConfig(background_weight=weight, pixel_loss="psnr")
+    tenth = (TARGET - ESTIMATE) / 10  # a patch with a hundredth of the squared error: 20 dB more
+    estimate, target = torch.cat([ESTIMATE, TARGET - tenth]), torch.cat([TARGET, TARGET])
+    psnr = [-10 * math.log10(squared), 20 - 10 * math.log10(squared)]
+    loss = pixel_loss(estimate, target, config).item()
+    assert -10 * loss == pytest.approx(sum(psnr) / 2, abs=0.01)
+    assert math.isfinite(pixel_loss(TARGET, TARGET, config).item()), "of a perfect patch, too"
 
 
 def test_ssim_loss_is_that_of_scikit_image():
