@@ -97,7 +97,7 @@ class ModelChooser(QWidget):
         except ModelError as error:
             self.notices.add(str(error), ERROR_COLOUR)
             return False
-        known = self.box.findData(folder)
+        known = self._line_of(folder)
         if known < 0:
             self._cards.append(card)
             self.box.addItem(card.name, folder)
@@ -112,7 +112,7 @@ class ModelChooser(QWidget):
         self.end_guest()
         self._own, self._guest_place = self.box.currentIndex(), place
         folder = BUNDLED / place if place in bundled_names() else Path(place)
-        known = self.box.findData(folder) if place else 0
+        known = self._line_of(folder) if place else 0
         if known < 0:
             has_card = (folder / CARD_FILE).exists()
             self._cards.append(read_card(folder) if has_card else None)
@@ -129,6 +129,10 @@ class ModelChooser(QWidget):
             self.box.removeItem(self._guest)
             del self._cards[self._guest]
         self._own = self._guest = None
+
+    def _line_of(self, folder: Path) -> int:
+        """Find a folder among the models: Qt's own search compares objects, not paths."""
+        return next((n for n in range(self.box.count()) if self.box.itemData(n) == folder), -1)
 
     def _index_of(self, name: str) -> int:
         return next((n for n, card in enumerate(self._cards) if card and card.name == name), -1)

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -380,6 +381,9 @@ def test_model_folder_that_is_none_is_explained_beside_the_list(viewer, tmp_path
 def test_card_shows_figures_and_use(viewer, quick_model):
     chooser = docked(viewer).model_chooser
     chooser.add(quick_model)
+    n_models = chooser.box.count()
+    chooser.add(Path(str(quick_model)))
+    assert chooser.box.count() == n_models, "the same folder again"
     text = chooser.card_label.text().replace("\u200b", "")
     assert "On 3 brains it had not seen: PSNR 26.7 ± 1.5 (3T as is 21.8) dB" in text
     assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
