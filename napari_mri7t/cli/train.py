@@ -74,12 +74,8 @@ def train(
         show_script(place)
 
     from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.training.presets import (
-        find_preset,
-        network_settings,
-    )
+    from napari_mri7t.engine.training.presets import find_preset, network_settings
     from napari_mri7t.engine.training.pretrained import check_start
-    from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.settings import with_settings
     from napari_mri7t.engine.training.study import (
         FINAL,
@@ -108,11 +104,17 @@ def train(
     if place is not None:
         _train_elsewhere(study, open_folds, place)
     else:
-        pairs = drive(prepare_study(study), "subjects")
-        for k in open_folds:
-            card = drive(run_fold(study, k, device, pairs), network)
-            typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+        _train_here(study, open_folds, device)
     typer.echo(NOTICE)
+
+
+def _train_here(study: "Study", folds: list[int], device: str) -> None:
+    from napari_mri7t.engine.training.run import prepare_study, run_fold
+
+    pairs = drive(prepare_study(study), "subjects")
+    for k in folds:
+        card = drive(run_fold(study, k, device, pairs), study.settings.network)
+        typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 
 def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:

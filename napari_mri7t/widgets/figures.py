@@ -102,7 +102,7 @@ class LossPlot(_Plot):
     def __init__(self) -> None:
         super().__init__("step", "loss")
         self.setToolTip(
-            "Loss, logarithmic once it has fallen far; the rate relative to its largest"
+            "Loss, logarithmic once a positive one has fallen far; the rate relative to its largest"
         )
         self.setTitle(
             f'<span style="color: {REFERENCE_COLOUR}">loss</span> &nbsp; '
@@ -113,16 +113,19 @@ class LossPlot(_Plot):
         self.loss = self.plot(pen=pyqtgraph.mkPen(REFERENCE_COLOUR, width=2))
 
     def show_curve(self, points: Sequence[tuple[int, float, float]]) -> None:
-        """Draw (step, loss, learning rate); the rate is shown relative to its largest value."""
-        steps = [point[0] for point in points]
-        losses = [max(point[1], LEAST_LOSS) for point in points]
-        rates = [point[2] for point in points]
-        is_wide = bool(losses) and max(losses) > WIDE_RANGE * min(losses)
+        """Draw (step, loss, learning rate); the rate is shown relative to its largest value.
+
+        A loss may be below 0, as that of the PSNR is; then the rate's 0 is the least loss.
+        """
+        steps, losses, rates = ([point[n] for point in points] for n in range(3))
+        low, high = min(losses, default=0.0), max(losses, default=1.0)
+        is_wide = low >= 0 and high > WIDE_RANGE * max(low, LEAST_LOSS)
         self.setLogMode(x=False, y=is_wide)
         self.getAxis("left").setStyle(maxTextLevel=0 if is_wide else 2)
-        scale = max(losses, default=1.0) / max(max(rates, default=1.0), LEAST_LOSS)
-        self.loss.setData(steps, losses)
-        self.rate.setData(steps, [max(rate * scale, LEAST_LOSS) for rate in rates])
+        foot, top = min(low, 0.0), max(rates, default=1.0) or 1.0
+        heights = [foot + (high - foot) * rate / top for rate in rates]
+        for curve, values in ((self.loss, losses), (self.rate, heights)):
+            curve.setData(steps, [max(v, LEAST_LOSS) for v in values] if is_wide else values)
 
 
 class HistogramPlot(_Plot):

@@ -147,15 +147,21 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
     Returns
     -------
     Figure
-        Running means over 2 % of a curve, the raw losses behind them in grey; logarithmic.
+        Running means over 2 % of a curve, the raw losses behind them in grey; logarithmic, with
+        one scale for all panels, unless a loss is below 0, as that of the PSNR is.
     """
     names = list(histories)
     n_columns = max(1, min(LOSS_COLUMNS, len(names)))
     n_rows = max(1, -(-len(names) // n_columns))
+    is_log = {
+        network: all((losses > 0).all() for _, _, losses in curves)
+        for network, curves in histories.items()
+    }
     width = TEXT_WIDTH if len(names) > 1 else TEXT_WIDTH / 1.6
     with house_style():
         figure = new_figure(2.7 * n_rows, width)
-        axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+        is_shared = all(is_log.values())
+        axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=is_shared).ravel()
         for unused in axes[max(1, len(names)) :]:
             unused.set_axis_off()
         for panel, (network, curves) in zip(axes, histories.items(), strict=False):
@@ -168,7 +174,7 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
             folds = "1 fold" if len(curves) == 1 else f"{len(curves)} folds"
             title = title_of(f"{label_of(network)}, {folds}", width / n_columns)
             panel.set(title=title, xlabel="step")
-            if any((losses > 0).any() for _, _, losses in curves):
+            if is_log[network] and curves:
                 panel.set_yscale("log")
                 panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 panel.yaxis.set_minor_formatter(FuncFormatter(_every_other_digit))

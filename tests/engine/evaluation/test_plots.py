@@ -82,6 +82,18 @@ def test_loss_curves_are_running_means_on_a_logarithmic_axis():
     assert mean.get_xdata()[0] == 1.5
 
 
+def test_losses_below_zero_are_drawn_as_they_are():
+    """The PSNR as the loss is negative: a logarithmic axis would show nothing of it."""
+    steps = np.arange(1.0, 101)
+    losses = {"slice_unet": np.linspace(-1.5, -2.7, 100), "watnet": np.full(100, 0.1)}
+    figure = plots.loss_figure({name: [("0", steps, each)] for name, each in losses.items()})
+    first, second = figure.axes[:2]
+    assert (first.get_yscale(), second.get_yscale()) == ("linear", "log")
+    low, high = first.get_ylim()
+    assert -3 < low < -2.7
+    assert -1.5 < high < -1
+
+
 def test_titles_of_many_panels_do_not_run_into_each_other():
     """They did: seven long names in one row."""
     curve = [("0", np.arange(1.0, 11), np.full(10, 0.1))]
