@@ -116,10 +116,10 @@ def test_a_command_that_does_not_exist_is_found(command_line):
 
 @every_page
 def test_every_make_target_of_a_page_exists(page):
-    targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
-    typed = set(re.findall(r"`make ([a-z]+)", text_of(page)))
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    typed = set(re.findall(r"`make ([a-z-]+)", text_of(page)))
     typed |= {
-        found.group(1) for line in code_lines(page) if (found := re.match(r"make ([a-z]+)", line))
+        found.group(1) for line in code_lines(page) if (found := re.match(r"make ([a-z-]+)", line))
     }
     assert typed <= targets
 

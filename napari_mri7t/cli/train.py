@@ -75,7 +75,7 @@ def train(
 
     from napari_mri7t.engine.provenance import NOTICE
     from napari_mri7t.engine.training.presets import find_preset, network_settings
-    from napari_mri7t.engine.training.pretrained import check_start
+    from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_starts
     from napari_mri7t.engine.training.settings import with_settings
     from napari_mri7t.engine.training.study import (
         FINAL,
@@ -88,6 +88,7 @@ def train(
     changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
     built = network_settings(network, preset) | changes
     asked = StudySettings(network, preset, config, built, reference, start_from)
+    is_new = not (run / STUDY_FILE).exists()
     study = create_study(dataset, run, asked)
     wanted = [*_folds(folds, study), *([FINAL] if final else [])]
     for k in wanted:
@@ -96,8 +97,7 @@ def train(
     open_folds = [k for k in wanted if not study.is_done(k)]
     if not open_folds:
         return
-    for k in open_folds:
-        check_start(study, k)
+    check_starts(study, open_folds, is_new=is_new)
     if trained is not None:
         for k in open_folds:
             adopt_training(study, trained, k)

@@ -81,16 +81,16 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
     """Train the folds asked for, one after the other; returns how many are done now."""
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.device_memory import memory_in_use
-    from napari_mri7t.engine.training.pretrained import check_start
+    from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_starts
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.study import create_study
 
     request = state.request
     yield Step(0, 0, "Reading the dataset")
+    is_new = not (request.run / STUDY_FILE).exists()
     state.study = create_study(request.dataset, request.run, _settings(request))
     wanted = [k for k in request.folds if not state.study.is_done(k)]
-    for k in wanted:
-        check_start(state.study, k)  # before hours go into the folds before it
+    check_starts(state.study, wanted, is_new=is_new)  # before hours go into the first of them
     if wanted:
         state.pairs = yield from prepare_study(state.study)
     for k in wanted:
@@ -141,7 +141,8 @@ def network_names() -> tuple[list[str], list[str]]:
 
 def look_at(run: Path) -> Study | None:
     """Open a run folder if there is a study in it; this imports torch."""
-    from napari_mri7t.engine.training.study import STUDY_FILE, open_study
+    from napari_mri7t.engine.training.pretrained import STUDY_FILE
+    from napari_mri7t.engine.training.study import open_study
 
     return open_study(run) if (run / STUDY_FILE).exists() else None
 

@@ -19,7 +19,8 @@ from napari_mri7t.engine.recipe import read_recipe
 from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
 from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
 from napari_mri7t.engine.training.presets import TrainConfig
-from napari_mri7t.engine.training.study import STUDY_FILE, StudySettings, create_study, open_study
+from napari_mri7t.engine.training.pretrained import STUDY_FILE
+from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
 
 ODD = (None, True, -1, 1e308, "", "x", [], {}, [None], {"x": 1})
 DEEP = "[" * 100_000

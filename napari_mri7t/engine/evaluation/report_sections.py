@@ -38,8 +38,8 @@ BOXES = (
 )
 OVERVIEW = "One axial slice of every held-out subject: the input, every network, the real 7T."
 BLAND = (
-    "Difference from the real 7T against the mean of both, voxels inside the brain of all "
-    "subjects. Lines and numbers: mean difference and limits of agreement (1.96 standard "
+    "Difference from the real 7T against the mean of both, voxels inside the brain. "
+    "Lines and numbers: mean difference and limits of agreement (1.96 standard "
     "deviations). A slope would be contrast that is missed."
 )
 JOINT = "Which intensity of the real 7T became which intensity of the estimate; dashed: perfect."

@@ -34,7 +34,8 @@ from napari_mri7t.engine.training.held_out import (
 )
 from napari_mri7t.engine.training.pairs import prepare_pairs
 from napari_mri7t.engine.training.presets import TrainConfig
-from napari_mri7t.engine.training.study import STUDY_FILE, Study, open_study
+from napari_mri7t.engine.training.pretrained import STUDY_FILE
+from napari_mri7t.engine.training.study import Study, open_study
 from napari_mri7t.engine.volume import Volume, load_volume
 
 RESULTS_FOLDER = "results"  # inside the run folder, or the folder of run folders

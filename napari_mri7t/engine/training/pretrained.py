@@ -7,6 +7,7 @@ is no start for that fold.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ from napari_mri7t.engine.cards import (
     seen_digests,
     seen_subjects,
 )
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.provenance import file_digest
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.training.study import Study
 
+STUDY_FILE = "study.json"  # in a run folder
 START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is by now
 
 
@@ -84,7 +86,10 @@ def start_folder(place: str, fold: str) -> Path:
         if (folder / CARD_FILE).exists():
             return folder
     if root.is_dir():
-        raise StateError(f"{root}: no model for {fold} to start from")
+        raise StateError(
+            f"{root}: no model for {fold} to start from: train it there first, or only the folds "
+            "that it has"
+        )
     return find_model(place)
 
 
@@ -161,12 +166,31 @@ def check_start(study: Study, k: int) -> Start | None:
             "out; train with `--folds none --final`"
         )
     if held_out is not None and has_seen(card, held_out.name, file_digest(held_out.target)):
+        is_same_name = has_seen(card, held_out.name)
         raise StateError(
-            f"{folder}: was trained on {held_out.name}, which fold {k} holds out; start from the "
-            "models of the folds, or train with `--folds none --final`. If this is another person "
-            "of the same name, rename the file"
+            f"{folder}: was trained on {held_out.name}, which fold {k} holds out"
+            f"{'' if is_same_name else ' (the same volume under another name)'}; start from a run "
+            "folder whose folds hold out the same subjects, or train with `--folds none --final`"
+            f"{'; if this is another person of the same name, rename it' if is_same_name else ''}"
         )
     return Start(_facts(card), place, fold.name)
+
+
+def check_starts(study: Study, folds: Iterable[int], *, is_new: bool) -> None:
+    """Check the starts of all folds that are to be trained; a new study is withdrawn otherwise.
+
+    Raises
+    ------
+    StateError, ModelError
+        As `check_start`. A run folder that was set up just now is free for another start then.
+    """
+    try:
+        for k in folds:
+            check_start(study, k)
+    except Mri7tError:
+        if is_new:
+            (study.folder / STUDY_FILE).unlink()
+        raise
 
 
 def keep_start(start: Start, folder: Path) -> None:
@@ -176,6 +200,7 @@ def keep_start(start: Start, folder: Path) -> None:
 
 
 def _facts(card: ModelCard) -> dict[str, Any]:
+    before = card.training.get("started_from")
     return {
         "model": card.name,
         "held_out": card.training.get("held_out"),
@@ -183,6 +208,7 @@ def _facts(card: ModelCard) -> dict[str, Any]:
         "subjects": sorted(seen_subjects(card)),
         "targets_sha256": sorted(seen_digests(card)),
         "command": card.training.get("command", ""),
+        **({} if before is None else {"started_from": before}),
     }
 
 

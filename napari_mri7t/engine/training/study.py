@@ -20,10 +20,9 @@ from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
 from napari_mri7t.engine.training.pairs import choose_reference
 from napari_mri7t.engine.training.presets import TrainConfig, find_preset
-from napari_mri7t.engine.training.pretrained import check_place, settle
+from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_place, settle
 from napari_mri7t.engine.training.settings import from_dict
 
-STUDY_FILE = "study.json"
 STUDY_FORMAT = 1
 FINAL = -1  # in place of a fold's number: train on all subjects
 

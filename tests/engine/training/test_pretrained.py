@@ -120,9 +120,12 @@ def test_the_same_scan_under_another_name_is_still_known(first, dataset, tmp_pat
         array = np.asarray(changed.dataobj)[::-1]
         image = nibabel.Nifti1Image(array, changed.affine)
         nibabel.save(image, tmp_path / "bids" / f"sub-{letter}_T1w.nii.gz")
-    for name, held_out in (("renamed", "person-X"), ("bids", "sub-A_T1w")):
+    for name, held_out in (
+        ("renamed", r"person-X, which fold 0 holds out \(the same volume under another name\)"),
+        ("bids", "sub-A_T1w, which fold 0 holds out; .* of the same name, rename it"),
+    ):
         study = begin(tmp_path / name, tmp_path / f"run-{name}", TINY, first.fold_folder(FINAL))
-        with pytest.raises(StateError, match=f"trained on {held_out}, which fold 0 holds out"):
+        with pytest.raises(StateError, match=f"trained on {held_out}"):
             check_start(study, 0)
 
 
@@ -204,6 +207,29 @@ def test_a_run_folder_keeps_its_start(first, dataset, tmp_path):
             begin(dataset, tmp_path / "run", TINY, start)
     with pytest.raises(StateError, match="differs in start_from"):
         begin(dataset, first.folder, TINY, first.folder)
+
+
+def test_a_start_that_knows_a_subject_leaves_the_run_folder_free(first, dataset, tmp_path):
+    def train(run, start, *more):
+        arguments = ["train", str(dataset), str(run), "--start-from", str(start), "--device", "cpu"]
+        arguments += [
+            f"--set-network={key}={list(v) if isinstance(v, tuple) else v}"
+            for key, v in UNET.items()
+        ]
+        arguments += [
+            f"--set={key}={getattr(TINY, key)}" for key in ("n_steps", "batch_size", "patch_size")
+        ]
+        return CliRunner().invoke(app, [*arguments, *more])
+
+    run = tmp_path / "run"
+    refused = train(run, first.fold_folder(FINAL), "--folds", "0")
+    assert refused.exit_code == 1
+    assert "was trained on sub-A, which fold 0 holds out" in str(refused.exception)
+    assert not (run / "study.json").exists()
+    done = train(run, first.fold_folder(0), "--folds", "0")
+    assert done.exit_code == 0, done.output
+    train(run, first.fold_folder(0), "--folds", "1")
+    assert (run / "study.json").exists(), "a study that has begun stays"
 
 
 def test_bundled_model_is_fine_tuned_by_name(dataset, tmp_path):
