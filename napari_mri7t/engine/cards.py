@@ -227,5 +227,10 @@ def bundled_names() -> set[str]:
     return {_bundled_name(folder) for folder in folders}
 
 
+def folder_of(place: str) -> Path:
+    """Give the folder that a bundled name or a path stands for, be it there or not."""
+    return BUNDLED / place if place in bundled_names() else Path(place).expanduser()
+
+
 def _bundled_name(folder: Path) -> str:
     return folder.relative_to(BUNDLED).as_posix()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import napari
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QImage, QPixmap
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
@@ -23,7 +23,7 @@ from napari_mri7t.widgets.evaluation_jobs import (
     report_steps,
     tables_as_files,
 )
-from napari_mri7t.widgets.icons import ICON_SIZE, icon
+from napari_mri7t.widgets.icons import icon_button
 from napari_mri7t.widgets.job_panel import JobPanel
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.layers import KEY, volume_to_layer
@@ -79,12 +79,11 @@ class EvaluateWidget(EngineWidget):
 
     def _build_export(self) -> None:
         form = self.group("Export")
-        self.tables_button = QPushButton(icon("save"), "Tables...")
-        self.report_button = QPushButton(icon("save"), "HTML report")
+        self.tables_button = icon_button("save", "Tables...")
+        self.report_button = icon_button("save", "HTML report")
         self.open_button = QPushButton("Open it")
         row = QHBoxLayout()
         for button in (self.tables_button, self.report_button, self.open_button):
-            button.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
             row.addWidget(button)
         form.addRow(row)
 

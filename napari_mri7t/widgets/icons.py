@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QPointF, Qt
+from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
+from qtpy.QtWidgets import QPushButton
 
 SIZE = 64  # pixels drawn; Qt scales them down
 ICON_SIZE = 12  # pixels on a button that stands beside others
@@ -44,6 +45,13 @@ ICONS: dict[str, tuple[str, tuple[Corners, ...]]] = {
         ),
     ),
 }
+
+
+def icon_button(name: str, text: str) -> QPushButton:
+    """Make a button of an icon and a word, small enough to stand beside others."""
+    button = QPushButton(icon(name), text)
+    button.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
+    return button
 
 
 def icon(name: str) -> QIcon:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from qtpy.QtCore import QSize, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mri7t.widgets.controls import (
     ERROR_COLOUR,
@@ -15,7 +15,7 @@ from napari_mri7t.widgets.controls import (
     Notices,
     breakable,
 )
-from napari_mri7t.widgets.icons import ICON_SIZE, icon
+from napari_mri7t.widgets.icons import icon, icon_button
 from napari_mri7t.widgets.worker import Job, Step, as_step
 
 
@@ -40,18 +40,16 @@ class JobPanel(QWidget):
         self.job: Job | None = None
         self._last_words = ""
         self._first: tuple[float, int, int] | None = None
-        self.start_button = QPushButton(icon("start"), verb)
+        self.start_button = icon_button("start", verb)
         self.start_button.setToolTip(tooltip)
         self.start_button.clicked.connect(self.start_requested)
-        self.cancel_button = QPushButton(icon("cancel"), "Cancel")
+        self.cancel_button = icon_button("cancel", "Cancel")
         self.cancel_button.setToolTip("Stop within two seconds; nothing half-made is kept")
         self.cancel_button.clicked.connect(self.cancel)
-        self.pause_button = QPushButton(icon("pause"), "Pause")
+        self.pause_button = icon_button("pause", "Pause")
         self.pause_button.setToolTip("Hold the work where it is, and let it go on later")
         self.pause_button.setVisible(pausable)
         self.pause_button.clicked.connect(self.pause)
-        for button in (self.start_button, self.pause_button, self.cancel_button):
-            button.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
         self.bar = QProgressBar()
         self.status = QLabel()
         self.status.setWordWrap(True)

@@ -18,12 +18,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.cards import (
-    BUNDLED,
     CARD_FILE,
     DEFAULT_MODEL,
     ModelCard,
     bundled_folders,
-    bundled_names,
+    folder_of,
     read_card,
 )
 from napari_mri7t.engine.errors import ModelError
@@ -111,7 +110,7 @@ class ModelChooser(QWidget):
             return
         self.end_guest()
         self._own, self._guest_place = self.box.currentIndex(), place
-        folder = BUNDLED / place if place in bundled_names() else Path(place)
+        folder = folder_of(place)
         known = self._line_of(folder) if place else 0
         if known < 0:
             has_card = (folder / CARD_FILE).exists()

@@ -19,6 +19,7 @@ from napari_mri7t.engine.cards import (
     ModelCard,
     bundled_names,
     find_model,
+    folder_of,
     has_seen,
     read_card,
     seen_digests,
@@ -81,7 +82,7 @@ def start_folder(place: str, fold: str) -> Path:
     ModelError
         If there is no such place.
     """
-    root = _root(place)
+    root = folder_of(place)
     for folder in (root / fold, root):
         if (folder / CARD_FILE).exists():
             return folder
@@ -115,7 +116,7 @@ def check_place(place: str, network: str, network_config: dict[str, Any]) -> str
     ModelError
         If there is no such place.
     """
-    root = _root(place)
+    root = folder_of(place)
     cards = [root / CARD_FILE, *sorted(root.glob(f"*/{CARD_FILE}"))]
     found = [path.parent for path in cards if path.exists()]
     if not found:
@@ -210,7 +211,3 @@ def _facts(card: ModelCard) -> dict[str, Any]:
         "command": card.training.get("command", ""),
         **({} if before is None else {"started_from": before}),
     }
-
-
-def _root(place: str) -> Path:
-    return BUNDLED / place if place in bundled_names() else Path(place).expanduser()
