@@ -29,7 +29,7 @@ def pixel_loss(estimate: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
     References
     ----------
     .. [1] L. Chen et al., HINet: half instance normalization network for image restoration, CVPR
-       Workshops 2021, on its loss function. doi:10.1109/CVPRW53098.2021.00027
+       Workshops 2021, on its loss function. arXiv:2105.06086
     """
     error = estimate - target
     error = error.abs() if config.pixel_loss == "mae" else error.square()
