@@ -3,6 +3,7 @@
 Only the brain is computed, each slab in the window that it needs.
 """
 
+import math
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
+LANE_PIXELS = 40_000  # of the slabs that a core takes at once: a slice of a 1 mm brain
 MARGIN = 8  # voxels of background around the brain that a slab sees
 LEAST_COMPONENT = 64  # voxels that lie close together; noise leaves specks of fewer
 BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
@@ -53,12 +55,6 @@ class Runner:
         return self.batch or max(
             1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * height * width)
         )
-
-    def batch_for(self, height: int, width: int) -> int:
-        """Tell how many slabs go through the network at once."""
-        if self.device.type == "cpu":
-            return 1  # each has a window of its own, and stays in a core's cache
-        return self.fitting(height, width)
 
     def threads_per_slab(self, height: int, width: int) -> int:
         """Tell how many cores share a slab: one, where the memory holds one slab per core."""
@@ -184,12 +180,11 @@ def _estimate_slices(
     total = torch.zeros(array.shape, device=runner.device)
     count = np.zeros(len(array), np.float32)
     size = array.shape[1:]
-    batch_size = runner.batch_for(*size)
-    batches = [starts[first : first + batch_size] for first in range(0, len(starts), batch_size)]
+    batches = _batches(starts, brain, n_outputs, runner)
     network = runner.ready()
 
     def estimate(batch: list[int]) -> tuple[tuple[slice, ...], Tensor] | None:
-        window = _window(np.concatenate([brain[k : k + n_outputs] for k in batch]))
+        window = _window(brain[batch[0] : batch[-1] + n_outputs])
         if window is None:
             return None
         slabs = torch.stack([volume[(slice(k, k + n_slices), *window)] for k in batch])
@@ -203,13 +198,42 @@ def _estimate_slices(
                 count[k : k + n_outputs] += 1
                 if estimated is not None:
                     window, slices = estimated
-                    total[(slice(k, k + n_outputs), *window)] += slices[n]
+                    _add(slices[n], total[(slice(k, k + n_outputs), *window)])
             n_done += len(batch)
             yield n_done, None
     mean = total.cpu().numpy() / np.maximum(count, 1)[:, None, None]
     uncovered = count == 0  # the end slices
     mean[uncovered] = array[uncovered]
     yield len(starts), mean
+
+
+def _batches(
+    starts: list[int], brain: np.ndarray, n_outputs: int, runner: Runner
+) -> list[list[int]]:
+    """Group the slabs that go through the network together, each by its first estimated slice."""
+    whole = brain.shape[1:]
+    if runner.device.type != "cpu":
+        n = runner.fitting(*whole)
+        return [starts[first : first + n] for first in range(0, len(starts), n)]
+    # A lane takes one slab, which stays in its core's cache, or several small ones in its place.
+    room = 0 if runner.batch == 1 else min(LANE_PIXELS, math.prod(whole))
+    batches = [starts[:1]]
+    for k in starts[1:]:
+        window = _window(brain[batches[-1][0] : k + n_outputs])
+        n_pixels = math.prod(part.stop - part.start for part in window) if window else 0
+        if (len(batches[-1]) + 1) * n_pixels <= room:
+            batches[-1].append(k)
+        else:
+            batches.append([k])
+    return batches
+
+
+def _add(slices: Tensor, total: Tensor) -> None:
+    """Add in place; by numpy on the CPU: torch would wake its other threads on lanes' cores."""
+    if total.device.type == "cpu":
+        total.numpy()[:] += slices.numpy()
+    else:
+        total += slices
 
 
 def _window(brain: np.ndarray) -> tuple[slice, ...] | None:

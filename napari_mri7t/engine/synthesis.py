@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -93,12 +94,15 @@ def synthesize(
             f"{source.name}: no voxel above 0 and above the others: nothing to synthesise"
         )
     quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])
-    harmonization = harmonize(source.array, quantiles)
-    prepared = harmonization.to_model(source.array)
-    notes = list(check_domain(source, model.card))
+    notes: list[str] = []
     runner = Runner(model.network, config, device, precision)
-    estimate = yield from _on_any_device(prepared.T, runner, notes)
-    brain = fill_brain(source.array).T
+    with ThreadPoolExecutor(1, "beside") as beside:  # what the estimate does not wait for
+        differences = beside.submit(check_domain, source, model.card)
+        filled = beside.submit(fill_brain, source.array)
+        harmonization = harmonize(source.array, quantiles)
+        prepared = harmonization.to_model(source.array)
+        estimate = yield from _on_any_device(prepared.T, runner, notes)
+        brain = filled.result().T
     by_slices = harmonization.to_scan(estimate.clip(0, 1), source.array.T, brain)
     if config.end_slices:
         source_slices = source.array.T
@@ -110,7 +114,7 @@ def synthesize(
         threads=torch.get_num_threads() if runner.device.type == "cpu" else None,
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
-        warnings=tuple(notes),
+        warnings=(*differences.result(), *notes),
         settings=asdict(replace(config, step=effective_step(runner)))
         | {"harmonized": harmonization.scan is not None},
     )

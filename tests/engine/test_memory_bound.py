@@ -31,7 +31,7 @@ def test_a_slab_gets_the_cores_that_memory_leaves_without_one(
     assert n_threads // expected <= max(1, n_fitting)
     on_gpu = replace(runner, device=torch.device("cuda"))
     assert on_gpu.threads_per_slab(*size) == n_threads  # a single lane: its batches fill the memory
-    assert on_gpu.batch_for(*size) == max(1, n_fitting)
+    assert on_gpu.fitting(*size) == max(1, n_fitting)
 
 
 MEASURE = """

@@ -20,7 +20,7 @@ from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.preparation.harmonization import brain_quantiles
 from napari_mri7t.engine.preparation.simulation import simulate_3t
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.slabs import Runner
+from napari_mri7t.engine.slabs import LANE_PIXELS, Runner
 from napari_mri7t.engine.synthesis import synthesize
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
@@ -140,6 +140,25 @@ def test_crop_computes_the_brain_as_the_whole_slice_does(volume):
     np.testing.assert_allclose(cropped[brain], whole[brain], atol=1e-6)
     away = ~binary_dilation(brain, iterations=2)
     assert (cropped[away] == 0).all()
+
+
+def test_small_slabs_share_a_pass_that_is_no_larger_than_a_whole_slice():
+    passes = []
+
+    class Counting(Shade):
+        def forward(self, x):
+            passes.append(len(x) * x.shape[2] * x.shape[3])
+            return super().forward(x)
+
+    wide = np.zeros((200, 200, 60), np.float32)
+    wide[80:110, 80:110, 5:30] = 0.5
+    wide[40:160, 40:160, 30:55] = 0.5
+    volume = Volume(wide, np.eye(4))
+    result = estimate(volume, Counting(), crop=True)
+    assert len(passes) < wide.shape[2] - 2  # slabs
+    assert max(passes) <= LANE_PIXELS
+    brain = wide > 0
+    np.testing.assert_allclose(result[brain], estimate(volume, Shade())[brain], atol=1e-6)
 
 
 def test_crop_gives_zero_far_from_the_brain(phantom):

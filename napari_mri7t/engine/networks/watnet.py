@@ -40,17 +40,22 @@ class DistillationBlock(nn.Module):
 
     def __init__(self, slope: float, *, stride: int = 1, activate: bool = True) -> None:
         super().__init__()
+        self.stride = stride
         self.first = _convolutions((WIDTH, 48, 32, 64), slope)
-        self.second = _convolutions((64 - KEPT, 64, 48, WIDTH + KEPT), slope)
-        self.depression = nn.Conv2d(WIDTH + KEPT, WIDTH, 1, stride=stride)
+        self.second = _convolutions((64 - KEPT, 64, 48, WIDTH + KEPT), slope, stride)
+        self.depression = nn.Conv2d(WIDTH + KEPT, WIDTH, 1)
         self.activation = _rectifier(slope) if activate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (N, 64, H, W) to (N, 64, H / stride, W / stride)."""
         kept, passed = self.first(x).split((KEPT, 64 - KEPT), dim=1)
-        enhanced = self.second(passed) + torch.cat((x, kept), dim=1)  # (N, 80, H, W)
-        y: Tensor = self.activation(self.depression(enhanced))
+        # A 1 x 1 depression with the stride reads one pixel in four: no others are computed.
+        short = torch.cat((self._thin(x), self._thin(kept)), dim=1)
+        y: Tensor = self.activation(self.depression(self.second(passed) + short))  # 80 channels
         return y
+
+    def _thin(self, x: Tensor) -> Tensor:
+        return x if self.stride == 1 else x[..., :: self.stride, :: self.stride]
 
 
 class WaveletAffine(nn.Module):
@@ -218,11 +223,13 @@ def _rectifier(slope: float) -> nn.Module:
     return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
 
 
-def _convolutions(widths: tuple[int, ...], slope: float) -> nn.Sequential:
+def _convolutions(widths: tuple[int, ...], slope: float, last_stride: int = 1) -> nn.Sequential:
     """3 x 3 convolutions from width to width, a rectifier after each."""
+    strides = [1] * (len(widths) - 2) + [last_stride]
     layers: list[nn.Module] = []
-    for n_inputs, n_outputs in zip(widths[:-1], widths[1:], strict=True):
-        layers += [nn.Conv2d(n_inputs, n_outputs, 3, padding=1), _rectifier(slope)]
+    for n_inputs, n_outputs, stride in zip(widths[:-1], widths[1:], strides, strict=True):
+        convolution = nn.Conv2d(n_inputs, n_outputs, 3, stride, padding=1)
+        layers += [convolution, _rectifier(slope)]
     return nn.Sequential(*layers)
 
 

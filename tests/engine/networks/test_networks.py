@@ -11,7 +11,7 @@ from napari_mri7t.engine.networks.contract import CHECKS, check_network
 from napari_mri7t.engine.networks.layers import SameConv2d
 from napari_mri7t.engine.networks.patchgan import PatchGAN
 from napari_mri7t.engine.networks.unet import SliceUNet
-from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
+from napari_mri7t.engine.networks.watnet import WIDTH, DistillationBlock, WATNet, WATNetQu2020
 
 
 def slab(network, height=24, width=32, n=2):
@@ -119,6 +119,16 @@ def test_watnet_wired_start_is_the_identity_and_brings_the_central_slice_to_the_
     wire = torch.stack([last["features"][:, 0].flatten(), x[:, 1].flatten()])
     # White noise, pixel by pixel: nothing but an unmixed channel correlates so. Measured 0.996.
     assert torch.corrcoef(wire)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("size", [(24, 32), (23, 29)])
+def test_watnet_halves_features_as_a_depression_with_a_stride_would(size):
+    torch.manual_seed(0)
+    full, halving = DistillationBlock(0.0), DistillationBlock(0.0, stride=2)
+    halving.load_state_dict(full.state_dict())
+    x = torch.rand(1, WIDTH, *size)
+    with torch.inference_mode():
+        torch.testing.assert_close(halving(x), full(x)[..., ::2, ::2])
 
 
 def test_watnet_may_give_the_central_slice_alone():
