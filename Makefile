@@ -9,7 +9,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench slow fuzz kills stops cancels closings atheris faults docs gpu-pack sbom audit licences coverage lint types format build clean
+.PHONY: help demo test bench slow fuzz kills stops cancels closings slurm atheris faults docs gpu-pack sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -42,6 +42,10 @@ cancels: $(VENV)/.installed ## 100 cancels of a synthesis and 100 in a viewer at
 closings: $(VENV)/.installed ## 50 viewers closed at random moments of a job: no thread, whole files only
 	@sh tools/system.sh
 	MRI7T_CLOSINGS=50 $(SCREEN) $(BIN)/python -m pytest -m slow tests/widgets/test_closings.py -s
+
+slurm: $(VENV)/.installed ## a SLURM of one node on this machine, two folds as its jobs, one killed; Debian, as root
+	sh tools/slurm.sh .slurm
+	$(BIN)/python -m pytest -m slow tests/engine/training/test_distribution.py -k slurm -s
 
 atheris: $(VENV)/.installed $(VENV)-atheris/.installed ## an hour of the coverage-guided fuzzer on the reader, into .atheris/; Linux
 	$(VENV)-atheris/bin/python tests/fuzz/atheris_reader.py .atheris -max_total_time=3600 -timeout=20 -rss_limit_mb=2048

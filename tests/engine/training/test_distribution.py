@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -26,9 +29,10 @@ from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import LOCK_FILE, run_fold
 from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
 
-pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
+dask = pytest.importorskip("dask", reason="needs napari-mri7t[cluster]")
 
 PLACE = Place(cluster="local:2", device="cpu")
+N_THREADS = max(1, (os.cpu_count() or 1) // 2)  # of each of its workers
 CONFIG = TrainConfig(
     n_steps=200,
     batch_size=2,
@@ -68,8 +72,30 @@ def test_cluster_listens_on_the_loopback_only_and_serves_no_dashboard(client):
 def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
     client, dataset, tmp_path
 ):
+    killed = min(pids(client))
+    kill_in_mid_fold(client, dataset, tmp_path, partial(os.kill, killed, signal.SIGKILL))
+    assert killed not in pids(client)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not which("sbatch"), reason="needs SLURM: make slurm")
+def test_killed_job_of_slurm_costs_only_what_follows_the_last_checkpoint(dataset, tmp_path):
+    jobs = f"slurm:jobs=2,cores={N_THREADS},memory=3GB,interface=lo,log={tmp_path}"
+    with (
+        dask.config.set({"distributed.comm.tls": certificates(tmp_path)}),
+        open_client(Place(cluster=jobs, device="cpu")) as client,
+    ):
+        client.wait_for_workers(2, timeout=120)
+        assert client.scheduler.address.startswith("tls://")
+        queue = ["squeue", "--noheader", "--name=mri7t", "--format=%i"]
+        job = subprocess.run(queue, check=True, capture_output=True, text=True).stdout.split()[0]
+        kill_in_mid_fold(client, dataset, tmp_path, partial(subprocess.run, ["scancel", job]))
+
+
+def kill_in_mid_fold(client, dataset, tmp_path, kill):
+    """Train two folds, kill one of two workers, compare the weights with those of one process."""
     study = create_study(dataset, tmp_path / "run", SETTINGS)
-    before, killed, last = pids(client), None, 0
+    killed, last = False, 0
     steps = run_folds(study, [0, 1], client, "cpu", PLACE.resources)
     while True:
         try:
@@ -81,16 +107,15 @@ def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
         assert now.done >= last, "no step that a checkpoint holds is lost"
         last = now.done
         started = [(study.fold_folder(k) / CURRENT).exists() for k in (0, 1)]
-        if killed is None and all(started) and not study.is_done(0):
-            killed = min(before)
-            os.kill(killed, signal.SIGKILL)
-    assert killed is not None, "the folds were too short to be disturbed"
-    assert killed not in pids(client)
+        if not killed and all(started) and not study.is_done(0):
+            kill()
+            killed = True
+    assert killed, "the folds were too short to be disturbed"
     assert sorted(cards) == [0, 1]
     assert cards[1].training["held_out"] == "sub-B"
     alone = create_study(dataset, tmp_path / "alone", SETTINGS)
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # as the workers
+    torch.set_num_threads(N_THREADS)
     try:
         for k in (0, 1):
             run_to_end(run_fold(alone, k, "cpu"))
@@ -100,6 +125,22 @@ def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
             assert [key for key in one if not torch.equal(one[key], other[key])] == []
     finally:
         torch.set_num_threads(threads)
+
+
+def certificates(folder):
+    """Make an authority and a certificate for every role, as a user would with openssl."""
+    openssl = partial(subprocess.run, cwd=folder, check=True, capture_output=True)
+    new = "openssl req -newkey rsa:2048 -nodes -keyout {0}.key -subj /CN={0} "
+    openssl((new + "-x509 -days 1 -out ca.pem").format("ca").split())
+    for role in ("scheduler", "worker", "client"):
+        openssl((new + "-out {0}.csr").format(role).split())
+        sign = "openssl x509 -req -days 1 -in {0}.csr -CA ca.pem -CAkey ca.key -CAcreateserial"
+        openssl((sign + " -out {0}.pem").format(role).split())
+    roles = {
+        role: {"cert": f"{folder}/{role}.pem", "key": f"{folder}/{role}.key"}
+        for role in ("scheduler", "worker", "client")
+    }
+    return {"ca-file": f"{folder}/ca.pem", **roles}
 
 
 def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_path):
