@@ -211,18 +211,30 @@ def is_single_volume(layer: Layer) -> bool:
 
 
 def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
-    """Find a reference and an estimate of one shape, topmost first; what we made is no truth.
+    """Find a reference and an estimate of one shape, topmost first.
 
-    Nor is a painted mask one of the two.
+    What a model made is an estimate sooner than what was only simulated, and neither is the
+    reference where there is another; a painted mask is none of the two.
     """
     images = [layer for layer in reversed(layers) if isinstance(layer, Image)]
     volumes = [layer for layer in images if is_single_volume(layer)]
-    made = [layer for layer in volumes if layer.metadata.get(KEY, {}).get("provenance")]
-    for estimate in made or volumes[1:]:
-        for layer in volumes:
+    likeliest = sorted(filter(_synthetic, volumes), key=_synthetic, reverse=True)
+    for estimate in likeliest or volumes[1:]:
+        for layer in sorted(volumes, key=_synthetic):
             if layer is not estimate and layer.data.shape == estimate.data.shape:
                 return layer, estimate
     return None
+
+
+def _synthetic(layer: Layer) -> int:
+    """Tell how far a layer is from a scan: 2 made by a model, 1 made otherwise, 0 a scan."""
+    provenance = layer.metadata.get(KEY, {}).get("provenance")
+    if provenance:
+        return 2 if "Model" in provenance else 1
+    name = layer.name.lower()  # of other programs' volumes it is all there is
+    if any(word in name for word in ("synth", "estimate", "predict")):
+        return 2
+    return 1 if "pseudo" in name or "3t" in name else 0
 
 
 def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:

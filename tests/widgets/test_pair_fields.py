@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
@@ -45,3 +47,19 @@ def test_neither_a_painted_mask_nor_a_view_is_proposed(phantom):
     painted = Labels(np.ones(data.shape, np.uint8))
     assert likely_pair([estimate, target, difference, painted]) == (target, estimate)
     assert likely_pair([target, painted, difference]) is None
+
+
+@pytest.mark.parametrize("order", permutations(("7T", "pseudo-3T", "made")))
+def test_a_model_s_estimate_is_held_against_the_scan_however_they_were_opened(phantom, order):
+    facts = {"7T": None, "pseudo-3T": {"Notice": ""}, "made": {"Notice": "", "Model": {}}}
+    layers = []
+    for name in order:
+        data, meta, _ = estimate_to_layer(phantom, None, facts[name] or {}, name=name)
+        layers.append(Image(data, **meta))
+    assert [layer.name for layer in likely_pair(layers)] == ["7T", "made"]
+
+
+@pytest.mark.parametrize("order", permutations(("sub-01_7T", "sub-01_3T", "sub-01_synth7T")))
+def test_names_tell_which_is_the_estimate_of_another_program(phantom, order):
+    layers = [Image(volume_to_layer(phantom)[0], name=name) for name in order]
+    assert [layer.name for layer in likely_pair(layers)] == ["sub-01_7T", "sub-01_synth7T"]
