@@ -29,6 +29,7 @@ from napari_mri7t.engine.evaluation.table import Table
 
 TESTED = ("brain_psnr", "brain_ssim", "brain_hfen", "whole_psnr")  # metrics with paired tests
 BY_SUBJECT = ("brain_psnr", "brain_ssim", "whole_psnr")  # metrics shown subject by subject
+UNTESTED = "A paired test needs two subjects at least; there is none for fewer."
 LEADING = ("brain_psnr", "brain_ssim", "brain_mae", "brain_nrmse")
 DETAIL = ("brain_ssim_3d", "brain_hfen", "brain_gradient_error")
 TISSUE = ("brain_cnr", "brain_cjv", "brain_anatomy_correlation", "brain_edge_correlation")
@@ -91,14 +92,14 @@ def table_sections(results: Sequence[SubjectResult]) -> list[Section]:
         "with hindsight, in its favour), and against the other networks."
     )
     spread = study_tables.spread_table(results, "brain_psnr")
-    first, *others = (tests_table(results, key) for key in TESTED)
-    tests = (first, *(replace(table, note="") for table in others))  # the note is the same
+    tests = [table for key in TESTED if (table := tests_table(results, key)).rows]
+    tests[1:] = [replace(table, note="") for table in tests[1:]]  # the note is the same
     each = tuple(study_tables.per_subject_table(results, key) for key in BY_SUBJECT)
     return [
         Section("Results", (), (study_tables.result_table(results),)),
         Section("Inside the brain", (brain,), (*_brain_tables(results), spread)),
         Section("Whole volume, as in the report", (), (study_tables.table_1(results), following)),
-        Section("Is it more than chance?", (chance,), tests),
+        Section("Is it more than chance?", (chance if tests else UNTESTED,), tuple(tests)),
         Section("Every subject", (), each),
     ]
 

@@ -15,6 +15,7 @@ import pytest
 
 from napari_mri7t.engine.evaluation.lesions import Lesion, LesionResult
 from napari_mri7t.engine.evaluation.report import ReportData, ReportSubject, write_report
+from napari_mri7t.engine.evaluation.report_sections import TESTED, table_sections
 from napari_mri7t.engine.evaluation.results import SubjectResult
 from napari_mri7t.engine.evaluation.robustness import RobustnessPoint
 from napari_mri7t.engine.evaluation.scoring import flatten, score
@@ -217,6 +218,21 @@ def test_progress_counts_subjects_and_two_more(data, tmp_path):
     records = list(write_report(data, tmp_path, tmp_path / "report.html"))
     assert {record.total for record in records} == {len(SUBJECTS) + 2}
     assert [record.done for record in records] == sorted(record.done for record in records)
+
+
+def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data):
+    def tests(results):
+        return [
+            table
+            for part in table_sections(results)
+            if "chance" in part.title
+            for table in part.tables
+        ]
+
+    one = [result for result in data.results if result.subject == SUBJECTS[0]]
+    assert len(tests(data.results)) == len(TESTED)
+    assert all(table.rows for table in tests(data.results))
+    assert tests(one) == []
 
 
 def test_a_study_without_anything_still_says_so(tmp_path):
