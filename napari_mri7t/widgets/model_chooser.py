@@ -91,10 +91,8 @@ class ModelChooser(QWidget):
     def add(self, folder: Path) -> bool:
         """Offer the model in `folder` and choose it; say so if there is none."""
         self.notices.clear()
-        try:
-            card = read_card(folder)
-        except ModelError as error:
-            self.notices.add(str(error), ERROR_COLOUR)
+        card = self._card_of(folder)
+        if card is None:
             return False
         known = self._line_of(folder)
         if known < 0:
@@ -114,7 +112,7 @@ class ModelChooser(QWidget):
         known = self._line_of(folder) if place else 0
         if known < 0:
             has_card = (folder / CARD_FILE).exists()
-            self._cards.append(read_card(folder) if has_card else None)
+            self._cards.append(self._card_of(folder) if has_card else None)
             self.box.addItem(folder.name if has_card else f"{folder.name}, fold by fold", folder)
             known = self._guest = self.box.count() - 1
         self.box.setCurrentIndex(known)
@@ -128,6 +126,14 @@ class ModelChooser(QWidget):
             self.box.removeItem(self._guest)
             del self._cards[self._guest]
         self._own = self._guest = None
+
+    def _card_of(self, folder: Path) -> ModelCard | None:
+        """Read a card; say what is wrong where it cannot be read."""
+        try:
+            return read_card(folder)
+        except ModelError as error:
+            self.notices.add(str(error), ERROR_COLOUR)
+            return None
 
     def _line_of(self, folder: Path) -> int:
         """Find a folder among the models: Qt's own search compares objects, not paths."""

@@ -367,6 +367,24 @@ def test_study_shows_what_it_started_from_and_gives_the_choice_back(
     assert widget.recipe.network_box.currentText() == "watnet"
 
 
+def test_study_whose_start_has_a_damaged_card_by_now_says_so_and_is_shown(
+    widget, dataset, tmp_path, quick_model, wait_idle
+):
+    start = tmp_path / "start"
+    shutil.copytree(quick_model, start)
+    built = read_card(start).network_config
+    asked = StudySettings(
+        "slice_unet", "best", widget.recipe.config(), built, "sub-B", str(start.resolve())
+    )
+    create_study(dataset, tmp_path / "study", asked)
+    (start / "card.json").write_text("{")
+    widget.run_field.folder = tmp_path / "study"
+    wait_idle()
+    chooser = widget.recipe.start_chooser
+    assert chooser.box.currentText() == "start"
+    assert "card.json" in chooser.notices.texts(ERROR_COLOUR)[0]
+
+
 def test_dataset_with_fewer_subjects_than_the_study_before(
     widget, dataset, tmp_path, quick_model, wait_idle
 ):
