@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.evaluation.methods import SOURCE, label_of, networks_of, ordered_methods
@@ -37,6 +37,7 @@ SHOWN_PERCENTILES = (0.01, 99.99)  # of the differences, the range of a Bland-Al
 LOSS_COLUMNS = 4
 PANEL_WIDTH = 1.9  # inches, of three to a row
 SMOOTHING = 0.02  # of a loss curve's length: the window of its running mean
+WIDE_RANGE = 30  # of losses, largest to least: wider, the labels between decades would overlap
 
 Sample = tuple[np.ndarray, np.ndarray]
 Ranges = tuple[tuple[float, float], tuple[float, float]]
@@ -177,9 +178,14 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
             if is_log[network] and curves:
                 panel.set_yscale("log")
                 panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                panel.yaxis.set_minor_formatter(FuncFormatter(_every_other_digit))
         for panel in axes[::n_columns]:
             panel.set_ylabel("training loss")
+        for panel in axes:
+            low, high = panel.get_ylim()
+            if panel.get_yscale() == "log" and high / low < WIDE_RANGE:
+                panel.yaxis.set_minor_formatter(FuncFormatter(_every_other_digit))
+            else:
+                panel.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 

@@ -94,6 +94,23 @@ def test_losses_below_zero_are_drawn_as_they_are():
     assert -1.5 < high < -1
 
 
+@pytest.mark.parametrize("largest", [0.3, 1.0, 3.0, 1e4])
+def test_labels_of_a_loss_axis_do_not_run_into_each_other(largest):
+    """They did where the losses of a network that learnt nothing spanned five decades."""
+    losses = np.geomspace(largest, 0.05, 200)
+    figure = plots.loss_figure({"watnet": [("0", np.arange(1.0, 201), losses)]})
+    figure.draw_without_rendering()
+    (axis,) = (panel.yaxis for panel in figure.axes)
+    low, high = figure.axes[0].get_ylim()
+    labels = [
+        tick.label1.get_window_extent()
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        if tick.label1.get_text() and low <= tick.get_loc() <= high
+    ]
+    assert len(labels) >= 2
+    assert not any(a.overlaps(b) for n, a in enumerate(labels) for b in labels[:n])
+
+
 def test_titles_of_many_panels_do_not_run_into_each_other():
     """They did: seven long names in one row."""
     curve = [("0", np.arange(1.0, 11), np.full(10, 0.1))]
