@@ -44,8 +44,9 @@ closings: $(VENV)/.installed ## 50 viewers closed at random moments of a job: no
 	MRI7T_CLOSINGS=50 $(SCREEN) $(BIN)/python -m pytest -m slow tests/widgets/test_closings.py -s
 
 slurm: $(VENV)/.installed ## a SLURM of one node on this machine, two folds as its jobs, one killed; Debian, as root
-	sh tools/slurm.sh .slurm
-	$(BIN)/python -m pytest -m slow tests/engine/training/test_distribution.py -k slurm -s
+	sh tools/slurm.sh start .slurm
+	$(BIN)/python -m pytest -m slow tests/engine/training/test_distribution.py -k slurm; \
+	ended=$$?; sh tools/slurm.sh stop .slurm; exit $$ended
 
 atheris: $(VENV)/.installed $(VENV)-atheris/.installed ## an hour of the coverage-guided fuzzer on the reader, into .atheris/; Linux
 	$(VENV)-atheris/bin/python tests/fuzz/atheris_reader.py .atheris -max_total_time=3600 -timeout=20 -rss_limit_mb=2048

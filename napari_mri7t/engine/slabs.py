@@ -198,7 +198,7 @@ def _estimate_slices(
                 count[k : k + n_outputs] += 1
                 if estimated is not None:
                     window, slices = estimated
-                    _add(slices[n], total[(slice(k, k + n_outputs), *window)])
+                    _add_to(total[(slice(k, k + n_outputs), *window)], slices[n])
             n_done += len(batch)
             yield n_done, None
     mean = total.cpu().numpy() / np.maximum(count, 1)[:, None, None]
@@ -217,19 +217,25 @@ def _batches(
         return [starts[first : first + n] for first in range(0, len(starts), n)]
     # A lane takes one slab, which stays in its core's cache, or several small ones in its place.
     room = 0 if runner.batch == 1 else min(LANE_PIXELS, math.prod(whole))
-    batches = [starts[:1]]
-    for k in starts[1:]:
-        window = _window(brain[batches[-1][0] : k + n_outputs])
-        n_pixels = math.prod(part.stop - part.start for part in window) if window else 0
-        if (len(batches[-1]) + 1) * n_pixels <= room:
-            batches[-1].append(k)
-        else:
-            batches.append([k])
+    batches: list[list[int]] = []
+    is_occupied = False
+    for k in starts:
+        was_occupied, is_occupied = is_occupied, bool(brain[k : k + n_outputs].any())
+        if batches and is_occupied == was_occupied:
+            window = _window(brain[batches[-1][0] : k + n_outputs])
+            n_pixels = math.prod(part.stop - part.start for part in window) if window else 0
+            if (len(batches[-1]) + 1) * n_pixels <= room:
+                batches[-1].append(k)
+                continue
+        batches.append([k])
     return batches
 
 
-def _add(slices: Tensor, total: Tensor) -> None:
-    """Add in place; by numpy on the CPU: torch would wake its other threads on lanes' cores."""
+def _add_to(total: Tensor, slices: Tensor) -> None:
+    """Add slices to a total in place.
+
+    By numpy on the CPU: torch would wake its other threads, which spin on the cores of the lanes.
+    """
     if total.device.type == "cpu":
         total.numpy()[:] += slices.numpy()
     else:

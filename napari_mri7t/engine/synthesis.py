@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -94,16 +93,16 @@ def synthesize(
             f"{source.name}: no voxel above 0 and above the others: nothing to synthesise"
         )
     quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])
-    notes: list[str] = []
+    harmonization = harmonize(source.array, quantiles)
+    is_mapped = harmonization.scan is not None
+    prepared = harmonization.to_model(source.array)
+    notes = list(check_domain(source, model.card))
     runner = Runner(model.network, config, device, precision)
-    with ThreadPoolExecutor(1, "beside") as beside:  # what the estimate does not wait for
-        differences = beside.submit(check_domain, source, model.card)
-        filled = beside.submit(fill_brain, source.array)
-        harmonization = harmonize(source.array, quantiles)
-        prepared = harmonization.to_model(source.array)
-        estimate = yield from _on_any_device(prepared.T, runner, notes)
-        brain = filled.result().T
-    by_slices = harmonization.to_scan(estimate.clip(0, 1), source.array.T, brain)
+    estimate = yield from _on_any_device(prepared.T, runner, notes)
+    by_slices = estimate.clip(0, 1)
+    if is_mapped:
+        brain = fill_brain(source.array).T
+        by_slices = harmonization.to_scan(by_slices, source.array.T, brain)
     if config.end_slices:
         source_slices = source.array.T
         by_slices[: config.end_slices] = source_slices[: config.end_slices]
@@ -114,9 +113,8 @@ def synthesize(
         threads=torch.get_num_threads() if runner.device.type == "cpu" else None,
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
-        warnings=(*differences.result(), *notes),
-        settings=asdict(replace(config, step=effective_step(runner)))
-        | {"harmonized": harmonization.scan is not None},
+        warnings=tuple(notes),
+        settings=asdict(replace(config, step=effective_step(runner))) | {"harmonized": is_mapped},
     )
 
 

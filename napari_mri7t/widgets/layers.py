@@ -11,6 +11,7 @@ cannot show is never lost.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -218,23 +219,24 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
     """
     images = [layer for layer in reversed(layers) if isinstance(layer, Image)]
     volumes = [layer for layer in images if is_single_volume(layer)]
-    likeliest = sorted(filter(_synthetic, volumes), key=_synthetic, reverse=True)
+    likeliest = sorted(filter(_distance_from_scan, volumes), key=_distance_from_scan, reverse=True)
     for estimate in likeliest or volumes[1:]:
-        for layer in sorted(volumes, key=_synthetic):
+        for layer in sorted(volumes, key=_distance_from_scan):
             if layer is not estimate and layer.data.shape == estimate.data.shape:
                 return layer, estimate
     return None
 
 
-def _synthetic(layer: Layer) -> int:
-    """Tell how far a layer is from a scan: 2 made by a model, 1 made otherwise, 0 a scan."""
+def _distance_from_scan(layer: Layer) -> int:
+    """Rank what a reference may be: 0 a 7T scan, for all that is known; 2 made by a model."""
     provenance = layer.metadata.get(KEY, {}).get("provenance")
     if provenance:
         return 2 if "Model" in provenance else 1
     name = layer.name.lower()  # of other programs' volumes it is all there is
-    if any(word in name for word in ("synth", "estimate", "predict")):
+    if re.search(r"synth|estimate|predicted", name):
         return 2
-    return 1 if "pseudo" in name or "3t" in name else 0
+    fields = set(re.findall(r"(?<![a-z0-9])[37]t(?![a-z0-9])", name))
+    return 1 if "pseudo" in name or fields == {"3t"} else 0  # "7T_to_3T" is a 7T, registered
 
 
 def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:

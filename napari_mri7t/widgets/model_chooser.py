@@ -121,6 +121,7 @@ class ModelChooser(QWidget):
         """Take the guest away again, and show what the user had chosen."""
         if self._own is None:
             return
+        self.notices.clear()
         self.box.setCurrentIndex(self._own)
         if self._guest is not None:
             self.box.removeItem(self._guest)

@@ -20,7 +20,7 @@ from napari_mri7t.engine.networks.model import Model, load_model
 from napari_mri7t.engine.preparation.harmonization import brain_quantiles
 from napari_mri7t.engine.preparation.simulation import simulate_3t
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.slabs import LANE_PIXELS, Runner
+from napari_mri7t.engine.slabs import BYTES_PER_VOXEL, Runner, _batches
 from napari_mri7t.engine.synthesis import synthesize
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 from napari_mri7t.engine.volume import Volume
@@ -145,20 +145,35 @@ def test_crop_computes_the_brain_as_the_whole_slice_does(volume):
 def test_small_slabs_share_a_pass_that_is_no_larger_than_a_whole_slice():
     passes = []
 
-    class Counting(Shade):
+    class Blur(Shade):
         def forward(self, x):
             passes.append(len(x) * x.shape[2] * x.shape[3])
-            return super().forward(x)
+            return nn.functional.avg_pool2d(x, 5, 1, 2)
 
     wide = np.zeros((200, 200, 60), np.float32)
     wide[80:110, 80:110, 5:30] = 0.5
     wide[40:160, 40:160, 30:55] = 0.5
     volume = Volume(wide, np.eye(4))
-    result = estimate(volume, Counting(), crop=True)
-    assert len(passes) < wide.shape[2] - 2  # slabs
-    assert max(passes) <= LANE_PIXELS
+    cropped = estimate(volume, Blur(), crop=True)
+    assert len(passes) < 40  # of 56 slabs with brain, half of them small
+    assert max(passes) <= 160 * 160  # the box of the brain
     brain = wide > 0
-    np.testing.assert_allclose(result[brain], estimate(volume, Shade())[brain], atol=1e-6)
+    np.testing.assert_allclose(cropped[brain], estimate(volume, Blur())[brain], atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_slabs_of_a_pass_fit_the_memory(device):
+    config = SynthesisConfig(memory_mb=64 * 64 * BYTES_PER_VOXEL * 5 // 2**20)
+    runner = Runner(Shade(), config, torch.device(device), torch.float32)
+    brain = np.zeros((20, 64, 64), bool)
+    brain[4:, 30:34, 30:34] = True
+    groups = [len(group) for group in _batches(list(range(18)), brain, 3, runner)]
+    assert sum(groups) == 18
+    # A batch of the GPU fills its memory; a pass on the CPU is a slice: 16 slabs of 32 x 32 would
+    # be four, and the two without brain are none of them.
+    assert groups == ([5, 5, 5, 3] if device == "cuda" else [2, 4, 4, 4, 4])
+    one_by_one = replace(runner, batch=1)
+    assert len(_batches(list(range(18)), brain, 3, one_by_one)) >= 17
 
 
 def test_crop_gives_zero_far_from_the_brain(phantom):

@@ -59,7 +59,16 @@ def test_a_model_s_estimate_is_held_against_the_scan_however_they_were_opened(ph
     assert [layer.name for layer in likely_pair(layers)] == ["7T", "made"]
 
 
-@pytest.mark.parametrize("order", permutations(("sub-01_7T", "sub-01_3T", "sub-01_synth7T")))
-def test_names_tell_which_is_the_estimate_of_another_program(phantom, order):
-    layers = [Image(volume_to_layer(phantom)[0], name=name) for name in order]
-    assert [layer.name for layer in likely_pair(layers)] == ["sub-01_7T", "sub-01_synth7T"]
+@pytest.mark.parametrize(
+    ("reference", "estimate", "other"),
+    [
+        ("sub-01_7T", "sub-01_synth7T", "sub-01_3T"),
+        ("7T_to_3T", "sub-01_3T", ""),
+        ("sub-01_space-3T_7T", "sub-01_3T_estimate", "sub-01_3T"),
+        ("sub-03T1w", "sub-03_pseudo-3T", ""),
+    ],
+)
+def test_names_tell_which_is_the_estimate_of_another_program(phantom, reference, estimate, other):
+    for order in permutations(filter(None, (reference, estimate, other))):
+        layers = [Image(volume_to_layer(phantom)[0], name=name) for name in order]
+        assert [layer.name for layer in likely_pair(layers)] == [reference, estimate]

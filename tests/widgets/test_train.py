@@ -383,6 +383,9 @@ def test_study_whose_start_has_a_damaged_card_by_now_says_so_and_is_shown(
     chooser = widget.recipe.start_chooser
     assert chooser.box.currentText() == "start"
     assert "card.json" in chooser.notices.texts(ERROR_COLOUR)[0]
+    widget.run_field.folder = tmp_path / "none yet"
+    wait_idle()
+    assert chooser.notices.texts(ERROR_COLOUR) == []
 
 
 def test_dataset_with_fewer_subjects_than_the_study_before(

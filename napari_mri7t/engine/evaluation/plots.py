@@ -8,6 +8,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -37,7 +38,6 @@ SHOWN_PERCENTILES = (0.01, 99.99)  # of the differences, the range of a Bland-Al
 LOSS_COLUMNS = 4
 PANEL_WIDTH = 1.9  # inches, of three to a row
 SMOOTHING = 0.02  # of a loss curve's length: the window of its running mean
-WIDE_RANGE = 30  # of losses, largest to least: wider, the labels between decades would overlap
 
 Sample = tuple[np.ndarray, np.ndarray]
 Ranges = tuple[tuple[float, float], tuple[float, float]]
@@ -182,10 +182,10 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
             panel.set_ylabel("training loss")
         for panel in axes:
             low, high = panel.get_ylim()
-            if panel.get_yscale() == "log" and high / low < WIDE_RANGE:
-                panel.yaxis.set_minor_formatter(FuncFormatter(_every_other_digit))
-            else:
-                panel.yaxis.set_minor_formatter(NullFormatter())
+            if panel.get_yscale() == "log":
+                n_powers = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
+                between = NullFormatter() if n_powers > 1 else FuncFormatter(_every_other_digit)
+                panel.yaxis.set_minor_formatter(between)
     return figure
 
 

@@ -28,7 +28,7 @@ class DistillationBlock(nn.Module):
     slope : float
         Negative slope of the rectifiers; 0 is ReLU.
     stride : int
-        1, or 2 to halve height and width in the depression.
+        1, or 2 to halve height and width.
     activate : bool
         Whether a rectifier follows the depression.
 

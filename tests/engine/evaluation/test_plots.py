@@ -94,10 +94,11 @@ def test_losses_below_zero_are_drawn_as_they_are():
     assert -1.5 < high < -1
 
 
-@pytest.mark.parametrize("largest", [0.3, 1.0, 3.0, 1e4])
-def test_labels_of_a_loss_axis_do_not_run_into_each_other(largest):
+@pytest.mark.parametrize("largest", [0.3, 0.8, 1.0, 3.0, 1e4])
+@pytest.mark.parametrize("least", [0.02, 0.05, 0.09])
+def test_labels_of_a_loss_axis_do_not_run_into_each_other(largest, least):
     """They did where the losses of a network that learnt nothing spanned five decades."""
-    losses = np.geomspace(largest, 0.05, 200)
+    losses = np.geomspace(largest, least, 200)
     figure = plots.loss_figure({"watnet": [("0", np.arange(1.0, 201), losses)]})
     figure.draw_without_rendering()
     (axis,) = (panel.yaxis for panel in figure.axes)

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from shutil import which
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -29,7 +28,8 @@ from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.engine.training.run import LOCK_FILE, run_fold
 from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
 
-dask = pytest.importorskip("dask", reason="needs napari-mri7t[cluster]")
+pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
+dask = pytest.importorskip("dask")
 
 PLACE = Place(cluster="local:2", device="cpu")
 N_THREADS = max(1, (os.cpu_count() or 1) // 2)  # of each of its workers
@@ -60,36 +60,19 @@ def pids(client):
     return set(client.run(os.getpid).values())
 
 
-def test_cluster_listens_on_the_loopback_only_and_serves_no_dashboard(client):
-    facts = client.scheduler_info(-1)
-    addresses = [facts["address"], *facts["workers"]]
-    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
-    status = f"http://127.0.0.1:{facts['services']['dashboard']}/status"
-    with pytest.raises(HTTPError, match="404"):
-        urlopen(status)
+def has_own_slurm():
+    """Tell the SLURM of `make slurm` from one where others' jobs run."""
+    settings = Path("/etc/slurm/slurm.conf")
+    return settings.exists() and "tools/slurm.sh" in settings.read_text()
 
 
-def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
-    client, dataset, tmp_path
-):
-    killed = min(pids(client))
-    kill_in_mid_fold(client, dataset, tmp_path, partial(os.kill, killed, signal.SIGKILL))
-    assert killed not in pids(client)
+def call(*words):
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not which("sbatch"), reason="needs SLURM: make slurm")
-def test_killed_job_of_slurm_costs_only_what_follows_the_last_checkpoint(dataset, tmp_path):
-    jobs = f"slurm:jobs=2,cores={N_THREADS},memory=3GB,interface=lo,log={tmp_path}"
-    with (
-        dask.config.set({"distributed.comm.tls": certificates(tmp_path)}),
-        open_client(Place(cluster=jobs, device="cpu")) as client,
-    ):
-        client.wait_for_workers(2, timeout=120)
-        assert client.scheduler.address.startswith("tls://")
-        queue = ["squeue", "--noheader", "--name=mri7t", "--format=%i"]
-        job = subprocess.run(queue, check=True, capture_output=True, text=True).stdout.split()[0]
-        kill_in_mid_fold(client, dataset, tmp_path, partial(subprocess.run, ["scancel", job]))
+def queued():
+    running = "--states=running"
+    return sorted(call("squeue", "--me", "--noheader", "--format=%i", running).split())
 
 
 def kill_in_mid_fold(client, dataset, tmp_path, kill):
@@ -136,11 +119,45 @@ def certificates(folder):
         openssl((new + "-out {0}.csr").format(role).split())
         sign = "openssl x509 -req -days 1 -in {0}.csr -CA ca.pem -CAkey ca.key -CAcreateserial"
         openssl((sign + " -out {0}.pem").format(role).split())
-    roles = {
-        role: {"cert": f"{folder}/{role}.pem", "key": f"{folder}/{role}.key"}
+    tls = "distributed.comm.tls"
+    files = {"cert": "pem", "key": "key"}
+    return {f"{tls}.ca-file": f"{folder}/ca.pem"} | {
+        f"{tls}.{role}.{kind}": f"{folder}/{role}.{suffix}"
         for role in ("scheduler", "worker", "client")
+        for kind, suffix in files.items()
     }
-    return {"ca-file": f"{folder}/ca.pem", **roles}
+
+
+def test_cluster_listens_on_the_loopback_only_and_serves_no_dashboard(client):
+    facts = client.scheduler_info(-1)
+    addresses = [facts["address"], *facts["workers"]]
+    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
+    status = f"http://127.0.0.1:{facts['services']['dashboard']}/status"
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(status)
+
+
+def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
+    client, dataset, tmp_path
+):
+    killed = min(pids(client))
+    kill_in_mid_fold(client, dataset, tmp_path, partial(os.kill, killed, signal.SIGKILL))
+    assert killed not in pids(client)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_own_slurm(), reason="needs a SLURM of our own: make slurm")
+def test_cancelled_job_of_slurm_costs_only_what_follows_the_last_checkpoint(dataset, tmp_path):
+    jobs = f"slurm:jobs=2,cores={N_THREADS},memory=3GB,interface=lo,log={tmp_path}"
+    with (
+        dask.config.set(certificates(tmp_path)),
+        open_client(Place(cluster=jobs, device="cpu")) as client,
+    ):
+        client.wait_for_workers(2, timeout=120)
+        assert client.scheduler.address.startswith("tls://")
+        cancelled, left = queued()
+        kill_in_mid_fold(client, dataset, tmp_path, lambda: call("scancel", cancelled))
+        assert queued() == [left]
 
 
 def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_path):
