@@ -3,6 +3,7 @@
 Two builds: the report's, and the one that the paper's authors released.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -184,8 +185,15 @@ class WATNetQu2020(nn.Module):
         return x + residual
 
     def start_as_identity(self) -> None:
-        """Start from the source and unmodulated features, instead of the authors' start."""
+        """Start from the source and unmodulated features, instead of the authors' start.
+
+        The residual's 17 x 17 kernel sums 18,496 features: as large as they start out, the first
+        step of Adam moves the estimate by 13, and what it has seen then keeps later steps small.
+        """
         nn.init.zeros_(self.residual.weight)
+        last_up = cast(nn.Sequential, self.reconstruction[-1])[-1]
+        with torch.no_grad():
+            cast(Tensor, last_up.weight).div_(math.prod(self.residual.kernel_size))
         for affine in self.modulation:
             last = list(cast(nn.Sequential, affine.gamma))[-1]
             nn.init.ones_(cast(Tensor, last.bias))

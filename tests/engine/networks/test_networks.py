@@ -150,6 +150,20 @@ def test_qu2020_may_start_as_the_identity():
         assert torch.equal(network(x), x)
 
 
+@pytest.mark.parametrize("network_class", [WATNet, WATNetQu2020])
+def test_first_step_of_adam_moves_the_estimate_by_a_part_of_its_range(network_class):
+    """It moved WATNetQu2020's by 28, and what Adam had seen then kept its later steps small."""
+    torch.manual_seed(0)
+    network = network_class()
+    network.start_as_identity()
+    x = slab(network, 48, 64)
+    adam = torch.optim.Adam(network.parameters(), lr=1e-4)  # a tenth of the warm-up's end
+    torch.nn.functional.mse_loss(network(x), 0.9 * x).backward()
+    adam.step()
+    with torch.inference_mode():
+        assert (network(x) - x).abs().mean() < 0.5
+
+
 def test_slice_unet_starts_as_the_identity_on_the_central_slices():
     network = SliceUNet(n_slices=7, n_outputs=3).eval()
     x = slab(network)
