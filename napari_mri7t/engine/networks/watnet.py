@@ -188,7 +188,7 @@ class WATNetQu2020(nn.Module):
         """Start from the source and unmodulated features, instead of the authors' start.
 
         The residual's 17 x 17 kernel sums 18,496 features: as large as they start out, the first
-        step of Adam moves the estimate by 13, and what it has seen then keeps later steps small.
+        step of Adam would throw the estimate far out of its range.
         """
         nn.init.zeros_(self.residual.weight)
         last_up = cast(nn.Sequential, self.reconstruction[-1])[-1]

@@ -152,7 +152,7 @@ def test_qu2020_may_start_as_the_identity():
 
 @pytest.mark.parametrize("network_class", [WATNet, WATNetQu2020])
 def test_first_step_of_adam_moves_the_estimate_by_a_part_of_its_range(network_class):
-    """It moved WATNetQu2020's by 28, and what Adam had seen then kept its later steps small."""
+    """It moved WATNetQu2020's by 28, whose last kernel sums 18,496 features."""
     torch.manual_seed(0)
     network = network_class()
     network.start_as_identity()
