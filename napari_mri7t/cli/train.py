@@ -45,7 +45,10 @@ def train(
     ] = None,
     reference: Annotated[
         str,
-        typer.Option(help="Subject whose histogram all get.", show_default="the report's"),
+        typer.Option(
+            help="Subject whose histogram all get.",
+            show_default="the report's, or the first where it is not there",
+        ),
     ] = "",
     start_from: Annotated[
         str,
@@ -74,6 +77,7 @@ def train(
         show_script(place)
 
     from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.subjects import find_subjects
     from napari_mri7t.engine.training.presets import find_preset, network_settings
     from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_starts
     from napari_mri7t.engine.training.settings import with_settings
@@ -88,9 +92,9 @@ def train(
     changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
     built = network_settings(network, preset) | changes
     asked = StudySettings(network, preset, config, built, reference, start_from)
+    wanted = [*_folds(folds, len(find_subjects(dataset))), *([FINAL] if final else [])]
     is_new = not (run / STUDY_FILE).exists()
     study = create_study(dataset, run, asked)
-    wanted = [*_folds(folds, study), *([FINAL] if final else [])]
     for k in wanted:
         if study.is_done(k):
             typer.echo(f"{study.label(k)}: done already")
@@ -151,7 +155,7 @@ def export(
     from napari_mri7t.engine.training.study import FINAL, open_study
 
     study = open_study(run)
-    k = FINAL if fold == "final" else _folds(fold, study)[0]
+    k = FINAL if fold == "final" else _folds(fold, len(study.subjects))[0]
     stress = {} if robustness is None else _measured(robustness)
     wanted = Export(name or folder.name, title, data, half, stress)
     card = export_model(study, k, folder, wanted)
@@ -189,9 +193,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _folds(text: str, study: "Study") -> list[int]:
+def _folds(text: str, n_subjects: int) -> list[int]:
     if text == "all":
-        return list(range(len(study.subjects)))
+        return list(range(n_subjects))
     if text == "none":
         return []
     try:
@@ -199,8 +203,8 @@ def _folds(text: str, study: "Study") -> list[int]:
     except ValueError:
         raise Mri7tError(f"folds {text!r}: expected all, none, or numbers such as 0,3,7") from None
     for k in numbers:
-        if not 0 <= k < len(study.subjects):
-            raise Mri7tError(f"fold {k}: the dataset has folds 0 to {len(study.subjects) - 1}")
+        if not 0 <= k < n_subjects:
+            raise Mri7tError(f"fold {k}: the dataset has folds 0 to {n_subjects - 1}")
     return list(dict.fromkeys(numbers))
 
 

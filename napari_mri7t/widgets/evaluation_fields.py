@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QVBoxLayout, QWidg
 
 from napari_mri7t.widgets.controls import FolderField, LayerChooser
 from napari_mri7t.widgets.evaluation_jobs import LayersToScore, evaluation_steps, layer_steps
-from napari_mri7t.widgets.layers import is_single_volume
+from napari_mri7t.widgets.layers import is_single_volume, likely_source
 from napari_mri7t.widgets.pair_fields import PairFields
 from napari_mri7t.widgets.worker import Job
 
@@ -22,6 +22,7 @@ class EvaluationFields(QWidget):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
+        self._viewer = viewer
         self.of_box = QComboBox()
         self.of_box.addItems([RUN_FOLDER, TWO_LAYERS])
         self.of_box.setToolTip("The held-out estimates of a training, or an estimate you have")
@@ -80,6 +81,10 @@ class EvaluationFields(QWidget):
         self._layers.setVisible(self.is_of_layers)
         if self.is_of_layers and self.volumes.pair is None:
             self.volumes.propose()
+        if self.is_of_layers and self.volumes.pair and self.source_chooser.layer is None:
+            reference, estimate = self.volumes.pair
+            source = likely_source(self._viewer.layers, reference)
+            self.source_chooser.layer = None if source is estimate else source
         self.changed.emit()
 
 

@@ -227,11 +227,21 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
     return None
 
 
+def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
+    """Find the 3T of a reference: topmost of its shape that is no scan of 7T and of no model."""
+    volumes = [layer for layer in reversed(layers) if isinstance(layer, Image)]
+    for layer in filter(is_single_volume, volumes):
+        if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
+            return layer
+    return None
+
+
 def _distance_from_scan(layer: Layer) -> int:
-    """Rank what a reference may be: 0 a 7T scan, for all that is known; 2 made by a model."""
+    """Rank a volume: 0 a 7T scan, for all that is known; 1 a 3T, real or made; 2 a model's."""
     provenance = layer.metadata.get(KEY, {}).get("provenance")
     if provenance:
-        return 2 if "Model" in provenance else 1
+        is_real = provenance.get("Settings", {}).get("image") == "target"  # with another histogram
+        return 2 if "Model" in provenance else int(not is_real)
     name = layer.name.lower()  # of other programs' volumes it is all there is
     if re.search(r"synth|estimate|predicted", name):
         return 2

@@ -184,6 +184,12 @@ def evaluate_layers(widget, viewer, wait_idle, **choices):
     wait_idle()
 
 
+def test_two_layers_and_their_3t_are_proposed(widget, layers):
+    widget.asked.of_box.setCurrentText("Two layers")
+    assert [layer.name for layer in widget.asked.volumes.pair] == ["7T", "estimate"]
+    assert widget.asked.source_chooser.layer.name == "3T"
+
+
 def test_two_layers_are_scored_like_files(widget, viewer, layers, wait_idle, tmp_path):
     evaluate_layers(widget, viewer, wait_idle)
     assert widget.panel.notices.texts(ERROR_COLOUR) == []

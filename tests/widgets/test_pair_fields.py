@@ -12,6 +12,7 @@ from napari_mri7t.widgets.layers import (
     VIEW_KEY,
     estimate_to_layer,
     likely_pair,
+    likely_source,
     volume_to_layer,
 )
 
@@ -49,14 +50,20 @@ def test_neither_a_painted_mask_nor_a_view_is_proposed(phantom):
     assert likely_pair([target, painted, difference]) is None
 
 
-@pytest.mark.parametrize("order", permutations(("7T", "pseudo-3T", "made")))
+@pytest.mark.parametrize("order", list(permutations(("7T", "pseudo-3T", "made"))))
 def test_a_model_s_estimate_is_held_against_the_scan_however_they_were_opened(phantom, order):
-    facts = {"7T": None, "pseudo-3T": {"Notice": ""}, "made": {"Notice": "", "Model": {}}}
+    facts = {
+        "7T": {"Notice": "", "Settings": {"image": "target"}},  # as `mri7t simulate` writes it
+        "pseudo-3T": {"Notice": "", "Settings": {"image": "source"}},
+        "made": {"Notice": "", "Model": {}},
+    }
     layers = []
     for name in order:
-        data, meta, _ = estimate_to_layer(phantom, None, facts[name] or {}, name=name)
+        data, meta, _ = estimate_to_layer(phantom, None, facts[name], name=name)
         layers.append(Image(data, **meta))
-    assert [layer.name for layer in likely_pair(layers)] == ["7T", "made"]
+    pair = likely_pair(layers)
+    assert [layer.name for layer in pair] == ["7T", "made"]
+    assert likely_source(layers, pair[0]).name == "pseudo-3T"
 
 
 @pytest.mark.parametrize(

@@ -146,8 +146,9 @@ def write_tables(results: Sequence[SubjectResult], folder: Path) -> dict[str, Ta
         "summary": study_tables.summary_table(results),
         "subjects": study_tables.subject_table(results),
         **{f"spread-{key}": study_tables.spread_table(results, key) for key in METRICS},
-        **{f"tests-{key}": tests_table(results, key) for key in METRICS},
     }
+    tests = {f"tests-{key}": tests_table(results, key) for key in METRICS}
+    tables |= {stem: table for stem, table in tests.items() if table.rows}
     folder.mkdir(parents=True, exist_ok=True)
     for stem, table in tables.items():
         for suffix, write in FORMATS.items():

@@ -47,8 +47,9 @@ def table_1(results: Sequence[SubjectResult]) -> Table:
                 row.append(spread(*published[key], digits))
         rows.append(tuple(row))
     n_subjects = len({result.subject for result in results})
+    of = "1 held-out subject" if n_subjects == 1 else f"{n_subjects} held-out subjects"
     note = (
-        f"Mean ± standard deviation over {n_subjects} held-out subjects, whole volume, data "
+        f"Mean ± standard deviation over {of}, whole volume, data "
         "range 1. Four fifths of a volume are background: judge by the figures inside the brain."
     )
     return Table("Table 1 in the report's form", tuple(header), tuple(rows), note=note)

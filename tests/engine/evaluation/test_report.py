@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.evaluation.lesions import Lesion, LesionResult
-from napari_mri7t.engine.evaluation.report import ReportData, ReportSubject, write_report
+from napari_mri7t.engine.evaluation.report import (
+    ReportData,
+    ReportSubject,
+    write_report,
+    write_tables,
+)
 from napari_mri7t.engine.evaluation.report_sections import TESTED, table_sections
 from napari_mri7t.engine.evaluation.results import SubjectResult
 from napari_mri7t.engine.evaluation.robustness import RobustnessPoint
@@ -220,7 +225,7 @@ def test_progress_counts_subjects_and_two_more(data, tmp_path):
     assert [record.done for record in records] == sorted(record.done for record in records)
 
 
-def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data):
+def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_path):
     def tests(results):
         return [
             table
@@ -233,6 +238,9 @@ def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data):
     assert len(tests(data.results)) == len(TESTED)
     assert all(table.rows for table in tests(data.results))
     assert tests(one) == []
+    write_tables(one, tmp_path)
+    assert (tmp_path / "table-1.csv").exists()
+    assert not list(tmp_path.glob("tests-*"))
 
 
 def test_a_study_without_anything_still_says_so(tmp_path):

@@ -226,6 +226,9 @@ def test_a_start_that_knows_a_subject_leaves_the_run_folder_free(first, dataset,
     assert refused.exit_code == 1
     assert "was trained on sub-A, which fold 0 holds out" in str(refused.exception)
     assert not (run / "study.json").exists()
+    missing = train(run, first.fold_folder(0), "--folds", "7")
+    assert "fold 7: the dataset has folds 0 to" in str(missing.exception)
+    assert not (run / "study.json").exists()
     done = train(run, first.fold_folder(0), "--folds", "0")
     assert done.exit_code == 0, done.output
     train(run, first.fold_folder(0), "--folds", "1")
