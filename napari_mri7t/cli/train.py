@@ -77,9 +77,8 @@ def train(
         show_script(place)
 
     from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.subjects import find_subjects
     from napari_mri7t.engine.training.presets import find_preset, network_settings
-    from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_starts
+    from napari_mri7t.engine.training.pretrained import check_start, free_if_refused
     from napari_mri7t.engine.training.settings import with_settings
     from napari_mri7t.engine.training.study import (
         FINAL,
@@ -92,16 +91,17 @@ def train(
     changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
     built = network_settings(network, preset) | changes
     asked = StudySettings(network, preset, config, built, reference, start_from)
-    wanted = [*_folds(folds, len(find_subjects(dataset))), *([FINAL] if final else [])]
-    is_new = not (run / STUDY_FILE).exists()
-    study = create_study(dataset, run, asked)
-    for k in wanted:
-        if study.is_done(k):
-            typer.echo(f"{study.label(k)}: done already")
-    open_folds = [k for k in wanted if not study.is_done(k)]
+    with free_if_refused(run):
+        study = create_study(dataset, run, asked)
+        wanted = [*_folds(folds, study), *([FINAL] if final else [])]
+        for k in wanted:
+            if study.is_done(k):
+                typer.echo(f"{study.label(k)}: done already")
+        open_folds = [k for k in wanted if not study.is_done(k)]
+        for k in open_folds:
+            check_start(study, k)
     if not open_folds:
         return
-    check_starts(study, open_folds, is_new=is_new)
     if trained is not None:
         for k in open_folds:
             adopt_training(study, trained, k)
@@ -155,7 +155,7 @@ def export(
     from napari_mri7t.engine.training.study import FINAL, open_study
 
     study = open_study(run)
-    k = FINAL if fold == "final" else _folds(fold, len(study.subjects))[0]
+    k = FINAL if fold == "final" else _folds(fold, study)[0]
     stress = {} if robustness is None else _measured(robustness)
     wanted = Export(name or folder.name, title, data, half, stress)
     card = export_model(study, k, folder, wanted)
@@ -193,7 +193,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _folds(text: str, n_subjects: int) -> list[int]:
+def _folds(text: str, study: "Study") -> list[int]:
+    n_subjects = len(study.subjects)
     if text == "all":
         return list(range(n_subjects))
     if text == "none":

@@ -217,11 +217,11 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
     What a model made is an estimate sooner than what was only simulated, and neither is the
     reference where there is another; a painted mask is none of the two.
     """
-    images = [layer for layer in reversed(layers) if isinstance(layer, Image)]
-    volumes = [layer for layer in images if is_single_volume(layer)]
-    likeliest = sorted(filter(_distance_from_scan, volumes), key=_distance_from_scan, reverse=True)
-    for estimate in likeliest or volumes[1:]:
-        for layer in sorted(volumes, key=_distance_from_scan):
+    volumes = _images(layers)
+    references = sorted(volumes, key=_distance_from_scan)
+    estimates = sorted(filter(_distance_from_scan, volumes), key=_distance_from_scan, reverse=True)
+    for estimate in estimates or volumes[1:]:
+        for layer in references:
             if layer is not estimate and layer.data.shape == estimate.data.shape:
                 return layer, estimate
     return None
@@ -229,11 +229,15 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
 
 def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
     """Find the 3T of a reference: topmost of its shape that is no scan of 7T and of no model."""
-    volumes = [layer for layer in reversed(layers) if isinstance(layer, Image)]
-    for layer in filter(is_single_volume, volumes):
+    for layer in _images(layers):
         if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
             return layer
     return None
+
+
+def _images(layers: Sequence[Layer]) -> list[Layer]:
+    """List the single volumes that nobody painted, topmost first."""
+    return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
 
 
 def _distance_from_scan(layer: Layer) -> int:

@@ -81,16 +81,17 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
     """Train the folds asked for, one after the other; returns how many are done now."""
     yield Step(0, 0, "Loading torch")
     from napari_mri7t.engine.device_memory import memory_in_use
-    from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_starts
+    from napari_mri7t.engine.training.pretrained import check_start, free_if_refused
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.study import create_study
 
     request = state.request
     yield Step(0, 0, "Reading the dataset")
-    is_new = not (request.run / STUDY_FILE).exists()
-    state.study = create_study(request.dataset, request.run, _settings(request))
-    wanted = [k for k in request.folds if not state.study.is_done(k)]
-    check_starts(state.study, wanted, is_new=is_new)  # before hours go into the first of them
+    with free_if_refused(request.run):
+        state.study = create_study(request.dataset, request.run, _settings(request))
+        wanted = [k for k in request.folds if not state.study.is_done(k)]
+        for k in wanted:
+            check_start(state.study, k)  # before hours go into the folds before it
     if wanted:
         state.pairs = yield from prepare_study(state.study)
     for k in wanted:

@@ -181,8 +181,8 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
         for panel in axes[::n_columns]:
             panel.set_ylabel("training loss")
         for panel in axes:
-            low, high = panel.get_ylim()
             if panel.get_yscale() == "log":
+                low, high = panel.get_ylim()
                 n_powers = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
                 between = NullFormatter() if n_powers > 1 else FuncFormatter(_every_other_digit)
                 panel.yaxis.set_minor_formatter(between)

@@ -7,7 +7,8 @@ is no start for that fold.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,20 +178,19 @@ def check_start(study: Study, k: int) -> Start | None:
     return Start(_facts(card), place, fold.name)
 
 
-def check_starts(study: Study, folds: Iterable[int], *, is_new: bool) -> None:
-    """Check the starts of all folds that are to be trained; a new study is withdrawn otherwise.
+@contextmanager
+def free_if_refused(run: Path) -> Iterator[None]:
+    """Withdraw a study that is set up within and then refused: the run folder is free again.
 
-    Raises
-    ------
-    StateError, ModelError
-        As `check_start`. A run folder that was set up just now is free for another start then.
+    A study that stood there before stays.
     """
+    path = run / STUDY_FILE
+    is_new = not path.exists()
     try:
-        for k in folds:
-            check_start(study, k)
+        yield
     except Mri7tError:
         if is_new:
-            (study.folder / STUDY_FILE).unlink()
+            path.unlink(missing_ok=True)
         raise
 
 
