@@ -2,7 +2,8 @@
 
 import importlib
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
 ITK_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc")
 
 Result = TypeVar("Result")
+_itk_is_ours = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return "not installed"
+
+
+@contextmanager
+def one_itk_thread() -> Iterator[None]:
+    """Have ITK compute in one thread, so that neither their number nor chance decides a bit.
+
+    `SetNumberOfThreads` of N4 and of a registration does not reach the filters and the metric
+    within, which sum in threads too: those ask for the default of the process, set back after.
+    """
+    process = optional("SimpleITK", "preparation").ProcessObject
+    with _itk_is_ours:
+        before = process.GetGlobalDefaultNumberOfThreads()
+        process.SetGlobalDefaultNumberOfThreads(1)
+        try:
+            yield
+        finally:
+            process.SetGlobalDefaultNumberOfThreads(before)
 
 
 def in_background(

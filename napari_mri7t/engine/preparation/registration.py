@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.preparation.native import in_background, optional
+from napari_mri7t.engine.preparation.native import in_background, one_itk_thread, optional
 from napari_mri7t.engine.preparation.resampling import box_of, coarse, upright_grid
 from napari_mri7t.engine.volume import Volume
 
@@ -59,7 +59,6 @@ def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarra
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(SAMPLED, SEED)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetNumberOfThreads(1)  # more would sum in an order that changes from run to run
     length, last, n_steps = STEPS
     method.SetOptimizerAsRegularStepGradientDescent(length, last, n_steps)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -68,7 +67,12 @@ def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarra
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
     images = [_image(sitk, volume) for volume in (fixed, moving)]
-    found = yield from in_background(lambda: method.Execute(*images), method.Abort)
+
+    def search() -> Any:
+        with one_itk_thread():
+            return method.Execute(*images)
+
+    found = yield from in_background(search, method.Abort)
     return np.linalg.inv(matrix_of(found))
 
 

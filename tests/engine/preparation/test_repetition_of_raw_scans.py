@@ -9,7 +9,9 @@ from napari_mri7t.engine import recipe, repetition
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.preparation import native, raw_scan, recognition
+from napari_mri7t.engine.preparation.bias_field import estimate_bias_field
 from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
+from napari_mri7t.engine.preparation.registration import register
 from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
 from napari_mri7t.engine.preparation.transforms import save_transform
 from napari_mri7t.engine.progress import run_to_end
@@ -101,6 +103,25 @@ def test_bias_field_and_registration_are_repeated_bit_for_bit(
     assert recorded["registration"].startswith("rigid")
     assert recorded["bias_field"].startswith("N4")
     assert repeat(made, tiny_model).is_equal
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_threads_of_itk_decide_no_bit_and_stay_as_they_were(head, brain, n_threads):
+    """Five registrations never agreed on two threads, whatever `SetNumberOfThreads` said."""
+    process = pytest.importorskip("SimpleITK").ProcessObject
+    scan, mask = head
+    turned = brain.with_array(np.roll(brain.array, 1, axis=0))
+    before = process.GetGlobalDefaultNumberOfThreads()
+    expected_field = run_to_end(estimate_bias_field(scan, mask))
+    expected_matrix = run_to_end(register(turned, brain))
+    process.SetGlobalDefaultNumberOfThreads(n_threads)
+    try:
+        assert np.array_equal(run_to_end(estimate_bias_field(scan, mask)), expected_field)
+        for _ in range(2):
+            assert np.array_equal(run_to_end(register(turned, brain)), expected_matrix)
+        assert process.GetGlobalDefaultNumberOfThreads() == n_threads
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(before)
 
 
 def test_libraries_of_the_preparation_are_compared_too(
