@@ -57,7 +57,7 @@ report() { # of both networks, all folds: the target is two minutes
     done
 }
 
-pack() { # NAME: the models of a run's folds as float16 with their figures, a few folds a file
+pack() { # NAME: the models of a run's folds as bfloat16 with their figures, a few folds a file
     python3 - "$RUNS/$1" "$RUNS/packed/$1" << 'EOF'
 import shutil
 import sys

@@ -142,7 +142,7 @@ def export(
     data: Annotated[
         str, typer.Option(help="Where the training data come from, and their licence.")
     ] = "",
-    half: Annotated[bool, typer.Option("--half", help="Keep weights as float16.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Keep weights as bfloat16.")] = False,
     robustness: Annotated[
         Path | None,
         typer.Option(

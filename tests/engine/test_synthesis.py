@@ -23,6 +23,7 @@ from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.slabs import BYTES_PER_VOXEL, Runner, _batches
 from napari_mri7t.engine.synthesis import synthesize
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.engine.template import load_template
 from napari_mri7t.engine.volume import Volume
 
 PLAIN = SynthesisConfig(device="cpu", precision="float32", crop=False)
@@ -198,18 +199,21 @@ def test_estimate_has_the_sources_grid_and_range(volume, name):
 
 
 @pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
-def test_bfloat16_stays_within_the_stated_tolerance_of_float32(phantom, card):
+def test_bfloat16_stays_within_the_stated_tolerance_of_float32(card):
+    """On eight slices of the template, where the estimates err half as much as on one brain."""
+    template = load_template()
+    slices = Volume(template.array[..., 80:88].copy(), template.affine, name="slices")
     model = load_model(card.name)
-    source, target = simulate_3t(phantom)
+    source, target = simulate_3t(slices)
     half, full = (
         run_to_end(synthesize(source, model, replace(PLAIN, precision=precision))).volume.array
         for precision in ("bfloat16", "float32")
     )
-    brain = phantom.array > 0
+    brain = slices.array > 0
     figures = [psnr(target.array, each, data_range=1.0, mask=brain) for each in (half, full)]
-    # docs/method.md states 0.02 dB for a real brain; the phantom has 1 % of its voxels.
-    assert figures[0] == pytest.approx(figures[1], abs=0.1)
-    assert np.percentile(np.abs(half - full)[brain], 99) < 0.03  # there: of 99.9 %
+    # docs/method.md states 0.01 dB for a real brain: there rounding is a smaller part of the error.
+    assert figures[0] == pytest.approx(figures[1], abs=0.025)
+    assert np.percentile(np.abs(half - full)[brain], 99.9) < 0.01
 
 
 def test_progress_counts_every_slab_and_ends_with_the_result(volume):

@@ -84,7 +84,8 @@ def save_model(
     card : ModelCard
         Its `sha256` is set here.
     half : bool
-        Keep the weights as float16, half the size.
+        Keep the parameters as bfloat16, half the size: float32 then computes with the numbers that
+        bfloat16 has rounded them to anyway, and the two precisions agree.
 
     Returns
     -------
@@ -107,9 +108,11 @@ def save_model(
 
 def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
     """Give the content of a weights file, whose SHA-256 a card holds."""
-    kind = torch.float16 if half else torch.float32
+    parameters = {key for key, _ in network.named_parameters()}  # statistics keep their bits
     weights = {
-        key: value.detach().cpu().to(kind).contiguous()
+        key: value.cpu()
+        .to(torch.bfloat16 if half and key in parameters else torch.float32)
+        .contiguous()
         for key, value in network.state_dict().items()
         if value.is_floating_point()
     }

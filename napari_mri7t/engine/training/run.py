@@ -217,7 +217,7 @@ class Export:
     data : str
         Where the training data come from, and their licence.
     half : bool
-        Keep the weights as float16.
+        Keep the weights as bfloat16.
     stress : dict
         What noise, shift and lesions do to it, as `summarize_stress` gives it.
     """

@@ -4,11 +4,13 @@ from functools import partial
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.networks import NETWORKS, build_network, count_parameters, slices_of
 from napari_mri7t.engine.networks.contract import CHECKS, check_network
 from napari_mri7t.engine.networks.layers import SameConv2d
+from napari_mri7t.engine.networks.model import pack_weights
 from napari_mri7t.engine.networks.patchgan import PatchGAN
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.networks.watnet import WIDTH, DistillationBlock, WATNet, WATNetQu2020
@@ -206,3 +208,15 @@ def test_patchgan_judges_patches_by_the_source_too():
     source, judged = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     assert judge(source, judged).shape == (2, 1, 8, 8)
     assert not torch.equal(judge(source, judged), judge(1 - source, judged))
+
+
+def test_half_the_size_keeps_what_bfloat16_computes_with_and_all_statistics():
+    network = build_network("basic_cnn")  # with batch normalisation
+    full = load(pack_weights(network, "basic_cnn"))
+    half = load(pack_weights(network, "basic_cnn", half=True))
+    assert half.keys() == full.keys()
+    parameters = dict(network.named_parameters())
+    for key, value in half.items():
+        expected = full[key].bfloat16() if key in parameters else full[key]
+        assert torch.equal(value, expected)
+        assert value.dtype == expected.dtype
