@@ -3,7 +3,6 @@
 Two builds: the report's, and the one that the paper's authors released.
 """
 
-import math
 from typing import cast
 
 import torch
@@ -11,7 +10,11 @@ from torch import Tensor, nn
 
 from napari_mri7t.engine.networks.layers import SameConv2d, pad_to_multiple
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
-from napari_mri7t.engine.networks.wiring import wire_central_slice
+from napari_mri7t.engine.networks.wiring import (
+    add_nothing,
+    gather_and_add_nothing,
+    wire_central_slice,
+)
 
 N_SLICES = 3
 N_LEVELS = 3
@@ -131,6 +134,7 @@ class WATNet(nn.Module):
         residuals saturate the tanh: within some steps the rectifiers die, the residual stays 0.
         """
         wire_central_slice(self)
+        gather_and_add_nothing(self.residual)
 
 
 class WATNetQu2020(nn.Module):
@@ -185,18 +189,13 @@ class WATNetQu2020(nn.Module):
         return x + residual
 
     def start_as_identity(self) -> None:
-        """Start from the source and unmodulated features, instead of the authors' start.
+        """Start from the source, the central slice wired through the bottleneck.
 
-        The residual's 17 x 17 kernel sums 18,496 features: as large as they start out, the first
-        step of Adam would throw the estimate far out of its range.
+        The upsampling starts as the report's, and learns to interpolate.
         """
-        nn.init.zeros_(self.residual.weight)
+        wire_central_slice(self)
         last_up = cast(nn.Sequential, self.reconstruction[-1])[-1]
-        with torch.no_grad():
-            cast(Tensor, last_up.weight).div_(math.prod(self.residual.kernel_size))
-        for affine in self.modulation:
-            last = list(cast(nn.Sequential, affine.gamma))[-1]
-            nn.init.ones_(cast(Tensor, last.bias))
+        add_nothing(self.residual, cast(nn.ConvTranspose2d, last_up))
 
     @torch.no_grad()
     def fit_bands(self, x: Tensor) -> None:

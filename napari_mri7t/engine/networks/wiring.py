@@ -19,20 +19,24 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.networks.watnet import DistillationBlock, WATNet
+    from napari_mri7t.engine.networks.watnet import DistillationBlock, WATNet, WATNetQu2020
 
 SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the pixels in a square of two by two
 CENTRAL_SLICE = 1
 KEPT_START = 64  # of the channels that a block keeps, behind those of its input
 SECOND_START, THIRD_START = 16, 32  # of the wires that pass a block's second half
 QUIET = 0.05  # factor on the weights beside the wires, so that these dominate at first
+BESIDE_WIRES = 0.25  # factor on the channels beside the wires, for a kernel that sums thousands
 
 Taps = Iterable[tuple[int, int, int]]  # input channel, and the pixel's offset along height, width
 
 
 @torch.no_grad()
-def wire_central_slice(network: "WATNet") -> None:
-    """Set first weights that carry the central slice, pixel by pixel, to the last layers."""
+def wire_central_slice(network: "WATNet | WATNetQu2020") -> None:
+    """Set first weights that carry the central slice, pixel by pixel, to the last upsampling.
+
+    There its even and odd rows and columns are four channels, each on every other pixel.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.mul_(0.5)
@@ -44,7 +48,8 @@ def wire_central_slice(network: "WATNet") -> None:
         zip(network.extraction, network.modulation, strict=True)
     ):
         _spread(cast("DistillationBlock", block), 4**level)
-        gamma, beta = cast("list[nn.Conv2d]", [affine.gamma, affine.beta])
+        branches = cast("tuple[nn.Module, nn.Module]", (affine.gamma, affine.beta))
+        gamma, beta = (_convolutions(branch)[-1] for branch in branches)
         for convolution in (gamma, beta):
             convolution.weight.mul_(QUIET)
         cast(Tensor, gamma.bias).fill_(1.0)
@@ -53,10 +58,35 @@ def wire_central_slice(network: "WATNet") -> None:
     for level, step in enumerate(network.reconstruction):
         block, up = cast("tuple[DistillationBlock, nn.ConvTranspose2d]", tuple(step.children()))
         _pass(block, 4 ** (3 - level), gather=level > 0)
-        up.weight.copy_(torch.eye(64).view(64, 64, 1, 1))
-    last = _convolutions(cast(nn.Sequential, network.residual[0]))[0]
-    _wire(last, 0, [(g, -dy, -dx) for g, (dy, dx) in enumerate(SHIFTS)])
-    nn.init.zeros_(cast(Tensor, network.residual[1].weight))
+        _fill_one_pixel_in_four(up)
+
+
+@torch.no_grad()
+def gather_and_add_nothing(residual: nn.Sequential) -> None:
+    """Put the wires together in the first convolution of a residual whose last gives 0."""
+    first, last = _convolutions(residual)
+    _wire(first, 0, [(g, -dy, -dx) for g, (dy, dx) in enumerate(SHIFTS)])
+    nn.init.zeros_(last.weight)
+
+
+@torch.no_grad()
+def add_nothing(residual: nn.Conv2d, last_up: nn.ConvTranspose2d) -> None:
+    """Let a residual of one large kernel give 0, and see little but the wires.
+
+    It sums 17 x 17 pixels of 64 channels: were all of them as large as the wires, the first steps
+    of Adam would throw the estimate far out of its range.
+    """
+    nn.init.zeros_(residual.weight)
+    last_up.weight[len(SHIFTS) :] *= BESIDE_WIRES
+
+
+def _fill_one_pixel_in_four(up: nn.ConvTranspose2d) -> None:
+    """Let every channel keep its values, each with three zeros beside it."""
+    nn.init.zeros_(up.weight)
+    channels = torch.arange(up.out_channels)
+    place = cast("tuple[int, int]", up.padding)[0]  # of the kernel: what meets the even pixels
+    inputs = channels if up.groups == 1 else 0 * channels
+    up.weight[channels, inputs, place, place] = 1
 
 
 def _spread(block: "DistillationBlock", n: int) -> None:
@@ -104,5 +134,5 @@ def _wire(convolution: nn.Conv2d, output: int, taps: Taps) -> None:
         convolution.weight[output, channel, centre + dy, centre + dx] = 1
 
 
-def _convolutions(layers: nn.Sequential) -> list[nn.Conv2d]:
-    return [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+def _convolutions(layers: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)]
