@@ -223,11 +223,11 @@ class FoldList(QListWidget):
 
     def show_folds(self, names: Iterable[str], done: Iterable[int]) -> None:
         """List the subjects; the user's choice is kept where the subjects are the same."""
-        self._names = list(names)
+        before, self._names = self._names, list(names)
         titles = {n: f"{n}  without {name}" for n, name in enumerate(self._names)}
         if titles:
             titles[FINAL] = "all subjects"
-        is_known = list(titles) == self._numbers()
+        is_known = self._names == before
         chosen = set(self.chosen()) if is_known else set(titles) - {FINAL}
         finished = set(done)
         self.blockSignals(True)
@@ -274,6 +274,3 @@ class FoldList(QListWidget):
 
     def _items(self) -> list[QListWidgetItem]:
         return [self.item(n) for n in range(self.count())]
-
-    def _numbers(self) -> list[int]:
-        return [item.data(Qt.ItemDataRole.UserRole) for item in self._items()]

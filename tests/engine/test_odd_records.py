@@ -90,6 +90,23 @@ def test_model_card(tiny_model, small, tmp_path):
     assert min(counts.values()) > 20
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{\n "GeneratedBy": [,]}', "no JSON at line 2, column 18"),
+        (b"", "no JSON at line 1, column 1"),
+        (b"\xff\xfe", "no text in UTF-8"),
+        (DEEP.encode(), "nested too deeply"),
+    ],
+    ids=["comma", "empty", "bytes", "deep"],
+)
+def test_what_is_no_json_is_told_in_our_own_words(tmp_path, content, words):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(Mri7tError, match=rf"a\.json: cannot be read \({words}\)"):
+        read_recipe(path)
+
+
 def test_sidecar_of_a_repetition(small, tiny_model, tmp_path):
     model = load_model(tiny_model)
     result = run_to_end(synthesize(small, model, SynthesisConfig("cpu")))

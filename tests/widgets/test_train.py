@@ -92,6 +92,21 @@ def test_dataset_is_checked_as_it_is_chosen(viewer, dataset, tmp_path, wait_idle
     assert not widget.panel.start_button.isEnabled()
 
 
+def test_folds_of_other_subjects_are_all_ticked_again(viewer, dataset, tmp_path, wait_idle):
+    others = tmp_path / "others"
+    shutil.copytree(dataset, others)
+    (others / "sub-C.nii.gz").rename(others / "sub-D.nii.gz")
+    widget = docked(viewer)
+    chosen = []
+    for folder, folds in ((dataset, [1]), (dataset, None), (others, None)):
+        widget.dataset_field.folder = folder
+        wait_idle()
+        if folds is not None:
+            widget.folds.choose(folds)
+        chosen.append(widget.folds.chosen())
+    assert chosen == [(1,), (1,), (0, 1, 2)]
+
+
 def test_every_number_of_the_preset_can_be_seen_and_changed(widget):
     assert widget.recipe.config().n_steps == 4
     widget.recipe.preset_box.setCurrentText("report")

@@ -50,7 +50,8 @@ def table_1(results: Sequence[SubjectResult]) -> Table:
     of = "1 held-out subject" if n_subjects == 1 else f"{n_subjects} held-out subjects"
     note = (
         f"Mean ± standard deviation over {of}, whole volume, data "
-        "range 1. Four fifths of a volume are background: judge by the figures inside the brain."
+        "range 1. Published: the report's ten subjects, sub-TELL0101 to 0110, whoever is held out "
+        "here. Four fifths of a volume are background: judge by the figures inside the brain."
     )
     return Table("Table 1 in the report's form", tuple(header), tuple(rows), note=note)
 
