@@ -39,7 +39,8 @@ def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
     return (
         f"voxels {sizes} mm (trained on {trained})",
         f"brain {prepared.facts['brain_litres']:.2f} litres (plausible {low} to {high})",
-        f"overlap with the template {score:.2f}: {verdict} (training data: {USUAL_SCORE})",
+        f"correlation with the template {score:.2f}: {verdict} (good from {ALIGNED:g}, "
+        f"training data: {USUAL_SCORE})",
         f"histogram's distance {distance:.3f} (training data: 0 to 0.06, "
         f"a warning above {LARGEST_CONTRAST_DISTANCE:g})",
     )

@@ -146,7 +146,7 @@ def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
     words = " ".join(run.synthesis.settings["preparation"]["distance"])
     assert "voxels 4 x 4 x 4 mm (trained on 1 x 1 x 1)" in words
     assert "brain 1.25 litres" in words
-    assert "not registered" in words
+    assert "not registered (good from 0.6, training data: 0.74 to 0.80)" in words
     quantiles = np.asarray(model_of(scan).card.preprocessing["intensity_quantiles"])
     expected = contrast_distance(run.prepared.brain.array, quantiles)
     assert f"histogram's distance {expected:.3f}" in words
