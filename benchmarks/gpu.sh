@@ -8,7 +8,7 @@
 # There:          sh benchmarks/gpu.sh              in the root of the repository, with .gpu/ beside it
 # Where what travels is limited: napari_mri7t/models/slice_unet-loo is not needed there.
 #
-# OUT      gets log, tables, and the models as float16, packed: at most 8 files of 16 MiB
+# OUT      gets log, tables, and the models as bfloat16, packed: at most 8 files of 16 MiB
 # SECONDS_LEFT=500   of this call; packing comes after
 #             DEVICE=cuda      STEPS=8000 of slice_unet, half for the others
 # RUNS=/tmp/runs     run folders, which stay while the machine does

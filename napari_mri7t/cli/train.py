@@ -1,6 +1,5 @@
 """`mri7t train` and `mri7t export`: leave-one-out studies, and the models they give."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +78,7 @@ def train(
     from napari_mri7t.engine.provenance import NOTICE
     from napari_mri7t.engine.training.presets import find_preset, network_settings
     from napari_mri7t.engine.training.pretrained import check_start, free_if_refused
-    from napari_mri7t.engine.training.settings import with_settings
+    from napari_mri7t.engine.training.settings import network_arguments, pairs_of, with_settings
     from napari_mri7t.engine.training.study import (
         FINAL,
         StudySettings,
@@ -87,9 +86,8 @@ def train(
         create_study,
     )
 
-    config = with_settings(find_preset(preset), _pairs(settings or []))
-    changes = {key: _value(text) for key, text in _pairs(changed or []).items()}
-    built = network_settings(network, preset) | changes
+    config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
+    built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
     asked = StudySettings(network, preset, config, built, reference, start_from)
     with free_if_refused(run):
         study = create_study(dataset, run, asked)
@@ -173,24 +171,6 @@ def _measured(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Mri7tError(f"{path}: no JSON of `mri7t robustness`: give what it printed")
     return found
-
-
-def _pairs(settings: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise Mri7tError(f"--set {text}: expected key=value, for example n_steps=500")
-        pairs[key.strip()] = value.strip()
-    return pairs
-
-
-def _value(text: str) -> Any:
-    """Read a number, a list or a truth value as JSON knows them; anything else is a name."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _folds(text: str, study: "Study") -> list[int]:

@@ -40,7 +40,7 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
         found.append(
             f"voxels of {sizes_in_words(volume.voxel_size)} mm; the model was trained on "
             f"{sizes_in_words(expected)} mm: "
-            "take the way over 1 mm (`mri7t synthesize --way model`), or compare with care"
+            "resample the scan, or compare with care"
         )
     foreground = volume.array > background_of(volume.array)
     litres = brain_litres(volume, foreground)

@@ -25,7 +25,7 @@ def read_json(path: Path) -> Any:
         If it is no JSON, no UTF-8, or nested so deeply that reading it would exhaust the stack.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a mark
     except RecursionError as error:  # a RuntimeError, which napari's worker would swallow
         raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:

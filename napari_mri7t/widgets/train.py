@@ -17,12 +17,13 @@ from napari_mri7t.widgets.controls import (
 from napari_mri7t.widgets.device_box import DeviceBox
 from napari_mri7t.widgets.engine_widget import EngineWidget
 from napari_mri7t.widgets.figures import LossPlot
+from napari_mri7t.widgets.fold_list import FINAL, FoldList
 from napari_mri7t.widgets.job_panel import JobPanel
 from napari_mri7t.widgets.latest import Latest
 from napari_mri7t.widgets.memory import Memory
 from napari_mri7t.widgets.planes import preview_to_layer
 from napari_mri7t.widgets.preferences import orient_empty_viewer
-from napari_mri7t.widgets.train_fields import FINAL, FoldList, RecipeFields
+from napari_mri7t.widgets.train_fields import RecipeFields
 from napari_mri7t.widgets.training_jobs import (
     Request,
     TrainingState,
@@ -161,6 +162,7 @@ class TrainWidget(EngineWidget):
             self.recipe.choose_network(study.settings.network)
             self.recipe.preset_box.setCurrentText(study.settings.preset)
             self.recipe.show_config(study.settings.config)
+            self.recipe.show_network_config(study.settings.network_config)
         self.folds.show_folds([subject.name for subject in self._subjects], done)
         if self._found is not None and self._subjects:
             self.folds.choose(self._found.folds)
@@ -193,6 +195,7 @@ class TrainWidget(EngineWidget):
             self.folds.chosen(),
             self.device_box.device,
             self.recipe.start_chooser.folder,
+            self.recipe.network_config(),
         )
         self.memory.keep(
             CHOICES,

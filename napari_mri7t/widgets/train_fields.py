@@ -1,33 +1,35 @@
-"""The fields of the widget "Train folds": recipe with every number, and the folds."""
+"""The fields of the widget "Train folds": network, preset, and every number of the recipe."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
     QWidget,
 )
 
 from napari_mri7t.engine.cards import DEFAULT_MODEL, has_seen, seen_subjects
-from napari_mri7t.engine.training.presets import PRESETS, TrainConfig, find_preset
-from napari_mri7t.engine.training.settings import with_settings
+from napari_mri7t.engine.training.presets import (
+    PRESETS,
+    TrainConfig,
+    find_preset,
+    network_settings,
+)
+from napari_mri7t.engine.training.settings import network_arguments, with_settings
 from napari_mri7t.widgets.controls import WARNING_COLOUR, Notices, narrow
 from napari_mri7t.widgets.model_chooser import ModelChooser
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
 FRESH_WEIGHTS = "Fresh weights"
-FINAL = -1  # as `study.FINAL`, which would import torch here
-FOLD_LIST_HEIGHT = 130
 NUMBERS = "All settings of the preset; rest the mouse on one for its meaning"
 
 
@@ -85,7 +87,7 @@ class RecipeFields(QWidget):
         self.show_box.toggled.connect(self.numbers.setVisible)
         self.numbers.setVisible(False)
         self.preset_box.currentTextChanged.connect(self._fill)
-        self.network_box.currentTextChanged.connect(lambda text: self.changed.emit())
+        self.network_box.currentTextChanged.connect(self._follow_network)
         self.start_chooser.changed.connect(self._follow_start)
         self.preset_box.setCurrentText(DEFAULT_PRESET)
         self._fill()
@@ -93,6 +95,13 @@ class RecipeFields(QWidget):
     def _build_numbers(self) -> None:
         form = QFormLayout(self.numbers)
         form.setContentsMargins(0, 0, 0, 0)
+        self.network_line = QLineEdit()
+        self.network_line.setToolTip(
+            "Arguments of the network's constructor that are not its defaults:\n"
+            "key=value, with semicolons between them, such as widths=[16, 32]"
+        )
+        self.network_line.editingFinished.connect(self.changed)
+        form.addRow("network", self.network_line)
         meanings = describe_settings()
         for entry in fields(TrainConfig):
             line = QLineEdit()
@@ -107,13 +116,43 @@ class RecipeFields(QWidget):
         if card is not None:
             self.choose_network(card.network)
         self._free_network()
-        self.changed.emit()
+        self._follow_network()
 
     def _free_network(self) -> None:
-        self.network_box.setEnabled(not self._is_fixed and self.start_chooser.card is None)
+        is_free = not self._is_fixed and self.start_chooser.card is None
+        self.network_box.setEnabled(is_free)
+        self.network_line.setEnabled(is_free)
+
+    def _follow_network(self, text: str = "") -> None:
+        """Show how the network is built: as its weights need it, or as the preset asks."""
+        card = self.start_chooser.card
+        if card is not None:
+            self.show_network_config(card.network_config)
+        else:
+            names = self.network_box.currentText(), self.preset_box.currentText()
+            self.show_network_config(network_settings(*names))
 
     def _fill(self, text: str = "") -> None:
+        self._follow_network()
         self.show_config(find_preset(self.preset_box.currentText()))
+
+    def show_network_config(self, arguments: Mapping[str, Any]) -> None:
+        """Put the arguments of the network's constructor into their field."""
+        texts = (f"{key}={json.dumps(value)}" for key, value in arguments.items())
+        self.network_line.setText("; ".join(texts))
+        self.network_line.setCursorPosition(0)
+        self.changed.emit()
+
+    def network_config(self) -> dict[str, Any]:
+        """Give the arguments of the network's constructor as they stand.
+
+        Raises
+        ------
+        ValueError
+            If the field holds no "key=value".
+        """
+        texts = self.network_line.text().split(";")
+        return network_arguments((text for text in texts if text.strip()), "network:")
 
     def show_config(self, config: TrainConfig) -> None:
         """Put the numbers of `config` into the fields."""
@@ -161,6 +200,7 @@ class RecipeFields(QWidget):
         """Say what is wrong with the recipe for the subjects that these folds hold out."""
         try:
             self.config()
+            self.network_config()
         except ValueError as error:
             return str(error)
         card = None if self._is_fixed else self.start_chooser.card
@@ -204,73 +244,3 @@ def _as_text(value: Any) -> str:
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)  # of a float all digits: six of them may be another number
-
-
-class FoldList(QListWidget):
-    """The folds, one per subject held out; those that are done are ticked and cannot be chosen."""
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._names: list[str] = []
-        self.setFixedHeight(FOLD_LIST_HEIGHT)
-        self.setToolTip(
-            "Fold k trains on all subjects but one, and is judged on that one.\n"
-            "All subjects: the model to be used afterwards; nobody is held out."
-        )
-        self.itemChanged.connect(lambda item: self.changed.emit())
-
-    def show_folds(self, names: Iterable[str], done: Iterable[int]) -> None:
-        """List the subjects; the user's choice is kept where the subjects are the same."""
-        before, self._names = self._names, list(names)
-        titles = {n: f"{n}  without {name}" for n, name in enumerate(self._names)}
-        if titles:
-            titles[FINAL] = "all subjects"
-        is_known = self._names == before
-        chosen = set(self.chosen()) if is_known else set(titles) - {FINAL}
-        finished = set(done)
-        self.blockSignals(True)
-        self.clear()
-        for n, title in titles.items():
-            item = QListWidgetItem(f"{title}  ✓ done" if n in finished else title)
-            item.setData(Qt.ItemDataRole.UserRole, n)
-            is_ticked = n in finished or n in chosen
-            item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
-            if n in finished:
-                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            self.addItem(item)
-        self.blockSignals(False)
-        self.changed.emit()
-
-    def chosen(self) -> tuple[int, ...]:
-        """Give the folds that are ticked and not done."""
-        return tuple(
-            item.data(Qt.ItemDataRole.UserRole)
-            for item in self._items()
-            if item.checkState() == Qt.CheckState.Checked
-            and item.flags() & Qt.ItemFlag.ItemIsEnabled
-        )
-
-    def held_out(self) -> dict[int, str]:
-        """Name the subjects that the chosen folds hold out."""
-        return {k: self._names[k] for k in self.chosen() if k != FINAL}
-
-    def choose(self, folds: Iterable[int]) -> None:
-        """Tick these folds only."""
-        wanted = set(folds)
-        for item in self._items():
-            is_wanted = item.data(Qt.ItemDataRole.UserRole) in wanted
-            if item.flags() & Qt.ItemFlag.ItemIsEnabled:
-                item.setCheckState(Qt.CheckState.Checked if is_wanted else Qt.CheckState.Unchecked)
-
-    def done(self) -> list[int]:
-        """Give the folds that are done."""
-        return [
-            item.data(Qt.ItemDataRole.UserRole)
-            for item in self._items()
-            if not item.flags() & Qt.ItemFlag.ItemIsEnabled
-        ]
-
-    def _items(self) -> list[QListWidgetItem]:
-        return [self.item(n) for n in range(self.count())]

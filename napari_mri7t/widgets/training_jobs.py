@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.cards import read_card
-from napari_mri7t.engine.training.presets import TrainConfig, network_settings
+from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.widgets.worker import Job, Step, running_jobs
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Request:
     folds: tuple[int, ...]
     device: str
     start: Path | None = None  # a model's folder; None: fresh weights
+    network_config: dict[str, Any] = field(default_factory=dict)  # of fresh weights
 
 
 @dataclass(eq=False)
@@ -115,9 +116,10 @@ def _settings(request: Request) -> StudySettings:
 
     known = look_at(request.run)
     if known is not None and known.settings.network == request.network:
-        return replace(known.settings, preset=request.preset, config=request.config)
+        asked = {"preset": request.preset, "config": request.config}
+        return replace(known.settings, **asked, network_config=request.network_config)
     if request.start is None:
-        built = network_settings(request.network, request.preset)
+        built = request.network_config
         return StudySettings(request.network, request.preset, request.config, built)
     built = read_card(request.start).network_config
     return StudySettings(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.json_files import read_json
 from napari_mri7t.engine.networks.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.provenance import Execution
@@ -105,6 +106,12 @@ def test_what_is_no_json_is_told_in_our_own_words(tmp_path, content, words):
     path.write_bytes(content)
     with pytest.raises(Mri7tError, match=rf"a\.json: cannot be read \({words}\)"):
         read_recipe(path)
+
+
+def test_mark_that_some_editors_put_before_a_text_is_no_fault(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(path) == {"a": 1}
 
 
 def test_sidecar_of_a_repetition(small, tiny_model, tmp_path):

@@ -15,8 +15,9 @@ from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.presets import PRESETS
 from napari_mri7t.engine.training.study import StudySettings, create_study
 from napari_mri7t.widgets.controls import ERROR_COLOUR, INFORMATION_COLOUR
+from napari_mri7t.widgets.fold_list import FINAL
 from napari_mri7t.widgets.train import TrainWidget
-from napari_mri7t.widgets.train_fields import DEFAULT_NETWORK, FINAL
+from napari_mri7t.widgets.train_fields import DEFAULT_NETWORK
 from napari_mri7t.widgets.training_jobs import find_training
 from napari_mri7t.widgets.worker import running_jobs
 
@@ -158,6 +159,33 @@ def test_chosen_folds_are_trained_and_ticked(widget, wait_idle, tmp_path):
     widget.folds.choose([FINAL])
     assert widget.folds.chosen() == (FINAL,)
     assert widget.panel.status.text() == ""
+
+
+def test_network_is_built_as_the_window_says_and_shown_again(widget, wait_idle, tmp_path):
+    widget.recipe.choose_network("slice_unet")
+    widget.recipe.network_line.setText("widths=[8, 16]; n_blocks=1")
+    widget.folds.choose([0])
+    widget.start()
+    wait_idle()
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    card = read_card(tmp_path / "run/fold-00")
+    assert card.network_config == {"widths": [8, 16], "n_blocks": 1}
+    widget.recipe.network_line.clear()
+    widget.run_field.folder = tmp_path / "another"
+    wait_idle()
+    widget.run_field.folder = tmp_path / "run"
+    wait_idle()
+    assert widget.recipe.network_config() == card.network_config
+
+
+def test_argument_that_the_network_does_not_know_is_told(widget, wait_idle, tmp_path):
+    widget.recipe.network_line.setText("wideness=9")
+    widget.folds.choose([0])
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert "wideness" in text
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wait_idle, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from napari_mri7t.engine.cards import find_model
 from napari_mri7t.engine.training.presets import PRESETS, TrainConfig
 from napari_mri7t.widgets.train_fields import RecipeFields, describe_settings
 
@@ -42,3 +43,26 @@ def test_number_of_many_digits_is_kept_in_full(recipe):
     config = replace(PRESETS["best"], learning_rate=0.00123456789, variance=1e-3)
     recipe.show_config(config)
     assert recipe.config() == config
+
+
+def test_network_is_built_as_preset_and_model_say_and_as_the_user_does(recipe):
+    recipe.choose_network("watnet")
+    assert recipe.network_config() == {"central_only": True}
+    recipe.preset_box.setCurrentText("report")
+    assert recipe.network_config() == {}
+    recipe.network_line.setText("wavelet=db2; widths=[16, 32];central_only=false")
+    expected = {"wavelet": "db2", "widths": [16, 32], "central_only": False}
+    assert recipe.network_config() == expected
+    recipe.choose_network("basic_cnn")
+    assert recipe.network_config() == {}, "another network, other arguments"
+    recipe.show_network_config(expected)
+    assert recipe.network_config() == expected
+    recipe.network_line.setText("wide")
+    assert recipe.why_not({}) == "network: wide: expected key=value"
+
+
+def test_weights_of_a_model_decide_how_its_network_is_built(recipe):
+    assert recipe.start_chooser.add(find_model("watnet"))
+    assert recipe.network_box.currentText() == "watnet"
+    assert recipe.network_config() == {"central_only": True}
+    assert not recipe.network_line.isEnabled()

@@ -84,8 +84,8 @@ def save_model(
     card : ModelCard
         Its `sha256` is set here.
     half : bool
-        Keep the parameters as bfloat16, half the size: float32 then computes with the numbers that
-        bfloat16 has rounded them to anyway, and the two precisions agree.
+        Keep the convolutions' weights as bfloat16, half the size: float32 then computes with the
+        numbers to which bfloat16 rounds them anyway, so that the two precisions come closer.
 
     Returns
     -------
@@ -108,11 +108,14 @@ def save_model(
 
 def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
     """Give the content of a weights file, whose SHA-256 a card holds."""
-    parameters = {key for key, _ in network.named_parameters()}  # statistics keep their bits
+    halved = {  # what normalises keeps its bits
+        f"{name}.{key}"
+        for name, module in network.named_modules()
+        if half and isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        for key, _ in module.named_parameters(recurse=False)
+    }
     weights = {
-        key: value.cpu()
-        .to(torch.bfloat16 if half and key in parameters else torch.float32)
-        .contiguous()
+        key: value.cpu().to(torch.bfloat16 if key in halved else torch.float32).contiguous()
         for key, value in network.state_dict().items()
         if value.is_floating_point()
     }

@@ -85,8 +85,7 @@ def _fill_one_pixel_in_four(up: nn.ConvTranspose2d) -> None:
     nn.init.zeros_(up.weight)
     channels = torch.arange(up.out_channels)
     place = cast("tuple[int, int]", up.padding)[0]  # of the kernel: what meets the even pixels
-    inputs = channels if up.groups == 1 else 0 * channels
-    up.weight[channels, inputs, place, place] = 1
+    up.weight[channels, channels % up.weight.shape[1], place, place] = 1
 
 
 def _spread(block: "DistillationBlock", n: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from napari_mri7t.engine.preparation.native import in_background, one_itk_thread, optional
+from napari_mri7t.engine.preparation.native import in_background, in_one_itk_thread, optional
 from napari_mri7t.engine.volume import Volume
 
 SHRUNKEN_MM = 4.0  # voxels N4 works on: the field is far smoother than that
@@ -44,6 +44,7 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, Non
     """
     sitk = optional("SimpleITK", "bias field correction")
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(ITERATIONS)
     n4.SetConvergenceThreshold(CONVERGENCE)
     factors = [max(1, round(SHRUNKEN_MM / size)) for size in volume.voxel_size]
@@ -58,12 +59,7 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, Non
     positive = np.maximum(volume.array, 0)  # N4 takes logarithms
     inside = (mask & (positive > 0)).astype(np.uint8)
     shrunken, shrunken_mask = image_of(positive), image_of(inside)
-
-    def fit() -> None:
-        with one_itk_thread():
-            n4.Execute(shrunken, shrunken_mask)
-
-    yield from in_background(fit, n4.Abort)
+    yield from in_one_itk_thread(sitk, lambda: n4.Execute(shrunken, shrunken_mask), n4.Abort)
 
     def on_every_voxel() -> np.ndarray:
         whole = sitk.Image([int(n) for n in volume.shape], sitk.sitkFloat32)

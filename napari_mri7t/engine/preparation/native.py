@@ -2,8 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -73,23 +72,6 @@ def _version(library: str) -> str:
         return "not installed"
 
 
-@contextmanager
-def one_itk_thread() -> Iterator[None]:
-    """Have ITK compute in one thread, so that neither their number nor chance decides a bit.
-
-    `SetNumberOfThreads` of N4 and of a registration does not reach the filters and the metric
-    within, which sum in threads too: those ask for the default of the process, set back after.
-    """
-    process = optional("SimpleITK", "preparation").ProcessObject
-    with _itk_is_ours:
-        before = process.GetGlobalDefaultNumberOfThreads()
-        process.SetGlobalDefaultNumberOfThreads(1)
-        try:
-            yield
-        finally:
-            process.SetGlobalDefaultNumberOfThreads(before)
-
-
 def in_background(
     work: Callable[[], Result], stop: Callable[[], object] | None = None
 ) -> Generator[None, None, Result]:
@@ -140,6 +122,45 @@ def in_background(
             raise Mri7tError(f"preparation failed: {error}") from error
         raise error
     return outcome[0]
+
+
+def in_one_itk_thread(
+    sitk: Any, work: Callable[[], Result], stop: Callable[[], object]
+) -> Generator[None, None, Result]:
+    """Do work of ITK in the background and in one thread of ITK's, so that its bits repeat.
+
+    `SetNumberOfThreads` of N4 and of a registration does not reach the filters and the metric
+    within, which sum in threads too: those ask for the default of the process, set back after.
+
+    Parameters
+    ----------
+    sitk : module
+    work, stop : callable
+        As for `in_background`; `work` is not begun once the generator is closed.
+
+    Returns
+    -------
+    object
+        As `in_background`.
+    """
+    is_closed = threading.Event()
+
+    def alone() -> Result:
+        with _itk_is_ours:
+            if is_closed.is_set():
+                raise Mri7tError("closed before it began")  # told to nobody
+            before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+            try:
+                return work()
+            finally:
+                sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+    def end() -> None:
+        is_closed.set()
+        stop()
+
+    return (yield from in_background(alone, end))
 
 
 def _says_so(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.preparation.native import in_background, one_itk_thread, optional
+from napari_mri7t.engine.preparation.native import in_one_itk_thread, optional
 from napari_mri7t.engine.preparation.resampling import box_of, coarse, upright_grid
 from napari_mri7t.engine.volume import Volume
 
@@ -59,6 +59,7 @@ def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarra
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(SAMPLED, SEED)
     method.SetInterpolator(sitk.sitkLinear)
+    method.SetNumberOfThreads(1)
     length, last, n_steps = STEPS
     method.SetOptimizerAsRegularStepGradientDescent(length, last, n_steps)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -67,12 +68,7 @@ def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarra
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
     images = [_image(sitk, volume) for volume in (fixed, moving)]
-
-    def search() -> Any:
-        with one_itk_thread():
-            return method.Execute(*images)
-
-    found = yield from in_background(search, method.Abort)
+    found = yield from in_one_itk_thread(sitk, lambda: method.Execute(*images), method.Abort)
     return np.linalg.inv(matrix_of(found))
 
 

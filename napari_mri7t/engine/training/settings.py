@@ -1,5 +1,7 @@
 """Training settings as people and files write them: text and JSON in, `TrainConfig` out."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -26,6 +28,50 @@ def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
     return replace(config, **changes)
 
 
+def pairs_of(texts: Iterable[str], where: str) -> dict[str, str]:
+    """Split texts of the form "key=value".
+
+    Parameters
+    ----------
+    texts : iterable of str
+    where : str
+        Where they stand, for the error: "--set".
+
+    Raises
+    ------
+    ValueError
+        If one has no "=" or no key.
+    """
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{where} {text}: expected key=value")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def network_arguments(texts: Iterable[str], where: str) -> dict[str, Any]:
+    """Read a constructor's arguments from "key=value".
+
+    Parameters
+    ----------
+    texts, where
+        As for `pairs_of`.
+
+    Returns
+    -------
+    dict
+        Argument to number, list or truth value, as JSON knows them; anything else is a name.
+
+    Raises
+    ------
+    ValueError
+        As `pairs_of`.
+    """
+    return {key: _json_or_name(text) for key, text in pairs_of(texts, where).items()}
+
+
 def from_dict(values: dict[str, Any]) -> TrainConfig:
     """Rebuild settings from JSON; lists become tuples, unknown keys are refused."""
     known = {field.name for field in fields(TrainConfig)}
@@ -46,3 +92,10 @@ def _parse(text: str, kind: Any) -> Any:
     if kind is int:
         return int(float(text)) if float(text).is_integer() else int(text)
     return kind(text)
+
+
+def _json_or_name(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

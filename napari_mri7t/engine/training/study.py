@@ -15,6 +15,7 @@ from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.cards import CARD_FILE, bundled_names
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.json_files import read_json
+from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.provenance import file_digest
 from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
@@ -130,6 +131,8 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
         is to start from holds no model of its network.
     SubjectError
         If the dataset is not usable.
+    ValueError, ModelError
+        As `build_network`.
     """
     subjects = find_subjects(dataset)
     leave_one_out(subjects)  # refuses subjects that stand twice
@@ -147,7 +150,9 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
     }
     path = place / STUDY_FILE
     facts |= _start_facts(path, settings)
-    if path.exists():
+    if not path.exists():
+        build_network(settings.network, **settings.network_config)  # or nothing is set up
+    else:
         _compare(path, facts)
         known = _read(path)
         if known.get("start_from") == facts.get("start_from"):
