@@ -101,7 +101,8 @@ class RecipeFields(QWidget):
             "key=value, with semicolons between them, such as widths=[16, 32]"
         )
         self.network_line.editingFinished.connect(self.changed)
-        form.addRow("network", self.network_line)
+        self.network_line.setPlaceholderText("network: key=value; …")
+        form.addRow(self.network_line)  # the whole width: it may hold several
         meanings = describe_settings()
         for entry in fields(TrainConfig):
             line = QLineEdit()
