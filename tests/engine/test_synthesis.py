@@ -212,7 +212,7 @@ def test_bfloat16_stays_within_the_stated_tolerance_of_float32(card):
     brain = slices.array > 0
     figures = [psnr(target.array, each, data_range=1.0, mask=brain) for each in (half, full)]
     # docs/method.md states 0.01 dB for a real brain: there rounding is a smaller part of the error.
-    assert figures[0] == pytest.approx(figures[1], abs=0.025)
+    assert figures[0] == pytest.approx(figures[1], abs=0.02)
     assert np.percentile(np.abs(half - full)[brain], 99.9) < 0.01
 
 
