@@ -365,7 +365,7 @@ def test_fault_17_nan_in_training_data_ends_in_one_sentence(run_cli, dataset, tm
     assert "NaN" in error
 
 
-def test_fault_18_pair_on_two_grids_offers_the_registration(run_cli, phantom, tmp_path):
+def test_fault_18_pair_on_two_grids_is_to_be_registered(run_cli, phantom, tmp_path):
     for name in ("sub-A", "sub-B"):
         for kind, shift in (("3T", 0.0), ("7T", 2.0 if name == "sub-B" else 0.0)):
             affine = phantom.affine + shift * np.eye(4, k=3)

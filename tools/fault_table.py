@@ -36,7 +36,7 @@ FAULTS = {
     15: (REFUSE, "voxel size 0 or NaN"),
     16: (REFUSE, "all NaN, constant or empty image"),
     17: (REFUSE, "NaN in training data"),
-    18: (REFUSE, "a pair on different grids: registration is offered"),
+    18: (REFUSE, "a pair on different grids: the advice is to register it"),
     19: (REFUSE, "a subject twice, or on both sides of a fold"),
     20: (REFUSE, "truncated or damaged checkpoint: the previous one is taken"),
     21: (REFUSE, "checkpoint of other settings or another network, or a pickle"),

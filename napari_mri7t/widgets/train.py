@@ -84,7 +84,7 @@ class TrainWidget(EngineWidget):
         self.group("Recipe").addRow(self.recipe)
         form = self.group("Folds")
         self.folds = FoldList()
-        self.device_box = DeviceBox("Where to train; a GPU is some fifty times faster.")
+        self.device_box = DeviceBox("Where to train; a GPU should be many times faster")
         form.addRow(self.folds)
         form.addRow("Device", self.device_box)
         self.panel = JobPanel(
