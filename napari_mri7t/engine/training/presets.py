@@ -46,7 +46,7 @@ class TrainConfig:
     decay_factor : float
         Of the "step" schedule.
     warmup_steps : int
-        Steps over which the learning rate rises linearly from 0; half of all steps at most.
+        Steps over which the learning rate rises linearly from 0; a third of all steps at most.
     weight_decay : float
         Adam's L2 penalty, as in the authors' released code.
     pixel_loss : {"mae", "mse", "psnr"}
@@ -188,7 +188,7 @@ class TrainConfig:
 
     def learning_rate_at(self, step: int) -> float:
         """Tell the learning rate of one optimiser step, counted from 0."""
-        warmup = min(self.warmup_steps, self.n_steps // 2)
+        warmup = min(self.warmup_steps, self.n_steps // 3)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         length = self.decay_steps or self.n_steps

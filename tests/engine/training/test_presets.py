@@ -42,10 +42,10 @@ def test_step_schedule_multiplies_and_cosine_ends_at_the_final_rate():
     assert [cosine.learning_rate_at(s) for s in (0, 50, 100)] == pytest.approx([0.1, 0.5, 0])
 
 
-def test_warm_up_of_a_short_training_ends_half_way():
-    short = TrainConfig(n_steps=10, warmup_steps=50, learning_rate=1.0, final_learning_rate=1.0)
-    rates = [short.learning_rate_at(step) for step in (0, 4, 5, 9)]
-    assert rates == pytest.approx([0.2, 1, 1, 1])
+def test_warm_up_of_a_short_training_takes_a_third_of_it():
+    short = TrainConfig(n_steps=12, warmup_steps=50, learning_rate=1.0, final_learning_rate=1.0)
+    rates = [short.learning_rate_at(step) for step in (0, 3, 4, 11)]
+    assert rates == pytest.approx([0.25, 1, 1, 1])
     assert TrainConfig(n_steps=1, learning_rate=1.0).learning_rate_at(0) == 1
 
 
