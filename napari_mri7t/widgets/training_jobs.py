@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QApplication
 
-from napari_mri7t.engine.cards import read_card
 from napari_mri7t.engine.training.presets import TrainConfig
 from napari_mri7t.widgets.worker import Job, Step, running_jobs
 
@@ -34,7 +33,7 @@ class Request:
     folds: tuple[int, ...]
     device: str
     start: Path | None = None  # a model's folder; None: fresh weights
-    network_config: dict[str, Any] = field(default_factory=dict)  # of fresh weights
+    network_config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -118,12 +117,9 @@ def _settings(request: Request) -> StudySettings:
     if known is not None and known.settings.network == request.network:
         asked = {"preset": request.preset, "config": request.config}
         return replace(known.settings, **asked, network_config=request.network_config)
-    if request.start is None:
-        built = request.network_config
-        return StudySettings(request.network, request.preset, request.config, built)
-    built = read_card(request.start).network_config
+    start = "" if request.start is None else str(request.start)
     return StudySettings(
-        request.network, request.preset, request.config, built, start_from=str(request.start)
+        request.network, request.preset, request.config, request.network_config, start_from=start
     )
 
 
