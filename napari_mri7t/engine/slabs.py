@@ -4,13 +4,13 @@ Only the brain is computed, each slab in the window that it needs.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation, label
+from scipy.ndimage import label
 from torch import Tensor, nn
 
 from napari_mri7t.engine.boxes import bounding_box
@@ -18,17 +18,21 @@ from napari_mri7t.engine.devices import mixed_precision
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.lanes import in_lanes
 from napari_mri7t.engine.networks import slices_of
-from napari_mri7t.engine.networks.fusion import fuse
+from napari_mri7t.engine.networks.fusion import fold_normalization, fuse
+from napari_mri7t.engine.networks.graphs import GraphedNetwork
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
-LANE_PIXELS = 40_000  # of the slabs that a core takes at once: a slice of a 1 mm brain
+LANE_FEATURES = 10_400_000  # of the widest layer, in the slabs that a core takes at once
 MARGIN = 8  # voxels of background around the brain that a slab sees
 LEAST_COMPONENT = 64  # voxels that lie close together; noise leaves specks of fewer
 BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
 WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
-WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
+# Of a window's size: oneDNN prepares its kernels anew for each size, a GPU captures a graph.
+WINDOW_MULTIPLES = {"cpu": 16, "cuda": 64}
+Estimator = Callable[[Tensor], Tensor]
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
 
 
@@ -41,14 +45,22 @@ class Runner:
     device: torch.device
     precision: torch.dtype
     batch: int = 0  # slabs at once; 0: as many as the memory holds
+    one_lane: bool = False  # on the CPU: all cores share a slab, as many lie in memory at once
 
-    def ready(self) -> nn.Module:
-        """Give the network as it runs fastest on the device."""
+    def ready(self) -> Estimator:
+        """Give the network as it runs fastest on the device, for one volume."""
         network = to_device(self.network, self.device)
+        if self.device.type == "cuda":
+            return GraphedNetwork(fold_normalization(network))
         if self.device.type != "cpu":
             return network
         with mixed_precision(self.device, self.precision):
             return fuse(network, self.precision)
+
+    @property
+    def window_multiple(self) -> int:
+        """Tell of what the sides of a window are multiples."""
+        return WINDOW_MULTIPLES.get(self.device.type, min(WINDOW_MULTIPLES.values()))
 
     def fitting(self, height: int, width: int) -> int:
         """Tell how many slabs' activations the memory holds."""
@@ -59,11 +71,20 @@ class Runner:
     def threads_per_slab(self, height: int, width: int) -> int:
         """Tell how many cores share a slab: one, where the memory holds one slab per core."""
         n_threads = torch.get_num_threads()
-        if self.device.type != "cpu":
+        if self.device.type != "cpu" or self.one_lane:
             return n_threads  # the GPU takes one batch after the other
         return -(-n_threads // min(n_threads, self.fitting(height, width)))
 
-    def run(self, network: nn.Module, slabs: Tensor) -> Tensor:
+    def pixels_per_lane(self) -> int:
+        """Tell how many pixels of slabs a lane on the CPU takes at once, if one slab is no more."""
+        if self.batch == 1:
+            return 0
+        layers = (each for each in self.network.modules() if isinstance(each, CONVOLUTIONS))
+        widest = max((layer.out_channels for layer in layers), default=1)
+        fitting = self.config.memory_mb * 2**20 // BYTES_PER_VOXEL // torch.get_num_threads()
+        return min(LANE_FEATURES // widest, fitting)
+
+    def run(self, network: Estimator, slabs: Tensor) -> Tensor:
         """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
         with torch.inference_mode(), mixed_precision(self.device, self.precision):
             estimates: Tensor = network(slabs.contiguous(memory_format=torch.channels_last))
@@ -116,22 +137,23 @@ def average_views(
     """
     config = runner.config
     brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
-    box = _widened_box(brain)
+    box = _widened_box(brain, runner.window_multiple)
     inside, brain_inside = array[box], brain[box]
     flips = (False, True) if config.flips else (False,)
     views = [View(plane, flip) for plane in config.planes for flip in flips]
     starts = [_slab_starts(view.of(inside).shape[0], runner, view.plane) for view in views]
-    total, done = sum(map(len, starts)), 0
+    total, done, network = sum(map(len, starts)), 0, runner.ready()
     mean = np.zeros(inside.shape, np.float32)
     for view, slabs in zip(views, starts, strict=True):
-        steps = _estimate_slices(view.of(inside), view.of(brain_inside), slabs, runner)
+        steps = _estimate_slices(view.of(inside), view.of(brain_inside), slabs, runner, network)
         for n_done, finished in steps:
             yield done + n_done, total, view.plane
             if finished is not None:
-                mean += view.back(finished) / len(views)
+                finished /= len(views)
+                mean += view.back(finished)
         done += len(slabs)
     estimate = np.zeros(array.shape, np.float32)
-    estimate[box] = np.where(brain_inside, mean, 0)
+    np.copyto(estimate[box], mean, where=brain_inside)
     return estimate
 
 
@@ -146,13 +168,23 @@ def brain_region(array: np.ndarray) -> np.ndarray:
     region = array > 0
     inside = region[bounding_box(region, BRAIN_RIM)]
     tissue = inside.copy()
-    inside[:] = binary_dilation(inside, iterations=BRAIN_RIM)
+    for _ in range(BRAIN_RIM):
+        _dilate(inside)
     components, n_components = label(inside)  # what lies as near as that belongs to the brain
     sizes = np.bincount(components[tissue], minlength=n_components + 1)
     kept = sizes >= min(LEAST_COMPONENT, sizes.max())
     kept[0] = False  # the background
     inside[:] = kept[components]
     return region
+
+
+def _dilate(mask: np.ndarray) -> None:
+    """Add to a mask its six neighbours, in place; SciPy takes eight times as long."""
+    before = mask.copy()
+    for axis in range(mask.ndim):
+        to, of = np.moveaxis(mask, axis, 0), np.moveaxis(before, axis, 0)
+        to[1:] |= of[:-1]
+        to[:-1] |= of[1:]
 
 
 def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
@@ -170,7 +202,7 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
 
 
 def _estimate_slices(
-    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner
+    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner, network: Estimator
 ) -> Generator[tuple[int, np.ndarray | None], None, None]:
     """Estimate every slice of (K, H, W) from its slabs, averaged; the last yield has the result."""
     n_slices, n_outputs = slices_of(runner.network)
@@ -181,10 +213,9 @@ def _estimate_slices(
     count = np.zeros(len(array), np.float32)
     size = array.shape[1:]
     batches = _batches(starts, brain, n_outputs, runner)
-    network = runner.ready()
 
     def estimate(batch: list[int]) -> tuple[tuple[slice, ...], Tensor] | None:
-        window = _window(brain[batch[0] : batch[-1] + n_outputs])
+        window = _window(brain[batch[0] : batch[-1] + n_outputs], runner.window_multiple)
         if window is None:
             return None
         slabs = torch.stack([volume[(slice(k, k + n_slices), *window)] for k in batch])
@@ -201,7 +232,8 @@ def _estimate_slices(
                     _add_to(total[(slice(k, k + n_outputs), *window)], slices[n])
             n_done += len(batch)
             yield n_done, None
-    mean = total.cpu().numpy() / np.maximum(count, 1)[:, None, None]
+    mean = total.cpu().numpy()
+    mean /= np.maximum(count, 1)[:, None, None]
     uncovered = count == 0  # the end slices
     mean[uncovered] = array[uncovered]
     yield len(starts), mean
@@ -215,14 +247,15 @@ def _batches(
     if runner.device.type != "cpu":
         n = runner.fitting(*whole)
         return [starts[first : first + n] for first in range(0, len(starts), n)]
-    # A lane takes one slab, which stays in its core's cache, or several small ones in its place.
-    room = 0 if runner.batch == 1 else min(LANE_PIXELS, math.prod(whole))
+    # A lane takes several slabs at once, since every call of an operation costs, but no more than
+    # allocate quickly and stay near its core.
+    room = runner.pixels_per_lane()
     batches: list[list[int]] = []
     is_occupied = False
     for k in starts:
         was_occupied, is_occupied = is_occupied, bool(brain[k : k + n_outputs].any())
         if batches and is_occupied == was_occupied:
-            window = _window(brain[batches[-1][0] : k + n_outputs])
+            window = _window(brain[batches[-1][0] : k + n_outputs], runner.window_multiple)
             n_pixels = math.prod(part.stop - part.start for part in window) if window else 0
             if (len(batches[-1]) + 1) * n_pixels <= room:
                 batches[-1].append(k)
@@ -242,20 +275,20 @@ def _add_to(total: Tensor, slices: Tensor) -> None:
         total += slices
 
 
-def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
+def _window(brain: np.ndarray, multiple: int) -> tuple[slice, ...] | None:
     """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
     occupied = np.asarray(brain.any(axis=0))
-    return _widened_box(occupied) if occupied.any() else None
+    return _widened_box(occupied, multiple) if occupied.any() else None
 
 
-def _widened_box(mask: np.ndarray) -> tuple[slice, ...]:
+def _widened_box(mask: np.ndarray, multiple: int) -> tuple[slice, ...]:
     """Find the box of a mask with its margin, widened to one of few sizes where there is room."""
     box = bounding_box(mask, MARGIN)
-    return tuple(_widened(part, n) for part, n in zip(box, mask.shape, strict=True))
+    return tuple(_widened(part, n, multiple) for part, n in zip(box, mask.shape, strict=True))
 
 
-def _widened(part: slice, n: int) -> slice:
+def _widened(part: slice, n: int, multiple: int) -> slice:
     start, end = part.start // WINDOW_STEP * WINDOW_STEP, min(n, part.stop)
-    size = -(-(end - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
+    size = -(-(end - start) // multiple) * multiple
     start = min(start, max(0, n - size) // WINDOW_STEP * WINDOW_STEP)
     return slice(start, max(end, min(start + size, n)))

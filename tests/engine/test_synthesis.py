@@ -143,7 +143,7 @@ def test_crop_computes_the_brain_as_the_whole_slice_does(volume):
     assert (cropped[away] == 0).all()
 
 
-def test_small_slabs_share_a_pass_that_is_no_larger_than_a_whole_slice():
+def test_slabs_share_a_pass_that_is_no_larger_than_the_lanes_part_of_the_memory():
     passes = []
 
     class Blur(Shade):
@@ -156,25 +156,58 @@ def test_small_slabs_share_a_pass_that_is_no_larger_than_a_whole_slice():
     wide[40:160, 40:160, 30:55] = 0.5
     volume = Volume(wide, np.eye(4))
     cropped = estimate(volume, Blur(), crop=True)
-    assert len(passes) < 40  # of 56 slabs with brain, half of them small
-    assert max(passes) <= 160 * 160  # the box of the brain
+    assert len(passes) < 40  # of 56 slabs with brain
+    n_lanes = torch.get_num_threads()
+    assert max(passes) <= max(160 * 160, 2**30 // BYTES_PER_VOXEL // n_lanes)
     brain = wide > 0
     np.testing.assert_allclose(cropped[brain], estimate(volume, Blur())[brain], atol=1e-6)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_slabs_of_a_pass_fit_the_memory(device):
+def test_slabs_of_a_pass_fit_the_memory(device, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     config = SynthesisConfig(memory_mb=64 * 64 * BYTES_PER_VOXEL * 5 // 2**20)
     runner = Runner(Shade(), config, torch.device(device), torch.float32)
     brain = np.zeros((20, 64, 64), bool)
     brain[4:, 30:34, 30:34] = True
     groups = [len(group) for group in _batches(list(range(18)), brain, 3, runner)]
     assert sum(groups) == 18
-    # A batch of the GPU fills its memory; a pass on the CPU is a slice: 16 slabs of 32 x 32 would
-    # be four, and the two without brain are none of them.
+    # A batch of the GPU fills its memory; a lane of five has a slice's part, four slabs of 32 x 32,
+    # and the two without brain are none of them.
     assert groups == ([5, 5, 5, 3] if device == "cuda" else [2, 4, 4, 4, 4])
     one_by_one = replace(runner, batch=1)
     assert len(_batches(list(range(18)), brain, 3, one_by_one)) >= 17
+
+
+@pytest.mark.parametrize(("n_channels", "n_slabs"), [(1024, 1), (64, 4)])
+def test_wide_networks_take_fewer_slabs_at_once(n_channels, n_slabs, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    network = nn.Sequential(nn.Conv2d(3, n_channels, 1), nn.Conv2d(n_channels, 3, 1))
+    config = SynthesisConfig(memory_mb=8192)
+    runner = Runner(network, config, torch.device("cpu"), torch.float32)
+    groups = _batches(list(range(8)), np.ones((10, 182, 218), bool), 3, runner)
+    assert [len(group) for group in groups] == [n_slabs] * (8 // n_slabs)
+
+
+def test_lack_of_memory_on_the_cpu_keeps_the_bits_where_one_lane_is_enough(volume, monkeypatch):
+    torch.manual_seed(0)
+    network = build_network("slice_unet", n_slices=3)
+    nn.init.normal_(network.output.weight, std=0.01)  # as built it gives the source
+    model = model_of(network, volume)
+    config = replace(PLAIN, crop=True)
+    whole = run_to_end(synthesize(volume, model, config))
+    run, refused = Runner.run, []
+
+    def run_or_refuse(self, *arguments):
+        if not refused:
+            refused.append(self)
+            raise torch.OutOfMemoryError("no")
+        return run(self, *arguments)
+
+    monkeypatch.setattr(Runner, "run", run_or_refuse)
+    again = run_to_end(synthesize(volume, model, config))
+    assert any("went on with one batch at a time" in note for note in again.warnings)
+    np.testing.assert_array_equal(again.volume.array, whole.volume.array)
 
 
 def test_crop_gives_zero_far_from_the_brain(phantom):

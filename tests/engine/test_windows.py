@@ -6,23 +6,23 @@ from hypothesis import strategies as st
 
 from napari_mri7t.engine import slabs
 
-MARGIN, STEP, MULTIPLE = slabs.MARGIN, slabs.WINDOW_STEP, slabs.WINDOW_MULTIPLE
+MARGIN, STEP = slabs.MARGIN, slabs.WINDOW_STEP
 
 
-@given(st.integers(1, 300), st.data())
-def test_window_holds_the_brain_with_its_margin_and_starts_at_a_multiple(n, data):
+@given(st.integers(1, 300), st.sampled_from(sorted(slabs.WINDOW_MULTIPLES.values())), st.data())
+def test_window_holds_the_brain_with_its_margin_and_starts_at_a_multiple(n, multiple, data):
     first = data.draw(st.integers(0, n - 1))
     last = data.draw(st.integers(first, n - 1))
     occupied = np.zeros(n, bool)
     occupied[[first, last]] = True
-    (window,) = slabs._widened_box(occupied)
+    (window,) = slabs._widened_box(occupied, multiple)
     assert 0 <= window.start <= max(0, first - MARGIN)
     assert min(n, last + 1 + MARGIN) <= window.stop <= n
     assert window.start % STEP == 0
     size = window.stop - window.start
     at_the_end = n - window.stop < STEP
-    assert size % MULTIPLE == 0 or at_the_end
-    assert size < last + 1 - first + 2 * MARGIN + STEP + MULTIPLE
+    assert size % multiple == 0 or at_the_end
+    assert size < last + 1 - first + 2 * MARGIN + STEP + multiple
 
 
 def test_islands_beside_the_brain_are_brain_and_specks_far_away_are_not():

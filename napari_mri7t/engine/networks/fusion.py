@@ -1,17 +1,19 @@
 """A network's convolutions together with what follows them, in one pass over memory each.
 
-For estimation on the CPU. A rectifier or a sum of its own reads and writes all features once more,
-which takes about as long as the products do. oneDNN computes them with the convolution. Any network
-that `torch.fx` can trace is rewritten; another runs as it is.
+For estimation, most of it on the CPU. A rectifier or a sum of its own reads and writes all features
+once more, which takes about as long as the products do. oneDNN computes them with the convolution.
+Any network that `torch.fx` can trace is rewritten; another runs as it is.
 """
 
 import logging
 import operator
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -90,6 +92,27 @@ def fuse(network: nn.Module, precision: torch.dtype) -> nn.Module:
     """
     if not _has_onednn(precision):
         return network
+    return _rewrite(network, partial(_fuse_node, precision=precision))
+
+
+def fold_normalization(network: nn.Module) -> nn.Module:
+    """Make batch normalisation part of the weights of the convolution before it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In eval mode, on any device; left as it is.
+
+    Returns
+    -------
+    nn.Module
+        A module with the same estimates, to rounding; the network itself where it cannot be traced.
+    """
+    return _rewrite(network, _fold_node)
+
+
+def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.Module:
+    """Trace a network and rewrite the nodes of its convolutions."""
     try:
         traced = fx.GraphModule(network, _Tracer().trace(network))
     except Exception as error:  # whatever a network's own code raises at a stand-in for a tensor
@@ -98,8 +121,8 @@ def fuse(network: nn.Module, precision: torch.dtype) -> nn.Module:
         LOGGER.info("%s is not fused: %s", type(network).__name__, error)
         return network
     for node in list(traced.graph.nodes):
-        if _can_be_fused(_module_of(node)):
-            _fuse_node(node, precision)
+        if isinstance(_module_of(node), nn.Conv2d):
+            rewrite_node(node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
@@ -117,35 +140,50 @@ class _Tracer(fx.Tracer):
 
 def _fuse_node(node: fx.Node, precision: torch.dtype) -> None:
     """Put one fused convolution in the place of a convolution and what follows it."""
-    convolution = cast(nn.Conv2d, _module_of(node))
-    fused, inputs, activation = [node], [node.args[0]], NO_ACTIVATION
-    follower = _only_user(node)
-    normalization = _module_of(follower)
-    if isinstance(normalization, nn.BatchNorm2d) and normalization.track_running_stats:
-        convolution = fuse_conv_bn_eval(convolution, normalization)
-        fused.append(cast(fx.Node, follower))
-        follower = _only_user(fused[-1])
+    convolution, fused = _folded(node)
+    if not _can_be_fused(convolution):
+        return
+    inputs, activation = [node.args[0]], NO_ACTIVATION
+    follower = _only_user(fused[-1])
     if follower is not None and (found := _activation_of(follower)):
         activation = found
         fused.append(follower)
     elif follower is not None and (addend := _addend_of(follower, fused[-1])):
         inputs.append(addend)
         fused.append(follower)
-    name = f"fused_{node.name}"
-    cast(fx.GraphModule, node.graph.owning_module).add_submodule(
-        name, FusedConvolution(convolution, precision, activation)
-    )
-    with node.graph.inserting_before(fused[-1]):
-        fused[-1].replace_all_uses_with(node.graph.call_module(name, tuple(inputs)))
-    for each in reversed(fused):
-        node.graph.erase_node(each)
+    _replace(fused, FusedConvolution(convolution, precision, activation), tuple(inputs))
 
 
-def _can_be_fused(module: nn.Module | None) -> bool:
-    if not isinstance(module, nn.Conv2d):
-        return False
-    plain = module.groups == 1 and module.padding_mode == "zeros"
-    return plain and not isinstance(module.padding, str)
+def _fold_node(node: fx.Node) -> None:
+    """Put one convolution in the place of a convolution and its normalisation."""
+    convolution, folded = _folded(node)
+    if len(folded) > 1:
+        _replace(folded, convolution, node.args)
+
+
+def _folded(node: fx.Node) -> tuple[nn.Conv2d, list[fx.Node]]:
+    """Give a convolution with the normalisation that follows it, if one does, and their nodes."""
+    convolution = cast(nn.Conv2d, _module_of(node))
+    follower = _only_user(node)
+    normalization = _module_of(follower)
+    if isinstance(normalization, nn.BatchNorm2d) and normalization.track_running_stats:
+        return fuse_conv_bn_eval(convolution, normalization), [node, cast(fx.Node, follower)]
+    return convolution, [node]
+
+
+def _replace(nodes: list[fx.Node], module: nn.Module, inputs: tuple[Argument, ...]) -> None:
+    """Put one module in the place of nodes that follow each other."""
+    name, graph = f"fused_{nodes[0].name}", nodes[0].graph
+    cast(fx.GraphModule, graph.owning_module).add_submodule(name, module)
+    with graph.inserting_before(nodes[-1]):
+        nodes[-1].replace_all_uses_with(graph.call_module(name, inputs))
+    for each in reversed(nodes):
+        graph.erase_node(each)
+
+
+def _can_be_fused(convolution: nn.Conv2d) -> bool:
+    plain = convolution.groups == 1 and convolution.padding_mode == "zeros"
+    return plain and not isinstance(convolution.padding, str)
 
 
 def _module_of(node: fx.Node | None) -> nn.Module | None:

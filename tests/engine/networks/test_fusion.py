@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from napari_mri7t.engine.devices import mixed_precision
 from napari_mri7t.engine.networks import NETWORKS, build_network
-from napari_mri7t.engine.networks.fusion import FusedConvolution, fuse
+from napari_mri7t.engine.networks.fusion import FusedConvolution, fold_normalization, fuse
 
 CPU_HAS_ONEDNN = torch.backends.mkldnn.is_available()
 pytestmark = pytest.mark.skipif(not CPU_HAS_ONEDNN, reason="this build of torch has no oneDNN")
@@ -49,6 +49,16 @@ def test_every_convolution_of_a_network_is_fused(name):
     kinds = nn.Conv2d | nn.ReLU | nn.LeakyReLU | nn.BatchNorm2d
     left = [each for each in fused.modules() if isinstance(each, kinds)]
     assert all(isinstance(each, nn.LeakyReLU) for each in left)  # after a product or a sum
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_network_has_no_normalisation_and_gives_what_the_network_gives(name):
+    network = trained(name)
+    x = torch.rand(2, network.n_slices, 32, 48)
+    folded = fold_normalization(network)
+    assert not [each for each in folded.modules() if isinstance(each, nn.BatchNorm2d)]
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 def test_fusing_leaves_the_network_as_it_is():
