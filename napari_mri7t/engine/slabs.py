@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import label
 from torch import Tensor, nn
 
 from napari_mri7t.engine.boxes import bounding_box
+from napari_mri7t.engine.brain_region import brain_region
 from napari_mri7t.engine.devices import mixed_precision
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.lanes import in_lanes
@@ -24,10 +24,8 @@ from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
-LANE_FEATURES = 10_400_000  # of the widest layer, in the slabs that a core takes at once
+LANE_BYTES = 20_800_000  # of the widest layer's features, in the slabs that a core takes at once
 MARGIN = 8  # voxels of background around the brain that a slab sees
-LEAST_COMPONENT = 64  # voxels that lie close together; noise leaves specks of fewer
-BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
 WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
 # Of a window's size: oneDNN prepares its kernels anew for each size, a GPU captures a graph.
 WINDOW_MULTIPLES = {"cpu": 16, "cuda": 64}
@@ -82,7 +80,7 @@ class Runner:
         layers = (each for each in self.network.modules() if isinstance(each, CONVOLUTIONS))
         widest = max((layer.out_channels for layer in layers), default=1)
         fitting = self.config.memory_mb * 2**20 // BYTES_PER_VOXEL // torch.get_num_threads()
-        return min(LANE_FEATURES // widest, fitting)
+        return min(LANE_BYTES // (widest * self.precision.itemsize), fitting)
 
     def run(self, network: Estimator, slabs: Tensor) -> Tensor:
         """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
@@ -161,30 +159,6 @@ def effective_step(runner: Runner) -> int:
     """Tell the slices from slab to slab: never more than a slab estimates."""
     _, n_outputs = slices_of(runner.network)
     return min(runner.config.step, n_outputs)
-
-
-def brain_region(array: np.ndarray) -> np.ndarray:
-    """Mask the brain with a rim around it; specks of noise in the background are no brain."""
-    region = array > 0
-    inside = region[bounding_box(region, BRAIN_RIM)]
-    tissue = inside.copy()
-    for _ in range(BRAIN_RIM):
-        _dilate(inside)
-    components, n_components = label(inside)  # what lies as near as that belongs to the brain
-    sizes = np.bincount(components[tissue], minlength=n_components + 1)
-    kept = sizes >= min(LEAST_COMPONENT, sizes.max())
-    kept[0] = False  # the background
-    inside[:] = kept[components]
-    return region
-
-
-def _dilate(mask: np.ndarray) -> None:
-    """Add to a mask its six neighbours, in place; SciPy takes eight times as long."""
-    before = mask.copy()
-    for axis in range(mask.ndim):
-        to, of = np.moveaxis(mask, axis, 0), np.moveaxis(before, axis, 0)
-        to[1:] |= of[:-1]
-        to[:-1] |= of[1:]
 
 
 def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:

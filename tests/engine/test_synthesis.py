@@ -179,12 +179,15 @@ def test_slabs_of_a_pass_fit_the_memory(device, monkeypatch):
     assert len(_batches(list(range(18)), brain, 3, one_by_one)) >= 17
 
 
-@pytest.mark.parametrize(("n_channels", "n_slabs"), [(1024, 1), (64, 4)])
-def test_wide_networks_take_fewer_slabs_at_once(n_channels, n_slabs, monkeypatch):
+@pytest.mark.parametrize(
+    ("n_channels", "precision", "n_slabs"),
+    [(1024, torch.bfloat16, 1), (64, torch.bfloat16, 4), (64, torch.float32, 2)],
+)
+def test_wide_networks_take_fewer_slabs_at_once(n_channels, precision, n_slabs, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     network = nn.Sequential(nn.Conv2d(3, n_channels, 1), nn.Conv2d(n_channels, 3, 1))
     config = SynthesisConfig(memory_mb=8192)
-    runner = Runner(network, config, torch.device("cpu"), torch.float32)
+    runner = Runner(network, config, torch.device("cpu"), precision)
     groups = _batches(list(range(8)), np.ones((10, 182, 218), bool), 3, runner)
     assert [len(group) for group in groups] == [n_slabs] * (8 // n_slabs)
 

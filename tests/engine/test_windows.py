@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mri7t.engine import slabs
+from napari_mri7t.engine.brain_region import brain_region
 
 MARGIN, STEP = slabs.MARGIN, slabs.WINDOW_STEP
 
@@ -30,8 +31,29 @@ def test_islands_beside_the_brain_are_brain_and_specks_far_away_are_not():
     array[10:20, 10:20, 10:20] = 1
     array[15, 15, 23] = 1  # three voxels of background between
     array[35, 35, 35] = 1
-    region = slabs.brain_region(array)
+    region = brain_region(array)
     assert region[15, 15, 23]
     assert region[15, 15, 25]  # its own rim
     assert not region[35, 35, 35]
     assert not region[15, 15, 26]
+
+
+def test_noise_all_over_the_background_is_no_brain():
+    array = np.zeros((80, 80, 80), np.float32)
+    array[20:60, 20:60, 20:60] = 1
+    rng = np.random.default_rng(0)
+    array[rng.random(array.shape) < 0.04] = 1  # each speck has others within 5 voxels
+    region = brain_region(array)
+    assert region[20:60, 20:60, 20:60].all()
+    around = np.ones(array.shape, bool)
+    # A clump that touches the brain, specks up to 6 voxels from it, their rim.
+    around[9:71, 9:71, 9:71] = False
+    assert not region[around].any()
+
+
+def test_volume_of_specks_alone_keeps_the_largest():
+    array = np.zeros((20, 20, 20), np.float32)
+    array[3, 3, 3] = array[15, 15, 14:16] = 1
+    region = brain_region(array)
+    assert region[15, 15, 14:16].all()
+    assert not region[3, 3, 3]
