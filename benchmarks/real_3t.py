@@ -1,4 +1,4 @@
-"""What models do to real 3T scans, which have no 7T counterpart: noise, contrast, sharpness.
+"""What models do to real 3T scans, which have no 7T counterpart: noise, contrast, sharpness, tones.
 
 python benchmarks/real_3t.py FOLDER MODEL[,MODEL...] SCAN...
 
@@ -7,7 +7,8 @@ All is measured in the scan's own tissue: three classes by Otsu's thresholds in 
 Noise is the deviation of what a Gaussian of 1.5 mm takes away, deep in white matter, over white
 matter's mean. Contrast is the difference of the medians of white and grey matter over that of white
 matter. Sharpness is the mean slope across the boundary of white and grey matter over their
-difference: 1 / mm, the steeper the thinner the edge.
+difference: 1 / mm, the steeper the thinner the edge. Tones are the medians of fluid, grey and white
+matter.
 """
 
 import sys
@@ -33,14 +34,15 @@ RIM_MM = 4.0  # of the brain, which belongs to no tissue
 ZOOM_MM = 70.0  # side of the picture's detail
 
 
-def tissues(brain: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find grey and white matter, away from the brain's rim."""
+def tissues(brain: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find cerebrospinal fluid with sulci, grey and white matter, away from the brain's rim."""
     inner = binary_erosion(mask, iterations=round(RIM_MM / min(brain.voxel_size)))
     smooth = gaussian_filter(brain.array, [0.7 / size for size in brain.voxel_size])
     values = smooth[inner]
     capped = np.minimum(values, np.percentile(values, 99.5))
     low, high = threshold_multiotsu(capped[::7], 3)
-    return inner & (smooth > low) & (smooth <= high), inner & (smooth > high)
+    is_brighter, is_white = smooth > low, smooth > high
+    return inner & ~is_brighter, inner & is_brighter & ~is_white, inner & is_white
 
 
 def figures(array: np.ndarray, brain: Volume, grey: np.ndarray, white: np.ndarray) -> list[float]:
@@ -95,13 +97,14 @@ def measure(path: Path, folder: Path, models: dict[str, Model]) -> None:
     """Print a line per image of one scan."""
     prepared = prepare(path, folder)
     brain = prepared.brain
-    grey, white = tissues(brain, prepared.mask)
+    fluid, grey, white = tissues(brain, prepared.mask)
     arrays = {"scan": brain.array}
     for name, model in models.items():
         arrays[name] = run_to_end(synthesize(brain, model, SynthesisConfig())).volume.array
     for name, array in arrays.items():
         noise, contrast, sharpness = figures(array, brain, grey, white)
-        cells = f"{noise:.2f} | {contrast:.1f} | {sharpness:.3f}"
+        tones = " | ".join(f"{np.median(array[tissue]):.0f}" for tissue in (fluid, grey, white))
+        cells = f"{noise:.2f} | {contrast:.1f} | {sharpness:.3f} | {tones}"
         print(f"{brain.name} | {name} | {cells}", flush=True)
     content = picture(arrays, brain, white)
     write_atomically(folder / f"{brain.name}.png", lambda file: file.write(content))
@@ -112,7 +115,7 @@ def main() -> None:
     folder, names, *paths = sys.argv[1:]
     models = {name: load_model(name) for name in names.split(",")}
     Path(folder).mkdir(parents=True, exist_ok=True)
-    print("scan | image | noise, % | contrast, % | sharpness, 1/mm")
+    print("scan | image | noise, % | contrast, % | sharpness, 1/mm | fluid | grey | white")
     for path in paths:
         measure(Path(path), Path(folder), models)
 
