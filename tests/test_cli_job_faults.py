@@ -147,7 +147,7 @@ def test_fault_35_interrupt_in_mid_job_leaves_no_file(
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(slabs, "LANE_BYTES", 1)  # a pass for every slab
+    monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a pass for every slab
     monkeypatch.setattr(slabs.Runner, "run", interrupted)
     words = ("synthesize", phantom_file, tmp_path / "o.nii", "--model", tiny_model)
     code, _, error = run_cli(*words, "--device", "cpu")

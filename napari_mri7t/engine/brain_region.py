@@ -27,9 +27,8 @@ def brain_region(array: np.ndarray) -> np.ndarray:
     """
     region: np.ndarray = array > 0
     inside = region[bounding_box(region, BRAIN_RIM)]
-    components, _ = label(inside)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0  # the background
+    components, n_components = label(inside)
+    sizes = np.bincount(components[inside], minlength=n_components + 1)  # the background has 0
     is_large = sizes >= min(LEAST_COMPONENT, sizes.max())
     brain = is_large[components]
     _widen(brain)

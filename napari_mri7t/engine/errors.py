@@ -5,7 +5,12 @@ swallows it, so such an error would leave a progress bar that never ends.
 """
 
 # Of CUDA alone torch has an error of its own for it; the CPU, MPS and cuDNN say it in these words.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "ALLOC_FAILED",
+    "can't start new thread",
+)
 
 
 class Mri7tError(Exception):

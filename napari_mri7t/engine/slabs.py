@@ -4,7 +4,7 @@ Only the brain is computed, each slab in the window that it needs.
 """
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -19,17 +19,14 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.lanes import in_lanes
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.fusion import fold_normalization, fuse
-from napari_mri7t.engine.networks.graphs import GraphedNetwork
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.planes import AXES_OF_PLANE
 from napari_mri7t.engine.synthesis_config import SynthesisConfig
 
-LANE_BYTES = 20_800_000  # of the widest layer's features, in the slabs that a core takes at once
+GROUP_BYTES = 20_800_000  # of the slabs a core takes at once, in the widest layer at full size
 MARGIN = 8  # voxels of background around the brain that a slab sees
 WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
-# Of a window's size: oneDNN prepares its kernels anew for each size, a GPU captures a graph.
-WINDOW_MULTIPLES = {"cpu": 16, "cuda": 64}
-Estimator = Callable[[Tensor], Tensor]
+WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
 
@@ -45,20 +42,13 @@ class Runner:
     batch: int = 0  # slabs at once; 0: as many as the memory holds
     one_lane: bool = False  # on the CPU: all cores share a slab, as many lie in memory at once
 
-    def ready(self) -> Estimator:
+    def ready(self) -> nn.Module:
         """Give the network as it runs fastest on the device, for one volume."""
         network = to_device(self.network, self.device)
-        if self.device.type == "cuda":
-            return GraphedNetwork(fold_normalization(network))
         if self.device.type != "cpu":
-            return network
+            return fold_normalization(network)
         with mixed_precision(self.device, self.precision):
             return fuse(network, self.precision)
-
-    @property
-    def window_multiple(self) -> int:
-        """Tell of what the sides of a window are multiples."""
-        return WINDOW_MULTIPLES.get(self.device.type, min(WINDOW_MULTIPLES.values()))
 
     def fitting(self, height: int, width: int) -> int:
         """Tell how many slabs' activations the memory holds."""
@@ -69,24 +59,43 @@ class Runner:
     def threads_per_slab(self, height: int, width: int) -> int:
         """Tell how many cores share a slab: one, where the memory holds one slab per core."""
         n_threads = torch.get_num_threads()
-        if self.device.type != "cpu" or self.one_lane:
+        if self.device.type != "cpu":
             return n_threads  # the GPU takes one batch after the other
         return -(-n_threads // min(n_threads, self.fitting(height, width)))
 
-    def pixels_per_lane(self) -> int:
-        """Tell how many pixels of slabs a lane on the CPU takes at once, if one slab is no more."""
-        if self.batch == 1:
-            return 0
+    def n_lanes(self, height: int, width: int) -> int:
+        """Tell how many batches are computed side by side, if one lane is not enough."""
+        return torch.get_num_threads() // self.threads_per_slab(height, width)
+
+    def pixels_per_group(self) -> int:
+        """Tell how many pixels of slabs share a window and, where memory allows, a pass."""
         layers = (each for each in self.network.modules() if isinstance(each, CONVOLUTIONS))
         widest = max((layer.out_channels for layer in layers), default=1)
-        fitting = self.config.memory_mb * 2**20 // BYTES_PER_VOXEL // torch.get_num_threads()
-        return min(LANE_BYTES // (widest * self.precision.itemsize), fitting)
+        return GROUP_BYTES // (widest * self.precision.itemsize)
 
-    def run(self, network: Estimator, slabs: Tensor) -> Tensor:
+    def slabs_at_once(self, n_pixels: int, height: int, width: int) -> int:
+        """Tell how many slabs of a group a lane takes at once: its part of the memory."""
+        if self.batch == 1:
+            return 1
+        n_lanes = self.n_lanes(height, width)
+        return max(1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * n_pixels * n_lanes))
+
+    def run(self, network: nn.Module, slabs: Tensor) -> Tensor:
         """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
         with torch.inference_mode(), mixed_precision(self.device, self.precision):
             estimates: Tensor = network(slabs.contiguous(memory_format=torch.channels_last))
         return estimates.float()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slabs that go through the network at once, by their first estimated slices.
+
+    `window` holds their rows and columns; None where there is no brain.
+    """
+
+    starts: list[int]
+    window: tuple[slice, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +144,7 @@ def average_views(
     """
     config = runner.config
     brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
-    box = _widened_box(brain, runner.window_multiple)
+    box = _widened_box(brain)
     inside, brain_inside = array[box], brain[box]
     flips = (False, True) if config.flips else (False,)
     views = [View(plane, flip) for plane in config.planes for flip in flips]
@@ -176,7 +185,7 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
 
 
 def _estimate_slices(
-    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner, network: Estimator
+    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner, network: nn.Module
 ) -> Generator[tuple[int, np.ndarray | None], None, None]:
     """Estimate every slice of (K, H, W) from its slabs, averaged; the last yield has the result."""
     n_slices, n_outputs = slices_of(runner.network)
@@ -188,23 +197,22 @@ def _estimate_slices(
     size = array.shape[1:]
     batches = _batches(starts, brain, n_outputs, runner)
 
-    def estimate(batch: list[int]) -> tuple[tuple[slice, ...], Tensor] | None:
-        window = _window(brain[batch[0] : batch[-1] + n_outputs], runner.window_multiple)
-        if window is None:
+    def estimate(batch: Batch) -> Tensor | None:
+        if batch.window is None:
             return None
-        slabs = torch.stack([volume[(slice(k, k + n_slices), *window)] for k in batch])
-        return window, runner.run(network, slabs)
+        windows = [(slice(k, k + n_slices), *batch.window) for k in batch.starts]
+        return runner.run(network, torch.stack([volume[window] for window in windows]))
 
     n_done = 0
-    estimates = in_lanes(estimate, batches, runner.threads_per_slab(*size))
+    n_threads = torch.get_num_threads() if runner.one_lane else runner.threads_per_slab(*size)
+    estimates = in_lanes(estimate, batches, n_threads)
     with closing(estimates):
         for batch, estimated in zip(batches, estimates, strict=True):
-            for n, k in enumerate(batch):
+            for n, k in enumerate(batch.starts):
                 count[k : k + n_outputs] += 1
-                if estimated is not None:
-                    window, slices = estimated
-                    _add_to(total[(slice(k, k + n_outputs), *window)], slices[n])
-            n_done += len(batch)
+                if estimated is not None and batch.window is not None:
+                    _add_to(total[(slice(k, k + n_outputs), *batch.window)], estimated[n])
+            n_done += len(batch.starts)
             yield n_done, None
     mean = total.cpu().numpy()
     mean /= np.maximum(count, 1)[:, None, None]
@@ -213,29 +221,45 @@ def _estimate_slices(
     yield len(starts), mean
 
 
-def _batches(
-    starts: list[int], brain: np.ndarray, n_outputs: int, runner: Runner
-) -> list[list[int]]:
-    """Group the slabs that go through the network together, each by its first estimated slice."""
+def _batches(starts: list[int], brain: np.ndarray, n_outputs: int, runner: Runner) -> list[Batch]:
+    """Group slabs, and split the groups into what goes through the network at once.
+
+    Groups and their windows decide voxels near a window's rim. On the CPU they follow from network,
+    precision and brain alone; memory and cores only split them.
+    """
     whole = brain.shape[1:]
     if runner.device.type != "cpu":
         n = runner.fitting(*whole)
-        return [starts[first : first + n] for first in range(0, len(starts), n)]
-    # A lane takes several slabs at once, since every call of an operation costs, but no more than
-    # allocate quickly and stay near its core.
-    room = runner.pixels_per_lane()
-    batches: list[list[int]] = []
+        groups = [starts[first : first + n] for first in range(0, len(starts), n)]
+    else:
+        groups = _groups(starts, brain, n_outputs, runner.pixels_per_group())
+    batches = []
+    for group in groups:
+        window = _window(brain[group[0] : group[-1] + n_outputs])
+        n = len(group)
+        if runner.device.type == "cpu" and window is not None:
+            n = runner.slabs_at_once(_n_pixels(window), *whole)
+        batches += [Batch(group[first : first + n], window) for first in range(0, len(group), n)]
+    return batches
+
+
+def _groups(starts: list[int], brain: np.ndarray, n_outputs: int, room: int) -> list[list[int]]:
+    """Group slabs up to a number of pixels, each by its first estimated slice.
+
+    Several go through the network at once, since every call of an operation costs, but no more than
+    are allocated quickly and stay near a core.
+    """
+    groups: list[list[int]] = []
     is_occupied = False
     for k in starts:
         was_occupied, is_occupied = is_occupied, bool(brain[k : k + n_outputs].any())
-        if batches and is_occupied == was_occupied:
-            window = _window(brain[batches[-1][0] : k + n_outputs], runner.window_multiple)
-            n_pixels = math.prod(part.stop - part.start for part in window) if window else 0
-            if (len(batches[-1]) + 1) * n_pixels <= room:
-                batches[-1].append(k)
+        if groups and is_occupied == was_occupied:
+            window = _window(brain[groups[-1][0] : k + n_outputs])
+            if (len(groups[-1]) + 1) * _n_pixels(window) <= room:
+                groups[-1].append(k)
                 continue
-        batches.append([k])
-    return batches
+        groups.append([k])
+    return groups
 
 
 def _add_to(total: Tensor, slices: Tensor) -> None:
@@ -249,20 +273,24 @@ def _add_to(total: Tensor, slices: Tensor) -> None:
         total += slices
 
 
-def _window(brain: np.ndarray, multiple: int) -> tuple[slice, ...] | None:
+def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
     """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
     occupied = np.asarray(brain.any(axis=0))
-    return _widened_box(occupied, multiple) if occupied.any() else None
+    return _widened_box(occupied) if occupied.any() else None
 
 
-def _widened_box(mask: np.ndarray, multiple: int) -> tuple[slice, ...]:
+def _n_pixels(window: tuple[slice, ...] | None) -> int:
+    return math.prod(part.stop - part.start for part in window) if window else 0
+
+
+def _widened_box(mask: np.ndarray) -> tuple[slice, ...]:
     """Find the box of a mask with its margin, widened to one of few sizes where there is room."""
     box = bounding_box(mask, MARGIN)
-    return tuple(_widened(part, n, multiple) for part, n in zip(box, mask.shape, strict=True))
+    return tuple(_widened(part, n) for part, n in zip(box, mask.shape, strict=True))
 
 
-def _widened(part: slice, n: int, multiple: int) -> slice:
+def _widened(part: slice, n: int) -> slice:
     start, end = part.start // WINDOW_STEP * WINDOW_STEP, min(n, part.stop)
-    size = -(-(end - start) // multiple) * multiple
+    size = -(-(end - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
     start = min(start, max(0, n - size) // WINDOW_STEP * WINDOW_STEP)
     return slice(start, max(end, min(start + size, n)))

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -96,17 +95,14 @@ def synthesize(
     quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])
     harmonization = harmonize(source.array, quantiles)
     is_mapped = harmonization.scan is not None
-    with ThreadPoolExecutor(1, "beside") as beside:  # one core prepares, another is free
-        differences = beside.submit(check_domain, source, model.card)
-        filled = beside.submit(fill_brain, source.array) if is_mapped else None
-        prepared = harmonization.to_model(source.array)
-        notes: list[str] = []
-        runner = Runner(model.network, config, device, precision)
-        estimate = yield from _on_any_device(prepared.T, runner, notes)
-    notes = [*differences.result(), *notes]
+    prepared = harmonization.to_model(source.array)
+    notes = list(check_domain(source, model.card))
+    runner = Runner(model.network, config, device, precision)
+    estimate = yield from _on_any_device(prepared.T, runner, notes)
     by_slices = estimate.clip(0, 1, out=estimate)
-    if filled is not None:
-        by_slices = harmonization.to_scan(by_slices, source.array.T, filled.result().T)
+    if is_mapped:
+        brain = fill_brain(source.array).T
+        by_slices = harmonization.to_scan(by_slices, source.array.T, brain)
     if config.end_slices:
         source_slices = source.array.T
         by_slices[: config.end_slices] = source_slices[: config.end_slices]
@@ -132,7 +128,7 @@ def _on_any_device(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            notes.append(_with_less_memory(runner, error))
+            notes.append(_with_less_memory(runner, array.shape, error))
             continue
         if np.isfinite(estimate).all():
             return estimate
@@ -147,10 +143,10 @@ def _progress(step: tuple[int, int, str]) -> SynthesisProgress:
     return SynthesisProgress(done, total, f"{plane} slices")
 
 
-def _with_less_memory(runner: Runner, error: Exception) -> str:
+def _with_less_memory(runner: Runner, shape: tuple[int, ...], error: Exception) -> str:
     """Take fewer slabs at once, then leave the GPU; tell what was done."""
     on_cpu = runner.device.type == "cpu"
-    if on_cpu and not runner.one_lane:
+    if on_cpu and not runner.one_lane and runner.n_lanes(*shape[1:]) > 1:
         runner.one_lane = True
         return "cpu ran out of memory: went on with one batch at a time, on all cores"
     if runner.batch != 1:

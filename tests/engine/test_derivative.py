@@ -107,7 +107,7 @@ def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
 
 
 def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, monkeypatch):
-    monkeypatch.setattr(slabs, "LANE_BYTES", 1)  # a step for every slab
+    monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a step for every slab
     for n_steps in (1, 3, 12):
         steps = synthesize_scans(find_scans(raw), job)
         for _ in range(n_steps):

@@ -95,7 +95,7 @@ SYNTHESIS = [
 def test_fault_30_lack_of_memory_anywhere_in_a_synthesis_is_a_sentence(
     run_cli, phantom_file, tiny_model, tmp_path, monkeypatch, place, name, error, at
 ):
-    monkeypatch.setattr(slabs, "LANE_BYTES", 1)  # a pass for every slab
+    monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a pass for every slab
     module = pytest.importorskip(place) if isinstance(place, str) else place
     failing = inject(monkeypatch, module, name, ERRORS[error], at)
     code, out, text = run_cli(

@@ -170,7 +170,7 @@ def test_slabs_of_a_pass_fit_the_memory(device, monkeypatch):
     runner = Runner(Shade(), config, torch.device(device), torch.float32)
     brain = np.zeros((20, 64, 64), bool)
     brain[4:, 30:34, 30:34] = True
-    groups = [len(group) for group in _batches(list(range(18)), brain, 3, runner)]
+    groups = [len(batch.starts) for batch in _batches(list(range(18)), brain, 3, runner)]
     assert sum(groups) == 18
     # A batch of the GPU fills its memory; a lane of five has a slice's part, four slabs of 32 x 32,
     # and the two without brain are none of them.
@@ -189,7 +189,26 @@ def test_wide_networks_take_fewer_slabs_at_once(n_channels, precision, n_slabs, 
     config = SynthesisConfig(memory_mb=8192)
     runner = Runner(network, config, torch.device("cpu"), precision)
     groups = _batches(list(range(8)), np.ones((10, 182, 218), bool), 3, runner)
-    assert [len(group) for group in groups] == [n_slabs] * (8 // n_slabs)
+    assert [len(group.starts) for group in groups] == [n_slabs] * (8 // n_slabs)
+
+
+@pytest.mark.parametrize("changes", [{"n_threads": 16}, {"memory_mb": 64}, {"batch": 1}])
+def test_cores_and_memory_do_not_move_the_windows(changes, monkeypatch):
+    """Else the estimates of two machines would differ near the windows' rims."""
+
+    def windows(n_threads=2, memory_mb=1024, batch=0):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+        config = SynthesisConfig(memory_mb=memory_mb)
+        network = build_network("slice_unet")
+        runner = Runner(network, config, torch.device("cpu"), torch.bfloat16, batch)
+        batches = _batches(list(range(98)), brain, 3, runner)
+        return {k: batch.window for batch in batches for k in batch.starts}, len(batches)
+
+    z, y, x = np.ogrid[-50:50, -60:60, -50:50]
+    brain = (z / 40) ** 2 + (y / 55) ** 2 + (x / 45) ** 2 < 1
+    (first, n_first), (second, n_second) = windows(), windows(**changes)
+    assert first == second
+    assert n_second > n_first  # the groups are split
 
 
 def test_lack_of_memory_on_the_cpu_keeps_the_bits_where_one_lane_is_enough(volume, monkeypatch):
@@ -308,7 +327,7 @@ def test_fault_30_lack_of_memory_on_the_cpu_is_a_sentence(volume):
 
 def test_fault_30_lack_of_memory_on_a_gpu_takes_smaller_batches_then_the_cpu():
     runner = Runner(Shade(), SynthesisConfig(), torch.device("cuda"), torch.bfloat16)
-    notes = [module._with_less_memory(runner, MemoryError()) for _ in range(3)]
+    notes = [module._with_less_memory(runner, (180, 200, 180), MemoryError()) for _ in range(3)]
     assert "batches of 8" in notes[0]
     assert "batches of 1" in notes[1]
     assert "went on on the CPU" in notes[2]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_mri7t.engine.errors import is_out_of_memory
+from napari_mri7t.engine.networks.layers import SameConv2d
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
 
 LOGGER = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.
         LOGGER.info("%s is not fused: %s", type(network).__name__, error)
         return network
     for node in list(traced.graph.nodes):
-        if isinstance(_module_of(node), nn.Conv2d):
+        if _is_plain_convolution(node):
             rewrite_node(node)
     traced.delete_all_unused_submodules()
     traced.recompile()
@@ -179,6 +180,14 @@ def _replace(nodes: list[fx.Node], module: nn.Module, inputs: tuple[Argument, ..
         nodes[-1].replace_all_uses_with(graph.call_module(name, inputs))
     for each in reversed(nodes):
         graph.erase_node(each)
+
+
+def _is_plain_convolution(node: fx.Node) -> bool:
+    """Tell whether a node does what its weights say: no forward, hook or parametrization besides."""
+    module = _module_of(node)
+    if type(module) not in (nn.Conv2d, SameConv2d) or len(node.args) != 1 or node.kwargs:
+        return False
+    return not module._forward_pre_hooks and not module._forward_hooks
 
 
 def _can_be_fused(convolution: nn.Conv2d) -> bool:

@@ -1,5 +1,7 @@
 """Fused convolutions give what the network gives, and leave alone what they do not know."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -110,6 +112,44 @@ def test_the_source_is_added_to_and_not_rounded():
     x = torch.rand(1, 3, 16, 20)
     with torch.inference_mode(), mixed_precision(torch.device("cpu"), torch.bfloat16):
         assert torch.equal(fuse(network, torch.bfloat16)(x), x)
+
+
+class Rectified(nn.Conv2d):
+    """A convolution that does more than its weights say."""
+
+    def forward(self, input):
+        return super().forward(input).relu()
+
+
+class ByName(nn.Module):
+    """Calls its convolution by the argument's name."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.convolution(input=x)
+
+
+ODD = {
+    "own forward": lambda: Rectified(3, 3, 3, padding=1),
+    "hook": lambda: nn.utils.spectral_norm(nn.Conv2d(3, 3, 3, padding=1)),
+    "parametrized": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3, padding=1)),
+    "by name": ByName,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("rewrite", [fold_normalization, partial(fuse, precision=torch.float32)])
+def test_convolutions_that_are_not_plain_are_left_alone(kind, rewrite):
+    torch.manual_seed(0)
+    network = nn.Sequential(ODD[kind](), nn.BatchNorm2d(3))
+    network[1].running_mean.uniform_(-0.5, 0.5)
+    network[1].running_var.uniform_(0.5, 2)
+    x = torch.rand(1, 3, 16, 20)
+    with torch.inference_mode():
+        torch.testing.assert_close(rewrite(network.eval())(x), network(x))
 
 
 class Curious(nn.Module):
