@@ -183,11 +183,12 @@ def _replace(nodes: list[fx.Node], module: nn.Module, inputs: tuple[Argument, ..
 
 
 def _is_plain_convolution(node: fx.Node) -> bool:
-    """Tell whether a node does what its weights say: no forward, hook or parametrization besides."""
+    """Tell whether a node does what its weights say, without own forward, hook, parametrization."""
     module = _module_of(node)
-    if type(module) not in (nn.Conv2d, SameConv2d) or len(node.args) != 1 or node.kwargs:
+    if module is None or type(module) not in (nn.Conv2d, SameConv2d):
         return False
-    return not module._forward_pre_hooks and not module._forward_hooks
+    is_hooked = bool(module._forward_pre_hooks or module._forward_hooks)
+    return not is_hooked and len(node.args) == 1 and not node.kwargs
 
 
 def _can_be_fused(convolution: nn.Conv2d) -> bool:

@@ -117,8 +117,8 @@ def test_the_source_is_added_to_and_not_rounded():
 class Rectified(nn.Conv2d):
     """A convolution that does more than its weights say."""
 
-    def forward(self, input):
-        return super().forward(input).relu()
+    def forward(self, x):
+        return super().forward(x).relu()
 
 
 class ByName(nn.Module):
