@@ -217,6 +217,7 @@ def test_lack_of_memory_on_the_cpu_keeps_the_bits_where_one_lane_is_enough(volum
     nn.init.normal_(network.output.weight, std=0.01)  # as built it gives the source
     model = model_of(network, volume)
     config = replace(PLAIN, crop=True)
+    monkeypatch.setattr(Runner, "n_lanes", lambda self, height, width: 2)  # also with one core
     whole = run_to_end(synthesize(volume, model, config))
     run, refused = Runner.run, []
 
