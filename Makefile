@@ -27,7 +27,7 @@ slow: $(VENV)/.installed ## what takes minutes: 10,000 spoilt files, killed trai
 	$(SCREEN) $(BIN)/python -m pytest -m slow $(TESTS)
 
 fuzz: $(VENV)/.installed ## 10,000 spoilt files through the reader
-	$(BIN)/python -m pytest -m slow tests/engine/test_volume_fuzz.py
+	$(BIN)/python -m pytest -m slow tests/engine/volumes/files/test_fuzz.py
 
 kills: $(VENV)/.installed ## 50 kills of a training; its weights equal those of one left alone
 	MRI7T_KILLS=50 $(BIN)/python -m pytest -m slow tests/engine/training/test_kills.py --timeout 3600 -s
@@ -37,7 +37,7 @@ stops: $(VENV)/.installed ## `mri7t reproduce` on DATASET=... killed ten times e
 
 cancels: $(VENV)/.installed ## 100 cancels of a synthesis and 100 in a viewer at random moments, each within 2 seconds
 	@sh tools/system.sh
-	MRI7T_CANCELS=100 $(SCREEN) $(BIN)/python -m pytest -m slow tests/engine/test_cancels.py tests/widgets/test_cancels.py -s
+	MRI7T_CANCELS=100 $(SCREEN) $(BIN)/python -m pytest -m slow tests/engine/synthesis/test_cancels.py tests/widgets/test_cancels.py -s
 
 closings: $(VENV)/.installed ## 50 viewers closed at random moments of a job: no thread, whole files only
 	@sh tools/system.sh
@@ -45,7 +45,7 @@ closings: $(VENV)/.installed ## 50 viewers closed at random moments of a job: no
 
 slurm: $(VENV)/.installed ## a SLURM of one node on this machine, two folds as its jobs, one killed; Debian, as root
 	sh tools/slurm.sh start .slurm
-	$(BIN)/python -m pytest -m slow tests/engine/training/test_distribution.py -k slurm; \
+	$(BIN)/python -m pytest -m slow tests/engine/workflows/test_tasks.py -k slurm; \
 	ended=$$?; sh tools/slurm.sh stop .slurm; exit $$ended
 
 atheris: $(VENV)/.installed $(VENV)-atheris/.installed ## an hour of the coverage-guided fuzzer on the reader, into .atheris/; Linux

@@ -18,14 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.evaluation.metrics import compare
-from napari_mri7t.engine.preparation.simulation import (
-    REPORT_VARIANCE,
-    SimulationConfig,
-    simulate_3t,
-)
-from napari_mri7t.engine.subjects import find_subjects
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.datasets.subjects import find_subjects
+from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SimulationConfig, simulate_3t
+from napari_mri7t.engine.volumes.volume import load_volume
 
 REFERENCE = "0106"  # whose histogram the report gave to all
 

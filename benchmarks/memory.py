@@ -18,10 +18,11 @@ from machine import machine, peak_mb
 from scipy.ndimage import zoom
 
 from napari_mri7t.engine.devices import resolve_device
-from napari_mri7t.engine.networks.model import load_model
+from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
-from napari_mri7t.engine.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 TARGET_MB = 2048  # at 0.5 mm
 

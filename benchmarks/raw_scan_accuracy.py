@@ -20,20 +20,19 @@ import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from napari_mri7t.engine.cards import DEFAULT_MODEL
-from napari_mri7t.engine.evaluation.metrics import psnr
-from napari_mri7t.engine.networks.model import Model, load_model
-from napari_mri7t.engine.preparation.brain_extraction import foreground_mask
-from napari_mri7t.engine.preparation.intensity import normalize
-from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
+from napari_mri7t.engine.metrics.basic import psnr
+from napari_mri7t.engine.models.card import DEFAULT_MODEL
+from napari_mri7t.engine.models.model import Model, load_model
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.preparation.registration import centre_of
-from napari_mri7t.engine.preparation.resampling import CUBIC, LINEAR, resample
-from napari_mri7t.engine.preparation.simulation import simulate_3t
-from napari_mri7t.engine.preparation.ways_back import model_grid
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.raw_synthesis import synthesize_scan
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
-from napari_mri7t.engine.volume import Volume, load_volume
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.scan import model_grid, synthesize_scan
+from napari_mri7t.engine.volumes.brain import foreground_mask
+from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, resample
+from napari_mri7t.engine.volumes.intensity import normalize
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 LARGEST_TURN = 20.0  # degrees, about each axis
 NEARLY_UPRIGHT = 1.0  # degrees: interpolated like any turn, yet upright for a network

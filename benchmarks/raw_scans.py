@@ -7,15 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from napari_mri7t.engine.cards import DEFAULT_MODEL
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.networks.model import Model, load_model
-from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
+from napari_mri7t.engine.models.card import DEFAULT_MODEL
+from napari_mri7t.engine.models.model import Model, load_model
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.quality_page import write_quality_page
-from napari_mri7t.engine.raw_synthesis import synthesize_scan
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.report.quality_page import write_quality_page
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.scan import synthesize_scan
+from napari_mri7t.engine.volumes.volume import load_volume
 
 
 def time_scans(folder: Path, paths: list[Path], model: Model) -> None:

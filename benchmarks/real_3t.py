@@ -19,13 +19,13 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from skimage.filters import threshold_multiotsu
 
 from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.evaluation.style import GREY_MAP, figure_bytes, house_style, new_figure
-from napari_mri7t.engine.networks.model import Model, load_model
-from napari_mri7t.engine.preparation.raw_scan import PreparationConfig, Prepared, prepare_scan
+from napari_mri7t.engine.models.model import Model, load_model
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared, prepare_scan
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import synthesize
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
-from napari_mri7t.engine.volume import Volume, load_volume
+from napari_mri7t.engine.report.style import GREY_MAP, figure_bytes, house_style, new_figure
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 DEEP_MM = 2.5  # below the surface of white matter
 HIGH_PASS_MM = 1.5  # sigma

@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
-from napari_mri7t.widgets.controls import ERROR_COLOUR
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 
 PLUGIN = "napari-mri7t"
 LIMIT_S = 600.0

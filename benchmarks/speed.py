@@ -26,13 +26,14 @@ from machine import machine
 
 from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.evaluation.baselines import BASELINES
-from napari_mri7t.engine.networks.model import load_model
+from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
-from napari_mri7t.engine.training.fold import FoldJob, train_fold
-from napari_mri7t.engine.training.patches import TrainingSubject
-from napari_mri7t.engine.training.presets import find_preset
-from napari_mri7t.engine.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.training.config import find_preset
+from napari_mri7t.engine.training.loop import FoldJob, train_fold
+from napari_mri7t.engine.training.pairs import TrainingSubject
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 NETWORKS = {"basic_cnn": 5.0, "watnet": 8.0}  # and how many times as fast as Keras they should be
 TRAINING_TARGET = 1.9

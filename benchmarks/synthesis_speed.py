@@ -18,11 +18,12 @@ from machine import machine, peak_mb, product_rate
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mri7t.engine.devices import resolve_device, resolve_precision
-from napari_mri7t.engine.networks.model import Model, load_model
+from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.slabs import Runner
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
-from napari_mri7t.engine.volume import Volume, load_volume
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.slabs import Runner
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 TARGET_RATIO = 1.25
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.volume import Volume
+    from napari_mri7t.engine.volumes.volume import Volume
 
 SHAPE = (40, 48, 32)  # (I, J, K): small, and no two axes alike
 ORIGIN_MM = (-19.0, -25.0, -12.0)  # of the voxel (0, 0, 0)
@@ -42,7 +42,7 @@ def phantom_array(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
 @pytest.fixture
 def phantom() -> Volume:
     """A brain-like volume in memory: 1 mm, RAS+, intensities in [0, 1], background 0."""
-    from napari_mri7t.engine.volume import Volume
+    from napari_mri7t.engine.volumes.volume import Volume
 
     affine = np.eye(4)
     affine[:3, 3] = ORIGIN_MM
@@ -76,9 +76,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def save_untrained(folder: Path, network_name: str, **config: object) -> Path:
     import torch
 
-    from napari_mri7t.engine.cards import ModelCard
+    from napari_mri7t.engine.models.card import ModelCard
+    from napari_mri7t.engine.models.model import save_model
     from napari_mri7t.engine.networks import build_network, count_parameters
-    from napari_mri7t.engine.networks.model import save_model
 
     torch.manual_seed(0)
     network = build_network(network_name, **config)

@@ -11,9 +11,8 @@ import typer
 import yaml
 
 from napari_mri7t.cli import app
-from napari_mri7t.engine.preparation.simulation import SIMULATIONS
-from napari_mri7t.engine.training.presets import find_preset
-from napari_mri7t.engine.training.settings import with_settings
+from napari_mri7t.engine.simulation.pseudo_3t import SIMULATIONS
+from napari_mri7t.engine.training.config import find_preset, with_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -151,7 +150,7 @@ def test_every_menu_of_the_pages_is_in_the_manifest():
 
 @pytest.mark.parametrize("name", ["first_synthesis", "own_pairs"])
 def test_every_label_of_a_tutorial_is_a_label_of_a_widget(name):
-    sources = sorted((ROOT / "napari_mri7t" / "widgets").glob("*.py"))
+    sources = sorted((ROOT / "napari_mri7t" / "widgets").rglob("*.py"))
     labels = " ".join(text_of(path) for path in [ROOT / "napari.yaml", *sources])
     lines = text_of(ROOT / "docs" / "tutorial" / f"{name}.md").splitlines()
     text = " ".join(line for line in lines if not line.startswith(">"))

@@ -18,8 +18,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from napari_mri7t.cli import app
-from napari_mri7t.engine.cards import DEFAULT_MODEL, ModelCard, list_models
 from napari_mri7t.engine.evaluation.robustness import KINDS
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, ModelCard, list_models
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

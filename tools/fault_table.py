@@ -60,7 +60,7 @@ FAULTS = {
     39: (SURVIVE, "two runs at once on one run folder"),
     40: (SURVIVE, "a Dask worker killed: folds are idempotent"),
 }
-PLACES = {"Command line": "tests/", "Engine": "tests/engine/", "Widget": "tests/widgets/"}
+PLACES = {"Command line": "tests/cli/", "Engine": "tests/engine/", "Widget": "tests/widgets/"}
 CANNOT = {
     (31, "Widget"): "the widgets start no workers",
     (40, "Widget"): "the widgets start no workers",

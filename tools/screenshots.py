@@ -23,10 +23,10 @@ import numpy as np
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication, QScrollArea
 
-from napari_mri7t.engine.template import load_template
-from napari_mri7t.engine.volume import Volume, save_volume
-from napari_mri7t.widgets.layers import volume_to_layer
-from napari_mri7t.widgets.worker import running_jobs
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.shared.worker import running_jobs
 
 PLUGIN = "napari-mri7t"
 SIZE = (1400, 950)

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_mri7t.cli.console import drive, warn
-from napari_mri7t.cli.options import Device, Index, Model, Step
-from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.cli.options import (
+    Cluster,
+    Device,
+    DryRun,
+    Index,
+    Model,
+    Scheduler,
+    Step,
+    find_place,
+    show_script,
+)
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.batch_summary import BatchSummary
-    from napari_mri7t.engine.cluster import Place
-    from napari_mri7t.engine.distribution import ClusterBatch
-    from napari_mri7t.engine.scans import Scan
+    from napari_mri7t.engine.datasets.bids import Scan
+    from napari_mri7t.engine.workflows.batch import BatchSummary
+    from napari_mri7t.engine.workflows.cluster import Place
+    from napari_mri7t.engine.workflows.tasks import ClusterBatch
 
 EXIT_SOME_FAILED = 1
-
 Labels = Annotated[
     list[str] | None,
     typer.Option(metavar="LABEL", help="Only this one; may be given more than once."),
@@ -65,15 +73,15 @@ def batch(
     if dry_run:
         show_script(place)
 
-    from napari_mri7t.engine.cards import DEFAULT_MODEL, find_model
-    from napari_mri7t.engine.scans import ScanFilter, find_scans
+    from napari_mri7t.engine.datasets.bids import ScanFilter, find_scans
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model
 
     wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
     scans = find_scans(source, wanted)
 
-    from napari_mri7t.engine.batch_summary import write_summary
-    from napari_mri7t.engine.bids import start_derivative
-    from napari_mri7t.engine.distribution import ClusterBatch
+    from napari_mri7t.engine.datasets.bids import start_derivative
+    from napari_mri7t.engine.workflows.batch import write_summary
+    from napari_mri7t.engine.workflows.tasks import ClusterBatch
 
     config = SynthesisConfig(device=device, step=step)
     folder = find_model(model or DEFAULT_MODEL).resolve()
@@ -84,13 +92,13 @@ def batch(
 
 
 def _run(scans: "list[Scan]", job: "ClusterBatch", place: "Place | None") -> "BatchSummary":
-    from napari_mri7t.engine.derivative import synthesize_scans
-    from napari_mri7t.engine.distribution import load_job, run_batch
+    from napari_mri7t.engine.workflows.batch import synthesize_scans
+    from napari_mri7t.engine.workflows.tasks import load_job, run_batch
 
     if place is None:
         return drive(synthesize_scans(scans, load_job(job)), "synthetic 7T")
 
-    from napari_mri7t.engine.cluster import open_client
+    from napari_mri7t.engine.workflows.cluster import open_client
 
     with open_client(place) as client:
         return drive(run_batch(scans, job, client, place.resources), "synthetic 7T")
@@ -98,7 +106,7 @@ def _run(scans: "list[Scan]", job: "ClusterBatch", place: "Place | None") -> "Ba
 
 def _tell(summary: "BatchSummary", path: Path) -> None:
     """Print what became of the batch; fail if a scan did."""
-    from napari_mri7t.engine.provenance import NOTICE
+    from napari_mri7t.engine.volumes.provenance import NOTICE
 
     warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
     for name, reason in summary.failed.items():

@@ -29,10 +29,10 @@ def compare(
     Inside the brain also fine detail (3-D SSIM, HFEN, gradients), how well grey and white matter
     stand apart (CNR, CJV), and whether the error follows the anatomy (it should not).
     """
-    from napari_mri7t.engine.evaluation.inspection import range_complaint
-    from napari_mri7t.engine.evaluation.metrics import scores_to_json
-    from napari_mri7t.engine.evaluation.scoring import flatten, score
-    from napari_mri7t.engine.scans import load_scan
+    from napari_mri7t.engine.atomic import scores_to_json
+    from napari_mri7t.engine.datasets.bids import load_scan
+    from napari_mri7t.engine.metrics.inspection import range_complaint
+    from napari_mri7t.engine.metrics.scoring import flatten, score
 
     real, scored = load_scan(reference, index), load_scan(estimate, index)
     brain = None if mask is None else load_scan(mask, index)
@@ -49,7 +49,7 @@ def compare(
 
 def detail_table(figures: Mapping[str, float]) -> str:
     """Set the figures that `scores_table` does not show, a line each."""
-    from napari_mri7t.engine.evaluation.scoring import METRICS
+    from napari_mri7t.engine.metrics.scoring import METRICS
 
     shown = ("mae", "psnr", "ssim")
     return "\n".join(

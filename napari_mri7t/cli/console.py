@@ -15,7 +15,6 @@ from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 
 LOG_SECONDS = 30.0
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
-
 Result = TypeVar("Result")
 Config = TypeVar("Config", bound="Settings")
 
@@ -94,8 +93,8 @@ def given(config: Config, **options: object) -> Config:
 def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Find out before the work, not after it, that its result cannot be written."""
     from napari_mri7t.engine.atomic import check_target
-    from napari_mri7t.engine.files.streams import extension_of, sidecar_of
-    from napari_mri7t.engine.files.writing import OUTPUT_EXTENSIONS
+    from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
+    from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
 
     seen: set[Path] = set()
     for path in paths:

@@ -10,7 +10,7 @@ import typer
 from napari_mri7t.cli.console import drive, warn
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.demo import Demo
+    from napari_mri7t.engine.workflows.demo import Demo
 
 DEFAULT_FOLDER = Path("mri7t-demo")
 
@@ -23,11 +23,11 @@ def demo(
 ) -> None:
     """Show the whole way on the MNI152 template: pseudo-3T, synthetic 7T, figures, a picture."""
     from napari_mri7t.cli.compare import scores_table
-    from napari_mri7t.engine.cards import DEFAULT_MODEL
-    from napari_mri7t.engine.demo import run_demo
-    from napari_mri7t.engine.networks.model import load_model
-    from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.synthesis_config import SynthesisConfig
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL
+    from napari_mri7t.engine.models.model import load_model
+    from napari_mri7t.engine.synthesis.config import SynthesisConfig
+    from napari_mri7t.engine.volumes.provenance import NOTICE
+    from napari_mri7t.engine.workflows.demo import run_demo
 
     made = drive(run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig()), "synthetic 7T")
     warn(made.warnings)

@@ -1,12 +1,127 @@
-"""`mri7t doctor`: what a bug report needs, without a word about who writes it."""
+"""`mri7t doctor`: what a bug report needs to know of a machine, and nothing of its owner.
+
+No user, host or folder is named: only versions, hardware and sizes.
+"""
 
 import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_mri7t import __version__
+
 if TYPE_CHECKING:
-    from napari_mri7t.engine.diagnosis import Facts
+    from pathlib import Path
+
+    import torch
+
+LIBRARIES = (
+    "torch", "numpy", "scipy", "nibabel", "scikit-image", "safetensors", "PyWavelets", "nilearn",
+)  # fmt: skip
+Facts = list[tuple[str, str]]
+
+
+def library_versions(names: Sequence[str] = LIBRARIES) -> Facts:
+    """Give the installed versions of libraries, without importing them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As pip knows them.
+
+    Returns
+    -------
+    list of (str, str)
+        Name and version, or "not installed".
+    """
+    return [(name, _version(name)) for name in names]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def system_facts() -> Facts:
+    """Name the package, the interpreter and the system; no host, no user.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    return [
+        ("napari-mri7t", __version__),
+        ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
+        ("System", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+    ]
+
+
+def device_facts() -> Facts:
+    """Tell what can compute here, in which precision, and with how much memory.
+
+    Returns
+    -------
+    list of (str, str)
+        One entry per device, the fastest first, as `--device` takes it; then the memory.
+    """
+    import torch
+
+    from napari_mri7t.engine.devices import available_devices
+    from napari_mri7t.engine.system import available_memory
+
+    found = [(name, _describe(torch.device(name))) for name in available_devices()]
+    free = available_memory()
+    memory = "unknown" if free is None else f"{free / 2**30:.1f} GiB free, container limits counted"
+    cuda = torch.version.cuda or "none"
+    return [*found, ("CUDA in torch", cuda), ("Memory", memory)]
+
+
+def _describe(device: "torch.device") -> str:
+    import torch
+
+    from napari_mri7t.engine.devices import device_name
+
+    words = [device_name(device), f"auto precision {_auto_precision(device)}"]
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        words.insert(1, f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+    return ", ".join(words)
+
+
+def _auto_precision(device: "torch.device") -> str:
+    from napari_mri7t.engine.devices import precision_name, resolve_precision
+
+    return precision_name(resolve_precision("auto", device))
+
+
+def model_facts() -> Facts:
+    """Load every bundled model, and tell which are sound.
+
+    Returns
+    -------
+    list of (str, str)
+        Name, and "sound" with the start of the weights' SHA-256, or what is wrong.
+    """
+    from napari_mri7t.engine.models.card import BUNDLED, bundled_folders
+
+    found = [(folder.relative_to(BUNDLED).as_posix(), folder) for folder in bundled_folders()]
+    return [(name, _soundness(folder)) for name, folder in found] or [("none", "in this package")]
+
+
+def _soundness(folder: "Path") -> str:
+    from napari_mri7t.engine.errors import ModelError
+    from napari_mri7t.engine.models.model import load_model
+
+    try:
+        model = load_model(folder)
+    except ModelError as error:
+        return str(error).replace(str(folder), folder.name)  # the path may hold a person's name
+    return f"sound, SHA-256 {model.card.sha256[:12]}..."
 
 
 def doctor(
@@ -16,13 +131,11 @@ def doctor(
 
     Neither user, host nor folder is named. No window is opened.
     """
-    from napari_mri7t.engine import diagnosis
-
     sections: dict[str, Facts] = {
-        "System": diagnosis.system_facts(),
-        "Libraries": diagnosis.library_versions(),
-        "Devices": diagnosis.device_facts(),
-        "Models": diagnosis.model_facts(),
+        "System": system_facts(),
+        "Libraries": library_versions(),
+        "Devices": device_facts(),
+        "Models": model_facts(),
         "napari": _window_facts(),
     }
     if as_json:
@@ -35,10 +148,8 @@ def doctor(
             typer.echo(f"  {name:<{width}}  {value}")
 
 
-def _window_facts() -> "Facts":
+def _window_facts() -> Facts:
     """Ask napari's side, if it is there at all: the command line works without."""
-    from napari_mri7t.engine.diagnosis import library_versions
-
     try:
         from napari_mri7t.widgets import diagnosis
     except ImportError as error:

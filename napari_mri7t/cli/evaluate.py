@@ -8,12 +8,12 @@ import typer
 
 from napari_mri7t.cli.console import drive
 from napari_mri7t.cli.options import Device, Preset, Settings
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.evaluation.results import SubjectResult
     from napari_mri7t.engine.evaluation.stress import Stress
-    from napari_mri7t.engine.training.outcome import Outcome
+    from napari_mri7t.engine.workflows.studies import Outcome
 
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder, or a folder of several to compare.")
@@ -32,7 +32,7 @@ def evaluate(
     Results, tables (CSV, Markdown, LaTeX) and JSON go to RUN/results. Stopped, it goes on from
     where it was when run again.
     """
-    from napari_mri7t.engine.training.outcome import open_outcome
+    from napari_mri7t.engine.workflows.studies import open_outcome
 
     outcome = open_outcome(run)
     _tell(outcome, _scores(outcome))
@@ -50,7 +50,7 @@ def report(
     device: Device = SynthesisConfig.device,
 ) -> None:
     """Write one self-contained HTML page about RUN; what is not evaluated yet is evaluated."""
-    from napari_mri7t.engine.training.outcome import open_outcome
+    from napari_mri7t.engine.workflows.studies import open_outcome
 
     outcome = open_outcome(run)
     results = _scores(outcome)
@@ -73,7 +73,7 @@ def reproduce(
     Stopped anywhere, the same command goes on from there.
     """
     from napari_mri7t.cli.train import train
-    from napari_mri7t.engine.training.outcome import open_outcome
+    from napari_mri7t.engine.workflows.studies import open_outcome
 
     for network in (name.strip() for name in networks.split(",")):
         train(dataset, run / network, network, preset, device=device, settings=settings)
@@ -86,7 +86,7 @@ def reproduce(
 def _scores(outcome: "Outcome") -> "list[SubjectResult]":
     """Evaluate what is not evaluated yet."""
     from napari_mri7t.engine.evaluation.evaluate import evaluate
-    from napari_mri7t.engine.training.outcome import RESULTS_FOLDER, cases_of, pairs_of
+    from napari_mri7t.engine.workflows.studies import RESULTS_FOLDER, cases_of, pairs_of
 
     steps = evaluate(pairs_of(outcome), cases_of(outcome), outcome.folder / RESULTS_FOLDER)
     return drive(steps, "evaluate")
@@ -94,10 +94,10 @@ def _scores(outcome: "Outcome") -> "list[SubjectResult]":
 
 def _tell(outcome: "Outcome", results: "Sequence[SubjectResult]") -> None:
     """Write the tables and print the one that the study is known by."""
-    from napari_mri7t.engine.evaluation.report import TABLES_FOLDER, write_tables
-    from napari_mri7t.engine.evaluation.study_tables import result_table
-    from napari_mri7t.engine.evaluation.table import as_markdown
-    from napari_mri7t.engine.training.outcome import RESULTS_FOLDER
+    from napari_mri7t.engine.report.report import TABLES_FOLDER, write_tables
+    from napari_mri7t.engine.report.table import as_markdown
+    from napari_mri7t.engine.report.tables import result_table
+    from napari_mri7t.engine.workflows.studies import RESULTS_FOLDER
 
     folder = outcome.folder / RESULTS_FOLDER / TABLES_FOLDER
     write_tables(results, folder)
@@ -107,10 +107,11 @@ def _tell(outcome: "Outcome", results: "Sequence[SubjectResult]") -> None:
 
 def _stress(outcome: "Outcome", device: str, *, run_all: bool) -> "dict[str, Stress]":
     """Put every network through noise, shift and lesions, or only read what is known of that."""
-    from napari_mri7t.engine.evaluation.metrics import scores_to_json
-    from napari_mri7t.engine.evaluation.results import file_name, write_content
+    from napari_mri7t.engine.atomic import scores_to_json, write_content
+    from napari_mri7t.engine.evaluation.results import file_name
     from napari_mri7t.engine.evaluation.stress import is_known, stress_steps, summarize_stress
-    from napari_mri7t.engine.training.outcome import ROBUSTNESS_FOLDER, stress_case
+    from napari_mri7t.engine.workflows.stress import stress_case
+    from napari_mri7t.engine.workflows.studies import ROBUSTNESS_FOLDER
 
     folder = outcome.folder / ROBUSTNESS_FOLDER
     if not run_all and not folder.exists():
@@ -135,14 +136,14 @@ def _write(
     stress: "dict[str, Stress]",
 ) -> None:
     """Write the page, and say where it is."""
-    from napari_mri7t.engine.evaluation.report import REPORT_FILE, ReportData, write_report
-    from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.training.outcome import (
+    from napari_mri7t.engine.report.report import REPORT_FILE, ReportData, write_report
+    from napari_mri7t.engine.volumes.provenance import NOTICE
+    from napari_mri7t.engine.workflows.studies import (
         RESULTS_FOLDER,
+        facts_of,
         histories_of,
         report_subjects,
     )
-    from napari_mri7t.engine.training.outcome_facts import facts_of
 
     data = ReportData(
         title=f"7T-like brains from 3T: {outcome.folder.resolve().name}",

@@ -18,8 +18,8 @@ def models(
     """List the bundled models with their parameter counts, and the networks of other packages."""
     import json
 
-    from napari_mri7t.engine.cards import DEFAULT_MODEL, list_models
-    from napari_mri7t.engine.network_plugins import registered_networks
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL, list_models
+    from napari_mri7t.engine.networks.plugins import registered_networks
 
     cards = list_models(folds=folds)
     if as_json:
@@ -36,8 +36,8 @@ def models(
 
 def _list_networks() -> None:
     """Say which networks other packages bring; they are imported for it, and torch with them."""
-    from napari_mri7t.engine.network_plugins import origin, registered_networks
     from napari_mri7t.engine.networks import NETWORKS, available_networks
+    from napari_mri7t.engine.networks.plugins import origin, registered_networks
 
     found, complaints = available_networks()
     for entry in registered_networks():

@@ -9,9 +9,8 @@ from napari_mri7t.cli.console import drive, refuse_targets, warn
 from napari_mri7t.cli.options import Overwrite
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.recipe import Recipe
-    from napari_mri7t.engine.repetition import Whereabouts
-    from napari_mri7t.engine.volume import Volume
+    from napari_mri7t.engine.volumes.volume import Volume
+    from napari_mri7t.engine.workflows.repeat import Recipe, Whereabouts
 
 
 def repeat(
@@ -57,10 +56,14 @@ def repeat(
         refuse_targets([output], overwrite=overwrite)
 
     from napari_mri7t.engine.errors import Mri7tError
-    from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.recipe import find_image, read_recipe
-    from napari_mri7t.engine.repetition import Whereabouts, compare_bits
-    from napari_mri7t.engine.volume import load_volume, save_volume
+    from napari_mri7t.engine.volumes.provenance import NOTICE
+    from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+    from napari_mri7t.engine.workflows.repeat import (
+        Whereabouts,
+        compare_bits,
+        find_image,
+        read_recipe,
+    )
 
     recipe = read_recipe(sidecar, device)
     image = find_image(recipe)
@@ -85,14 +88,14 @@ def repeat(
 
 def _synthesize(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict[str, Any], str]:
     """Give the image again, its sidecar, and with what it was made."""
-    from napari_mri7t.engine import repetition
-    from napari_mri7t.engine.recipe import find_same_model
-    from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
+    from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
+    from napari_mri7t.engine.workflows import repeat
+    from napari_mri7t.engine.workflows.repeat import find_same_model
 
-    (scan,) = repetition.find_sources(recipe, places)
+    (scan,) = repeat.find_sources(recipe, places)
     model = find_same_model(recipe, places.model)
-    preparation = repetition.find_preparation(recipe, scan, places)
-    steps = repetition.repeat_synthesis(recipe, scan, model, preparation)
+    preparation = repeat.find_preparation(recipe, scan, places)
+    steps = repeat.repeat_synthesis(recipe, scan, model, preparation)
     result = drive(steps, "again").synthesis
     run = f"{model.name} on {result.device} in {result.precision}"
     return result.volume, synthesis_sidecar(scan, model, result), run
@@ -100,9 +103,9 @@ def _synthesize(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict
 
 def _simulate(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict[str, Any], str]:
     """Give the image again, its sidecar, and with what it was made."""
-    from napari_mri7t.engine import repetition
-    from napari_mri7t.engine.simulated_dataset import simulation_sidecar
+    from napari_mri7t.engine.simulation.pseudo_3t import simulation_sidecar
+    from napari_mri7t.engine.workflows import repeat
 
-    sources = repetition.find_sources(recipe, places)
-    again, config = repetition.repeat_simulation(recipe, sources)
+    sources = repeat.find_sources(recipe, places)
+    again, config = repeat.repeat_simulation(recipe, sources)
     return again, simulation_sidecar(sources, config, recipe.image), f"seed {config.seed}"

@@ -8,7 +8,7 @@ import typer
 
 from napari_mri7t.cli.console import drive, warn
 from napari_mri7t.cli.options import Device, Index, Model, Reference
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 
 def robustness(
@@ -25,12 +25,12 @@ def robustness(
     index: Index = None,
 ) -> None:
     """Score a model under noise, blur, bias field and lesions, and print JSON for its card."""
-    from napari_mri7t.engine.cards import DEFAULT_MODEL, seen_subjects
-    from napari_mri7t.engine.evaluation.metrics import scores_to_json
+    from napari_mri7t.engine.atomic import scores_to_json
+    from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress_steps, summarize_stress
-    from napari_mri7t.engine.model_stress import case_of_model
-    from napari_mri7t.engine.networks.model import load_model
-    from napari_mri7t.engine.scans import load_scan
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL, seen_subjects
+    from napari_mri7t.engine.models.model import load_model
+    from napari_mri7t.engine.workflows.stress import case_of_model
 
     trained = load_model(model or DEFAULT_MODEL)
     brain = load_scan(target, index)

@@ -44,11 +44,15 @@ def simulate(
     outputs = [source_out] if target_out is None else [source_out, target_out]
     refuse_targets(outputs, overwrite=overwrite)
 
-    from napari_mri7t.engine.preparation.simulation import SimulationConfig, simulate_3t
-    from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.scans import load_scan
-    from napari_mri7t.engine.simulated_dataset import PAIR, simulation_sidecar
-    from napari_mri7t.engine.volume import save_volume
+    from napari_mri7t.engine.datasets.bids import load_scan
+    from napari_mri7t.engine.simulation.pseudo_3t import (
+        PAIR,
+        SimulationConfig,
+        simulate_3t,
+        simulation_sidecar,
+    )
+    from napari_mri7t.engine.volumes.provenance import NOTICE
+    from napari_mri7t.engine.volumes.volume import save_volume
 
     config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
     inputs = [load_scan(path, index) for path in (target, reference) if path is not None]

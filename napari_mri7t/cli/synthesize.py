@@ -7,7 +7,7 @@ import typer
 
 from napari_mri7t.cli.console import drive, given, refuse_targets, warn
 from napari_mri7t.cli.options import Device, Index, Model, Overwrite, Step
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 
 def synthesize(
@@ -78,13 +78,13 @@ def synthesize(
     """
     refuse_targets([output], overwrite=overwrite)
 
-    from napari_mri7t.engine.cards import DEFAULT_MODEL
-    from napari_mri7t.engine.networks.model import load_model
-    from napari_mri7t.engine.preparation.raw_scan import PreparationConfig
-    from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.raw_synthesis import synthesize_scan
-    from napari_mri7t.engine.synthesis_sidecar import synthesis_sidecar
-    from napari_mri7t.engine.volume import load_volume, save_volume
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL
+    from napari_mri7t.engine.models.model import load_model
+    from napari_mri7t.engine.preparation.prepare import PreparationConfig
+    from napari_mri7t.engine.synthesis.scan import synthesize_scan
+    from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
+    from napari_mri7t.engine.volumes.provenance import NOTICE
+    from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
     config = SynthesisConfig(device=device, step=step, end_slices=end_slices)
     preparation = given(
@@ -103,7 +103,7 @@ def synthesize(
     facts = synthesis_sidecar(volume, trained, result)
     save_volume(result.volume, output, overwrite=overwrite, sidecar=facts)
     if keep is not None and run.prepared is not None:
-        from napari_mri7t.engine.quality_page import write_quality_page
+        from napari_mri7t.engine.report.quality_page import write_quality_page
 
         page = keep / f"{volume.name}_quality.png"
         write_quality_page(run.prepared, result.volume, trained.card, page)

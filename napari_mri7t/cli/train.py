@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mri7t.cli.console import drive
-from napari_mri7t.cli.options import Device, Preset, Settings
-from napari_mri7t.cli.places import Cluster, DryRun, Scheduler, find_place, show_script
+from napari_mri7t.cli.options import (
+    Cluster,
+    Device,
+    DryRun,
+    Preset,
+    Scheduler,
+    Settings,
+    find_place,
+    show_script,
+)
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.cluster import Place
     from napari_mri7t.engine.training.study import Study
+    from napari_mri7t.engine.workflows.cluster import Place
 
 
 def train(
@@ -75,16 +83,22 @@ def train(
     if dry_run:
         show_script(place)
 
-    from napari_mri7t.engine.provenance import NOTICE
-    from napari_mri7t.engine.training.presets import find_preset, network_settings
-    from napari_mri7t.engine.training.pretrained import check_start, free_if_refused
-    from napari_mri7t.engine.training.settings import network_arguments, pairs_of, with_settings
+    from napari_mri7t.engine.training.config import (
+        find_preset,
+        network_arguments,
+        network_settings,
+        pairs_of,
+        with_settings,
+    )
+    from napari_mri7t.engine.training.start import check_start
     from napari_mri7t.engine.training.study import (
         FINAL,
         StudySettings,
         adopt_training,
         create_study,
+        free_if_refused,
     )
+    from napari_mri7t.engine.volumes.provenance import NOTICE
 
     config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
     built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
@@ -92,10 +106,7 @@ def train(
     with free_if_refused(run):
         study = create_study(dataset, run, asked)
         wanted = [*_folds(folds, study), *([FINAL] if final else [])]
-        for k in wanted:
-            if study.is_done(k):
-                typer.echo(f"{study.label(k)}: done already")
-        open_folds = [k for k in wanted if not study.is_done(k)]
+        open_folds = _not_done(study, wanted)
         for k in open_folds:
             check_start(study, k)
     if not open_folds:
@@ -110,6 +121,13 @@ def train(
     typer.echo(NOTICE)
 
 
+def _not_done(study: "Study", folds: list[int]) -> list[int]:
+    for k in folds:
+        if study.is_done(k):
+            typer.echo(f"{study.label(k)}: done already")
+    return [k for k in folds if not study.is_done(k)]
+
+
 def _train_here(study: "Study", folds: list[int], device: str) -> None:
     from napari_mri7t.engine.training.run import prepare_study, run_fold
 
@@ -120,8 +138,8 @@ def _train_here(study: "Study", folds: list[int], device: str) -> None:
 
 
 def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
-    from napari_mri7t.engine.cluster import open_client
-    from napari_mri7t.engine.distribution import run_folds
+    from napari_mri7t.engine.workflows.cluster import open_client
+    from napari_mri7t.engine.workflows.tasks import run_folds
 
     with open_client(place) as client:
         cards = drive(run_folds(study, folds, client, place.device, place.resources), "folds")
@@ -149,7 +167,7 @@ def export(
     ] = None,
 ) -> None:
     """Copy a trained model out of RUN, so that `--model MODEL` takes it."""
-    from napari_mri7t.engine.training.run import Export, export_model
+    from napari_mri7t.engine.training.export import Export, export_model
     from napari_mri7t.engine.training.study import FINAL, open_study
 
     study = open_study(run)
@@ -162,7 +180,7 @@ def export(
 
 def _measured(path: Path) -> dict[str, Any]:
     """Read what `mri7t robustness` printed."""
-    from napari_mri7t.engine.json_files import read_json
+    from napari_mri7t.engine.atomic import read_json
 
     try:
         found = read_json(path)

@@ -2,26 +2,30 @@
 
 Everything the package writes (volumes, sidecars, checkpoints, histories, reports) goes through
 `write_atomically`, or `write_together` where several files belong to one another.
+
+JSON from a file that anybody may have edited: whatever is wrong with it is a ValueError.
 """
 
 import contextlib
 import errno
+import json
 import logging
+import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from napari_mri7t.engine.errors import Mri7tError
 
 TEMPORARY_PREFIX = ".mri7t-"  # short and apart from the target's name, which may be 255 bytes long
 TEMPORARY_SUFFIX = ".tmp"
-
 Writer = Callable[[BinaryIO], object]
-
 _EXISTS = "exists already: give another name, or allow overwriting (--overwrite)"
 _ADVICE = {
     "ENOSPC": "free some space or choose another disk",
@@ -34,8 +38,40 @@ _ADVICE = {
     "ENAMETOOLONG": "choose a shorter name",
     "EIO": "check the disk",
 }
-
 _log = logging.getLogger(__name__)
+
+
+def scores_to_json(scores: Mapping[str, object], *, indent: int | None = 2) -> str:
+    """Write scores as strict JSON.
+
+    JSON knows no infinity, so the PSNR of identical volumes becomes the string ``"Infinity"``
+    (and a NaN ``"NaN"``), which ``float()`` in Python and ``Number()`` in JavaScript read back.
+
+    Parameters
+    ----------
+    scores : mapping
+        Of floats, strings, lists and further mappings, such as `compare` returns.
+    indent : int, optional
+        Of the text; None for one line.
+
+    Returns
+    -------
+    str
+    """
+    return json.dumps(_strict(scores), indent=indent, allow_nan=False)
+
+
+def _strict(value: object) -> object:
+    """Replace what JSON cannot say by its name."""
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
 
 
 def write_atomically(path: str | Path, writer: Writer, *, overwrite: bool = True) -> Path:
@@ -268,3 +304,49 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
     except OSError as error:
         _log.warning("%s: the folder could not be synced: %s", folder, error)
+
+
+def write_content(path: Path, content: str | bytes) -> Path:
+    """Write a small file whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    content : str or bytes
+        Text becomes UTF-8; what a strange name smuggled into it, an escape.
+
+    Returns
+    -------
+    Path
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    return write_atomically(path, lambda file: file.write(data))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Any
+        What JSON knows.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no JSON, no UTF-8, or nested so deeply that reading it would exhaust the stack.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a mark
+    except RecursionError as error:  # a RuntimeError, which napari's worker would swallow
+        raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON at line {error.lineno}, column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("no text in UTF-8") from error

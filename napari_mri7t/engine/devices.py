@@ -1,4 +1,7 @@
-"""Which device computes, and in which precision."""
+"""Which device computes, and in which precision.
+
+How much of a GPU's memory is taken, for those who watch a training.
+"""
 
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -81,3 +84,23 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
         # Without the instructions oneDNN emulates bfloat16, several times slower than float32.
         return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     return False
+
+
+def memory_in_use(name: str) -> tuple[int, int] | None:
+    """Tell the memory taken on a CUDA device by all programs, and how much there is.
+
+    Parameters
+    ----------
+    name : str
+        As `resolve_device` takes it.
+
+    Returns
+    -------
+    tuple of int, or None
+        Bytes taken and in all; None where the device is no CUDA device.
+    """
+    device = resolve_device(name)
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free, total

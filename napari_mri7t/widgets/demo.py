@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import napari
 from napari.layers import Layer
 
-from napari_mri7t.widgets.layers import orient_camera, volume_to_layer
+from napari_mri7t.widgets.layers.layers import orient_camera, volume_to_layer
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.demo import Demo
+    from napari_mri7t.engine.workflows.demo import Demo
 
 SHOWN_MM = 8.0  # height of the first axial slice: ventricles, basal ganglia, cortex
 

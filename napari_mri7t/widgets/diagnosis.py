@@ -15,7 +15,6 @@ LIBRARIES = (
     "pyqtgraph",
 )  # fmt: skip
 SECONDS_FOR_OPENGL = 30
-
 Facts = list[tuple[str, str]]
 
 

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from napari_mri7t.engine.networks.model import load_model
+from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import synthesize
-from napari_mri7t.engine.synthesis_config import SynthesisConfig
-from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study
-from napari_mri7t.engine.volume import load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 LISTENERS: list[list[str]] = []  # an audit hook stays for good: one writes to whoever listens
 

@@ -24,7 +24,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 with atheris.instrument_imports(include=["napari_mri7t"]):
-    import napari_mri7t.engine.volume  # noqa: F401
+    import napari_mri7t.engine.volumes.volume  # noqa: F401
 
 # The first byte of an input says what the rest is stored as: extension, folded here, half in .img.
 STORED = (

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
-from napari_mri7t.engine.cards import ModelCard
-from napari_mri7t.widgets.worker import running_jobs
+from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.widgets.shared.worker import running_jobs
 
 
 def save_untrained(folder: Path, network: str, **config: Any) -> Path:
     """Write a model folder with fresh weights."""
     import torch
 
+    from napari_mri7t.engine.models.model import save_model
     from napari_mri7t.engine.networks import build_network, count_parameters
-    from napari_mri7t.engine.networks.model import save_model
 
     torch.manual_seed(0)
     built = build_network(network, **config)
@@ -100,7 +100,9 @@ def quickest() -> Callable[[Callable[[], float], float], float]:
 @pytest.fixture(autouse=True)
 def _fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Remember nothing of other tests, nor of the machine's user."""
-    monkeypatch.setattr("napari_mri7t.widgets.memory.config_folder", lambda: tmp_path / "config")
+    monkeypatch.setattr(
+        "napari_mri7t.widgets.shared.settings.config_folder", lambda: tmp_path / "config"
+    )
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.volume import Volume, load_volume, save_volume
-from napari_mri7t.widgets.layers import volume_to_layer
-from napari_mri7t.widgets.synthesis_fields import FOLDER
-from napari_mri7t.widgets.synthesize import SynthesizeWidget
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.synthesize.fields import FOLDER
+from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 
 pytestmark = pytest.mark.gui
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.volumes.volume import load_volume
 
 #: From the close of a viewer to the end of its last thread; most of it is room for a busy machine.
 MOST_SECONDS = 30

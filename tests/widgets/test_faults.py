@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mri7t.engine import synthesis
 from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
 from napari_mri7t.engine.networks.unet import SliceUNet
-from napari_mri7t.engine.volume import Volume
-from napari_mri7t.widgets.controls import ERROR_COLOUR, WARNING_COLOUR
-from napari_mri7t.widgets.layers import KEY, volume_to_layer
-from napari_mri7t.widgets.worker import Job, Step, running_jobs
+from napari_mri7t.engine.synthesis import synthesize
+from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
+from napari_mri7t.widgets.shared.worker import Job, Step, running_jobs
 
 CPU_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 GB")
 
@@ -112,7 +112,7 @@ def test_fault_29_not_a_number_in_half_precision_never_becomes_a_layer(
         return forward(self, x) * (float("nan") if torch.is_autocast_enabled("cpu") else 1)
 
     monkeypatch.setattr(SliceUNet, "forward", overflowing)
-    monkeypatch.setattr(synthesis, "resolve_precision", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(synthesize, "resolve_precision", lambda *_: torch.bfloat16)
     add(widget, brain)
     widget.start()
     wait_idle()

@@ -23,8 +23,8 @@ import numpy as np
 import pywt
 from scipy.ndimage import gaussian_filter, generate_binary_structure, median_filter
 
-from napari_mri7t.engine.boxes import bounding_box
-from napari_mri7t.engine.evaluation.metrics import psnr
+from napari_mri7t.engine.metrics.basic import psnr
+from napari_mri7t.engine.volumes.grids import bounding_box
 
 SLAB_SLICES = 16  # of a subject, looked at in tuning
 CHUNK_SLICES = 8  # of a slow filter between two signs of life

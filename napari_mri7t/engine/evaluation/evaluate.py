@@ -20,8 +20,8 @@ from napari_mri7t.engine.evaluation.baselines import (
     denoise_steps,
     tuning_steps,
 )
-from napari_mri7t.engine.evaluation.methods import SOURCE
 from napari_mri7t.engine.evaluation.results import (
+    SOURCE,
     Cost,
     SubjectResult,
     file_name,
@@ -31,9 +31,9 @@ from napari_mri7t.engine.evaluation.results import (
     save_record,
     save_result,
 )
-from napari_mri7t.engine.evaluation.scoring import flatten, score_steps
+from napari_mri7t.engine.metrics.scoring import flatten, score_steps
 from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder
 SCORING_VERSION = 2  # raised whenever a figure's definition changes: old results are redone

@@ -2,6 +2,8 @@
 
 A result carries the fingerprint of what it was computed from. A file that is damaged, or whose
 fingerprint is another, counts as missing and is computed again.
+
+The methods that are compared: what people call them, and what the report published of them.
 """
 
 from __future__ import annotations
@@ -10,20 +12,45 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.evaluation.metrics import scores_to_json
-from napari_mri7t.engine.json_files import read_json
+from napari_mri7t.engine.atomic import read_json, scores_to_json, write_content
+from napari_mri7t.engine.evaluation.baselines import BASELINES
 
 STEM_LENGTH = 60  # characters of a name that its file's name shows; the digest tells them apart
 DIGEST_LENGTH = 12  # hexadecimal digits
-
 _log = logging.getLogger(__name__)
+SOURCE = "source"  # the method that does nothing: 3T as is, the report's "worst case"
+LABELS: dict[str, str] = {
+    SOURCE: "3T as is",
+    **{name: baseline.label for name, baseline in BASELINES.items()},
+    "basic_cnn": "BasicCNN",
+    "watnet": "WATNet",
+    "watnet_qu2020": "WATNet (Qu 2020)",
+    "slice_unet": "SliceUNet",
+}
+# Table 1 of the report, mean and standard deviation over its ten held-out subjects.
+PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
+    SOURCE: {
+        "whole_mae": (0.012005, 0.004080),
+        "whole_psnr": (28.7586, 2.8865),
+        "whole_ssim": (0.94902, 0.01728),
+    },
+    "basic_cnn": {
+        "whole_mae": (0.013583, 0.004005),
+        "whole_psnr": (28.0283, 2.0203),
+        "whole_ssim": (0.95267, 0.01632),
+    },
+    "watnet": {
+        "whole_mae": (0.011912, 0.004119),
+        "whole_psnr": (28.8904, 2.8821),
+        "whole_ssim": (0.94868, 0.01783),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -97,23 +124,6 @@ def fingerprint(*parts: object) -> str:
         64 hexadecimal digits.
     """
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def write_content(path: Path, content: str | bytes) -> Path:
-    """Write a small file whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    content : str or bytes
-        Text becomes UTF-8; what a strange name smuggled into it, an escape.
-
-    Returns
-    -------
-    Path
-    """
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    return write_atomically(path, lambda file: file.write(data))
 
 
 def save_record(folder: Path, name: str, mark: str, content: Mapping[str, object]) -> None:
@@ -253,3 +263,66 @@ def _result_from(content: Mapping[str, object]) -> SubjectResult | None:
         return None
     subject, method, note = (str(content.get(key, "")) for key in ("subject", "method", "note"))
     return SubjectResult(subject, method, figures, note, cost)
+
+
+def published_of(method: str) -> dict[str, tuple[float, float]] | None:
+    """Find what the report's Table 1 holds of a method.
+
+    Parameters
+    ----------
+    method : str
+        With or without a remark in brackets, which must be "report".
+
+    Returns
+    -------
+    dict or None
+        Metric to mean and standard deviation; None for what the report has not.
+    """
+    name, _, remark = method.partition(" (")
+    return PUBLISHED.get(name) if remark in ("", "report)") else None
+
+
+def label_of(method: str) -> str:
+    """Name a method for people; one that is not known keeps its name.
+
+    A remark in brackets stays: "watnet (report)" becomes "WATNet (report)".
+
+    Parameters
+    ----------
+    method : str
+
+    Returns
+    -------
+    str
+    """
+    name, bracket, remark = method.partition(" (")
+    return LABELS.get(name, name) + bracket + remark
+
+
+def ordered_methods(results: Sequence[SubjectResult]) -> list[str]:
+    """Every method of the results: source, baselines, then the networks.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+
+    Returns
+    -------
+    list of str
+    """
+    found = dict.fromkeys(result.method for result in results)
+    return [m for m in LABELS if m in found] + [m for m in found if m not in LABELS]
+
+
+def networks_of(results: Sequence[SubjectResult]) -> list[str]:
+    """Every method that is neither the source nor a baseline.
+
+    Parameters
+    ----------
+    results : sequence of SubjectResult
+
+    Returns
+    -------
+    list of str
+    """
+    return [m for m in ordered_methods(results) if m != SOURCE and m not in BASELINES]

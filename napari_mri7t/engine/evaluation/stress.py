@@ -9,24 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.evaluation.lesions import Lesion, LesionConfig, LesionResult, lesion_steps
-from napari_mri7t.engine.evaluation.results import (
-    file_name,
-    fingerprint,
-    load_record,
-    save_record,
-)
+from napari_mri7t.engine.evaluation.results import file_name, fingerprint, load_record, save_record
 from napari_mri7t.engine.evaluation.robustness import (
     CONDITIONS,
     Condition,
+    Lesion,
+    LesionConfig,
+    LesionResult,
     Method,
     RobustnessPoint,
     RobustnessProgress,
+    lesion_steps,
     robustness_steps,
     turning_points,
 )
 from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume
 
 STRESS_VERSION = 1  # raised whenever a definition changes: old results are redone
 

@@ -6,8 +6,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 from torch import nn
 
 from napari_mri7t.engine.errors import ModelError
-from napari_mri7t.engine.network_plugins import load_network, origin, registered_networks
 from napari_mri7t.engine.networks.basic_cnn import BasicCNN
+from napari_mri7t.engine.networks.plugins import load_network, origin, registered_networks
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
 

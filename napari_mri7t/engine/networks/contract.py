@@ -12,7 +12,6 @@ from napari_mri7t.engine.networks import build_network, slices_of
 SIZES = ((8, 8), (24, 32), (27, 37), (9, 64))  # height and width, odd ones too
 # A batch of another size may sum its products, 18,496 in basic_cnn, in another order.
 ORDER_TOLERANCE = 1e-4
-
 Build = Callable[[], nn.Module]
 
 

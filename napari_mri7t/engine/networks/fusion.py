@@ -22,7 +22,6 @@ from napari_mri7t.engine.networks.layers import SameConv2d
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
 
 LOGGER = logging.getLogger(__name__)
-
 Activation = tuple[str, list[float]]  # as oneDNN names it, and its numbers
 NO_ACTIVATION: Activation = ("none", [])
 RECTIFIERS = (F.relu, torch.relu, torch.relu_)

@@ -9,71 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from napari_mri7t.engine.networks.layers import SameConv2d, pad_to_multiple
-from napari_mri7t.engine.networks.wavelets import WaveletTransform
-from napari_mri7t.engine.networks.wiring import (
+from napari_mri7t.engine.networks.watnet_blocks import (
+    WIDTH,
+    DistillationBlock,
+    WaveletAffine,
+    convolutions,
+    rectifier,
+)
+from napari_mri7t.engine.networks.watnet_start import (
     add_nothing,
     gather_and_add_nothing,
     wire_central_slice,
 )
+from napari_mri7t.engine.networks.wavelets import WaveletTransform
 
 N_SLICES = 3
 N_LEVELS = 3
-WIDTH = 64  # channels between the blocks
-KEPT = 16  # channels of the first half of a block that go straight to its end
 SLOPE_QU2020 = 0.05  # LeakyReLU, from the released code
 BANDS_QU2020 = (9, 9, 12)  # channels; the coarsest level also sees the approximation
-
-
-class DistillationBlock(nn.Module):
-    """DBlock: an enhancement of two times three convolutions, then a depression to 64 channels.
-
-    Parameters
-    ----------
-    slope : float
-        Negative slope of the rectifiers; 0 is ReLU.
-    stride : int
-        1, or 2 to halve height and width.
-    activate : bool
-        Whether a rectifier follows the depression.
-
-    References
-    ----------
-    .. [1] L. Qu et al., Medical Image Analysis 62:101663, 2020, section 3.
-       doi:10.1016/j.media.2020.101663
-    """
-
-    def __init__(self, slope: float, *, stride: int = 1, activate: bool = True) -> None:
-        super().__init__()
-        self.stride = stride
-        self.first = _convolutions((WIDTH, 48, 32, 64), slope)
-        self.second = _convolutions((64 - KEPT, 64, 48, WIDTH + KEPT), slope, stride)
-        self.depression = nn.Conv2d(WIDTH + KEPT, WIDTH, 1)
-        self.activation = _rectifier(slope) if activate else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map features (N, 64, H, W) to (N, 64, H / stride, W / stride)."""
-        kept, passed = self.first(x).split((KEPT, 64 - KEPT), dim=1)
-        # A 1 x 1 depression with the stride reads one pixel in four: no others are computed.
-        short = torch.cat((self._thin(x), self._thin(kept)), dim=1)
-        y: Tensor = self.activation(self.depression(self.second(passed) + short))  # 80 channels
-        return y
-
-    def _thin(self, x: Tensor) -> Tensor:
-        return x if self.stride == 1 else x[..., :: self.stride, :: self.stride]
-
-
-class WaveletAffine(nn.Module):
-    """WAT layer: features * gamma + beta, both computed from the level's coefficients."""
-
-    def __init__(self, gamma: nn.Module, beta: nn.Module) -> None:
-        super().__init__()
-        self.gamma = gamma
-        self.beta = beta
-
-    def forward(self, features: Tensor, coefficients: Tensor) -> Tensor:
-        """Modulate features (N, 64, h, w) by coefficients (N, 9 or 12, h, w)."""
-        y: Tensor = torch.addcmul(self.beta(coefficients), features, self.gamma(coefficients))
-        return y
 
 
 class WATNet(nn.Module):
@@ -102,7 +55,7 @@ class WATNet(nn.Module):
         super().__init__()
         self.n_outputs = 1 if central_only else N_SLICES
         self.transform = WaveletTransform(wavelet)
-        self.stem = _convolutions((N_SLICES, WIDTH, WIDTH), 0.0)
+        self.stem = convolutions((N_SLICES, WIDTH, WIDTH), 0.0)
         self.extraction = nn.ModuleList(DistillationBlock(0.0, stride=2) for _ in range(N_LEVELS))
         self.modulation = nn.ModuleList(
             WaveletAffine(SameConv2d(9, WIDTH, 2), SameConv2d(9, WIDTH, 2)) for _ in range(N_LEVELS)
@@ -110,7 +63,7 @@ class WATNet(nn.Module):
         self.bottom = nn.Sequential(DistillationBlock(0.0), DistillationBlock(0.0))
         self.reconstruction = nn.Sequential(*(_up_report() for _ in range(N_LEVELS)))
         self.residual = nn.Sequential(
-            _convolutions((WIDTH, WIDTH), 0.0), nn.Conv2d(WIDTH, N_SLICES, 3, padding=1)
+            convolutions((WIDTH, WIDTH), 0.0), nn.Conv2d(WIDTH, N_SLICES, 3, padding=1)
         )
         initialize_he_normal(self)
 
@@ -160,14 +113,14 @@ class WATNetQu2020(nn.Module):
         self.transform = WaveletTransform(wavelet)
         self.register_buffer("band_mean", torch.zeros(sum(BANDS_QU2020)))
         self.register_buffer("band_std", torch.ones(sum(BANDS_QU2020)))
-        self.stem = _convolutions((self.n_slices, WIDTH, WIDTH), slope)
+        self.stem = convolutions((self.n_slices, WIDTH, WIDTH), slope)
         self.extraction = nn.ModuleList(
             DistillationBlock(slope, stride=2, activate=False) for _ in range(N_LEVELS)
         )
         self.modulation = nn.ModuleList(
             WaveletAffine(_branch(n, slope), _branch(n, slope)) for n in BANDS_QU2020
         )
-        self.activation = _rectifier(slope)
+        self.activation = rectifier(slope)
         self.bottom = nn.Sequential(DistillationBlock(slope), DistillationBlock(slope))
         self.reconstruction = nn.Sequential(*(_up_qu2020(slope) for _ in range(N_LEVELS)))
         self.residual = nn.Conv2d(WIDTH, self.n_outputs, 17, padding=8)
@@ -226,24 +179,10 @@ def initialize_he_normal(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _rectifier(slope: float) -> nn.Module:
-    return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
-
-
-def _convolutions(widths: tuple[int, ...], slope: float, last_stride: int = 1) -> nn.Sequential:
-    """3 x 3 convolutions from width to width, a rectifier after each."""
-    strides = [1] * (len(widths) - 2) + [last_stride]
-    layers: list[nn.Module] = []
-    for n_inputs, n_outputs, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-        convolution = nn.Conv2d(n_inputs, n_outputs, 3, stride, padding=1)
-        layers += [convolution, _rectifier(slope)]
-    return nn.Sequential(*layers)
-
-
 def _branch(n_coefficients: int, slope: float) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_coefficients, 32, 3, padding=1),
-        _rectifier(slope),
+        rectifier(slope),
         nn.Conv2d(32, WIDTH, 3, padding=1),
     )
 

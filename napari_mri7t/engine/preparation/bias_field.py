@@ -10,8 +10,8 @@ from collections.abc import Generator
 
 import numpy as np
 
-from napari_mri7t.engine.preparation.native import in_background, in_one_itk_thread, optional
-from napari_mri7t.engine.volume import Volume
+from napari_mri7t.engine.preparation.optional import in_background, in_one_itk_thread, optional
+from napari_mri7t.engine.volumes.volume import Volume
 
 SHRUNKEN_MM = 4.0  # voxels N4 works on: the field is far smoother than that
 ITERATIONS = (50, 50, 50)  # per level, ITK's default number on three levels

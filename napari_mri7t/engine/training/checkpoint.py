@@ -24,7 +24,6 @@ PREVIOUS = "state.previous.safetensors"
 HISTORY = "history.csv"  # beside them, for people and plots
 DIGEST_KEY = "digest"
 FACTS_KEY = "facts"
-
 _log = logging.getLogger(__name__)
 
 

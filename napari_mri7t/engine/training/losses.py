@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
-from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.config import TrainConfig
 
 LEAST_SQUARED_ERROR = 1e-6  # 60 dB: what the logarithm of a perfect patch is taken of
 

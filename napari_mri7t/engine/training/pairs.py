@@ -5,23 +5,50 @@ Lille, section on the data.
 """
 
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import SubjectError
-from napari_mri7t.engine.preparation.intensity import (
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, add_noise, realistic_3t
+from napari_mri7t.engine.simulation.realistic import lower_resolution
+from napari_mri7t.engine.volumes.intensity import (
+    LookUpTable,
     histogram_table,
     match_histogram,
     normalize,
 )
-from napari_mri7t.engine.preparation.realistic import lower_resolution
-from napari_mri7t.engine.preparation.simulation import SimulationConfig, add_noise, realistic_3t
-from napari_mri7t.engine.subjects import Subject, load_pair
-from napari_mri7t.engine.training.patches import TrainingSubject
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.volumes.volume import load_volume
 
 REPORT_REFERENCE = "TELL0106"  # whose histogram the report gave to all
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSubject:
+    """What the trainer needs of one subject; arrays have axes (S, A, R).
+
+    Parameters
+    ----------
+    name : str
+    target : ndarray of float32, shape (S, A, R)
+        7T in [0, 1], histogram matched.
+    source : ndarray of float32, shape (S, A, R)
+        3T in [0, 1], histogram matched; the pseudo-3T where it is simulated.
+    clean : ndarray of float32, shape (S, A, R), optional
+        The normalised 7T that fresh noise is added to.
+    source_table : LookUpTable, optional
+        From noisy `clean` to the source's intensities; of the report's pseudo-3T.
+    coarse : ndarray of float32, shape (S, A, R), optional
+        `clean` with less resolution; of the realistic pseudo-3T.
+    """
+
+    name: str
+    target: np.ndarray
+    source: np.ndarray
+    clean: np.ndarray | None = None
+    source_table: LookUpTable | None = None
+    coarse: np.ndarray | None = None
 
 
 def choose_reference(subjects: list[Subject], name: str = "") -> Subject:

@@ -2,43 +2,95 @@
 
 `run_fold` skips what is done and resumes what is not: in this process, on a cluster, and after a
 crash it is the same call.
+
+What a finished fold leaves behind: the held-out estimate, its figures, weights and card.
+
+A look at a training that runs: one slice of the held-out subject through its last checkpoint.
 """
 
 import hashlib
 import itertools
+import json
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from filelock import FileLock, Timeout
-from torch import nn
 
-from napari_mri7t.engine.atomic import remove_leftovers
-from napari_mri7t.engine.cards import ModelCard, read_card
+from napari_mri7t.engine.atomic import remove_leftovers, write_atomically
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.networks.model import Model, load_model, pack_weights, save_model
-from napari_mri7t.engine.preparation.intensity import normalize
+from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.models.card import ModelCard, read_card
+from napari_mri7t.engine.models.model import Model, pack_weights, save_model
+from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import with_records
-from napari_mri7t.engine.provenance import file_digest
-from napari_mri7t.engine.synthesis import SynthesisProgress
-from napari_mri7t.engine.training.fold import FoldJob, TrainProgress, train_fold
-from napari_mri7t.engine.training.held_out import (
-    draft_card,
-    estimate_held_out,
-    held_out_volumes,
-    read_figures,
-    summarize_figures,
-    synthesis_config,
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import (
+    Synthesis,
+    SynthesisProgress,
+    synthesis_sidecar,
+    synthesize,
 )
-from napari_mri7t.engine.training.pairs import prepare_pairs
-from napari_mri7t.engine.training.patches import TrainingSubject
-from napari_mri7t.engine.training.pretrained import Start, check_start, keep_start
+from napari_mri7t.engine.training.checkpoint import load_state
+from napari_mri7t.engine.training.config import synthesis_config
+from napari_mri7t.engine.training.export import METRICS_FILE, _card, read_figures, summarize_figures
+from napari_mri7t.engine.training.loop import FoldJob, TrainProgress, train_fold
+from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
+from napari_mri7t.engine.training.start import check_start, keep_start
 from napari_mri7t.engine.training.study import FINAL, Study
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
+ESTIMATE_FILE = "estimate.nii.gz"
 LOCK_FILE = "lock"
+
+
+def held_out_volumes(pair: TrainingSubject, grid: Volume) -> tuple[Volume, Volume]:
+    """Put a prepared pair back on its subject's grid: source, target."""
+    return (
+        grid.with_array(pair.source.T, name=f"{pair.name}_3T"),
+        grid.with_array(pair.target.T, name=f"{pair.name}_7T"),
+    )
+
+
+def estimate_held_out(
+    model: Model, volumes: tuple[Volume, Volume], config: SynthesisConfig, folder: Path
+) -> Generator[SynthesisProgress, None, dict[str, Any]]:
+    """Synthesise the held-out subject, and write the estimate and its figures.
+
+    Parameters
+    ----------
+    model : Model
+        Trained without the subject.
+    volumes : tuple of Volume
+        Source and target.
+    config : SynthesisConfig
+    folder : Path
+        Of the fold.
+
+    Returns
+    -------
+    dict
+        `source` and `estimate`, each {"whole": ..., "brain": ...} as `compare`, `seconds`, and the
+        `hardware` that took them.
+    """
+    source, target = volumes
+    result: Synthesis = yield from synthesize(source, model, config)
+    facts = synthesis_sidecar(source, model, result)
+    save_volume(result.volume, folder / ESTIMATE_FILE, overwrite=True, sidecar=facts)
+    figures = {
+        "subject": target.name,
+        "source": compare(target, source),
+        "estimate": compare(target, result.volume),
+        "seconds": result.seconds,
+        "hardware": device_name(torch.device(result.device)),
+    }
+    text = json.dumps(figures, indent=2) + "\n"
+    write_atomically(folder / METRICS_FILE, lambda file: file.write(text.encode()))
+    return figures
 
 
 @dataclass(frozen=True)
@@ -181,88 +233,60 @@ def _estimate(
     return (yield from with_records(steps, record))
 
 
-def _card(study: Study, k: int, network: nn.Module, device: str, start: Start | None) -> ModelCard:
-    reference = load_volume(study.reference.target)
-    settings = study.settings
-    held_out = study.held_out(k)
-    training = [subject for subject in study.subjects if subject is not held_out]
-    return draft_card(
-        network,
-        (settings.network, settings.preset),
-        settings.config,
-        {
-            "reference": normalize(reference.array)[0],
-            "voxel_size_mm": [round(size, 3) for size in reference.voxel_size],
-            "network_config": settings.network_config,
-            "subjects": [subject.name for subject in training],
-            "targets_sha256": [file_digest(subject.target) for subject in training],
-            "held_out": None if held_out is None else held_out.name,
-            "command": study.command(k),
-            "device": device_name(resolve_device(device)),
-            "start": {} if start is None else {"started_from": start.facts},
-        },
-    )
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What a network makes of a slice in the middle of its training.
 
-
-@dataclass(frozen=True)
-class Export:
-    """What an exported model's card says beside what its training knows.
-
-    Parameters
+    Attributes
     ----------
-    name : str
-        Of the model, as `--model` takes it.
-    title : str
-        One line for lists; the training's own by default.
-    data : str
-        Where the training data come from, and their licence.
-    half : bool
-        Keep the weights as bfloat16.
-    stress : dict
-        What noise, shift and lesions do to it, as `summarize_stress` gives it.
+    step : int
+        Of the checkpoint.
+    source, estimate, target : ndarray of float32, shape (A, R)
+        One axial slice, in [0, 1].
     """
 
-    name: str
-    title: str = ""
-    data: str = ""
-    half: bool = False
-    stress: dict[str, Any] = field(default_factory=dict)
+    step: int
+    source: np.ndarray
+    estimate: np.ndarray
+    target: np.ndarray
 
 
-def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCard:
-    """Copy a trained fold's model to a folder of its own, to be shared or bundled.
+def preview_slice(study: Study, k: int, pair: TrainingSubject, index: int) -> Preview | None:
+    """Estimate one axial slice with the weights of the last checkpoint, on the CPU.
 
     Parameters
     ----------
     study : Study
     k : int
-        Fold, or `FINAL`; the card of the final model gets the held-out figures of all done folds.
-    folder : Path
-    export : Export
+        Fold, or `FINAL`.
+    pair : TrainingSubject
+        The subject to look at; for a fair look the one that fold k holds out.
+    index : int
+        Of the slice, from the feet.
+
+    Returns
+    -------
+    Preview or None
+        None where no checkpoint was written yet.
 
     Raises
     ------
     StateError
-        If the fold is not done.
+        If the checkpoints are damaged.
     """
-    if not study.is_done(k):
-        option = "--final" if k == FINAL else f"--folds {k}"
-        raise StateError(
-            f"{study.label(k)}: not trained yet: run `mri7t train` with {option}, or choose "
-            "another (`mri7t export --fold`)"
-        )
-    model = load_model(study.fold_folder(k))
-    training = model.card.training | {"command": study.command(k)}
-    done = [fold for fold in range(len(study.subjects)) if study.is_done(fold)]
-    if done:
-        training["held_out_command"] = study.command(*done)
-    if export.data:
-        training["data"] = export.data
-    title = export.title or model.card.title
-    card = replace(model.card, name=export.name, title=title, training=training)
-    if k == FINAL:
-        folds = [study.fold_folder(fold) for fold in range(len(study.subjects))]
-        figures = read_figures(folds)
-        card = replace(card, metrics=summarize_figures(figures) if figures else {})
-    card = replace(card, metrics=card.metrics | export.stress)
-    return save_model(folder, model.network, card, half=export.half)
+    state = load_state(study.fold_folder(k))
+    if state is None:
+        return None
+    tensors, facts = state
+    network = build_network(study.settings.network, **study.settings.network_config)
+    prefix = "average/" if study.settings.config.average_decay else "network/"
+    network.load_state_dict(
+        {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
+    )
+    n_slices, n_outputs = slices_of(network)
+    first = index - n_slices // 2
+    chosen = np.clip(np.arange(first, first + n_slices), 0, len(pair.source) - 1)
+    slab = torch.from_numpy(pair.source[chosen])[None]  # (1, n_slices, A, R)
+    with torch.inference_mode():
+        estimate = network.eval()(slab)[0, n_outputs // 2].clamp(0, 1).numpy()
+    return Preview(int(facts["step"]), pair.source[index], estimate, pair.target[index])

@@ -4,28 +4,43 @@ A fold is done when its `card.json` is there, which is written last.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from napari_mri7t import __version__
-from napari_mri7t.engine.atomic import write_atomically
-from napari_mri7t.engine.cards import CARD_FILE, bundled_names
-from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.json_files import read_json
+from napari_mri7t.engine.atomic import read_json, write_atomically
+from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_one_out
+from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.models.card import CARD_FILE, bundled_names, check_place, settle
 from napari_mri7t.engine.networks import build_network
-from napari_mri7t.engine.provenance import file_digest
-from napari_mri7t.engine.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
+from napari_mri7t.engine.training.config import TrainConfig, find_preset, from_dict
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.training.presets import TrainConfig, find_preset
-from napari_mri7t.engine.training.pretrained import STUDY_FILE, check_place, settle
-from napari_mri7t.engine.training.settings import from_dict
+from napari_mri7t.engine.volumes.provenance import file_digest
 
+STUDY_FILE = "study.json"  # in a run folder
 STUDY_FORMAT = 1
 FINAL = -1  # in place of a fold's number: train on all subjects
+
+
+@contextmanager
+def free_if_refused(run: Path) -> Iterator[None]:
+    """Withdraw a study that is set up within and then refused: the run folder is free again.
+
+    A study that stood there before stays.
+    """
+    path = run / STUDY_FILE
+    is_new = not path.exists()
+    try:
+        yield
+    except Mri7tError:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from napari_mri7t.engine.evaluation import baselines
 from napari_mri7t.engine.evaluation.baselines import BASELINES, Baseline
-from napari_mri7t.engine.evaluation.metrics import psnr
+from napari_mri7t.engine.metrics.basic import psnr
 from napari_mri7t.engine.progress import run_to_end
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from napari_mri7t.engine.evaluation import evaluate as ev
 from napari_mri7t.engine.evaluation.baselines import BASELINES, Baseline
-from napari_mri7t.engine.evaluation.metrics import psnr
 from napari_mri7t.engine.evaluation.results import load_results
+from napari_mri7t.engine.metrics.basic import psnr
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.volume import Volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 SUBJECTS = ("a", "b", "c")
 GAUSSIAN = {"gaussian": BASELINES["gaussian"]}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_mri7t.engine.evaluation import lesions
-from napari_mri7t.engine.evaluation.lesions import Lesion, LesionConfig
+from napari_mri7t.engine.evaluation import robustness
+from napari_mri7t.engine.evaluation.robustness import Lesion, LesionConfig
 from napari_mri7t.engine.progress import run_to_end
 
 SMALL = LesionConfig(diameters_mm=(4.0, 8.0), n_each=2, variance=0.0005)
@@ -24,7 +24,7 @@ def as_is(volume):
 @pytest.mark.parametrize("diameter", [2.0, 4.0, 8.0])
 @pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (0.7, 1.0, 2.0)])
 def test_a_sphere_has_its_volume(diameter, voxel_size):
-    _, share = lesions.occupancy(Lesion((15, 15, 15), diameter, 1), (31, 31, 31), voxel_size)
+    _, share = robustness.occupancy(Lesion((15, 15, 15), diameter, 1), (31, 31, 31), voxel_size)
     volume = share.sum() * np.prod(voxel_size)
     assert volume == pytest.approx(math.pi / 6 * diameter**3, rel=0.1)  # 5 points a side
     assert share.min() >= 0
@@ -32,20 +32,20 @@ def test_a_sphere_has_its_volume(diameter, voxel_size):
 
 
 def test_a_sphere_lies_around_its_centre():
-    box, share = lesions.occupancy(Lesion((10, 12, 14), 5, 1), (31, 31, 31), (1, 1, 1))
+    box, share = robustness.occupancy(Lesion((10, 12, 14), 5, 1), (31, 31, 31), (1, 1, 1))
     assert [(part.start + part.stop - 1) / 2 for part in box] == [10, 12, 14]
     np.testing.assert_array_equal(share, share[::-1, ::-1, ::-1])
 
 
 def test_a_sphere_at_the_edge_is_cut():
-    box, share = lesions.occupancy(Lesion((0, 5, 5), 4, 1), (9, 9, 9), (1, 1, 1))
+    box, share = robustness.occupancy(Lesion((0, 5, 5), 4, 1), (9, 9, 9), (1, 1, 1))
     assert box[0].start == 0
     assert share.shape == tuple(part.stop - part.start for part in box)
 
 
 @pytest.fixture
 def placed(brain) -> list[Lesion]:
-    return lesions.place_lesions(brain.array, brain.voxel_size, SMALL)
+    return robustness.place_lesions(brain.array, brain.voxel_size, SMALL)
 
 
 def test_lesions_come_in_pairs_of_bright_and_dark_of_every_size(placed):
@@ -55,11 +55,11 @@ def test_lesions_come_in_pairs_of_bright_and_dark_of_every_size(placed):
 
 def test_lesions_stay_inside_the_brain_and_apart(placed, brain):
     for lesion in placed:
-        box, share = lesions.occupancy(lesion, brain.shape, brain.voxel_size)
+        box, share = robustness.occupancy(lesion, brain.shape, brain.voxel_size)
         assert (brain.array[box][share > 0] > 0).all()
     for one, other in combinations(placed, 2):
         apart = 2 * math.dist(one.centre, other.centre)  # voxels of 2 mm
-        assert apart >= (one.diameter_mm + other.diameter_mm) / 2 + lesions.GAP_MM - 2
+        assert apart >= (one.diameter_mm + other.diameter_mm) / 2 + robustness.GAP_MM - 2
 
 
 def test_lesions_leave_room_for_their_contrast(placed, brain):
@@ -69,18 +69,18 @@ def test_lesions_leave_room_for_their_contrast(placed, brain):
 
 
 def test_the_same_seed_gives_the_same_lesions(brain, placed):
-    assert lesions.place_lesions(brain.array, brain.voxel_size, SMALL) == placed
+    assert robustness.place_lesions(brain.array, brain.voxel_size, SMALL) == placed
 
 
 def test_no_room_at_all_is_said():
     thin = np.zeros((20, 20, 3), np.float32)
     thin[5:15, 5:15, 1] = 0.5
     with pytest.raises(ValueError, match="no room for a single lesion"):
-        lesions.place_lesions(thin, (1, 1, 1), SMALL)
+        robustness.place_lesions(thin, (1, 1, 1), SMALL)
 
 
 def test_doing_nothing_keeps_what_the_source_has(brain):
-    found = run_to_end(lesions.lesion_steps(brain, as_is, config=SMALL))
+    found = run_to_end(robustness.lesion_steps(brain, as_is, config=SMALL))
     for result in found:
         assert result.estimate_retained == result.source_retained
         assert np.sign(result.target_contrast) == np.sign(result.lesion.contrast)
@@ -93,7 +93,7 @@ def test_a_method_that_always_gives_the_same_brain_retains_nothing(brain):
         yield from ()
         return brain
 
-    found = run_to_end(lesions.lesion_steps(brain, anatomy_only, config=SMALL))
+    found = run_to_end(robustness.lesion_steps(brain, anatomy_only, config=SMALL))
     assert all(result.estimate_retained == 0 for result in found)
 
 
@@ -103,7 +103,7 @@ def test_blurring_takes_more_from_small_lesions(fine_brain):
         return volume.with_array(gaussian_filter(volume.array, 1))
 
     config = LesionConfig(diameters_mm=(2.0, 8.0), n_each=3, variance=0)
-    found = run_to_end(lesions.lesion_steps(fine_brain, blur, config=config))
+    found = run_to_end(robustness.lesion_steps(fine_brain, blur, config=config))
     left = {
         d: np.mean([r.estimate_retained for r in found if r.lesion.diameter_mm == d])
         for d in config.diameters_mm
@@ -112,7 +112,7 @@ def test_blurring_takes_more_from_small_lesions(fine_brain):
 
 
 def test_progress_has_two_runs_and_passes_steps_on(brain):
-    records = list(lesions.lesion_steps(brain, as_is, config=SMALL))
+    records = list(robustness.lesion_steps(brain, as_is, config=SMALL))
     assert [record.message for record in records] == [
         "placing lesions",
         *["without lesions"] * 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mri7t.engine.evaluation.methods import PUBLISHED, label_of
+from napari_mri7t.engine.evaluation.results import PUBLISHED, label_of
 from napari_mri7t.engine.networks import NETWORKS
 
 

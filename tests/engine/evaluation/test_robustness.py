@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.evaluation import robustness
-from napari_mri7t.engine.evaluation.metrics import psnr
 from napari_mri7t.engine.evaluation.robustness import Condition, RobustnessPoint
+from napari_mri7t.engine.metrics.basic import psnr
 from napari_mri7t.engine.progress import run_to_end
 
 

@@ -7,9 +7,8 @@ import json
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_mri7t.engine.evaluation.lesions import LesionConfig
-from napari_mri7t.engine.evaluation.metrics import scores_to_json
-from napari_mri7t.engine.evaluation.robustness import Condition
+from napari_mri7t.engine.atomic import scores_to_json
+from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import StressCase, stress_steps, summarize_stress
 from napari_mri7t.engine.progress import run_to_end
 

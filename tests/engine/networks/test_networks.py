@@ -7,14 +7,15 @@ import torch
 from safetensors.torch import load
 
 from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.models.model import pack_weights
 from napari_mri7t.engine.networks import NETWORKS, build_network, count_parameters, slices_of
 from napari_mri7t.engine.networks.contract import CHECKS, check_network
 from napari_mri7t.engine.networks.layers import SameConv2d
-from napari_mri7t.engine.networks.model import pack_weights
 from napari_mri7t.engine.networks.patchgan import PatchGAN
 from napari_mri7t.engine.networks.unet import SliceUNet
-from napari_mri7t.engine.networks.watnet import WIDTH, DistillationBlock, WATNet, WATNetQu2020
-from napari_mri7t.engine.networks.wiring import SHIFTS
+from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
+from napari_mri7t.engine.networks.watnet_blocks import WIDTH, DistillationBlock
+from napari_mri7t.engine.networks.watnet_start import SHIFTS
 
 
 def slab(network, height=24, width=32, n=2):

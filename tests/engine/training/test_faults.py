@@ -11,7 +11,7 @@ from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.checkpoint import CURRENT
-from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study
 
@@ -31,13 +31,13 @@ def study(dataset, tmp_path):
 def test_fault_31_worker_killed_for_memory_is_told_with_that_word(study, monkeypatch):
     """The scheduler's own error speaks of "a worker that died"; a person needs the likely cause."""
     scheduler = pytest.importorskip("distributed.scheduler", reason="needs napari-mri7t[cluster]")
-    from napari_mri7t.engine import distribution
+    from napari_mri7t.engine.workflows import tasks
 
     error = scheduler.KilledWorker("fold 0", None, 3)
     results = {study.label(0): error}
-    monkeypatch.setattr(distribution, "run_tasks", lambda *_: iter([results]))
+    monkeypatch.setattr(tasks, "run_tasks", lambda *_: iter([results]))
     with pytest.raises(StateError, match=r"1 of 1 folds failed: .*killed.*memory") as caught:
-        run_to_end(distribution.run_folds(study, [0], None, "cpu", {}))
+        run_to_end(tasks.run_folds(study, [0], None, "cpu", {}))
     assert study.label(0) in str(caught.value)
 
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from napari_mri7t.engine.training.presets import TrainConfig
+from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.study import StudySettings, create_study
 
 HARNESS = """

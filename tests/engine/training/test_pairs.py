@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import SubjectError
-from napari_mri7t.engine.subjects import Subject
 from napari_mri7t.engine.training.pairs import choose_reference
 
 SUBJECTS = [Subject(name, Path(name)) for name in ("sub-2", "sub-1", "sub-10")]

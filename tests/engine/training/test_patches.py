@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mri7t.engine.preparation import realistic
-from napari_mri7t.engine.preparation.harmonization import LANDMARKS, harmonize
-from napari_mri7t.engine.preparation.intensity import histogram_table
-from napari_mri7t.engine.preparation.realistic import lower_resolution
-from napari_mri7t.engine.training import realistic_patches
-from napari_mri7t.engine.training.patches import PatchPool, TrainingSubject
-from napari_mri7t.engine.training.presets import TrainConfig
-from napari_mri7t.engine.training.realistic_patches import map_by_landmarks
+from napari_mri7t.engine.simulation import realistic
+from napari_mri7t.engine.simulation.realistic import lower_resolution
+from napari_mri7t.engine.training import patches as realistic_patches
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.pairs import TrainingSubject
+from napari_mri7t.engine.training.patches import PatchPool, map_by_landmarks
+from napari_mri7t.engine.volumes.intensity import LANDMARKS, harmonize, histogram_table
 
 SHAPE = (20, 24, 28)  # (S, A, R)
 PLAIN = TrainConfig(

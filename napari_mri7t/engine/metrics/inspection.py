@@ -1,0 +1,188 @@
+"""What a reader of two volumes looks at: their difference, a plane's figures, a line's course."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from napari_mri7t.engine.metrics.basic import mae, psnr, ssim
+from napari_mri7t.engine.volumes.volume import Volume, same_grid
+
+PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
+UNLIKE = 10  # times as bright: no estimate is, the two are in different units
+LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Intensities along a straight line.
+
+    Attributes
+    ----------
+    distance_mm : ndarray of float64, shape (n,)
+        From the start of the line.
+    values : tuple of ndarray of float64, each of shape (n,)
+        One per volume, in their order.
+    """
+
+    distance_mm: np.ndarray
+    values: tuple[np.ndarray, ...]
+
+
+def error_map(reference: Volume, estimate: Volume) -> Volume:
+    """Subtract the reference from its estimate.
+
+    Parameters
+    ----------
+    reference, estimate : Volume
+        On one grid.
+
+    Returns
+    -------
+    Volume
+        On the reference's grid; positive where the estimate is too bright.
+
+    Raises
+    ------
+    GridError
+        If the volumes do not lie on one grid.
+    """
+    same_grid(reference, estimate)
+    return reference.with_array(
+        estimate.array - reference.array, name=f"{estimate.name} minus {reference.name}"
+    )
+
+
+def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> str | None:
+    """Say why figures of these intensities would mislead; None if nothing speaks against them.
+
+    Parameters
+    ----------
+    reference, estimate : Volume
+        In one unit, if all is well.
+    data_range : float
+        Span that intensities can take, for PSNR and SSIM; above 0.
+
+    Returns
+    -------
+    str or None
+        Without a full stop.
+    """
+    real, made = float(reference.array.max()), float(estimate.array.max())
+    if min(real, made) > 0 and max(real, made) > UNLIKE * min(real, made):
+        return (
+            f"the reference reaches {real:g}, the estimate {made:g}: the figures say nothing "
+            "until both are on one scale"
+        )
+    if real > 2 * data_range:
+        return f"intensities reach {real:g}, twice the data range of {data_range:g}: give theirs"
+    return None
+
+
+def symmetric_limit(difference: Volume, mask: np.ndarray | None = None) -> float:
+    """Choose the largest difference to show, the same for both signs.
+
+    Parameters
+    ----------
+    difference : Volume
+        From `error_map`.
+    mask : ndarray of bool, shape (I, J, K), optional
+        Where to look; the voxels that are not 0 by default.
+
+    Returns
+    -------
+    float
+        Above 0, so that a display always has a range.
+    """
+    size = np.abs(difference.array)
+    inside = size[size > 0 if mask is None else mask]
+    limit = float(np.percentile(inside, LIMIT_PERCENT)) if inside.size else 0.0
+    return limit if limit > 0 else 1.0
+
+
+def plane_scores(
+    reference: Volume,
+    estimate: Volume,
+    plane: tuple[int, int],
+    *,
+    mask: Volume | None = None,
+    data_range: float = 1.0,
+) -> dict[str, dict[str, float]]:
+    """Score one plane as `metrics.compare` scores a volume.
+
+    Parameters
+    ----------
+    reference, estimate : Volume
+        On one grid.
+    plane : tuple of int
+        Array axis (0, 1 or 2) and voxel index along it.
+    mask : Volume, optional
+        The brain: its voxels above 0. By default those of the reference above 0.
+    data_range : float
+        As for `metrics.psnr`.
+
+    Returns
+    -------
+    dict
+        As `metrics.compare`; "brain" is absent if the plane does not meet it.
+
+    Raises
+    ------
+    GridError
+        If the volumes do not lie on one grid.
+    ValueError
+        As for `metrics.compare`.
+    """
+    same_grid(reference, estimate)
+    if mask is not None:
+        same_grid(reference, mask)
+    axis, index = plane
+    pick = [np.moveaxis(v.array, axis, 2)[:, :, index, None] for v in (reference, estimate)]
+    x, y = (np.asarray(part) for part in pick)  # (H, W, 1)
+    brain = np.moveaxis((reference if mask is None else mask).array, axis, 2)[:, :, index, None] > 0
+    scores = {}
+    for region, inside in (("whole", None), ("brain", brain)):
+        if inside is not None and not inside.any():
+            continue
+        scores[region] = {
+            "mae": mae(x, y, mask=inside),
+            "psnr": psnr(x, y, data_range=data_range, mask=inside),
+            "ssim": ssim(x, y, data_range=data_range, mask=inside),
+        }
+    return scores
+
+
+def profile(volumes: Sequence[Volume], start: np.ndarray, end: np.ndarray) -> Profile:
+    """Read intensities along the straight line between two points, linearly interpolated.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        On one grid, at least one.
+    start, end : ndarray, shape (3,)
+        Voxel coordinates (i, j, k), fractions allowed; outside the volume intensities are 0.
+
+    Returns
+    -------
+    Profile
+        A sample every `PROFILE_SPACING_MM`, both ends included, at least two.
+
+    Raises
+    ------
+    GridError
+        If the volumes do not lie on one grid.
+    """
+    first = volumes[0]
+    for other in volumes[1:]:
+        same_grid(first, other)
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    length_mm = float(np.linalg.norm(first.affine[:3, :3] @ (end - start)))
+    n_samples = max(2, round(length_mm / PROFILE_SPACING_MM) + 1)
+    points = start[:, None] + (end - start)[:, None] * np.linspace(0, 1, n_samples)  # (3, n)
+    values = tuple(
+        np.asarray(map_coordinates(v.array, points, output=np.float64, order=1)) for v in volumes
+    )
+    return Profile(np.linspace(0, length_mm, n_samples), values)

@@ -1,0 +1,128 @@
+"""A trained model on disk: a folder with weights.safetensors and card.json; no pickle anywhere."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from napari_mri7t.engine.atomic import write_together
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.models.card import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    ModelCard,
+    card_from_dict,
+    find_model,
+    read_card,
+)
+from napari_mri7t.engine.networks import build_network
+
+# What a network's constructor makes of arguments that a hand-written card got wrong.
+ODD_CONFIG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with trained weights, in eval mode on the CPU, and its card."""
+
+    name: str
+    network: nn.Module
+    card: ModelCard
+
+
+def load_model(name_or_folder: str | Path) -> Model:
+    """Load a model, having checked that its weights are those of its card.
+
+    Parameters
+    ----------
+    name_or_folder : str or Path
+        A bundled model's name, or a folder.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, the weights' SHA-256 differs from the card's, or they do not
+        fit the network.
+    """
+    folder = find_model(name_or_folder)
+    card = read_card(folder)
+    path = folder / WEIGHTS_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error}); install the model again") from error
+    if hashlib.sha256(content).hexdigest() != card.sha256:
+        raise ModelError(
+            f"{path}: the SHA-256 differs from the card's: damaged or exchanged; install the model "
+            "again"
+        )
+    try:
+        network = build_network(card.network, **card.network_config)
+        weights = {key: value.float() for key, value in load(content).items()}
+        network.load_state_dict(_with_counters(network, weights))
+    except (SafetensorError, RuntimeError, *ODD_CONFIG) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: does not fit network {card.network!r}: {reason}") from error
+    return Model(card.name, network.eval(), card)
+
+
+def save_model(
+    folder: str | Path, network: nn.Module, card: ModelCard, *, half: bool = False
+) -> ModelCard:
+    """Write a model: the weights, then the card, which stands for the whole.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made where missing.
+    network : nn.Module
+    card : ModelCard
+        Its `sha256` is set here.
+    half : bool
+        Keep the convolutions' weights as bfloat16, half the size: float32 then computes with the
+        numbers to which bfloat16 rounds them anyway, so that the two precisions come closer.
+
+    Returns
+    -------
+    ModelCard
+        As written.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    content = pack_weights(network, card.network, half=half)
+    complete = replace(card, sha256=hashlib.sha256(content).hexdigest())
+    text = json.dumps(complete.as_dict(), indent=2, allow_nan=False) + "\n"
+    write_together(
+        [
+            (place / WEIGHTS_FILE, lambda file: file.write(content)),
+            (place / CARD_FILE, lambda file: file.write(text.encode())),
+        ]
+    )
+    return card_from_dict(json.loads(text), place)
+
+
+def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
+    """Give the content of a weights file, whose SHA-256 a card holds."""
+    halved = {  # what normalises keeps its bits
+        f"{name}.{key}"
+        for name, module in network.named_modules()
+        if half and isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        for key, _ in module.named_parameters(recurse=False)
+    }
+    weights = {
+        key: value.cpu().to(torch.bfloat16 if key in halved else torch.float32).contiguous()
+        for key, value in network.state_dict().items()
+        if value.is_floating_point()
+    }
+    return save(weights, {"network": name})
+
+
+def _with_counters(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Add the counters of batch normalisation, which no estimate depends on and no file keeps."""
+    counters = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
+    return counters | weights

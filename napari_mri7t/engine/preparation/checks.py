@@ -1,0 +1,262 @@
+"""What a scan needs before a model can take it, and what no model should take.
+
+Is a scan like those a model was trained on? Differences, in words.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.preparation.registration import centre_of
+from napari_mri7t.engine.volumes.brain import (
+    BRAIN_LITRES,
+    background_of,
+    brain_litres,
+    is_mostly_background,
+    looks_extracted,
+)
+from napari_mri7t.engine.volumes.grids import box_of, coarse, upright_grid
+from napari_mri7t.engine.volumes.intensity import brain_quantiles
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Volume
+
+MODEL_VOXEL_MM = 1.0  # of every volume the models were trained on
+SPACING_TOLERANCE = 0.1  # relative
+LARGEST_VOXEL_MM = 2.0
+LARGEST_ANISOTROPY = 2.0  # longest over shortest side of a voxel
+SCORING_MM = 4.0  # voxels of both brains while they are compared
+BRAIN_EDGE = 0.05  # part of the greatest intensity that counts as brain in a smoothed brain
+# Measured (docs/raw_scans.md): the training brains score 0.74 to 0.80 as they lie, 0.61 to 0.71
+# tilted by 10 degrees, and real scans 0.6 and more after registration; turned by 90 degrees or
+# mirrored front to back or top to bottom no brain scores more than 0.49.
+UPRIGHT = 0.7
+ALIGNED = 0.6
+FAILED = 0.55
+LARGEST_TILT = 15.0  # degrees
+# Mean difference of brain quantiles, 2 and 98 % at 0 and 1: the ten training brains reach 0.06,
+# six real 3T scans 0.08 to 0.11 once corrected (docs/raw_scans.md), inverted contrast 0.35.
+LARGEST_CONTRAST_DISTANCE = 0.1
+TAIL = 0.02  # part of the brain at either end that is left out: vessels, rims
+
+
+def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
+    """Refuse a scan that is too coarse or too anisotropic for the models.
+
+    Parameters
+    ----------
+    scan : Volume
+    allowed : bool
+        True gives a warning in place of the refusal.
+
+    Returns
+    -------
+    tuple of str
+        The warning, or nothing.
+
+    Raises
+    ------
+    VolumeError
+        If the scan is out of the domain and that is not allowed.
+    """
+    sizes = scan.voxel_size
+    if max(sizes) <= LARGEST_VOXEL_MM and max(sizes) / min(sizes) <= LARGEST_ANISOTROPY:
+        return ()
+    what = (
+        f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm; the models know 1 mm, and "
+        f"nothing beyond {LARGEST_VOXEL_MM:g} mm or {LARGEST_ANISOTROPY:g} times longer than wide"
+    )
+    if allowed:
+        return (f"out of the domain: {what}: do not rely on the result",)
+    raise VolumeError(
+        f"{scan.name}: {what}: take another scan, or go on though it is too coarse "
+        "(`mri7t synthesize --allow-out-of-domain`)"
+    )
+
+
+def check_handedness(scan: Volume) -> None:
+    """Stop where a file's two forms mirror each other: which side is left is then anyone's guess.
+
+    Parameters
+    ----------
+    scan : Volume
+        With its file's geometry, if it came from one.
+
+    Raises
+    ------
+    VolumeError
+        If both forms count and one is the mirror image of the other.
+    """
+    geometry = scan.geometry
+    if geometry is None or geometry.sform_code <= 0 or geometry.qform_code <= 0:
+        return
+    handed = [np.linalg.det(form[:3, :3]) for form in (geometry.sform, geometry.qform)]
+    if handed[0] * handed[1] < 0:
+        raise VolumeError(
+            f"{scan.name}: sform and qform mirror each other, so that left may be right: find out "
+            "which one is true and set the other to it, or go on with --prepare none"
+        )
+
+
+def fits_as_it_is(scan: Volume) -> bool:
+    """Tell whether a scan needs no preparation, or is nothing that preparation knows.
+
+    Parameters
+    ----------
+    scan : Volume
+
+    Returns
+    -------
+    bool
+        True for a brain that is extracted, has voxels of 1 mm and lies in MNI space; also for
+        less than a brain (a slab, a phantom), which no step could handle: such a scan goes to
+        the model as it is, with its warnings.
+    """
+    if brain_litres(scan, scan.array > background_of(scan.array)) < BRAIN_LITRES[0]:
+        return True
+    apart = np.abs(np.asarray(scan.voxel_size) / MODEL_VOXEL_MM - 1).max()
+    if apart > SPACING_TOLERANCE or not looks_extracted(scan):
+        return False
+    return alignment(scan, np.eye(4)) >= UPRIGHT
+
+
+def alignment(brain: Volume, transform: np.ndarray) -> float:
+    """Measure how well a brain lies over the template's, whatever its size.
+
+    Parameters
+    ----------
+    brain : Volume
+        Extracted.
+    transform : ndarray, shape (4, 4)
+        mm of the scan to mm of MNI space.
+
+    Returns
+    -------
+    float
+        Correlation of the intensities at 4 mm, where either brain is, at most 1; the brain is
+        scaled about its centre to the template's volume, since a rigid transform leaves a small
+        brain small.
+    """
+    template = load_template()
+    grid = upright_grid(box_of(template.array > 0, template.affine, SCORING_MM), SCORING_MM)
+    volumes = [
+        brain_litres(each, each.array > background_of(each.array)) for each in (template, brain)
+    ]
+    if volumes[1] <= 0:
+        return 0.0
+    scale = (volumes[0] / volumes[1]) ** (1 / 3)
+    centre = transform @ np.append(centre_of(brain), 1)
+    scaling = np.diag([scale, scale, scale, 1.0])
+    scaling[:3, 3] = (1 - scale) * centre[:3]
+    pair = [coarse(template, grid), coarse(brain, grid, scaling @ transform)]
+    if pair[1].max() <= 0:
+        return 0.0  # nowhere near the template
+    either = np.logical_or(*(array > BRAIN_EDGE * array.max() for array in pair))
+    return float(np.corrcoef(pair[0][either], pair[1][either])[0, 1])
+
+
+def check_alignment(scan: Volume, score: float) -> None:
+    """Stop where the brain does not lie over the template's after registration.
+
+    A brain mirrored left to right cannot be told from one that is not: the template is symmetric.
+
+    Raises
+    ------
+    VolumeError
+        If the score is too low.
+    """
+    if not score >= FAILED:  # nor where there is none
+        raise VolumeError(
+            f"{scan.name}: registration to MNI space failed: the brains correlate by {score:.2f}, "
+            f"{FAILED} is needed: check that the header's orientation is true (the scan may be "
+            "mirrored or turned by 90 degrees) and that it shows a whole head, T1w; or give a "
+            "transform"
+        )
+
+
+def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
+    """Compare a scan with what a model expects.
+
+    Parameters
+    ----------
+    volume : Volume
+    card : ModelCard
+
+    Returns
+    -------
+    tuple of str
+        One sentence per difference: what differs and what to do; empty where the scan fits.
+    """
+    found = []
+    expected = np.asarray(card.preprocessing["voxel_size_mm"], float)
+    if np.any(np.abs(np.asarray(volume.voxel_size) / expected - 1) > SPACING_TOLERANCE):
+        found.append(
+            f"voxels of {sizes_in_words(volume.voxel_size)} mm; the model was trained on "
+            f"{sizes_in_words(expected)} mm: "
+            "resample the scan, or compare with care"
+        )
+    foreground = volume.array > background_of(volume.array)
+    litres = brain_litres(volume, foreground)
+    if card.preprocessing.get("brain_extracted", True):
+        if not is_mostly_background(foreground):
+            found.append(
+                "the background is not 0: the scan does not look brain-extracted; extract the "
+                "brain first"
+            )
+        elif not BRAIN_LITRES[0] <= litres <= BRAIN_LITRES[1]:
+            found.append(
+                f"{litres:.2f} litres lie above 0, where an adult brain has "
+                f"{BRAIN_LITRES[0]} to {BRAIN_LITRES[1]}: check the brain mask"
+            )
+    distance = contrast_distance(
+        volume.array, np.asarray(card.preprocessing["intensity_quantiles"])
+    )
+    if distance > LARGEST_CONTRAST_DISTANCE:
+        found.append(
+            "the brain's intensities are distributed unlike those of the training data (by "
+            f"{distance:.2f}, there at most {LARGEST_CONTRAST_DISTANCE:g}): check that the scan is "
+            "T1w and free of a bias field, and look at the result with care"
+        )
+    tilt = _tilt(volume.affine)
+    if tilt > LARGEST_TILT:
+        found.append(
+            f"the scan is tilted by {tilt:.0f} degrees; the model knows upright brains: reorient it"
+        )
+    return tuple(found)
+
+
+def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
+    """Measure how far a scan's distribution of brain intensities is from a model's.
+
+    Parameters
+    ----------
+    array : ndarray
+        The scan, any scale; the brain is what lies above the background.
+    quantiles : ndarray, shape (n,)
+        Of the model's reference, at even steps from 0 to 1.
+
+    Returns
+    -------
+    float
+        Mean absolute difference of the quantiles between 2 and 98 %, which are put at 0 and 1.
+    """
+    levels = np.linspace(0, 1, len(quantiles))
+    inner = (levels >= TAIL) & (levels <= 1 - TAIL)
+    curves = []
+    for each in (brain_quantiles(array, len(quantiles)), quantiles):
+        low, high = np.interp((TAIL, 1 - TAIL), levels, each)
+        curves.append((each[inner] - low) / max(high - low, np.finfo(float).tiny))
+    return float(np.abs(curves[0] - curves[1]).mean())
+
+
+def sizes_in_words(sizes: Iterable[float]) -> str:
+    """Set the sides of a voxel as "1 x 1 x 1.2"."""
+    return " x ".join(f"{size:.3g}" for size in sizes)
+
+
+def _tilt(affine: np.ndarray) -> float:
+    """Give the largest angle between a voxel axis and its nearest anatomical axis, degrees."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = np.abs(directions).max(axis=0).clip(0, 1)
+    return float(np.degrees(np.arccos(cosines)).max())

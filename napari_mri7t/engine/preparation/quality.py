@@ -1,0 +1,225 @@
+"""What a preparation is judged by: mask, registration and intensities, as volumes and numbers.
+
+How far a prepared scan lies from what a model was trained on, in numbers and in words.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.preparation.checks import (
+    ALIGNED,
+    FAILED,
+    LARGEST_CONTRAST_DISTANCE,
+    contrast_distance,
+    sizes_in_words,
+)
+from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.volumes.brain import BRAIN_LITRES
+from napari_mri7t.engine.volumes.grids import LINEAR, coarse, resample
+from napari_mri7t.engine.volumes.intensity import harmonize
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM, Volume
+
+CHECKER_MM = 24  # side of a square of the checkerboard
+WINDOW = (1.0, 99.5)  # percentiles of the brain that become black and white
+N_BINS = 80
+USUAL_SCORE = "0.74 to 0.80"  # of the training brains with the template
+NOT_REGISTERED = "skipped: not asked for"
+
+
+@dataclass(frozen=True, eq=False)
+class QualityVolumes:
+    """A preparation on the grid of its result.
+
+    Attributes
+    ----------
+    mask : Volume
+        1 in the brain, 0 elsewhere.
+    checkerboard : Volume
+        Squares of the scan's brain and of the template, each in [0, 1].
+    before : Volume
+        The scan without its bias field.
+    after : Volume
+        The result.
+    difference : Volume
+        After less before, inside the brain.
+    """
+
+    mask: Volume
+    checkerboard: Volume
+    before: Volume
+    after: Volume
+    difference: Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Histograms:
+    """Brain intensities as the model sees them.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (n + 1,)
+        Of the bins, 0 to 1.
+    scan, training : ndarray, shape (n,)
+        Density of the harmonised scan and of the model's reference.
+    """
+
+    edges: np.ndarray
+    scan: np.ndarray
+    training: np.ndarray
+
+
+def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
+    """Bring scan, mask and template to the grid of a result.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    result : Volume
+        The estimate in its scan, on the scan's grid or in MNI space.
+
+    Returns
+    -------
+    QualityVolumes
+    """
+    scan = prepared.scan
+    if lies_on(result, scan):
+        to_grid, mask, before = np.eye(4), prepared.mask, prepared.corrected.array
+    else:
+        to_grid = prepared.to_mni
+        mask = resample(scan.with_array(prepared.mask), result, to_grid, order=LINEAR) > 0.5
+        before = resample(prepared.corrected, result, to_grid, order=LINEAR)
+    board = checkerboard(prepared, result, to_grid)
+    return QualityVolumes(
+        mask=result.with_array(mask),
+        checkerboard=result.with_array(board),
+        before=result.with_array(before),
+        after=result,
+        difference=result.with_array(np.where(mask, result.array - before, 0)),
+    )
+
+
+def lies_on(volume: Volume, other: Volume) -> bool:
+    """Tell whether two volumes share one grid."""
+    if volume.shape != other.shape:
+        return False
+    return bool(np.abs(volume.affine - other.affine).max() <= GRID_TOLERANCE_MM)
+
+
+def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.ndarray:
+    """Alternate squares of the registered scan and of the template, each on its own scale.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    grid : Volume
+        Where they are shown.
+    to_grid : ndarray, shape (4, 4)
+        mm of the scan to mm of the grid.
+
+    Returns
+    -------
+    ndarray of float32, shape of the grid
+        In [0, 1].
+    """
+    from_mni = to_grid @ np.linalg.inv(prepared.to_mni)
+    fixed = resample(load_template(), grid, from_mni, order=LINEAR)
+    moved = coarse(prepared.corrected, grid, to_grid)
+    mask = coarse(prepared.scan.with_array(prepared.mask), grid, to_grid) > 0.5
+    pair = [_scaled(fixed, fixed > 0), np.where(mask, _scaled(moved, mask), 0)]
+    sides = zip(grid.shape, grid.voxel_size, strict=True)
+    along = [np.arange(n) * size // CHECKER_MM for n, size in sides]
+    steps = np.meshgrid(*along, indexing="ij", sparse=True)
+    board = np.where((steps[0] + steps[1] + steps[2]) % 2 == 0, *pair)
+    return board.astype(np.float32)
+
+
+def histograms(prepared: Prepared, card: ModelCard) -> Histograms:
+    """Count the scan's intensities as the model sees them, beside those it was trained on.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    card : ModelCard
+
+    Returns
+    -------
+    Histograms
+    """
+    quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
+    brain = prepared.brain.array
+    seen = harmonize(brain, quantiles).to_model(brain)[prepared.mask]
+    counts, edges = np.histogram(seen, N_BINS, range=(0, 1), density=True)
+    share = np.diff(np.interp(edges, quantiles, np.linspace(0, 1, len(quantiles))))
+    return Histograms(edges, counts, share * N_BINS)
+
+
+def window_of(array: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """Find the intensities that are shown black and white; no more than 0 is black."""
+    low, high = np.percentile(array[mask], WINDOW)
+    return min(0.0, float(low)), float(high)
+
+
+def _scaled(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    if not mask.any():
+        return np.zeros_like(array)
+    low, high = window_of(array, mask)
+    scaled: np.ndarray = ((array - low) / max(high - low, 1e-9)).clip(0, 1)
+    return scaled
+
+
+def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
+    """Say how far a prepared scan lies from what the model was trained on.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    card : ModelCard
+
+    Returns
+    -------
+    tuple of str
+        Spacing, mask volume, registration, intensities: each with its number and what is usual.
+    """
+    sizes, trained = (
+        sizes_in_words(each)
+        for each in (prepared.scan.voxel_size, card.preprocessing["voxel_size_mm"])
+    )
+    score = prepared.facts.get("registration_score", float("nan"))
+    verdict = "good" if score >= ALIGNED else "doubtful" if score >= FAILED else "bad"
+    if prepared.facts["registration"] == NOT_REGISTERED:
+        verdict = "not registered"
+    low, high = BRAIN_LITRES
+    quantiles = np.asarray(card.preprocessing["intensity_quantiles"], float)
+    distance = contrast_distance(prepared.brain.array, quantiles)
+    return (
+        f"voxels {sizes} mm (trained on {trained})",
+        f"brain {prepared.facts['brain_litres']:.2f} litres (plausible {low} to {high})",
+        f"correlation with the template {score:.2f}: {verdict} (good from {ALIGNED:g}, "
+        f"training data: {USUAL_SCORE})",
+        f"histogram's distance {distance:.3f} (training data: 0 to 0.06, "
+        f"a warning above {LARGEST_CONTRAST_DISTANCE:g})",
+    )
+
+
+def doubts(prepared: Prepared) -> tuple[str, ...]:
+    """Warn of a registration that neither failed nor is as good as usual.
+
+    Parameters
+    ----------
+    prepared : Prepared
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or nothing.
+    """
+    score = prepared.facts["registration_score"]
+    if score >= ALIGNED or prepared.facts["registration"] == NOT_REGISTERED:
+        return ()
+    return (
+        f"registration to MNI space is doubtful: the brain correlates with the template by "
+        f"{score:.2f}, where {USUAL_SCORE} is usual: look at the checkerboard of the quality page",
+    )

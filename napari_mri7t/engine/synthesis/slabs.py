@@ -1,0 +1,295 @@
+"""A volume through a network, slab by slab of adjacent slices: where the slabs lie, what they see.
+
+Only the brain is computed, each slab in the window that it needs.
+"""
+
+import math
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_mri7t.engine.devices import mixed_precision
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks.fusion import fold_normalization, fuse
+from napari_mri7t.engine.networks.layers import to_device
+from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
+from napari_mri7t.engine.synthesis.lanes import in_lanes
+from napari_mri7t.engine.volumes.brain import brain_region
+from napari_mri7t.engine.volumes.grids import bounding_box
+
+GROUP_BYTES = 20_800_000  # of the slabs a core takes at once, in the widest layer at full size
+MARGIN = 8  # voxels of background around the brain that a slab sees
+WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
+WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
+
+
+@dataclass
+class Runner:
+    """Where and how a network runs; changes when memory runs out or a half type overflows."""
+
+    network: nn.Module
+    config: SynthesisConfig
+    device: torch.device
+    precision: torch.dtype
+    batch: int = 0  # slabs at once; 0: as many as the memory holds
+    one_lane: bool = False  # on the CPU: all cores share a slab, as many lie in memory at once
+
+    def ready(self) -> nn.Module:
+        """Give the network as it runs fastest on the device, for one volume."""
+        network = to_device(self.network, self.device)
+        if self.device.type != "cpu":
+            return fold_normalization(network)
+        with mixed_precision(self.device, self.precision):
+            return fuse(network, self.precision)
+
+    def fitting(self, height: int, width: int) -> int:
+        """Tell how many slabs' activations the memory holds."""
+        return self.batch or max(
+            1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * height * width)
+        )
+
+    def threads_per_slab(self, height: int, width: int) -> int:
+        """Tell how many cores share a slab: one, where the memory holds one slab per core."""
+        n_threads = torch.get_num_threads()
+        if self.device.type != "cpu":
+            return n_threads  # the GPU takes one batch after the other
+        return -(-n_threads // min(n_threads, self.fitting(height, width)))
+
+    def n_lanes(self, height: int, width: int) -> int:
+        """Tell how many batches are computed side by side, if one lane is not enough."""
+        return torch.get_num_threads() // self.threads_per_slab(height, width)
+
+    def pixels_per_group(self) -> int:
+        """Tell how many pixels of slabs share a window and, where memory allows, a pass."""
+        layers = (each for each in self.network.modules() if isinstance(each, CONVOLUTIONS))
+        widest = max((layer.out_channels for layer in layers), default=1)
+        return GROUP_BYTES // (widest * self.precision.itemsize)
+
+    def slabs_at_once(self, n_pixels: int, height: int, width: int) -> int:
+        """Tell how many slabs of a group a lane takes at once: its part of the memory."""
+        if self.batch == 1:
+            return 1
+        n_lanes = self.n_lanes(height, width)
+        return max(1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * n_pixels * n_lanes))
+
+    def run(self, network: nn.Module, slabs: Tensor) -> Tensor:
+        """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
+        with torch.inference_mode(), mixed_precision(self.device, self.precision):
+            estimates: Tensor = network(slabs.contiguous(memory_format=torch.channels_last))
+        return estimates.float()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slabs that go through the network at once, by their first estimated slices.
+
+    `window` holds their rows and columns; None where there is no brain.
+    """
+
+    starts: list[int]
+    window: tuple[slice, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One look at the volume: its slices along one plane, as they lie or mirrored."""
+
+    plane: str
+    mirrored: bool
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """Take (S, A, R) as slices (K, H, W) of this view."""
+        seen = array[:, :, ::-1] if self.mirrored else array
+        return seen.transpose(AXES_OF_PLANE[self.plane])
+
+    def back(self, array: np.ndarray) -> np.ndarray:
+        """Undo `of`."""
+        seen = array.transpose(np.argsort(AXES_OF_PLANE[self.plane]))
+        return seen[:, :, ::-1] if self.mirrored else seen
+
+
+def average_views(
+    array: np.ndarray, runner: Runner
+) -> Generator[tuple[int, int, str], None, np.ndarray]:
+    """Average the estimates over planes and mirror images.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (S, A, R)
+        Source in [0, 1], background 0.
+    runner : Runner
+
+    Yields
+    ------
+    done, total : int
+        Slabs.
+    plane : str
+
+    Returns
+    -------
+    ndarray of float32, shape (S, A, R)
+
+    Raises
+    ------
+    VolumeError
+        If there are too few slices for the network.
+    """
+    config = runner.config
+    brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
+    box = _widened_box(brain)
+    inside, brain_inside = array[box], brain[box]
+    flips = (False, True) if config.flips else (False,)
+    views = [View(plane, flip) for plane in config.planes for flip in flips]
+    starts = [_slab_starts(view.of(inside).shape[0], runner, view.plane) for view in views]
+    total, done, network = sum(map(len, starts)), 0, runner.ready()
+    mean = np.zeros(inside.shape, np.float32)
+    for view, slabs in zip(views, starts, strict=True):
+        steps = _estimate_slices(view.of(inside), view.of(brain_inside), slabs, runner, network)
+        for n_done, finished in steps:
+            yield done + n_done, total, view.plane
+            if finished is not None:
+                finished /= len(views)
+                mean += view.back(finished)
+        done += len(slabs)
+    estimate = np.zeros(array.shape, np.float32)
+    np.copyto(estimate[box], mean, where=brain_inside)
+    return estimate
+
+
+def effective_step(runner: Runner) -> int:
+    """Tell the slices from slab to slab: never more than a slab estimates."""
+    _, n_outputs = slices_of(runner.network)
+    return min(runner.config.step, n_outputs)
+
+
+def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
+    """List the first estimated slice of every slab; the last slab may overlap the one before."""
+    _, n_outputs = slices_of(runner.network)
+    ends = runner.config.end_slices if plane == "axial" and not runner.config.crop else 0
+    last = n - ends - n_outputs
+    if last < ends:
+        raise VolumeError(
+            f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: lower "
+            "end_slices or take another volume"
+        )
+    starts = list(range(ends, last + 1, effective_step(runner)))
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def _estimate_slices(
+    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner, network: nn.Module
+) -> Generator[tuple[int, np.ndarray | None], None, None]:
+    """Estimate every slice of (K, H, W) from its slabs, averaged; the last yield has the result."""
+    n_slices, n_outputs = slices_of(runner.network)
+    margin = (n_slices - n_outputs) // 2
+    padded = np.pad(array, ((margin, margin), (0, 0), (0, 0)), mode="edge")
+    volume = torch.from_numpy(np.ascontiguousarray(padded)).to(runner.device)
+    total = torch.zeros(array.shape, device=runner.device)
+    count = np.zeros(len(array), np.float32)
+    size = array.shape[1:]
+    batches = _batches(starts, brain, n_outputs, runner)
+
+    def estimate(batch: Batch) -> Tensor | None:
+        if batch.window is None:
+            return None
+        windows = [(slice(k, k + n_slices), *batch.window) for k in batch.starts]
+        return runner.run(network, torch.stack([volume[window] for window in windows]))
+
+    n_done = 0
+    n_threads = torch.get_num_threads() if runner.one_lane else runner.threads_per_slab(*size)
+    estimates = in_lanes(estimate, batches, n_threads)
+    with closing(estimates):
+        for batch, estimated in zip(batches, estimates, strict=True):
+            for n, k in enumerate(batch.starts):
+                count[k : k + n_outputs] += 1
+                if estimated is not None and batch.window is not None:
+                    _add_to(total[(slice(k, k + n_outputs), *batch.window)], estimated[n])
+            n_done += len(batch.starts)
+            yield n_done, None
+    mean = total.cpu().numpy()
+    mean /= np.maximum(count, 1)[:, None, None]
+    uncovered = count == 0  # the end slices
+    mean[uncovered] = array[uncovered]
+    yield len(starts), mean
+
+
+def _batches(starts: list[int], brain: np.ndarray, n_outputs: int, runner: Runner) -> list[Batch]:
+    """Group slabs, and split the groups into what goes through the network at once.
+
+    Groups and their windows decide voxels near a window's rim. On the CPU they follow from network,
+    precision and brain alone; memory and cores only split them.
+    """
+    whole = brain.shape[1:]
+    if runner.device.type != "cpu":
+        n = runner.fitting(*whole)
+        groups = [starts[first : first + n] for first in range(0, len(starts), n)]
+    else:
+        groups = _groups(starts, brain, n_outputs, runner.pixels_per_group())
+    batches = []
+    for group in groups:
+        window = _window(brain[group[0] : group[-1] + n_outputs])
+        n = len(group)
+        if runner.device.type == "cpu" and window is not None:
+            n = runner.slabs_at_once(_n_pixels(window), *whole)
+        batches += [Batch(group[first : first + n], window) for first in range(0, len(group), n)]
+    return batches
+
+
+def _groups(starts: list[int], brain: np.ndarray, n_outputs: int, room: int) -> list[list[int]]:
+    """Group slabs up to a number of pixels, each by its first estimated slice.
+
+    Several go through the network at once, since every call of an operation costs, but no more than
+    are allocated quickly and stay near a core.
+    """
+    groups: list[list[int]] = []
+    is_occupied = False
+    for k in starts:
+        was_occupied, is_occupied = is_occupied, bool(brain[k : k + n_outputs].any())
+        if groups and is_occupied == was_occupied:
+            window = _window(brain[groups[-1][0] : k + n_outputs])
+            if (len(groups[-1]) + 1) * _n_pixels(window) <= room:
+                groups[-1].append(k)
+                continue
+        groups.append([k])
+    return groups
+
+
+def _add_to(total: Tensor, slices: Tensor) -> None:
+    """Add slices to a total in place.
+
+    By numpy on the CPU: torch would wake its other threads, which spin on the cores of the lanes.
+    """
+    if total.device.type == "cpu":
+        total.numpy()[:] += slices.numpy()
+    else:
+        total += slices
+
+
+def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
+    """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
+    occupied = np.asarray(brain.any(axis=0))
+    return _widened_box(occupied) if occupied.any() else None
+
+
+def _n_pixels(window: tuple[slice, ...] | None) -> int:
+    return math.prod(part.stop - part.start for part in window) if window else 0
+
+
+def _widened_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Find the box of a mask with its margin, widened to one of few sizes where there is room."""
+    box = bounding_box(mask, MARGIN)
+    return tuple(_widened(part, n) for part, n in zip(box, mask.shape, strict=True))
+
+
+def _widened(part: slice, n: int) -> slice:
+    start, end = part.start // WINDOW_STEP * WINDOW_STEP, min(n, part.stop)
+    size = -(-(end - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
+    start = min(start, max(0, n - size) // WINDOW_STEP * WINDOW_STEP)
+    return slice(start, max(end, min(start + size, n)))

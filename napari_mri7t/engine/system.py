@@ -1,0 +1,41 @@
+"""What the machine and its container offer: memory."""
+
+import os
+from pathlib import Path
+
+MEMORY_FACTS = Path("/proc/meminfo")
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # version 2
+
+
+def available_memory() -> int | None:
+    """Return the memory that can still be taken, container limits counted.
+
+    Returns
+    -------
+    int or None
+        Bytes; None where the system does not say.
+    """
+    known = [free for free in (_machine_memory(), _container_memory()) if free is not None]
+    return min(known, default=None)
+
+
+def _machine_memory() -> int | None:
+    try:
+        if MEMORY_FACTS.exists():
+            lines = MEMORY_FACTS.read_text().splitlines()
+            (free,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+            return int(free) * 1024
+        return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # neither Linux nor POSIX
+        return None
+
+
+def _container_memory() -> int | None:
+    folder = CONTROL_GROUP
+    try:
+        limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (folder / "memory.stat").read_text().splitlines()
+        cache = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        return max(0, limit - used + cache)
+    except (ValueError, OSError):  # "max": no limit; or no control group
+        return None

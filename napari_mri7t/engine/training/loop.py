@@ -1,0 +1,296 @@
+"""The training loop of one network on one set of subjects: deterministic, resumable."""
+
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.errors import DeviceError, StateError, is_out_of_memory
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks.watnet import WATNetQu2020
+from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner, take_step
+from napari_mri7t.engine.training.pairs import TrainingSubject
+from napari_mri7t.engine.training.patches import PatchPool
+from napari_mri7t.engine.training.start import Start
+
+BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
+SMALLEST_PATCH = 16  # voxels; the window of the SSIM loss is 11 wide
+HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Where a training stands, after every step.
+
+    Parameters
+    ----------
+    step, n_steps : int
+        Steps done and to do.
+    loss : float
+        Mean over the last `HISTORY_STEPS` steps written down.
+    learning_rate : float
+    seconds_per_step : float
+        Of this session; what passes between two steps, as in a pause, is no part of it.
+    batch_size : int
+    """
+
+    step: int
+    n_steps: int
+    loss: float
+    learning_rate: float
+    seconds_per_step: float
+    batch_size: int
+
+    @property
+    def patches_per_second(self) -> float:
+        """Tell the pace."""
+        return self.batch_size / self.seconds_per_step
+
+    @property
+    def seconds_left(self) -> float:
+        """Tell the time that the remaining steps take at this pace."""
+        return (self.n_steps - self.step) * self.seconds_per_step
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """What to train, on what, and where its state lives.
+
+    Parameters
+    ----------
+    network : str
+        One of `NETWORKS`.
+    config : TrainConfig
+    fold : int
+        Part of the seed of everything drawn.
+    folder : Path
+        Gets the checkpoints and the history; must exist.
+    device : torch.device
+    network_config : dict
+        Arguments of the network's constructor.
+    start : Start, optional
+        What the training starts from; by default its weights are drawn.
+    """
+
+    network: str
+    config: TrainConfig
+    fold: int
+    folder: Path
+    device: torch.device
+    network_config: dict[str, Any] = field(default_factory=dict)
+    start: Start | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Give what a checkpoint must share with the job that resumes it."""
+        facts = {
+            "network": self.network,
+            "network_config": self.network_config,
+            "fold": self.fold,
+            "settings": self.config.learnt_from(),
+        }
+        return facts if self.start is None else facts | {"start": self.start.sha256}
+
+
+def train_fold(
+    job: FoldJob, subjects: list[TrainingSubject]
+) -> Generator[TrainProgress, None, nn.Module]:
+    """Train one network, from its last checkpoint where there is one.
+
+    Every random number of a step is seeded by (seed, fold, step), so that a training killed at any
+    moment and run again ends with the weights of one that was not; on the CPU, bit for bit.
+
+    Parameters
+    ----------
+    job : FoldJob
+    subjects : list of TrainingSubject
+        Those trained on; the held-out one must not be among them.
+
+    Yields
+    ------
+    TrainProgress
+        After every step. Closing the generator stops the training; a checkpoint is written first.
+
+    Returns
+    -------
+    nn.Module
+        The trained network (the averaged weights, where the settings average), in eval mode.
+
+    Raises
+    ------
+    StateError
+        If the checkpoint is of another network or other settings, or the loss is not finite.
+    DeviceError
+        If the device's memory does not suffice.
+    """
+    try:
+        return (yield from _train(job, subjects))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{job.device}: out of memory at batch_size {job.config.batch_size} and patch_size "
+            f"{job.config.patch_size}; {_smaller(job.config)}"
+        ) from error
+
+
+def _smaller(config: TrainConfig) -> str:
+    """Say which setting needs less memory, and how it is set: a study keeps those it began with."""
+    if config.batch_size > 1:
+        advice = f"set batch_size to {config.batch_size // 2}"
+    elif config.patch_size > SMALLEST_PATCH:
+        size = max(SMALLEST_PATCH, config.patch_size // 2 // 8 * 8)  # a multiple of 8
+        advice = f"set patch_size to {size}"
+    else:
+        return "choose a smaller network, in a new run folder, or another device"
+    return f"{advice}, in a new run folder: this one keeps its settings"
+
+
+def _train(
+    job: FoldJob, subjects: list[TrainingSubject]
+) -> Generator[TrainProgress, None, nn.Module]:
+    config = job.config
+    learner, pool = _begin(job, subjects)
+    saved, first, seconds = learner.step, learner.step, 0.0
+    losses: list[tuple[Tensor, Tensor]] = []
+    try:
+        while learner.step < config.n_steps:
+            since = time.perf_counter()
+            generator = seeded_generator(job, learner.step)
+            batch = pool.draw(_batch_size(config, learner.step), generator)
+            losses.append(take_step(learner, batch, config, job.device))
+            learner.step += 1
+            is_due = learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps
+            if is_due or not learner.history:
+                _write_down(losses, learner, config)
+            if learner.step % config.checkpoint_steps == 0:
+                _write_down(losses, learner, config)
+                _save(learner, job)
+                saved = learner.step
+            seconds += time.perf_counter() - since  # not while paused, between two steps
+            yield _progress(learner, config, seconds / (learner.step - first))
+    except (GeneratorExit, KeyboardInterrupt):  # a cancel keeps what was learnt; a fault does not
+        if learner.step > saved:
+            _write_down(losses, learner, config)
+            _save(learner, job)
+        raise
+    if learner.step > saved:
+        _save(learner, job)
+    network = learner.average if config.average_decay else learner.network
+    return network.eval()
+
+
+def _begin(job: FoldJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
+    """Build the networks, fresh or from the last checkpoint, and what they draw from."""
+    learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
+    learner.to(job.device)
+    pool = PatchPool(subjects, slices_of(learner.network), job.config, job.device)
+    is_fresh = not _resume(learner, job)
+    if is_fresh and job.start is not None:
+        _take_weights(learner, job.start)
+    elif is_fresh and isinstance(learner.network, WATNetQu2020):
+        sample, _ = pool.draw(BAND_PATCHES, seeded_generator(job, job.config.n_steps))
+        learner.network.fit_bands(sample)
+        learner.average.load_state_dict(learner.network.state_dict())
+    return learner, pool
+
+
+def _take_weights(learner: Learner, start: Start) -> None:
+    """Put the weights of another model into a network that has learnt nothing yet."""
+    model = load_model(start.folder)
+    if model.card.sha256 != start.sha256:
+        raise StateError(f"{start.folder}: another model by now; use another run folder")
+    for network in (learner.network, learner.average):
+        network.load_state_dict(model.network.state_dict())
+
+
+def _batch_size(config: TrainConfig, step: int) -> int:
+    """Give an epoch's last batch only what remains of the epoch."""
+    if not config.patches_per_epoch:
+        return config.batch_size
+    steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
+    done = (step % steps_per_epoch) * config.batch_size
+    return min(config.batch_size, config.patches_per_epoch - done)
+
+
+def _seed(job: FoldJob, step: int) -> int:
+    known = [] if job.start is None else [int(job.start.sha256[:8], 16)]  # no patch twice
+    sequence = np.random.SeedSequence([job.config.seed, job.fold, step, *known])
+    return int(sequence.generate_state(1)[0])
+
+
+def seeded_generator(job: FoldJob, step: int) -> torch.Generator:
+    """Give the generator that decides everything drawn in one step."""
+    return torch.Generator(job.device).manual_seed(_seed(job, step))
+
+
+def _write_down(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: TrainConfig) -> None:
+    """Move the losses of the last steps into the history; this waits for the device."""
+    if not losses:
+        return
+    first = learner.step - len(losses)
+    rows = torch.stack([torch.stack(pair) for pair in losses]).tolist()
+    losses.clear()
+    for step, (loss, judged) in enumerate(rows, start=first):
+        if not math.isfinite(loss):
+            raise StateError(
+                f"the loss is {loss} at step {step}: the training has diverged; lower "
+                f"learning_rate ({config.learning_rate:g}) or set gradient_clip"
+            )
+        learner.history.append([float(step + 1), loss, judged, config.learning_rate_at(step)])
+
+
+def _progress(learner: Learner, config: TrainConfig, seconds_per_step: float) -> TrainProgress:
+    recent = learner.history[-HISTORY_STEPS:]
+    return TrainProgress(
+        step=learner.step,
+        n_steps=config.n_steps,
+        loss=fmean(row[1] for row in recent) if recent else math.nan,
+        learning_rate=config.learning_rate_at(learner.step - 1),
+        seconds_per_step=seconds_per_step,
+        batch_size=config.batch_size,
+    )
+
+
+def _save(learner: Learner, job: FoldJob) -> None:
+    """Write the history, then the state: one that is resumed from has its history beside it."""
+    text = io.StringIO()
+    csv.writer(text).writerows([HISTORY_COLUMNS, *learner.history])
+    write_atomically(job.folder / HISTORY, lambda file: file.write(text.getvalue().encode()))
+    save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
+
+
+def _resume(learner: Learner, job: FoldJob) -> bool:
+    """Take up the last checkpoint; tell whether there was one."""
+    state = load_state(job.folder)
+    if state is None:
+        return False
+    tensors, facts = state
+    step = facts.pop("step")
+    expected = job.facts()
+    for key, value in expected.items():
+        # JSON knows no tuples; compare what it makes of both.
+        if _as_json(facts.get(key)) != _as_json(value):
+            raise StateError(
+                f"{job.folder}: the checkpoint's {key} differ from what is asked for "
+                f"({facts.get(key)} against {value}); use another run folder"
+            )
+    learner.restore(tensors, step)
+    return True
+
+
+def _as_json(value: object) -> object:
+    return json.loads(json.dumps(value))

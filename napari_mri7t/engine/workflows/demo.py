@@ -1,0 +1,125 @@
+"""The demonstration: a real brain, its pseudo-3T, its synthetic 7T; files, figures, a picture."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mri7t.engine.atomic import scores_to_json, write_atomically
+from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.report.figures import demo_figure
+from napari_mri7t.engine.simulation.pseudo_3t import (
+    PAIR,
+    SimulationConfig,
+    simulate_3t,
+    simulation_sidecar,
+)
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import (
+    Synthesis,
+    SynthesisProgress,
+    synthesis_sidecar,
+    synthesize,
+)
+from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+
+TARGET_IS = "here the MNI152 template stands for it"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demonstration made.
+
+    Attributes
+    ----------
+    source, estimate, target : Volume
+        Pseudo-3T, synthetic 7T, and the template both are held against.
+    scores : dict
+        "source" and "estimate": what `metrics.compare` says of each against the target.
+    files : tuple of Path
+        All that was written, sidecars apart.
+    warnings : tuple of str
+        What the synthesis noted.
+    """
+
+    source: Volume
+    estimate: Volume
+    target: Volume
+    scores: dict[str, dict[str, dict[str, float]]]
+    files: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
+def run_demo(
+    folder: Path, model: Model, config: SynthesisConfig
+) -> Generator[SynthesisProgress, None, Demo]:
+    """Take the MNI152 template all the way, as a user would take a file.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go; made if missing. Files of an earlier run are replaced.
+    model : Model
+        Trained on brains like the template: extracted, 1 mm.
+    config : SynthesisConfig
+        As for `synthesize`.
+
+    Yields
+    ------
+    SynthesisProgress
+
+    Returns
+    -------
+    Demo
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = _write_pair(folder)
+    synthesis = yield from synthesize(source, model, config)
+    estimate = save_volume(
+        synthesis.volume,
+        folder / "estimate.nii.gz",
+        overwrite=True,
+        sidecar=synthesis_sidecar(source, model, synthesis),
+    )
+    scores = {
+        "source": compare(target, source),
+        "estimate": compare(target, synthesis.volume),
+    }
+    metrics = _write_metrics(folder / "metrics.json", scores, synthesis, model)
+    figure = demo_figure((source, synthesis.volume, target), scores, NOTICE, TARGET_IS)
+    picture = write_atomically(folder / "demo.png", lambda file: figure.savefig(file, format="png"))
+    files = (folder / "source.nii.gz", estimate, folder / "target.nii.gz", metrics, picture)
+    return Demo(source, synthesis.volume, target, scores, files, synthesis.warnings)
+
+
+def _write_pair(folder: Path) -> tuple[Volume, Volume]:
+    """Write source and target, and read them back: the demonstration starts from files."""
+    config = SimulationConfig()
+    template = load_template()
+    pair = []
+    for volume, name in zip(simulate_3t(template, config=config), PAIR, strict=True):
+        path = folder / f"{name}.nii.gz"
+        facts = simulation_sidecar([template], config, name)
+        save_volume(volume, path, overwrite=True, sidecar=facts)
+        pair.append(load_volume(path))
+    return pair[0], pair[1]
+
+
+def _write_metrics(
+    path: Path,
+    scores: dict[str, dict[str, dict[str, float]]],
+    synthesis: Synthesis,
+    model: Model,
+) -> Path:
+    content = {
+        **scores,
+        "model": model.name,
+        "device": synthesis.device,
+        "precision": synthesis.precision,
+        "seconds": round(synthesis.seconds, 2),
+        "notice": NOTICE,
+    }
+    text = scores_to_json(content) + "\n"
+    return write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,160 @@
+"""Two layers side by side, in turns, or split by a line; everything is put back afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import napari
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, QTimer
+
+from napari_mri7t.widgets.layers.layers import VIEW_KEY
+
+FLICKER_MS = 600
+SWIPE_NAME = "swipe"
+OFF, SIDE_BY_SIDE, FLICKER, SWIPE = "Off", "Side by side", "Flicker", "Swipe"
+VIEWS = (OFF, SIDE_BY_SIDE, FLICKER, SWIPE)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What a view changes, as it was."""
+
+    visible: dict[Layer, bool]
+    grid: dict[str, Any]
+    camera: dict[str, Any]
+
+
+class CompareViews(QObject):
+    """Shows a reference and an estimate in one of `VIEWS`; slider and camera are shared anyway."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._before: _Before | None = None
+        self._pair: tuple[Layer, Layer] | None = None
+        self._swipe: Image | None = None
+        self._swipe_part = 0.5
+        self.view = OFF
+        self._timer = QTimer(self)
+        self._timer.setInterval(FLICKER_MS)
+        self._timer.timeout.connect(self.swap)
+
+    def show(self, view: str, reference: Layer, estimate: Layer) -> None:
+        """Leave the present view and enter another."""
+        self.leave()
+        if view == OFF:
+            return
+        grid = self._viewer.canvas.grid
+        self._before = _Before(
+            {layer: layer.visible for layer in self._viewer.layers},
+            {name: getattr(grid, name) for name in ("enabled", "shape", "stride")},
+            {name: getattr(self._viewer.scene.camera, name) for name in ("center", "zoom")},
+        )
+        self._pair = (reference, estimate)
+        self.view = view
+        for layer in self._viewer.layers:
+            layer.visible = layer in self._pair
+        if view != SIDE_BY_SIDE:
+            grid.enabled = False
+        if view == SIDE_BY_SIDE:
+            self._enter_grid(reference, estimate)
+        elif view == FLICKER:
+            self._timer.start()
+        elif view == SWIPE:
+            self._enter_swipe(estimate)
+
+    def leave(self) -> None:
+        """Put visibility and grid back as they were; layers that have gone stay gone."""
+        self._timer.stop()
+        self._remove_swipe()
+        if self._before is not None:
+            for layer, visible in self._before.visible.items():
+                if layer in self._viewer.layers:
+                    layer.visible = visible
+            for name, value in self._before.grid.items():
+                setattr(self._viewer.canvas.grid, name, value)
+            if self.view == SIDE_BY_SIDE:
+                for name, value in self._before.camera.items():
+                    setattr(self._viewer.scene.camera, name, value)
+        self._before, self._pair, self.view = None, None, OFF
+
+    def swap(self) -> None:
+        """Show the one of the two that is hidden, hide the other."""
+        if self._pair is not None:
+            self._turn(*self._pair)
+
+    def swap_by_hand(self, reference: Layer, estimate: Layer) -> None:
+        """Swap as `swap` does, in `OFF` too; a flicker ends, for it would undo it at once."""
+        self._timer.stop()
+        if self.view != SIDE_BY_SIDE:
+            self._turn(reference, estimate)
+
+    def _turn(self, reference: Layer, estimate: Layer) -> None:
+        """Hide the one that is seen: of two that are shown, the upper one covers the lower."""
+        layers = self._viewer.layers
+        is_upper = layers.index(estimate) > layers.index(reference)
+        is_seen = estimate.visible and (is_upper or not reference.visible)
+        estimate.visible, reference.visible = not is_seen, is_seen
+
+    def swipe_to(self, part: float) -> None:
+        """Move the line: left of it the reference, right of it the estimate; 0 to 1."""
+        self._swipe_part = part
+        if self._swipe is None or self._pair is None:
+            return
+        estimate = self._pair[1]
+        dims = self._viewer.dims
+        axis = dims.displayed[-1] - (dims.ndim - estimate.ndim)
+        size = estimate.data.shape[axis]
+        cut = min(int(part * size), size - 1)
+        if self._is_mirrored():
+            rest, start = slice(0, size - cut), 0
+        else:
+            rest, start = slice(cut, size), cut
+        translate = estimate.translate.copy()
+        translate[axis] += start * estimate.scale[axis]
+        self._swipe.data = estimate.data[(slice(None),) * axis + (rest,)]  # a view, no copy
+        self._swipe.translate = translate
+
+    def _is_mirrored(self) -> bool:
+        """Radiological: the camera shows the first column on the right."""
+        return str(self._viewer.scene.camera.orientation2d[1]) == "left"
+
+    def _enter_grid(self, reference: Layer, estimate: Layer) -> None:
+        layers, grid = self._viewer.layers, self._viewer.canvas.grid
+        grid.shape = (1, 2)
+        grid.stride = 1 if layers.index(reference) < layers.index(estimate) else -1
+        grid.enabled = True
+        self._viewer.reset_view()
+
+    def _enter_swipe(self, estimate: Layer) -> None:
+        self._swipe = self._viewer.add_image(
+            estimate.data,
+            name=SWIPE_NAME,
+            scale=estimate.scale,
+            translate=estimate.translate,
+            units=estimate.units,
+            axis_labels=estimate.axis_labels,
+            contrast_limits=estimate.contrast_limits,
+            colormap=estimate.colormap,
+            gamma=estimate.gamma,
+            blending="opaque",
+            metadata={VIEW_KEY: SWIPE},
+        )
+        estimate.visible = False
+        self._viewer.dims.events.order.connect(self._on_order)
+        self._viewer.scene.camera.events.orientation.connect(self._on_order)
+        self.swipe_to(self._swipe_part)
+
+    def _on_order(self, event: object) -> None:
+        self.swipe_to(self._swipe_part)
+
+    def _remove_swipe(self) -> None:
+        if self._swipe is None:
+            return
+        self._viewer.dims.events.order.disconnect(self._on_order)
+        self._viewer.scene.camera.events.orientation.disconnect(self._on_order)
+        if self._swipe in self._viewer.layers:
+            self._viewer.layers.remove(self._swipe)
+        self._swipe = None

@@ -1,0 +1,179 @@
+"""What "Evaluate" is to look at: a study's run folder, or two layers.
+
+The table of "Evaluate": every subject by every method.
+"""
+
+from __future__ import annotations
+
+import math
+
+import napari
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mri7t.engine.evaluation.results import SubjectResult, label_of
+from napari_mri7t.engine.metrics.scoring import METRICS
+from napari_mri7t.engine.report.table import number
+from napari_mri7t.engine.report.tables import heading
+from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluation_steps, layer_steps
+from napari_mri7t.widgets.layers.layers import is_single_volume, likely_source
+from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser
+from napari_mri7t.widgets.shared.fields import PairFields
+from napari_mri7t.widgets.shared.worker import Job
+
+RUN_FOLDER, TWO_LAYERS = "Run folder", "Two layers"
+COLUMNS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
+HEIGHT = 220
+
+
+class EvaluationFields(QWidget):
+    """A choice, and the fields of what is chosen."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.of_box = QComboBox()
+        self.of_box.addItems([RUN_FOLDER, TWO_LAYERS])
+        self.of_box.setToolTip("The held-out estimates of a training, or an estimate you have")
+        self._study, study = _part()
+        self._layers, layers = _part()
+        self.run_field = FolderField(
+            "Run folder of Train folds or `mri7t train`, or a folder of several to compare",
+            "a run folder",
+        )
+        self.baselines_box = QCheckBox("Classical denoisers too (slow)")
+        self.baselines_box.setToolTip(
+            "Non-local means, total variation and others, tuned on the training subjects only;\n"
+            "some minutes per subject, once"
+        )
+        study.addRow("Folder", self.run_field)
+        study.addRow(self.baselines_box)
+        self.volumes = PairFields(viewer, layers)
+        self.source_chooser = LayerChooser(
+            viewer,
+            is_single_volume,
+            "The 3T itself: a second row to judge by",
+            optional="none",
+        )
+        layers.addRow("3T as is", self.source_chooser)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for part in (self.of_box, self._study, self._layers):
+            column.addWidget(part)
+        self.of_box.currentTextChanged.connect(self._on_of_changed)
+        self.run_field.changed.connect(self.changed)
+        self.volumes.changed.connect(self.changed)
+        self._on_of_changed()
+
+    @property
+    def is_of_layers(self) -> bool:
+        """Whether two layers are to be compared."""
+        return bool(self.of_box.currentText() == TWO_LAYERS)
+
+    def why_not(self) -> str | None:
+        """Say what is missing; None if nothing is."""
+        if not self.is_of_layers:
+            return self.run_field.why_not()
+        return None if self.volumes.pair else "Choose two different volumes."
+
+    def job(self) -> Job:
+        """Make the job of what is chosen; nothing may be missing."""
+        if self.is_of_layers:
+            volumes, source = self.volumes, self.source_chooser.layer
+            asked = LayersToScore(*volumes.pair, source, volumes.mask, volumes.data_range)
+            return Job(f"Evaluate {asked.estimate.name}", lambda: layer_steps(asked))
+        run, with_baselines = self.run_field.folder, self.baselines_box.isChecked()
+        return Job(f"Evaluate {run.name}", lambda: evaluation_steps(run, with_baselines))
+
+    def _on_of_changed(self, text: str = "") -> None:
+        self._study.setVisible(not self.is_of_layers)
+        self._layers.setVisible(self.is_of_layers)
+        if self.is_of_layers and self.volumes.pair is None:
+            self.volumes.propose()
+        if self.is_of_layers and self.volumes.pair and self.source_chooser.layer is None:
+            reference, estimate = self.volumes.pair
+            source = likely_source(self._viewer.layers, reference)
+            self.source_chooser.layer = None if source is estimate else source
+        self.changed.emit()
+
+
+def _part() -> tuple[QWidget, QFormLayout]:
+    part = QWidget()
+    form = QFormLayout(part)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return part, form
+
+
+class ResultTable(QTableWidget):
+    """Every subject by every method; a click on a heading sorts, a right click copies."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2 + len(COLUMNS))
+        names = [heading(METRICS[key]) for key in COLUMNS]
+        self.setHorizontalHeaderLabels(["Subject", "Method", *names])
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.verticalHeader().setVisible(False)
+        self.setFixedHeight(HEIGHT)
+        self.setToolTip("Click on a heading to sort; right click to copy the table")
+        copy = QAction("Copy the table", self)
+        copy.triggered.connect(lambda: QApplication.clipboard().setText(self.as_text()))
+        self.addAction(copy)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+
+    def show_results(self, results: list[SubjectResult]) -> None:
+        """Fill the table."""
+        self.setSortingEnabled(False)
+        self.setRowCount(len(results))
+        for row, result in enumerate(results):
+            self.setItem(row, 0, QTableWidgetItem(result.subject))
+            self.setItem(row, 1, QTableWidgetItem(label_of(result.method)))
+            for column, key in enumerate(COLUMNS, start=2):
+                value = result.metrics.get(key, float("nan"))
+                self.setItem(row, column, _Figure(value, METRICS[key].digits))
+        self.resizeColumnsToContents()
+        self.setSortingEnabled(True)
+        self.sortItems(0, Qt.SortOrder.AscendingOrder)
+
+    def as_text(self) -> str:
+        """Give the table as it is sorted, with tabs, as spreadsheets take it."""
+        columns = range(self.columnCount())
+        lines = ["\t".join(self.horizontalHeaderItem(c).text() for c in columns)]
+        lines += [
+            "\t".join(self.item(row, column).text() for column in columns)
+            for row in range(self.rowCount())
+        ]
+        return "\n".join(lines)
+
+
+class _Figure(QTableWidgetItem):
+    """A figure that sorts by its value, not by its letters; one that is missing comes last."""
+
+    def __init__(self, value: float, digits: int) -> None:
+        super().__init__(number(value, digits))
+        self.value = value
+        self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        theirs = getattr(other, "value", math.nan)
+        is_missing, is_other_missing = math.isnan(self.value), math.isnan(theirs)
+        if not (is_missing or is_other_missing):
+            return self.value < theirs
+        # Where the largest comes first, Qt asks the other way round.
+        header = self.tableWidget().horizontalHeader()
+        is_falling = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+        return not (is_other_missing if is_falling else is_missing)

@@ -1,0 +1,252 @@
+"""The widget "Evaluate": what estimates are worth, subject by subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import napari
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QImage, QPixmap
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
+
+from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.widgets.evaluate.fields import EvaluationFields, ResultTable
+from napari_mri7t.widgets.evaluate.jobs import (
+    Evaluation,
+    load_subject,
+    on_background,
+    pair_report_steps,
+    report_steps,
+    tables_as_files,
+)
+from napari_mri7t.widgets.io.reader import made_by
+from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
+from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.controls import explain, icon_button
+from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
+from napari_mri7t.widgets.shared.worker import Job
+
+CHOICES = "evaluation"  # section of the memory
+PICTURE_WIDTH = 270
+
+
+class EvaluateWidget(EngineWidget):
+    """A run folder or two layers: table, box plots, volumes of a subject, export."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        orient_empty_viewer()
+        self.memory = Memory()
+        self.evaluation: Evaluation | None = None
+        self._pair_page: Path | None = None  # the report of two layers, once there is one
+        self._of_subject = Latest("Load a subject", self)
+        self._of_tables = Latest("Write tables", self)
+        self._build_asked()
+        self._build_results()
+        self._build_export()
+        self.column.addStretch()
+        self._connect()
+        self.asked.run_field.folder = str(self.memory.recall(CHOICES).get("run", ""))
+        self._check()
+
+    def _build_asked(self) -> None:
+        form = self.group("What to evaluate")
+        self.asked = EvaluationFields(self.viewer)
+        form.addRow(self.asked)
+        self.panel = JobPanel(
+            "Evaluate", "Score every held-out estimate; what is known already is only read"
+        )
+        self.column.addWidget(self.panel)
+
+    def _build_results(self) -> None:
+        form = self.group("Results")
+        self.summary_label = QLabel()
+        self.summary_label.setWordWrap(True)
+        self.summary_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.table = ResultTable()
+        self.hint_label = QLabel("Double click: load the subject's volumes")
+        self.picture = QLabel()
+        self.picture.setToolTip("A box per method, a dot per subject, each subject's dots joined")
+        for part in (self.summary_label, self.table, self.hint_label, self.picture):
+            form.addRow(part)
+
+    def _build_export(self) -> None:
+        form = self.group("Export")
+        self.tables_button = icon_button("save", "Tables...")
+        self.report_button = icon_button("save", "HTML report")
+        self.open_button = QPushButton("Open it")
+        row = QHBoxLayout()
+        for button in (self.tables_button, self.report_button, self.open_button):
+            row.addWidget(button)
+        form.addRow(row)
+
+    def _connect(self) -> None:
+        self.asked.changed.connect(self._check)
+        self.viewer.events.theme.connect(self._show_boxes)
+        self.panel.start_requested.connect(self.start)
+        self.panel.idle.connect(self._check)
+        self.table.cellDoubleClicked.connect(self._on_double_click)
+        self.tables_button.clicked.connect(self._ask_tables_folder)
+        self.report_button.clicked.connect(self._ask_report_folder)
+        self.open_button.clicked.connect(self._open_report)
+        self._of_subject.answered.connect(self._show_subject)
+        self._of_tables.answered.connect(self._on_tables)
+        for latest in (self._of_subject, self._of_tables):
+            latest.failed.connect(self.panel.fail)
+
+    def _check(self) -> None:
+        self.panel.set_ready(self.asked.why_not())
+        evaluation = self.evaluation
+        why_not = None if evaluation else "evaluate something first"
+        if self.panel.job is not None:
+            why_not = "something is running"
+        explain(self.tables_button, why_not, "Every table as CSV, Markdown and LaTeX")
+        explain(
+            self.report_button,
+            why_not,
+            "One page with tables, figures and a slice browser, and the figures as files",
+        )
+        page = self._page()
+        has_page = page is not None and page.exists()
+        explain(self.open_button, None if has_page else "no report yet", "In the web browser")
+
+    def _page(self) -> Path | None:
+        run = None if self.evaluation is None else self.evaluation.run
+        return self._pair_page if run is None else run / "report.html"
+
+    def start(self) -> None:
+        """Evaluate in the background."""
+        if self.asked.why_not() is not None or self.panel.job is not None:
+            return
+        if not self.asked.is_of_layers:
+            self.memory.keep(CHOICES, {"run": str(self.asked.run_field.folder)})
+        job = self.asked.job()
+        job.succeeded.connect(self._on_evaluated)
+        self._run(job)
+
+    def _run(self, job: Job) -> None:
+        self.destroyed.connect(job.cancel)
+        self.panel.follow(job)
+        self._check()
+        job.start()
+
+    def _on_evaluated(self, evaluation: Evaluation) -> None:
+        self.evaluation, self._pair_page = evaluation, None
+        self.table.show_results(evaluation.results)
+        self.summary_label.setText(_summary_text(evaluation))
+        self.hint_label.setVisible(evaluation.run is not None)
+        self._show_boxes()
+        for text in evaluation.warnings:
+            self.panel.warn(text)
+        subjects = {result.subject for result in evaluation.results}
+        self.panel.conclude(f"{_counted(subjects)} evaluated")
+
+    def _show_boxes(self, event: object = None) -> None:
+        """Draw the box plots on the theme's own background."""
+        boxes = None if self.evaluation is None else self.evaluation.boxes
+        self.picture.setVisible(boxes is not None)
+        if boxes is None:
+            return
+        theme = get_theme(self.viewer.theme)
+        pixels = on_background(boxes, theme.background.as_rgb_tuple()[:3], theme.type == "dark")
+        height, width = pixels.shape[:2]
+        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        self.picture.setPixmap(
+            QPixmap.fromImage(image).scaledToWidth(
+                PICTURE_WIDTH, Qt.TransformationMode.SmoothTransformation
+            )
+        )
+
+    def _on_double_click(self, row: int, column: int) -> None:
+        self.load(self.table.item(row, 0).text())
+
+    def load(self, subject: str) -> None:
+        """Load a subject's volumes as layers."""
+        if self.evaluation is not None and self.evaluation.run is not None:
+            self._of_subject.ask(_named, subject, self.evaluation.run)
+
+    def _show_subject(self, answer: tuple[str, Mapping[str, Volume]]) -> None:
+        subject, volumes = answer
+        for method, volume in volumes.items():
+            name = f"{subject}: {method}"
+            data, meta, _ = volume_to_layer(volume, name=name, contrast_limits=(0.0, 1.0))
+            if volume.geometry is not None and volume.geometry.path is not None:
+                meta["metadata"][KEY]["provenance"] = made_by(volume.geometry.path)
+            if name not in self.viewer.layers:
+                self.viewer.add_image(data, **meta)
+
+    def _ask_tables_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the tables")
+        if folder:
+            self.export_tables(Path(folder))
+
+    def export_tables(self, folder: Path) -> None:
+        """Write all tables into a folder."""
+        if self.evaluation is not None:
+            self._of_tables.ask(tables_as_files, self.evaluation, folder)
+
+    def _on_tables(self, folder: Path) -> None:
+        self.panel.conclude(f"Tables are in {folder}")
+
+    def _ask_report_folder(self) -> None:
+        """Write into the run folder; of two layers ask where to."""
+        if self.evaluation is None or self.evaluation.run is not None:
+            self.write_report()
+        elif folder := QFileDialog.getExistingDirectory(self, "Folder for the report"):
+            self.write_report(Path(folder))
+
+    def write_report(self, folder: Path | None = None) -> None:
+        """Write the HTML report in the background: into the run folder, or of two layers here."""
+        evaluation = self.evaluation
+        if evaluation is None or self.panel.job is not None:
+            return
+        if evaluation.run is not None:
+            job = Job(f"Report of {evaluation.run.name}", lambda: report_steps(evaluation))
+        elif folder is not None:
+            job = Job("Report of two layers", lambda: pair_report_steps(evaluation, folder))
+        else:
+            return
+        job.succeeded.connect(self._on_report)
+        self._run(job)
+
+    def _on_report(self, page: Path) -> None:
+        if self.evaluation is not None and self.evaluation.run is None:
+            self._pair_page = page
+        self.panel.conclude(f"Report: {page}")
+
+    def _open_report(self) -> None:
+        page = self._page()
+        if page is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(page.resolve())))
+
+    def release(self) -> None:
+        """End what runs."""
+        self.viewer.events.theme.disconnect(self._show_boxes)
+        for latest in (self._of_subject, self._of_tables):
+            latest.drop()
+        self.panel.cancel()
+        self.evaluation = None  # its volumes may be large
+        super().release()
+
+
+def _counted(subjects: set[str]) -> str:
+    return "1 subject" if len(subjects) == 1 else f"{len(subjects)} subjects"
+
+
+def _summary_text(evaluation: Evaluation) -> str:
+    table = evaluation.summary
+    names = [name.split(",")[0] for name in table.header[1:]]
+    is_one = len({result.subject for result in evaluation.results}) == 1
+    lines = ["In the brain:" if is_one else "In the brain, mean ± standard deviation:"]
+    for row in table.rows:
+        cells = ", ".join(f"{name} {cell}" for name, cell in zip(names, row[1:], strict=True))
+        lines.append(f"{row[0]}: {cells}")
+    return "\n".join(lines)
+
+
+def _named(subject: str, run: Path) -> tuple[str, Mapping[str, Volume]]:
+    return subject, load_subject(run, subject)

@@ -1,0 +1,127 @@
+"""NIfTI and MGH files into layers. Loads no torch: opening a file must be quick.
+
+Sample data: a real brain that needs no download, and its pseudo-3T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error, show_warning
+
+from napari_mri7t.engine.atomic import read_json
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.simulation.pseudo_3t import (
+    SimulationConfig,
+    simulate_3t,
+    simulation_sidecar,
+)
+from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of, stem_of
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Series, load_series
+from napari_mri7t.widgets.layers.layers import (
+    KEY,
+    LayerData,
+    display_error_mm,
+    is_oblique,
+    series_to_layer,
+    volume_to_layer,
+)
+from napari_mri7t.widgets.shared.settings import orient_empty_viewer
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Answer napari: the reader if every file is a volume by its name, in whatever case."""
+    return read if all(extension_of(one) for one in _each(path)) else None
+
+
+def read(path: Paths) -> list[LayerData]:
+    """Open each file as a layer of its own; of several, a bad one does not keep the others away.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        If no file could be opened: what is wrong with the first, in one sentence.
+    """
+    layers, errors = [], []
+    for one in _without_partners(_each(path)):
+        try:
+            series = load_series(one)
+        except (Mri7tError, OSError) as error:
+            errors.append(error)
+            continue
+        data, meta, kind = series_to_layer(series)
+        facts = made_by(Path(one))
+        if facts is not None:
+            meta["metadata"][KEY]["provenance"] = facts
+        layers.append((data, meta, kind))
+        _tell(series)
+    if not layers:
+        raise errors[0]
+    for error in errors:
+        show_error(str(error))
+    orient_empty_viewer()
+    return layers
+
+
+def made_by(path: Path) -> dict[str, Any] | None:
+    """Read how a synthetic image was made from the JSON beside it, so that a copy says it, too.
+
+    None of an image that is not ours, or whose JSON cannot be read: it is no part of the volume.
+    """
+    try:
+        facts = read_json(sidecar_of(path))
+        if "SourceFiles" in facts:  # of a BIDS derivative
+            facts["Sources"] = facts["SourceFiles"]
+        is_made = facts["Synthetic"] is True and "Description" in facts["GeneratedBy"][0]
+        is_ours = is_made and {"Notice", "Sources"} <= facts.keys()
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    return facts if is_ours else None
+
+
+def _each(path: Paths) -> list[Path]:
+    return [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+
+
+def _without_partners(paths: Sequence[Path]) -> list[Path]:
+    """Drop the .hdr or .img of a pair that is there twice."""
+    seen: dict[tuple[Path, str], Path] = {}
+    for path in paths:
+        extension = extension_of(path)
+        kind = "pair" if extension.startswith((".hdr", ".img")) else extension
+        seen.setdefault((path.parent / stem_of(path), kind), path)
+    return list(seen.values())
+
+
+def _tell(series: Series) -> None:
+    """Say what is odd about a file, in one message."""
+    volume = series[0]
+    notes = list(series.warnings)
+    if is_oblique(volume):
+        notes.append(
+            "it is oblique, which napari cannot show: it is displayed along its own axes, up to "
+            f"{display_error_mm(volume):.0f} mm from its true place (the true geometry is kept)"
+        )
+    if notes:
+        show_warning(f"{series.name}: {'; '.join(notes)}.")
+
+
+def mni152() -> list[LayerData]:
+    """Open the MNI152 T1w template: skull-stripped, 1 mm."""
+    orient_empty_viewer()
+    return [volume_to_layer(load_template())]
+
+
+def mni152_3t() -> list[LayerData]:
+    """Open the MNI152 T1w template as a 3T scanner might have shown it: noise added."""
+    orient_empty_viewer()
+    template, config = load_template(), SimulationConfig()
+    source, _ = simulate_3t(template, config=config)
+    data, meta, kind = volume_to_layer(source)
+    meta["metadata"][KEY]["provenance"] = simulation_sidecar([template], config)
+    return [(data, meta, kind)]

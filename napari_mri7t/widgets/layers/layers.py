@@ -1,0 +1,289 @@
+"""Volume <-> layer: the only file that knows the display's axis order.
+
+A volume's array (I, J, K), closest RAS+, is shown as its transpose: axes S, A, R, so that napari's
+slider walks through axial slices from the feet to the head, up the screen is anterior, and the
+patient's right hand is on the right of the screen ("neurological"; "radiological" turns the camera,
+never the data: a negative scale would mirror the coordinates under the mouse). napari cannot slice
+obliquely, so an oblique volume is shown along its own voxel axes with its centre in the right
+place. The layer's metadata keep the true affine and the file's own geometry: what the display
+cannot show is never lost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Image, Labels, Layer
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.volume import Series, Volume
+from napari_mri7t.widgets.layers.foreign import affine_of_foreign_layer
+
+LayerData = tuple[Any, dict[str, Any], str]
+#: Key of our facts in `layer.metadata`.
+KEY = "mri7t"
+#: In the metadata of a layer that is only part of a view, no volume of its own.
+VIEW_KEY = "mri7t-view"
+AXES = ("S", "A", "R")
+UNIT = "mm"
+#: A volume is oblique for the display if a corner is shown this many voxels from its place.
+OBLIQUE_VOXELS = 0.5
+#: Contrast limits come from a percentile of about this many voxels: napari would take extrema.
+N_CONTRAST_VOXELS = 200_000
+CONTRAST_PERCENT = 99.8
+#: Depth, up, right of the screen; both are right-handed in R, A, S, so that 3-D is no mirror image.
+CAMERAS = {
+    "neurological": ("towards", "up", "right"),
+    "radiological": ("away", "up", "left"),
+}
+
+
+def orient_camera(viewer: napari.Viewer, convention: str = "neurological") -> None:
+    """Turn the camera so that anterior is up; napari's own default has it down."""
+    viewer.scene.camera.orientation = CAMERAS[convention]
+
+
+def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:
+    """Give what napari needs to show `volume` as an image layer; `settings` win over ours."""
+    scale, translate = display_transform(volume)
+    meta: dict[str, Any] = {
+        "name": volume.name,
+        "scale": scale,
+        "translate": translate,
+        "units": (UNIT,) * 3,
+        "axis_labels": AXES,
+        "contrast_limits": contrast_limits(volume.array),
+        "colormap": "gray",
+        "metadata": {KEY: facts_of(volume)},
+    }
+    return volume.array.T, meta | settings, "image"  # (K, J, I)
+
+
+def series_to_layer(series: Series, **settings: Any) -> LayerData:
+    """Show a whole file: a 3-D one with axes S, A, R, a 4-D one as one layer with T before them."""
+    data, meta, kind = volume_to_layer(series[0])
+    if len(series) == 1:
+        return data, meta | settings, kind
+    meta["scale"] = (1.0, *meta["scale"])
+    meta["translate"] = (0.0, *meta["translate"])
+    meta["units"] = ("pixel", *meta["units"])
+    meta["axis_labels"] = ("T", *AXES)
+    meta["metadata"][KEY]["is_series"] = True
+    return series.array.T, meta | settings, kind  # (T, K, J, I)
+
+
+def estimate_to_layer(
+    estimate: Volume, source: Layer | None, provenance: Mapping[str, Any], **settings: Any
+) -> LayerData:
+    """Show what was computed on the grid, limits and units of `source`; None: on its own grid."""
+    data, meta, kind = volume_to_layer(estimate)
+    meta["metadata"][KEY]["provenance"] = dict(provenance)
+    if source is None:
+        return data, meta | settings, kind
+    shown = placement(source)
+    if isinstance(source, Image):
+        shown["contrast_limits"] = tuple(source.contrast_limits)
+    return data, meta | shown | settings, kind
+
+
+def placement(layer: Layer) -> dict[str, Any]:
+    """Give where the last three axes of a layer lie, its own affine included."""
+    shear = np.asarray(layer.shear)  # the upper triangle row by row, or a lower one as a matrix
+    return {
+        "scale": layer.scale[-3:],
+        "translate": layer.translate[-3:],
+        "rotate": layer.rotate[-3:, -3:],
+        "shear": shear[-3:, -3:] if shear.ndim == 2 else shear[-3:],
+        "affine": layer.affine.affine_matrix[-4:, -4:],
+        "units": layer.units[-3:],
+        "axis_labels": layer.axis_labels[-3:],
+    }
+
+
+def layer_to_volume(layer: Layer, index: int | None = None) -> Volume:
+    """Give the volume that a layer shows; of a layer with a time axis, the one at `index`."""
+    data, meta, kind = layer.as_layer_data_tuple()
+    return data_to_volume(data, meta, kind, index)
+
+
+def data_to_volume(
+    data: Any, meta: Mapping[str, Any], kind: str = "image", index: int | None = None
+) -> Volume:
+    """Give the volume behind a layer's data, as napari hands it to a writer.
+
+    Raises
+    ------
+    VolumeError
+        If it is no grey 3-D volume, or its place in space is not known.
+    """
+    name = str(meta.get("name", "layer"))
+    why_not = unusable(data, meta, kind)
+    if why_not:
+        raise VolumeError(f"{name}: {why_not}")
+    if data.ndim == 4:
+        if index is None or not 0 <= index < data.shape[0]:
+            raise VolumeError(
+                f"{name}: choose one of its {data.shape[0]} volumes, 0 to {data.shape[0] - 1}"
+            )
+        data = data[index]
+    array, warnings = _finite(np.asarray(data, dtype=np.float32).T, name)  # (I, J, K)
+    facts = meta.get("metadata", {}).get(KEY)
+    if facts is None:
+        affine, more = affine_of_foreign_layer(name, meta)
+        return Volume(array, affine, name=name, warnings=warnings + more)
+    volume = _volume_with_facts(array, name, facts, index)
+    return replace(volume, warnings=volume.warnings + warnings)
+
+
+def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Set NaN and infinity to 0, as the engine does with those in a file."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return array, ()
+    n_bad = array.size - np.count_nonzero(finite)
+    note = f"{n_bad} of {array.size} voxels of {name} were NaN or infinite; they were set to 0"
+    return np.where(finite, array, np.float32(0)), (note,)
+
+
+def facts_of(volume: Volume) -> dict[str, Any]:
+    """Take everything of a volume but its voxels: what a layer's metadata keep."""
+    return {
+        "shape": volume.shape,
+        "affine": volume.affine,
+        "geometry": volume.geometry,
+        "warnings": volume.warnings,
+    }
+
+
+def _volume_with_facts(
+    array: np.ndarray, name: str, facts: Mapping[str, Any], index: int | None
+) -> Volume:
+    if tuple(facts["shape"]) != array.shape:
+        raise VolumeError(
+            f"{name}: it has {array.shape} voxels, its file {tuple(facts['shape'])}: "
+            "its place in space is lost; take the layer as it was opened"
+        )
+    geometry = facts["geometry"]
+    if geometry is not None and index is not None:
+        geometry = replace(geometry, series_index=index)
+    elif geometry is not None and facts.get("is_series"):
+        # napari's "Split Stack" hands the facts on, but not which volume it is: its voxels tell.
+        geometry = replace(geometry, computed=True)
+    return Volume(array, facts["affine"], name, geometry, tuple(facts["warnings"]))
+
+
+def unusable(data: Any, meta: Mapping[str, Any], kind: str) -> str | None:
+    """Say why a layer cannot be a volume; None if it can."""
+    if kind not in ("image", "labels"):
+        return f"is a layer of {kind}, not an image: choose an image layer"
+    if meta.get("multiscale"):
+        return "is a multiscale image: open the volume itself"
+    if meta.get("rgb"):
+        return "is a colour image: a volume holds one number per voxel"
+    if data.ndim not in (3, 4):
+        return f"has {data.ndim} axes: a volume has 3, a series of volumes 4"
+    if np.dtype(data.dtype).kind not in "biuf":
+        return f"holds values of type {data.dtype}: a volume holds real numbers"
+    return None
+
+
+def is_volume(layer: Layer) -> bool:
+    """Whether a widget may offer this layer."""
+    return (
+        isinstance(layer, Image | Labels)
+        and layer.ndim in (3, 4)
+        and not layer.multiscale
+        and not getattr(layer, "rgb", False)
+    )
+
+
+def is_single_volume(layer: Layer) -> bool:
+    """Whether a layer is one volume, and not a part of a view."""
+    return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
+
+
+def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
+    """Find a reference and an estimate of one shape, topmost first.
+
+    What a model made is an estimate sooner than what was only simulated, and neither is the
+    reference where there is another; a painted mask is none of the two.
+    """
+    volumes = _images(layers)
+    references = sorted(volumes, key=_distance_from_scan)
+    estimates = sorted(filter(_distance_from_scan, volumes), key=_distance_from_scan, reverse=True)
+    for estimate in estimates or volumes[1:]:
+        for layer in references:
+            if layer is not estimate and layer.data.shape == estimate.data.shape:
+                return layer, estimate
+    return None
+
+
+def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
+    """Find the 3T of a reference: topmost of its shape that is no scan of 7T and of no model."""
+    for layer in _images(layers):
+        if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
+            return layer
+    return None
+
+
+def _images(layers: Sequence[Layer]) -> list[Layer]:
+    """List the single volumes that nobody painted, topmost first."""
+    return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
+
+
+def _distance_from_scan(layer: Layer) -> int:
+    """Rank a volume: 0 a 7T scan, for all that is known; 1 a 3T, real or made; 2 a model's."""
+    provenance = layer.metadata.get(KEY, {}).get("provenance")
+    if provenance:
+        is_real = provenance.get("Settings", {}).get("image") == "target"  # with another histogram
+        return 2 if "Model" in provenance else int(not is_real)
+    name = layer.name.lower()  # of other programs' volumes it is all there is
+    if re.search(r"synth|estimate|predicted", name):
+        return 2
+    fields = set(re.findall(r"(?<![a-z0-9])[37]t(?![a-z0-9])", name))
+    return 1 if "pseudo" in name or fields == {"3t"} else 0  # "7T_to_3T" is a 7T, registered
+
+
+def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give scale and translate (mm; axes S, A, R) under which napari shows `volume`.
+
+    Exact unless the volume is oblique; then voxel sizes are right, and the centre stays in place.
+    """
+    size = np.asarray(volume.voxel_size, float)
+    origin = volume.affine[:3, 3]
+    if not np.array_equal(volume.affine[:3, :3], np.diag(size)):
+        middle = (np.asarray(volume.shape) - 1) / 2
+        origin = volume.affine[:3, :3] @ middle + volume.affine[:3, 3] - size * middle
+    return tuple(map(float, size[::-1])), tuple(map(float, origin[::-1]))
+
+
+def display_error_mm(volume: Volume) -> float:
+    """Give how far from its place the worst-placed corner of an oblique volume is shown, mm."""
+    scale, translate = display_transform(volume)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape])).reshape(3, -1)
+    true = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
+    shown = corners * np.array(scale[::-1])[:, None] + np.array(translate[::-1])[:, None]
+    return float(np.linalg.norm(true - shown, axis=0).max())
+
+
+def is_oblique(volume: Volume) -> bool:
+    """Whether the display is visibly off."""
+    return display_error_mm(volume) > OBLIQUE_VOXELS * min(volume.voxel_size)
+
+
+def contrast_limits(array: np.ndarray) -> tuple[float, float]:
+    """Give limits that a few bright vessels do not stretch, from an even sample of the voxels."""
+    step = max(1, round((array.size / N_CONTRAST_VOXELS) ** (1 / 3)))
+    sample = array[::step, ::step, ::step]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0
+    low, high = float(sample.min()), float(np.percentile(sample, CONTRAST_PERCENT))
+    if not high > low:
+        high = float(sample.max())
+    return (low, high) if high > low else (low, low + 1.0)

@@ -1,0 +1,43 @@
+"""A brain mask from a layer: opened, computed, or painted in napari on a scan."""
+
+from __future__ import annotations
+
+from napari.layers import Layer
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.volume import Volume, same_grid
+from napari_mri7t.widgets.layers.layers import KEY, LayerData, data_to_volume
+
+SAME_PLACE_MM = 1e-3  # of a painted mask and its scan
+
+
+def mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
+    """Take a mask from a layer: one of ours by its affine, a painted one by where it is shown.
+
+    `shown` is the layer of `scan`. napari shows an oblique scan straight, and what is painted on it
+    knows only that place: its voxels are the scan's all the same.
+    """
+    data, meta, _ = mask
+    name = str(meta.get("name", "mask"))
+    if KEY in meta.get("metadata", {}):
+        volume = data_to_volume(*mask)
+        same_grid(scan, volume)
+        return volume.with_array(volume.array > 0)
+    settings = [
+        [value for key in ("scale", "translate") for value in tuple(m[key])[-3:]]
+        for m in (meta, shown[1])
+    ]
+    apart = max(abs(a - b) for a, b in zip(*settings, strict=True))
+    if tuple(data.shape) != tuple(shown[0].shape[-3:]) or apart > SAME_PLACE_MM:
+        raise VolumeError(
+            f"{name}: the mask lies on another grid than {scan.name}: paint it on the scan, or "
+            "open a mask of the scan's grid"
+        )
+    return scan.with_array(data.T > 0, name=name)
+
+
+def brain_of(real: Volume, reference: Layer, mask: Layer | None) -> Volume | None:
+    """Take the brain of `real`, the volume of `reference`, from a layer; None if none is chosen."""
+    if mask is None:
+        return None
+    return mask_on(real, reference.as_layer_data_tuple(), mask.as_layer_data_tuple())

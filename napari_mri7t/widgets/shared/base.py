@@ -1,0 +1,117 @@
+"""What every widget of the plugin is: a column of groups, and one moment at which it ends."""
+
+from __future__ import annotations
+
+import napari
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QGroupBox,
+    QLabel,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
+from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.widgets.shared.controls import LayerChooser
+
+#: What a widget may take of the window, pixels.
+WIDTH = 350
+LEAST_HEIGHT = 200
+
+
+def _brief_notice() -> QLabel:
+    """Make the line that every widget says of the images that it makes or shows."""
+    label = QLabel(BRIEF_NOTICE)
+    label.setWordWrap(True)
+    label.setToolTip(NOTICE)
+    label.setContentsMargins(6, 0, 6, 6)
+    return label
+
+
+class EngineWidget(QWidget):
+    """A plugin widget: a column that fits 350 px, and one moment at which it is taken away."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self._released = False
+        self.body = QWidget()
+        self.column = QVBoxLayout(self.body)
+        self.column.setContentsMargins(6, 6, 6, 6)
+        self.column.setSpacing(8)
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(self.body)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._scroll)
+        outer.addWidget(_brief_notice())
+        self.body.installEventFilter(self)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Be as wide as the fields and the scroll bar need; scroll what is too high."""
+        bar = self._scroll.verticalScrollBar().sizeHint().width()
+        return QSize(self.body.minimumSizeHint().width() + bar, LEAST_HEIGHT)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Show every field where there is room."""
+        bar = self._scroll.verticalScrollBar().sizeHint().width()
+        wanted = self.body.sizeHint()
+        return QSize(min(wanted.width() + bar, WIDTH), wanted.height())
+
+    def group(self, title: str) -> QFormLayout:
+        """Add a titled group of fields at the foot of the column."""
+        box = QGroupBox(title)
+        form = QFormLayout(box)
+        form.setContentsMargins(8, 8, 8, 8)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+        self.column.addWidget(box)
+        return form
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that napari takes the parent away, as it does when the dock's x is pressed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._release_once()
+        return super().event(event)
+
+    def showEvent(self, event: object) -> None:  # noqa: N802
+        """Watch the main window: its closing is the other end."""
+        window = self.window()
+        while window is not None and not isinstance(window, QMainWindow):
+            window = window.parent()
+        if window is not None:
+            window.installEventFilter(self)
+        super().showEvent(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Notice the window's close, which in napari's dialog a user may still take back."""
+        if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
+            if event.spontaneous():
+                QTimer.singleShot(0, self._release_if_gone)
+            else:
+                self._release_once()
+        elif event.type() == QEvent.Type.LayoutRequest and watched is self.body:
+            self.updateGeometry()  # a scroll area keeps to itself that its content has grown
+        return super().eventFilter(watched, event)
+
+    def _release_if_gone(self) -> None:
+        if not self.window().isVisible():
+            self._release_once()
+
+    def _release_once(self) -> None:
+        if not self._released:
+            self._released = True
+            self.release()
+
+    def release(self) -> None:
+        """Stop listening to the viewer: each widget lets go of what it holds."""
+        for chooser in self.findChildren(LayerChooser):
+            chooser.release()

@@ -1,0 +1,276 @@
+"""Small controls that every widget uses: notices, a chooser of layers, a field for a folder.
+
+The icons on the buttons: drawn here, in colours that show on napari's dark and light themes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from napari.layers import Layer
+from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+SIZE = 64  # pixels drawn; Qt scales them down
+ICON_SIZE = 12  # pixels on a button that stands beside others
+GO, STOP, CALM = "#3fa45b", "#e5484d", "#8a93a0"
+Corners = tuple[tuple[float, float], ...]
+#: Name to colour and shapes, each by its corners in a square of 1.
+ICONS: dict[str, tuple[str, tuple[Corners, ...]]] = {
+    "start": (GO, (((0.2, 0.1), (0.9, 0.5), (0.2, 0.9)),)),
+    "pause": (
+        CALM,
+        (
+            ((0.18, 0.12), (0.42, 0.12), (0.42, 0.88), (0.18, 0.88)),
+            ((0.58, 0.12), (0.82, 0.12), (0.82, 0.88), (0.58, 0.88)),
+        ),
+    ),
+    "cancel": (STOP, (((0.16, 0.16), (0.84, 0.16), (0.84, 0.84), (0.16, 0.84)),)),
+    "folder": (
+        CALM,
+        (
+            (
+                (0.05, 0.18),
+                (0.38, 0.18),
+                (0.48, 0.3),
+                (0.95, 0.3),
+                (0.95, 0.84),
+                (0.05, 0.84),
+            ),
+        ),
+    ),
+    "save": (
+        CALM,
+        (
+            ((0.42, 0.06), (0.58, 0.06), (0.58, 0.4), (0.78, 0.4), (0.5, 0.7)),
+            ((0.5, 0.7), (0.22, 0.4), (0.42, 0.4), (0.42, 0.06)),
+            ((0.1, 0.8), (0.9, 0.8), (0.9, 0.92), (0.1, 0.92)),
+        ),
+    ),
+}
+#: Readable as a stripe on napari's dark and on its light background.
+ERROR_COLOUR = "#e5484d"
+WARNING_COLOUR = "#e2a336"
+INFORMATION_COLOUR = "#3e8ed0"
+ZERO_WIDTH_SPACE = "\u200b"
+
+
+def icon_button(name: str, text: str) -> QPushButton:
+    """Make a button of an icon and a word, small enough to stand beside others."""
+    button = QPushButton(icon(name), text)
+    button.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
+    return button
+
+
+def icon(name: str) -> QIcon:
+    """Draw one of `ICONS`; Qt greys it on a button that cannot be pressed."""
+    colour, shapes = ICONS[name]
+    pixmap = QPixmap(SIZE, SIZE)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(colour))
+    for corners in shapes:
+        painter.drawPolygon(QPolygonF([QPointF(SIZE * x, SIZE * y) for x, y in corners]))
+    painter.end()
+    return QIcon(pixmap)
+
+
+def breakable(text: str) -> str:
+    """Let a long path wrap: Qt breaks lines at spaces only, and would widen the window instead."""
+    for mark in ("/", "\\", "_", "-"):
+        text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
+    return text
+
+
+class Notice(QLabel):
+    """One sentence with a coloured stripe; a right click copies it."""
+
+    def __init__(self, text: str, colour: str) -> None:
+        super().__init__(breakable(text))
+        self.plain_text = text
+        self.colour = colour
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setStyleSheet(
+            f"QLabel {{ border-left: 3px solid {colour}; padding: 3px 3px 3px 7px; }}"
+        )
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(self._show_menu)
+
+    def _show_menu(self, position: object) -> None:
+        menu = QMenu(self)
+        copy = menu.addAction("Copy this message")
+        copy.triggered.connect(lambda: QApplication.clipboard().setText(self.plain_text))
+        menu.popup(self.mapToGlobal(position))
+
+
+class Notices(QWidget):
+    """Errors and warnings, in words, where the user looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(4)
+
+    def add(self, text: str, colour: str) -> None:
+        """Show `text` once."""
+        if text not in self.texts():
+            self._layout.addWidget(Notice(text, colour))
+
+    def clear(self) -> None:
+        """Remove all."""
+        for notice in self._notices():
+            self._layout.removeWidget(notice)
+            notice.setParent(None)
+            notice.deleteLater()
+
+    def texts(self, colour: str | None = None) -> list[str]:
+        """List what is shown, of one colour or of all."""
+        return [n.plain_text for n in self._notices() if colour in (None, n.colour)]
+
+    def _notices(self) -> list[Notice]:
+        widgets = (self._layout.itemAt(n).widget() for n in range(self._layout.count()))
+        return [w for w in widgets if isinstance(w, Notice)]
+
+
+class LayerChooser(QComboBox):
+    """The viewer's layers that pass a test, kept up to date; the choice survives renaming."""
+
+    layer_changed = Signal(object)
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        accepts: Callable[[Layer], bool],
+        tooltip: str,
+        *,
+        optional: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._accepts = accepts
+        self._tooltip = tooltip
+        self._optional = optional
+        self._layers: list[Layer | None] = []
+        narrow(self)
+        for event in self._events():
+            event.connect(self.refresh)
+        self.currentIndexChanged.connect(self._announce)
+        self.refresh()
+
+    def _events(self) -> tuple[object, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.reordered, events.renamed
+
+    def release(self) -> None:
+        """Stop listening to the viewer, before Qt deletes this control."""
+        for event in self._events():
+            event.disconnect(self.refresh)
+        self._layers = []
+
+    @property
+    def layer(self) -> Layer | None:
+        """The chosen layer."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    @layer.setter
+    def layer(self, layer: Layer | None) -> None:
+        if layer in self._layers:
+            self.setCurrentIndex(self._layers.index(layer))
+
+    def refresh(self, event: object = None) -> None:
+        """Take the viewer's layers again; the topmost comes first."""
+        chosen = self.layer
+        accepted = [layer for layer in reversed(self._viewer.layers) if self._accepts(layer)]
+        self._layers = ([None] if self._optional else []) + accepted
+        self.blockSignals(True)
+        self.clear()
+        self.addItems([layer.name if layer else str(self._optional) for layer in self._layers])
+        if chosen in self._layers:
+            self.setCurrentIndex(self._layers.index(chosen))
+        self.blockSignals(False)
+        self._explain()
+        if self.layer is not chosen:
+            self.layer_changed.emit(self.layer)
+
+    def _explain(self) -> None:
+        self.setToolTip(f"{self._tooltip}\n{self.currentText() or 'no such layer yet'}")
+
+    def _announce(self, index: int = 0) -> None:
+        self._explain()
+        self.layer_changed.emit(self.layer)
+
+
+class FolderField(QWidget):
+    """A line for a folder, and a button to look for one; `what` names it in a refusal."""
+
+    changed = Signal()
+
+    def __init__(self, tooltip: str, what: str = "a folder") -> None:
+        super().__init__()
+        self._what = what
+        self.line = QLineEdit()
+        self.line.setToolTip(tooltip)
+        self.line.setPlaceholderText("folder")
+        self.line.textChanged.connect(lambda text: self.changed.emit())
+        button = QPushButton(icon("folder"), "")
+        button.setToolTip(tooltip)
+        button.setFixedWidth(32)
+        button.clicked.connect(self._ask)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(button)
+
+    @property
+    def folder(self) -> Path | None:
+        """What was chosen."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    @folder.setter
+    def folder(self, folder: Path | str) -> None:
+        self.line.setText(str(folder))
+
+    def why_not(self) -> str | None:
+        """Say why nothing can be read from it; None if it is there."""
+        if self.folder is None:
+            return f"Choose {self._what}."
+        return None if self.folder.is_dir() else f"There is no folder {self.folder}."
+
+    def _ask(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, self.line.toolTip(), self.line.text())
+        if chosen:
+            self.folder = chosen
+
+
+def narrow(box: QComboBox) -> None:
+    """Let a combo box shrink below its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
+def explain(widget: QWidget, why_not: str | None, tooltip: str) -> None:
+    """Enable `widget`, or disable it and say why in its tooltip."""
+    widget.setEnabled(why_not is None)
+    widget.setToolTip(tooltip if why_not is None else f"{tooltip}\nNot now: {why_not}")

@@ -1,0 +1,133 @@
+"""Where to compute: a box in which what this machine cannot have is greyed, and says why.
+
+The check needs no torch, which takes seconds to load: a driver that is missing decides; one that is
+there still leaves the last word to the engine.
+
+The fields by which two layers are compared: the same in Compare and in Evaluate.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import napari
+from napari.layers import Layer
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout
+
+from napari_mri7t.widgets.layers.layers import is_single_volume, likely_pair
+from napari_mri7t.widgets.shared.controls import LayerChooser, narrow
+
+DEVICES = {
+    "auto": "Automatic",
+    "cpu": "CPU",
+    "cuda": "NVIDIA GPU",
+    "mps": "Apple GPU",
+}
+SYSTEM = platform.system()
+#: Any of them is there with a driver that torch calls "cuda": NVIDIA's (also before its first use,
+#: and on Jetson boards), AMD's, and those of Windows.
+DRIVER_FILES = (
+    "/dev/nvidiactl",
+    "/proc/driver/nvidia/version",
+    "/dev/nvhost-gpu",
+    "/dev/kfd",
+    "/dev/dxg",
+    os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll"),
+)
+
+
+def why_absent(device: str) -> str | None:
+    """Say why this machine cannot have a device; None where it may have it."""
+    if device == "mps" and SYSTEM != "Darwin":
+        return "An Apple GPU is in Apple's computers only"
+    if device == "cuda" and not any(Path(name).exists() for name in DRIVER_FILES):
+        return "No driver of an NVIDIA GPU was found here"
+    return None
+
+
+class DeviceBox(QComboBox):
+    """The devices; those that cannot be here are greyed."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        narrow(self)
+        absent = []
+        for device, text in DEVICES.items():
+            self.addItem(text, device)
+            why = why_absent(device)
+            if why is not None:
+                item = self.model().item(self.count() - 1)
+                item.setEnabled(False)
+                item.setToolTip(why)
+                absent.append(f"{text}: {why[0].lower()}{why[1:]}.")
+        self.setToolTip("\n".join([tooltip, *absent]))
+
+    @property
+    def device(self) -> str:
+        """The chosen device by its name in `SynthesisConfig`."""
+        chosen: str = self.currentData()
+        return chosen
+
+    def choose(self, device: object) -> None:
+        """Choose a device; Automatic in place of one that cannot be here."""
+        index = self.findData(device)
+        is_here = index >= 0 and self.model().item(index).isEnabled()
+        self.setCurrentIndex(index if is_here else 0)
+
+
+class PairFields(QObject):
+    """Reference, estimate, brain mask and data range, as rows of a form."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer, form: QFormLayout) -> None:
+        super().__init__(form)
+        self._viewer = viewer
+        self.reference_chooser = LayerChooser(viewer, is_single_volume, "The real 7T")
+        self.estimate_chooser = LayerChooser(viewer, is_single_volume, "What is held against it")
+        self.mask_chooser = LayerChooser(
+            viewer, is_single_volume, "Above 0 is brain", optional="reference above 0"
+        )
+        self.range_box = QDoubleSpinBox()
+        self.range_box.setRange(1e-6, 1e9)
+        self.range_box.setDecimals(3)
+        self.range_box.setValue(1.0)
+        self.range_box.setToolTip(
+            "Span that intensities can take: 1 for volumes in 0 to 1.\n"
+            "PSNR and SSIM depend on it, so it is never guessed."
+        )
+        form.addRow("Reference", self.reference_chooser)
+        form.addRow("Estimate", self.estimate_chooser)
+        form.addRow("Brain mask", self.mask_chooser)
+        form.addRow("Data range", self.range_box)
+        self.propose()
+        for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
+            chooser.layer_changed.connect(lambda layer: self.changed.emit())
+        self.range_box.valueChanged.connect(lambda value: self.changed.emit())
+
+    def propose(self) -> None:
+        """Choose the two layers that are most likely meant."""
+        pair = likely_pair(self._viewer.layers)
+        if pair is not None:
+            self.reference_chooser.layer, self.estimate_chooser.layer = pair
+
+    @property
+    def pair(self) -> tuple[Layer, Layer] | None:
+        """The two layers, if there are two."""
+        reference, estimate = self.reference_chooser.layer, self.estimate_chooser.layer
+        if reference is None or estimate is None or reference is estimate:
+            return None
+        return reference, estimate
+
+    @property
+    def mask(self) -> Layer | None:
+        """The layer whose voxels above 0 are the brain; None for the reference's own."""
+        return self.mask_chooser.layer
+
+    @property
+    def data_range(self) -> float:
+        """Span that intensities can take."""
+        return float(self.range_box.value())

@@ -1,0 +1,193 @@
+"""The foot of every widget: start, cancel, progress with the time left, errors and warnings."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+
+from napari_mri7t.widgets.shared.controls import (
+    ERROR_COLOUR,
+    INFORMATION_COLOUR,
+    WARNING_COLOUR,
+    Notices,
+    breakable,
+    icon,
+    icon_button,
+)
+from napari_mri7t.widgets.shared.worker import Job, Step, as_step
+
+
+class JobPanel(QWidget):
+    """Shows one `Job` at a time, and says why it cannot start another."""
+
+    start_requested = Signal()
+    idle = Signal()
+
+    def __init__(
+        self,
+        verb: str,
+        tooltip: str,
+        *,
+        pausable: bool = False,
+        cancelled: str = "Cancelled; nothing was changed.",
+    ) -> None:
+        super().__init__()
+        self._tooltip = tooltip
+        self._cancelled = self._what_is_left = cancelled
+        self._why_not: str | None = None
+        self.job: Job | None = None
+        self._last_words = ""
+        self._first: tuple[float, int, int] | None = None
+        self.start_button = icon_button("start", verb)
+        self.start_button.setToolTip(tooltip)
+        self.start_button.clicked.connect(self.start_requested)
+        self.cancel_button = icon_button("cancel", "Cancel")
+        self.cancel_button.setToolTip("Stop within two seconds; nothing half-made is kept")
+        self.cancel_button.clicked.connect(self.cancel)
+        self.pause_button = icon_button("pause", "Pause")
+        self.pause_button.setToolTip("Hold the work where it is, and let it go on later")
+        self.pause_button.setVisible(pausable)
+        self.pause_button.clicked.connect(self.pause)
+        self.bar = QProgressBar()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.notices = Notices()
+        self._lay_out()
+        self._show_idle("")
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start_button, 2)
+        buttons.addWidget(self.pause_button, 1)
+        buttons.addWidget(self.cancel_button, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(buttons)
+        for part in (self.bar, self.status, self.notices):
+            column.addWidget(part)
+
+    def set_ready(self, why_not: str | None) -> None:
+        """Allow the start, or forbid it and say why."""
+        self._why_not = why_not
+        if self.job is None:
+            self._show_idle(self._last_words)
+
+    def follow(self, job: Job, cancelled: str | None = None) -> None:
+        """Show `job`, which may run or rest already; `cancelled` says what a cancel leaves."""
+        self.job = job
+        self._what_is_left = cancelled or self._cancelled
+        self._first = None
+        self._last_words = ""
+        self.notices.clear()
+        job.progressed.connect(self._on_progressed)
+        job.warned.connect(self.warn)
+        job.failed.connect(self.fail)
+        job.cancelled.connect(self._on_cancelled)
+        job.ended.connect(self._on_ended)
+        self.start_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.pause_button.setEnabled(True)
+        self._name_pause()
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+        if job.last is not None:
+            self._show_bar(as_step(job.last))
+        self.show_status("Paused" if job.is_held else "Starting")
+
+    def cancel(self) -> None:
+        """Ask the job to stop."""
+        if self.job is not None:
+            self.job.cancel()
+            self.cancel_button.setEnabled(False)
+            self.show_status("Stopping")
+
+    def pause(self) -> None:
+        """Hold the job, or let it go on."""
+        if self.job is not None:
+            self.job.pause()
+            self._first = None  # a rest is no pace
+            self._name_pause()
+            self.show_status("Paused" if self.job.is_held else "Going on")
+
+    def _name_pause(self) -> None:
+        is_held = self.job is not None and self.job.is_held
+        self.pause_button.setText("Go on" if is_held else "Pause")
+        self.pause_button.setIcon(icon("start" if is_held else "pause"))
+
+    def show_status(self, text: str) -> None:
+        """One line under the bar."""
+        self.status.setText(breakable(text))
+        self.status.setVisible(bool(text))
+
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        self.notices.add(text, WARNING_COLOUR)
+
+    def inform(self, text: str) -> None:
+        """Show something worth knowing."""
+        self.notices.add(text, INFORMATION_COLOUR)
+
+    def fail(self, text: str) -> None:
+        """Show an error."""
+        self.notices.add(text, ERROR_COLOUR)
+
+    def _on_progressed(self, record: Any) -> None:
+        if self.job is None or self.job.is_cancelling or self.job.is_held:
+            return
+        step = as_step(record)
+        self._show_bar(step)
+        if not step.is_even:
+            self.show_status(step.message)
+            return
+        count = f": {step.done} of {step.total}" if step.total > 1 else ""
+        self.show_status(f"{step.message}{count}{self._time_left(step.done, step.total)}")
+
+    def _show_bar(self, step: Step) -> None:
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+
+    def _time_left(self, done: int, total: int) -> str:
+        """Say the time left, by the pace since the first record: loading a model is no pace."""
+        now = time.monotonic()
+        if self._first is None or done <= self._first[1] or total != self._first[2]:
+            self._first = (now, done, total)
+            return ""
+        since, first, _ = self._first
+        return f", {duration((now - since) / (done - first) * (total - done))} left"
+
+    def conclude(self, text: str) -> None:
+        """Leave a line that stays when the job has ended, as long as another could start."""
+        self._last_words = text
+        if self.job is None:
+            self._show_idle(text)
+
+    def _on_cancelled(self) -> None:
+        self.conclude(self._what_is_left)
+
+    def _on_ended(self) -> None:
+        self.job = None
+        self._show_idle(self._last_words)
+        self.idle.emit()
+
+    def _show_idle(self, text: str) -> None:
+        self.bar.setVisible(False)
+        self.cancel_button.setEnabled(False)
+        self.pause_button.setEnabled(False)
+        self.start_button.setEnabled(self._why_not is None and self.job is None)
+        why_not = "" if self._why_not is None else f"\nNot now: {self._why_not}"
+        self.start_button.setToolTip(self._tooltip + why_not)
+        self.show_status(text if self._why_not is None else self._why_not)
+
+
+def duration(seconds: float) -> str:
+    """Say a time as a person would."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 100:
+        return f"about {seconds:.0f} s"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,216 @@
+"""Which trained model: the bundled ones, or a folder of one's own; its card is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.models.card import (
+    CARD_FILE,
+    DEFAULT_MODEL,
+    ModelCard,
+    bundled_folders,
+    folder_of,
+    read_card,
+)
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, Notices, breakable, narrow
+
+
+class ModelChooser(QWidget):
+    """A list of models, a button for a folder, and what the card says.
+
+    Parameters
+    ----------
+    none : str
+        First entry, which stands for no model, and is chosen; there is none by default.
+    tooltip : str
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, none: str = "", tooltip: str = "The trained network; below it what its card says"
+    ) -> None:
+        super().__init__()
+        self._cards: list[ModelCard | None] = []
+        self._own: int | None = None  # the user's choice, while a guest is shown
+        self._guest: int | None = None  # the guest's line, where it was not among the models
+        self._guest_place = ""
+        self.box = QComboBox()
+        narrow(self.box)
+        self.box.setToolTip(tooltip)
+        self.folder_button = QPushButton("Folder...")
+        self.folder_button.setToolTip(
+            "Take a model of your own: a folder with weights.safetensors and card.json"
+        )
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.card_label = QLabel()
+        self.card_label.setWordWrap(True)
+        self.notices = Notices()
+        row = QHBoxLayout()
+        row.addWidget(self.box, 1)
+        row.addWidget(self.folder_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.card_label)
+        column.addWidget(self.notices)
+        self.box.currentIndexChanged.connect(self._on_chosen)
+        if none:
+            self._cards.append(None)
+            self.box.addItem(none, None)
+        for folder in bundled_folders():
+            self.add(folder)
+        self.box.setCurrentIndex(0 if none else max(0, self._index_of(DEFAULT_MODEL)))
+        self._on_chosen()
+
+    @property
+    def folder(self) -> Path | None:
+        """The chosen model's folder; None where none is chosen."""
+        return self.box.currentData()
+
+    @property
+    def card(self) -> ModelCard | None:
+        """The chosen model's card; None where none is chosen."""
+        index = self.box.currentIndex()
+        return self._cards[index] if 0 <= index < len(self._cards) else None
+
+    def add(self, folder: Path) -> bool:
+        """Offer the model in `folder` and choose it; say so if there is none."""
+        self.notices.clear()
+        card = self._card_of(folder)
+        if card is None:
+            return False
+        known = self._line_of(folder)
+        if known < 0:
+            self._cards.append(card)
+            self.box.addItem(card.name, folder)
+            known = self.box.count() - 1
+        self.box.setCurrentIndex(known)
+        return True
+
+    def show_guest(self, place: str) -> None:
+        """Show what a study started from, which need not be among the models: for once only."""
+        if self._own is not None and place == self._guest_place:
+            return
+        self.end_guest()
+        self._own, self._guest_place = self.box.currentIndex(), place
+        folder = folder_of(place)
+        known = self._line_of(folder) if place else 0
+        if known < 0:
+            has_card = (folder / CARD_FILE).exists()
+            self._cards.append(self._card_of(folder) if has_card else None)
+            self.box.addItem(folder.name if has_card else f"{folder.name}, fold by fold", folder)
+            known = self._guest = self.box.count() - 1
+        self.box.setCurrentIndex(known)
+
+    def end_guest(self) -> None:
+        """Take the guest away again, and show what the user had chosen."""
+        if self._own is None:
+            return
+        self.notices.clear()
+        self.box.setCurrentIndex(self._own)
+        if self._guest is not None:
+            self.box.removeItem(self._guest)
+            del self._cards[self._guest]
+        self._own = self._guest = None
+
+    def _card_of(self, folder: Path) -> ModelCard | None:
+        """Read a card; say what is wrong where it cannot be read."""
+        try:
+            return read_card(folder)
+        except ModelError as error:
+            self.notices.add(str(error), ERROR_COLOUR)
+            return None
+
+    def _line_of(self, folder: Path) -> int:
+        """Find a folder among the models: Qt's own search compares objects, not paths."""
+        return next((n for n in range(self.box.count()) if self.box.itemData(n) == folder), -1)
+
+    def _index_of(self, name: str) -> int:
+        return next((n for n, card in enumerate(self._cards) if card and card.name == name), -1)
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A folder with a model")
+        if folder:
+            self.add(Path(folder))
+
+    def _on_chosen(self, index: int = 0) -> None:
+        card = self.card
+        self.card_label.setText("" if card is None else breakable(summary(card)))
+        self.card_label.setToolTip("" if card is None else whole_card(card))
+        self.card_label.setVisible(card is not None)
+        self.changed.emit()
+
+
+def summary(card: ModelCard) -> str:
+    """Say what a model is, how good it was on brains it had not seen, and for what it is."""
+    lines = [f"{card.title} ({card.n_parameters:,} parameters)", *_figures(card)]
+    return "\n".join([*lines, card.intended_use])
+
+
+def whole_card(card: ModelCard) -> str:
+    """Say all that a tooltip holds: use, misuse, data and figures."""
+    figures = "\n".join(f"  {name}: {value}" for name, value in _flat(card.metrics))
+    training = "\n".join(f"  {name}: {value}" for name, value in _flat(card.training))
+    return "\n".join(
+        [
+            f"{card.title}",
+            f"For: {card.intended_use}",
+            f"Not for: {card.not_for}",
+            f"Held-out figures:\n{figures}",
+            f"Training:\n{training}",
+            f"SHA-256 of the weights: {card.sha256}",
+        ]
+    )
+
+
+def _figures(card: ModelCard) -> list[str]:
+    """Give the figures inside the brain, which lead every table of ours, beside doing nothing."""
+    metrics = card.metrics
+    try:
+        made, as_is = metrics["estimate"]["brain"], metrics["source"]["brain"]
+        psnr, ssim = (
+            f"{_spread(made[name], form)} (3T as is {as_is[name]['mean']:{form}})"
+            for name, form in (("psnr", ".1f"), ("ssim", ".3f"))
+        )
+        n_brains = int(metrics["n_held_out"])
+    except (KeyError, TypeError, ValueError):
+        return ["No figures of brains that it had not seen."]
+    figures = f"PSNR {psnr} dB, SSIM {ssim}"
+    brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
+    if card.training.get("held_out", "somebody") is None:  # the figures are of its folds
+        turns = brains if n_brains == 1 else f"{brains} in turn"
+        return [
+            "Trained on all its subjects. Trained alike without one, on the one left out "
+            f"({turns}): {figures}"
+        ]
+    return [f"On {brains} it had not seen: {figures}"]
+
+
+def _spread(figure: Mapping[str, float | None], form: str) -> str:
+    """Write mean ± standard deviation; of a single brain there is none."""
+    mean, std = figure["mean"], figure.get("std")
+    return f"{mean:{form}}" if std is None else f"{mean:{form}} ± {std:{form}}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{prefix} {key}".strip()
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        else:
+            yield name, f"{value:.4g}" if isinstance(value, float) else str(value)

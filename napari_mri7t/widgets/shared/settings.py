@@ -1,0 +1,126 @@
+"""The plugin's page in napari's Preferences (manifest: `configurations`), read in one place.
+
+One click that has napari open NIfTI files with this plugin, by the user's own will.
+
+What the widgets remember from one session to the next: choices, and how fast this machine is.
+
+Not napari's preferences, which are the user's own page: a file of ours that may be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.settings import get_plugin_settings, get_settings
+from qtpy.QtCore import QStandardPaths
+from qtpy.QtWidgets import QPushButton
+
+from napari_mri7t.engine.atomic import read_json, write_atomically
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.widgets.layers.layers import orient_camera
+
+PLUGIN = "napari-mri7t"
+SECTION, PREFERRED = "synthesis", "preferred"  # of the manifest; of the memory
+NIFTI_PATTERNS = ("*.nii", "*.nii.gz")
+LOGGER = logging.getLogger(__name__)
+
+
+def preference(section: str, name: str, default: Any) -> Any:
+    """Give a setting as the user left it; `default` if the plugin is not registered with npe2."""
+    try:
+        settings = get_plugin_settings(PLUGIN)
+    except KeyError:
+        return default
+    return getattr(getattr(settings, section, None), name, default)
+
+
+def last_choice(remembered: dict[str, Any], name: str, default: Any) -> Any:
+    """Give the last choice made in a widget, unless the user has changed the preference since."""
+    now = preference(SECTION, name, default)
+    then = remembered.get(PREFERRED)
+    before = then.get(name, default) if isinstance(then, dict) else default
+    return remembered.get(name, now) if before == now else now
+
+
+def preferred(**defaults: Any) -> dict[str, Any]:
+    """Give what `last_choice` needs to be kept beside the choices: the preferences of today."""
+    return {PREFERRED: {name: preference(SECTION, name, defaults[name]) for name in defaults}}
+
+
+def opens_nifti_by_default() -> bool:
+    """Whether napari gives NIfTI files to this plugin without asking."""
+    chosen = get_settings().plugins.extension2reader
+    return all(chosen.get(pattern) == PLUGIN for pattern in NIFTI_PATTERNS)
+
+
+def open_nifti_by_default() -> None:
+    """Have napari give NIfTI files to this plugin: its own reader claims them and fails."""
+    plugins = get_settings().plugins
+    plugins.extension2reader = {
+        **plugins.extension2reader,
+        **dict.fromkeys(NIFTI_PATTERNS, PLUGIN),
+    }
+
+
+def orient_empty_viewer() -> None:
+    """Turn the camera of a viewer that shows nothing yet: anterior up, right as preferred."""
+    viewer = napari.current_viewer()
+    if viewer is not None and not viewer.layers:
+        orient_camera(viewer, preference("display", "convention", "neurological"))
+
+
+class DefaultReaderButton(QPushButton):
+    """There only as long as napari's own reader, which claims NIfTI files and fails, is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("Open NIfTI files with this plugin by default")
+        self.setToolTip(
+            "Sets napari's preference Plugins > extension2reader for *.nii and *.nii.gz,\n"
+            "so that File > Open and dropped files come here without asking; undo it there."
+        )
+        self.clicked.connect(self._set)
+        self.setVisible(not opens_nifti_by_default())
+
+    def _set(self) -> None:
+        open_nifti_by_default()
+        self.setVisible(False)
+
+
+def config_folder() -> Path:
+    """Name the folder where this system keeps a user's settings for us."""
+    place = QStandardPaths.StandardLocation.GenericConfigLocation
+    return Path(QStandardPaths.writableLocation(place)) / "napari-mri7t"
+
+
+class Memory:
+    """A small JSON file; one that cannot be read or written only means that nothing is known."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or config_folder() / "memory.json"
+
+    def recall(self, section: str) -> dict[str, Any]:
+        """Give what was kept under `section`."""
+        found = self._read().get(section, {})
+        return found if isinstance(found, dict) else {}
+
+    def keep(self, section: str, values: dict[str, Any]) -> None:
+        """Keep JSON values under `section`, beside those of other names."""
+        content = self._read()
+        content[section] = self.recall(section) | values
+        text = json.dumps(content, indent=2)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, lambda file: file.write(text.encode()))
+        except (OSError, Mri7tError) as error:
+            LOGGER.info("nothing is remembered: %s", error)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = read_json(self.path)
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}

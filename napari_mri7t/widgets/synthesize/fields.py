@@ -1,0 +1,201 @@
+"""The fields of the widget "Synthesize 7T": what is synthesised, and how it is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+from napari.layers import Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
+
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
+from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, narrow
+from napari_mri7t.widgets.shared.fields import DeviceBox
+from napari_mri7t.widgets.shared.settings import last_choice
+from napari_mri7t.widgets.synthesize.jobs import Source
+
+ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
+STEPS = {1: "Averaged (step 1)", 3: "Fast (step 3)"}
+#: Of what napari's Preferences have, too.
+DEFAULTS = {
+    "device": SynthesisConfig.device,
+    "step": SynthesisConfig.step,
+    "prepare": PreparationConfig.prepare,
+}
+
+
+def _is_offered(layer: Layer) -> bool:
+    return is_volume(layer) and VIEW_KEY not in layer.metadata
+
+
+class SourceFields(QWidget):
+    """One layer, the selected ones, or a folder."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer, remembered: dict[str, Any]) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.mode_box = QComboBox()
+        narrow(self.mode_box)
+        self.mode_box.addItems([ONE_LAYER, SELECTED_LAYERS, FOLDER])
+        self.mode_box.setToolTip("Selected layers: those marked in the layer list, 3-D only")
+        self.layer_chooser = LayerChooser(viewer, _is_offered, "The 3T volume, T1w")
+        self.index_box = QSpinBox()
+        self.index_box.setToolTip("Which volume of the 4-D layer to take, counted from 0")
+        self.selection_label = QLabel()
+        self.selection_label.setWordWrap(True)
+        self.folder_field = FolderField(
+            "BIDS dataset, or a folder of 3T volumes: .nii, .nii.gz, .hdr/.img, .mgz",
+            "the folder of 3T volumes",
+        )
+        self.output_field = FolderField(
+            "Becomes a BIDS derivative: of every scan the estimate and its JSON sidecar.\n"
+            "Run again, it goes on from where it was."
+        )
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        for label, field in (
+            ("From", self.mode_box),
+            ("Layer", self.layer_chooser),
+            ("Volume", self.index_box),
+            ("Layers", self.selection_label),
+            ("3T folder", self.folder_field),
+            ("7T goes to", self.output_field),
+        ):
+            self._form.addRow(label, field)
+        self._recall(remembered)
+        self.mode_box.currentTextChanged.connect(self._refresh)
+        self.layer_chooser.layer_changed.connect(self._refresh)
+        self.folder_field.changed.connect(self.changed)
+        self.output_field.changed.connect(self.changed)
+        viewer.layers.selection.events.changed.connect(self._refresh)
+        self._refresh()
+
+    def _recall(self, remembered: dict[str, Any]) -> None:
+        self.mode_box.setCurrentIndex(max(0, self.mode_box.findText(str(remembered.get("from")))))
+        self.folder_field.folder = str(remembered.get("folder", ""))
+        self.output_field.folder = str(remembered.get("output", ""))
+
+    def values(self) -> dict[str, Any]:
+        """Give the choices that the next session begins with."""
+        return {
+            "from": self.mode,
+            "folder": str(self.folder_field.folder or ""),
+            "output": str(self.output_field.folder or ""),
+        }
+
+    def release(self) -> None:
+        """Stop listening to the viewer."""
+        self._viewer.layers.selection.events.changed.disconnect(self._refresh)
+
+    @property
+    def mode(self) -> str:
+        """One of the three."""
+        return self.mode_box.currentText()
+
+    def layers(self) -> list[Layer]:
+        """Give what would be synthesised, in the order of the layer list; none of a folder."""
+        if self.mode == SELECTED_LAYERS:
+            chosen = self._viewer.layers.selection
+            return [x for x in self._viewer.layers if x in chosen and is_single_volume(x)]
+        layer = self.layer_chooser.layer
+        return [layer] if self.mode == ONE_LAYER and layer is not None else []
+
+    def sources(self) -> list[Source]:
+        """Take the layers as they are now."""
+        return [
+            Source(x, x.as_layer_data_tuple(), self.index_box.value() if x.ndim == 4 else None)
+            for x in self.layers()
+        ]
+
+    def why_not(self) -> str | None:
+        """Say what is missing before anything can start."""
+        if self.mode == FOLDER and self.folder_field.why_not() is not None:
+            return self.folder_field.why_not()
+        if self.mode == FOLDER and self.output_field.folder is None:
+            return "Choose the folder that the estimates go to."
+        if self.mode == SELECTED_LAYERS and not self.layers():
+            return "Select volumes in the layer list."
+        if self.mode == ONE_LAYER and not self.layers():
+            return "Open a T1w volume first: File > Open, or File > Open Sample."
+        return None
+
+    def _refresh(self, event: object = None) -> None:
+        layer = self.layer_chooser.layer
+        is_series = layer is not None and layer.ndim == 4
+        if is_series and self.index_box.maximum() != layer.data.shape[0] - 1:
+            self.index_box.setMaximum(layer.data.shape[0] - 1)
+            self.index_box.setValue(int(self._viewer.dims.current_step[0]))
+        self.selection_label.setText(", ".join(x.name for x in self.layers()) or "none")
+        for field, is_needed in (
+            (self.layer_chooser, self.mode == ONE_LAYER),
+            (self.index_box, self.mode == ONE_LAYER and is_series),
+            (self.selection_label, self.mode == SELECTED_LAYERS),
+            (self.folder_field, self.mode == FOLDER),
+            (self.output_field, self.mode == FOLDER),
+        ):
+            self._form.setRowVisible(field, is_needed)
+        self.changed.emit()
+
+
+class ComputationFields(QWidget):
+    """Device, quality, end slices."""
+
+    changed = Signal()
+
+    def __init__(self, remembered: dict[str, Any]) -> None:
+        super().__init__()
+        self.device_box = DeviceBox(
+            "Where to compute: Automatic takes the fastest there is, CPU always works."
+        )
+        self.step_box = choice(STEPS)
+        self.step_box.setToolTip(
+            "Slices from one input of the network to the next.\n"
+            "1: every slice is the mean of its predictions, less noise, three times the work.\n"
+            "3: every slice is predicted once, as in the report."
+        )
+        self.end_slices_box = QSpinBox()
+        self.end_slices_box.setRange(0, 500)
+        self.end_slices_box.setSuffix(" untouched")
+        self.end_slices_box.setToolTip(
+            "How many axial slices at either end stay as they are in the 3T image\n"
+            "(0: none; the report left 30)"
+        )
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Device", self.device_box)
+        form.addRow("Quality", self.step_box)
+        form.addRow("End slices", self.end_slices_box)
+        self._recall(remembered)
+        self.device_box.currentIndexChanged.connect(lambda n: self.changed.emit())
+        self.step_box.currentIndexChanged.connect(lambda n: self.changed.emit())
+
+    def _recall(self, remembered: dict[str, Any]) -> None:
+        """Take the last choices, or the user's preferences where those are newer."""
+        self.device_box.choose(last_choice(remembered, "device", DEFAULTS["device"]))
+        step = last_choice(remembered, "step", DEFAULTS["step"])
+        self.step_box.setCurrentIndex(max(0, self.step_box.findData(step)))
+        default = SynthesisConfig.end_slices
+        end_slices = remembered.get("end_slices", default)
+        self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
+
+    def values(self) -> dict[str, Any]:
+        """Give the choices by the names of `SynthesisConfig`."""
+        return {
+            "device": self.device_box.device,
+            "step": self.step_box.currentData(),
+            "end_slices": self.end_slices_box.value(),
+        }
+
+
+def choice(options: dict[Any, str]) -> QComboBox:
+    """Make a box of texts, each with its value."""
+    box = QComboBox()
+    narrow(box)
+    for value, text in options.items():
+        box.addItem(text, value)
+    return box

@@ -1,0 +1,223 @@
+"""The fields of the widget "Synthesize 7T" that say what is done to a raw scan first."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.layers import Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QWidget
+
+from napari_mri7t.engine.preparation.optional import INSTALL
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.widgets.layers.layers import is_single_volume
+from napari_mri7t.widgets.shared.controls import (
+    WARNING_COLOUR,
+    FolderField,
+    LayerChooser,
+    Notices,
+    explain,
+)
+from napari_mri7t.widgets.shared.settings import last_choice
+from napari_mri7t.widgets.synthesize.fields import DEFAULTS, choice
+from napari_mri7t.widgets.synthesize.jobs import Asked
+
+MODES = {
+    "auto": "What the scan needs (auto)",
+    "none": "Nothing: take it as it is (none)",
+    "full": "Every step (full)",
+}
+SPACES = {"native": "The scan's own grid", "mni": "MNI space, 1 mm"}
+LIBRARIES = ("SimpleITK", "deepbet")  # of the extra `native`
+
+
+def missing_libraries() -> list[str]:
+    """List what of the extra `native` is not installed, without importing it."""
+    return [name for name in LIBRARIES if find_spec(name) is None]
+
+
+class FileField(FolderField):
+    """A line for a file, and a button to look for one."""
+
+    def __init__(self, tooltip: str, kinds: str) -> None:
+        super().__init__(tooltip)
+        self._kinds = kinds
+        self.line.setPlaceholderText("file")
+
+    def _ask(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, self.line.toolTip(), self.line.text(), self._kinds
+        )
+        if chosen:
+            self.folder = chosen
+
+
+class PreparationFields(QWidget):
+    """Whether the scan is prepared, with whose mask and transform, and where its estimate goes."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer, remembered: dict[str, Any]) -> None:
+        super().__init__()
+        self._session: tempfile.TemporaryDirectory[str] | None = None
+        self._build(viewer)
+        self.notices = Notices()
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        for label, field in (
+            ("Prepare", self.mode_box),
+            ("Result on", self.space_box),
+            ("", self.more_box),
+            ("Mask layer", self.mask_chooser),
+            ("Mask file", self.mask_field),
+            ("Transform", self.transform_field),
+            ("Keep in", self.keep_field),
+            ("", self.coarse_box),
+        ):
+            self._form.addRow(label, field)
+        self._form.addRow(self.notices)
+        self._recall(remembered)
+        self._refuse_missing()
+        self._connect()
+        self._refresh()
+
+    def _build(self, viewer: napari.Viewer) -> None:
+        self.mode_box = choice(MODES)
+        self.mode_box.setToolTip(
+            "A raw scan needs its brain extracted, its shading (bias field) removed, and to be\n"
+            "registered to MNI space. auto does what the scan needs, full does every step."
+        )
+        self.space_box = choice(SPACES)
+        self.space_box.setToolTip(
+            "Where the estimate lies: on exactly the scan's voxels, or on the models' grid,\n"
+            "182 x 218 x 182 voxels of 1 mm in MNI152 space"
+        )
+        self.more_box = QCheckBox("Own mask, transform, folder")
+        self.more_box.setToolTip("Use what FreeSurfer, FSL or ANTs found, and keep what we find")
+        self.mask_chooser = LayerChooser(
+            viewer,
+            is_single_volume,
+            "Your brain mask: a layer on the scan's grid, or painted on it; above 0 is brain",
+            optional="found in the scan",
+        )
+        self.mask_field = FileField(
+            "Your brain mask on the scan's grid; what is not 0 is brain",
+            "Volumes (*.nii *.nii.gz *.mgz *.mgh *.img *.hdr)",
+        )
+        self.transform_field = FileField(
+            "Your transform to MNI space: ITK's .tfm, .txt, .mat,\n"
+            "or a text file with a 4 x 4 matrix from RAS+ mm to RAS+ mm",
+            "Transforms (*.tfm *.txt *.mat)",
+        )
+        self.keep_field = FolderField(
+            "Gets mask, bias field, transform; another model then takes them from there.\n"
+            "Empty: they are kept until this widget is closed"
+        )
+        self.keep_field.line.setPlaceholderText("this session only")
+        self.coarse_box = QCheckBox("Go on though it is too coarse")
+        self.coarse_box.setToolTip(
+            "Voxels beyond 2 mm, or twice as long as wide: nothing the models know;\n"
+            "the sidecar will say so"
+        )
+
+    def _connect(self) -> None:
+        for box in (self.mode_box, self.space_box):
+            box.currentIndexChanged.connect(self._refresh)
+        for box in (self.more_box, self.coarse_box):
+            box.toggled.connect(self._refresh)
+        self.mask_chooser.layer_changed.connect(self._refresh)
+        for field in (self.mask_field, self.transform_field, self.keep_field):
+            field.changed.connect(self._refresh)
+
+    def _recall(self, remembered: dict[str, Any]) -> None:
+        """Take the last choices; a mask and a transform belong to one scan and are forgotten."""
+        mode = last_choice(remembered, "prepare", DEFAULTS["prepare"])
+        for box, value in ((self.mode_box, mode), (self.space_box, remembered.get("space"))):
+            box.setCurrentIndex(max(0, box.findData(value)))
+        self.keep_field.folder = str(remembered.get("keep", ""))
+        self.more_box.setChecked(bool(remembered.get("keep")))
+
+    def _refuse_missing(self) -> None:
+        missing = missing_libraries()
+        if not missing:
+            return
+        why_not = f"auto and full need {' and '.join(missing)}: {INSTALL}"
+        for name in ("auto", "full"):
+            item = self.mode_box.model().item(self.mode_box.findData(name))
+            item.setEnabled(False)
+            item.setToolTip(why_not)
+        self.mode_box.setCurrentIndex(self.mode_box.findData("none"))
+        self.notices.add(f"{why_not[0].upper()}{why_not[1:]}", WARNING_COLOUR)
+
+    def _refresh(self, value: object = None) -> None:
+        for field in (self.mask_chooser, self.mask_field, self.transform_field, self.keep_field):
+            self._form.setRowVisible(field, self.more_box.isChecked())
+        has_layer = self.mask_chooser.layer is not None
+        why_not = "the mask is taken from a layer" if has_layer else None
+        explain(self.mask_field, why_not, self.mask_field.line.toolTip())
+        self.changed.emit()
+
+    def offer_going_on(self, is_too_coarse: bool) -> None:
+        """Show the box that allows what is out of the domain only where it is needed."""
+        self._form.setRowVisible(self.coarse_box, is_too_coarse or self.coarse_box.isChecked())
+
+    def release(self) -> None:
+        """Forget what was kept for the session."""
+        if self._session is not None:
+            self._session.cleanup()
+            self._session = None
+
+    def why_not(self, layers: list[Layer]) -> str | None:
+        """Say what is missing before anything can start."""
+        if not self.more_box.isChecked():
+            return None
+        for field, what in ((self.mask_field, "mask"), (self.transform_field, "transform")):
+            if field.isEnabled() and field.folder is not None and not field.folder.is_file():
+                return f"There is no such file for the {what}."
+        has_own = self._mask() is not None or self.transform_field.folder is not None
+        if has_own and len(layers) > 1:
+            return "A mask or transform belongs to one scan: choose one layer."
+        if self.mask_chooser.layer is not None and self.mask_chooser.layer in layers:
+            return "The mask is the scan itself: choose another layer."
+        return None
+
+    def _mask(self) -> Layer | Path | None:
+        return self.mask_chooser.layer or self.mask_field.folder
+
+    def asked(self) -> Asked:
+        """Take the choices as they are now."""
+        has_more = self.more_box.isChecked()
+        layer = self.mask_chooser.layer if has_more else None
+        config = PreparationConfig(
+            prepare=self.mode_box.currentData(),
+            space=self.space_box.currentData(),
+            mask=self.mask_field.folder if has_more and layer is None else None,
+            transform=self.transform_field.folder if has_more else None,
+            keep=(self.keep_field.folder if has_more else None) or self._session_folder,
+            allow_out_of_domain=self.coarse_box.isChecked(),
+        )
+        return Asked(config, None if layer is None else layer.as_layer_data_tuple())
+
+    def begin_session(self) -> None:
+        """Make the folder for what is kept in none of the user's; it goes with the widget."""
+        if self._session is None:
+            self._session = tempfile.TemporaryDirectory(
+                prefix="napari-mri7t-", ignore_cleanup_errors=True
+            )
+
+    @property
+    def _session_folder(self) -> Path | None:
+        return None if self._session is None else Path(self._session.name)
+
+    def values(self) -> dict[str, Any]:
+        """Give the choices that the next session begins with."""
+        keep = self.keep_field.folder if self.more_box.isChecked() else None
+        return {
+            "prepare": self.mode_box.currentData(),
+            "space": self.space_box.currentData(),
+            "keep": "" if keep is None else str(keep),
+        }

@@ -1,0 +1,288 @@
+"""The widget "Synthesize 7T": a 3T layer in, a 7T-like layer on the same grid out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtWidgets import QLabel
+
+from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.preparation.quality import lies_on
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.widgets.layers.layers import estimate_to_layer
+from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, breakable, explain
+from napari_mri7t.widgets.shared.job_panel import JobPanel, duration
+from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.model_chooser import ModelChooser
+from napari_mri7t.widgets.shared.settings import (
+    DefaultReaderButton,
+    Memory,
+    orient_empty_viewer,
+    preference,
+    preferred,
+)
+from napari_mri7t.widgets.shared.worker import Job
+from napari_mri7t.widgets.synthesize.fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
+from napari_mri7t.widgets.synthesize.jobs import (
+    Finished,
+    Foreseen,
+    folder_steps,
+    foresee_folder,
+    foresee_layers,
+    layer_steps,
+    leftovers,
+)
+from napari_mri7t.widgets.synthesize.preparation import PreparationFields
+from napari_mri7t.widgets.synthesize.quality import QualityPanel
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.workflows.batch import BatchSummary
+
+CHOICES, PACE = "synthesis", "pace"  # sections of the memory
+LEAST_PACE_S = 1.0
+FIRST_TIME = "The first run here tells how long that takes; two cores took about 40 s."
+
+
+class SynthesizeWidget(EngineWidget):
+    """Choose layers and a model, run, cancel; every result is a new layer."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        orient_empty_viewer()
+        self.memory = Memory()
+        remembered = self.memory.recall(CHOICES)
+        self._latest = Latest("Check of the scan", self)
+        self._of_folder = Latest("Look into the folder", self)
+        self.source = SourceFields(self.viewer, remembered)
+        self.group("3T image").addRow(self.source)
+        self.model_chooser = ModelChooser()
+        self.group("Model").addRow(self.model_chooser)
+        self._recall_model(remembered)
+        self.preparation = PreparationFields(self.viewer, remembered)
+        form = self.group("Preparation")
+        form.addRow(self.preparation)
+        self.outlook_label = QLabel()
+        self.outlook_label.setWordWrap(True)
+        form.addRow(self.outlook_label)
+        self.computation = ComputationFields(remembered)
+        form = self.group("Computation")
+        form.addRow(self.computation)
+        self.plan_label = QLabel()
+        self.plan_label.setWordWrap(True)
+        self.plan_notices = Notices()
+        form.addRow(self.plan_label)
+        form.addRow(self.plan_notices)
+        self.panel = JobPanel(
+            "Synthesize", "Make the 7T-like volume; it becomes a new layer on the same grid"
+        )
+        self.column.addWidget(self.panel)
+        self.quality = QualityPanel(self.viewer)
+        self.column.addWidget(self.quality)
+        self.column.addStretch()
+        self.column.addWidget(DefaultReaderButton())
+        self._connect()
+        self._check()
+
+    def _connect(self) -> None:
+        self.source.changed.connect(self._check)
+        self.model_chooser.changed.connect(self._check)
+        self.preparation.changed.connect(self._check)
+        self.computation.changed.connect(self._check)
+        self.panel.start_requested.connect(self.start)
+        self.quality.failed.connect(self.panel.fail)
+        self._latest.answered.connect(self._show_outlook)
+        self._latest.failed.connect(self.outlook_label.setText)
+        self._of_folder.answered.connect(self._show_folder)
+        self._of_folder.failed.connect(self.plan_label.setText)
+
+    def _recall_model(self, remembered: dict[str, Any]) -> None:
+        folder = Path(str(remembered.get("model", "")))
+        if remembered.get("model") and folder.is_dir():
+            self.model_chooser.add(folder)
+
+    def _check(self) -> None:
+        """Say what will happen, and allow the start only if it can succeed."""
+        card, layers = self.model_chooser.card, self.source.layers()
+        is_folder = self.source.mode == FOLDER
+        explain(
+            self.preparation,
+            "a folder's scans are taken as they are; `mri7t synthesize` prepares one by one"
+            if is_folder
+            else None,
+            "What is done to a raw scan before the model sees it",
+        )
+        why_not = self.source.why_not() or ("Choose a model." if card is None else None)
+        why_not = why_not or (None if is_folder else self.preparation.why_not(layers))
+        self._why_not = why_not
+        self.panel.set_ready(why_not)
+        self.plan_notices.clear()
+        self.outlook_label.setVisible(False)
+        self.preparation.offer_going_on(False)
+        self.plan_label.setText("" if why_not else breakable(self._plan(card)))
+        self.plan_label.setVisible(not why_not)
+        if why_not is None and is_folder:
+            self._of_folder.ask(foresee_folder, self.source.folder_field.folder)
+        if why_not is None and layers:
+            asked = self.preparation.asked()
+            self._latest.ask(foresee_layers, self.source.sources(), card, asked)
+
+    def _plan(self, card: ModelCard) -> str:
+        if self.source.mode == FOLDER:
+            return f"Every scan of the folder through {card.name}, into a BIDS derivative."
+        layers = self.source.layers()
+        shapes = " x ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
+        what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
+        n_voxels = sum(_n_voxels(layer) for layer in layers)
+        return f"{what} through {card.name}{self._how_long(card, n_voxels)}."
+
+    def _how_long(self, card: ModelCard, n_voxels: int) -> str:
+        pace = self.memory.recall(PACE).get(self._pace_key(card))
+        if not isinstance(pace, float):
+            return _elsewhere(card)
+        return f": {duration(pace * n_voxels)}, as measured here before"
+
+    def _show_folder(self, found: tuple[int, int]) -> None:
+        card, (n_scans, n_voxels) = self.model_chooser.card, found
+        if self._why_not is None and self.source.mode == FOLDER and card is not None:
+            what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
+            text = f"{what} through {card.name}, into a BIDS derivative"
+            self.plan_label.setText(breakable(f"{text}{self._how_long(card, n_voxels)}."))
+
+    def _pace_key(self, card: ModelCard) -> str:
+        values = self.computation.values()
+        return f"{card.sha256[:16]} {values['device']} step {values['step']}"
+
+    def _show_outlook(self, found: list[Foreseen]) -> None:
+        """Show what the preparation will do and how long it may take, or why nothing can start."""
+        self.plan_notices.clear()
+        refused = [one.refusal for one in found if one.refusal]
+        self.preparation.offer_going_on(any(one.is_too_coarse for one in found))
+        self.panel.set_ready(self._why_not or (refused[0] if refused else None))
+        for text in dict.fromkeys(text for one in found for text in one.warnings):
+            self.plan_notices.add(text, WARNING_COLOUR)
+        sentences = dict.fromkeys(one.sentence for one in found if one.sentence)
+        pace = self.memory.recall(PACE)
+        steps = [f"prepare: {name}" for one in found for name in one.steps]
+        known = [pace[name] for name in steps if isinstance(pace.get(name), float)]
+        if steps and len(known) == len(steps):
+            sentences[f"{duration(sum(known)).capitalize()}, as measured here before."] = None
+        elif steps:
+            sentences[FIRST_TIME] = None
+        self.outlook_label.setText(breakable(" ".join(sentences)))
+        self.outlook_label.setVisible(bool(sentences))
+
+    def start(self) -> None:
+        """Run in the background."""
+        if self.panel.job is not None or self._why_not is not None:
+            return
+        model, settings = self.model_chooser.folder, self.computation.values()
+        choices = settings | self.preparation.values() | self.source.values()
+        choices |= preferred(**DEFAULTS)
+        self.memory.keep(CHOICES, choices | {"model": str(model)})
+        settings["memory_mb"] = preference("synthesis", "memory_mb", SynthesisConfig.memory_mb)
+        if self.source.mode == FOLDER:
+            folders = self.source.folder_field.folder, self.source.output_field.folder
+            job = Job(
+                f"Synthesize {folders[0].name}",
+                lambda: folder_steps(*folders, model, settings),
+                breakable=True,
+            )
+            job.succeeded.connect(self._on_folder_done)
+        else:
+            sources = self.source.sources()
+            self.preparation.begin_session()
+            asked = self.preparation.asked()
+            title = sources[0].layer.name if len(sources) == 1 else f"{len(sources)} layers"
+            job = Job(
+                f"Synthesize {title}",
+                lambda: layer_steps(sources, model, settings, asked),
+                breakable=True,
+            )
+            job.progressed.connect(self._on_progressed)
+        self._running_card = self.model_chooser.card
+        self._running_pace = self._pace_key(self._running_card)
+        self.destroyed.connect(job.cancel)
+        self.panel.follow(job)
+        job.cancelled.connect(self._on_cancelled)
+        job.start()
+
+    def _on_cancelled(self) -> None:
+        is_one = self.source.mode != FOLDER and len(self.source.layers()) == 1
+        words = ["Cancelled; nothing was changed." if is_one else "Cancelled; what is done stays."]
+        if leftovers():
+            words.append("A step that cannot be broken off ends by itself.")
+        self.panel.conclude(" ".join(words))
+
+    def _on_progressed(self, record: object) -> None:
+        """Show a result as soon as it is there, though others are still to come."""
+        if not isinstance(record, Finished):
+            return
+        synthesis, prepared = record.run.synthesis, record.run.prepared
+        estimate = synthesis.volume
+        has_grid = prepared is None or lies_on(estimate, prepared.scan)
+        data, meta, _ = estimate_to_layer(
+            estimate,
+            record.source.layer if has_grid else None,
+            record.provenance,
+            name=estimate.name,
+        )
+        shown = self.viewer.add_image(data, **meta)
+        self._remember_pace(record)
+        before = sum(record.seconds.values())
+        after = "" if prepared is None else f", after {before:.0f} s of preparation"
+        self.panel.conclude(
+            f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
+            f"{after}: layer {estimate.name}"
+        )
+        self.panel.inform(record.provenance["Notice"])
+        several = f"{record.source.layer.name}: " if record.total > 1 else ""
+        for text in record.provenance["Warnings"]:
+            self.panel.warn(f"{several}{text}")
+        if prepared is not None:
+            self.quality.offer(prepared, estimate, self._running_card, shown)
+        self._check()
+
+    def _remember_pace(self, record: Finished) -> None:
+        """Keep how long each step took here; what took no time was taken from the kept files."""
+        synthesis = record.run.synthesis
+        paces = {self._running_pace: synthesis.seconds / synthesis.volume.array.size}
+        taken = {name: value for name, value in record.seconds.items() if value > LEAST_PACE_S}
+        self.memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
+
+    def _on_folder_done(self, summary: BatchSummary) -> None:
+        before = f", {len(summary.known)} done before" if summary.known else ""
+        self.panel.conclude(f"Done: {len(summary.written)} written{before}")
+        for name, text in summary.failed.items():
+            self.panel.fail(text if name in text else f"{name}: {text}")
+        for name, texts in summary.warnings.items():
+            for text in texts:
+                self.panel.warn(f"{name}: {text}")
+        self.panel.inform(NOTICE)
+
+    def release(self) -> None:
+        """End the job with the widget: nobody would be there for its result."""
+        for latest in (self._latest, self._of_folder):
+            latest.drop()
+        self.source.release()
+        self.quality.release()
+        self.panel.cancel()
+        self.preparation.release()
+        super().release()
+
+
+def _elsewhere(card: ModelCard) -> str:
+    """Say how long the model took where it was evaluated, if its card tells."""
+    seconds, hardware = card.metrics.get("seconds"), card.metrics.get("hardware")
+    if not isinstance(seconds, int | float) or not hardware:
+        return "; the time is known after the first run"
+    return f": {duration(seconds)} a brain elsewhere ({hardware}), here known after the first run"
+
+
+def _n_voxels(layer: Layer) -> int:
+    return int(np.prod(layer.data.shape[-3:]))

@@ -1,0 +1,262 @@
+"""The widget "Train folds": a leave-one-out study, watched while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import napari
+from napari.layers import Image
+from qtpy.QtWidgets import QCheckBox, QLabel
+
+from napari_mri7t.widgets.layers.planes import preview_to_layer
+from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.controls import (
+    ERROR_COLOUR,
+    INFORMATION_COLOUR,
+    FolderField,
+    Notices,
+)
+from napari_mri7t.widgets.shared.fields import DeviceBox
+from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.plots import LossPlot
+from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
+from napari_mri7t.widgets.shared.worker import Job
+from napari_mri7t.widgets.train.fields import FINAL, FoldList, RecipeFields
+from napari_mri7t.widgets.train.jobs import (
+    Found,
+    Request,
+    TrainingState,
+    figures_of,
+    find_training,
+    look_into,
+    network_names,
+    new_training,
+    preview_of,
+    take_failure,
+)
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.datasets.subjects import Subject
+    from napari_mri7t.engine.training.run import FoldProgress, Preview
+
+CHOICES = "training"  # section of the memory
+RECIPE_FIXED = "The run folder's study has this recipe; for another one choose a new run folder"
+
+
+class TrainWidget(EngineWidget):
+    """Dataset, recipe, folds; start, pause, cancel, go on; curves and a slice while it runs."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        orient_empty_viewer()
+        self.memory = Memory()
+        self._subjects: list[Subject] = []
+        self._found: Request | None = None  # until its folds are shown
+        self._preview: Image | None = None
+        self._fold: int | None = None
+        self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
+        self._of_data = Latest("Look at the dataset", self)
+        self._of_networks = Latest("Look for networks", self)
+        self._of_preview = Latest("Estimate a slice", self)
+        self._build_data()
+        self._build_recipe()
+        self._build_live()
+        self._connect()
+        self._recall()
+        self._of_networks.ask(network_names)
+        self._find_again()
+
+    def _build_data(self) -> None:
+        form = self.group("Data")
+        self.dataset_field = FolderField(
+            "Folder of 7T volumes (their 3T is simulated), of pairs, or a BIDS dataset"
+        )
+        self.run_field = FolderField("Run folder: gets all that the training writes")
+        self.data_notices = Notices()
+        form.addRow("Dataset", self.dataset_field)
+        form.addRow("Run folder", self.run_field)
+        form.addRow(self.data_notices)
+
+    def _build_recipe(self) -> None:
+        self.recipe = RecipeFields()
+        self.group("Recipe").addRow(self.recipe)
+        form = self.group("Folds")
+        self.folds = FoldList()
+        self.device_box = DeviceBox("Where to train; a GPU should be many times faster")
+        form.addRow(self.folds)
+        form.addRow("Device", self.device_box)
+        self.panel = JobPanel(
+            "Train",
+            "Train the ticked folds one after the other; one that was stopped goes on",
+            pausable=True,
+            cancelled="Stopped; what was learnt is kept, Train goes on from there.",
+        )
+        self.panel.cancel_button.setToolTip("Stop; what was learnt is kept, Train goes on")
+        self.column.addWidget(self.panel)
+
+    def _build_live(self) -> None:
+        form = self.group("While it trains")
+        self.plot = LossPlot()
+        self.figures_label = QLabel()
+        self.figures_label.setWordWrap(True)
+        self.preview_box = QCheckBox("Show a slice of the held-out brain")
+        self.preview_box.setToolTip(
+            "After every checkpoint one slice of the held-out brain goes through the network, on\n"
+            "the CPU: 3T, the estimate so far and 7T, side by side in one layer"
+        )
+        form.addRow(self.plot)
+        form.addRow(self.figures_label)
+        form.addRow(self.preview_box)
+        self.column.addStretch()
+
+    def _connect(self) -> None:
+        self.dataset_field.changed.connect(self._ask_of_data)
+        self.run_field.changed.connect(self._ask_of_data)
+        self.recipe.changed.connect(self._check)
+        self.folds.changed.connect(self._check)
+        self.panel.start_requested.connect(self.start)
+        self.panel.idle.connect(self._ask_of_data)
+        self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
+        self._of_data.answered.connect(self._show_data)
+        self._of_preview.answered.connect(self._show_preview)
+        self._of_preview.failed.connect(self.panel.warn)
+
+    def _recall(self) -> None:
+        known = self.memory.recall(CHOICES)
+        self.dataset_field.folder = str(known.get("dataset", ""))
+        self.run_field.folder = str(known.get("run", ""))
+        self.device_box.choose(known.get("device"))
+        self._ask_of_data()
+
+    def _find_again(self) -> None:
+        """Show a training that goes on since its widget was closed, or why one failed."""
+        job = find_training()
+        if job is not None:
+            request = self._found = job.state.request
+            self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
+            self.device_box.choose(request.device)
+            self._follow(job)
+            self._on_progressed(job.state.last)
+        if failure := take_failure():
+            self.panel.fail(f"A training failed while this widget was closed: {failure}")
+
+    def _ask_of_data(self) -> None:
+        self._of_data.ask(look_into, self.dataset_field.folder, self.run_field.folder)
+
+    def _show_data(self, found: Found) -> None:
+        """Tell what the folders hold; a study that has begun fixes its recipe."""
+        self._subjects, study = found.subjects, found.study
+        self.data_notices.clear()
+        for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
+            for text in texts:
+                self.data_notices.add(text, colour)
+        self.data_notices.setToolTip("\n".join(found.pairs))
+        done: list[int] = []
+        if study is None:
+            self.recipe.free()
+        else:
+            self.recipe.fix(RECIPE_FIXED, study.settings.start_from)
+            done = [k for k in (*range(len(study.subjects)), FINAL) if study.is_done(k)]
+            self.recipe.choose_network(study.settings.network)
+            self.recipe.preset_box.setCurrentText(study.settings.preset)
+            self.recipe.show_config(study.settings.config)
+            self.recipe.show_network_config(study.settings.network_config)
+        self.folds.show_folds([subject.name for subject in self._subjects], done)
+        if self._found is not None and self._subjects:
+            self.folds.choose(self._found.folds)
+            self._found = None
+        self._check()
+
+    def _check(self) -> None:
+        why_not = None
+        if not self._subjects:
+            why_not = "Choose a dataset: a folder of 7T volumes, of pairs, or BIDS."
+        elif self.run_field.folder is None:
+            why_not = "Choose the run folder."
+        elif not self.folds.chosen():
+            is_left = len(self.folds.done()) < self.folds.count()
+            why_not = "Tick what is to be trained." if is_left else "All folds are trained."
+        else:
+            why_not = self.recipe.why_not(self.folds.held_out())
+        self.panel.set_ready(why_not)
+
+    def start(self) -> None:
+        """Train in the background; the widget may be closed meanwhile."""
+        if self.panel.job is not None or find_training() is not None:
+            return
+        request = Request(
+            self.dataset_field.folder,
+            self.run_field.folder,
+            self.recipe.network_box.currentText(),
+            self.recipe.preset_box.currentText(),
+            self.recipe.config(),
+            self.folds.chosen(),
+            self.device_box.device,
+            self.recipe.start_chooser.folder,
+            self.recipe.network_config(),
+        )
+        self.memory.keep(
+            CHOICES,
+            {"dataset": str(request.dataset), "run": str(request.run), "device": request.device},
+        )
+        job = new_training(request)
+        self._follow(job)
+        job.start()
+
+    def _follow(self, job: Job) -> None:
+        self._fold = self._previewed = None
+        self.panel.follow(job)
+        job.progressed.connect(self._on_progressed)
+        job.succeeded.connect(self._on_succeeded)
+        job.failed.connect(self._on_failed)
+
+    def _on_succeeded(self, n_done: int) -> None:
+        request = self.panel.job.state.request
+        if set(request.folds) - {FINAL}:
+            self.panel.inform("Trained. Evaluate scores the estimates of the held-out subjects.")
+        if FINAL in request.folds:
+            self.panel.inform(
+                f"Trained on all subjects: {request.run / 'final'}. Synthesize 7T takes it."
+            )
+
+    def _on_failed(self, text: str) -> None:
+        if not self._released:
+            take_failure()  # the panel shows it
+
+    def _on_progressed(self, record: Any) -> None:
+        state = None if self.panel.job is None else self.panel.job.state
+        if state is None or self._released:
+            return
+        if state.fold != self._fold:
+            self._fold = state.fold
+            self._ask_of_data()  # the one before is done now
+        if record is state.last and getattr(record, "training", None) is not None:
+            self._show_live(state, record)
+
+    def _show_live(self, state: TrainingState, record: FoldProgress) -> None:
+        """Show curve and figures, and the held-out slice once per checkpoint."""
+        self.plot.show_curve(state.curves[record.fold])
+        self.figures_label.setText("\n".join(figures_of(state, record)))
+        n_checkpoints = record.training.step // state.request.config.checkpoint_steps
+        reached = record.fold, n_checkpoints
+        if self.preview_box.isChecked() and n_checkpoints and reached != self._previewed:
+            self._previewed = reached
+            self._of_preview.ask(preview_of, state, record.fold)
+
+    def _show_preview(self, answer: tuple[str, Preview] | None) -> None:
+        if answer is None:
+            return
+        name, preview = answer
+        data, meta, _ = preview_to_layer(preview)
+        title = f"{name}: 3T | step {preview.step} | 7T"
+        if self._preview in self.viewer.layers:
+            self._preview.data, self._preview.name = data, title
+        else:
+            self._preview = self.viewer.add_image(data, **meta | {"name": title})
+
+    def release(self) -> None:
+        """Let the training go on: the next widget finds it again."""
+        for latest in (self._of_data, self._of_networks, self._of_preview):
+            latest.drop()
+        super().release()

@@ -1,0 +1,97 @@
+"""`mri7t batch`: what it writes, says, and exits with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+
+
+@pytest.fixture
+def run(run_cli):
+    """Run `mri7t batch` with arguments; gives (exit code, stdout, stderr)."""
+    return partial(run_cli, "batch")
+
+
+@pytest.fixture
+def folder(phantom, tmp_path):
+    place = tmp_path / "in"
+    small = type(phantom)(phantom.array[8:32, 8:40, 12:20], phantom.affine)
+    for name in ("sub-01_ses-a_T1w.nii.gz", "sub-02_ses-b_T1w.nii.gz"):
+        place.mkdir(exist_ok=True)
+        save_volume(small, place / name)
+    return place
+
+
+def test_batch_makes_a_derivative_and_then_has_nothing_to_do(run, folder, model_folder, tmp_path):
+    options = ("--model", model_folder, "--device", "cpu", "--step", 3)
+    code, out, _ = run(folder, tmp_path / "out", *options, "--participant", "01")
+    assert code == 0
+    assert "1 written" in out
+    image = tmp_path / "out/sub-01/ses-a/anat/sub-01_ses-a_desc-synth7T_T1w.nii.gz"
+    assert load_volume(image).shape == (24, 32, 8)
+    assert (tmp_path / "out/dataset_description.json").exists()
+    code, out, _ = run(folder, tmp_path / "out", *options)
+    assert code == 0
+    assert "1 written" in out
+    assert "1 done before, 0 failed" in out
+
+
+def test_failed_scan_shows_in_exit_code_and_summary(run, folder, model_folder, tmp_path):
+    shutil.copy(folder / "sub-02_ses-b_T1w.nii.gz", folder / "sub-03_T1w.nii.gz")
+    for name in ("sub-01_ses-a_T1w.nii.gz", "sub-02_ses-b_T1w.nii.gz"):
+        (folder / name).write_bytes(b"<html>")
+    code, out, error = run(folder, tmp_path / "out", "--model", model_folder, "--step", 3)
+    assert code == 1
+    assert "1 written" in out
+    assert "2 failed" in out
+    assert error.count("failed: sub-0") == 2
+    summary = json.loads((tmp_path / "out/logs/batch.json").read_text())
+    assert summary["written"] == ["sub-03_T1w.nii.gz"]
+    assert sorted(summary["failed"]) == ["sub-01_ses-a_T1w.nii.gz", "sub-02_ses-b_T1w.nii.gz"]
+
+
+def test_volume_of_a_series_is_chosen(run, folder, model_folder, tmp_path):
+    series = folder / "sub-01_ses-a_T1w.nii.gz"
+    image = nibabel.load(series)
+    both = np.stack([image.get_fdata() / 2, image.get_fdata()], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(both, image.affine), series)
+    options = ("--model", model_folder, "--step", 3, "--participant", "01")
+    code, _, error = run(folder, tmp_path / "out", *options)
+    assert code == 1
+    assert "--index" in error
+    code, out, _ = run(folder, tmp_path / "out", *options, "--index", 1)
+    assert code == 0
+    assert "1 written" in out
+
+
+def test_wrong_input_is_refused_before_a_model_is_loaded(run, tmp_path):
+    code, out, error = run(tmp_path / "none", tmp_path / "out", "--model", "no-such-model")
+    assert (code, out) == (1, "")
+    assert "no such folder" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_shows_what_goes_to_slurm_and_starts_nothing(run, tmp_path):
+    pytest.importorskip("dask_jobqueue", reason="needs napari-mri7t[cluster]")
+    place = "slurm:jobs=2,queue=gpu"
+    code, out, _ = run(tmp_path, tmp_path / "out", "--cluster", place, "--dry-run")
+    assert code == 0
+    assert out.startswith("#!")
+    assert "#SBATCH -p gpu" in out
+    assert not (tmp_path / "out").exists()
+    code, _, error = run(tmp_path, tmp_path / "out", "--dry-run")
+    assert code == 1
+    assert "--cluster slurm" in error
+
+
+def test_scheduler_on_another_machine_is_refused_without_tls(run, tmp_path):
+    code, _, error = run(tmp_path, tmp_path / "out", "--scheduler", "tcp://10.0.0.5:8786")
+    assert code == 1
+    assert "unprotected" in error

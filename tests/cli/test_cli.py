@@ -1,0 +1,388 @@
+"""The command line: what it prints, what it writes, and how it fails."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t import __version__
+from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.models import card as cards
+from napari_mri7t.engine.models.card import read_card
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.networks import NETWORKS
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+
+MOST_SECONDS_FOR_HELP = 0.3
+
+
+@pytest.fixture
+def run(run_cli):
+    return run_cli
+
+
+def sentence_of(result, path):
+    """Check the form of a refusal and give its text."""
+    code, out, error = result
+    assert code == 1
+    assert out == ""
+    assert error.startswith(f"{path}: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    return error
+
+
+def test_version_is_that_of_the_package(run):
+    assert run("--version") == (0, f"mri7t {__version__}\n", "")
+
+
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("synthesize", "simulate", "compare", "models", "demo"):
+        assert command in out
+
+
+@pytest.mark.parametrize("command", ["synthesize", "simulate", "compare", "models", "demo"])
+def test_help_of_a_command_loads_no_heavy_library(command):
+    program = (
+        "import sys\n"
+        "from napari_mri7t import cli\n"
+        f"sys.argv = ['mri7t', {command!r}, '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'nibabel', 'napari', 'matplotlib'}\n"
+        "heavy &= set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_answers_at_once():
+    """Processor time, the best of five: what else the machine does must not count."""
+    program = (
+        "from napari_mri7t.cli import main; import sys; sys.argv = ['mri7t', '--help']; main()"
+    )
+    seconds = []
+    for _ in range(5):
+        before = os.times()
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+        after = os.times()
+        seconds.append(
+            after.children_user + after.children_system
+            - before.children_user - before.children_system
+        )  # fmt: skip
+    assert min(seconds) < MOST_SECONDS_FOR_HELP
+
+
+def test_wrong_usage_exits_with_2(run):
+    assert run("compare")[0] == 2
+    assert run("no-such-command")[0] == 2
+    assert run("simulate", "a.nii", "b.nii", "--variance", "much")[0] == 2
+
+
+def test_simulate_writes_what_the_engine_makes(run, phantom_file, tmp_path):
+    source_out, target_out = tmp_path / "source.nii.gz", tmp_path / "target.nii"
+    code, _, error = run(
+        "simulate", phantom_file, source_out, "--target-out", target_out,
+        "--variance", 0.01, "--seed", 7,
+    )  # fmt: skip
+    assert (code, error) == (0, "")
+    source, target = simulate_3t(
+        load_volume(phantom_file), config=SimulationConfig(variance=0.01, seed=7)
+    )
+    np.testing.assert_array_equal(load_volume(source_out).array, source.array)
+    np.testing.assert_array_equal(load_volume(target_out).array, target.array)
+
+
+def test_simulate_takes_the_realistic_preset(run, phantom_file, tmp_path):
+    output = tmp_path / "source.nii.gz"
+    code, _, error = run("simulate", phantom_file, output, "--preset", "realistic", "--seed", 7)
+    assert (code, error) == (0, "")
+    config = SimulationConfig(seed=7, preset="realistic")
+    expected, _ = simulate_3t(load_volume(phantom_file), config=config)
+    np.testing.assert_array_equal(load_volume(output).array, expected.array)
+    noise = json.loads((tmp_path / "source.json").read_text())["Settings"]["noise"]
+    assert noise["preset"] == "realistic"
+
+
+def test_simulate_keeps_the_orientation_of_the_file(run, phantom_file, tmp_path):
+    output = tmp_path / "source.nii.gz"
+    run("simulate", phantom_file, output)
+    before, after = nibabel.load(phantom_file), nibabel.load(output)
+    assert nibabel.aff2axcodes(after.affine) == ("L", "A", "S")
+    np.testing.assert_array_equal(after.affine, before.affine)
+
+
+def test_simulate_says_in_the_sidecar_what_it_did(run, phantom_file, tmp_path):
+    run("simulate", phantom_file, tmp_path / "source.nii.gz", "--seed", 3)
+    sidecar = json.loads((tmp_path / "source.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Seed"] == 3
+    assert sidecar["Settings"]["noise"]["variance"] == SimulationConfig().variance
+    assert [source["File"] for source in sidecar["Sources"]] == [phantom_file.name]
+
+
+def test_simulate_matches_the_histogram_of_a_reference(run, phantom, phantom_file, tmp_path):
+    """The darkest and the brightest voxel of both outputs are those of the reference."""
+    reference = save_volume(phantom.with_array(phantom.array**2), tmp_path / "reference.nii.gz")
+    run("simulate", phantom_file, tmp_path / "s.nii", "--reference", reference)
+    made = load_volume(tmp_path / "s.nii").array
+    wanted = load_volume(reference).array / load_volume(reference).array.max()
+    assert abs(np.percentile(made, 99) - np.percentile(wanted, 99)) < 0.02
+
+
+def test_compare_prints_json(run, phantom, phantom_file, tmp_path):
+    """An estimate 0.1 too bright everywhere: MAE 0.1, PSNR 20 dB, by hand."""
+    estimate = save_volume(phantom.with_array(phantom.array + np.float32(0.1)), tmp_path / "e.nii")
+    code, out, error = run("compare", phantom_file, estimate, "--json")
+    scores = json.loads(out)
+    assert (code, error) == (0, "")
+    assert list(scores) == ["whole", "brain"]
+    for region in scores.values():
+        assert list(region)[:4] == ["mae", "psnr", "ssim", "nrmse"]
+        assert region["mae"] == pytest.approx(0.1, abs=1e-6)
+        assert region["psnr"] == pytest.approx(20, abs=1e-4)
+
+
+def test_compare_takes_mask_and_data_range(run, phantom, phantom_file, tmp_path):
+    """Only the masked half is wrong, by 1 of 10: PSNR 20 dB there."""
+    half = np.zeros(phantom.shape, np.float32)
+    half[:20] = 1
+    mask = save_volume(phantom.with_array(half), tmp_path / "mask.nii")
+    estimate = save_volume(phantom.with_array(phantom.array + half), tmp_path / "estimate.nii")
+    arguments = ("compare", phantom_file, estimate, "--mask", mask, "--data-range", 10, "--json")
+    scores = json.loads(run(*arguments)[1])
+    assert scores["brain"]["psnr"] == pytest.approx(20, abs=1e-4)
+    assert scores["whole"]["mae"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_compare_prints_a_table(run, phantom_file):
+    code, out, _ = run("compare", phantom_file, phantom_file)
+    assert code == 0
+    scores, detail = out.split("\n\n")
+    assert [line.split()[0] for line in scores.splitlines()] == ["MAE", "whole", "brain"]
+    assert "3-D SSIM, brain                            1.00000\n" in detail
+
+
+def test_compare_warns_of_intensities_beyond_the_data_range(run, phantom, tmp_path):
+    bright = save_volume(phantom.with_array(phantom.array * 255), tmp_path / "bright.nii")
+    _, _, error = run("compare", bright, bright)
+    assert "--data-range" in error
+    assert run("compare", bright, bright, "--data-range", 255)[2] == ""
+
+
+def test_compare_refuses_volumes_on_two_grids(run, phantom, phantom_file, tmp_path):
+    moved = nibabel.load(phantom_file)
+    moved = nibabel.Nifti1Image(np.asarray(moved.dataobj), moved.affine + 0.5 * np.eye(4, k=3))
+    nibabel.save(moved, tmp_path / "moved.nii")
+    code, out, error = run("compare", phantom_file, tmp_path / "moved.nii", "--json")
+    assert (code, out) == (1, "")
+    assert "grid" in error
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"version https://git-lfs"])
+def test_damaged_input_ends_in_one_sentence(run, tmp_path, content):
+    path = tmp_path / "brain.nii.gz"
+    path.write_bytes(content)
+    sentence_of(run("simulate", path, tmp_path / "out.nii.gz"), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["brain.nii.gz"]
+
+
+def test_missing_input_ends_in_one_sentence(run, tmp_path):
+    path = tmp_path / "nowhere.nii"
+    sentence_of(run("simulate", path, tmp_path / "out.nii.gz"), path)
+
+
+def test_several_volumes_need_an_index(run, tmp_path):
+    rng = np.random.default_rng(0)
+    path, output = tmp_path / "series.nii", tmp_path / "out.nii"
+    nibabel.save(nibabel.Nifti1Image(rng.random((12, 12, 12, 3), np.float32), np.eye(4)), path)
+    assert "--index" in sentence_of(run("simulate", path, output), path)
+    assert run("simulate", path, output, "--index", 2)[0] == 0
+
+
+def test_existing_output_is_replaced_only_on_demand(run, phantom_file, tmp_path):
+    output = tmp_path / "out.nii"
+    output.write_bytes(b"precious")
+    assert "exists" in sentence_of(run("simulate", phantom_file, output), output)
+    assert output.read_bytes() == b"precious"
+    assert run("simulate", phantom_file, output, "--overwrite")[0] == 0
+    assert load_volume(output).shape == load_volume(phantom_file).shape
+
+
+def test_one_name_for_two_outputs_is_refused(run, phantom_file, tmp_path):
+    output = tmp_path / "out.nii"
+    twice = run("simulate", phantom_file, output, "--target-out", tmp_path / "out.nii.gz")
+    sentence_of(twice, tmp_path / "out.nii.gz")
+    assert not output.exists()
+
+
+def test_output_without_a_folder_or_extension_is_refused_before_the_work(run, tmp_path):
+    nowhere = tmp_path / "missing" / "out.nii"
+    sentence_of(run("simulate", "not even read", nowhere), nowhere)
+    sentence_of(run("simulate", "not even read", tmp_path / "out.txt"), tmp_path / "out.txt")
+
+
+def test_input_as_output_needs_overwrite(run, phantom_file):
+    before = Path(phantom_file).read_bytes()
+    sentence_of(run("simulate", phantom_file, phantom_file), phantom_file)
+    assert Path(phantom_file).read_bytes() == before
+    assert run("simulate", phantom_file, phantom_file, "--overwrite")[0] == 0
+
+
+def test_names_with_spaces_and_other_scripts_are_taken(run, phantom_file, tmp_path):
+    output = tmp_path / "mon cerveau 脳.nii.gz"
+    assert run("simulate", phantom_file, output)[0] == 0
+    assert output.exists()
+
+
+def test_synthesize_writes_what_the_engine_makes(run, phantom_file, model_folder, tmp_path):
+    output = tmp_path / "estimate.nii.gz"
+    code, out, _ = run(
+        "synthesize", phantom_file, output, "--model", model_folder, "--device", "cpu",
+        "--step", 3, "--end-slices", 2,
+    )  # fmt: skip
+    assert code == 0
+    assert out.startswith(f"{output}: untrained on cpu")
+    assert "not for diagnosis" in out
+    config = SynthesisConfig(device="cpu", step=3, end_slices=2)
+    steps = synthesize(load_volume(phantom_file), load_model(model_folder), config)
+    np.testing.assert_array_equal(load_volume(output).array, run_to_end(steps).volume.array)
+
+
+def test_synthesize_keeps_the_grid_and_tells_how_it_was_made(
+    run, phantom_file, model_folder, tmp_path
+):
+    output = tmp_path / "estimate.nii"
+    run("synthesize", phantom_file, output, "--model", model_folder)
+    before, after = nibabel.load(phantom_file), nibabel.load(output)
+    assert after.shape == before.shape
+    np.testing.assert_array_equal(after.affine, before.affine)
+    sidecar = json.loads((tmp_path / "estimate.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Model"] == {"Name": "untrained", "SHA256": read_card(model_folder).sha256}
+    assert sidecar["Settings"]["step"] == SynthesisConfig().step
+    assert [source["File"] for source in sidecar["Sources"]] == [phantom_file.name]
+
+
+def test_synthesize_warns_of_a_volume_unlike_the_training_data(
+    run, phantom_file, model_folder, tmp_path
+):
+    """The phantom's brain is 4 cm long: far too small for an adult's."""
+    _, _, error = run("synthesize", phantom_file, tmp_path / "e.nii", "--model", model_folder)
+    assert error.startswith("warning: ")
+    assert "litres" in error
+    assert "litres" in json.loads((tmp_path / "e.json").read_text())["Warnings"][0]
+
+
+def test_synthesize_draws_no_progress_bar_into_a_file(run, phantom_file, model_folder, tmp_path):
+    _, _, error = run("synthesize", phantom_file, tmp_path / "e.nii", "--model", model_folder)
+    assert "%" not in error
+    assert "\x1b" not in error
+
+
+def test_unknown_model_and_device_end_in_one_sentence(run, phantom_file, model_folder, tmp_path):
+    output = tmp_path / "e.nii"
+    assert "watnet" in sentence_of(
+        run("synthesize", phantom_file, output, "--model", "nonet"), "nonet"
+    )
+    code, out, error = run(
+        "synthesize", phantom_file, output, "--model", model_folder, "--device", "abacus"
+    )
+    assert (code, out) == (1, "")
+    assert "abacus" in error
+    assert not output.exists()
+
+
+def test_failed_synthesis_leaves_no_file(run, model_folder, tmp_path):
+    """Two slices are too few for a network that takes three."""
+    path = tmp_path / "thin.nii"
+    rng = np.random.default_rng(0)
+    nibabel.save(nibabel.Nifti1Image(rng.random((16, 16, 2), np.float32), np.eye(4)), path)
+    code, out, error = run("synthesize", path, tmp_path / "e.nii", "--model", model_folder)
+    assert (code, out) == (1, "")
+    assert "Traceback" not in error
+    assert [file.name for file in tmp_path.iterdir()] == ["thin.nii"]
+
+
+def test_models_lists_the_bundled_ones_with_their_parameters(run):
+    """The counts are the report's, section 3 and 4."""
+    listed = {card["name"]: card for card in json.loads(run("models", "--json")[1])}
+    assert listed["basic_cnn"]["n_parameters"] == 672_963
+    assert listed["watnet"]["network"] in NETWORKS
+    assert run("models")[1].count("\n") == len(listed)
+
+
+def test_models_of_single_folds_stand_apart_and_are_found_by_name(run, model_folder, monkeypatch):
+    place = model_folder.parent / "bundled"
+    shutil.copytree(model_folder, place / "untrained")
+    shutil.copytree(model_folder, place / "untrained-loo" / "fold-03")
+    monkeypatch.setattr(cards, "BUNDLED", place)
+    assert [card["name"] for card in json.loads(run("models", "--json")[1])] == ["untrained"]
+    assert len(json.loads(run("models", "--folds", "--json")[1])) == 1
+    assert cards.find_model("untrained-loo/fold-03") == place / "untrained-loo" / "fold-03"
+
+
+@pytest.fixture
+def small_demo(monkeypatch, phantom, model_folder):
+    """The demonstration on the phantom, with an untrained model: quick, and the same files."""
+    from napari_mri7t.engine.models import card as cards
+    from napari_mri7t.engine.workflows import demo
+
+    monkeypatch.setattr(demo, "load_template", lambda: phantom)
+    monkeypatch.setattr(cards, "DEFAULT_MODEL", str(model_folder))
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_demo_writes_volumes_figures_and_a_picture(run, tmp_path):
+    folder = tmp_path / "a demo"
+    code, out, _ = run("demo", "--no-gui", "--output", folder)
+    assert code == 0
+    volumes = ("source", "estimate", "target")
+    expected = {f"{name}.{kind}" for name in volumes for kind in ("nii.gz", "json")}
+    assert {path.name for path in folder.iterdir()} == expected | {"metrics.json", "demo.png"}
+    assert "not for diagnosis" in out
+    scores = json.loads((folder / "metrics.json").read_text())
+    target, source = load_volume(folder / "target.nii.gz"), load_volume(folder / "source.nii.gz")
+    assert scores["source"] == compare(target, source)
+    assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_demo_replaces_the_files_of_an_earlier_run(run, tmp_path):
+    assert run("demo", "--no-gui", "--output", tmp_path)[0] == 0
+    assert run("demo", "--no-gui", "--output", tmp_path)[0] == 0
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_demo_opens_no_window_without_a_display(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, out, _ = run("demo", "--output", tmp_path)
+    assert code == 0
+    assert "No display" in out
+
+
+def test_template_is_an_extracted_brain_in_place():
+    """The origin of MNI space, the anterior commissure, lies inside; the corners are empty."""
+    template = load_template()
+    i, j, k = np.linalg.inv(template.affine)[:3, 3].round().astype(int)
+    assert template.array[i, j, k] > 0
+    assert template.array[0, 0, 0] == 0
+    assert template.orientation == "RAS"
+    assert template.voxel_size == (1, 1, 1)
+    assert (template.array.min(), template.array.max()) == (0, 1)

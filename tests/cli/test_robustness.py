@@ -1,0 +1,54 @@
+"""`mri7t robustness` prints what a model card can hold, and goes on where it was stopped."""
+
+import json
+import sys
+
+import pytest
+
+from napari_mri7t import cli
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.volumes.volume import save_volume
+
+
+@pytest.mark.slow
+def test_robustness_prints_json_and_does_nothing_twice(
+    phantom_file, model_folder, tmp_path, monkeypatch, capsys
+):
+    records = tmp_path / "records"
+    arguments = [
+        "robustness", phantom_file, "--model", model_folder, "--records", records,
+        "--device", "cpu",
+    ]  # fmt: skip
+    printed = []
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["mri7t", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code
+        printed.append(json.loads(capsys.readouterr().out))
+        written = {path: path.stat().st_mtime_ns for path in records.iterdir()}
+    assert printed[0] == printed[1]
+    assert written == {path: path.stat().st_mtime_ns for path in records.iterdir()}
+    assert set(printed[0]) == {"stressed", "robustness", "lesions"}
+    assert printed[0]["stressed"]["brain"] == "phantom"
+    noise = printed[0]["robustness"]["noise"]["levels"]
+    assert [entry["level"] for entry in noise][0::6] == [0.001, 0.01]
+    assert {row["diameter_mm"] for row in printed[0]["lesions"]["dark"]} >= {2.0, 4.0, 8.0}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000], ids=range(3))
+def test_file_that_robustness_did_not_print_is_refused_by_its_name(
+    run_cli, phantom, tmp_path, text
+):
+    (tmp_path / "dataset").mkdir()
+    for name in ("sub-A", "sub-B"):
+        save_volume(phantom, tmp_path / "dataset" / f"{name}.nii.gz")
+    settings = StudySettings("slice_unet", "best", TrainConfig())
+    create_study(tmp_path / "dataset", tmp_path / "run", settings)
+    (tmp_path / "printed.json").write_text(text)
+    printed = ("--robustness", tmp_path / "printed.json")
+    code, _, error = run_cli("export", tmp_path / "run", tmp_path / "model", *printed)
+    assert code == 1
+    assert "printed.json: no JSON of `mri7t robustness`" in error
+    assert "Traceback" not in error

@@ -1,0 +1,96 @@
+"""Names and description of a BIDS derivative; the expected names are by hand, from the standard."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from napari_mri7t.engine.datasets.bids import derivative_path, start_derivative
+from napari_mri7t.engine.errors import Mri7tError
+
+
+@pytest.mark.parametrize(
+    ("name", "made_by", "expected"),
+    [
+        ("sub-52_T1w", "synthesize", "sub-52/anat/sub-52_desc-synth7T_T1w.nii.gz"),
+        ("sub-52_T1w", None, "sub-52/anat/sub-52_desc-input_T1w.nii.gz"),
+        ("MNI152_7T", "simulate", "sub-MNI1527T/anat/sub-MNI1527T_desc-pseudo3T_T1w.nii.gz"),
+        (
+            "sub-CSI1_ses-16_run-2_T1w",
+            "synthesize",
+            "sub-CSI1/ses-16/anat/sub-CSI1_ses-16_run-2_desc-synth7T_T1w.nii.gz",
+        ),
+        (
+            "run-1_acq-mprage_sub-A",
+            "synthesize",
+            "sub-A/anat/sub-A_acq-mprage_run-1_desc-synth7T_T1w.nii.gz",
+        ),
+        (
+            "sub-01_ses-2_run-1_space-MNI152_desc-brain_T2w",
+            "synthesize",
+            "sub-01/ses-2/anat/sub-01_ses-2_run-1_space-MNI152_desc-synth7T_T2w.nii.gz",
+        ),
+        (
+            "sub-TELL0101_T1w_brain_homog_mni",
+            "synthesize",
+            "sub-TELL0101/anat/sub-TELL0101_desc-synth7T_T1w.nii.gz",
+        ),
+        ("sub-1_T2w_synthetic-7T [1]", "synthesize", "sub-1/anat/sub-1_desc-synth7T_T2w.nii.gz"),
+        (
+            "Anna's scan (2)",
+            "synthesize",
+            "sub-Annasscan2/anat/sub-Annasscan2_desc-synth7T_T1w.nii.gz",
+        ),
+        ("été_?", None, "sub-t/anat/sub-t_desc-input_T1w.nii.gz"),
+        ("ü", None, "sub-unnamed/anat/sub-unnamed_desc-input_T1w.nii.gz"),
+    ],
+)
+def test_name_of_a_derivative(name, made_by, expected):
+    assert str(derivative_path(name, made_by)) == expected
+
+
+def test_second_volume_of_one_name_gets_a_number():
+    first = derivative_path("sub-1", "synthesize")
+    second = derivative_path("sub-1", "synthesize", {first})
+    assert second.name == "sub-1_desc-synth7T2_T1w.nii.gz"
+    assert derivative_path("sub-1", "synthesize", {first, second}).name.startswith(
+        "sub-1_desc-synth7T3"
+    )
+
+
+def test_derivative_names_its_maker_and_its_source_by_doi_only(tmp_path):
+    raw, made = tmp_path / "Anna", tmp_path / "made"
+    raw.mkdir()
+    (raw / "dataset_description.json").write_text('{"DatasetDOI": "doi:10.18112/x.v1"}')
+    start_derivative(made, raw)
+    text = (made / "dataset_description.json").read_text()
+    facts = json.loads(text)
+    assert facts["DatasetType"] == "derivative"
+    assert facts["GeneratedBy"][0]["Name"] == "napari-mri7t"
+    assert facts["SourceDatasets"] == [{"URL": "https://doi.org/10.18112/x.v1"}]
+    assert "Anna" not in text
+    start_derivative(made, raw)
+    assert (made / "dataset_description.json").read_text() == text
+
+
+def test_derivative_of_no_dataset_names_none(tmp_path):
+    start_derivative(tmp_path / "made")
+    facts = json.loads((tmp_path / "made/dataset_description.json").read_text())
+    assert facts["GeneratedBy"][0]["Name"] == "napari-mri7t"
+    assert "SourceDatasets" not in facts
+
+
+def test_derivative_never_mixes_with_other_datasets(tmp_path):
+    with pytest.raises(Mri7tError, match="is the input"):
+        start_derivative(tmp_path, tmp_path)
+    other = tmp_path / "fmriprep"
+    other.mkdir()
+    path = other / "dataset_description.json"
+    path.write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
+    with pytest.raises(Mri7tError, match="did not make"):
+        start_derivative(other, tmp_path)
+    for content in ("", "[]", "[" * 100_000):
+        path.write_text(content)
+        with pytest.raises(Mri7tError, match="mend or remove"):
+            start_derivative(other, tmp_path)

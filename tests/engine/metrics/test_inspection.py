@@ -1,0 +1,101 @@
+"""Differences, planes and profiles: figures by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.errors import GridError
+from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.metrics.inspection import (
+    error_map,
+    plane_scores,
+    profile,
+    range_complaint,
+    symmetric_limit,
+)
+from napari_mri7t.engine.volumes.volume import Volume
+
+
+def noisy(volume: Volume, sigma: float = 0.05) -> Volume:
+    noise = np.random.default_rng(0).normal(0, sigma, volume.shape)
+    return volume.with_array(volume.array + noise, name="noisy")
+
+
+def test_error_map_is_estimate_minus_reference(phantom):
+    brighter = phantom.with_array(phantom.array + 0.25, name="brighter")
+    difference = error_map(phantom, brighter)
+    np.testing.assert_allclose(difference.array, 0.25, atol=1e-6)
+    np.testing.assert_array_equal(difference.affine, phantom.affine)
+    assert difference.name == "brighter minus phantom"
+
+
+def test_volumes_on_two_grids_are_refused(phantom):
+    moved = Volume(phantom.array, phantom.affine + np.eye(4, k=3), name="moved")
+    for refused in (
+        lambda: error_map(phantom, moved),
+        lambda: plane_scores(phantom, moved, (2, 3)),
+        lambda: plane_scores(phantom, phantom, (2, 3), mask=moved),
+        lambda: profile([phantom, moved], np.zeros(3), np.ones(3)),
+    ):
+        with pytest.raises(GridError):
+            refused()
+
+
+def test_limit_covers_almost_all_differences_and_is_never_zero(phantom):
+    values = np.zeros(phantom.shape)
+    values.flat[:1000] = np.linspace(-1, 1, 1000)
+    assert symmetric_limit(phantom.with_array(values)) == pytest.approx(0.998, abs=2e-3)
+    assert symmetric_limit(phantom.with_array(np.zeros(phantom.shape))) == 1
+    mask = np.zeros(phantom.shape, bool)
+    assert symmetric_limit(phantom, mask) == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_scores_of_a_plane_are_those_of_a_volume_that_holds_it_alone(phantom, axis):
+    estimate, index = noisy(phantom), 15
+    affine = np.eye(4)
+    reference_plane, estimate_plane = (
+        Volume(np.moveaxis(v.array, axis, 2)[:, :, index : index + 1], affine)
+        for v in (phantom, estimate)
+    )
+    expected = compare(reference_plane, estimate_plane)
+    assert plane_scores(phantom, estimate, (axis, index)) == expected
+
+
+def test_plane_outside_the_brain_has_no_figure_of_the_brain(phantom):
+    assert set(plane_scores(phantom, noisy(phantom), (2, 0))) == {"whole"}
+
+
+def test_mask_decides_what_is_brain(phantom):
+    mask = phantom.with_array(np.ones(phantom.shape))
+    scores = plane_scores(phantom, noisy(phantom), (2, 15), mask=mask)
+    assert scores["brain"]["mae"] == pytest.approx(scores["whole"]["mae"])
+
+
+def test_profile_of_a_ramp_is_the_ramp():
+    """By hand: intensity i on a 2 mm grid rises by one in 2 mm."""
+    ramp = np.broadcast_to(np.arange(5.0)[:, None, None], (5, 4, 3))
+    volume = Volume(ramp, np.diag([2.0, 1, 1, 1]))
+    course = profile(
+        [volume, volume.with_array(ramp * 2)], np.array([0, 1, 1]), np.array([4, 1, 1])
+    )
+    assert course.distance_mm[-1] == 8
+    assert len(course.distance_mm) == 33
+    np.testing.assert_allclose(course.values[0], course.distance_mm / 2)
+    np.testing.assert_allclose(course.values[1], course.distance_mm)
+
+
+def test_profile_of_a_point_has_two_samples(phantom):
+    point = np.array([20.0, 24.0, 16.0])
+    course = profile([phantom], point, point)
+    np.testing.assert_allclose(course.values[0], phantom.array[20, 24, 16])
+    assert len(course.distance_mm) == 2
+
+
+def test_figures_that_would_mislead_are_told(phantom):
+    times_255 = phantom.with_array(phantom.array * 255)
+    assert range_complaint(phantom, noisy(phantom), 1) is None
+    assert range_complaint(times_255, times_255, 255) is None
+    assert "twice the data range of 1" in range_complaint(times_255, times_255, 1)
+    assert "on one scale" in range_complaint(times_255, phantom, 255)

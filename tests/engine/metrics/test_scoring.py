@@ -1,0 +1,44 @@
+"""The whole set of figures: complete, consistent with `compare`, and known by its register."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.metrics import basic, scoring
+from napari_mri7t.engine.volumes.volume import Volume
+
+
+def test_score_keeps_every_figure_of_compare(source, target):
+    scores, plain = scoring.score(target, source), basic.compare(target, source)
+    for region in ("whole", "brain"):
+        assert plain[region].items() <= scores[region].items()
+
+
+def test_every_figure_of_score_has_its_entry_and_the_reverse(source, target):
+    flat = scoring.flatten(scoring.score(target, source))
+    assert set(flat) == set(scoring.METRICS)
+    assert all(math.isfinite(value) for value in flat.values())
+
+
+def test_the_brain_leads():
+    regions = [key.split("_")[0] for key in scoring.METRICS]
+    assert regions == sorted(regions)
+
+
+def test_figures_that_are_not_defined_are_nan():
+    flat = Volume(np.full((12, 12, 3), 0.5, np.float32), np.eye(4), "flat")
+    scores = scoring.score(flat, flat.with_array(flat.array + np.float32(0.1)))
+    undefined = {name for name, value in scores["brain"].items() if math.isnan(value)}
+    assert undefined == {"ssim_3d", "hfen", "cnr", "cjv"}
+
+
+@pytest.mark.parametrize(
+    ("better", "ours", "theirs", "gain"),
+    [("higher", 3.0, 2.0, 1.0), ("lower", 3.0, 2.0, -1.0), ("zero", -0.1, 0.4, 0.3)],
+)
+def test_gain_is_positive_where_ours_is_better(better, ours, theirs, gain):
+    metric = scoring.Metric("key", "label", better)
+    assert metric.gain(np.array(ours), np.array(theirs)) == pytest.approx(gain)

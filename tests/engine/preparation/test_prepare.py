@@ -1,0 +1,307 @@
+"""Raw scans: what is recognised, what stops, and that the result lies where it was asked for."""
+
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
+from napari_mri7t.engine.preparation import checks, optional, registration
+from napari_mri7t.engine.preparation import prepare as module
+from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, prepare_scan
+from napari_mri7t.engine.preparation.registration import load_transform, save_transform
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.synthesis.scan import SEAM_MM, join, seam_weight
+from napari_mri7t.engine.volumes.brain import looks_extracted
+from napari_mri7t.engine.volumes.grids import resample
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+
+HEAD_SHAPE = (44, 54, 42)
+HEAD_MM = 4.0  # as conftest draws it
+
+
+@pytest.fixture
+def on_template(monkeypatch, head_brain):
+    """Let the phantom be its own template: nothing is loaded, and alignment is known."""
+    for user in (checks, module):
+        monkeypatch.setattr(user, "load_template", lambda: head_brain)
+
+
+def test_zeros_around_no_more_than_a_brain_are_an_extraction(head, head_brain):
+    assert looks_extracted(head_brain)
+    noisy = np.random.default_rng(0).random(HEAD_SHAPE) * 9
+    assert not looks_extracted(head[0].with_array(head[0].array + noisy))
+
+
+@pytest.mark.usefixtures("on_template")
+def test_brain_that_fits_needs_nothing(head_brain, monkeypatch):
+    monkeypatch.setattr(checks, "MODEL_VOXEL_MM", HEAD_MM)
+    assert run_to_end(prepare_scan(head_brain)) is None
+
+
+def test_less_than_a_brain_goes_the_straight_way(phantom):
+    assert run_to_end(prepare_scan(phantom)) is None
+
+
+def test_nothing_is_done_where_nothing_is_asked_for(head):
+    assert run_to_end(prepare_scan(head[0], PreparationConfig(prepare="none"))) is None
+
+
+@pytest.mark.parametrize("size", [(1, 1, 3), (2.5, 2.5, 2.5), (0.5, 0.5, 1.2)])
+def test_coarse_scan_is_refused_unless_allowed(phantom, size):
+    scan = replace(phantom, affine=np.diag([*size, 1.0]))
+    with pytest.raises(VolumeError, match="--allow-out-of-domain"):
+        checks.check_resolution(scan)
+    (note,) = checks.check_resolution(scan, allowed=True)
+    assert "out of the domain" in note
+
+
+def test_implausible_mask_stops_with_a_reason(head, tmp_path):
+    scan, mask = head
+    mask[:30] = False
+    small = save_volume(scan.with_array(mask), tmp_path / "small.nii.gz")
+    with pytest.raises(VolumeError, match="litres"):
+        run_to_end(prepare_scan(scan, PreparationConfig(mask=small)))
+
+
+def test_mask_on_another_grid_is_refused(head, phantom_file):
+    with pytest.raises(GridError, match="one grid"):
+        run_to_end(prepare_scan(head[0], PreparationConfig(mask=phantom_file)))
+
+
+@pytest.mark.usefixtures("on_template")
+@pytest.mark.parametrize("axis", [1, 2])
+def test_mirrored_brain_stops_with_a_reason(head_brain, axis):
+    mirrored = head_brain.with_array(np.flip(head_brain.array, axis))
+    with pytest.raises(VolumeError, match="mirrored or turned"):
+        checks.check_alignment(mirrored, checks.alignment(mirrored, np.eye(4)))
+
+
+@pytest.mark.parametrize("score", [0.0, 0.549, float("nan")])
+def test_low_score_or_none_stops(head_brain, score):
+    with pytest.raises(VolumeError, match="registration to MNI space failed"):
+        checks.check_alignment(head_brain, score)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_real_brain_turned_by_90_degrees_stops_after_its_registration(axis):
+    """The template's own brain at 2 mm, its voxels turned under a header that does not say so."""
+    pytest.importorskip("SimpleITK")
+    template = load_template()
+    sides = [(1, 2), (0, 2), (0, 1)][axis]
+    turned = np.rot90(template.array[::2, ::2, ::2], axes=sides)
+    affine = template.affine @ np.diag([2.0, 2, 2, 1])
+    scan = replace(template, array=np.ascontiguousarray(turned), affine=affine, name="turned")
+    with pytest.raises(VolumeError, match="turned: registration to MNI space failed"):
+        run_to_end(prepare_scan(scan))
+
+
+@pytest.mark.usefixtures("on_template")
+def test_score_of_a_brain_far_from_the_template_is_0(head_brain):
+    far = np.eye(4)
+    far[0, 3] = 1000
+    assert checks.alignment(head_brain, far) == 0
+
+
+def test_registration_undoes_a_known_turn(head_brain):
+    """By hand: 8 degrees about the inferior-superior axis, and a shift."""
+    pytest.importorskip("SimpleITK")
+    angle = np.radians(8)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turn[:3, 3] = (5, -7, 3)
+    turned = replace(head_brain, affine=turn @ head_brain.affine)
+    found = run_to_end(registration.register(turned, head_brain)) @ turn
+    corners = np.array([[60, 0, 0, 1], [0, 70, 0, 1], [0, 0, 60, 1], [-50, 0, -30, 1]]).T
+    # a quarter of the phantom's voxel
+    assert np.abs((found @ corners - corners)[:3]).max() < HEAD_MM / 4
+
+
+def test_bias_field_is_found_up_to_a_factor(head_brain):
+    pytest.importorskip("SimpleITK")
+    mask = head_brain.array > 0
+    y = np.linspace(-1, 1, HEAD_SHAPE[1])[None, :, None]
+    shading = np.broadcast_to(np.exp(0.3 * y), HEAD_SHAPE)
+    flat = head_brain.with_array(np.where(mask, 500 + head_brain.array % 97, 0))
+    found = run_to_end(estimate_bias_field(flat.with_array(flat.array * shading), mask))
+    assert found[mask].mean() == pytest.approx(1, abs=1e-4)
+    assert strength_of(found, mask) > 0.25
+    ratio = (found / shading)[mask]
+    assert ratio.std() / ratio.mean() < 0.03  # the shading varied by 14 %
+
+
+def test_missing_library_is_named_with_what_to_install():
+    with pytest.raises(Mri7tError, match=r"deep sleep needs nosuchlibrary.*napari-mri7t\[native\]"):
+        optional.optional("nosuchlibrary.inside", "deep sleep")
+
+
+def test_closing_background_work_stops_it_at_once():
+    import threading
+
+    stopped = threading.Event()
+    steps = optional.in_background(lambda: stopped.wait(20), stopped.set)
+    next(steps)
+    steps.close()
+    assert stopped.is_set()
+
+
+def test_runtime_error_of_a_library_becomes_ours():
+    def fail():
+        raise RuntimeError("itk::ERROR")
+
+    with pytest.raises(Mri7tError, match="itk::ERROR"):
+        run_to_end(optional.in_background(fail))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("ITK ERROR: Failed to allocate memory for image."),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_fault_30_lack_of_memory_in_a_step_says_what_to_do(error):
+    def fail():
+        raise error
+
+    with pytest.raises(Mri7tError, match="not enough memory: close other programs, or give your"):
+        run_to_end(optional.in_background(fail))
+
+
+def test_text_matrix_comes_back(tmp_path):
+    matrix = np.eye(4)
+    matrix[:3, 3] = (1.5, -2.25, 1e-9)
+    path = tmp_path / "to-MNI.txt"
+    save_transform(matrix, path)
+    np.testing.assert_array_equal(load_transform(path), matrix)
+
+
+def test_transform_of_itk_is_turned_to_ras_and_inverted(tmp_path):
+    """ITK maps MNI points to scan points in LPS: a shift by (1, 2, 3) there is (1, 2, -3) here."""
+    sitk = pytest.importorskip("SimpleITK")
+    path = tmp_path / "0GenericAffine.tfm"
+    sitk.WriteTransform(sitk.TranslationTransform(3, (1.0, 2.0, 3.0)), str(path))
+    np.testing.assert_allclose(load_transform(path)[:3, 3], [1, 2, -3])
+
+
+def test_singular_transform_of_itk_is_refused(tmp_path):
+    pytest.importorskip("SimpleITK")
+    path = tmp_path / "flat.tfm"
+    path.write_text(
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+        "Parameters: 1 0 0 0 1 0 0 0 0 1 2 3\nFixedParameters: 0 0 0\n"
+    )
+    with pytest.raises(VolumeError, match=r"flat\.tfm: the transform is singular"):
+        load_transform(path)
+
+
+@pytest.mark.parametrize("text", ["hello", "1 2 3", "1 0 0 0\n0 1 0 0\n0 0 -1 0\n0 0 0 1"])
+def test_file_that_is_no_transform_is_refused(tmp_path, text):
+    path = tmp_path / "wrong.txt"
+    path.write_text(text)
+    with pytest.raises(VolumeError, match=r"wrong\.txt"):
+        load_transform(path)
+
+
+def test_resampling_to_the_same_grid_changes_nothing(head_brain):
+    np.testing.assert_allclose(
+        resample(head_brain, head_brain, order=1), head_brain.array, atol=1e-3
+    )
+
+
+def test_scan_is_exactly_as_it_was_outside_the_brain(head):
+    scan, mask = head
+    joined = join(scan, scan.array + 100, mask)
+    np.testing.assert_array_equal(joined[~mask], scan.array[~mask])
+    deep = seam_weight(mask, scan.voxel_size) == 1
+    np.testing.assert_allclose(joined[deep], scan.array[deep] + 100, rtol=1e-6)
+
+
+def test_seam_lies_only_where_the_scan_shows_something_outside(head_brain, head):
+    mask = head[1]
+    scan = head_brain.with_array(head_brain.array.copy())
+    scan.array[2, 2, 2] = 50.0  # a speck far from the brain
+    joined = join(scan, scan.array + 100, mask)
+    np.testing.assert_array_equal(joined, np.where(mask, scan.array + 100, scan.array))
+
+
+def test_seam_rises_smoothly():
+    mask = np.zeros((3, 3, 40), bool)
+    mask[:, :, 10:] = True
+    weight = seam_weight(np.pad(mask, ((20, 20), (20, 20), (0, 0)), mode="edge"), (1, 1, 0.5))
+    along = weight[21, 21]
+    assert along[9] == 0
+    assert along[10 + int(SEAM_MM / 0.5)] == 1
+    assert np.diff(along).max() < 0.3
+
+
+def test_zero_is_given_outside_on_request(head):
+    scan, mask = head
+    joined = join(scan, scan.array, mask, "zero")
+    assert not joined[~mask].any()
+    np.testing.assert_array_equal(joined[mask], scan.array[mask])
+
+
+@pytest.mark.usefixtures("on_template")
+def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
+    scan, mask = head
+    calls = []
+
+    def computed(name, value):
+        def steps(*_):
+            calls.append(name)
+            yield
+            return value
+
+        return steps
+
+    noisy = scan.with_array(scan.array + 1 + np.random.default_rng(0).random(HEAD_SHAPE))
+    monkeypatch.setattr(module, "extract_brain", computed("mask", mask))
+    field = 1 + noisy.array / 10_000
+    monkeypatch.setattr(module, "estimate_bias_field", computed("field", field))
+    monkeypatch.setattr(module, "register", computed("matrix", np.eye(4)))
+    config = PreparationConfig(prepare="full", keep=tmp_path / "kept")
+    first = run_to_end(prepare_scan(noisy, config))
+    assert calls == ["mask", "field", "matrix"]
+    second = run_to_end(prepare_scan(noisy, config))
+    assert len(calls) == 3
+    np.testing.assert_array_equal(second.brain.array, first.brain.array)
+    assert second.facts == first.facts
+    run_to_end(prepare_scan(noisy.with_array(noisy.array + 1), config))
+    assert len(calls) == 6  # another scan of the same name
+
+
+def test_unknown_choice_lists_the_known():
+    with pytest.raises(ValueError, match="native, mni"):
+        PreparationConfig(space="talairach")
+
+
+def test_forms_that_mirror_each_other_stop_with_a_reason(head_brain, tmp_path):
+    path = tmp_path / "brain.nii.gz"
+    image = nib.Nifti1Image(head_brain.array, head_brain.affine)
+    image.set_qform(head_brain.affine @ np.diag([-1.0, 1, 1, 1]), 1)
+    image.to_filename(path)
+    with pytest.raises(VolumeError, match="sform and qform mirror each other"):
+        run_to_end(prepare_scan(load_volume(path)))
+    assert run_to_end(prepare_scan(load_volume(path), PreparationConfig(prepare="none"))) is None
+
+
+def test_forms_that_agree_on_handedness_pass(head_brain, tmp_path):
+    path = tmp_path / "brain.nii.gz"
+    image = nib.Nifti1Image(head_brain.array, head_brain.affine)
+    image.set_qform(np.diag([4.0, 4, 4, 1]), 1)  # shifted, as in ds002748's sub-56
+    image.to_filename(path)
+    checks.check_handedness(load_volume(path))
+
+
+def test_thread_that_ends_before_its_work_begins_lacks_memory(monkeypatch):
+    """As Python's own threads do where there is no memory for their first frame."""
+    monkeypatch.setattr(optional.threading.Thread, "run", lambda thread: None)
+    with pytest.raises(Mri7tError, match="not enough memory"):
+        run_to_end(optional.in_background(lambda: 1))

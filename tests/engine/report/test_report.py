@@ -1,0 +1,268 @@
+"""The report: complete, one file, inert whatever the names, and alive in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, RobustnessPoint
+from napari_mri7t.engine.metrics.scoring import flatten, score
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.report.report import ReportData, ReportSubject, write_report, write_tables
+from napari_mri7t.engine.report.sections import TESTED, table_sections
+from napari_mri7t.engine.volumes.provenance import NOTICE
+
+HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
+SUBJECTS = ("sub-01", HOSTILE, "sub-$x_03")
+CHROMIUM = next(
+    (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
+)
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements, their attributes, and the text of style and script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.content: dict[int, str] = {}
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.inside = True
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        last = len(self.elements) - 1
+        if self.inside:
+            self.content[last] = self.content.get(last, "") + data
+
+    def of(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
+        found = enumerate(self.elements)
+        return [(attrs, self.content.get(i, "")) for i, (name, attrs) in found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    from napari_mri7t.engine.volumes.volume import Volume
+
+    rng = np.random.default_rng(0)
+    target = np.zeros((40, 48, 36), np.float32)
+    target[6:34, 6:42, 4:32] = rng.uniform(0.2, 1, (28, 36, 28))
+    made = {
+        "source": target + rng.normal(0, 0.05, target.shape),
+        "basic_cnn": target * 0.95,
+        "watnet": target * 0.98,
+        "target": target,
+    }
+    return {name: Volume(array.astype(np.float32), np.eye(4), name) for name, array in made.items()}
+
+
+@pytest.fixture(scope="module")
+def data(volumes) -> ReportData:
+    results = [
+        SubjectResult(subject, method, flatten(score(volumes["target"], volumes[method])))
+        for subject in SUBJECTS
+        for method in ("source", "basic_cnn", "watnet")
+    ]
+    steps = np.arange(1.0, 21)
+    figures = {"brain_psnr": 20.0}
+    points = [
+        RobustnessPoint("noise", v, figures, {"brain_psnr": 25 - 1000 * v}) for v in (0.001, 0.01)
+    ]
+    lesions = [LesionResult(Lesion((1, 1, 1), 4.0, c), c, 1.0, 0.5) for c in (0.2, -0.2)]
+    return ReportData(
+        title=f"Study of {HOSTILE}",
+        facts=[("Seed", "0"), (HOSTILE, HOSTILE)],
+        results=results,
+        subjects=[ReportSubject(name, lambda: volumes) for name in SUBJECTS],
+        histories={"watnet": [("fold 0", steps, 1 / steps)]},
+        robustness={"watnet": points},
+        lesions={"watnet": lesions},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(data, tmp_path_factory):
+    place = tmp_path_factory.mktemp("report")
+    run_to_end(write_report(data, place, place / "report.html"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def text(folder) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_every_part_is_there(page):
+    titles = [content for _, content in page.of("h2")]
+    assert titles == [
+        "What was done",
+        "Results",
+        "Inside the brain",
+        "Whole volume, as in the report",
+        "Is it more than chance?",
+        "Every subject",
+        "Box plots",
+        "Subjects",
+        "Details",
+        "Error maps",
+        "Agreement of intensities",
+        "Training",
+        "Noise and shift",
+        "Lesions",
+        "Slice browser",
+    ]
+
+
+def test_the_notice_of_synthetic_images_stands_at_both_ends(text):
+    assert text.count(NOTICE) == 2
+
+
+def test_published_values_stand_beside_ours(text):
+    assert "28.8904 ± 2.8821" in text
+    assert "WATNet, published" in text
+
+
+def test_names_stay_inert(page):
+    assert len(page.of("script")) == 2  # the data and our own
+    assert not [tag for tag, attrs in page.elements if any(key.startswith("on") for key in attrs)]
+    assert not [
+        attrs for attrs, _ in page.of("img") if not (attrs["src"] or "").startswith("data:")
+    ]
+    assert HOSTILE in [content for _, content in page.of("th")]  # shown as what it is
+
+
+def test_nothing_is_fetched_from_anywhere(page):
+    for tag, attrs in page.elements:
+        for key in ("src", "href", "action", "data", "srcset", "poster"):
+            assert (attrs.get(key) or "#").startswith(("data:image/", "#")), (tag, attrs)
+    assert not page.of("link")
+    assert not page.of("iframe")
+    assert not [attrs for _, attrs in page.elements if "style" in attrs]
+
+
+def test_the_policy_allows_this_style_and_this_script_only(page):
+    (policy,) = [a["content"] for a, _ in page.of("meta") if a.get("http-equiv")]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    (_, style), (attrs, script) = page.of("style")[0], page.of("script")[1]
+    assert attrs == {}
+    for rule, content in (("style-src", style), ("script-src", script)):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[rule] == f"'sha256-{digest}'"
+
+
+def test_the_browser_has_all_subjects_and_labels(page):
+    slices = json.loads(page.of("script")[0][1])
+    assert [subject["subject"] for subject in slices] == list(SUBJECTS)
+    labels = ["3T as is", "BasicCNN", "WATNet", "7T", "BasicCNN − 7T", "WATNet − 7T"]
+    assert list(slices[0]["images"]) == labels
+
+
+def test_tables_are_written_in_three_formats(folder):
+    stems = {path.stem for path in (folder / "tables").iterdir()}
+    assert {"results", "table-1", "summary", "subjects", "tests-brain_psnr"} <= stems
+    for stem in stems:
+        assert all(
+            (folder / "tables" / f"{stem}.{suffix}").stat().st_size
+            for suffix in ("csv", "md", "tex")
+        )
+
+
+def test_figures_are_written_as_png_and_svg_under_harmless_names(folder):
+    names = sorted(path.name for path in (folder / "figures").iterdir())
+    assert {"boxes.png", "boxes.svg", "overview.svg", "losses.svg", "lesions.png"} <= set(names)
+    assert len([name for name in names if name.startswith("slice-")]) == 2 * len(SUBJECTS)
+    assert all(re.fullmatch(r"[A-Za-z0-9.-]+", name) for name in names)
+
+
+def test_the_same_data_give_the_same_page(data, folder, tmp_path, text):
+    run_to_end(write_report(data, tmp_path, tmp_path / "report.html"))
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+
+
+def test_a_stopped_report_leaves_the_old_page_alone(data, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("old")
+    steps = write_report(data, tmp_path, page)
+    for _ in range(4):
+        next(steps)
+    steps.close()
+    assert page.read_text() == "old"
+
+
+def test_progress_counts_subjects_and_two_more(data, tmp_path):
+    records = list(write_report(data, tmp_path, tmp_path / "report.html"))
+    assert {record.total for record in records} == {len(SUBJECTS) + 2}
+    assert [record.done for record in records] == sorted(record.done for record in records)
+
+
+def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_path):
+    def tests(results):
+        return [
+            table
+            for part in table_sections(results)
+            if "chance" in part.title
+            for table in part.tables
+        ]
+
+    one = [result for result in data.results if result.subject == SUBJECTS[0]]
+    assert len(tests(data.results)) == len(TESTED)
+    assert all(table.rows for table in tests(data.results))
+    assert tests(one) == []
+    write_tables(one, tmp_path)
+    assert (tmp_path / "table-1.csv").exists()
+    assert not list(tmp_path.glob("tests-*"))
+
+
+def test_a_study_without_anything_still_says_so(tmp_path):
+    empty = ReportData("Nothing", [], [], [])
+    run_to_end(write_report(empty, tmp_path, tmp_path / "report.html"))
+    page = Page((tmp_path / "report.html").read_text())
+    assert not page.of("script")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_a_real_browser_runs_the_page_and_reports_no_violation(folder, tmp_path):
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
+            "--enable-logging=stderr", "--virtual-time-budget=5000", f"--user-data-dir={tmp_path}",
+            (folder / "report.html").as_uri(),
+        ],
+        capture_output=True, text=True, timeout=240, check=True,
+    )  # fmt: skip
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    shown = Page(done.stdout)
+    (title,) = (content for _, content in shown.of("title"))
+    assert title.startswith("Study of")  # the hostile name ran no script
+    options = [content for _, content in shown.of("option")]
+    assert options == list(SUBJECTS)
+    pictures = [
+        a for a, _ in shown.of("img") if "slice" in (a.get("alt") or "") and "sub-01" in a["alt"]
+    ]
+    assert len([a for a in pictures if a["alt"].startswith(("3T as is,", "WATNet − 7T,"))]) == 2
+    (where,) = (content for _, content in shown.of("output"))
+    assert re.fullmatch(r"slice \d+", where)

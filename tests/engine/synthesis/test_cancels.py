@@ -1,0 +1,61 @@
+"""Cancels of a synthesis at random moments: each within two seconds, no file, no thread.
+
+The full number runs under `make cancels`; MRI7T_CANCELS says how many. On the command line a cancel
+is Ctrl-C, in a window the generator is closed; both end the same generator.
+"""
+
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.volumes.volume import Volume
+
+MOST_SECONDS = 2.0
+
+
+def cancel_often(n_cancels, volume, model_folder, folder, clock=time.monotonic):
+    """Start, wait a random time, close; return the seconds that each close took."""
+    model = load_model(model_folder)
+    config = SynthesisConfig(device="cpu", planes=("axial", "coronal", "sagittal"), flips=True)
+    rng, seconds = np.random.default_rng(0), []
+    before = threading.active_count()
+    for _ in range(n_cancels):
+        steps = synthesize(volume, model, config)
+        until = time.monotonic() + rng.uniform(0, 0.5)
+        asked = clock()
+        for _ in steps:
+            if time.monotonic() > until:
+                break
+            asked = clock()  # a cancel asked for right after this waits for the next step
+        steps.close()
+        seconds.append(clock() - asked)
+    assert threading.active_count() == before
+    assert os.listdir(folder) == []
+    return seconds
+
+
+def test_cancel_takes_at_most_two_seconds(phantom, tiny_model, tmp_path):
+    """Processor time: what else the machine does must not count; `make cancels` measures."""
+    seconds = cancel_often(5, phantom, tiny_model, tmp_path, time.process_time)
+    assert max(seconds) < MOST_SECONDS
+
+
+@pytest.mark.slow
+def test_cancels_at_random_moments_take_at_most_two_seconds(
+    phantom, model_folder, tmp_path, capsys
+):
+    n_cancels = int(os.environ.get("MRI7T_CANCELS", "20"))
+    volume = Volume(np.tile(phantom.array, (4, 4, 1)), phantom.affine, name="large")
+    seconds = cancel_often(n_cancels, volume, model_folder, tmp_path)
+    with capsys.disabled():
+        text = f"median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s"
+        size = "basic_cnn on slices of 160 x 192, CPU"
+        sys.stdout.write(f"\n{n_cancels} cancels, {size}: {text}\n")
+    assert max(seconds) < MOST_SECONDS

@@ -1,0 +1,191 @@
+"""Raw scans all the way: the result lies where it was asked for, and can be judged by eye."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.preparation import checks, quality
+from napari_mri7t.engine.preparation.checks import contrast_distance
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared
+from napari_mri7t.engine.preparation.quality import doubts
+from napari_mri7t.engine.preparation.registration import save_transform
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.report import quality_page
+from napari_mri7t.engine.report.quality_page import write_quality_page
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.scan import synthesize_scan
+from napari_mri7t.engine.volumes.intensity import brain_quantiles
+
+HEAD_MM = 4.0  # as conftest draws it
+CPU = SynthesisConfig(device="cpu", precision="float32")
+
+
+class Same(nn.Module):
+    """Gives back the three slices it sees."""
+
+    n_slices = 3
+    n_outputs = 3
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x
+
+
+def model_of(volume):
+    card = ModelCard(
+        name="same",
+        title="",
+        network="basic_cnn",
+        n_parameters=0,
+        preprocessing={
+            "voxel_size_mm": [1, 1, 1],
+            "brain_extracted": True,
+            "intensity_quantiles": brain_quantiles(volume.array / volume.array.max()).tolist(),
+        },
+        training={},
+        metrics={},
+        intended_use="",
+        sha256="",
+    )
+    return Model("same", Same().eval(), card)
+
+
+@pytest.fixture(autouse=True)
+def _on_template(monkeypatch, head_brain):
+    for user in (checks, quality, quality_page):
+        monkeypatch.setattr(user, "load_template", lambda: head_brain)
+
+
+@pytest.fixture
+def prepared(head, tmp_path):
+    scan, mask = head
+    facts = {"brain_litres": 1.26, "registration_score": 0.7}
+    steps = dict.fromkeys(("brain_extraction", "bias_field", "registration"), "as in the test")
+    return Prepared(scan, scan, mask, np.eye(4), facts | steps)
+
+
+@pytest.mark.parametrize("way", ["grid", "model"])
+def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, way):
+    scan, mask = head
+    scan = replace(scan, array=gaussian_filter(scan.array, 1))
+    identity = tmp_path / "identity.txt"
+    save_transform(np.eye(4), identity)
+    preparation = PreparationConfig(
+        prepare="none", mask=mask_file, transform=identity, way=way, allow_out_of_domain=True
+    )
+    run = run_to_end(synthesize_scan(scan, model_of(scan), CPU, preparation))
+    result = run.synthesis.volume
+    np.testing.assert_array_equal(result.affine, scan.affine)
+    np.testing.assert_array_equal(result.array[~mask], scan.array[~mask])
+    # Same gives back what it sees: what is left is the interpolation there and back
+    inside = np.abs(result.array - scan.array)[mask]
+    assert inside.mean() < 0.02 * scan.array.max()
+    assert "out of the domain" in run.synthesis.warnings[0]
+    assert run.synthesis.settings["preparation"]["mask"]["File"] == mask_file.name
+
+
+def test_result_in_mni_space_lies_where_the_transform_says(head, mask_file, tmp_path):
+    """By hand: voxel (20, 26, 20) of 4 mm lies at (-6, -22, 8) mm, shifted at (-2, -30, 20)."""
+    scan, _ = head
+    scan = replace(scan, array=gaussian_filter(scan.array, 1))
+    shift = np.eye(4)
+    shift[:3, 3] = (4, -8, 12)
+    save_transform(shift, tmp_path / "shift.txt")
+    preparation = PreparationConfig(
+        prepare="none",
+        space="mni",
+        mask=mask_file,
+        transform=tmp_path / "shift.txt",
+        allow_out_of_domain=True,
+    )
+    run = run_to_end(synthesize_scan(scan, model_of(scan), CPU, preparation))
+    result = run.synthesis.volume
+    assert result.shape == (182, 218, 182)
+    np.testing.assert_array_equal(result.affine[:3, 3], (-91, -126, -72))
+    np.testing.assert_array_equal(result.affine[:3, :3], np.eye(3))
+    assert result.geometry is None
+    # the spline meets its own knots; Same gives back what it sees, mapped there and back
+    assert result.array[89, 96, 92] == pytest.approx(scan.array[20, 26, 20], rel=0.02)
+    skull = (41, 27, 20)  # outside the mask: mm (78, -18, 8), shifted (82, -26, 20)
+    assert scan.array[skull] > 50
+    assert result.array[173, 100, 92] == pytest.approx(scan.array[skull], rel=1e-3)
+    assert run.synthesis.settings["preparation"]["space"] == "mni"
+
+
+def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
+    head, mask_file, tmp_path
+):
+    scan, mask = head
+    head_brain = replace(scan, array=np.where(mask, scan.array, 0).astype(np.float32))
+    save_transform(np.eye(4), tmp_path / "same.txt")
+    preparation = PreparationConfig(
+        prepare="none",
+        space="mni",
+        mask=mask_file,
+        transform=tmp_path / "same.txt",
+        allow_out_of_domain=True,
+    )
+    run = run_to_end(synthesize_scan(head_brain, model_of(head_brain), CPU, preparation))
+    result = run.synthesis.volume.array
+    assert (result != 0).sum() == pytest.approx(mask.sum() * HEAD_MM**3, rel=0.02)
+
+
+def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
+    scan, _ = head
+    preparation = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
+    run = run_to_end(synthesize_scan(scan, model_of(scan), CPU, preparation))
+    words = " ".join(run.synthesis.settings["preparation"]["distance"])
+    assert "voxels 4 x 4 x 4 mm (trained on 1 x 1 x 1)" in words
+    assert "brain 1.25 litres" in words
+    assert "not registered (good from 0.6, training data: 0.74 to 0.80)" in words
+    quantiles = np.asarray(model_of(scan).card.preprocessing["intensity_quantiles"])
+    expected = contrast_distance(run.prepared.brain.array, quantiles)
+    assert f"histogram's distance {expected:.3f}" in words
+
+
+def test_doubtful_registration_warns_and_a_good_one_does_not(prepared):
+    prepared.facts["registration_score"] = 0.57
+    (warning,) = doubts(prepared)
+    assert "0.57" in warning
+    assert "checkerboard" in warning
+    prepared.facts["registration_score"] = 0.7
+    assert doubts(prepared) == ()
+
+
+def test_quality_volumes_lie_on_the_grid_of_the_result(prepared, head_brain):
+    scan, mask = prepared.scan, prepared.mask
+    found = quality.quality_volumes(prepared, scan.with_array(scan.array + 7.0))
+    np.testing.assert_array_equal(found.mask.array, mask)
+    np.testing.assert_allclose(found.difference.array, np.where(mask, 7, 0), atol=1e-3)
+    np.testing.assert_array_equal(found.before.array, scan.array)
+    assert (found.checkerboard.affine == scan.affine).all()
+    moved = np.eye(4)
+    moved[0, 3] = HEAD_MM  # one voxel to the right
+    elsewhere = replace(scan, affine=moved @ scan.affine)
+    there = quality.quality_volumes(replace(prepared, to_mni=moved), elsewhere)
+    np.testing.assert_array_equal(there.mask.array, mask)
+
+
+def test_checkerboard_shows_template_and_scan_in_turn(prepared, monkeypatch):
+    """Squares of 24 mm are 6 voxels of the phantom; a template of 0 leaves every other one dark."""
+    scan = prepared.scan
+    monkeypatch.setattr(quality, "load_template", lambda: scan.with_array(np.zeros(scan.shape)))
+    board = quality.checkerboard(prepared, scan, np.eye(4))
+    inside = board[18:24, 24:30, 18:24], board[18:24, 24:30, 12:18]
+    assert sorted(part.mean() > 0.2 for part in inside) == [False, True]
+
+
+def test_quality_page_is_a_picture(prepared, head_brain, tmp_path):
+    path = write_quality_page(
+        prepared, prepared.scan, model_of(head_brain).card, tmp_path / "q.png"
+    )
+    assert path.read_bytes().startswith(b"\x89PNG")

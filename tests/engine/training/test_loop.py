@@ -1,0 +1,300 @@
+"""Training end to end on phantoms: deterministic, resumable, nothing lost."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.training import loop
+from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.export import Export, export_model, read_figures
+from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
+from napari_mri7t.engine.training.loop import FoldJob, train_fold
+from napari_mri7t.engine.training.run import prepare_study, run_fold
+from napari_mri7t.engine.training.study import (
+    FINAL,
+    StudySettings,
+    adopt_training,
+    create_study,
+    open_study,
+)
+from napari_mri7t.engine.volumes.volume import load_volume
+
+TINY = TrainConfig(
+    n_steps=12, batch_size=2, patch_size=24, checkpoint_steps=4, warmup_steps=2, precision="float32"
+)
+UNET = {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
+
+
+def settings(config=TINY, network="slice_unet"):
+    return StudySettings(network, "best", config, UNET if network == "slice_unet" else {})
+
+
+@pytest.fixture
+def study(dataset, tmp_path):
+    return create_study(dataset, tmp_path / "run", settings())
+
+
+@pytest.fixture
+def pairs(study):
+    return run_to_end(prepare_study(study))
+
+
+def job_in(folder, config=TINY, network="slice_unet"):
+    folder.mkdir(exist_ok=True)
+    return FoldJob(
+        network, config, 0, folder, torch.device("cpu"), settings(config, network).network_config
+    )
+
+
+def weights_of(network):
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def assert_equal_bits(first, second):
+    assert first.keys() == second.keys()
+    assert [key for key in first if not torch.equal(first[key], second[key])] == []
+
+
+def test_same_training_twice_gives_the_same_bits(pairs, tmp_path):
+    first = run_to_end(train_fold(job_in(tmp_path / "a"), pairs[1:]))
+    second = run_to_end(train_fold(job_in(tmp_path / "b"), pairs[1:]))
+    assert_equal_bits(weights_of(first), weights_of(second))
+
+
+@pytest.mark.parametrize("network", ["slice_unet", "basic_cnn", "watnet_qu2020"])
+def test_training_stopped_at_any_step_ends_with_the_same_bits(pairs, tmp_path, network):
+    whole = run_to_end(train_fold(job_in(tmp_path / "whole", network=network), pairs[1:]))
+    job = job_in(tmp_path / "stopped", network=network)
+    for n_steps in (1, 5, 3):  # stopped three times, never at a checkpoint's step
+        steps = train_fold(job, pairs[1:])
+        for _ in range(n_steps):
+            next(steps)
+        steps.close()
+    resumed = run_to_end(train_fold(job, pairs[1:]))
+    assert_equal_bits(weights_of(whole), weights_of(resumed))
+
+
+def test_gan_stopped_and_resumed_ends_with_the_same_bits(pairs, tmp_path):
+    config = replace(TINY, adversarial_weight=0.01, n_steps=8)
+    whole = run_to_end(train_fold(job_in(tmp_path / "whole", config), pairs[1:]))
+    steps = train_fold(job_in(tmp_path / "stopped", config), pairs[1:])
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    resumed = run_to_end(train_fold(job_in(tmp_path / "stopped", config), pairs[1:]))
+    assert_equal_bits(weights_of(whole), weights_of(resumed))
+
+
+def test_training_lowers_the_loss(pairs, tmp_path):
+    config = replace(TINY, n_steps=80, learning_rate=3e-3)
+    records = list(train_fold(job_in(tmp_path / "a", config), pairs[1:]))
+    assert np.isfinite([record.loss for record in records]).all()
+    rows = (tmp_path / "a" / "history.csv").read_text().split()
+    assert tuple(rows[0].split(",")) == HISTORY_COLUMNS
+    losses = [float(row.split(",")[1]) for row in rows[1:]]
+    assert len(losses) == 80
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_pace_is_that_of_the_steps_and_not_of_a_pause_between_them(pairs, tmp_path, monkeypatch):
+    clock = [0.0]
+
+    def half_a_second(*arguments):
+        clock.append(clock[-1] + 0.5)
+        return take_step(*arguments)
+
+    monkeypatch.setattr(loop, "take_step", half_a_second)
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[-1])
+    for n, record in enumerate(train_fold(job_in(tmp_path / "a"), pairs[1:]), start=1):
+        clock.append(clock[-1] + 3600)
+        assert record.patches_per_second == 2 / 0.5
+        assert record.seconds_left == (12 - n) * 0.5
+
+
+def test_fault_20_damaged_checkpoint_falls_back_on_the_one_before(pairs, tmp_path):
+    whole = run_to_end(train_fold(job_in(tmp_path / "whole"), pairs[1:]))
+    job = job_in(tmp_path / "damaged")
+    steps = train_fold(job, pairs[1:])
+    for _ in range(9):
+        next(steps)
+    steps.close()
+    current = job.folder / CURRENT
+    assert (job.folder / PREVIOUS).exists()
+    content = bytearray(current.read_bytes())
+    content[-100] ^= 1  # a flipped bit, which safetensors alone would not notice
+    current.write_bytes(content)
+    resumed = run_to_end(train_fold(job, pairs[1:]))
+    assert_equal_bits(weights_of(whole), weights_of(resumed))
+
+
+def test_fault_20_without_a_whole_checkpoint_the_error_names_the_file(pairs, tmp_path):
+    job = job_in(tmp_path / "a")
+    (job.folder / CURRENT).write_bytes(b"not a checkpoint")
+    with pytest.raises(StateError, match=r"state\.safetensors.*damaged"):
+        run_to_end(train_fold(job, pairs[1:]))
+
+
+def test_fault_21_checkpoint_of_other_settings_is_refused(pairs, tmp_path):
+    steps = train_fold(job_in(tmp_path / "a"), pairs[1:])
+    for _ in range(4):
+        next(steps)
+    steps.close()
+    with pytest.raises(StateError, match="settings differ from what is asked"):
+        run_to_end(train_fold(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:]))
+
+
+def test_diverging_training_stops_with_advice(pairs, tmp_path):
+    config = replace(TINY, learning_rate=1e30, gradient_clip=0.0, warmup_steps=0)
+    with pytest.raises(StateError, match=r"diverged; lower learning_rate"):
+        run_to_end(train_fold(job_in(tmp_path / "a", config), pairs[1:]))
+
+
+def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
+    card = run_to_end(run_fold(study, 1, "cpu", pairs))
+    folder = study.fold_folder(1)
+    assert study.is_done(1)
+    assert not study.is_done(0)
+    assert card.training["held_out"] == "sub-B"
+    assert card.training["subjects"] == ["sub-A", "sub-C"]
+    estimate = load_volume(folder / "estimate.nii.gz")
+    target = load_volume(dataset / "sub-B.nii.gz")
+    np.testing.assert_allclose(estimate.affine, target.affine, atol=1e-6)
+    sidecar = json.loads((folder / "estimate.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["Model"]["SHA256"] == card.sha256
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert card.metrics["estimate"]["brain"]["psnr"]["mean"] == pytest.approx(
+        figures["estimate"]["brain"]["psnr"], abs=1e-5
+    )
+    assert load_model(folder).card == card
+
+
+def test_done_fold_is_skipped(study, pairs):
+    card = run_to_end(run_fold(study, 0, "cpu", pairs))
+    before = (study.fold_folder(0) / "weights.safetensors").stat().st_mtime_ns
+    steps = run_fold(study, 0, "cpu", pairs)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert end.value.value == card
+    assert (study.fold_folder(0) / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_held_out_subject_has_no_part_in_its_fold(dataset, tmp_path):
+    first = create_study(dataset, tmp_path / "first", settings())
+    run_to_end(run_fold(first, 0, "cpu"))
+    target = dataset / "sub-A.nii.gz"
+    target.write_bytes((dataset / "sub-B.nii.gz").read_bytes())
+    # The reference is sub-A unless said otherwise: take one that did not change.
+    second = create_study(dataset, tmp_path / "second", replace(settings(), reference="sub-C"))
+    third = create_study(dataset, tmp_path / "third", replace(settings(), reference="sub-C"))
+    run_to_end(run_fold(second, 0, "cpu"))
+    target.write_bytes((dataset / "sub-C.nii.gz").read_bytes())
+    run_to_end(run_fold(third, 0, "cpu"))
+    assert_equal_bits(
+        load_file(second.fold_folder(0) / "weights.safetensors"),
+        load_file(third.fold_folder(0) / "weights.safetensors"),
+    )
+
+
+def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_path):
+    run_to_end(run_fold(study, 0, "cpu", pairs))
+    card = run_to_end(run_fold(study, FINAL, "cpu", pairs))
+    assert card.training["subjects"] == ["sub-A", "sub-B", "sub-C"]
+    assert card.metrics["n_held_out"] == 1
+    assert card.metrics["seconds"] > 0
+    stress = {"lesions": {"bright": []}}
+    wanted = Export("mine", "Mine", "phantoms, public domain", half=True, stress=stress)
+    exported = export_model(study, FINAL, tmp_path / "model", wanted)
+    assert load_model(tmp_path / "model").card == exported
+    assert (exported.name, exported.title) == ("mine", "Mine")
+    assert exported.metrics["lesions"] == {"bright": []}
+    assert exported.training["data"] == "phantoms, public domain"
+    assert "--set n_steps=12" in exported.training["command"]
+    assert exported.training["command"].endswith("--folds none --final")
+    assert exported.training["held_out_command"].endswith("--folds 0")
+    assert study.command(0, 2).endswith("--folds 0,2")
+    assert "--folds" not in study.command(0, 1, 2)
+
+
+def test_export_of_an_open_fold_is_refused(study, tmp_path):
+    with pytest.raises(StateError, match=r"fold 2 \(sub-C held out\): not trained yet"):
+        export_model(study, 2, tmp_path / "model", Export("mine"))
+
+
+def test_estimates_made_anew_take_the_weights_of_a_finished_study(study, pairs, dataset, tmp_path):
+    run_to_end(run_fold(study, 0, "cpu", pairs))
+    config = replace(TINY, inference_planes=("axial", "coronal"), inference_flips=True)
+    other = create_study(dataset, tmp_path / "planes", settings(config))
+    assert adopt_training(other, study.folder, 0)
+    steps = list(run_fold(other, 0, "cpu", pairs))
+    assert not any(now.training for now in steps), "nothing is trained again"
+    first, second = (
+        load_file(place.fold_folder(0) / "weights.safetensors") for place in (study, other)
+    )
+    assert_equal_bits(first, second)
+    before, after = (read_figures([place.fold_folder(0)])[0] for place in (study, other))
+    assert before["source"] == after["source"]
+    assert before["estimate"] != after["estimate"]
+    assert not adopt_training(other, study.folder, 0), "a done fold stays as it is"
+
+
+def test_weights_of_a_study_that_learnt_otherwise_are_refused(study, pairs, dataset, tmp_path):
+    run_to_end(run_fold(study, 0, "cpu", pairs))
+    other = create_study(dataset, tmp_path / "o", settings(replace(TINY, learning_rate=0.1)))
+    with pytest.raises(StateError, match=r"learning_rate .* use another folder"):
+        adopt_training(other, study.folder, 0)
+    same = create_study(dataset, tmp_path / "s", settings(replace(TINY, inference_flips=True)))
+    with pytest.raises(StateError, match=r"fold 1 .* not trained yet"):
+        adopt_training(same, study.folder, 1)
+
+
+def test_run_folder_with_other_settings_is_refused(study, dataset):
+    with pytest.raises(StateError, match=r"differs in settings n_steps 12 -> 13; use another"):
+        create_study(dataset, study.folder, settings(replace(TINY, n_steps=13)))
+
+
+def test_run_folder_older_than_a_setting_goes_on(study, dataset):
+    path = study.folder / "study.json"
+    facts = json.loads(path.read_text())
+    del facts["config"]["gradient_weight"]
+    path.write_text(json.dumps(facts))
+    assert create_study(dataset, study.folder, settings()).settings == study.settings
+
+
+def test_run_folder_whose_subjects_changed_is_refused(study, dataset):
+    (dataset / "sub-C.nii.gz").write_bytes((dataset / "sub-B.nii.gz").read_bytes())
+    with pytest.raises(StateError, match="differs in subjects"):
+        create_study(dataset, study.folder, settings())
+
+
+def test_opened_study_is_the_created_one(study):
+    assert open_study(study.folder) == study
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"format": 1}'])
+def test_folder_without_a_study_is_refused(tmp_path, content):
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(StateError, match=r"study\.json"):
+        open_study(tmp_path)
+
+
+def test_fold_that_does_not_exist_is_refused(study, pairs):
+    with pytest.raises(ValueError, match="folds 0 to 2"):
+        run_to_end(run_fold(study, 3, "cpu", pairs))
+
+
+def test_fault_39_second_run_on_one_fold_is_refused(study, pairs):
+    first = run_fold(study, 0, "cpu", pairs)
+    next(first)
+    with pytest.raises(StateError, match="another process is training this fold"):
+        run_to_end(run_fold(study, 0, "cpu", pairs))
+    first.close()
+    run_to_end(run_fold(study, 0, "cpu", pairs))

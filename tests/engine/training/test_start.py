@@ -1,0 +1,253 @@
+"""Trainings that start from another model's weights: fine-tuning, and going on fold by fold."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from napari_mri7t.cli import app
+from napari_mri7t.engine.errors import ModelError, StateError
+from napari_mri7t.engine.models.card import find_model
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.run import prepare_study, run_fold
+from napari_mri7t.engine.training.start import check_start
+from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study, open_study
+
+TINY = TrainConfig(
+    n_steps=4, batch_size=2, patch_size=24, checkpoint_steps=2, warmup_steps=1, precision="float32"
+)
+UNET = {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
+STILL = replace(TINY, n_steps=1, learning_rate=1e-12, final_learning_rate=0.0)  # learns nothing
+
+
+def begin(dataset, folder, config=TINY, start_from="", network="slice_unet"):
+    built = UNET if network == "slice_unet" else {}
+    asked = StudySettings(network, "best", config, built, start_from=str(start_from))
+    return create_study(dataset, folder, asked)
+
+
+@pytest.fixture
+def first(dataset, tmp_path):
+    """Give a study whose folds 0 and 1 and final training are done."""
+    study = begin(dataset, tmp_path / "first")
+    pairs = run_to_end(prepare_study(study))
+    for k in (0, 1, FINAL):
+        run_to_end(run_fold(study, k, "cpu", pairs))
+    return study
+
+
+def weights(study, k):
+    return load_model(study.fold_folder(k)).network.state_dict()
+
+
+def are_close(one, other):
+    return all(torch.allclose(one[key], other[key], atol=1e-6) for key in one)
+
+
+@pytest.mark.parametrize("k", [0, 1, FINAL])
+def test_every_fold_goes_on_from_the_weights_of_the_same_fold(first, dataset, tmp_path, k):
+    study = begin(dataset, tmp_path / "next", STILL, first.folder)
+    card = run_to_end(run_fold(study, k, "cpu"))
+    assert are_close(weights(study, k), weights(first, k))
+    assert not are_close(weights(study, k), weights(first, 1 if k == 0 else 0))
+    started = card.training["started_from"]
+    assert started["sha256"] == load_model(first.fold_folder(k)).card.sha256
+    assert "--set n_steps=4" in started["command"]
+    assert card.training["command"].count("--start-from START") == 1
+
+
+def test_a_start_draws_other_patches_than_the_training_before(dataset, tmp_path):
+    still = begin(dataset, tmp_path / "still", STILL)
+    run_to_end(run_fold(still, 0, "cpu"))
+    again = begin(dataset, tmp_path / "again", STILL, still.folder)
+    run_to_end(run_fold(again, 0, "cpu"))
+    before, after = (
+        float((study.fold_folder(0) / "history.csv").read_text().splitlines()[1].split(",")[1])
+        for study in (still, again)
+    )
+    assert before != pytest.approx(after, rel=1e-4), "equal weights: only the patches can differ"
+
+
+def test_a_start_stopped_in_the_middle_ends_with_the_same_bits(first, dataset, tmp_path):
+    whole = begin(dataset, tmp_path / "whole", TINY, first.folder)
+    stopped = begin(dataset, tmp_path / "stopped", TINY, first.folder)
+    run_to_end(run_fold(whole, 0, "cpu"))
+    steps = run_fold(stopped, 0, "cpu")
+    while next(steps).training is None:
+        pass
+    steps.close()
+    run_to_end(run_fold(stopped, 0, "cpu"))
+    one, other = weights(whole, 0), weights(stopped, 0)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_model_that_knows_the_held_out_subject_is_no_start(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "leak", TINY, first.fold_folder(1))
+    with pytest.raises(StateError, match=r"trained on sub-A, which fold 0 holds out; start from"):
+        run_to_end(run_fold(study, 0, "cpu"))
+    assert check_start(study, 1) is not None, "fold 1's model does not know fold 1's subject"
+
+
+def test_subjects_seen_two_trainings_ago_still_count(first, dataset, tmp_path):
+    second = begin(dataset, tmp_path / "second", STILL, first.fold_folder(FINAL))
+    final = run_to_end(run_fold(second, FINAL, "cpu"))
+    assert final.training["started_from"]["subjects"] == ["sub-A", "sub-B", "sub-C"]
+    other = tmp_path / "others"
+    other.mkdir()
+    for letter, path in zip("XYZ", sorted(dataset.iterdir()), strict=True):
+        shutil.copy(path, other / f"sub-{letter}.nii.gz")
+    tuned = begin(other, tmp_path / "tuned", STILL, second.fold_folder(FINAL))
+    run_to_end(run_fold(tuned, FINAL, "cpu"))
+    back = begin(dataset, tmp_path / "back", TINY, tuned.fold_folder(FINAL))
+    with pytest.raises(StateError, match=r"trained on sub-A"):
+        check_start(back, 0)
+
+
+def test_the_same_scan_under_another_name_is_still_known(first, dataset, tmp_path):
+    for name in ("renamed", "bids"):
+        (tmp_path / name).mkdir()
+    for letter, path in zip("XYZ", sorted(dataset.iterdir()), strict=True):
+        shutil.copy(path, tmp_path / "renamed" / f"person-{letter}.nii.gz")
+    changed = nibabel.load(dataset / "sub-A.nii.gz")
+    for letter in "ABC":  # another reconstruction of the same people: other bytes, same label
+        array = np.asarray(changed.dataobj)[::-1]
+        image = nibabel.Nifti1Image(array, changed.affine)
+        nibabel.save(image, tmp_path / "bids" / f"sub-{letter}_T1w.nii.gz")
+    for name, held_out in (
+        ("renamed", r"person-X, which fold 0 holds out \(the same volume under another name\)"),
+        ("bids", "sub-A_T1w, which fold 0 holds out; .* of the same name, rename it"),
+    ):
+        study = begin(tmp_path / name, tmp_path / f"run-{name}", TINY, first.fold_folder(FINAL))
+        with pytest.raises(StateError, match=f"trained on {held_out}"):
+            check_start(study, 0)
+
+
+def test_a_card_that_does_not_say_whom_it_knows_holds_nobody_out(first, dataset, tmp_path):
+    folder = tmp_path / "unnamed"
+    shutil.copytree(first.fold_folder(FINAL), folder)
+    card = json.loads((folder / "card.json").read_text())
+    for odd in ({}, {"subjects": None}, {"subjects": 3, "started_from": ["x"]}):
+        (folder / "card.json").write_text(json.dumps(card | {"training": odd}))
+        study = begin(dataset, tmp_path / "run", TINY, folder)
+        with pytest.raises(StateError, match="does not say on whom it was trained"):
+            check_start(study, 0)
+        assert check_start(study, FINAL).sha256 == card["sha256"]
+
+
+def test_a_fold_without_a_model_to_start_from_is_refused(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "run", TINY, first.folder)
+    with pytest.raises(StateError, match="no model for fold-02 to start from"):
+        check_start(study, 2)
+
+
+@pytest.mark.parametrize(
+    ("place", "network", "error", "words"),
+    [
+        ("no-such-model", "slice_unet", ModelError, "no-such-model: no such model: choose"),
+        ("first", "basic_cnn", StateError, r"is network slice_unet .*, not basic_cnn"),
+        ("empty", "slice_unet", StateError, "neither a model nor a run folder with trained"),
+    ],
+)
+def test_a_refused_start_leaves_no_study_behind(
+    first, dataset, tmp_path, monkeypatch, place, network, error, words
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=words):
+        begin(dataset, tmp_path / "run", TINY, place, network)
+    begin(dataset, tmp_path / "run", TINY, "first")
+
+
+def test_a_training_goes_on_when_its_start_is_gone(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "run", TINY, first.folder)
+    steps = run_fold(study, 0, "cpu")
+    while next(steps).training is None:
+        pass
+    steps.close()
+    sha256 = load_model(first.fold_folder(0)).card.sha256
+    shutil.rmtree(first.folder)
+    again = begin(dataset, tmp_path / "run", TINY, first.folder)
+    card = run_to_end(run_fold(again, 0, "cpu"))
+    assert card.training["started_from"]["sha256"] == sha256
+    with pytest.raises(ModelError, match="no such model"):
+        run_to_end(run_fold(again, 1, "cpu"))
+
+
+def test_a_start_that_was_moved_is_known_again(first, dataset, tmp_path):
+    begin(dataset, tmp_path / "run", TINY, first.folder)
+    moved = first.folder.rename(tmp_path / "moved")
+    study = begin(dataset, tmp_path / "run", TINY, moved)
+    assert open_study(study.folder).settings.start_from == str(moved)
+    run_to_end(run_fold(study, 0, "cpu"))
+
+
+def test_a_folder_named_like_a_bundled_model_is_no_such_model(dataset, tmp_path, monkeypatch):
+    (tmp_path / "slice_unet").mkdir()
+    monkeypatch.chdir(tmp_path)
+    network = load_model("slice_unet").card
+    asked = StudySettings(network.network, "best", TINY, {}, start_from="slice_unet")
+    study = create_study(dataset, tmp_path / "run", asked)
+    assert study.command(0).count("--start-from slice_unet") == 1
+    asked = replace(asked, start_from=str(find_model("slice_unet")))  # as the window has it
+    assert create_study(dataset, tmp_path / "run", asked).settings.start_from == "slice_unet"
+
+
+def test_a_run_folder_keeps_its_start(first, dataset, tmp_path):
+    begin(dataset, tmp_path / "run", TINY, first.folder)
+    begin(dataset, tmp_path / "run", TINY, first.folder)
+    for start in ("", first.fold_folder(1)):
+        with pytest.raises(StateError, match="differs in start_from; use another folder"):
+            begin(dataset, tmp_path / "run", TINY, start)
+    with pytest.raises(StateError, match="differs in start_from"):
+        begin(dataset, first.folder, TINY, first.folder)
+
+
+def test_a_start_that_knows_a_subject_leaves_the_run_folder_free(first, dataset, tmp_path):
+    def train(run, start, *more):
+        arguments = ["train", str(dataset), str(run), "--start-from", str(start), "--device", "cpu"]
+        arguments += [
+            f"--set-network={key}={list(v) if isinstance(v, tuple) else v}"
+            for key, v in UNET.items()
+        ]
+        arguments += [
+            f"--set={key}={getattr(TINY, key)}" for key in ("n_steps", "batch_size", "patch_size")
+        ]
+        return CliRunner().invoke(app, [*arguments, *more])
+
+    run = tmp_path / "run"
+    refused = train(run, first.fold_folder(FINAL), "--folds", "0")
+    assert refused.exit_code == 1
+    assert "was trained on sub-A, which fold 0 holds out" in str(refused.exception)
+    assert not (run / "study.json").exists()
+    missing = train(run, first.fold_folder(0), "--folds", "7")
+    assert "fold 7: the dataset has folds 0 to" in str(missing.exception)
+    assert not (run / "study.json").exists()
+    done = train(run, first.fold_folder(0), "--folds", "0")
+    assert done.exit_code == 0, done.output
+    train(run, first.fold_folder(0), "--folds", "1")
+    assert (run / "study.json").exists(), "a study that has begun stays"
+
+
+def test_bundled_model_is_fine_tuned_by_name(dataset, tmp_path):
+    arguments = ["--start-from", "slice_unet", "--folds", "0", "--device", "cpu"]
+    arguments += ["--set", "n_steps=1", "--set", "batch_size=1", "--set", "patch_size=24"]
+    run = ["train", str(dataset), str(tmp_path / "run"), *arguments]
+    result = CliRunner().invoke(app, run)
+    assert result.exit_code == 0, result.output
+    card = load_model(tmp_path / "run" / "fold-00").card
+    assert card.training["command"].endswith("--start-from slice_unet --folds 0")
+    assert "sub-TELL0101_T1w_brain_homog_mni" in card.training["started_from"]["subjects"]
+
+
+def test_bundled_folds_start_each_its_own(dataset, tmp_path):
+    asked = StudySettings("slice_unet", "best", TINY, {}, start_from="slice_unet-loo")
+    study = create_study(dataset, tmp_path / "run", asked)
+    models = [check_start(study, k).facts["model"] for k in (0, 1)]
+    assert models == ["slice_unet-loo/fold-00", "slice_unet-loo/fold-01"]

@@ -1,0 +1,156 @@
+"""The sidecar: enough to make the image again, nothing about the person who made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+import napari_mri7t
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.provenance import NOTICE, Execution, sidecar, voxel_digest
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_sidecar_names_what_made_the_image(make_nifti):
+    path = make_nifti("sub-01_T1w.nii.gz", qoffset_x=50)
+    volume = load_volume(path)
+    execution = Execution("cuda:0", "bfloat16", seed=7, model="watnet", model_sha256="ab12")
+    content = sidecar(
+        "synthesize", [volume], execution, settings={"step": 1}, warnings=["not brain-extracted"]
+    )
+    assert content["Synthetic"] is True
+    assert content["Notice"] == NOTICE
+    (generator,) = content["GeneratedBy"]
+    assert generator["Name"] == "napari-mri7t"
+    assert generator["Version"] == napari_mri7t.__version__
+    assert generator["Description"] == "synthesize"
+    assert content["Sources"] == [{"File": "sub-01_T1w.nii.gz", "SHA256": digest(path)}]
+    assert content["Model"] == {"Name": "watnet", "SHA256": "ab12"}
+    assert (content["Device"], content["Precision"], content["Seed"]) == ("cuda:0", "bfloat16", 7)
+    assert content["Settings"] == {"step": 1}
+    assert content["Warnings"] == [*volume.warnings, "not brain-extracted"]
+    assert content["Versions"]["numpy"] == np.__version__
+    assert content["Versions"]["nibabel"] == nibabel.__version__
+    assert {"python", "torch"} <= set(content["Versions"])
+
+
+def test_notice_says_what_it_must():
+    for word in ("Synthetic", "lesions", "research", "not for diagnosis", "face", "identifiable"):
+        assert word in NOTICE
+
+
+def test_library_that_is_missing_is_left_out(monkeypatch):
+    monkeypatch.setattr(
+        "napari_mri7t.engine.volumes.provenance.LIBRARIES", ("numpy", "no-such-library")
+    )
+    assert set(sidecar("x", [], Execution())["Versions"]) == {"python", "numpy"}
+
+
+def test_no_folder_reaches_the_sidecar(make_nifti, tmp_path):
+    settings = {
+        "model": tmp_path / "my models" / "watnet",
+        "reference": str(make_nifti("a.nii")),
+        "windows": r"C:\Users\jane\b.nii",
+        "nested": {"paths": [tmp_path / "c.nii"]},
+        "relative": "watnet",
+    }
+    content = sidecar("simulate", [make_nifti()], Execution(), settings=settings)
+    text = json.dumps(content)
+    assert str(tmp_path) not in text
+    assert "jane" not in text
+    assert content["Settings"] == {
+        "model": "watnet",
+        "reference": "a.nii",
+        "windows": "b.nii",
+        "nested": {"paths": ["c.nii"]},
+        "relative": "watnet",
+    }
+
+
+@dataclass(frozen=True)
+class Config:
+    low: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
+
+
+def test_settings_become_what_json_knows(tmp_path, make_nifti):
+    settings = {
+        "config": Config(),
+        "scalar": np.float32(0.5),
+        "array": np.arange(2),
+        "flag": np.bool_(True),
+        "nothing": None,
+        "endless": float("inf"),
+        "kind": np.dtype("f4"),
+    }
+    content = sidecar("x", [], Execution(), settings=settings)
+    assert content["Settings"] == {
+        "config": {"low": 0.5, "sizes": [1, 2]},
+        "scalar": 0.5,
+        "array": [0, 1],
+        "flag": True,
+        "nothing": None,
+        "endless": "inf",
+        "kind": "float32",
+    }
+    saved = save_volume(load_volume(make_nifti()), tmp_path / "out.nii", sidecar=content)
+    assert json.loads(saved.with_suffix(".json").read_text()) == content
+
+
+def test_volume_in_memory_and_computed_volume_are_named_by_their_voxels(make_nifti, phantom):
+    assert sidecar("x", [phantom], Execution())["Sources"] == [
+        {"Name": "phantom", "VoxelsSHA256": voxel_digest(phantom)}
+    ]
+    loaded = load_volume(make_nifti())
+    computed = loaded.with_array(loaded.array + 1, name="noisy")
+    (facts,) = sidecar("x", [computed], Execution())["Sources"]
+    assert facts == {"Name": "noisy", "VoxelsSHA256": voxel_digest(computed)}
+    assert voxel_digest(computed) != voxel_digest(loaded)
+
+
+def test_voxel_digest_does_not_depend_on_memory_order(values):
+    array = values.astype(np.float32)
+    expected = hashlib.sha256(np.eye(4).tobytes() + array.tobytes()).hexdigest()
+    assert voxel_digest(Volume(array, np.eye(4))) == expected
+    assert voxel_digest(Volume(np.asfortranarray(array), np.eye(4))) == expected
+
+
+def test_one_volume_of_a_series_and_a_pair_of_files_are_told(make_nifti, tmp_path, values):
+    path = make_nifti("bold.nii", np.random.default_rng(0).normal(size=(5, 6, 7, 3)))
+    (facts,) = sidecar("x", [load_volume(path, index=2)], Execution())["Sources"]
+    assert facts == {"File": "bold.nii", "SHA256": digest(path), "Index": 2}
+    nibabel.save(nibabel.Nifti1Pair(values, np.eye(4)), tmp_path / "pair.img")
+    facts = sidecar("x", [tmp_path / "pair.img"], Execution())["Sources"]
+    assert [entry["File"] for entry in facts] == ["pair.hdr", "pair.img"]
+
+
+def test_source_that_has_vanished_is_named(make_nifti):
+    path = make_nifti()
+    volume = load_volume(path)
+    path.unlink()
+    with pytest.raises(VolumeError, match=r"scan\.nii: cannot be read"):
+        sidecar("x", [volume], Execution())
+
+
+def test_same_run_gives_the_same_sidecar(make_nifti):
+    path = make_nifti()
+    first, second = (sidecar("x", [load_volume(path)], Execution(seed=1)) for _ in range(2))
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_provenance_does_not_load_torch():
+    code = "import sys; from napari_mri7t.engine import provenance as p; p.versions()"
+    command = [sys.executable, "-c", f"{code}; print('torch' in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,279 @@
+"""A dataset through one model: complete, resumable, stoppable, valid BIDS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from napari_mri7t.engine.datasets.bids import find_scans, start_derivative
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.networks import build_network
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.synthesis import slabs
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.workflows import batch
+from napari_mri7t.engine.workflows.batch import (
+    BatchJob,
+    BatchSummary,
+    is_made,
+    synthesize_scans,
+    write_summary,
+)
+from napari_mri7t.engine.workflows.repeat import Whereabouts, find_sources, read_recipe
+
+CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
+FIRST = "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    card = ModelCard(
+        name="quick",
+        title="Untrained",
+        network="slice_unet",
+        n_parameters=0,
+        preprocessing={
+            "voxel_size_mm": [1, 1, 1],
+            "intensity_quantiles": np.linspace(0, 1, 257).tolist(),
+        },
+        training={},
+        metrics={},
+        intended_use="Tests.",
+        sha256="a" * 64,
+    )
+    return Model("quick", build_network("slice_unet", widths=(8, 8), n_blocks=1).eval(), card)
+
+
+@pytest.fixture
+def raw(phantom, tmp_path):
+    """Three scans in BIDS; the units are known, as the validator wishes."""
+    small = type(phantom)(phantom.array[:, :, :12], phantom.affine)
+    for label in ("01", "02", "03"):
+        path = tmp_path / f"raw/sub-{label}/anat/sub-{label}_T1w.nii.gz"
+        path.parent.mkdir(parents=True)
+        save_volume(small, path)
+    description = {"Name": "raw", "BIDSVersion": "1.10.0", "DatasetDOI": "10.1/x"}
+    (tmp_path / "raw/dataset_description.json").write_text(json.dumps(description))
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def job(tmp_path, raw, model):
+    start_derivative(tmp_path / "out", raw)
+    return BatchJob(tmp_path / "out", model, CONFIG)
+
+
+def images(job):
+    return sorted(path.name[:6] for path in job.output.glob("sub-*/anat/*.nii.gz"))
+
+
+def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
+    scans = find_scans(raw)
+    summary = run_to_end(synthesize_scans(scans, job))
+    assert summary.written == tuple(scan.name for scan in scans)
+    assert not summary.failed
+    expected = run_to_end(synthesize(load_volume(scans[0].path), job.model, CONFIG)).volume
+    np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
+    facts = json.loads((job.output / FIRST.replace(".nii.gz", ".json")).read_text())
+    digest = hashlib.sha256(scans[0].path.read_bytes()).hexdigest()
+    assert facts["SourceFiles"] == [{"File": "sub-01_T1w.nii.gz", "SHA256": digest}]
+    assert facts["Sources"] == ["bids:source:sub-01/anat/sub-01_T1w.nii.gz"]
+    assert facts["Synthetic"] is True
+    assert facts["SkullStripped"] is True
+
+
+def test_derivative_is_valid_bids(raw, job, bids_errors):
+    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    write_summary(job.output, summary)
+    assert bids_errors(job.output) == []
+    assert images(job) == ["sub-01", "sub-02", "sub-03"]
+
+
+def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
+    bad = raw / "sub-02/anat/sub-02_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:-20])
+    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    assert images(job) == ["sub-01", "sub-03"]
+    assert list(summary.failed) == ["sub-02/anat/sub-02_T1w.nii.gz"]
+    assert "is cut short" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
+
+
+def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, monkeypatch):
+    monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a step for every slab
+    for n_steps in (1, 3, 12):
+        steps = synthesize_scans(find_scans(raw), job)
+        for _ in range(n_steps):
+            next(steps)
+        steps.close()
+        assert not [t.name for t in threading.enumerate() if t.name.startswith("mri7t-")]
+        assert not list(job.output.rglob("*.tmp"))
+        for image in job.output.rglob("*.nii.gz"):
+            load_volume(image)
+            assert image.with_name(image.name.replace(".nii.gz", ".json")).exists()
+    before = {path: path.stat().st_mtime_ns for path in job.output.rglob("*.nii.gz")}
+    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    assert len(summary.known) == len(before)
+    assert len(summary.known) + len(summary.written) == 3
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
+def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(raw, job, model):
+    scans = find_scans(raw)
+    run_to_end(synthesize_scans(scans, job))
+    assert len(run_to_end(synthesize_scans(scans, job)).known) == 3
+    other_card = replace(model.card, sha256="b" * 64)
+    changed = [
+        replace(job, config=replace(CONFIG, step=2)),
+        replace(job, model=Model("other", model.network, other_card)),
+    ]
+    for other in changed:
+        summary = run_to_end(synthesize_scans(scans, other))
+        assert len(summary.failed) == 3
+        assert "--overwrite" in summary.failed[scans[0].name]
+    again = replace(changed[0], overwrite=True)
+    assert len(run_to_end(synthesize_scans(scans, again)).written) == 3
+    assert is_made(scans[0], again)
+    assert is_made(scans[0], replace(again, config=replace(again.config, memory_mb=7)))
+    scans[0].path.write_bytes(scans[0].path.read_bytes() + bytes(8))  # other bytes, same voxels
+    assert not is_made(scans[0], again)
+
+
+def test_estimate_of_a_batch_can_be_repeated(raw, job):
+    (scan, *_) = find_scans(raw)
+    run_to_end(synthesize_scans([scan], job))
+    recipe = read_recipe(job.output / FIRST.replace(".nii.gz", ".json"))
+    (found,) = find_sources(recipe, Whereabouts(source=scan.path))
+    np.testing.assert_array_equal(found.array, load_volume(scan.path).array)
+
+
+def test_image_without_a_sidecar_that_can_be_read_is_not_made(raw, job):
+    scans = find_scans(raw)
+    run_to_end(synthesize_scans(scans, job))
+    sidecar = job.output / FIRST.replace(".nii.gz", ".json")
+    for text in ("", "[]", "[" * 100_000):
+        sidecar.write_text(text)
+        assert not is_made(scans[0], job)
+    sidecar.unlink()
+    assert not is_made(scans[0], job)
+
+
+def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
+    """The reader is held up on the second scan until the first one is being computed."""
+    computing, order = threading.Event(), []
+
+    def load(path, index):
+        if "sub-02" in path.name:
+            assert computing.wait(20), "the second scan must be read during the first's computing"
+        order.append(f"read {path.name[:6]}")
+        return load_volume(path, index=index)
+
+    def compute(*arguments):
+        order.append("compute")
+        computing.set()
+        return (yield from synthesize(*arguments))
+
+    monkeypatch.setattr(batch, "load_scan", load)
+    monkeypatch.setattr(batch, "synthesize", compute)
+    assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
+    assert order[:3] == ["read sub-01", "compute", "read sub-02"]
+
+
+def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
+    n_read, most = 0, 0
+
+    def load(path, index):
+        nonlocal n_read
+        n_read += 1
+        return load_volume(path, index=index)
+
+    def compute(*arguments):
+        nonlocal n_read, most
+        most = max(most, n_read)
+        n_read -= 1
+        return (yield from synthesize(*arguments))
+
+    monkeypatch.setattr(batch, "load_scan", load)
+    monkeypatch.setattr(batch, "synthesize", compute)
+    assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
+    assert most <= 2
+
+
+def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
+    def save(volume, path, **options):
+        if "sub-02" in path.name:
+            raise Mri7tError(f"{path}: No space left on device: free some space")
+        return save_volume(volume, path, **options)
+
+    monkeypatch.setattr(batch, "save_volume", save)
+    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    assert images(job) == ["sub-01", "sub-03"]
+    assert "No space left" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "words"),
+    [
+        ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "mri7t synthesize"),
+        ("synthesize", RuntimeError("[enforce fail] can't allocate memory"), "--cluster local:N"),
+        ("synthesize", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory beside"),
+        ("save_volume", KeyError("ours"), "KeyError: 'ours': a fault of napari-mri7t"),
+    ],
+)
+def test_error_of_any_kind_ends_one_scan_and_no_other(
+    raw, job, monkeypatch, caplog, stage, error, words
+):
+    original, left = getattr(batch, stage), [2]
+
+    def failing(*arguments, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            raise error
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(batch, stage, failing)
+    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    assert images(job) == ["sub-01", "sub-03"]
+    (why,) = summary.failed.values()
+    assert words in why
+    assert ("Traceback" in caplog.text) == (stage == "save_volume"), "what nobody foresaw is logged"
+
+
+def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
+    path = raw / "sub-01/anat/sub-01_T1w.nii.gz"
+    small = phantom.array[:, :, :12]
+    nibabel.save(nibabel.Nifti1Image(np.stack([small / 2, small], axis=-1), phantom.affine), path)
+    (scan, *_) = find_scans(raw)
+    summary = run_to_end(synthesize_scans([scan], job))
+    assert "choose one with index (--index)" in summary.failed[scan.name]
+    second = replace(job, index=1)
+    assert run_to_end(synthesize_scans([scan], second)).written == (scan.name,)
+    expected = run_to_end(synthesize(load_volume(path, index=1), job.model, CONFIG)).volume
+    np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
+    assert is_made(scan, second)
+    assert not is_made(scan, replace(job, index=0))
+    assert not is_made(scan, job)
+
+
+def test_progress_rises_to_the_total(raw, job):
+    records = list(synthesize_scans(find_scans(raw), job))
+    done = [record.done for record in records]
+    assert done == sorted(done)
+    assert records[-1].done == records[-1].total == 3000
+    assert records[0].message == "sub-01/anat/sub-01_T1w.nii.gz, scan 1 of 3"
+
+
+def test_nothing_to_do_is_an_empty_summary(job):
+    summary = run_to_end(synthesize_scans([], job))
+    assert replace(summary, seconds=0.0) == BatchSummary()

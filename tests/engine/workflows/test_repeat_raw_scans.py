@@ -1,0 +1,209 @@
+"""Raw scans and simulations made again from their sidecars: equal bits, or a sentence."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.datasets.subjects import Subject
+from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.preparation import checks, optional, prepare
+from napari_mri7t.engine.preparation.bias_field import estimate_bias_field
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.registration import register, save_transform
+from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.simulation.pseudo_3t import (
+    PAIR,
+    SimulationConfig,
+    simulate_3t,
+    simulation_sidecar,
+)
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.scan import synthesize_scan
+from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.workflows import repeat as repeat_module
+from napari_mri7t.engine.workflows.repeat import read_recipe
+from napari_mri7t.engine.workflows.simulate import simulate_dataset
+
+
+@pytest.fixture
+def own_files(phantom_file, tmp_path):
+    """A mask and a transform of the user's."""
+    scan = load_volume(phantom_file)
+    middle = np.zeros(scan.shape)
+    middle[10:30, 10:38, 8:24] = 1
+    shift = np.eye(4)
+    shift[:3, 3] = (3.0, -2.5, 1.25)
+    save_transform(shift, tmp_path / "to-MNI.txt")
+    mask = save_volume(scan.with_array(middle), tmp_path / "own-mask.nii.gz")
+    return {"mask": mask, "transform": tmp_path / "to-MNI.txt"}
+
+
+def prepared(scan_file, model_folder, output, preparation):
+    """Synthesise with a preparation; gives the sidecar."""
+    scan, model = load_volume(scan_file), load_model(model_folder)
+    config = SynthesisConfig(device="cpu", precision="float32", step=3)
+    result = run_to_end(synthesize_scan(scan, model, config, preparation)).synthesis
+    save_volume(result.volume, output, sidecar=synthesis_sidecar(scan, model, result))
+    return output.with_suffix(".json")
+
+
+@pytest.mark.parametrize(
+    ("space", "way"), [("native", "grid"), ("native", "model"), ("mni", "grid")]
+)
+def test_prepared_scan_is_repeated_wherever_it_went(
+    repeat, phantom_file, tiny_model, own_files, tmp_path, space, way
+):
+    asked = PreparationConfig("none", space=space, way=way, outside="zero", **own_files)
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    assert repeat(made, tiny_model) == repeat_module.Comparison(0, 0.0, True)
+    recorded = json.loads(made.read_text())["Settings"]["preparation"]
+    assert (recorded["space"], recorded["way"]) == (space, way)
+
+
+def test_own_mask_that_changed_or_moved_is_told(
+    repeat, phantom_file, tiny_model, own_files, tmp_path
+):
+    asked = PreparationConfig("none", mask=own_files["mask"])
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    moved = own_files["mask"].rename(tmp_path / "moved.nii.gz")
+    with pytest.raises(StateError, match="the mask is not there: say with --mask"):
+        repeat(made, tiny_model)
+    assert repeat(made, tiny_model, mask=moved).is_equal
+    with pytest.raises(StateError, match=r"phantom\.nii\.gz: is not the mask of then"):
+        repeat(made, tiny_model, mask=phantom_file)
+
+
+def test_mask_that_was_a_layer_is_known_by_its_voxels(
+    repeat, phantom_file, tiny_model, own_files, tmp_path
+):
+    layer = load_volume(own_files["mask"])
+    made = prepared(
+        phantom_file, tiny_model, tmp_path / "e.nii", PreparationConfig("none", mask=layer)
+    )
+    with pytest.raises(StateError, match="the mask own-mask was in no file"):
+        repeat(made, tiny_model)
+    save_volume(layer.with_array(layer.array * 7), tmp_path / "labels.nii")
+    assert repeat(made, tiny_model, mask=tmp_path / "labels.nii").is_equal
+    with pytest.raises(StateError, match="is not the mask of then"):
+        repeat(made, tiny_model, mask=phantom_file)
+
+
+def test_bias_field_and_registration_are_repeated_bit_for_bit(
+    repeat, head, tiny_model, tmp_path, monkeypatch
+):
+    """With SimpleITK itself: the clock and the number of threads must not decide a bit."""
+    pytest.importorskip("SimpleITK")
+    scan, mask = head
+    for user in (checks, prepare):
+        monkeypatch.setattr(user, "load_template", lambda: scan.with_array(scan.array * mask))
+    scan_file = save_volume(scan, tmp_path / "head.nii.gz")
+    own = save_volume(scan.with_array(mask), tmp_path / "own.nii.gz")
+    asked = PreparationConfig("full", way="model", mask=own, allow_out_of_domain=True)
+    made = prepared(scan_file, tiny_model, tmp_path / "e.nii", asked)
+    recorded = json.loads(made.read_text())["Settings"]["preparation"]
+    assert recorded["registration"].startswith("rigid")
+    assert recorded["bias_field"].startswith("N4")
+    assert repeat(made, tiny_model).is_equal
+
+
+def test_threads_of_itk_decide_no_bit_and_stay_as_they_were(head, head_brain):
+    """No two registrations agreed on two threads, whatever `SetNumberOfThreads` said."""
+    process = pytest.importorskip("SimpleITK").ProcessObject
+    scan, mask = head
+    turned = head_brain.with_array(np.roll(head_brain.array, 1, axis=0))
+    before = process.GetGlobalDefaultNumberOfThreads()
+    found = []
+    try:
+        for n_threads in (2, 4, 4):
+            process.SetGlobalDefaultNumberOfThreads(n_threads)
+            field = run_to_end(estimate_bias_field(scan, mask))
+            found.append((field.tobytes(), run_to_end(register(turned, head_brain)).tobytes()))
+            assert process.GetGlobalDefaultNumberOfThreads() == n_threads
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(before)
+    assert len(set(found)) == 1
+
+
+def test_work_of_itk_closed_while_it_waits_for_other_work_never_begins():
+    sitk = pytest.importorskip("SimpleITK")
+    done, stopped = [], []
+    with optional._itk_is_ours:
+        steps = optional.in_one_itk_thread(sitk, lambda: done.append(1), lambda: stopped.append(1))
+        next(steps)
+        steps.close()
+    (thread,) = [each for each in threading.enumerate() if each.name == optional.THREAD_NAME]
+    thread.join(10)
+    assert (done, stopped) == ([], [1])
+
+
+def test_failed_work_of_itk_gives_its_threads_back():
+    sitk = pytest.importorskip("SimpleITK")
+    process = sitk.ProcessObject
+    before = process.GetGlobalDefaultNumberOfThreads()
+    seen = []
+
+    def fail():
+        seen.append(process.GetGlobalDefaultNumberOfThreads())
+        raise RuntimeError("no overlap")
+
+    with pytest.raises(Mri7tError, match="preparation failed: no overlap"):
+        run_to_end(optional.in_one_itk_thread(sitk, fail, seen.clear))
+    assert seen == [1]
+    assert process.GetGlobalDefaultNumberOfThreads() == before
+
+
+def test_libraries_of_the_preparation_are_compared_too(
+    phantom_file, tiny_model, own_files, tmp_path, monkeypatch
+):
+    asked = PreparationConfig("none", mask=own_files["mask"])
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    then = read_recipe(made).versions["deepbet"]
+    monkeypatch.setattr(
+        repeat_module, "library_versions", lambda: {**optional.library_versions(), "deepbet": "0.1"}
+    )
+    assert read_recipe(made).other_versions == (f"deepbet {then} then, 0.1 now",)
+
+
+@pytest.mark.parametrize("image", PAIR)
+def test_simulated_pair_is_repeated(repeat, phantom_file, tmp_path, image):
+    target = load_volume(phantom_file)
+    reference = save_volume(target.with_array(target.array**2), tmp_path / "reference.nii.gz")
+    inputs, config = [target, load_volume(reference)], SimulationConfig(0.01, seed=5)
+    pair = simulate_3t(target, reference=inputs[1], config=config)
+    facts = simulation_sidecar(inputs, config, image)
+    save_volume(pair[PAIR.index(image)], tmp_path / "s.nii.gz", sidecar=facts)
+    assert repeat(tmp_path / "s.json", None).is_equal
+    with pytest.raises(StateError, match="is not the reference of then"):
+        repeat(tmp_path / "s.json", None, reference=phantom_file)
+
+
+def test_pair_of_a_simulated_dataset_is_repeated(repeat, phantom_file, tmp_path):
+    """Its target lies elsewhere, its reference was a layer and is saved afterwards."""
+    target = load_volume(phantom_file)
+    reference = type(target)(target.array**2, target.affine, name="reference")
+    subject = Subject("sub-01", phantom_file)
+    config = SimulationConfig(seed=3, preset="realistic")
+    steps = simulate_dataset([subject], tmp_path / "pairs", reference=reference, config=config)
+    files = run_to_end(steps)
+    saved = save_volume(reference, tmp_path / "saved.nii")
+    for path in files:
+        sidecar = path.with_name("sub-01.json")
+        with pytest.raises(StateError, match="say with --input"):
+            repeat(sidecar, None)
+        with pytest.raises(StateError, match="reference was in no file: save it and give"):
+            repeat(sidecar, None, phantom_file)
+        assert repeat(sidecar, None, phantom_file, reference=saved).is_equal
+
+
+def test_simulation_of_the_template_needs_no_file(repeat, phantom, tmp_path, monkeypatch):
+    """As `mri7t demo` and the sample data make it."""
+    template = type(phantom)(phantom.array, phantom.affine, name=repeat_module.TEMPLATE_NAME)
+    monkeypatch.setattr(repeat_module, "load_template", lambda: template)
+    source, _ = simulate_3t(template)
+    facts = simulation_sidecar([template], SimulationConfig())
+    save_volume(source, tmp_path / "s.nii.gz", sidecar=facts)
+    assert repeat(tmp_path / "s.json", None).is_equal

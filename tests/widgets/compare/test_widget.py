@@ -1,0 +1,308 @@
+"""The widget "Compare" in a real viewer: views, figures, difference, profile, keys."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_mri7t.engine.metrics import basic, inspection
+from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.widgets.compare.views import FLICKER_MS
+from napari_mri7t.widgets.compare.widget import SHORTCUTS
+from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def estimate(phantom):
+    noise = np.random.default_rng(0).normal(0, 0.05, phantom.shape)
+    return phantom.with_array(phantom.array + noise, name="estimate")
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, phantom, estimate):
+    viewer = make_napari_viewer()
+    for volume in (phantom, estimate):
+        data, meta, _ = volume_to_layer(volume)
+        viewer.add_image(data, **meta)
+    viewer.add_image(phantom.array.T, name="other")
+    return viewer
+
+
+@pytest.fixture
+def widget(viewer, wait_idle):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    widget.volumes.reference_chooser.layer = viewer.layers["phantom"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["estimate"]
+    wait_idle()
+    yield widget
+    wait_idle()
+
+
+def key(viewer, name: str):
+    """Give what a key does in the viewer."""
+    return {str(keys).replace("+", "-"): action for keys, action in viewer.keymap.items()}[name]
+
+
+def shown(viewer) -> set[str]:
+    return {layer.name for layer in viewer.layers if layer.visible}
+
+
+def test_figures_of_the_volume_are_those_of_the_engine(widget, phantom, estimate):
+    scores = basic.compare(phantom, estimate)
+    lines = widget.table.as_text().split("\n")
+    brain, whole = scores["brain"], scores["whole"]
+    assert lines[0] == "\tMAE\tPSNR dB\tSSIM"
+    for line, row in ((lines[3], brain), (lines[4], whole)):
+        assert line.split("\t")[1:] == [
+            f"{row['mae']:.5f}",
+            f"{row['psnr']:.2f}",
+            f"{row['ssim']:.4f}",
+        ]
+
+
+def test_figures_of_the_slice_follow_the_slider_and_the_plane(
+    widget, viewer, qtbot, phantom, estimate, wait_idle
+):
+    def expected(axis: int, index: int) -> str:
+        scores = inspection.plane_scores(phantom, estimate, (axis, index))
+        return f"{scores['whole']['psnr']:.2f}"
+
+    def figure() -> str:
+        return widget.table.as_text().split("\n")[2].split("\t")[2]
+
+    viewer.dims.set_point(0, phantom.affine[2, 3] + 9)
+    qtbot.waitUntil(lambda: figure() == expected(2, 9), timeout=5000)
+    viewer.dims.order = (2, 0, 1)
+    viewer.dims.set_point(2, phantom.affine[0, 3] + 21)
+    qtbot.waitUntil(lambda: figure() == expected(0, 21), timeout=5000)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: figure() == "3-D", timeout=5000)
+    wait_idle()
+
+
+def test_mask_and_range_change_the_figures(widget, viewer, phantom, estimate, wait_idle):
+    mask = phantom.with_array(phantom.array > 0.5, name="mask")
+    data, meta, _ = volume_to_layer(mask)
+    viewer.add_labels(data.astype(int), **{k: meta[k] for k in ("name", "scale", "translate")})
+    viewer.layers["mask"].metadata = meta["metadata"]
+    widget.volumes.mask_chooser.layer = viewer.layers["mask"]
+    widget.volumes.range_box.setValue(2)
+    wait_idle()
+    expected = basic.compare(phantom, estimate, mask=mask, data_range=2)["brain"]["psnr"]
+    assert widget.table.as_text().split("\n")[3].split("\t")[2] == f"{expected:.2f}"
+
+
+def test_volumes_on_two_grids_are_refused_in_words(widget, viewer, phantom, wait_idle):
+    data, meta, _ = volume_to_layer(Volume(phantom.array[:-1], phantom.affine, name="smaller"))
+    viewer.add_image(data, **meta)
+    widget.volumes.estimate_chooser.layer = viewer.layers["smaller"]
+    wait_idle()
+    texts = widget.notices.texts(ERROR_COLOUR)
+    assert texts
+    assert all("must lie on one grid" in text for text in texts)
+    for line in widget.table.as_text().split("\n")[1:]:
+        assert line.split("\t")[1:] == ["", "", ""]
+
+
+def test_side_by_side_shows_the_two_with_the_reference_on_the_left(widget, viewer):
+    grid = viewer.canvas.grid
+    widget.view_box.setCurrentText("Side by side")
+    assert grid.enabled
+    assert shown(viewer) == {"phantom", "estimate"}
+    places = {
+        layer.name: grid.position(n, viewer.layers)
+        for n, layer in enumerate(viewer.layers)
+        if layer.visible
+    }
+    assert places == {"phantom": (0, 0), "estimate": (0, 1)}
+    widget.volumes.reference_chooser.layer = viewer.layers["estimate"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["phantom"]
+    widget.view_box.setCurrentText("Side by side")
+    assert grid.position(1, viewer.layers) == (0, 0)
+    widget.view_box.setCurrentText("Off")
+    assert not grid.enabled
+    assert shown(viewer) == {"phantom", "estimate", "other"}
+
+
+def test_flicker_shows_one_after_the_other(widget, viewer, qtbot):
+    widget.view_box.setCurrentText("Flicker")
+    seen = set()
+
+    def both() -> bool:
+        seen.update(shown(viewer))
+        return seen == {"phantom", "estimate"} and len(shown(viewer)) == 1
+
+    qtbot.waitUntil(both, timeout=5000)
+    widget.view_box.setCurrentText("Off")
+    assert shown(viewer) == {"phantom", "estimate", "other"}
+
+
+def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewer, phantom):
+    widget.view_box.setCurrentText("Swipe")
+    swipe, estimate = viewer.layers["swipe"], viewer.layers["estimate"]
+    assert shown(viewer) == {"phantom", "swipe"}
+    widget.swipe_slider.setValue(250)
+    assert swipe.data.shape == (32, 48, 30)
+    np.testing.assert_array_equal(swipe.data, estimate.data[:, :, 10:])
+    assert np.shares_memory(swipe.data, estimate.data)
+    assert swipe.translate[2] == phantom.affine[0, 3] + 10
+    widget.swipe_slider.setValue(1000)
+    assert swipe.data.shape == (32, 48, 1)
+    assert "swipe" not in [widget.volumes.estimate_chooser.itemText(n) for n in range(3)]
+    widget.view_box.setCurrentText("Off")
+    assert "swipe" not in viewer.layers
+    assert shown(viewer) == {"phantom", "estimate", "other"}
+
+
+def test_swipe_keeps_to_the_screen_in_radiological_view_and_other_planes(widget, viewer, phantom):
+    viewer.scene.camera.orientation = ("away", "up", "left")
+    widget.view_box.setCurrentText("Swipe")
+    widget.swipe_slider.setValue(250)
+    swipe, estimate = viewer.layers["swipe"], viewer.layers["estimate"]
+    np.testing.assert_array_equal(swipe.data, estimate.data[:, :, :30])
+    assert swipe.translate[2] == phantom.affine[0, 3]
+    viewer.dims.order = (2, 0, 1)
+    np.testing.assert_array_equal(swipe.data, estimate.data[:, :36])
+
+
+def test_difference_layer_has_symmetric_limits(widget, viewer, phantom, estimate, wait_idle):
+    widget.difference_button.click()
+    wait_idle()
+    layer = viewer.layers["estimate minus phantom"]
+    np.testing.assert_array_equal(layer.data, (estimate.array - phantom.array).T)
+    low, high = layer.contrast_limits
+    assert low == -high
+    assert "estimate minus phantom" not in [
+        widget.volumes.reference_chooser.itemText(n) for n in range(4)
+    ]
+    widget.difference_button.click()
+    wait_idle()
+    assert [x.name for x in viewer.layers].count("estimate minus phantom") == 1
+
+
+def test_profile_follows_the_line(widget, viewer, phantom, estimate, wait_idle):
+    viewer.dims.set_point(0, phantom.affine[2, 3] + 16)
+    widget.line_button.click()
+    wait_idle()
+    start, end = np.array([0.0, 24, 16]), np.array([39.0, 24, 16])
+    widget.line.data = [np.array([start[::-1], end[::-1]])]
+    wait_idle()
+    expected = inspection.profile([phantom, estimate], start, end)
+    for curve, values in zip(widget.plot.curves, expected.values, strict=True):
+        x, y = curve.getData()
+        np.testing.assert_allclose(x, expected.distance_mm)
+        np.testing.assert_allclose(y, values)
+    viewer.layers.remove(widget.line)
+
+
+@pytest.mark.parametrize("button", ["difference_button", "line_button"])
+def test_new_layer_leaves_the_grid_that_it_would_disturb(widget, viewer, button, wait_idle):
+    widget.view_box.setCurrentText("Side by side")
+    getattr(widget, button).click()
+    wait_idle()
+    assert widget.view_box.currentText() == "Off"
+    assert not viewer.canvas.grid.enabled
+    assert viewer.layers[-1].visible
+
+
+def test_intensities_beyond_the_range_are_told(widget, wait_idle):
+    widget.volumes.range_box.setValue(0.1)
+    wait_idle()
+    (text,) = widget.notices.texts(WARNING_COLOUR)
+    assert "twice the data range of 0.1" in text
+
+
+def test_keys_do_what_the_widget_lists(widget, viewer):
+    bound = {str(keys).replace("+", "-"): action for keys, action in viewer.keymap.items()}
+    assert set(SHORTCUTS) <= set(bound)
+    bound["Shift-G"](viewer)
+    assert widget.view_box.currentText() == "Side by side"
+    bound["Shift-G"](viewer)
+    assert widget.view_box.currentText() == "Off"
+    bound["Shift-W"](viewer)
+    assert "swipe" in viewer.layers
+    bound["Shift-F"](viewer)
+    before = shown(viewer)
+    bound["Shift-X"](viewer)
+    assert shown(viewer) != before
+
+
+def test_key_swaps_the_two_without_a_view_too(widget, viewer):
+    swap = partial(key(viewer, "Shift-X"), viewer)
+    swap()
+    assert shown(viewer) == {"phantom", "other"}  # the estimate covered the reference
+    swap()
+    assert shown(viewer) == {"estimate", "other"}
+    viewer.layers["phantom"].visible = True
+    viewer.layers.move(0, 2)
+    swap()
+    assert shown(viewer) == {"estimate", "other"}  # now the reference covered the estimate
+
+
+def test_key_swaps_for_good_where_the_two_flicker(widget, viewer, qtbot):
+    widget.view_box.setCurrentText("Flicker")
+    swap = partial(key(viewer, "Shift-X"), viewer)
+    swap()
+    before = shown(viewer)
+    qtbot.wait(2 * FLICKER_MS)
+    assert shown(viewer) == before
+    assert widget.view_box.currentText() == "Flicker"
+
+
+def test_closed_in_mid_question_the_widget_gives_no_answer(viewer, monkeypatch, wait_idle):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    wait_idle()
+    may_answer, was_asked, shows = threading.Event(), threading.Event(), []
+
+    def answer(*arguments):
+        was_asked.set()
+        assert may_answer.wait(60)
+        return volume_to_layer(Volume(np.ones((2, 2, 2)), np.eye(4), name="late")), 1.0
+
+    monkeypatch.setattr("napari_mri7t.widgets.compare.jobs.difference", answer)
+    widget._of_difference.answered.connect(shows.append)
+    widget.difference_button.click()
+    assert was_asked.wait(60)
+    before = [layer.name for layer in viewer.layers]
+    dock.destroyOnClose()
+    may_answer.set()
+    wait_idle()
+    QApplication.processEvents()
+    assert shows == []
+    assert [layer.name for layer in viewer.layers] == before
+    widget.deleteLater()
+
+
+def test_removed_layer_ends_the_view(widget, viewer, wait_idle):
+    widget.view_box.setCurrentText("Flicker")
+    viewer.layers.remove("estimate")
+    viewer.layers.remove("other")
+    wait_idle()
+    assert widget.view_box.currentText() == "Off"
+    assert not widget.view_box.isEnabled()
+    assert "choose two different volumes" in widget.view_box.toolTip()
+    assert shown(viewer) == {"phantom"}
+
+
+def test_closed_widget_puts_the_viewer_back(viewer, wait_idle):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    widget.view_box.setCurrentText("Swipe")
+    wait_idle()
+    dock.destroyOnClose()
+    wait_idle()
+    assert shown(viewer) == {"phantom", "estimate", "other"}
+    assert not set(SHORTCUTS) & {str(keys).replace("+", "-") for keys in viewer.keymap}
+    viewer.dims.set_point(0, 3)
+    widget.deleteLater()
+    QApplication.processEvents()
+
+
+def test_widget_fits_350_pixels(widget):
+    assert widget.minimumSizeHint().width() <= 350

@@ -1,0 +1,27 @@
+"""The table of "Evaluate": its order."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.widgets.evaluate.fields import ResultTable
+
+ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
+PSNR = 2  # the column
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize(("order", "expected"), [(ASCENDING, "dbac"), (DESCENDING, "cabd")])
+def test_missing_figures_come_last_in_either_order(qtbot, order, expected):
+    table = ResultTable()
+    qtbot.addWidget(table)
+    figures = {"a": 9.5, "e": math.nan, "b": 9.0, "c": 10.5, "d": 2.0, "f": math.nan}
+    table.show_results([SubjectResult(k, "source", {"brain_psnr": v}) for k, v in figures.items()])
+    table.sortItems(PSNR, order)
+    names = "".join(table.item(row, 0).text() for row in range(table.rowCount()))
+    assert names[:4] == expected
+    assert set(names[4:]) == {"e", "f"}

@@ -1,0 +1,177 @@
+"""The controls that every widget shares, in a real viewer."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+from npe2 import PluginManager
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton
+
+from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
+from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.widgets.layers.layers import is_volume
+from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.controls import (
+    ERROR_COLOUR,
+    WARNING_COLOUR,
+    LayerChooser,
+    Notices,
+    breakable,
+    explain,
+)
+
+pytestmark = pytest.mark.gui
+
+CUBE = np.zeros((4, 5, 6), dtype=np.float32)
+
+
+class Example(EngineWidget):
+    """The least widget there can be."""
+
+    n_releases = 0
+
+    def __init__(self, viewer):
+        super().__init__(viewer)
+        self.chooser = LayerChooser(viewer, is_volume, "A volume")
+        self.group("Image").addRow("Layer", self.chooser)
+
+    def release(self):
+        self.n_releases += 1
+        super().release()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def example(viewer):
+    widget = Example(viewer)
+    viewer.window.add_dock_widget(widget, name="Example")
+    return widget
+
+
+def test_chooser_follows_the_viewer_s_layers(viewer, example):
+    assert example.chooser.layer is None
+    first = viewer.add_image(CUBE, name="first")
+    assert example.chooser.layer is first
+    second = viewer.add_image(CUBE, name="second")
+    viewer.add_points(np.zeros((1, 3)))
+    assert [example.chooser.itemText(n) for n in range(2)] == ["second", "first"]
+    assert example.chooser.layer is first
+    first.name = "renamed"
+    assert example.chooser.layer is first
+    assert example.chooser.currentText() == "renamed"
+    viewer.layers.remove(first)
+    assert example.chooser.layer is second
+    viewer.layers.clear()
+    assert example.chooser.layer is None
+
+
+def test_chooser_announces_a_change_of_layer(viewer, example):
+    announced = []
+    example.chooser.layer_changed.connect(announced.append)
+    layer = viewer.add_image(CUBE)
+    viewer.layers.clear()
+    assert announced[0] is layer
+    assert announced[-1] is None
+
+
+def test_optional_chooser_offers_no_layer_first(viewer, qtbot):
+    chooser = LayerChooser(viewer, is_volume, "A volume", optional="none")
+    qtbot.addWidget(chooser)
+    layer = viewer.add_image(CUBE)
+    assert chooser.layer is None
+    chooser.layer = layer
+    assert chooser.layer is layer
+    chooser.release()
+
+
+def test_widget_taken_out_of_its_dock_lets_go_once(viewer, example):
+    viewer.window.remove_dock_widget(example)
+    assert example.n_releases == 1
+    viewer.add_image(CUBE)
+    assert example.chooser.layer is None
+    example.deleteLater()
+
+
+def test_widget_lets_go_when_the_window_closes(viewer, qtbot):
+    widget = Example(viewer)
+    viewer.window.add_dock_widget(widget, name="Example")
+    viewer.window.show()
+    qtbot.waitUntil(widget.isVisible)
+    releases = []
+    widget.release = lambda: releases.append(1)
+    viewer.close()
+    assert releases == [1]
+
+
+def test_hidden_dock_keeps_its_widget_at_work(viewer, qtbot):
+    widget = Example(viewer)
+    dock = viewer.window.add_dock_widget(widget, name="Example")
+    viewer.window.show()
+    qtbot.waitUntil(widget.isVisible)
+    dock.hide()
+    assert widget.n_releases == 0
+    dock.setVisible(True)
+    dock.setFloating(True)
+    assert widget.n_releases == 0
+    dock.setFloating(False)
+
+
+def test_layers_come_and_go_after_a_widget_is_deleted(viewer):
+    widget = Example(viewer)
+    dock = viewer.window.add_dock_widget(widget, name="Example")
+    dock.destroyOnClose()
+    widget.deleteLater()
+    QApplication.processEvents()
+    del widget, dock
+    gc.collect()
+    viewer.add_image(CUBE)
+    viewer.layers.clear()
+
+
+def test_notices_show_each_sentence_once_and_can_be_cleared(qtbot):
+    notices = Notices()
+    qtbot.addWidget(notices)
+    notices.add("no room", ERROR_COLOUR)
+    notices.add("no room", ERROR_COLOUR)
+    notices.add("no skull", WARNING_COLOUR)
+    assert notices.texts() == ["no room", "no skull"]
+    assert notices.texts(ERROR_COLOUR) == ["no room"]
+    notices.clear()
+    assert notices.texts() == []
+
+
+def test_long_path_does_not_widen_a_notice(qtbot):
+    notices = Notices()
+    qtbot.addWidget(notices)
+    notices.add("/data/" + "/".join(f"very_long_folder_name_{n}" for n in range(20)), ERROR_COLOUR)
+    assert notices.minimumSizeHint().width() < 350
+
+
+def test_breakable_text_reads_the_same():
+    assert breakable("/a/b_c.nii").replace("\u200b", "") == "/a/b_c.nii"
+
+
+def test_disabled_control_says_why(qtbot):
+    button = QPushButton("Go")
+    qtbot.addWidget(button)
+    explain(button, "there is no layer", "Go there")
+    assert not button.isEnabled()
+    assert button.toolTip() == "Go there\nNot now: there is no layer"
+    explain(button, None, "Go there")
+    assert button.isEnabled()
+    assert button.toolTip() == "Go there"
+
+
+def test_every_widget_says_that_its_images_are_synthetic(make_napari_viewer, wait_idle):
+    viewer = make_napari_viewer()
+    for contribution in PluginManager.instance().get_manifest("napari-mri7t").contributions.widgets:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", contribution.display_name)
+        (label,) = [part for part in widget.findChildren(QLabel) if part.text() == BRIEF_NOTICE]
+        assert label.toolTip() == NOTICE
+    wait_idle()

@@ -1,0 +1,265 @@
+"""Jobs: every way in which an engine's generator can end, in a real Qt application."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from napari.utils import progress
+from qtpy.QtCore import QThreadPool
+
+from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
+from napari_mri7t.engine.training.loop import TrainProgress
+from napari_mri7t.engine.training.run import FoldProgress
+from napari_mri7t.widgets.shared.stopping import PATIENCE_S
+from napari_mri7t.widgets.shared.worker import Job, Step, as_step, running_jobs
+
+
+class Record:
+    """Everything a job reports, in order."""
+
+    def __init__(
+        self, make: Callable[[], Generator[Any, None, Any]], *, breakable: bool = False
+    ) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self.job = Job("Test", make, breakable=breakable)
+        for name in ("progressed", "warned", "succeeded", "failed"):
+            getattr(self.job, name).connect(lambda value, n=name: self.events.append((n, value)))
+        for name in ("cancelled", "ended"):
+            getattr(self.job, name).connect(lambda n=name: self.events.append((n, None)))
+        self.job.start()
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.events]
+
+    def wait(self, qtbot: Any) -> None:
+        qtbot.waitUntil(lambda: "ended" in self.names, timeout=5000)
+
+
+def counting(
+    n_steps: int, closed: list[str] | None = None, pause_s: float = 0.01
+) -> Generator[Step, None, str]:
+    try:
+        for n in range(n_steps):
+            time.sleep(pause_s)
+            yield Step(n + 1, n_steps, "Working")
+        return "done"
+    finally:
+        if closed is not None:
+            closed.append(threading.current_thread().name)
+
+
+def test_job_gives_every_record_then_the_result(qtbot):
+    record = Record(lambda: counting(3))
+    record.wait(qtbot)
+    assert record.names == ["progressed"] * 3 + ["succeeded", "ended"]
+    assert [value.done for _, value in record.events[:3]] == [1, 2, 3]
+    assert record.events[3][1] == "done"
+
+
+def test_names_of_stages_and_training_steps_are_records_too():
+    training = TrainProgress(3, 40, 0.1, 1e-3, seconds_per_step=1.0, batch_size=2)
+    fold = FoldProgress(7, 3, 40, "loss 1", training, label="fold 7 (sub-H held out)")
+    assert as_step("add noise") == Step(0, 0, "Add noise")
+    assert as_step(fold) == Step(3, 40, "Fold 7 (sub-H held out)")
+
+
+def test_generator_runs_in_another_thread(qtbot):
+    threads: list[int] = []
+
+    def make() -> Generator[Step, None, None]:
+        threads.append(threading.get_ident())
+        yield Step(1, 1, "Working")
+
+    Record(make).wait(qtbot)
+    assert threads[0] != threading.get_ident()
+
+
+def test_runtime_error_is_reported_in_one_sentence(qtbot):
+    """superqt alone swallows it: neither `errored` nor `finished` would fire."""
+
+    def make() -> Generator[Step, None, None]:
+        yield Step(1, 2, "Working")
+        raise RuntimeError("CUDA out of memory")
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert record.names == ["progressed", "failed", "ended"]
+    assert record.events[1][1] == "Test failed: CUDA out of memory"
+
+
+def test_runtime_error_before_the_first_record_is_reported(qtbot):
+    def make() -> Generator[Step, None, None]:
+        raise RuntimeError("no model")
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert record.names == ["failed", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (VolumeError("a.nii: is empty: copy it again"), "a.nii: is empty: copy it again"),
+        (ValueError("step must be 1 or 3"), "step must be 1 or 3"),
+        (ZeroDivisionError("x"), "Something that should not happen: ZeroDivisionError: x. "),
+    ],
+)
+def test_errors_keep_their_own_words(qtbot, error, expected):
+    def make() -> Generator[Step, None, None]:
+        yield Step(1, 2, "Working")
+        raise error
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert record.events[-2][0] == "failed"
+    assert record.events[-2][1].startswith(expected)
+
+
+def test_cancel_closes_the_generator_in_its_own_thread(qtbot):
+    closed: list[str] = []
+    record = Record(lambda: counting(10_000, closed))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.cancel()
+    record.wait(qtbot)  # 100 seconds of work
+    assert record.names[-2:] == ["cancelled", "ended"]
+    assert "succeeded" not in record.names
+    assert closed
+    assert closed[0] != threading.main_thread().name
+
+
+def stuck(closed: list[str]) -> Generator[Step, None, None]:
+    """One step that takes for ever, as a slab of slices does on a busy processor."""
+    try:
+        yield Step(0, 10, "Working")
+        while True:
+            sum(range(100_000))
+    finally:
+        closed.append("closed")
+
+
+def test_step_that_takes_for_ever_is_broken_off_within_two_seconds(qtbot, quickest):
+    def break_off() -> float:
+        closed: list[str] = []
+        record = Record(lambda: stuck(closed), breakable=True)
+        qtbot.waitUntil(lambda: "progressed" in record.names)
+        qtbot.wait(50)
+        started = time.monotonic()
+        record.job.cancel()
+        record.wait(qtbot)
+        assert record.names == ["progressed", "cancelled", "ended"]
+        assert closed == ["closed"]
+        return time.monotonic() - started
+
+    assert quickest(break_off, 2) < 2
+    Record(lambda: counting(100)).wait(qtbot)  # the pool's thread took no harm
+
+
+def test_a_job_that_may_not_be_broken_off_is_left_to_end_its_step(qtbot):
+    def make() -> Generator[Step, None, None]:
+        yield Step(0, 10, "Working")
+        until = math.inf
+        while time.monotonic() < until:
+            sum(range(1000))
+            if until == math.inf and records and records[0].job.is_cancelling:
+                until = time.monotonic() + 2 * PATIENCE_S
+        finished.append(1)
+        yield Step(1, 10, "Working")
+
+    finished: list[int] = []
+    records: list[Record] = []  # empty when the thread begins
+    record = Record(make)
+    records.append(record)
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.cancel()
+    record.wait(qtbot)
+    assert finished == [1]
+
+
+def test_a_paused_job_goes_on_and_can_be_cancelled(qtbot):
+    record = Record(lambda: counting(10_000))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.pause()
+    qtbot.wait(100)
+    seen = len(record.events) + 1  # the step that it was in
+    qtbot.wait(200)
+    assert len(record.events) <= seen
+    record.job.pause()
+    qtbot.waitUntil(lambda: len(record.events) > seen)
+    record.job.pause()
+    qtbot.wait(50)
+    record.job.cancel()
+    record.wait(qtbot)
+    assert record.names[-2:] == ["cancelled", "ended"]
+
+
+def test_resume_that_comes_before_the_pause_has_begun_is_not_forgotten(qtbot):
+    record = Record(lambda: counting(3, pause_s=0.3))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    record.job.pause()
+    assert record.job.is_held
+    record.job.pause()
+    assert not record.job.is_held
+    record.wait(qtbot)
+    assert record.names[-2:] == ["succeeded", "ended"]
+
+
+def test_warnings_of_the_engine_arrive_and_foreign_ones_do_not(qtbot):
+    def make() -> Generator[Step, None, None]:
+        warnings.warn("the skull is still on", Mri7tWarning, stacklevel=1)
+        warnings.warn("old name", DeprecationWarning, stacklevel=1)
+        yield Step(1, 1, "Working")
+
+    record = Record(make)
+    record.wait(qtbot)
+    assert [value for name, value in record.events if name == "warned"] == ["the skull is still on"]
+
+
+def test_activity_bar_is_there_while_the_job_runs_and_gone_after(qtbot):
+    record = Record(lambda: counting(40))
+    qtbot.waitUntil(lambda: "progressed" in record.names)
+    assert [bar.desc for bar in progress._all_instances] == ["Test"]
+    record.wait(qtbot)
+    assert not progress._all_instances
+
+
+def test_running_jobs_are_found_again_and_forgotten_when_they_end(qtbot):
+    record = Record(lambda: counting(50))
+    assert running_jobs() == [record.job]
+    record.wait(qtbot)
+    assert running_jobs() == []
+    assert QThreadPool.globalInstance().activeThreadCount() == 0
+
+
+def test_a_job_that_nobody_holds_runs_to_its_end(qtbot):
+    results: list[str] = []
+
+    def start() -> None:
+        job = Job("Test", lambda: counting(20))
+        job.succeeded.connect(results.append)
+        job.start()
+
+    start()
+    qtbot.waitUntil(lambda: results == ["done"], timeout=5000)
+
+
+def test_fifty_cancels_at_random_moments_leave_nothing(qtbot):
+    rng = random.Random(0)
+    for _ in range(50):
+        closed: list[str] = []
+        record = Record(lambda c=closed: counting(10_000, c, 0.002), breakable=True)
+        qtbot.wait(rng.randrange(1, 30))
+        record.job.cancel()
+        record.wait(qtbot)
+        assert "succeeded" not in record.names
+    assert running_jobs() == []
+    assert not progress._all_instances
+    QThreadPool.globalInstance().waitForDone(60_000)
+    assert QThreadPool.globalInstance().activeThreadCount() == 0

@@ -1,0 +1,213 @@
+"""What the user may choose of a preparation, what is told before it runs, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.preparation.optional import INSTALL
+from napari_mri7t.engine.preparation.registration import save_transform
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR
+from napari_mri7t.widgets.synthesize import preparation
+from napari_mri7t.widgets.synthesize.fields import FOLDER
+from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
+
+pytestmark = pytest.mark.gui
+
+
+def show(widget, volume, **settings):
+    data, meta, _ = volume_to_layer(volume, **settings)
+    return widget.viewer.add_image(data, **meta)
+
+
+def choose(box, value) -> None:
+    box.setCurrentIndex(box.findData(value))
+
+
+def plain(label) -> str:
+    return label.text().replace("\u200b", "")
+
+
+def facts_of_last(widget) -> dict:
+    return widget.viewer.layers[-1].metadata[KEY]["provenance"]
+
+
+def _outlook(widget, wait_idle) -> str:
+    wait_idle()
+    return plain(widget.outlook_label)
+
+
+def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
+    ready, calls, wait_idle, monkeypatch
+):
+    monkeypatch.setattr("napari_mri7t.widgets.synthesize.widget.LEAST_PACE_S", 0.0)
+    told = _outlook(ready, wait_idle)
+    assert "Preparation: brain extraction, bias field, registration." in told
+    assert "The first run here tells how long" in told
+    assert calls == []
+    choose(ready.preparation.mode_box, "full")
+    ready.start()
+    wait_idle()
+    ready.preparation.release()  # what was kept is gone: all must be computed again
+    ready.source.layer_chooser.layer = ready.viewer.layers["head"]
+    ready.preparation.changed.emit()
+    assert "as measured here before" in _outlook(ready, wait_idle)
+    choose(ready.preparation.mode_box, "none")
+    assert _outlook(ready, wait_idle) == "The scan goes to the model as it is."
+
+
+def test_scan_that_is_too_coarse_is_refused_before_it_runs(widget, head, calls, wait_idle):
+    show(widget, head[0])
+    wait_idle()
+    assert not widget.panel.start_button.isEnabled()
+    assert "voxels of 4 x 4 x 4 mm" in plain(widget.panel.status)
+    assert not widget.preparation.coarse_box.isHidden()
+    widget.preparation.coarse_box.setChecked(True)
+    wait_idle()
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_painted_mask_is_taken_and_its_voxels_are_noted(ready, head, calls, wait_idle):
+    source = ready.viewer.layers["head"]
+    ready.viewer.add_labels(
+        head[1].T.astype(np.uint8), name="painted", scale=source.scale, translate=source.translate
+    )
+    ready.source.layer_chooser.layer = source
+    ready.preparation.more_box.setChecked(True)
+    ready.preparation.mask_chooser.layer = ready.viewer.layers["painted"]
+    assert not ready.preparation.mask_field.isEnabled()
+    ready.start()
+    wait_idle()
+    assert "extraction" not in calls
+    facts = facts_of_last(ready)["Settings"]["preparation"]
+    assert facts["mask"]["Name"] == "painted"
+    assert len(facts["mask"]["VoxelsSHA256"]) == 64
+    assert facts["brain_extraction"] == "the mask given"
+
+
+def test_mask_on_another_grid_is_refused_before_it_runs(ready, head, wait_idle):
+    source = ready.viewer.layers["head"]
+    ready.viewer.add_labels(np.ones(source.data.shape, np.uint8), name="elsewhere")
+    ready.source.layer_chooser.layer = source
+    ready.preparation.more_box.setChecked(True)
+    ready.preparation.mask_chooser.layer = ready.viewer.layers["elsewhere"]
+    wait_idle()
+    assert "elsewhere: the mask lies on another grid than head" in plain(ready.panel.status)
+    assert not ready.panel.start_button.isEnabled()
+
+
+def test_going_on_is_offered_only_where_the_scan_is_too_coarse(widget, phantom, wait_idle):
+    source = show(widget, phantom)
+    widget.viewer.add_labels(np.ones((3, 3, 3), np.uint8), name="elsewhere")
+    widget.source.layer_chooser.layer = source
+    widget.preparation.more_box.setChecked(True)
+    widget.preparation.mask_chooser.layer = widget.viewer.layers["elsewhere"]
+    wait_idle()
+    assert "another grid" in plain(widget.panel.status)
+    assert widget.preparation.coarse_box.isHidden()
+
+
+def test_mask_that_was_opened_is_held_against_the_scan_by_its_affine(
+    ready, head, calls, wait_idle, tmp_path
+):
+    scan, mask = head
+    moved = np.eye(4)
+    moved[0, 3] = 2.0  # half a voxel, mm
+    for name, affine in (("moved", moved @ scan.affine), ("fits", scan.affine)):
+        save_volume(Volume(mask, affine), tmp_path / f"{name}.nii.gz")
+        ready.viewer.open(tmp_path / f"{name}.nii.gz", plugin="napari-mri7t")
+    ready.source.layer_chooser.layer = ready.viewer.layers["head"]
+    ready.preparation.more_box.setChecked(True)
+    ready.preparation.mask_chooser.layer = ready.viewer.layers["moved"]
+    wait_idle()
+    assert not ready.panel.start_button.isEnabled()
+    assert "one grid" in plain(ready.panel.status)
+    ready.preparation.mask_chooser.layer = ready.viewer.layers["fits"]
+    wait_idle()
+    assert ready.panel.start_button.isEnabled()
+    assert "brain extraction by your mask" in plain(ready.outlook_label)
+
+
+def test_own_files_are_taken_and_missing_ones_named(ready, head, calls, wait_idle, tmp_path):
+    scan, mask = head
+    fields = ready.preparation
+    fields.more_box.setChecked(True)
+    fields.transform_field.folder = tmp_path / "to-MNI.txt"
+    assert ready.panel.status.text() == "There is no such file for the transform."
+    save_transform(np.eye(4), tmp_path / "to-MNI.txt")
+    fields.mask_field.folder = save_volume(scan.with_array(mask), tmp_path / "mask.nii.gz")
+    fields.changed.emit()
+    choose(fields.mode_box, "full")
+    ready.start()
+    wait_idle()
+    assert calls == ["field"]
+    facts = facts_of_last(ready)["Settings"]["preparation"]
+    assert facts["mask"]["File"] == "mask.nii.gz"
+    assert facts["transform"]["File"] == "to-MNI.txt"
+
+
+def test_missing_libraries_are_named_with_what_to_install(make_napari_viewer, monkeypatch, phantom):
+    monkeypatch.setattr(preparation, "missing_libraries", lambda: ["deepbet"])
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    box = widget.preparation.mode_box
+    assert box.currentData() == "none"
+    for name in ("auto", "full"):
+        item = box.model().item(box.findData(name))
+        assert not item.isEnabled()
+        assert INSTALL in item.toolTip()
+    (text,) = widget.preparation.notices.texts(WARNING_COLOUR)
+    assert "deepbet" in text
+    assert INSTALL in text
+
+
+def test_choices_are_remembered_but_no_mask_or_transform(ready, calls, wait_idle, tmp_path):
+    fields = ready.preparation
+    fields.more_box.setChecked(True)
+    fields.keep_field.folder = tmp_path / "kept"
+    save_transform(np.eye(4), tmp_path / "to-MNI.txt")
+    fields.transform_field.folder = tmp_path / "to-MNI.txt"
+    choose(fields.mode_box, "full")
+    choose(fields.space_box, "mni")
+    ready.start()
+    wait_idle()
+    again = SynthesizeWidget(ready.viewer)
+    asked = again.preparation.asked()
+    again.release()
+    config = asked.config
+    assert (config.prepare, config.space, config.keep) == ("full", "mni", tmp_path / "kept")
+    assert (config.mask, asked.mask_layer, config.transform) == (None, None, None)
+
+
+def test_folder_is_not_prepared_and_the_widget_says_so(widget):
+    widget.source.mode_box.setCurrentText(FOLDER)
+    assert not widget.preparation.isEnabled()
+    assert "taken as they are" in widget.preparation.toolTip()
+
+
+def test_widget_with_all_of_its_fields_fits_350_pixels(ready, calls, wait_idle):
+    ready.preparation.more_box.setChecked(True)
+    ready.start()
+    wait_idle()
+    ready.quality.toggle()
+    wait_idle()
+    assert ready.minimumSizeHint().width() <= 350
+
+
+def test_findings_lie_in_the_folder_of_the_user_and_the_session_leaves_none(
+    ready, calls, wait_idle, tmp_path
+):
+    ready.preparation.begin_session()
+    session = ready.preparation.asked().config.keep
+    assert session.is_dir()
+    ready.preparation.more_box.setChecked(True)
+    ready.preparation.keep_field.folder = tmp_path / "kept"
+    ready.start()
+    wait_idle()
+    names = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert {"head_mask.nii.gz", "head_bias-field.nii.gz", "head_preparation.json"} <= names
+    assert not list(session.iterdir())
+    ready.release()
+    assert not session.exists()

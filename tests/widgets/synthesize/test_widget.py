@@ -1,0 +1,472 @@
+"""The widget "Synthesize 7T", driven in a real viewer: start, progress, cancel, error, close."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from napari.utils import progress
+from qtpy.QtCore import QThreadPool
+
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, list_models, read_card
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume, volume_to_layer
+from napari_mri7t.widgets.shared import fields
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
+from napari_mri7t.widgets.shared.model_chooser import summary
+from napari_mri7t.widgets.shared.worker import running_jobs
+from napari_mri7t.widgets.synthesize.fields import FOLDER, SELECTED_LAYERS
+from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def brain(phantom) -> Volume:
+    """A part of the phantom, few slices: quick."""
+    return Volume(phantom.array[8:32, 8:40, 10:20], phantom.affine, name="phantom")
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+def docked(viewer) -> SynthesizeWidget:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    return widget
+
+
+def add(viewer, volume: Volume, **settings):
+    data, meta, _ = volume_to_layer(volume, **settings)
+    return viewer.add_image(data, **meta)
+
+
+def large(phantom: Volume) -> Volume:
+    """Enough slices for a job that can be caught in the middle."""
+    return Volume(np.tile(phantom.array, (2, 2, 3)), phantom.affine, name="large")
+
+
+def test_nothing_can_start_without_a_layer_and_the_widget_says_why(viewer, quick_model):
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text().startswith("Open a T1w volume first")
+    viewer.add_image(np.zeros((5, 6)))
+    assert not widget.panel.start_button.isEnabled()
+
+
+def test_estimate_is_a_new_layer_on_the_grid_of_its_source(viewer, brain, quick_model, wait_idle):
+    source = add(viewer, brain, contrast_limits=(0.1, 0.8))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.cancel_button.isEnabled()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["phantom", "phantom_synthetic-7T"]
+    estimate = viewer.layers[1]
+    assert estimate.data.shape == source.data.shape
+    np.testing.assert_array_equal(estimate.scale, source.scale)
+    np.testing.assert_array_equal(estimate.translate, source.translate)
+    assert estimate.units == source.units
+    assert estimate.axis_labels == ("S", "A", "R")
+    assert estimate.contrast_limits == [0.1, 0.8]
+    assert not np.array_equal(estimate.data, source.data)
+    np.testing.assert_array_equal(layer_to_volume(estimate).affine, brain.affine)
+
+
+def test_estimate_remembers_what_made_it(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.computation.step_box.setCurrentIndex(widget.computation.step_box.findData(3))
+    widget.computation.device_box.setCurrentIndex(widget.computation.device_box.findData("cpu"))
+    widget.computation.end_slices_box.setValue(4)
+    widget.start()
+    wait_idle()
+    facts = viewer.layers[-1].metadata[KEY]["provenance"]
+    assert facts["Synthetic"] is True
+    assert facts["Model"]["Name"] == "quick"
+    assert facts["Device"] == "cpu"
+    assert facts["Settings"]["step"] == 3
+    assert facts["Settings"]["end_slices"] == 4
+    np.testing.assert_array_equal(viewer.layers[-1].data[:4], brain.array.T[:4])
+    assert "research and not for diagnosis" in " ".join(widget.panel.notices.texts())
+
+
+def test_progress_shows_in_the_widget_and_in_the_activity_dock(
+    viewer, qtbot, phantom, slow_model, wait_idle
+):
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 2, timeout=120_000)
+    assert widget.panel.bar.maximum() > 10
+    assert [bar.desc for bar in progress._all_instances] == ["Synthesize large"]
+    qtbot.waitUntil(lambda: "left" in widget.panel.status.text(), timeout=10_000)
+    widget.panel.cancel()
+    wait_idle()
+    assert not progress._all_instances
+
+
+def test_cancel_stops_within_two_seconds_and_leaves_no_layer(
+    viewer, qtbot, quickest, phantom, slow_model, wait_idle
+):
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+
+    def cancel() -> float:
+        widget.start()
+        qtbot.waitUntil(lambda: widget.panel.bar.value() > 0, timeout=120_000)
+        started = time.monotonic()
+        widget.panel.cancel_button.click()
+        qtbot.waitUntil(lambda: widget.panel.job is None)
+        return time.monotonic() - started
+
+    assert quickest(cancel, 2) < 2
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["large"]
+    assert widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text().startswith("Cancelled")
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 0, timeout=120_000)
+    widget.panel.cancel()
+
+
+def test_window_answers_while_a_job_runs(viewer, qtbot, quickest, phantom, slow_model, wait_idle):
+    """Torch is loaded by now; the first time its libraries hold Python for some 0.3 s."""
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+
+    def longest_gap() -> float:
+        widget.start()
+        gaps, last = [], time.perf_counter()
+        while widget.panel.bar.value() < 5:
+            qtbot.wait(5)
+            gaps.append(time.perf_counter() - last)
+            last = time.perf_counter()
+        widget.panel.cancel()
+        wait_idle()
+        return max(gaps)
+
+    assert quickest(longest_gap, 1) < 1
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((20, 20, 20)), "no voxel above 0"),
+        (np.random.default_rng(0).random((20, 20, 2)), "slices"),
+    ],
+)
+def test_error_is_one_sentence_in_the_widget(viewer, quick_model, wait_idle, array, words):
+    add(viewer, Volume(array, np.eye(4), name="odd"))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert words in text
+    assert "\n" not in text
+    assert [layer.name for layer in viewer.layers] == ["odd"]
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_device_whose_driver_is_there_but_no_more_is_explained(
+    viewer, brain, quick_model, wait_idle, monkeypatch
+):
+    from napari_mri7t.engine.devices import available_devices
+
+    missing = "mps" if "mps" not in available_devices() else "cuda"
+    monkeypatch.setattr(fields, "why_absent", lambda device: None)
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.computation.device_box.choose(missing)
+    assert widget.computation.values()["device"] == missing
+    widget.start()
+    wait_idle()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert missing in text
+    assert "cpu" in text
+
+
+def test_fault_27_scan_unlike_the_training_data_warns_in_the_widget_and_in_the_sidecar(
+    viewer, brain, quick_model, wait_idle
+):
+    coarse = Volume(brain.array, np.diag([2.0, 2, 2, 1]), name="coarse")
+    add(viewer, coarse)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    shown = widget.panel.notices.texts(WARNING_COLOUR)
+    assert any("2 x 2 x 2 mm" in text for text in shown)
+    assert shown == viewer.layers[-1].metadata[KEY]["provenance"]["Warnings"]
+
+
+def test_fault_12_one_volume_of_a_series_is_taken(viewer, brain, quick_model, wait_idle, tmp_path):
+    values = np.stack([brain.array, brain.array / 2], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(values, brain.affine), tmp_path / "series.nii.gz")
+    viewer.open(tmp_path / "series.nii.gz", plugin="napari-mri7t")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    assert not widget.source.index_box.isHidden()
+    assert widget.source.index_box.maximum() == 1
+    widget.source.index_box.setValue(1)
+    widget.start()
+    wait_idle()
+    estimate = viewer.layers[-1]
+    assert estimate.ndim == 3
+    assert [str(unit) for unit in estimate.units] == ["millimeter"] * 3
+    assert estimate.metadata[KEY]["provenance"]["Sources"][0]["Index"] == 1
+    add(viewer, brain)
+    widget.source.layer_chooser.layer = viewer.layers[-1]
+    assert widget.source.index_box.isHidden()
+
+
+def test_estimate_saves_with_its_sidecar_on_the_grid_of_the_file(
+    viewer, phantom_file, quick_model, wait_idle, tmp_path
+):
+    viewer.open(phantom_file, plugin="napari-mri7t")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    viewer.layers[-1].save(tmp_path / "out.nii.gz", plugin="napari-mri7t")
+    source, made = nibabel.load(phantom_file), nibabel.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(made.affine, source.affine)
+    assert made.shape == source.shape
+    sidecar = json.loads((tmp_path / "out.json").read_text())
+    assert sidecar["Sources"][0]["File"] == "phantom.nii.gz"
+    assert sidecar["Synthetic"] is True
+
+
+def test_selected_layers_are_done_one_after_the_other(viewer, brain, quick_model, wait_idle):
+    for name in ("a", "b", "c"):
+        add(viewer, brain, name=name)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText(SELECTED_LAYERS)
+    viewer.layers.selection.clear()
+    assert not widget.panel.start_button.isEnabled()
+    assert widget.panel.status.text() == "Select volumes in the layer list."
+    viewer.layers.selection = {viewer.layers["a"], viewer.layers["c"]}
+    assert widget.source.selection_label.text() == "a, c"
+    widget.start()
+    wait_idle()
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["a", "b", "c", "a_synthetic-7T", "c_synthetic-7T"]
+
+
+def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait_idle, tmp_path):
+    (tmp_path / "in").mkdir()
+    save_volume(brain, tmp_path / "in" / "a.nii.gz")
+    (tmp_path / "in" / "b.nii.gz").write_text("<html>")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText(FOLDER)
+    assert widget.panel.status.text() == "Choose the folder of 3T volumes."
+    widget.source.folder_field.folder = tmp_path / "in"
+    widget.source.output_field.folder = tmp_path / "out"
+    wait_idle()
+    plan = widget.plan_label.text().replace("\u200b", "")
+    assert plan.startswith("2 scans through quick, into a BIDS derivative")
+    widget.start()
+    wait_idle()
+    names = sorted(path.name for path in (tmp_path / "out").rglob("sub-*.*"))
+    assert names == ["sub-a_desc-synth7T_T1w.json", "sub-a_desc-synth7T_T1w.nii.gz"]
+    assert (tmp_path / "out/dataset_description.json").exists()
+    assert (tmp_path / "out/logs/batch.json").exists()
+    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert text.count("b.nii.gz") == 1
+    assert widget.panel.status.text() == "Done: 1 written"
+    assert not viewer.layers
+    widget.start()
+    wait_idle()
+    assert widget.panel.status.text() == "Done: 0 written, 1 done before"
+
+
+def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, tmp_path):
+    widget = docked(viewer)
+    widget.source.mode_box.setCurrentText(FOLDER)
+    widget.source.output_field.folder = tmp_path / "out"
+    widget.source.folder_field.folder = tmp_path / "in"
+    assert not widget.panel.start_button.isEnabled()
+    assert "There is no folder" in widget.panel.status.text()
+    (tmp_path / "in").mkdir()
+    widget.source.folder_field.folder = f"{tmp_path / 'in'}/"
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_folder_of_the_last_session_is_there_again(viewer, brain, quick_model, wait_idle, tmp_path):
+    save_volume(brain, tmp_path / "a.nii.gz")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText(FOLDER)
+    widget.source.folder_field.folder = tmp_path
+    widget.source.output_field.folder = tmp_path / "out"
+    widget.start()
+    wait_idle()
+    dock.destroyOnClose()
+    widget.deleteLater()
+    again = docked(viewer)
+    assert again.source.values() == widget.source.values()
+    assert again.source.mode == FOLDER
+
+
+def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(quick_model)
+    widget.computation.step_box.setCurrentIndex(1)
+    widget.computation.end_slices_box.setValue(2)
+    widget.computation.device_box.setCurrentIndex(1)
+    assert "the time is known after the first run" in widget.plan_label.text()
+    widget.start()
+    wait_idle()
+    assert "as measured here before" in widget.plan_label.text()
+    dock.destroyOnClose()
+    widget.deleteLater()
+    again = docked(viewer)
+    assert again.model_chooser.folder == quick_model
+    assert again.computation.values() == {"device": "cpu", "step": 3, "end_slices": 2}
+    assert "as measured here before" in again.plan_label.text()
+
+
+def test_time_of_the_card_is_told_before_the_first_run(
+    viewer, brain, quick_model, tmp_path, wait_idle
+):
+    folder = shutil.copytree(quick_model, tmp_path / "timed")
+    card = json.loads((folder / "card.json").read_text())
+    card["metrics"] |= {"seconds": 3.2, "hardware": "Abacus, 2 threads"}
+    (folder / "card.json").write_text(json.dumps(card))
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(folder)
+    assert "about 3 s a brain elsewhere (Abacus, 2 threads)" in widget.plan_label.text()
+    widget.start()
+    wait_idle()
+    assert "as measured here before" in widget.plan_label.text()
+
+
+def test_scan_unlike_the_training_data_is_told_before_anything_runs(
+    viewer, phantom, quick_model, wait_idle
+):
+    add(viewer, Volume(phantom.array, np.diag([2.0, 2, 2, 1]), name="coarse"))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    wait_idle()
+    assert any("2 x 2 x 2 mm" in text for text in widget.plan_notices.texts(WARNING_COLOUR))
+
+
+def test_model_folder_that_is_none_is_explained_beside_the_list(viewer, tmp_path):
+    widget = docked(viewer)
+    before = widget.model_chooser.folder
+    assert not widget.model_chooser.add(tmp_path)
+    assert "no readable model card" in widget.model_chooser.notices.texts()[0]
+    assert widget.model_chooser.folder == before
+
+
+def test_card_shows_figures_and_use(viewer, quick_model):
+    chooser = docked(viewer).model_chooser
+    chooser.add(quick_model)
+    n_models = chooser.box.count()
+    chooser.add(Path(str(quick_model)))
+    assert chooser.box.count() == n_models, "the same folder again"
+    text = chooser.card_label.text().replace("\u200b", "")
+    assert "On 3 brains it had not seen: PSNR 26.7 ± 1.5 (3T as is 21.8) dB" in text
+    assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
+    assert "Trained" not in text
+    final = summary(replace(chooser.card, training={"held_out": None}))
+    assert "alike without one, on the one left out (3 brains in turn): PSNR 26.7" in final
+    assert "it had not seen" not in final
+    assert "Tests." in text
+    assert "Not for: Diagnosis" in chooser.card_label.toolTip()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({}, "No figures of brains that it had not seen."),
+        ({"n_held_out": 1, "source": {}, "estimate": {}}, "No figures of brains"),
+        (
+            {
+                "n_held_out": 1,
+                "source": {"brain": {"psnr": {"mean": 22.96}, "ssim": {"mean": 0.8488}}},
+                "estimate": {
+                    "brain": {
+                        "psnr": {"mean": 26.66, "std": None},
+                        "ssim": {"mean": 0.942, "std": None},
+                    }
+                },
+            },
+            "On 1 brain it had not seen: PSNR 26.7 (3T as is 23.0) dB, SSIM 0.942 (3T as is 0.849)",
+        ),
+    ],
+)
+def test_card_of_one_held_out_brain_or_none_is_read(quick_model, metrics, words):
+    assert words in summary(replace(read_card(quick_model), metrics=metrics))
+
+
+def test_every_bundled_model_is_offered_with_its_card(viewer):
+    chooser = docked(viewer).model_chooser
+    names = [chooser.box.itemText(n) for n in range(chooser.box.count())]
+    assert names == [card.name for card in list_models()]
+    assert chooser.card.name == DEFAULT_MODEL
+
+
+def test_widget_fits_350_pixels(viewer, quick_model):
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.panel.fail("/data/" + "x" * 20 + "/sub-01_ses-preop_acq-mprage_T1w.nii.gz: is empty")
+    assert widget.minimumSizeHint().width() <= 350
+
+
+def test_source_removed_in_mid_job_does_no_harm(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    viewer.layers.clear()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["phantom_synthetic-7T"]
+
+
+def test_dock_closed_in_mid_job_ends_it(viewer, qtbot, phantom, slow_model, wait_idle):
+    add(viewer, large(phantom))
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.panel.bar.value() > 0, timeout=120_000)
+    dock.destroyOnClose()
+    wait_idle()
+    assert [layer.name for layer in viewer.layers] == ["large"]
+    widget.deleteLater()
+
+
+@pytest.mark.parametrize("wait_ms", [0, 30, 300, 1500])
+def test_viewer_closed_in_mid_job_leaves_no_thread(
+    make_napari_viewer, qtbot, phantom, slow_model, wait_ms
+):
+    viewer = make_napari_viewer()
+    add(viewer, large(phantom))
+    widget = docked(viewer)
+    widget.model_chooser.add(slow_model)
+    widget.start()
+    qtbot.wait(wait_ms)
+    del widget
+    viewer.close()
+    qtbot.waitUntil(lambda: not running_jobs(), timeout=5000)
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+    assert not progress._all_instances
