@@ -28,7 +28,8 @@ from napari_mri7t.engine.preparation.registration import centre_of
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import model_grid, synthesize_scan
+from napari_mri7t.engine.synthesis.scan import model_grid
+from napari_mri7t.engine.synthesis.scan import synthesize as synthesize_scan
 from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, resample
 from napari_mri7t.engine.volumes.intensity import normalize

@@ -14,7 +14,7 @@ from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import synthesize_scan
+from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.volume import load_volume
 
 
@@ -25,7 +25,7 @@ def time_scans(folder: Path, paths: list[Path], model: Model) -> None:
         start, worked = time.perf_counter(), time.process_time()
         try:
             scan = load_volume(path)
-            run = run_to_end(synthesize_scan(scan, model, SynthesisConfig(), PreparationConfig()))
+            run = run_to_end(synthesize(scan, model, SynthesisConfig(), PreparationConfig()))
         except Mri7tError as error:
             print(f"{path.name}: stopped: {error}")
             continue

@@ -20,11 +20,11 @@ from skimage.filters import threshold_multiotsu
 
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared, prepare_scan
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared, prepare
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.report.style import GREY_MAP, figure_bytes, house_style, new_figure
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 DEEP_MM = 2.5  # below the surface of white matter
@@ -66,10 +66,10 @@ def figures(array: np.ndarray, brain: Volume, grey: np.ndarray, white: np.ndarra
     ]
 
 
-def prepare(path: Path, folder: Path) -> Prepared:
+def prepare_file(path: Path, folder: Path) -> Prepared:
     """Prepare a scan, or take its preparation from the folder."""
     scan = load_volume(path)
-    prepared = run_to_end(prepare_scan(scan, PreparationConfig(keep=folder / "kept")))
+    prepared = run_to_end(prepare(scan, PreparationConfig(keep=folder / "kept")))
     if prepared is None:
         raise ValueError(f"{path}: needs no preparation, and is no raw scan")
     return prepared
@@ -95,12 +95,12 @@ def picture(arrays: dict[str, np.ndarray], brain: Volume, white: np.ndarray) -> 
 
 def measure(path: Path, folder: Path, models: dict[str, Model]) -> None:
     """Print a line per image of one scan."""
-    prepared = prepare(path, folder)
+    prepared = prepare_file(path, folder)
     brain = prepared.brain
     fluid, grey, white = tissues(brain, prepared.mask)
     arrays = {"scan": brain.array}
     for name, model in models.items():
-        arrays[name] = run_to_end(synthesize(brain, model, SynthesisConfig())).volume.array
+        arrays[name] = run_to_end(estimate(brain, model, SynthesisConfig())).volume.array
     for name, array in arrays.items():
         noise, contrast, sharpness = figures(array, brain, grey, white)
         tones = " | ".join(f"{np.median(array[tissue]):.0f}" for tissue in (fluid, grey, white))

@@ -29,9 +29,9 @@ from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import find_preset
-from napari_mri7t.engine.training.loop import FoldJob, train_fold
+from napari_mri7t.engine.training.loop import TrainJob, train
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
@@ -54,7 +54,7 @@ def seconds(call: Callable[[], object]) -> float:
 def volume_seconds(name: str, volume: Volume) -> float:
     """Time a whole volume at step 1, the better of two."""
     model = load_model(name)
-    return min(run_to_end(synthesize(volume, model, SynthesisConfig())).seconds for _ in range(2))
+    return min(run_to_end(estimate(volume, model, SynthesisConfig())).seconds for _ in range(2))
 
 
 def step_seconds(name: str, volume: Volume) -> float:
@@ -62,8 +62,8 @@ def step_seconds(name: str, volume: Volume) -> float:
     config = replace(find_preset("report"), n_steps=STEPS + 1, patches_per_epoch=0)
     slices = np.ascontiguousarray(volume.array.T)
     with tempfile.TemporaryDirectory() as folder:
-        job = FoldJob(name, config, 0, Path(folder), resolve_device("auto"))
-        with closing(train_fold(job, [TrainingSubject("subject", slices, slices)])) as steps:
+        job = TrainJob(name, config, 0, Path(folder), resolve_device("auto"))
+        with closing(train(job, [TrainingSubject("subject", slices, slices)])) as steps:
             next(steps)
             return seconds(lambda: [next(steps) for _ in range(STEPS)]) / STEPS
 
@@ -73,7 +73,7 @@ def file_seconds(path: Path, name: str) -> tuple[float, float]:
     model = load_model(name)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        result = run_to_end(synthesize(load_volume(path), model))
+        result = run_to_end(estimate(load_volume(path), model))
         save_volume(result.volume, Path(folder) / "estimate.nii.gz")
         return time.perf_counter() - start, result.seconds
 

@@ -22,7 +22,7 @@ from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import Runner
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 TARGET_RATIO = 1.25
@@ -40,7 +40,7 @@ def operations(model: Model, volume: Volume, config: SynthesisConfig) -> float:
         return slabs[:, : model.network.n_outputs]
 
     with patch.object(Runner, "run", count):
-        run_to_end(synthesize(volume, model, config))
+        run_to_end(estimate(volume, model, config))
     total = 0
     for shape, n_slabs in Counter(executed).items():
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -57,7 +57,7 @@ def measure(name: str, volume: Volume, config: SynthesisConfig) -> None:
     whole = operations(model, volume, replace(config, crop=False))
     executed = operations(model, volume, config)
     before = product_rate(device, precision)
-    seconds = min(run_to_end(synthesize(volume, model, config)).seconds for _ in range(2))
+    seconds = min(run_to_end(estimate(volume, model, config)).seconds for _ in range(2))
     rate = max(before, product_rate(device, precision))
     print(
         f"| {model.name} | {whole / 1e12:.2f} | {executed / 1e12:.2f} | {rate / 1e9:.0f} | "

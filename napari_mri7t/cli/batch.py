@@ -92,11 +92,11 @@ def batch(
 
 
 def _run(scans: "list[Scan]", job: "ClusterBatch", place: "Place | None") -> "BatchSummary":
-    from napari_mri7t.engine.workflows.batch import synthesize_scans
+    from napari_mri7t.engine.workflows.batch import synthesize_batch
     from napari_mri7t.engine.workflows.tasks import load_job, run_batch
 
     if place is None:
-        return drive(synthesize_scans(scans, load_job(job)), "synthetic 7T")
+        return drive(synthesize_batch(scans, load_job(job)), "synthetic 7T")
 
     from napari_mri7t.engine.workflows.cluster import open_client
 

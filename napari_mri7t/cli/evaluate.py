@@ -13,7 +13,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 if TYPE_CHECKING:
     from napari_mri7t.engine.evaluation.results import SubjectResult
     from napari_mri7t.engine.evaluation.stress import Stress
-    from napari_mri7t.engine.workflows.studies import Outcome
+    from napari_mri7t.engine.workflows.studies import Studies
 
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder, or a folder of several to compare.")
@@ -32,9 +32,9 @@ def evaluate(
     Results, tables (CSV, Markdown, LaTeX) and JSON go to RUN/results. Stopped, it goes on from
     where it was when run again.
     """
-    from napari_mri7t.engine.workflows.studies import open_outcome
+    from napari_mri7t.engine.workflows.studies import open_studies
 
-    outcome = open_outcome(run)
+    outcome = open_studies(run)
     _tell(outcome, _scores(outcome))
     if robustness:
         _stress(outcome, device, run_all=True)
@@ -50,9 +50,9 @@ def report(
     device: Device = SynthesisConfig.device,
 ) -> None:
     """Write one self-contained HTML page about RUN; what is not evaluated yet is evaluated."""
-    from napari_mri7t.engine.workflows.studies import open_outcome
+    from napari_mri7t.engine.workflows.studies import open_studies
 
-    outcome = open_outcome(run)
+    outcome = open_studies(run)
     results = _scores(outcome)
     _write(outcome, results, output, _stress(outcome, device, run_all=robustness))
 
@@ -73,17 +73,17 @@ def reproduce(
     Stopped anywhere, the same command goes on from there.
     """
     from napari_mri7t.cli.train import train
-    from napari_mri7t.engine.workflows.studies import open_outcome
+    from napari_mri7t.engine.workflows.studies import open_studies
 
     for network in (name.strip() for name in networks.split(",")):
         train(dataset, run / network, network, preset, device=device, settings=settings)
-    outcome = open_outcome(run)
+    outcome = open_studies(run)
     results = _scores(outcome)
     _tell(outcome, results)
     _write(outcome, results, None, _stress(outcome, device, run_all=robustness))
 
 
-def _scores(outcome: "Outcome") -> "list[SubjectResult]":
+def _scores(outcome: "Studies") -> "list[SubjectResult]":
     """Evaluate what is not evaluated yet."""
     from napari_mri7t.engine.evaluation.evaluate import evaluate
     from napari_mri7t.engine.workflows.studies import RESULTS_FOLDER, cases_of, pairs_of
@@ -92,7 +92,7 @@ def _scores(outcome: "Outcome") -> "list[SubjectResult]":
     return drive(steps, "evaluate")
 
 
-def _tell(outcome: "Outcome", results: "Sequence[SubjectResult]") -> None:
+def _tell(outcome: "Studies", results: "Sequence[SubjectResult]") -> None:
     """Write the tables and print the one that the study is known by."""
     from napari_mri7t.engine.report.report import TABLES_FOLDER, write_tables
     from napari_mri7t.engine.report.table import as_markdown
@@ -105,7 +105,7 @@ def _tell(outcome: "Outcome", results: "Sequence[SubjectResult]") -> None:
     typer.echo(f"all tables: {folder}")
 
 
-def _stress(outcome: "Outcome", device: str, *, run_all: bool) -> "dict[str, Stress]":
+def _stress(outcome: "Studies", device: str, *, run_all: bool) -> "dict[str, Stress]":
     """Put every network through noise, shift and lesions, or only read what is known of that."""
     from napari_mri7t.engine.atomic import scores_to_json, write_content
     from napari_mri7t.engine.evaluation.results import file_name
@@ -130,7 +130,7 @@ def _stress(outcome: "Outcome", device: str, *, run_all: bool) -> "dict[str, Str
 
 
 def _write(
-    outcome: "Outcome",
+    outcome: "Studies",
     results: "Sequence[SubjectResult]",
     output: Path | None,
     stress: "dict[str, Stress]",

@@ -10,7 +10,7 @@ from napari_mri7t.cli.options import Overwrite
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.volumes.volume import Volume
-    from napari_mri7t.engine.workflows.repeat import Recipe, Whereabouts
+    from napari_mri7t.engine.workflows.repeat import SidecarRecord, SourcePaths
 
 
 def repeat(
@@ -59,15 +59,15 @@ def repeat(
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.volumes.volume import load_volume, save_volume
     from napari_mri7t.engine.workflows.repeat import (
-        Whereabouts,
+        SourcePaths,
         compare_bits,
         find_image,
-        read_recipe,
+        read_record,
     )
 
-    recipe = read_recipe(sidecar, device)
+    recipe = read_record(sidecar, device)
     image = find_image(recipe)
-    places = Whereabouts(source, reference, mask, transform, model)
+    places = SourcePaths(source, reference, mask, transform, model)
     warn(recipe.other_versions)
     again, facts, run = (_simulate if recipe.simulation else _synthesize)(recipe, places)
     if output is not None:
@@ -86,7 +86,9 @@ def repeat(
     )
 
 
-def _synthesize(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict[str, Any], str]:
+def _synthesize(
+    recipe: "SidecarRecord", places: "SourcePaths"
+) -> tuple["Volume", dict[str, Any], str]:
     """Give the image again, its sidecar, and with what it was made."""
     from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
     from napari_mri7t.engine.workflows import repeat
@@ -101,7 +103,9 @@ def _synthesize(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict
     return result.volume, synthesis_sidecar(scan, model, result), run
 
 
-def _simulate(recipe: "Recipe", places: "Whereabouts") -> tuple["Volume", dict[str, Any], str]:
+def _simulate(
+    recipe: "SidecarRecord", places: "SourcePaths"
+) -> tuple["Volume", dict[str, Any], str]:
     """Give the image again, its sidecar, and with what it was made."""
     from napari_mri7t.engine.simulation.pseudo_3t import simulation_sidecar
     from napari_mri7t.engine.workflows import repeat

@@ -81,7 +81,7 @@ def synthesize(
     from napari_mri7t.engine.models.card import DEFAULT_MODEL
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
-    from napari_mri7t.engine.synthesis.scan import synthesize_scan
+    from napari_mri7t.engine.synthesis.scan import synthesize
     from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.volumes.volume import load_volume, save_volume
@@ -95,7 +95,7 @@ def synthesize(
     volume = load_volume(source, index=index)
     warn(volume.warnings)
     trained = load_model(model or DEFAULT_MODEL)
-    run = drive(synthesize_scan(volume, trained, config, preparation), "synthetic 7T")
+    run = drive(synthesize(volume, trained, config, preparation), "synthetic 7T")
     result = run.synthesis
     warn(result.warnings)
     for text in result.settings.get("preparation", {}).get("distance", ()):

@@ -96,14 +96,14 @@ def train(
         StudySettings,
         adopt_training,
         create_study,
-        free_if_refused,
+        discard_on_error,
     )
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
     built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
     asked = StudySettings(network, preset, config, built, reference, start_from)
-    with free_if_refused(run):
+    with discard_on_error(run):
         study = create_study(dataset, run, asked)
         wanted = [*_folds(folds, study), *([FINAL] if final else [])]
         open_folds = _not_done(study, wanted)

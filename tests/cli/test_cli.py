@@ -20,7 +20,7 @@ from napari_mri7t.engine.networks import NETWORKS
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
@@ -259,7 +259,7 @@ def test_synthesize_writes_what_the_engine_makes(run, phantom_file, model_folder
     assert out.startswith(f"{output}: untrained on cpu")
     assert "not for diagnosis" in out
     config = SynthesisConfig(device="cpu", step=3, end_slices=2)
-    steps = synthesize(load_volume(phantom_file), load_model(model_folder), config)
+    steps = estimate(load_volume(phantom_file), load_model(model_folder), config)
     np.testing.assert_array_equal(load_volume(output).array, run_to_end(steps).volume.array)
 
 

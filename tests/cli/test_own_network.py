@@ -159,7 +159,7 @@ def test_model_of_the_network_synthesises_in_the_widget(
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.progress import run_to_end
     from napari_mri7t.engine.synthesis.config import SynthesisConfig
-    from napari_mri7t.engine.synthesis.synthesize import synthesize
+    from napari_mri7t.engine.synthesis.synthesize import estimate
     from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
     from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 
@@ -181,7 +181,7 @@ def test_model_of_the_network_synthesises_in_the_widget(
     qtbot.waitUntil(lambda: widget.panel.job is None, timeout=120_000)
     assert widget.panel.notices.texts(ERROR_COLOUR) == []
     model = load_model(tmp_path / "model")
-    expected = run_to_end(synthesize(phantom, model, SynthesisConfig(device="cpu"))).volume
+    expected = run_to_end(estimate(phantom, model, SynthesisConfig(device="cpu"))).volume
     np.testing.assert_array_equal(viewer.layers[1].data, expected.array.T)
     told = viewer.layers[1].metadata[KEY]["provenance"]["Model"]
     assert told == {"Name": "three", "SHA256": model.card.sha256}

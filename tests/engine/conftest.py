@@ -75,11 +75,11 @@ def repeat() -> Callable[..., Any]:
     """Repeat what a sidecar tells of, and compare: (sidecar, model folder, source, **places)."""
     from napari_mri7t.engine.progress import run_to_end
     from napari_mri7t.engine.workflows import repeat as repetition
-    from napari_mri7t.engine.workflows.repeat import find_image, find_same_model, read_recipe
+    from napari_mri7t.engine.workflows.repeat import find_image, find_same_model, read_record
 
     def repeat_it(sidecar, model_folder, source=None, **elsewhere):
-        recipe = read_recipe(sidecar)
-        places = repetition.Whereabouts(source, **elsewhere)
+        recipe = read_record(sidecar)
+        places = repetition.SourcePaths(source, **elsewhere)
         sources = repetition.find_sources(recipe, places)
         if recipe.simulation:
             again, _ = repetition.repeat_simulation(recipe, sources)

@@ -9,7 +9,7 @@ import pytest
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study
@@ -38,7 +38,7 @@ def sockets(hook):
 
 
 def test_fault_38_synthesis_opens_no_socket(sockets, phantom_file, tiny_model, tmp_path):
-    steps = synthesize(load_volume(phantom_file), load_model(tiny_model), SynthesisConfig("cpu"))
+    steps = estimate(load_volume(phantom_file), load_model(tiny_model), SynthesisConfig("cpu"))
     save_volume(run_to_end(steps).volume, tmp_path / "o.nii")
     assert sockets == []
 

@@ -131,7 +131,7 @@ def robustness_steps(
             number, len(conditions), f"{KINDS[condition.kind]} {condition.level:g}"
         )
         yield now
-        harmed = harm(clean, condition, seed=seed, voxel_size=target.voxel_size)
+        harmed = degrade_input(clean, condition, seed=seed, voxel_size=target.voxel_size)
         source = target.with_array(match_histogram(harmed, matched_to), name="pseudo-3T")
         estimate = yield from run_method(method, source, now)
         figures = [flatten(compare(aim, volume)) for volume in (source, estimate)]
@@ -158,7 +158,7 @@ def run_method(
     return (yield from with_records(method(source), lambda _: now))
 
 
-def harm(
+def degrade_input(
     clean: np.ndarray,
     condition: Condition,
     *,

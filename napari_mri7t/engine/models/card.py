@@ -237,7 +237,7 @@ def _bundled_name(folder: Path) -> str:
     return folder.relative_to(BUNDLED).as_posix()
 
 
-def settle(place: str) -> str:
+def normalise_place(place: str) -> str:
     """Write a place so that it means the same from anywhere: a bundled name, or a whole path."""
     if place in bundled_names():
         return place

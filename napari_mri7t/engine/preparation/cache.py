@@ -21,7 +21,7 @@ from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 
 @dataclass
-class Kept:
+class PreparationCache:
     """A scan's findings in a folder.
 
     Parameters
@@ -83,7 +83,9 @@ class Kept:
         return digest is not None and path.is_file() and file_digest(path) == digest
 
 
-def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) -> Kept | None:
+def open_cache(
+    scan: Volume, folder: Path | None, settings: Mapping[str, Any]
+) -> PreparationCache | None:
     """Open a scan's findings in a folder, which is made where missing.
 
     Parameters
@@ -97,7 +99,7 @@ def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) ->
 
     Returns
     -------
-    Kept or None
+    PreparationCache or None
         Its files count only if they came from the same voxels and settings.
     """
     if folder is None:
@@ -105,7 +107,7 @@ def open_kept(scan: Volume, folder: Path | None, settings: Mapping[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     values = {name: _by_content(value) for name, value in settings.items()}
     source = {"Version": __version__, "VoxelsSHA256": voxel_digest(scan), **values}
-    kept = Kept(folder, scan, source)
+    kept = PreparationCache(folder, scan, source)
     try:
         note = read_json(_note_path(kept))
         if note["Source"] == source:
@@ -121,5 +123,5 @@ def _by_content(value: Any) -> Any:
     return file_digest(value) if isinstance(value, Path) else value
 
 
-def _note_path(kept: Kept) -> Path:
+def _note_path(kept: PreparationCache) -> Path:
     return kept.path("preparation", ".json")

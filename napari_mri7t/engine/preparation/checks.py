@@ -17,7 +17,7 @@ from napari_mri7t.engine.volumes.brain import (
     is_mostly_background,
     looks_extracted,
 )
-from napari_mri7t.engine.volumes.grids import box_of, coarse, upright_grid
+from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
@@ -139,7 +139,9 @@ def alignment(brain: Volume, transform: np.ndarray) -> float:
         brain small.
     """
     template = load_template()
-    grid = upright_grid(box_of(template.array > 0, template.affine, SCORING_MM), SCORING_MM)
+    grid = upright_grid(
+        bounding_box_mm(template.array > 0, template.affine, SCORING_MM), SCORING_MM
+    )
     volumes = [
         brain_litres(each, each.array > background_of(each.array)) for each in (template, brain)
     ]
@@ -149,7 +151,7 @@ def alignment(brain: Volume, transform: np.ndarray) -> float:
     centre = transform @ np.append(centre_of(brain), 1)
     scaling = np.diag([scale, scale, scale, 1.0])
     scaling[:3, 3] = (1 - scale) * centre[:3]
-    pair = [coarse(template, grid), coarse(brain, grid, scaling @ transform)]
+    pair = [downsample(template, grid), downsample(brain, grid, scaling @ transform)]
     if pair[1].max() <= 0:
         return 0.0  # nowhere near the template
     either = np.logical_or(*(array > BRAIN_EDGE * array.max() for array in pair))

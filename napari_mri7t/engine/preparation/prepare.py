@@ -19,7 +19,7 @@ from napari_mri7t.engine.preparation.bias_field import (
     estimate_bias_field,
     strength_of,
 )
-from napari_mri7t.engine.preparation.cache import Kept, open_kept
+from napari_mri7t.engine.preparation.cache import PreparationCache, open_cache
 from napari_mri7t.engine.preparation.checks import (
     UPRIGHT,
     alignment,
@@ -128,7 +128,7 @@ class Prepared:
         return self.corrected.with_array(np.where(self.mask, self.corrected.array, 0))
 
 
-def prepare_scan(
+def prepare(
     scan: Volume, config: PreparationConfig = PreparationConfig()
 ) -> Generator[PreparationProgress, None, Prepared | None]:
     """Do what a scan needs before a model can take it.
@@ -162,7 +162,7 @@ def prepare_scan(
         check_handedness(scan)
     if config.asks_for_nothing or (is_free(config) and fits_as_it_is(scan)):
         return None
-    kept = open_kept(scan, config.keep, key_of(config))
+    kept = open_cache(scan, config.keep, key_of(config))
     facts: dict[str, Any] = {}
     mask = yield from _brain_mask(scan, config, kept, facts)
     corrected = yield from _correct(scan, mask, config, kept, facts)
@@ -183,7 +183,7 @@ def counts_as_extracted(scan: Volume, config: PreparationConfig) -> bool:
 
 
 def key_of(config: PreparationConfig) -> dict[str, Any]:
-    """List what decides the steps' findings, beside the scan; for `open_kept`."""
+    """List what decides the steps' findings, beside the scan; for `open_cache`."""
     return {
         "prepare": config.prepare,
         "mask": config.mask,
@@ -193,7 +193,7 @@ def key_of(config: PreparationConfig) -> dict[str, Any]:
 
 
 def _brain_mask(
-    scan: Volume, config: PreparationConfig, kept: Kept | None, facts: dict[str, Any]
+    scan: Volume, config: PreparationConfig, kept: PreparationCache | None, facts: dict[str, Any]
 ) -> Generator[PreparationProgress, None, np.ndarray]:
     now = PreparationProgress(0, N_STEPS, "brain extraction")
     yield now
@@ -220,7 +220,7 @@ def _correct(
     scan: Volume,
     mask: np.ndarray,
     config: PreparationConfig,
-    kept: Kept | None,
+    kept: PreparationCache | None,
     facts: dict[str, Any],
 ) -> Generator[PreparationProgress, None, Volume]:
     now = PreparationProgress(1, N_STEPS, "bias field")
@@ -247,7 +247,7 @@ def _is_upright(brain: Volume) -> bool:
 
 
 def _to_mni(
-    brain: Volume, config: PreparationConfig, kept: Kept | None, facts: dict[str, Any]
+    brain: Volume, config: PreparationConfig, kept: PreparationCache | None, facts: dict[str, Any]
 ) -> Generator[PreparationProgress, None, np.ndarray]:
     now = PreparationProgress(2, N_STEPS, "registration")
     yield now
@@ -277,7 +277,7 @@ def _to_mni(
 
 
 @dataclass(frozen=True)
-class Outlook:
+class PreparationPlan:
     """What a preparation will do.
 
     Attributes
@@ -296,8 +296,8 @@ class Outlook:
     sentence: str
 
 
-def foresee(scan: Volume, config: PreparationConfig) -> Outlook:
-    """Tell what `prepare_scan` would do, from what can be seen in a second.
+def plan_preparation(scan: Volume, config: PreparationConfig) -> PreparationPlan:
+    """Tell what `prepare` would do, from what can be seen in a second.
 
     Whether a registration can be left out is known only when the brain is: it is counted.
 
@@ -309,7 +309,7 @@ def foresee(scan: Volume, config: PreparationConfig) -> Outlook:
 
     Returns
     -------
-    Outlook
+    PreparationPlan
 
     Raises
     ------
@@ -320,21 +320,23 @@ def foresee(scan: Volume, config: PreparationConfig) -> Outlook:
     if config.prepare != "none":
         check_handedness(scan)
     if config.asks_for_nothing:
-        return Outlook(False, (), "The scan goes to the model as it is.")
+        return PreparationPlan(False, (), "The scan goes to the model as it is.")
     if is_free(config) and fits_as_it_is(scan):
-        return Outlook(False, (), "The scan needs no preparation and goes to the model as it is.")
+        return PreparationPlan(
+            False, (), "The scan needs no preparation and goes to the model as it is."
+        )
     folder = config.keep if config.keep is not None and config.keep.is_dir() else None
-    kept = open_kept(scan, folder, key_of(config))
+    kept = open_cache(scan, folder, key_of(config))
     told = _of_mask(scan, config, kept), _of_field(config, kept), _of_transform(config, kept)
     named = dict(zip(STEPS, told, strict=True))
     steps = tuple(name for name, how in named.items() if how is None)
     parts = [f"{name} {how}" for name, how in named.items() if how is not None]
     if steps:
         parts.insert(0, ", ".join(steps))
-    return Outlook(True, steps, f"Preparation: {'; '.join(parts)}.")
+    return PreparationPlan(True, steps, f"Preparation: {'; '.join(parts)}.")
 
 
-def _of_mask(scan: Volume, config: PreparationConfig, kept: Kept | None) -> str | None:
+def _of_mask(scan: Volume, config: PreparationConfig, kept: PreparationCache | None) -> str | None:
     """Say why no brain need be extracted; None if it must be."""
     if config.mask is not None:
         return "by your mask"
@@ -343,13 +345,13 @@ def _of_mask(scan: Volume, config: PreparationConfig, kept: Kept | None) -> str 
     return "as kept" if kept is not None and kept.holds("mask") else None
 
 
-def _of_field(config: PreparationConfig, kept: Kept | None) -> str | None:
+def _of_field(config: PreparationConfig, kept: PreparationCache | None) -> str | None:
     if config.prepare == "none":
         return "left as it is"
     return "as kept" if kept is not None and kept.holds("bias-field") else None
 
 
-def _of_transform(config: PreparationConfig, kept: Kept | None) -> str | None:
+def _of_transform(config: PreparationConfig, kept: PreparationCache | None) -> str | None:
     if config.transform is not None:
         return "by your transform"
     if config.prepare == "none":

@@ -17,7 +17,7 @@ from napari_mri7t.engine.preparation.checks import (
 )
 from napari_mri7t.engine.preparation.prepare import Prepared
 from napari_mri7t.engine.volumes.brain import BRAIN_LITRES
-from napari_mri7t.engine.volumes.grids import LINEAR, coarse, resample
+from napari_mri7t.engine.volumes.grids import LINEAR, downsample, resample
 from napari_mri7t.engine.volumes.intensity import harmonize
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM, Volume
@@ -126,8 +126,8 @@ def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.nd
     """
     from_mni = to_grid @ np.linalg.inv(prepared.to_mni)
     fixed = resample(load_template(), grid, from_mni, order=LINEAR)
-    moved = coarse(prepared.corrected, grid, to_grid)
-    mask = coarse(prepared.scan.with_array(prepared.mask), grid, to_grid) > 0.5
+    moved = downsample(prepared.corrected, grid, to_grid)
+    mask = downsample(prepared.scan.with_array(prepared.mask), grid, to_grid) > 0.5
     pair = [_scaled(fixed, fixed > 0), np.where(mask, _scaled(moved, mask), 0)]
     sides = zip(grid.shape, grid.voxel_size, strict=True)
     along = [np.arange(n) * size // CHECKER_MM for n, size in sides]
@@ -170,7 +170,7 @@ def _scaled(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
+def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
     """Say how far a prepared scan lies from what the model was trained on.
 
     Parameters
@@ -204,7 +204,7 @@ def distance_in_words(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
     )
 
 
-def doubts(prepared: Prepared) -> tuple[str, ...]:
+def registration_warnings(prepared: Prepared) -> tuple[str, ...]:
     """Warn of a registration that neither failed nor is as good as usual.
 
     Parameters

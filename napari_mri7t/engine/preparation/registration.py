@@ -19,7 +19,7 @@ import numpy as np
 from napari_mri7t.engine.atomic import write_atomically
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.optional import in_one_itk_thread, optional
-from napari_mri7t.engine.volumes.grids import box_of, coarse, upright_grid
+from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.volume import Volume
 
 REGISTRATION_MM = 2.0  # voxels both brains have while they are registered
@@ -101,8 +101,10 @@ def centre_of(volume: Volume) -> np.ndarray:
 
 def _upright(brain: Volume) -> Volume:
     """Resample a brain to a coarse grid along the anatomical axes: ITK then needs no direction."""
-    grid = upright_grid(box_of(brain.array > 0, brain.affine, BOX_MARGIN_MM), REGISTRATION_MM)
-    return grid.with_array(coarse(brain, grid))
+    grid = upright_grid(
+        bounding_box_mm(brain.array > 0, brain.affine, BOX_MARGIN_MM), REGISTRATION_MM
+    )
+    return grid.with_array(downsample(brain, grid))
 
 
 def _image(sitk: Any, volume: Volume) -> Any:

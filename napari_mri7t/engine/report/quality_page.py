@@ -14,7 +14,7 @@ from napari_mri7t.engine.preparation.quality import (
     N_BINS,
     WINDOW,
     checkerboard,
-    distance_in_words,
+    describe_distance,
     histograms,
     lies_on,
     window_of,
@@ -26,7 +26,7 @@ from napari_mri7t.engine.report.style import (
     house_style,
     new_figure,
 )
-from napari_mri7t.engine.volumes.grids import LINEAR, box_of, resample, upright_grid
+from napari_mri7t.engine.volumes.grids import LINEAR, bounding_box_mm, resample, upright_grid
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
@@ -73,7 +73,7 @@ def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
         _show(axes[2, 2], after - corrected, 2, k, _symmetric(after - corrected, mask))
         axes[2, 2].set_title("after - before (corrected)")
         _draw_histograms(axes[0, 3], axes[1, 3], prepared, card)
-        _write_facts(axes[2, 3], prepared.facts, card, distance_in_words(prepared, card))
+        _write_facts(axes[2, 3], prepared.facts, card, describe_distance(prepared, card))
     return figure
 
 
@@ -100,7 +100,7 @@ def _views(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Resample scan, mask, corrected scan and result to one upright grid around the brain."""
     scan = prepared.scan
-    corners = box_of(prepared.mask, scan.affine, MARGIN_MM)
+    corners = bounding_box_mm(prepared.mask, scan.affine, MARGIN_MM)
     grid = upright_grid(corners, VIEW_MM)
     mask = resample(scan.with_array(prepared.mask), grid, order=LINEAR) > 0.5
     moved = None
@@ -113,7 +113,7 @@ def _views(
 
 def _draw_checkerboard(axes: Any, prepared: Prepared) -> None:
     template = load_template()
-    grid = upright_grid(box_of(template.array > 0, template.affine, MARGIN_MM), VIEW_MM)
+    grid = upright_grid(bounding_box_mm(template.array > 0, template.affine, MARGIN_MM), VIEW_MM)
     brain = resample(template, grid, order=LINEAR) > 0
     board = checkerboard(prepared, grid, prepared.to_mni)
     for column, plane in enumerate(SHOWN):

@@ -21,7 +21,7 @@ from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.report import sections as report_sections
 from napari_mri7t.engine.report import tables as study_tables
 from napari_mri7t.engine.report.page import Section, render_page
-from napari_mri7t.engine.report.sections import Gathered, gather
+from napari_mri7t.engine.report.sections import SubjectDrawings, draw_subject
 from napari_mri7t.engine.report.table import Table, as_csv, as_latex, as_markdown, number
 from napari_mri7t.engine.report.tables import best_places, heading, tests_table
 from napari_mri7t.engine.volumes.volume import Volume
@@ -110,11 +110,11 @@ def write_report(
     drawings = folder / FIGURES_FOLDER
     drawings.mkdir(parents=True, exist_ok=True)
     write_tables(data.results, folder / TABLES_FOLDER)
-    gathered = Gathered()
+    gathered = SubjectDrawings()
     for index, subject in enumerate(data.subjects):
         now = ReportProgress(index, total, subject.name)
         yield now
-        steps = gather(subject.name, subject.load(), gathered, drawings)
+        steps = draw_subject(subject.name, subject.load(), gathered, drawings)
         yield from with_records(steps, partial(_same, now))
     yield ReportProgress(total - 2, total, "plots")
     sections = [
@@ -263,8 +263,8 @@ def write_pair_report(
     table = metric_table(results)
     for suffix, write in FORMATS.items():
         write_content(tables / f"metrics.{suffix}", write(table))
-    gathered = Gathered()
-    yield from gather(subject, volumes.prepared(), gathered, drawings)
+    gathered = SubjectDrawings()
+    yield from draw_subject(subject, volumes.prepared(), gathered, drawings)
     yield "page"
     sections = [
         report_sections.facts_section(facts),

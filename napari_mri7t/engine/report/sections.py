@@ -74,7 +74,7 @@ LESIONS = (
 
 
 @dataclass
-class Gathered:
+class SubjectDrawings:
     """What stays of the subjects' volumes once they are out of memory again.
 
     Parameters
@@ -94,8 +94,8 @@ class Gathered:
     errors: list[Picture] = field(default_factory=list)
 
 
-def gather(
-    name: str, volumes: Mapping[str, Volume], gathered: Gathered, folder: Path
+def draw_subject(
+    name: str, volumes: Mapping[str, Volume], gathered: SubjectDrawings, folder: Path
 ) -> Generator[str, None, None]:
     """Draw one subject's pictures, and keep what the plots of all subjects need.
 
@@ -105,7 +105,7 @@ def gather(
         The subject.
     volumes : mapping of str to Volume
         "source" (may be missing), the networks' estimates and "target", in [0, 1].
-    gathered : Gathered
+    gathered : SubjectDrawings
         Grows by the subject.
     folder : Path
         For the figures' files; must exist.
@@ -237,14 +237,14 @@ def _brain_tables(results: Sequence[SubjectResult]) -> list[Table]:
 
 
 def figure_sections(
-    results: Sequence[SubjectResult], gathered: Gathered, folder: Path
+    results: Sequence[SubjectResult], gathered: SubjectDrawings, folder: Path
 ) -> list[Section]:
     """Draw what concerns all subjects; parts without data are left out.
 
     Parameters
     ----------
     results : sequence of SubjectResult
-    gathered : Gathered
+    gathered : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
 
@@ -267,12 +267,12 @@ def figure_sections(
     return sections
 
 
-def agreement_section(gathered: Gathered, folder: Path) -> Section:
+def agreement_section(gathered: SubjectDrawings, folder: Path) -> Section:
     """Show which intensities the estimates have where the real 7T has which.
 
     Parameters
     ----------
-    gathered : Gathered
+    gathered : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
 

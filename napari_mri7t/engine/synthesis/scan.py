@@ -19,11 +19,11 @@ from napari_mri7t.engine.preparation.optional import (
     in_background,
     library_versions,
 )
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared, prepare_scan
-from napari_mri7t.engine.preparation.quality import distance_in_words, doubts
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared, prepare
+from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
 from napari_mri7t.engine.progress import run_to_end, with_records
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import Synthesis, SynthesisProgress, synthesize
+from napari_mri7t.engine.synthesis.synthesize import Synthesis, SynthesisProgress, estimate
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume
@@ -44,7 +44,7 @@ def model_grid() -> Volume:
     return Volume(np.zeros(MODEL_SHAPE, np.float32), affine, name="MNI152")
 
 
-def to_model_space(prepared: Prepared) -> Generator[str, None, tuple[Volume, np.ndarray, Volume]]:
+def to_mni(prepared: Prepared) -> Generator[str, None, tuple[Volume, np.ndarray, Volume]]:
     """Resample a prepared scan to the models' space.
 
     Parameters
@@ -77,7 +77,7 @@ def to_model_space(prepared: Prepared) -> Generator[str, None, tuple[Volume, np.
     return brain, mask, Volume(scan, grid.affine, name)
 
 
-def from_model_space(estimate: Volume, prepared: Prepared) -> np.ndarray:
+def from_mni(estimate: Volume, prepared: Prepared) -> np.ndarray:
     """Resample an estimate in the models' space to the scan's own grid, by cubic splines.
 
     Parameters
@@ -98,7 +98,9 @@ def from_model_space(estimate: Volume, prepared: Prepared) -> np.ndarray:
     return np.where(covered, found, prepared.corrected.array)
 
 
-def join(scan: Volume, estimate: np.ndarray, mask: np.ndarray, outside: str = "scan") -> np.ndarray:
+def blend(
+    scan: Volume, estimate: np.ndarray, mask: np.ndarray, outside: str = "scan"
+) -> np.ndarray:
     """Put the estimate of the brain into its scan.
 
     Parameters
@@ -154,7 +156,7 @@ class RawSynthesis:
     prepared: Prepared | None
 
 
-def synthesize_scan(
+def synthesize(
     scan: Volume,
     model: Model,
     config: SynthesisConfig,
@@ -187,15 +189,15 @@ def synthesize_scan(
     Mri7tError
         If a library of the extra `native` is needed and missing.
     DeviceError
-        As `synthesize`.
+        As `estimate`.
     """
     notes = check_resolution(scan, allowed=preparation.allow_out_of_domain)
-    prepared = yield from prepare_scan(scan, preparation)
+    prepared = yield from prepare(scan, preparation)
     if prepared is None:
-        synthesis = yield from synthesize(scan, model, config)
+        synthesis = yield from estimate(scan, model, config)
         return RawSynthesis(replace(synthesis, warnings=(*notes, *synthesis.warnings)), None)
     words = yield from _meanwhile(
-        lambda: distance_in_words(prepared, model.card), SynthesisProgress(0, 1, "how far it lies")
+        lambda: describe_distance(prepared, model.card), SynthesisProgress(0, 1, "how far it lies")
     )
     facts = prepared.facts | _asked_for(preparation, scan) | {"distance": list(words)}
     if preparation.space == "native" and preparation.way == "grid":
@@ -203,7 +205,7 @@ def synthesize_scan(
     else:
         synthesis = yield from _in_model_space(prepared, model, config, preparation)
     settings = synthesis.settings | {"preparation": facts}
-    warnings = (*notes, *doubts(prepared), *synthesis.warnings)
+    warnings = (*notes, *registration_warnings(prepared), *synthesis.warnings)
     return RawSynthesis(replace(synthesis, settings=settings, warnings=warnings), prepared)
 
 
@@ -232,10 +234,10 @@ def _meanwhile(
 def _on_own_grid(
     prepared: Prepared, model: Model, config: SynthesisConfig, preparation: PreparationConfig
 ) -> Generator[RawProgress, None, Synthesis]:
-    synthesis = yield from synthesize(prepared.brain, model, config)
-    estimate = synthesis.volume.array
+    synthesis = yield from estimate(prepared.brain, model, config)
+    made = synthesis.volume.array
     joined = yield from _meanwhile(
-        lambda: join(prepared.scan, estimate, prepared.mask, preparation.outside), JOINING
+        lambda: blend(prepared.scan, made, prepared.mask, preparation.outside), JOINING
     )
     return replace(synthesis, volume=synthesis.volume.with_array(joined))
 
@@ -244,22 +246,22 @@ def _in_model_space(
     prepared: Prepared, model: Model, config: SynthesisConfig, preparation: PreparationConfig
 ) -> Generator[RawProgress, None, Synthesis]:
     moving = SynthesisProgress(0, 1, "to MNI space")
-    steps = to_model_space(prepared)
+    steps = to_mni(prepared)
     brain, mask, around = yield from _meanwhile(lambda: run_to_end(steps), moving)
-    synthesis = yield from synthesize(brain, model, config)
-    estimate = synthesis.volume.array
+    synthesis = yield from estimate(brain, model, config)
+    made = synthesis.volume.array
     if preparation.space == "mni":
         # Around an extracted brain, resampling leaves traces that are no scan to go over into.
         shown = ((prepared.scan.array != 0) & ~prepared.mask).any()
         outside = preparation.outside if shown else "zero"
-        joined = yield from _meanwhile(lambda: join(around, estimate, mask, outside), JOINING)
+        joined = yield from _meanwhile(lambda: blend(around, made, mask, outside), JOINING)
         volume = brain.with_array(joined, name=synthesis.volume.name)
     else:
-        whole = brain.with_array(np.where(mask, estimate, around.array))
+        whole = brain.with_array(np.where(mask, made, around.array))
 
         def back() -> np.ndarray:
-            found = from_model_space(whole, prepared)
-            return join(prepared.scan, found, prepared.mask, preparation.outside)
+            found = from_mni(whole, prepared)
+            return blend(prepared.scan, found, prepared.mask, preparation.outside)
 
         home = yield from _meanwhile(back, JOINING)
         volume = prepared.scan.with_array(home, name=synthesis.volume.name)

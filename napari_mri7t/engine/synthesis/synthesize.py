@@ -49,7 +49,7 @@ class Synthesis:
     settings: dict[str, Any]
 
 
-def synthesize(
+def estimate(
     source: Volume,
     model: Model,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen

@@ -67,7 +67,7 @@ class TrainProgress:
 
 
 @dataclass(frozen=True)
-class FoldJob:
+class TrainJob:
     """What to train, on what, and where its state lives.
 
     Parameters
@@ -105,8 +105,8 @@ class FoldJob:
         return facts if self.start is None else facts | {"start": self.start.sha256}
 
 
-def train_fold(
-    job: FoldJob, subjects: list[TrainingSubject]
+def train(
+    job: TrainJob, subjects: list[TrainingSubject]
 ) -> Generator[TrainProgress, None, nn.Module]:
     """Train one network, from its last checkpoint where there is one.
 
@@ -115,7 +115,7 @@ def train_fold(
 
     Parameters
     ----------
-    job : FoldJob
+    job : TrainJob
     subjects : list of TrainingSubject
         Those trained on; the held-out one must not be among them.
 
@@ -160,7 +160,7 @@ def _smaller(config: TrainConfig) -> str:
 
 
 def _train(
-    job: FoldJob, subjects: list[TrainingSubject]
+    job: TrainJob, subjects: list[TrainingSubject]
 ) -> Generator[TrainProgress, None, nn.Module]:
     config = job.config
     learner, pool = _begin(job, subjects)
@@ -193,7 +193,7 @@ def _train(
     return network.eval()
 
 
-def _begin(job: FoldJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
+def _begin(job: TrainJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
     """Build the networks, fresh or from the last checkpoint, and what they draw from."""
     learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
     learner.to(job.device)
@@ -226,13 +226,13 @@ def _batch_size(config: TrainConfig, step: int) -> int:
     return min(config.batch_size, config.patches_per_epoch - done)
 
 
-def _seed(job: FoldJob, step: int) -> int:
+def _seed(job: TrainJob, step: int) -> int:
     known = [] if job.start is None else [int(job.start.sha256[:8], 16)]  # no patch twice
     sequence = np.random.SeedSequence([job.config.seed, job.fold, step, *known])
     return int(sequence.generate_state(1)[0])
 
 
-def seeded_generator(job: FoldJob, step: int) -> torch.Generator:
+def seeded_generator(job: TrainJob, step: int) -> torch.Generator:
     """Give the generator that decides everything drawn in one step."""
     return torch.Generator(job.device).manual_seed(_seed(job, step))
 
@@ -265,7 +265,7 @@ def _progress(learner: Learner, config: TrainConfig, seconds_per_step: float) ->
     )
 
 
-def _save(learner: Learner, job: FoldJob) -> None:
+def _save(learner: Learner, job: TrainJob) -> None:
     """Write the history, then the state: one that is resumed from has its history beside it."""
     text = io.StringIO()
     csv.writer(text).writerows([HISTORY_COLUMNS, *learner.history])
@@ -273,7 +273,7 @@ def _save(learner: Learner, job: FoldJob) -> None:
     save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
 
 
-def _resume(learner: Learner, job: FoldJob) -> bool:
+def _resume(learner: Learner, job: TrainJob) -> bool:
     """Take up the last checkpoint; tell whether there was one."""
     state = load_state(job.folder)
     if state is None:

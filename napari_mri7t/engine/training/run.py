@@ -32,13 +32,13 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import (
     Synthesis,
     SynthesisProgress,
+    estimate,
     synthesis_sidecar,
-    synthesize,
 )
 from napari_mri7t.engine.training.checkpoint import load_state
 from napari_mri7t.engine.training.config import synthesis_config
 from napari_mri7t.engine.training.export import METRICS_FILE, _card, read_figures, summarize_figures
-from napari_mri7t.engine.training.loop import FoldJob, TrainProgress, train_fold
+from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
 from napari_mri7t.engine.training.start import check_start, keep_start
 from napari_mri7t.engine.training.study import FINAL, Study
@@ -78,7 +78,7 @@ def estimate_held_out(
         `hardware` that took them.
     """
     source, target = volumes
-    result: Synthesis = yield from synthesize(source, model, config)
+    result: Synthesis = yield from estimate(source, model, config)
     facts = synthesis_sidecar(source, model, result)
     save_volume(result.volume, folder / ESTIMATE_FILE, overwrite=True, sidecar=facts)
     figures = {
@@ -188,7 +188,7 @@ def _run_locked(
     if pairs is None:
         pairs = yield from prepare_study(study)
     settings = study.settings
-    job = FoldJob(
+    job = TrainJob(
         network=settings.network,
         config=settings.config,
         fold=len(study.subjects) if k == FINAL else k,
@@ -207,7 +207,7 @@ def _run_locked(
         )
         return FoldProgress(k, now.step, now.n_steps, message, now, label)
 
-    network = yield from with_records(train_fold(job, training), record)
+    network = yield from with_records(train(job, training), record)
     digest = hashlib.sha256(pack_weights(network, job.network)).hexdigest()
     card = replace(_card(study, k, network, device, start), sha256=digest)
     model = Model(job.network, network, card)

@@ -15,7 +15,7 @@ from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import read_json, write_atomically
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.errors import Mri7tError, StateError
-from napari_mri7t.engine.models.card import CARD_FILE, bundled_names, check_place, settle
+from napari_mri7t.engine.models.card import CARD_FILE, bundled_names, check_place, normalise_place
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
 from napari_mri7t.engine.training.config import TrainConfig, find_preset, from_dict
@@ -28,7 +28,7 @@ FINAL = -1  # in place of a fold's number: train on all subjects
 
 
 @contextmanager
-def free_if_refused(run: Path) -> Iterator[None]:
+def discard_on_error(run: Path) -> Iterator[None]:
     """Withdraw a study that is set up within and then refused: the run folder is free again.
 
     A study that stood there before stays.
@@ -256,7 +256,7 @@ def _start_facts(path: Path, settings: StudySettings) -> dict[str, str]:
     """Say what the folds start from; of a study that has begun from there, as it was then."""
     if not settings.start_from:
         return {}
-    place = settle(settings.start_from)
+    place = normalise_place(settings.start_from)
     known = _read(path) if path.exists() else {}
     if known.get("start_from") == place:
         return {key: known[key] for key in ("start_from", "start_sha256") if key in known}

@@ -68,7 +68,7 @@ def resample(
     return found.clip(volume.array.min(), volume.array.max())
 
 
-def coarse(volume: Volume, grid: Volume, transform: np.ndarray | None = None) -> np.ndarray:
+def downsample(volume: Volume, grid: Volume, transform: np.ndarray | None = None) -> np.ndarray:
     """Resample to a coarser grid: smoothed first, so that no detail is folded back.
 
     Parameters
@@ -109,7 +109,7 @@ def upright_grid(corners: np.ndarray, voxel_size: float) -> Volume:
     return Volume(np.zeros(n_voxels, np.float32), affine, name="grid")
 
 
-def box_of(mask: np.ndarray, affine: np.ndarray, margin_mm: float = 0.0) -> np.ndarray:
+def bounding_box_mm(mask: np.ndarray, affine: np.ndarray, margin_mm: float = 0.0) -> np.ndarray:
     """Find the box around a mask along the anatomical axes; (2, 3), mm."""
     along = [(side.start, side.stop - 1) for side in bounding_box(mask, 0)]
     corners = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -25,8 +25,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import (
     Synthesis,
     SynthesisProgress,
+    estimate,
     synthesis_sidecar,
-    synthesize,
 )
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.streams import sidecar_of
@@ -137,7 +137,7 @@ class BatchJob:
     index: int | None = None
 
 
-def synthesize_scans(
+def synthesize_batch(
     scans: Sequence[Scan], job: BatchJob
 ) -> Generator[BatchProgress, None, BatchSummary]:
     """Synthesise scans into a derivative; whatever fails for one is noted, and the others go on.
@@ -222,7 +222,7 @@ class _Account:
             self.done = begin + PARTS_PER_SCAN * now.done // max(now.total, 1)
             return BatchProgress(self.done, self.total, self.message)
 
-        return (yield from with_records(synthesize(source, job.model, job.config), record))
+        return (yield from with_records(estimate(source, job.model, job.config), record))
 
     def close(
         self, behind: tuple[Scan, Future[dict[str, Any]]] | None

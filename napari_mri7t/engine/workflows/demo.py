@@ -18,8 +18,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import (
     Synthesis,
     SynthesisProgress,
+    estimate,
     synthesis_sidecar,
-    synthesize,
 )
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
@@ -64,7 +64,7 @@ def run_demo(
     model : Model
         Trained on brains like the template: extracted, 1 mm.
     config : SynthesisConfig
-        As for `synthesize`.
+        As for `estimate`.
 
     Yields
     ------
@@ -76,8 +76,8 @@ def run_demo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     source, target = _write_pair(folder)
-    synthesis = yield from synthesize(source, model, config)
-    estimate = save_volume(
+    synthesis = yield from estimate(source, model, config)
+    estimate_file = save_volume(
         synthesis.volume,
         folder / "estimate.nii.gz",
         overwrite=True,
@@ -90,7 +90,7 @@ def run_demo(
     metrics = _write_metrics(folder / "metrics.json", scores, synthesis, model)
     figure = demo_figure((source, synthesis.volume, target), scores, NOTICE, TARGET_IS)
     picture = write_atomically(folder / "demo.png", lambda file: figure.savefig(file, format="png"))
-    files = (folder / "source.nii.gz", estimate, folder / "target.nii.gz", metrics, picture)
+    files = (folder / "source.nii.gz", estimate_file, folder / "target.nii.gz", metrics, picture)
     return Demo(source, synthesis.volume, target, scores, files, synthesis.warnings)
 
 

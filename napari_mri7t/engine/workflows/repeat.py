@@ -20,7 +20,7 @@ from napari_mri7t.engine.preparation.optional import library_versions
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import RawProgress, RawSynthesis, synthesize_scan
+from napari_mri7t.engine.synthesis.scan import RawProgress, RawSynthesis, synthesize
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
 from napari_mri7t.engine.volumes.provenance import file_digest, versions, voxel_digest
@@ -36,7 +36,7 @@ OPTIONS = ("--input", "--reference")  # that say where the sources are now
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SidecarRecord:
     """What a sidecar says of how its image was made.
 
     Attributes
@@ -84,7 +84,7 @@ class Recipe:
         )
 
 
-def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
+def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
     """Read the sidecar of a synthesis or of a simulation.
 
     Parameters
@@ -96,7 +96,7 @@ def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
 
     Returns
     -------
-    Recipe
+    SidecarRecord
 
     Raises
     ------
@@ -125,12 +125,12 @@ def read_recipe(path: str | Path, device: str | None = None) -> Recipe:
     raise StateError(f"{path}: tells of {', '.join(map(str, done))}: only {known} can be repeated")
 
 
-def find_image(recipe: Recipe) -> Path:
+def find_image(recipe: SidecarRecord) -> Path:
     """Find the image that a sidecar stands beside.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : SidecarRecord
 
     Returns
     -------
@@ -149,12 +149,12 @@ def find_image(recipe: Recipe) -> Path:
     raise StateError(f"{recipe.path}: there is no image {stem}.nii.gz or .nii beside it to compare")
 
 
-def find_same_model(recipe: Recipe, folder: str | Path | None = None) -> Model:
+def find_same_model(recipe: SidecarRecord, folder: str | Path | None = None) -> Model:
     """Load the model of then: by its weights' digest, whatever it is called now.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : SidecarRecord
     folder : str or Path, optional
         A name or a folder; by default the bundled models and the sidecar's own folder.
 
@@ -186,11 +186,11 @@ def find_same_model(recipe: Recipe, folder: str | Path | None = None) -> Model:
     )
 
 
-def _synthesis(path: Path, facts: Mapping[str, Any], device: str | None) -> Recipe:
+def _synthesis(path: Path, facts: Mapping[str, Any], device: str | None) -> SidecarRecord:
     settings = facts["Settings"]
     preparation = settings.get("preparation") or UNPREPARED
     asked = {entry.name for entry in fields(PreparationConfig)}
-    return Recipe(
+    return SidecarRecord(
         path=path,
         sources=_sources(facts),
         versions=dict(facts["Versions"]) | dict(preparation.get("libraries", {})),
@@ -202,9 +202,9 @@ def _synthesis(path: Path, facts: Mapping[str, Any], device: str | None) -> Reci
     )
 
 
-def _simulation(path: Path, facts: Mapping[str, Any]) -> Recipe:
+def _simulation(path: Path, facts: Mapping[str, Any]) -> SidecarRecord:
     settings = facts["Settings"]
-    return Recipe(
+    return SidecarRecord(
         path=path,
         sources=_sources(facts),
         versions=dict(facts["Versions"]),
@@ -239,7 +239,7 @@ def _config(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class SourcePaths:
     """Where what went in is now; None is looked for beside the sidecar, by its name of then.
 
     Parameters
@@ -281,13 +281,13 @@ class Comparison:
         return self.n_differing == 0 and self.same_place
 
 
-def find_sources(recipe: Recipe, places: Whereabouts = Whereabouts()) -> list[Volume]:
+def find_sources(recipe: SidecarRecord, places: SourcePaths = SourcePaths()) -> list[Volume]:
     """Load what went in, having checked that it is the very same.
 
     Parameters
     ----------
-    recipe : Recipe
-    places : Whereabouts
+    recipe : SidecarRecord
+    places : SourcePaths
 
     Returns
     -------
@@ -311,7 +311,9 @@ def find_sources(recipe: Recipe, places: Whereabouts = Whereabouts()) -> list[Vo
     return found
 
 
-def _load(recipe: Recipe, entries: list[dict[str, Any]], path: Path | None, option: str) -> Volume:
+def _load(
+    recipe: SidecarRecord, entries: list[dict[str, Any]], path: Path | None, option: str
+) -> Volume:
     """Load what the first of `entries` tell of, having checked it; they are taken off."""
     facts, now = entries[0], []
     if path is None and facts.get("Name") == TEMPLATE_NAME:
@@ -330,15 +332,15 @@ def _load(recipe: Recipe, entries: list[dict[str, Any]], path: Path | None, opti
 
 
 def find_preparation(
-    recipe: Recipe, scan: Volume, places: Whereabouts = Whereabouts()
+    recipe: SidecarRecord, scan: Volume, places: SourcePaths = SourcePaths()
 ) -> PreparationConfig:
     """Ask for the preparation of then, with the user's own mask and transform of then.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : SidecarRecord
     scan : Volume
-    places : Whereabouts
+    places : SourcePaths
 
     Returns
     -------
@@ -366,7 +368,7 @@ def find_preparation(
 
 
 def _locate(
-    recipe: Recipe, facts: Mapping[str, Any], path: Path | None, names: tuple[str, str]
+    recipe: SidecarRecord, facts: Mapping[str, Any], path: Path | None, names: tuple[str, str]
 ) -> Path:
     """Say where a file of then is; `names` are its own and that of its option."""
     what, option = names
@@ -392,13 +394,13 @@ def _same_digests(
 
 
 def repeat_synthesis(
-    recipe: Recipe, scan: Volume, model: Model, preparation: PreparationConfig
+    recipe: SidecarRecord, scan: Volume, model: Model, preparation: PreparationConfig
 ) -> Generator[RawProgress, None, RawSynthesis]:
     """Synthesise again, as then: preparation, settings, device, precision, number of threads.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : SidecarRecord
         Of a synthesis.
     scan : Volume
     model : Model
@@ -407,7 +409,7 @@ def repeat_synthesis(
     Returns
     -------
     RawSynthesis
-        As `synthesize_scan` gives it, with its progress and its errors.
+        As `synthesize` gives it, with its progress and its errors.
 
     Raises
     ------
@@ -417,15 +419,17 @@ def repeat_synthesis(
     if recipe.synthesis is None:
         raise StateError(f"{recipe.path}: tells of no synthesis")
     with _threads(recipe.threads):
-        return (yield from synthesize_scan(scan, model, recipe.synthesis, preparation))
+        return (yield from synthesize(scan, model, recipe.synthesis, preparation))
 
 
-def repeat_simulation(recipe: Recipe, sources: Sequence[Volume]) -> tuple[Volume, SimulationConfig]:
+def repeat_simulation(
+    recipe: SidecarRecord, sources: Sequence[Volume]
+) -> tuple[Volume, SimulationConfig]:
     """Simulate again, as then.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : SidecarRecord
         Of a simulation.
     sources : sequence of Volume
         Target, and the reference if there was one.

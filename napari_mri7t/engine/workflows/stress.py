@@ -8,11 +8,11 @@ from napari_mri7t.engine.evaluation.results import fingerprint
 from napari_mri7t.engine.evaluation.stress import StressCase
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import Synthesis, synthesize
+from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
 from napari_mri7t.engine.training.config import synthesis_config
 from napari_mri7t.engine.volumes.provenance import voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
-from napari_mri7t.engine.workflows.studies import Outcome
+from napari_mri7t.engine.workflows.studies import Studies
 
 
 def case_of_model(
@@ -35,22 +35,22 @@ def case_of_model(
     StressCase
     """
 
-    def estimate(source: Volume) -> Generator[object, None, Volume]:
-        result: Synthesis = yield from synthesize(source, model, config)
+    def through_model(source: Volume) -> Generator[object, None, Volume]:
+        result: Synthesis = yield from estimate(source, model, config)
         return result.volume
 
     settings = {k: v for k, v in asdict(config).items() if k not in ("device", "memory_mb")}
     digests = [None if v is None else voxel_digest(v) for v in (target, reference)]
     mark = fingerprint(model.card.sha256, *digests, sorted(settings.items()))
-    return StressCase(mark, target, estimate, reference)
+    return StressCase(mark, target, through_model, reference)
 
 
-def stress_case(outcome: Outcome, method: str, device: str = "auto") -> StressCase:
+def stress_case(outcome: Studies, method: str, device: str = "auto") -> StressCase:
     """Take the first done fold's model, and the subject that it has not seen.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
     method : str
     device : str
         As `SynthesisConfig.device`.

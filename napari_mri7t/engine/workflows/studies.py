@@ -37,7 +37,7 @@ ROBUSTNESS_FOLDER = "results/robustness"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Studies:
     """Studies that share subjects, reference and noise.
 
     Parameters
@@ -62,7 +62,7 @@ class Outcome:
         return [k for k in range(len(study.subjects)) if study.is_done(k)]
 
 
-def open_outcome(folder: str | Path) -> Outcome:
+def open_studies(folder: str | Path) -> Studies:
     """Open a run folder, or a folder of run folders.
 
     Parameters
@@ -96,7 +96,7 @@ def open_outcome(folder: str | Path) -> Outcome:
         if method in studies:
             method = f"{name} ({study.folder.name})"
         studies[method] = study
-    return Outcome(place, studies)
+    return Studies(place, studies)
 
 
 def _shared_facts(study: Study) -> tuple[object, ...]:
@@ -105,12 +105,12 @@ def _shared_facts(study: Study) -> tuple[object, ...]:
     return (subjects, study.reference.name, config.simulation)
 
 
-def pairs_of(outcome: Outcome) -> dict[str, Pair]:
+def pairs_of(outcome: Studies) -> dict[str, Pair]:
     """Give every subject's source and target, as the trainings saw them.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
 
     Returns
     -------
@@ -141,12 +141,12 @@ def _load_pair(study: Study, k: int) -> tuple[Volume, Volume]:
     return held_out_volumes(pair, load_volume(subject.target))
 
 
-def cases_of(outcome: Outcome) -> list[Case]:
+def cases_of(outcome: Studies) -> list[Case]:
     """List the held-out subjects that have an estimate, with whom the fold trained on.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
 
     Returns
     -------
@@ -182,12 +182,12 @@ def _cost(fold: Path) -> Cost:
     return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
 
 
-def report_subjects(outcome: Outcome) -> list[ReportSubject]:
+def report_subjects(outcome: Studies) -> list[ReportSubject]:
     """Give the subjects of the report's pictures, each with an estimate by the same studies.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
 
     Returns
     -------
@@ -208,12 +208,12 @@ def report_subjects(outcome: Outcome) -> list[ReportSubject]:
     ]
 
 
-def load_subject(outcome: Outcome, subject: str) -> dict[str, Volume]:
+def load_subject(outcome: Studies, subject: str) -> dict[str, Volume]:
     """Load source, target and every study's estimate of a held-out subject.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
     subject : str
 
     Returns
@@ -238,12 +238,12 @@ def _load_all(pair: Pair, estimates: Mapping[str, Path]) -> dict[str, Volume]:
     return {SOURCE: source, **loaded, TARGET: target}
 
 
-def histories_of(outcome: Outcome) -> dict[str, list[tuple[str, np.ndarray, np.ndarray]]]:
+def histories_of(outcome: Studies) -> dict[str, list[tuple[str, np.ndarray, np.ndarray]]]:
     """Read the loss curves of all folds.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
 
     Returns
     -------
@@ -268,12 +268,12 @@ def _read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return steps, losses
 
 
-def facts_of(outcome: Outcome) -> list[tuple[str, str]]:
+def facts_of(outcome: Studies) -> list[tuple[str, str]]:
     """Tell in words what was done: data, recipe, seeds, versions.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Studies
 
     Returns
     -------
@@ -300,7 +300,7 @@ def facts_of(outcome: Outcome) -> list[tuple[str, str]]:
     return facts
 
 
-def _facts_of_method(outcome: Outcome, method: str) -> list[tuple[str, str]]:
+def _facts_of_method(outcome: Studies, method: str) -> list[tuple[str, str]]:
     study, done = outcome.studies[method], outcome.folds_done(method)
     settings = study.settings
     recipe = ", ".join(f"{key} {_plain(value)}" for key, value in asdict(settings.config).items())

@@ -23,7 +23,7 @@ from napari_mri7t.engine.workflows.batch import (
     BatchJob,
     BatchProgress,
     BatchSummary,
-    synthesize_scans,
+    synthesize_batch,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run_folds(
 def run_batch(
     scans: Sequence[Scan], job: "ClusterBatch", client: "Client", resources: dict[str, float]
 ) -> Generator[BatchProgress, None, BatchSummary]:
-    """Synthesise scans on a cluster, a few in a task, as `synthesize_scans` does them.
+    """Synthesise scans on a cluster, a few in a task, as `synthesize_batch` does them.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def train_task(folder: str, k: int, device: str) -> None:
 def batch_task(scans: list[dict[str, str]], facts: dict[str, Any]) -> BatchSummary:
     """Synthesise scans on a worker."""
     found = [Scan(Path(scan["path"]), scan["name"], scan["output"]) for scan in scans]
-    summary: BatchSummary = _drive(synthesize_scans(found, load_job(ClusterBatch(**facts))))
+    summary: BatchSummary = _drive(synthesize_batch(found, load_job(ClusterBatch(**facts))))
     return summary
 
 

@@ -25,8 +25,8 @@ from napari_mri7t.widgets.shared.controls import (
     INFORMATION_COLOUR,
     WARNING_COLOUR,
     Notices,
-    explain,
-    narrow,
+    let_shrink,
+    set_enabled,
 )
 from napari_mri7t.widgets.shared.fields import PairFields
 from napari_mri7t.widgets.shared.latest import Latest
@@ -79,7 +79,7 @@ class CompareWidget(EngineWidget):
     def _build_view(self) -> None:
         form = self.group("View")
         self.view_box = QComboBox()
-        narrow(self.view_box)
+        let_shrink(self.view_box)
         self.view_box.addItems(VIEWS)
         self.view_box.setToolTip("How the two are shown; Off puts everything back as it was")
         self.swipe_slider = QSlider(Qt.Orientation.Horizontal)
@@ -153,9 +153,9 @@ class CompareWidget(EngineWidget):
         self.table.clear_rows("volume")
         self.plot.clear_profile()
         why_not = None if self.pair else "choose two different volumes"
-        explain(self.view_box, why_not, "How the two are shown; Off puts everything back")
-        explain(self.difference_button, why_not, "Estimate minus reference, symmetric limits")
-        explain(self.line_button, why_not, "Plot the intensity of both along a line")
+        set_enabled(self.view_box, why_not, "How the two are shown; Off puts everything back")
+        set_enabled(self.difference_button, why_not, "Estimate minus reference, symmetric limits")
+        set_enabled(self.line_button, why_not, "Plot the intensity of both along a line")
         if self.pair is None or self.views.view != OFF:
             self.view_box.setCurrentText(OFF)
             self._on_view_changed(OFF)

@@ -64,12 +64,12 @@ def evaluation_steps(run: Path, with_baselines: bool) -> Generator[Any, None, Ev
     from napari_mri7t.engine.workflows.studies import (
         RESULTS_FOLDER,
         cases_of,
-        open_outcome,
+        open_studies,
         pairs_of,
     )
 
     yield Step(0, 0, "Reading the run folder")
-    outcome = open_outcome(run)
+    outcome = open_studies(run)
     baselines = None if with_baselines else {}
     folder = run / RESULTS_FOLDER
     results: list[SubjectResult] = yield from evaluate(
@@ -178,11 +178,11 @@ def report_steps(evaluation: Evaluation) -> Generator[Any, None, Path]:
         RESULTS_FOLDER,
         facts_of,
         histories_of,
-        open_outcome,
+        open_studies,
         report_subjects,
     )
 
-    outcome = open_outcome(evaluation.run)
+    outcome = open_studies(evaluation.run)
     data = ReportData(
         title=f"7T-like brains from 3T: {evaluation.run.resolve().name}",
         facts=facts_of(outcome),
@@ -212,7 +212,7 @@ def load_subject(run: Path, subject: str) -> Mapping[str, Volume]:
     from napari_mri7t.engine.report.sections import TARGET
     from napari_mri7t.engine.workflows import studies
 
-    volumes = studies.load_subject(studies.open_outcome(run), subject)
+    volumes = studies.load_subject(studies.open_studies(run), subject)
     labels = {TARGET: "7T"}
     return {labels.get(method, label_of(method)): volume for method, volume in volumes.items()}
 

@@ -24,7 +24,7 @@ from napari_mri7t.widgets.evaluate.jobs import (
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import explain, icon_button
+from napari_mri7t.widgets.shared.controls import icon_button, set_enabled
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
@@ -104,15 +104,15 @@ class EvaluateWidget(EngineWidget):
         why_not = None if evaluation else "evaluate something first"
         if self.panel.job is not None:
             why_not = "something is running"
-        explain(self.tables_button, why_not, "Every table as CSV, Markdown and LaTeX")
-        explain(
+        set_enabled(self.tables_button, why_not, "Every table as CSV, Markdown and LaTeX")
+        set_enabled(
             self.report_button,
             why_not,
             "One page with tables, figures and a slice browser, and the figures as files",
         )
         page = self._page()
         has_page = page is not None and page.exists()
-        explain(self.open_button, None if has_page else "no report yet", "In the web browser")
+        set_enabled(self.open_button, None if has_page else "no report yet", "In the web browser")
 
     def _page(self) -> Path | None:
         run = None if self.evaluation is None else self.evaluation.run

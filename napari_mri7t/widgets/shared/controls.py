@@ -92,7 +92,7 @@ def icon(name: str) -> QIcon:
     return QIcon(pixmap)
 
 
-def breakable(text: str) -> str:
+def wrap_anywhere(text: str) -> str:
     """Let a long path wrap: Qt breaks lines at spaces only, and would widen the window instead."""
     for mark in ("/", "\\", "_", "-"):
         text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
@@ -103,7 +103,7 @@ class Notice(QLabel):
     """One sentence with a coloured stripe; a right click copies it."""
 
     def __init__(self, text: str, colour: str) -> None:
-        super().__init__(breakable(text))
+        super().__init__(wrap_anywhere(text))
         self.plain_text = text
         self.colour = colour
         self.setWordWrap(True)
@@ -170,7 +170,7 @@ class LayerChooser(QComboBox):
         self._tooltip = tooltip
         self._optional = optional
         self._layers: list[Layer | None] = []
-        narrow(self)
+        let_shrink(self)
         for event in self._events():
             event.connect(self.refresh)
         self.currentIndexChanged.connect(self._announce)
@@ -263,14 +263,14 @@ class FolderField(QWidget):
             self.folder = chosen
 
 
-def narrow(box: QComboBox) -> None:
+def let_shrink(box: QComboBox) -> None:
     """Let a combo box shrink below its longest entry."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(8)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
-def explain(widget: QWidget, why_not: str | None, tooltip: str) -> None:
+def set_enabled(widget: QWidget, why_not: str | None, tooltip: str) -> None:
     """Enable `widget`, or disable it and say why in its tooltip."""
     widget.setEnabled(why_not is None)
     widget.setToolTip(tooltip if why_not is None else f"{tooltip}\nNot now: {why_not}")

@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout
 
 from napari_mri7t.widgets.layers.layers import is_single_volume, likely_pair
-from napari_mri7t.widgets.shared.controls import LayerChooser, narrow
+from napari_mri7t.widgets.shared.controls import LayerChooser, let_shrink
 
 DEVICES = {
     "auto": "Automatic",
@@ -53,7 +53,7 @@ class DeviceBox(QComboBox):
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
-        narrow(self)
+        let_shrink(self)
         absent = []
         for device, text in DEVICES.items():
             self.addItem(text, device)

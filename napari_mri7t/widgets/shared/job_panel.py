@@ -13,9 +13,9 @@ from napari_mri7t.widgets.shared.controls import (
     INFORMATION_COLOUR,
     WARNING_COLOUR,
     Notices,
-    breakable,
     icon,
     icon_button,
+    wrap_anywhere,
 )
 from napari_mri7t.widgets.shared.worker import Job, Step, as_step
 
@@ -119,7 +119,7 @@ class JobPanel(QWidget):
 
     def show_status(self, text: str) -> None:
         """One line under the bar."""
-        self.status.setText(breakable(text))
+        self.status.setText(wrap_anywhere(text))
         self.status.setVisible(bool(text))
 
     def warn(self, text: str) -> None:

@@ -26,7 +26,7 @@ from napari_mri7t.engine.models.card import (
     folder_of,
     read_card,
 )
-from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, Notices, breakable, narrow
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, Notices, let_shrink, wrap_anywhere
 
 
 class ModelChooser(QWidget):
@@ -50,7 +50,7 @@ class ModelChooser(QWidget):
         self._guest: int | None = None  # the guest's line, where it was not among the models
         self._guest_place = ""
         self.box = QComboBox()
-        narrow(self.box)
+        let_shrink(self.box)
         self.box.setToolTip(tooltip)
         self.folder_button = QPushButton("Folder...")
         self.folder_button.setToolTip(
@@ -150,7 +150,7 @@ class ModelChooser(QWidget):
 
     def _on_chosen(self, index: int = 0) -> None:
         card = self.card
-        self.card_label.setText("" if card is None else breakable(summary(card)))
+        self.card_label.setText("" if card is None else wrap_anywhere(summary(card)))
         self.card_label.setToolTip("" if card is None else whole_card(card))
         self.card_label.setVisible(card is not None)
         self.changed.emit()

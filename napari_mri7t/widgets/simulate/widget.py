@@ -31,7 +31,7 @@ from napari_mri7t.widgets.layers.layers import (
 )
 from napari_mri7t.widgets.layers.planes import plane_to_layer, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, explain, narrow
+from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, let_shrink, set_enabled
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
@@ -63,7 +63,7 @@ class SimulateWidget(EngineWidget):
     def _build_target(self) -> None:
         self.target_form = self.group("7T")
         self.mode_box = QComboBox()
-        narrow(self.mode_box)
+        let_shrink(self.mode_box)
         self.mode_box.addItems([ONE_LAYER, FOLDER])
         self.mode_box.setToolTip("A folder gives a dataset of pairs that Train folds takes")
         self.layer_chooser = LayerChooser(self.viewer, is_single_volume, "The 7T volume")
@@ -80,7 +80,7 @@ class SimulateWidget(EngineWidget):
         form = self.group("Pseudo-3T")
         default = SimulationConfig()
         self.preset_box = QComboBox()
-        narrow(self.preset_box)
+        let_shrink(self.preset_box)
         self.preset_box.addItems(SIMULATIONS)
         self.preset_box.setCurrentText(default.preset)
         self.preset_box.setToolTip(
@@ -142,7 +142,7 @@ class SimulateWidget(EngineWidget):
             field.setVisible(visible)
             self.target_form.labelForField(field).setVisible(visible)
         is_report = self.preset_box.currentText() == "report"
-        explain(
+        set_enabled(
             self.variance_box,
             None if is_report else "the realistic preset draws its own noise",
             "Variance of the Gaussian noise, where the 7T fills 0 to 1; the report took 0.003",
@@ -162,7 +162,7 @@ class SimulateWidget(EngineWidget):
             missing = "choose the folder"
         elif not is_folder and not has_layer:
             missing = "open a 7T volume as a layer"
-        explain(
+        set_enabled(
             self.preview_button,
             missing,
             "Show the slice on the screen as a pseudo-3T; its noise is another than the volume's.\n"

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
-from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, narrow
+from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, let_shrink
 from napari_mri7t.widgets.shared.fields import DeviceBox
 from napari_mri7t.widgets.shared.settings import last_choice
 from napari_mri7t.widgets.synthesize.jobs import Source
@@ -40,7 +40,7 @@ class SourceFields(QWidget):
         super().__init__()
         self._viewer = viewer
         self.mode_box = QComboBox()
-        narrow(self.mode_box)
+        let_shrink(self.mode_box)
         self.mode_box.addItems([ONE_LAYER, SELECTED_LAYERS, FOLDER])
         self.mode_box.setToolTip("Selected layers: those marked in the layer list, 3-D only")
         self.layer_chooser = LayerChooser(viewer, _is_offered, "The 3T volume, T1w")
@@ -195,7 +195,7 @@ class ComputationFields(QWidget):
 def choice(options: dict[Any, str]) -> QComboBox:
     """Make a box of texts, each with its value."""
     box = QComboBox()
-    narrow(box)
+    let_shrink(box)
     for value, text in options.items():
         box.addItem(text, value)
     return box

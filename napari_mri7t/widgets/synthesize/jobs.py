@@ -22,7 +22,7 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.checks import check_domain, check_resolution
 from napari_mri7t.engine.preparation.optional import THREAD_NAME, PreparationProgress, in_background
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, foresee
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, plan_preparation
 from napari_mri7t.engine.progress import with_records
 from napari_mri7t.engine.volumes.files.reading import read_header
 from napari_mri7t.engine.volumes.volume import Volume
@@ -96,7 +96,7 @@ def _foresee(source: Source, card: ModelCard, asked: Asked, several: str) -> For
     try:
         scan = data_to_volume(*source.data, source.index)
         is_too_coarse = bool(check_resolution(scan, allowed=True))
-        outlook = foresee(scan, asked.config_for(scan, source.data))
+        outlook = plan_preparation(scan, asked.config_for(scan, source.data))
     except (Mri7tError, OSError) as error:
         return Foreseen(refusal=str(error), is_too_coarse=is_too_coarse)
     if outlook.is_prepared:
@@ -194,7 +194,7 @@ def layer_steps(
     if not asked.asks_for_nothing:
         yield from loading_steps()
     from napari_mri7t.engine.progress import with_records
-    from napari_mri7t.engine.synthesis.scan import synthesize_scan
+    from napari_mri7t.engine.synthesis.scan import synthesize
     from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
 
     for n, source in enumerate(sources):
@@ -206,7 +206,7 @@ def layer_steps(
         preparation = asked.config_for(volume, source.data)
         clock = Clock(which)
         run: RawSynthesis = yield from with_records(
-            synthesize_scan(volume, trained, config, preparation), clock.record
+            synthesize(volume, trained, config, preparation), clock.record
         )
         yield Step(0, 0, f"{which}noting what made it")
         facts = synthesis_sidecar(volume, trained, run.synthesis)
@@ -224,9 +224,9 @@ def folder_steps(
     scans = find_scans(folder)
     start_derivative(output, folder)
     trained, config = yield from _model_steps(model, settings)
-    from napari_mri7t.engine.workflows.batch import BatchJob, synthesize_scans, write_summary
+    from napari_mri7t.engine.workflows.batch import BatchJob, synthesize_batch, write_summary
 
-    summary = yield from synthesize_scans(scans, BatchJob(output, trained, config))
+    summary = yield from synthesize_batch(scans, BatchJob(output, trained, config))
     yield Step(0, 0, "noting what became of each scan")
     write_summary(output, summary)
     return summary

@@ -20,7 +20,7 @@ from napari_mri7t.widgets.shared.controls import (
     FolderField,
     LayerChooser,
     Notices,
-    explain,
+    set_enabled,
 )
 from napari_mri7t.widgets.shared.settings import last_choice
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, choice
@@ -158,7 +158,7 @@ class PreparationFields(QWidget):
             self._form.setRowVisible(field, self.more_box.isChecked())
         has_layer = self.mask_chooser.layer is not None
         why_not = "the mask is taken from a layer" if has_layer else None
-        explain(self.mask_field, why_not, self.mask_field.line.toolTip())
+        set_enabled(self.mask_field, why_not, self.mask_field.line.toolTip())
         self.changed.emit()
 
     def offer_going_on(self, is_too_coarse: bool) -> None:

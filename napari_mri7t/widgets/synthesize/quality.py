@@ -18,7 +18,7 @@ from napari_mri7t.engine.preparation.quality import (
     quality_volumes,
 )
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, placement, volume_to_layer
-from napari_mri7t.widgets.shared.controls import INFORMATION_COLOUR, breakable
+from napari_mri7t.widgets.shared.controls import INFORMATION_COLOUR, wrap_anywhere
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import HistogramPlot
 
@@ -91,7 +91,7 @@ class QualityPanel(QWidget):
         self.clear()
         self._run, self._shown = (prepared, result, card), shown
         facts = shown.metadata[KEY]["provenance"]["Settings"]["preparation"]
-        self.words.setText(breakable("\n".join(facts["distance"])))
+        self.words.setText(wrap_anywhere("\n".join(facts["distance"])))
         self.setVisible(True)
 
     def toggle(self) -> None:

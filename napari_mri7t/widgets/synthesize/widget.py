@@ -16,7 +16,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.layers.layers import estimate_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, breakable, explain
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, set_enabled, wrap_anywhere
 from napari_mri7t.widgets.shared.job_panel import JobPanel, duration
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
@@ -110,7 +110,7 @@ class SynthesizeWidget(EngineWidget):
         """Say what will happen, and allow the start only if it can succeed."""
         card, layers = self.model_chooser.card, self.source.layers()
         is_folder = self.source.mode == FOLDER
-        explain(
+        set_enabled(
             self.preparation,
             "a folder's scans are taken as they are; `mri7t synthesize` prepares one by one"
             if is_folder
@@ -124,7 +124,7 @@ class SynthesizeWidget(EngineWidget):
         self.plan_notices.clear()
         self.outlook_label.setVisible(False)
         self.preparation.offer_going_on(False)
-        self.plan_label.setText("" if why_not else breakable(self._plan(card)))
+        self.plan_label.setText("" if why_not else wrap_anywhere(self._plan(card)))
         self.plan_label.setVisible(not why_not)
         if why_not is None and is_folder:
             self._of_folder.ask(foresee_folder, self.source.folder_field.folder)
@@ -152,7 +152,7 @@ class SynthesizeWidget(EngineWidget):
         if self._why_not is None and self.source.mode == FOLDER and card is not None:
             what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
             text = f"{what} through {card.name}, into a BIDS derivative"
-            self.plan_label.setText(breakable(f"{text}{self._how_long(card, n_voxels)}."))
+            self.plan_label.setText(wrap_anywhere(f"{text}{self._how_long(card, n_voxels)}."))
 
     def _pace_key(self, card: ModelCard) -> str:
         values = self.computation.values()
@@ -174,7 +174,7 @@ class SynthesizeWidget(EngineWidget):
             sentences[f"{duration(sum(known)).capitalize()}, as measured here before."] = None
         elif steps:
             sentences[FIRST_TIME] = None
-        self.outlook_label.setText(breakable(" ".join(sentences)))
+        self.outlook_label.setText(wrap_anywhere(" ".join(sentences)))
         self.outlook_label.setVisible(bool(sentences))
 
     def start(self) -> None:

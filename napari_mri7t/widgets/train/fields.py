@@ -31,7 +31,7 @@ from napari_mri7t.engine.training.config import (
     network_settings,
     with_settings,
 )
-from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, narrow
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
@@ -66,7 +66,7 @@ class RecipeFields(QWidget):
         super().__init__()
         self._is_fixed = False
         self.network_box = QComboBox()
-        narrow(self.network_box)
+        let_shrink(self.network_box)
         self.network_box.addItem(DEFAULT_NETWORK)
         self.network_box.setToolTip("Which network is trained")
         self.start_chooser = ModelChooser(
@@ -75,7 +75,7 @@ class RecipeFields(QWidget):
             "to fine-tune it on pairs of your own",
         )
         self.preset_box = QComboBox()
-        narrow(self.preset_box)
+        let_shrink(self.preset_box)
         self.preset_box.addItems(list(PRESETS))
         self.preset_box.setToolTip("Where the numbers come from; each can be changed below")
         self.show_box = QCheckBox("Show every number")

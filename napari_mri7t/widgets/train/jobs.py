@@ -94,11 +94,11 @@ def training_steps(state: TrainingState) -> Generator[Any, None, int]:
     from napari_mri7t.engine.devices import memory_in_use
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.start import check_start
-    from napari_mri7t.engine.training.study import create_study, free_if_refused
+    from napari_mri7t.engine.training.study import create_study, discard_on_error
 
     request = state.request
     yield Step(0, 0, "Reading the dataset")
-    with free_if_refused(request.run):
+    with discard_on_error(request.run):
         state.study = create_study(request.dataset, request.run, _settings(request))
         wanted = [k for k in request.folds if not state.study.is_done(k)]
         for k in wanted:

@@ -23,13 +23,15 @@ def smooth(volume):
 
 
 def test_noise_has_the_variance_that_was_asked_for(target):
-    noisy = robustness.harm(target.array, Condition("noise", 0.01))
+    noisy = robustness.degrade_input(target.array, Condition("noise", 0.01))
     assert np.var(noisy - target.array) == pytest.approx(0.01, rel=0.02)  # 70,000 voxels
 
 
 def test_blur_is_in_millimetres(target):
-    noise = robustness.harm(np.zeros(target.shape, np.float32), Condition("blur", 0.0))
-    blurred = robustness.harm(target.array, Condition("blur", 3.0), voxel_size=(2.0, 1.0, 3.0))
+    noise = robustness.degrade_input(np.zeros(target.shape, np.float32), Condition("blur", 0.0))
+    blurred = robustness.degrade_input(
+        target.array, Condition("blur", 3.0), voxel_size=(2.0, 1.0, 3.0)
+    )
     expected = gaussian_filter(target.array, (1.5, 3.0, 1.0))
     np.testing.assert_allclose(blurred - noise, expected, atol=1e-6)
 
@@ -38,8 +40,10 @@ def test_bias_field_multiplies_by_no_more_than_its_amplitude(target):
     shape = robustness.bias_shape(target.shape, seed=3)
     assert (shape.min(), shape.max()) == (-1, 1)
     assert np.abs(np.diff(shape, axis=0)).max() < 0.2  # smooth
-    noise = robustness.harm(np.zeros(target.shape, np.float32), Condition("bias", 0.3), seed=3)
-    shaded = robustness.harm(target.array, Condition("bias", 0.3), seed=3)
+    noise = robustness.degrade_input(
+        np.zeros(target.shape, np.float32), Condition("bias", 0.3), seed=3
+    )
+    shaded = robustness.degrade_input(target.array, Condition("bias", 0.3), seed=3)
     np.testing.assert_allclose(shaded - noise, target.array * (1 + 0.3 * shape), atol=1e-6)
 
 
@@ -49,7 +53,7 @@ def test_bias_field_multiplies_by_no_more_than_its_amplitude(target):
 )
 def test_what_cannot_be_done_is_refused(target, condition, message):
     with pytest.raises(ValueError, match=message):
-        robustness.harm(target.array, condition)
+        robustness.degrade_input(target.array, condition)
 
 
 def test_points_are_scored_against_the_unharmed_target(brain):
@@ -110,7 +114,7 @@ def test_the_source_is_the_noisy_brain_and_its_background_is_put_back_to_zero(br
         robustness.robustness_steps(brain, as_is, conditions=[Condition("noise", 0.003)])
     )
     scaled = brain.array / brain.array.max()
-    noisy = robustness.harm(scaled, Condition("noise", 0.003))
+    noisy = robustness.degrade_input(scaled, Condition("noise", 0.003))
     assert made.source["whole_psnr"] > psnr(scaled, noisy, data_range=1)
     inside = psnr(scaled, noisy, data_range=1, mask=scaled > 0)
     assert made.source["brain_psnr"] == pytest.approx(inside, abs=1.5)  # matching moves it

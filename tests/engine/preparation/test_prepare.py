@@ -10,10 +10,10 @@ from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.preparation import checks, optional, registration
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, prepare_scan
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, prepare
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis.scan import SEAM_MM, join, seam_weight
+from napari_mri7t.engine.synthesis.scan import SEAM_MM, blend, seam_weight
 from napari_mri7t.engine.volumes.brain import looks_extracted
 from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.template import load_template
@@ -39,15 +39,15 @@ def test_zeros_around_no_more_than_a_brain_are_an_extraction(head, head_brain):
 @pytest.mark.usefixtures("on_template")
 def test_brain_that_fits_needs_nothing(head_brain, monkeypatch):
     monkeypatch.setattr(checks, "MODEL_VOXEL_MM", HEAD_MM)
-    assert run_to_end(prepare_scan(head_brain)) is None
+    assert run_to_end(prepare(head_brain)) is None
 
 
 def test_less_than_a_brain_goes_the_straight_way(phantom):
-    assert run_to_end(prepare_scan(phantom)) is None
+    assert run_to_end(prepare(phantom)) is None
 
 
 def test_nothing_is_done_where_nothing_is_asked_for(head):
-    assert run_to_end(prepare_scan(head[0], PreparationConfig(prepare="none"))) is None
+    assert run_to_end(prepare(head[0], PreparationConfig(prepare="none"))) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1, 3), (2.5, 2.5, 2.5), (0.5, 0.5, 1.2)])
@@ -64,12 +64,12 @@ def test_implausible_mask_stops_with_a_reason(head, tmp_path):
     mask[:30] = False
     small = save_volume(scan.with_array(mask), tmp_path / "small.nii.gz")
     with pytest.raises(VolumeError, match="litres"):
-        run_to_end(prepare_scan(scan, PreparationConfig(mask=small)))
+        run_to_end(prepare(scan, PreparationConfig(mask=small)))
 
 
 def test_mask_on_another_grid_is_refused(head, phantom_file):
     with pytest.raises(GridError, match="one grid"):
-        run_to_end(prepare_scan(head[0], PreparationConfig(mask=phantom_file)))
+        run_to_end(prepare(head[0], PreparationConfig(mask=phantom_file)))
 
 
 @pytest.mark.usefixtures("on_template")
@@ -97,7 +97,7 @@ def test_real_brain_turned_by_90_degrees_stops_after_its_registration(axis):
     affine = template.affine @ np.diag([2.0, 2, 2, 1])
     scan = replace(template, array=np.ascontiguousarray(turned), affine=affine, name="turned")
     with pytest.raises(VolumeError, match="turned: registration to MNI space failed"):
-        run_to_end(prepare_scan(scan))
+        run_to_end(prepare(scan))
 
 
 @pytest.mark.usefixtures("on_template")
@@ -217,7 +217,7 @@ def test_resampling_to_the_same_grid_changes_nothing(head_brain):
 
 def test_scan_is_exactly_as_it_was_outside_the_brain(head):
     scan, mask = head
-    joined = join(scan, scan.array + 100, mask)
+    joined = blend(scan, scan.array + 100, mask)
     np.testing.assert_array_equal(joined[~mask], scan.array[~mask])
     deep = seam_weight(mask, scan.voxel_size) == 1
     np.testing.assert_allclose(joined[deep], scan.array[deep] + 100, rtol=1e-6)
@@ -227,7 +227,7 @@ def test_seam_lies_only_where_the_scan_shows_something_outside(head_brain, head)
     mask = head[1]
     scan = head_brain.with_array(head_brain.array.copy())
     scan.array[2, 2, 2] = 50.0  # a speck far from the brain
-    joined = join(scan, scan.array + 100, mask)
+    joined = blend(scan, scan.array + 100, mask)
     np.testing.assert_array_equal(joined, np.where(mask, scan.array + 100, scan.array))
 
 
@@ -243,7 +243,7 @@ def test_seam_rises_smoothly():
 
 def test_zero_is_given_outside_on_request(head):
     scan, mask = head
-    joined = join(scan, scan.array, mask, "zero")
+    joined = blend(scan, scan.array, mask, "zero")
     assert not joined[~mask].any()
     np.testing.assert_array_equal(joined[mask], scan.array[mask])
 
@@ -267,13 +267,13 @@ def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "estimate_bias_field", computed("field", field))
     monkeypatch.setattr(module, "register", computed("matrix", np.eye(4)))
     config = PreparationConfig(prepare="full", keep=tmp_path / "kept")
-    first = run_to_end(prepare_scan(noisy, config))
+    first = run_to_end(prepare(noisy, config))
     assert calls == ["mask", "field", "matrix"]
-    second = run_to_end(prepare_scan(noisy, config))
+    second = run_to_end(prepare(noisy, config))
     assert len(calls) == 3
     np.testing.assert_array_equal(second.brain.array, first.brain.array)
     assert second.facts == first.facts
-    run_to_end(prepare_scan(noisy.with_array(noisy.array + 1), config))
+    run_to_end(prepare(noisy.with_array(noisy.array + 1), config))
     assert len(calls) == 6  # another scan of the same name
 
 
@@ -288,8 +288,8 @@ def test_forms_that_mirror_each_other_stop_with_a_reason(head_brain, tmp_path):
     image.set_qform(head_brain.affine @ np.diag([-1.0, 1, 1, 1]), 1)
     image.to_filename(path)
     with pytest.raises(VolumeError, match="sform and qform mirror each other"):
-        run_to_end(prepare_scan(load_volume(path)))
-    assert run_to_end(prepare_scan(load_volume(path), PreparationConfig(prepare="none"))) is None
+        run_to_end(prepare(load_volume(path)))
+    assert run_to_end(prepare(load_volume(path), PreparationConfig(prepare="none"))) is None
 
 
 def test_forms_that_agree_on_handedness_pass(head_brain, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume
 
 MOST_SECONDS = 2.0
@@ -27,7 +27,7 @@ def cancel_often(n_cancels, volume, model_folder, folder, clock=time.monotonic):
     rng, seconds = np.random.default_rng(0), []
     before = threading.active_count()
     for _ in range(n_cancels):
-        steps = synthesize(volume, model, config)
+        steps = estimate(volume, model, config)
         until = time.monotonic() + rng.uniform(0, 0.5)
         asked = clock()
         for _ in steps:

@@ -12,7 +12,7 @@ from napari_mri7t.engine.devices import available_devices
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 
 CPU = SynthesisConfig(device="cpu", precision="float32")
 # Sums of some hundred float32 in another order differ by their rounding, 6e-8 each; layers add up.
@@ -25,8 +25,8 @@ def model(request):
     return load_model(request.param)
 
 
-def estimate(volume, model, config=CPU):
-    return run_to_end(synthesize(volume, model, config)).volume.array
+def estimate_array(volume, model, config=CPU):
+    return run_to_end(estimate(volume, model, config)).volume.array
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def brain(phantom):
 
 
 def test_the_same_synthesis_twice_gives_the_same_bits(brain, model):
-    np.testing.assert_array_equal(estimate(brain, model), estimate(brain, model))
+    np.testing.assert_array_equal(estimate_array(brain, model), estimate_array(brain, model))
 
 
 def test_another_number_of_threads_changes_no_more_than_the_rounding(brain, model):
@@ -44,7 +44,7 @@ def test_another_number_of_threads_changes_no_more_than_the_rounding(brain, mode
         made = []
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
-            made.append(estimate(brain, model))
+            made.append(estimate_array(brain, model))
     finally:
         torch.set_num_threads(before)
     np.testing.assert_allclose(*made, rtol=0, atol=ACROSS_THREADS)
@@ -53,6 +53,6 @@ def test_another_number_of_threads_changes_no_more_than_the_rounding(brain, mode
 @pytest.mark.gpu
 def test_another_device_stays_within_the_tolerance_and_repeats_itself(brain, model):
     config = replace(CPU, device=available_devices()[0])
-    first = estimate(brain, model, config)
-    np.testing.assert_allclose(first, estimate(brain, model), rtol=0, atol=ACROSS_DEVICES)
-    np.testing.assert_allclose(first, estimate(brain, model, config), rtol=0, atol=ACROSS_DEVICES)
+    first = estimate_array(brain, model, config)
+    np.testing.assert_allclose(first, estimate_array(brain, model), rtol=0, atol=ACROSS_DEVICES)
+    np.testing.assert_allclose(first, estimate_array(brain, model, config), rtol=0, atol=ACROSS_DEVICES)

@@ -18,7 +18,7 @@ from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis import slabs, synthesize
 from napari_mri7t.engine.training import checkpoint, loop, pairs, run
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.loop import FoldJob, train_fold
+from napari_mri7t.engine.training.loop import TrainJob, train
 from napari_mri7t.engine.training.patches import PatchPool
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study
@@ -178,6 +178,6 @@ def test_fault_30_training_without_memory_says_what_to_set(
 ):
     inject(monkeypatch, loop, "new_learner", ON_CPU)
     config = TrainConfig(batch_size=batch_size, patch_size=patch_size)
-    job = FoldJob("basic_cnn", config, 0, tmp_path, torch.device("cpu"))
+    job = TrainJob("basic_cnn", config, 0, tmp_path, torch.device("cpu"))
     with pytest.raises(DeviceError, match=rf"^cpu: out of memory at .*{advice}"):
-        run_to_end(train_fold(job, []))
+        run_to_end(train(job, []))

@@ -13,13 +13,13 @@ from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation import checks, quality
 from napari_mri7t.engine.preparation.checks import contrast_distance
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared
-from napari_mri7t.engine.preparation.quality import doubts
+from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.report import quality_page
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import synthesize_scan
+from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
 
 HEAD_MM = 4.0  # as conftest draws it
@@ -82,7 +82,7 @@ def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, way
     preparation = PreparationConfig(
         prepare="none", mask=mask_file, transform=identity, way=way, allow_out_of_domain=True
     )
-    run = run_to_end(synthesize_scan(scan, model_of(scan), CPU, preparation))
+    run = run_to_end(synthesize(scan, model_of(scan), CPU, preparation))
     result = run.synthesis.volume
     np.testing.assert_array_equal(result.affine, scan.affine)
     np.testing.assert_array_equal(result.array[~mask], scan.array[~mask])
@@ -107,7 +107,7 @@ def test_result_in_mni_space_lies_where_the_transform_says(head, mask_file, tmp_
         transform=tmp_path / "shift.txt",
         allow_out_of_domain=True,
     )
-    run = run_to_end(synthesize_scan(scan, model_of(scan), CPU, preparation))
+    run = run_to_end(synthesize(scan, model_of(scan), CPU, preparation))
     result = run.synthesis.volume
     assert result.shape == (182, 218, 182)
     np.testing.assert_array_equal(result.affine[:3, 3], (-91, -126, -72))
@@ -134,7 +134,7 @@ def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
         transform=tmp_path / "same.txt",
         allow_out_of_domain=True,
     )
-    run = run_to_end(synthesize_scan(head_brain, model_of(head_brain), CPU, preparation))
+    run = run_to_end(synthesize(head_brain, model_of(head_brain), CPU, preparation))
     result = run.synthesis.volume.array
     assert (result != 0).sum() == pytest.approx(mask.sum() * HEAD_MM**3, rel=0.02)
 
@@ -142,7 +142,7 @@ def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
 def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
     scan, _ = head
     preparation = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
-    run = run_to_end(synthesize_scan(scan, model_of(scan), CPU, preparation))
+    run = run_to_end(synthesize(scan, model_of(scan), CPU, preparation))
     words = " ".join(run.synthesis.settings["preparation"]["distance"])
     assert "voxels 4 x 4 x 4 mm (trained on 1 x 1 x 1)" in words
     assert "brain 1.25 litres" in words
@@ -154,11 +154,11 @@ def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
 
 def test_doubtful_registration_warns_and_a_good_one_does_not(prepared):
     prepared.facts["registration_score"] = 0.57
-    (warning,) = doubts(prepared)
+    (warning,) = registration_warnings(prepared)
     assert "0.57" in warning
     assert "checkerboard" in warning
     prepared.facts["registration_score"] = 0.7
-    assert doubts(prepared) == ()
+    assert registration_warnings(prepared) == ()
 
 
 def test_quality_volumes_lie_on_the_grid_of_the_result(prepared, head_brain):

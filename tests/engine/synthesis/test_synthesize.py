@@ -21,7 +21,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis import synthesize as module
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import BYTES_PER_VOXEL, Runner, _batches
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
@@ -73,13 +73,13 @@ def volume(phantom):
     return phantom.with_array(phantom.array * 0.6)
 
 
-def estimate(volume, network, **settings):
+def estimate_array(volume, network, **settings):
     config = replace(PLAIN, **settings)
-    return run_to_end(synthesize(volume, model_of(network, volume), config)).volume.array
+    return run_to_end(estimate(volume, model_of(network, volume), config)).volume.array
 
 
 def test_step_one_averages_every_slice_over_its_three_predictions(volume):
-    added = (estimate(volume, Shade()) - volume.array)[0, 0]
+    added = (estimate_array(volume, Shade()) - volume.array)[0, 0]
     # By hand: first slice only as the first of a slab, second as first and second, then all three.
     expected = np.full(volume.shape[2], 0.2)
     expected[[0, 1, -2, -1]] = [0.1, 0.15, 0.25, 0.3]
@@ -87,7 +87,7 @@ def test_step_one_averages_every_slice_over_its_three_predictions(volume):
 
 
 def test_step_three_predicts_each_slice_once_and_overlaps_at_the_end(volume):
-    added = (estimate(volume, Shade(), step=3) - volume.array)[0, 0]
+    added = (estimate_array(volume, Shade(), step=3) - volume.array)[0, 0]
     expected = np.resize([0.1, 0.2, 0.3], 32)  # slabs from 0, 3, ... 27; the last from 29
     expected[29] = (0.3 + 0.1) / 2
     expected[30:] = [0.2, 0.3]
@@ -96,19 +96,19 @@ def test_step_three_predicts_each_slice_once_and_overlaps_at_the_end(volume):
 
 
 def test_step_never_leaves_out_a_slice_between_slabs(volume):
-    assert np.array_equal(estimate(volume, Context(), step=3), estimate(volume, Context()))
-    result = run_to_end(synthesize(volume, model_of(Context(), volume), replace(PLAIN, step=3)))
+    assert np.array_equal(estimate_array(volume, Context(), step=3), estimate_array(volume, Context()))
+    result = run_to_end(estimate(volume, model_of(Context(), volume), replace(PLAIN, step=3)))
     assert result.settings["step"] == 1
 
 
 def test_lone_noise_voxels_in_the_background_are_not_estimated(volume):
     noisy = volume.array.copy()
     noisy[1, 1, 1] = 0.3
-    assert estimate(volume.with_array(noisy), Shade(), crop=True)[1, 1, 1] == 0
+    assert estimate_array(volume.with_array(noisy), Shade(), crop=True)[1, 1, 1] == 0
 
 
 def test_end_slices_stay_as_in_the_source(volume):
-    result = estimate(volume, Shade(), step=3, end_slices=7)
+    result = estimate_array(volume, Shade(), step=3, end_slices=7)
     assert np.array_equal(result[..., :7], volume.array[..., :7])
     assert np.array_equal(result[..., -7:], volume.array[..., -7:])
     assert (np.abs(result - volume.array)[..., 7:-7] > 0.05).all()
@@ -117,7 +117,7 @@ def test_end_slices_stay_as_in_the_source(volume):
 def test_context_beyond_the_volume_repeats_its_end_slices(volume):
     padded = np.pad(volume.array, ((0, 0), (0, 0), (2, 2)), mode="edge")
     expected = np.mean([padded[..., k : k + 32] for k in range(5)], axis=0)
-    np.testing.assert_allclose(estimate(volume, Context()), expected, atol=1e-6)
+    np.testing.assert_allclose(estimate_array(volume, Context()), expected, atol=1e-6)
 
 
 def test_planes_and_flips_are_averaged(volume):
@@ -130,13 +130,13 @@ def test_planes_and_flips_are_averaged(volume):
 
     planes = ("axial", "coronal", "sagittal")
     expected = np.mean([along(2), along(1), along(0)], axis=0)
-    result = estimate(volume, Context(), planes=planes, flips=True)
+    result = estimate_array(volume, Context(), planes=planes, flips=True)
     np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_crop_computes_the_brain_as_the_whole_slice_does(volume):
-    whole = estimate(volume, Context())
-    cropped = estimate(volume, Context(), crop=True)
+    whole = estimate_array(volume, Context())
+    cropped = estimate_array(volume, Context(), crop=True)
     brain = volume.array > 0
     np.testing.assert_allclose(cropped[brain], whole[brain], atol=1e-6)
     away = ~binary_dilation(brain, iterations=2)
@@ -155,12 +155,12 @@ def test_slabs_share_a_pass_that_is_no_larger_than_the_lanes_part_of_the_memory(
     wide[80:110, 80:110, 5:30] = 0.5
     wide[40:160, 40:160, 30:55] = 0.5
     volume = Volume(wide, np.eye(4))
-    cropped = estimate(volume, Blur(), crop=True)
+    cropped = estimate_array(volume, Blur(), crop=True)
     assert len(passes) < 40  # of 56 slabs with brain
     n_lanes = torch.get_num_threads()
     assert max(passes) <= max(160 * 160, 2**30 // BYTES_PER_VOXEL // n_lanes)
     brain = wide > 0
-    np.testing.assert_allclose(cropped[brain], estimate(volume, Blur())[brain], atol=1e-6)
+    np.testing.assert_allclose(cropped[brain], estimate_array(volume, Blur())[brain], atol=1e-6)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -218,7 +218,7 @@ def test_lack_of_memory_on_the_cpu_keeps_the_bits_where_one_lane_is_enough(volum
     model = model_of(network, volume)
     config = replace(PLAIN, crop=True)
     monkeypatch.setattr(Runner, "n_lanes", lambda self, height, width: 2)  # also with one core
-    whole = run_to_end(synthesize(volume, model, config))
+    whole = run_to_end(estimate(volume, model, config))
     run, refused = Runner.run, []
 
     def run_or_refuse(self, *arguments):
@@ -228,7 +228,7 @@ def test_lack_of_memory_on_the_cpu_keeps_the_bits_where_one_lane_is_enough(volum
         return run(self, *arguments)
 
     monkeypatch.setattr(Runner, "run", run_or_refuse)
-    again = run_to_end(synthesize(volume, model, config))
+    again = run_to_end(estimate(volume, model, config))
     assert any("went on with one batch at a time" in note for note in again.warnings)
     np.testing.assert_array_equal(again.volume.array, whole.volume.array)
 
@@ -237,7 +237,7 @@ def test_crop_gives_zero_far_from_the_brain(phantom):
     wide = np.zeros((120, 120, 60), np.float32)
     wide[40:80, 40:88, 10:42] = phantom.array
     volume = Volume(wide, np.eye(4))
-    result = estimate(volume, Shade(), crop=True)
+    result = estimate_array(volume, Shade(), crop=True)
     assert (result[:20] == 0).all()
     assert (result[40:80, 40:88, 12:40] > wide[40:80, 40:88, 12:40]).any()
 
@@ -247,7 +247,7 @@ def test_estimate_has_the_sources_grid_and_range(volume, name):
     torch.manual_seed(0)
     scan = volume.with_array(volume.array * 900)
     network = build_network(name)
-    result = run_to_end(synthesize(scan, model_of(network, volume), SynthesisConfig(device="cpu")))
+    result = run_to_end(estimate(scan, model_of(network, volume), SynthesisConfig(device="cpu")))
     assert result.volume.shape == scan.shape
     assert np.array_equal(result.volume.affine, scan.affine)
     assert result.volume.array.max() <= scan.array.max() * 1.001
@@ -262,7 +262,7 @@ def test_bfloat16_stays_within_the_stated_tolerance_of_float32(card):
     model = load_model(card.name)
     source, target = simulate_3t(slices)
     half, full = (
-        run_to_end(synthesize(source, model, replace(PLAIN, precision=precision))).volume.array
+        run_to_end(estimate(source, model, replace(PLAIN, precision=precision))).volume.array
         for precision in ("bfloat16", "float32")
     )
     brain = slices.array > 0
@@ -273,7 +273,7 @@ def test_bfloat16_stays_within_the_stated_tolerance_of_float32(card):
 
 
 def test_progress_counts_every_slab_and_ends_with_the_result(volume):
-    steps = synthesize(volume, model_of(Shade(), volume), PLAIN)
+    steps = estimate(volume, model_of(Shade(), volume), PLAIN)
     records = list(steps)
     assert [record.done for record in records][-1] == records[0].total == 30
     assert [record.done for record in records] == sorted(record.done for record in records)
@@ -287,7 +287,7 @@ def test_fault_35_closing_the_generator_stops_the_work(volume):
             calls.append(len(x))
             return super().forward(x)
 
-    steps = synthesize(volume, model_of(Counting(), volume), PLAIN)
+    steps = estimate(volume, model_of(Counting(), volume), PLAIN)
     next(steps)
     steps.close()  # waits for the slabs under way: one in each lane, and one more
     begun = len(calls)
@@ -302,7 +302,7 @@ def test_fault_29_not_a_number_in_half_precision_is_computed_again_in_float32(vo
             return super().forward(x) * (float("nan") if torch.is_autocast_enabled("cpu") else 1)
 
     config = SynthesisConfig(device="cpu", precision="bfloat16")
-    result = run_to_end(synthesize(volume, model_of(Overflow(), volume), config))
+    result = run_to_end(estimate(volume, model_of(Overflow(), volume), config))
     assert np.isfinite(result.volume.array).all()
     assert result.precision == "float32"
     assert any("computed again in float32" in text for text in result.warnings)
@@ -314,7 +314,7 @@ def test_network_that_gives_no_numbers_is_an_error(volume):
             return super().forward(x) * float("nan")
 
     with pytest.raises(VolumeError, match="not numbers"):
-        estimate(volume, Broken())
+        estimate_array(volume, Broken())
 
 
 def test_fault_30_lack_of_memory_on_the_cpu_is_a_sentence(volume):
@@ -323,7 +323,7 @@ def test_fault_30_lack_of_memory_on_the_cpu_is_a_sentence(volume):
             raise torch.OutOfMemoryError("no")
 
     with pytest.raises(DeviceError, match="out of memory on the CPU"):
-        estimate(volume, Greedy())
+        estimate_array(volume, Greedy())
 
 
 def test_fault_30_lack_of_memory_on_a_gpu_takes_smaller_batches_then_the_cpu():
@@ -338,19 +338,19 @@ def test_fault_30_lack_of_memory_on_a_gpu_takes_smaller_batches_then_the_cpu():
 def test_volume_with_too_few_slices_is_refused(phantom):
     thin = Volume(phantom.array[:, :, 10:12], phantom.affine)
     with pytest.raises(VolumeError, match="2 axial slices; the network needs 3"):
-        estimate(thin, Shade())
+        estimate_array(thin, Shade())
 
 
 def test_end_slices_that_leave_nothing_are_refused(volume):
     with pytest.raises(VolumeError, match="16 end slices on either side leave nothing of 32"):
-        estimate(volume, Shade(), end_slices=16, crop=True)
+        estimate_array(volume, Shade(), end_slices=16, crop=True)
 
 
 def test_volume_without_brain_is_refused(phantom):
     for value in (0, 7):
         flat = phantom.with_array(np.full(phantom.shape, value))
         with pytest.raises(VolumeError, match="no voxel above 0"):
-            run_to_end(synthesize(flat, model_of(Shade(), phantom), PLAIN))
+            run_to_end(estimate(flat, model_of(Shade(), phantom), PLAIN))
 
 
 @pytest.mark.parametrize(

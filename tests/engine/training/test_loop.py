@@ -16,7 +16,7 @@ from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.export import Export, export_model, read_figures
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
-from napari_mri7t.engine.training.loop import FoldJob, train_fold
+from napari_mri7t.engine.training.loop import TrainJob, train
 from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.study import (
     FINAL,
@@ -49,7 +49,7 @@ def pairs(study):
 
 def job_in(folder, config=TINY, network="slice_unet"):
     folder.mkdir(exist_ok=True)
-    return FoldJob(
+    return TrainJob(
         network, config, 0, folder, torch.device("cpu"), settings(config, network).network_config
     )
 
@@ -64,38 +64,38 @@ def assert_equal_bits(first, second):
 
 
 def test_same_training_twice_gives_the_same_bits(pairs, tmp_path):
-    first = run_to_end(train_fold(job_in(tmp_path / "a"), pairs[1:]))
-    second = run_to_end(train_fold(job_in(tmp_path / "b"), pairs[1:]))
+    first = run_to_end(train(job_in(tmp_path / "a"), pairs[1:]))
+    second = run_to_end(train(job_in(tmp_path / "b"), pairs[1:]))
     assert_equal_bits(weights_of(first), weights_of(second))
 
 
 @pytest.mark.parametrize("network", ["slice_unet", "basic_cnn", "watnet_qu2020"])
 def test_training_stopped_at_any_step_ends_with_the_same_bits(pairs, tmp_path, network):
-    whole = run_to_end(train_fold(job_in(tmp_path / "whole", network=network), pairs[1:]))
+    whole = run_to_end(train(job_in(tmp_path / "whole", network=network), pairs[1:]))
     job = job_in(tmp_path / "stopped", network=network)
     for n_steps in (1, 5, 3):  # stopped three times, never at a checkpoint's step
-        steps = train_fold(job, pairs[1:])
+        steps = train(job, pairs[1:])
         for _ in range(n_steps):
             next(steps)
         steps.close()
-    resumed = run_to_end(train_fold(job, pairs[1:]))
+    resumed = run_to_end(train(job, pairs[1:]))
     assert_equal_bits(weights_of(whole), weights_of(resumed))
 
 
 def test_gan_stopped_and_resumed_ends_with_the_same_bits(pairs, tmp_path):
     config = replace(TINY, adversarial_weight=0.01, n_steps=8)
-    whole = run_to_end(train_fold(job_in(tmp_path / "whole", config), pairs[1:]))
-    steps = train_fold(job_in(tmp_path / "stopped", config), pairs[1:])
+    whole = run_to_end(train(job_in(tmp_path / "whole", config), pairs[1:]))
+    steps = train(job_in(tmp_path / "stopped", config), pairs[1:])
     for _ in range(5):
         next(steps)
     steps.close()
-    resumed = run_to_end(train_fold(job_in(tmp_path / "stopped", config), pairs[1:]))
+    resumed = run_to_end(train(job_in(tmp_path / "stopped", config), pairs[1:]))
     assert_equal_bits(weights_of(whole), weights_of(resumed))
 
 
 def test_training_lowers_the_loss(pairs, tmp_path):
     config = replace(TINY, n_steps=80, learning_rate=3e-3)
-    records = list(train_fold(job_in(tmp_path / "a", config), pairs[1:]))
+    records = list(train(job_in(tmp_path / "a", config), pairs[1:]))
     assert np.isfinite([record.loss for record in records]).all()
     rows = (tmp_path / "a" / "history.csv").read_text().split()
     assert tuple(rows[0].split(",")) == HISTORY_COLUMNS
@@ -113,16 +113,16 @@ def test_pace_is_that_of_the_steps_and_not_of_a_pause_between_them(pairs, tmp_pa
 
     monkeypatch.setattr(loop, "take_step", half_a_second)
     monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[-1])
-    for n, record in enumerate(train_fold(job_in(tmp_path / "a"), pairs[1:]), start=1):
+    for n, record in enumerate(train(job_in(tmp_path / "a"), pairs[1:]), start=1):
         clock.append(clock[-1] + 3600)
         assert record.patches_per_second == 2 / 0.5
         assert record.seconds_left == (12 - n) * 0.5
 
 
 def test_fault_20_damaged_checkpoint_falls_back_on_the_one_before(pairs, tmp_path):
-    whole = run_to_end(train_fold(job_in(tmp_path / "whole"), pairs[1:]))
+    whole = run_to_end(train(job_in(tmp_path / "whole"), pairs[1:]))
     job = job_in(tmp_path / "damaged")
-    steps = train_fold(job, pairs[1:])
+    steps = train(job, pairs[1:])
     for _ in range(9):
         next(steps)
     steps.close()
@@ -131,7 +131,7 @@ def test_fault_20_damaged_checkpoint_falls_back_on_the_one_before(pairs, tmp_pat
     content = bytearray(current.read_bytes())
     content[-100] ^= 1  # a flipped bit, which safetensors alone would not notice
     current.write_bytes(content)
-    resumed = run_to_end(train_fold(job, pairs[1:]))
+    resumed = run_to_end(train(job, pairs[1:]))
     assert_equal_bits(weights_of(whole), weights_of(resumed))
 
 
@@ -139,22 +139,22 @@ def test_fault_20_without_a_whole_checkpoint_the_error_names_the_file(pairs, tmp
     job = job_in(tmp_path / "a")
     (job.folder / CURRENT).write_bytes(b"not a checkpoint")
     with pytest.raises(StateError, match=r"state\.safetensors.*damaged"):
-        run_to_end(train_fold(job, pairs[1:]))
+        run_to_end(train(job, pairs[1:]))
 
 
 def test_fault_21_checkpoint_of_other_settings_is_refused(pairs, tmp_path):
-    steps = train_fold(job_in(tmp_path / "a"), pairs[1:])
+    steps = train(job_in(tmp_path / "a"), pairs[1:])
     for _ in range(4):
         next(steps)
     steps.close()
     with pytest.raises(StateError, match="settings differ from what is asked"):
-        run_to_end(train_fold(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:]))
+        run_to_end(train(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:]))
 
 
 def test_diverging_training_stops_with_advice(pairs, tmp_path):
     config = replace(TINY, learning_rate=1e30, gradient_clip=0.0, warmup_steps=0)
     with pytest.raises(StateError, match=r"diverged; lower learning_rate"):
-        run_to_end(train_fold(job_in(tmp_path / "a", config), pairs[1:]))
+        run_to_end(train(job_in(tmp_path / "a", config), pairs[1:]))
 
 
 def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):

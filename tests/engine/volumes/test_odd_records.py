@@ -16,11 +16,11 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar, synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate, synthesis_sidecar
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.study import STUDY_FILE, StudySettings, create_study, open_study
 from napari_mri7t.engine.volumes.provenance import Execution
-from napari_mri7t.engine.workflows.repeat import read_recipe
+from napari_mri7t.engine.workflows.repeat import read_record
 
 ODD = (None, True, -1, 1e308, "", "x", [], {}, [None], {"x": 1})
 DEEP = "[" * 100_000
@@ -84,7 +84,7 @@ def test_model_card(tiny_model, small, tmp_path):
     path = folder / "card.json"
 
     def read():
-        run_to_end(synthesize(small, load_model(folder), SynthesisConfig("cpu", step=3)))
+        run_to_end(estimate(small, load_model(folder), SynthesisConfig("cpu", step=3)))
 
     counts = understood_or_refused(path, json.loads(path.read_text()), read)
     assert min(counts.values()) > 20
@@ -104,7 +104,7 @@ def test_what_is_no_json_is_told_in_our_own_words(tmp_path, content, words):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(Mri7tError, match=rf"a\.json: cannot be read \({words}\)"):
-        read_recipe(path)
+        read_record(path)
 
 
 def test_mark_that_some_editors_put_before_a_text_is_no_fault(tmp_path):
@@ -115,11 +115,11 @@ def test_mark_that_some_editors_put_before_a_text_is_no_fault(tmp_path):
 
 def test_sidecar_of_a_repetition(small, tiny_model, tmp_path):
     model = load_model(tiny_model)
-    result = run_to_end(synthesize(small, model, SynthesisConfig("cpu")))
+    result = run_to_end(estimate(small, model, SynthesisConfig("cpu")))
     facts = synthesis_sidecar(small, model, result)
     assert facts["Model"]["Name"] == Execution(model="tiny").model
     path = tmp_path / "a.json"
-    counts = understood_or_refused(path, facts, lambda: read_recipe(path).other_versions)
+    counts = understood_or_refused(path, facts, lambda: read_record(path).other_versions)
     assert min(counts.values()) > 20
 
 

@@ -20,17 +20,17 @@ from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import batch
 from napari_mri7t.engine.workflows.batch import (
     BatchJob,
     BatchSummary,
     is_made,
-    synthesize_scans,
+    synthesize_batch,
     write_summary,
 )
-from napari_mri7t.engine.workflows.repeat import Whereabouts, find_sources, read_recipe
+from napari_mri7t.engine.workflows.repeat import SourcePaths, find_sources, read_record
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
 FIRST = "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"
@@ -81,10 +81,10 @@ def images(job):
 
 def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
     scans = find_scans(raw)
-    summary = run_to_end(synthesize_scans(scans, job))
+    summary = run_to_end(synthesize_batch(scans, job))
     assert summary.written == tuple(scan.name for scan in scans)
     assert not summary.failed
-    expected = run_to_end(synthesize(load_volume(scans[0].path), job.model, CONFIG)).volume
+    expected = run_to_end(estimate(load_volume(scans[0].path), job.model, CONFIG)).volume
     np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
     facts = json.loads((job.output / FIRST.replace(".nii.gz", ".json")).read_text())
     digest = hashlib.sha256(scans[0].path.read_bytes()).hexdigest()
@@ -95,7 +95,7 @@ def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
 
 
 def test_derivative_is_valid_bids(raw, job, bids_errors):
-    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    summary = run_to_end(synthesize_batch(find_scans(raw), job))
     write_summary(job.output, summary)
     assert bids_errors(job.output) == []
     assert images(job) == ["sub-01", "sub-02", "sub-03"]
@@ -104,7 +104,7 @@ def test_derivative_is_valid_bids(raw, job, bids_errors):
 def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
     bad = raw / "sub-02/anat/sub-02_T1w.nii.gz"
     bad.write_bytes(bad.read_bytes()[:-20])
-    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    summary = run_to_end(synthesize_batch(find_scans(raw), job))
     assert images(job) == ["sub-01", "sub-03"]
     assert list(summary.failed) == ["sub-02/anat/sub-02_T1w.nii.gz"]
     assert "is cut short" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
@@ -113,7 +113,7 @@ def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
 def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, monkeypatch):
     monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a step for every slab
     for n_steps in (1, 3, 12):
-        steps = synthesize_scans(find_scans(raw), job)
+        steps = synthesize_batch(find_scans(raw), job)
         for _ in range(n_steps):
             next(steps)
         steps.close()
@@ -123,7 +123,7 @@ def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, mon
             load_volume(image)
             assert image.with_name(image.name.replace(".nii.gz", ".json")).exists()
     before = {path: path.stat().st_mtime_ns for path in job.output.rglob("*.nii.gz")}
-    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    summary = run_to_end(synthesize_batch(find_scans(raw), job))
     assert len(summary.known) == len(before)
     assert len(summary.known) + len(summary.written) == 3
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
@@ -131,19 +131,19 @@ def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, mon
 
 def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(raw, job, model):
     scans = find_scans(raw)
-    run_to_end(synthesize_scans(scans, job))
-    assert len(run_to_end(synthesize_scans(scans, job)).known) == 3
+    run_to_end(synthesize_batch(scans, job))
+    assert len(run_to_end(synthesize_batch(scans, job)).known) == 3
     other_card = replace(model.card, sha256="b" * 64)
     changed = [
         replace(job, config=replace(CONFIG, step=2)),
         replace(job, model=Model("other", model.network, other_card)),
     ]
     for other in changed:
-        summary = run_to_end(synthesize_scans(scans, other))
+        summary = run_to_end(synthesize_batch(scans, other))
         assert len(summary.failed) == 3
         assert "--overwrite" in summary.failed[scans[0].name]
     again = replace(changed[0], overwrite=True)
-    assert len(run_to_end(synthesize_scans(scans, again)).written) == 3
+    assert len(run_to_end(synthesize_batch(scans, again)).written) == 3
     assert is_made(scans[0], again)
     assert is_made(scans[0], replace(again, config=replace(again.config, memory_mb=7)))
     scans[0].path.write_bytes(scans[0].path.read_bytes() + bytes(8))  # other bytes, same voxels
@@ -152,15 +152,15 @@ def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(ra
 
 def test_estimate_of_a_batch_can_be_repeated(raw, job):
     (scan, *_) = find_scans(raw)
-    run_to_end(synthesize_scans([scan], job))
-    recipe = read_recipe(job.output / FIRST.replace(".nii.gz", ".json"))
-    (found,) = find_sources(recipe, Whereabouts(source=scan.path))
+    run_to_end(synthesize_batch([scan], job))
+    recipe = read_record(job.output / FIRST.replace(".nii.gz", ".json"))
+    (found,) = find_sources(recipe, SourcePaths(source=scan.path))
     np.testing.assert_array_equal(found.array, load_volume(scan.path).array)
 
 
 def test_image_without_a_sidecar_that_can_be_read_is_not_made(raw, job):
     scans = find_scans(raw)
-    run_to_end(synthesize_scans(scans, job))
+    run_to_end(synthesize_batch(scans, job))
     sidecar = job.output / FIRST.replace(".nii.gz", ".json")
     for text in ("", "[]", "[" * 100_000):
         sidecar.write_text(text)
@@ -182,11 +182,11 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
     def compute(*arguments):
         order.append("compute")
         computing.set()
-        return (yield from synthesize(*arguments))
+        return (yield from estimate(*arguments))
 
     monkeypatch.setattr(batch, "load_scan", load)
-    monkeypatch.setattr(batch, "synthesize", compute)
-    assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
+    monkeypatch.setattr(batch, "estimate", compute)
+    assert len(run_to_end(synthesize_batch(find_scans(raw), job)).written) == 3
     assert order[:3] == ["read sub-01", "compute", "read sub-02"]
 
 
@@ -202,11 +202,11 @@ def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
         nonlocal n_read, most
         most = max(most, n_read)
         n_read -= 1
-        return (yield from synthesize(*arguments))
+        return (yield from estimate(*arguments))
 
     monkeypatch.setattr(batch, "load_scan", load)
-    monkeypatch.setattr(batch, "synthesize", compute)
-    assert len(run_to_end(synthesize_scans(find_scans(raw), job)).written) == 3
+    monkeypatch.setattr(batch, "estimate", compute)
+    assert len(run_to_end(synthesize_batch(find_scans(raw), job)).written) == 3
     assert most <= 2
 
 
@@ -217,7 +217,7 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
         return save_volume(volume, path, **options)
 
     monkeypatch.setattr(batch, "save_volume", save)
-    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    summary = run_to_end(synthesize_batch(find_scans(raw), job))
     assert images(job) == ["sub-01", "sub-03"]
     assert "No space left" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
 
@@ -243,7 +243,7 @@ def test_error_of_any_kind_ends_one_scan_and_no_other(
         return original(*arguments, **options)
 
     monkeypatch.setattr(batch, stage, failing)
-    summary = run_to_end(synthesize_scans(find_scans(raw), job))
+    summary = run_to_end(synthesize_batch(find_scans(raw), job))
     assert images(job) == ["sub-01", "sub-03"]
     (why,) = summary.failed.values()
     assert words in why
@@ -255,11 +255,11 @@ def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
     small = phantom.array[:, :, :12]
     nibabel.save(nibabel.Nifti1Image(np.stack([small / 2, small], axis=-1), phantom.affine), path)
     (scan, *_) = find_scans(raw)
-    summary = run_to_end(synthesize_scans([scan], job))
+    summary = run_to_end(synthesize_batch([scan], job))
     assert "choose one with index (--index)" in summary.failed[scan.name]
     second = replace(job, index=1)
-    assert run_to_end(synthesize_scans([scan], second)).written == (scan.name,)
-    expected = run_to_end(synthesize(load_volume(path, index=1), job.model, CONFIG)).volume
+    assert run_to_end(synthesize_batch([scan], second)).written == (scan.name,)
+    expected = run_to_end(estimate(load_volume(path, index=1), job.model, CONFIG)).volume
     np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
     assert is_made(scan, second)
     assert not is_made(scan, replace(job, index=0))
@@ -267,7 +267,7 @@ def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
 
 
 def test_progress_rises_to_the_total(raw, job):
-    records = list(synthesize_scans(find_scans(raw), job))
+    records = list(synthesize_batch(find_scans(raw), job))
     done = [record.done for record in records]
     assert done == sorted(done)
     assert records[-1].done == records[-1].total == 3000
@@ -275,5 +275,5 @@ def test_progress_rises_to_the_total(raw, job):
 
 
 def test_nothing_to_do_is_an_empty_summary(job):
-    summary = run_to_end(synthesize_scans([], job))
+    summary = run_to_end(synthesize_batch([], job))
     assert replace(summary, seconds=0.0) == BatchSummary()

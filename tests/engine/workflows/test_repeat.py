@@ -13,10 +13,10 @@ from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar, synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate, synthesis_sidecar
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import repeat as repetition
-from napari_mri7t.engine.workflows.repeat import find_image, find_same_model, read_recipe
+from napari_mri7t.engine.workflows.repeat import find_image, find_same_model, read_record
 
 CONFIG = SynthesisConfig(
     device="cpu", precision="float32", step=3, end_slices=2, flips=True, planes=("axial", "coronal")
@@ -31,7 +31,7 @@ def made(phantom_file, tiny_model, tmp_path):
 
 def make(source_file, tiny_model, output, index=None, config=CONFIG):
     source, model = load_volume(source_file, index=index), load_model(tiny_model)
-    result = run_to_end(synthesize(source, model, config))
+    result = run_to_end(estimate(source, model, config))
     facts = synthesis_sidecar(source, model, result)
     save_volume(result.volume, output, sidecar=facts)
     return output.with_name(f"{output.name.split('.')[0]}.json")
@@ -42,7 +42,7 @@ def test_repetition_is_equal_bit_for_bit(repeat, made, tiny_model):
 
 
 def test_recipe_holds_every_setting_of_then(made):
-    found = read_recipe(made)
+    found = read_record(made)
     assert found.synthesis == CONFIG
     assert found.threads == torch.get_num_threads()
     assert found.other_versions == ()
@@ -57,7 +57,7 @@ def test_one_volume_of_a_series_is_repeated(repeat, phantom, tiny_model, tmp_pat
 
 def test_source_of_no_file_is_known_by_its_voxels(repeat, phantom, tiny_model, tmp_path):
     model = load_model(tiny_model)
-    result = run_to_end(synthesize(phantom, model, CONFIG))
+    result = run_to_end(estimate(phantom, model, CONFIG))
     facts = synthesis_sidecar(phantom, model, result)
     save_volume(result.volume, tmp_path / "e.nii", sidecar=facts)
     with pytest.raises(StateError, match="was in no file: save it and give --input"):
@@ -73,9 +73,9 @@ def test_threads_of_then_are_taken_and_given_back(made, tiny_model, monkeypatch)
     made.write_text(json.dumps(facts))
     seen = []
     monkeypatch.setattr(
-        repetition, "synthesize_scan", lambda *_: iter(seen.append(torch.get_num_threads()) or ())
+        repetition, "synthesize", lambda *_: iter(seen.append(torch.get_num_threads()) or ())
     )
-    run_to_end(repetition.repeat_synthesis(read_recipe(made), None, None, None))
+    run_to_end(repetition.repeat_synthesis(read_record(made), None, None, None))
     assert (seen, torch.get_num_threads()) == ([before + 1], before)
 
 
@@ -83,7 +83,7 @@ def test_sidecar_tells_the_threads_of_the_synthesis_whoever_writes_it(phantom, t
     """A batch writes in another thread, while lanes of the next scan change torch's setting."""
     model = load_model(tiny_model)
     before = torch.get_num_threads()
-    result = run_to_end(synthesize(phantom, model, CONFIG))
+    result = run_to_end(estimate(phantom, model, CONFIG))
     torch.set_num_threads(before + 1)
     try:
         facts = synthesis_sidecar(phantom, model, result)
@@ -93,7 +93,7 @@ def test_sidecar_tells_the_threads_of_the_synthesis_whoever_writes_it(phantom, t
 
 
 def test_changed_image_is_told_with_its_difference(repeat, made, tiny_model):
-    image = find_image(read_recipe(made))
+    image = find_image(read_record(made))
     volume = load_volume(image)
     changed = volume.array.copy()
     changed[20, 20, 16] += 0.5
@@ -104,7 +104,7 @@ def test_changed_image_is_told_with_its_difference(repeat, made, tiny_model):
 
 
 def test_moved_image_is_told(repeat, made, tiny_model):
-    image = find_image(read_recipe(made))
+    image = find_image(read_record(made))
     old = nibabel.load(image)
     moved = old.affine + 0.5 * np.eye(4, k=3)
     nibabel.save(nibabel.Nifti1Image(old.get_fdata(dtype=np.float32), moved), image)
@@ -113,7 +113,7 @@ def test_moved_image_is_told(repeat, made, tiny_model):
 
 
 def test_image_of_another_shape_is_refused(phantom, made):
-    volume = load_volume(find_image(read_recipe(made)))
+    volume = load_volume(find_image(read_record(made)))
     with pytest.raises(VolumeError, match="is not the one that its sidecar tells of"):
         repetition.compare_bits(volume, type(volume)(phantom.array[1:], phantom.affine))
 
@@ -131,7 +131,7 @@ def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_
     with pytest.raises(StateError, match="the input is not there: say with --input"):
         repeat(made, tiny_model)
     assert repeat(made, tiny_model, elsewhere).is_equal
-    find_image(read_recipe(made)).unlink()
+    find_image(read_record(made)).unlink()
     with pytest.raises(StateError, match="there is no image estimate"):
         repeat(made, tiny_model, elsewhere)
 
@@ -139,7 +139,7 @@ def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_
 def test_other_model_is_refused_and_the_same_is_found_by_its_digest(
     made, tiny_model, tmp_path, monkeypatch
 ):
-    recipe = read_recipe(made)
+    recipe = read_record(made)
     with pytest.raises(ModelError, match="is not in the package: give its folder with --model"):
         find_same_model(recipe)
     model = load_model(tiny_model)
@@ -156,7 +156,7 @@ def test_other_model_is_refused_and_the_same_is_found_by_its_digest(
 def test_model_beside_the_sidecar_is_found(made, tiny_model):
     for path in tiny_model.iterdir():
         shutil.copy(path, made.parent)
-    assert find_same_model(read_recipe(made)).name == "tiny"
+    assert find_same_model(read_record(made)).name == "tiny"
 
 
 def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny_model):
@@ -164,7 +164,7 @@ def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny
     made.write_text(json.dumps(facts | {"Device": "cuda:7"}))
     with pytest.raises(DeviceError, match="choose auto or one of"):
         repeat(made, tiny_model)
-    assert read_recipe(made, "cpu").synthesis.device == "cpu"
+    assert read_record(made, "cpu").synthesis.device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny
 def test_sidecar_that_does_not_suffice_is_refused(made, change, words):
     made.write_text(json.dumps(json.loads(made.read_text()) | change))
     with pytest.raises(StateError, match=words) as caught:
-        read_recipe(made)
+        read_record(made)
     assert str(caught.value).startswith(f"{made}: ")
 
 
@@ -191,14 +191,14 @@ def test_file_that_is_no_sidecar_is_refused(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(StateError, match=r"a\.json: "):
-        read_recipe(path)
+        read_record(path)
 
 
 def test_other_versions_are_named(made):
     facts = json.loads(made.read_text())
     facts["Versions"] |= {"numpy": "1.0", "extinct": "2"}
     made.write_text(json.dumps(facts))
-    assert read_recipe(made).other_versions == (
+    assert read_record(made).other_versions == (
         f"numpy 1.0 then, {np.__version__} now",
         "extinct 2 then, none now",
     )

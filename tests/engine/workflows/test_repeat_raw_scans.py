@@ -21,11 +21,11 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
     simulation_sidecar,
 )
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import synthesize_scan
+from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import repeat as repeat_module
-from napari_mri7t.engine.workflows.repeat import read_recipe
+from napari_mri7t.engine.workflows.repeat import read_record
 from napari_mri7t.engine.workflows.simulate import simulate_dataset
 
 
@@ -46,7 +46,7 @@ def prepared(scan_file, model_folder, output, preparation):
     """Synthesise with a preparation; gives the sidecar."""
     scan, model = load_volume(scan_file), load_model(model_folder)
     config = SynthesisConfig(device="cpu", precision="float32", step=3)
-    result = run_to_end(synthesize_scan(scan, model, config, preparation)).synthesis
+    result = run_to_end(synthesize(scan, model, config, preparation)).synthesis
     save_volume(result.volume, output, sidecar=synthesis_sidecar(scan, model, result))
     return output.with_suffix(".json")
 
@@ -161,11 +161,11 @@ def test_libraries_of_the_preparation_are_compared_too(
 ):
     asked = PreparationConfig("none", mask=own_files["mask"])
     made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
-    then = read_recipe(made).versions["deepbet"]
+    then = read_record(made).versions["deepbet"]
     monkeypatch.setattr(
         repeat_module, "library_versions", lambda: {**optional.library_versions(), "deepbet": "0.1"}
     )
-    assert read_recipe(made).other_versions == (f"deepbet {then} then, 0.1 now",)
+    assert read_record(made).other_versions == (f"deepbet {then} then, 0.1 now",)
 
 
 @pytest.mark.parametrize("image", PAIR)

@@ -41,7 +41,7 @@ def study(dataset, tmp_path):
 
 
 def test_a_study_alone_is_an_outcome(study):
-    outcome = oc.open_outcome(study.folder)
+    outcome = oc.open_studies(study.folder)
     assert list(outcome.studies) == ["slice_unet"]
     assert outcome.folds_done("slice_unet") == [0, 2]
     cases = oc.cases_of(outcome)
@@ -51,7 +51,7 @@ def test_a_study_alone_is_an_outcome(study):
 
 
 def test_the_pair_is_the_one_the_training_scored(study):
-    outcome = oc.open_outcome(study.folder)
+    outcome = oc.open_studies(study.folder)
     source, target = oc.pairs_of(outcome)["sub-C"].load()
     (figures,) = read_figures([study.fold_folder(2)])
     assert compare(target, source) == figures["source"]
@@ -63,7 +63,7 @@ def test_the_pair_is_the_one_the_training_scored(study):
 def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, tmp_path):
     create_study(dataset, tmp_path / "runs" / "two", settings("report", n_steps=4))
     create_study(dataset, tmp_path / "runs" / "three", settings("report", n_steps=5))
-    outcome = oc.open_outcome(tmp_path / "runs")
+    outcome = oc.open_studies(tmp_path / "runs")
     assert set(outcome.studies) == {
         "slice_unet (best)", "slice_unet (report)", "slice_unet (two)",
     }  # fmt: skip
@@ -72,7 +72,7 @@ def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, t
 def test_study_with_fewer_folds_costs_the_pictures_no_subject(study, dataset, tmp_path):
     short = create_study(dataset, tmp_path / "runs" / "short", settings("report"))
     run_to_end(run_fold(short, 0, "cpu"))
-    outcome = oc.open_outcome(tmp_path / "runs")
+    outcome = oc.open_studies(tmp_path / "runs")
     subjects = oc.report_subjects(outcome)
     assert [subject.name for subject in subjects] == ["sub-A", "sub-C"]
     assert list(subjects[0].load()) == ["source", "slice_unet (best)", "target"]
@@ -85,14 +85,14 @@ def test_study_with_fewer_folds_costs_the_pictures_no_subject(study, dataset, tm
 def test_studies_of_other_pairs_are_not_compared(study, dataset, tmp_path):
     create_study(dataset, tmp_path / "runs" / "noisier", settings(variance=0.01))
     with pytest.raises(StateError, match="cannot be compared"):
-        oc.open_outcome(tmp_path / "runs")
+        oc.open_studies(tmp_path / "runs")
 
 
 def test_no_study_and_no_fold_are_said(dataset, tmp_path):
     with pytest.raises(StateError, match="no study here"):
-        oc.open_outcome(tmp_path)
+        oc.open_studies(tmp_path)
     create_study(dataset, tmp_path / "run", settings())
-    outcome = oc.open_outcome(tmp_path / "run")
+    outcome = oc.open_studies(tmp_path / "run")
     with pytest.raises(StateError, match="no fold is done"):
         oc.cases_of(outcome)
     with pytest.raises(StateError, match="no fold is done"):
@@ -100,7 +100,7 @@ def test_no_study_and_no_fold_are_said(dataset, tmp_path):
 
 
 def test_facts_and_histories_tell_what_was_done(study):
-    outcome = oc.open_outcome(study.folder)
+    outcome = oc.open_studies(study.folder)
     facts = dict(facts_of(outcome))
     assert facts["Design"] == "leave-one-out over 3 subjects"
     assert "variance 0.003" in facts["Input"]
@@ -115,7 +115,7 @@ def test_facts_and_histories_tell_what_was_done(study):
 
 
 def test_a_study_is_evaluated_and_evaluated_again_at_once(study):
-    outcome = oc.open_outcome(study.folder)
+    outcome = oc.open_studies(study.folder)
     arguments = (oc.pairs_of(outcome), oc.cases_of(outcome), study.folder / oc.RESULTS_FOLDER)
     first = run_to_end(evaluate(*arguments, baselines={}))
     assert [(r.subject, r.method) for r in first] == [
@@ -125,7 +125,7 @@ def test_a_study_is_evaluated_and_evaluated_again_at_once(study):
 
 
 def test_the_model_is_stressed_on_the_subject_it_has_not_seen(study):
-    case = oc.stress_case(oc.open_outcome(study.folder), "slice_unet", "cpu")
+    case = oc.stress_case(oc.open_studies(study.folder), "slice_unet", "cpu")
     assert case.target.name == "sub-A"
     folder = study.folder / "stress"
     asked = {

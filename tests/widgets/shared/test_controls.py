@@ -18,8 +18,8 @@ from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
     LayerChooser,
     Notices,
-    breakable,
-    explain,
+    set_enabled,
+    wrap_anywhere,
 )
 
 pytestmark = pytest.mark.gui
@@ -154,16 +154,16 @@ def test_long_path_does_not_widen_a_notice(qtbot):
 
 
 def test_breakable_text_reads_the_same():
-    assert breakable("/a/b_c.nii").replace("\u200b", "") == "/a/b_c.nii"
+    assert wrap_anywhere("/a/b_c.nii").replace("\u200b", "") == "/a/b_c.nii"
 
 
 def test_disabled_control_says_why(qtbot):
     button = QPushButton("Go")
     qtbot.addWidget(button)
-    explain(button, "there is no layer", "Go there")
+    set_enabled(button, "there is no layer", "Go there")
     assert not button.isEnabled()
     assert button.toolTip() == "Go there\nNot now: there is no layer"
-    explain(button, None, "Go there")
+    set_enabled(button, None, "Go there")
     assert button.isEnabled()
     assert button.toolTip() == "Go there"
 

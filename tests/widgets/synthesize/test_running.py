@@ -15,7 +15,7 @@ from napari_mri7t.engine.preparation.optional import in_background
 from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import repeat
-from napari_mri7t.engine.workflows.repeat import find_same_model, read_recipe
+from napari_mri7t.engine.workflows.repeat import find_same_model, read_record
 from napari_mri7t.widgets.layers.layers import KEY
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
 from napari_mri7t.widgets.synthesize.jobs import leftovers
@@ -72,7 +72,7 @@ def test_saved_estimate_of_a_prepared_scan_is_repeated_bit_for_bit(
     widget.start()
     wait_idle()
     widget.viewer.layers[-1].save(tmp_path / "made.nii.gz", plugin="napari-mri7t")
-    recipe = read_recipe(tmp_path / "made.json")
+    recipe = read_record(tmp_path / "made.json")
     assert recipe.preparation["prepare"] == "full"
     (scan,) = repeat.find_sources(recipe)
     preparation = repeat.find_preparation(recipe, scan)
