@@ -9,7 +9,7 @@ SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench slow fuzz kills stops cancels closings slurm atheris faults docs gpu-pack sbom audit licences coverage lint types format build clean
+.PHONY: help demo test bench slow fuzz kills stops cancels closings slurm atheris faults notebook docs gpu-pack sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -84,6 +84,9 @@ $(VENV)-bench/.installed: benchmarks/requirements.txt
 
 faults: $(VENV)/.installed ## docs/faults.md from the names of the tests
 	$(BIN)/python tools/fault_table.py
+
+notebook: $(VENV)/.installed ## docs/tutorial/python.ipynb from the page python.md
+	$(BIN)/python tools/notebook.py
 
 docs: $(VENV)/.installed-docs ## the site into site/, every warning an error: open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,10 +1,10 @@
-"""BM4D with the true noise level: the classical yardstick for the pseudo-3T task.
+"""BM4D with the true noise level, the strongest classical baseline of the pseudo-3T task.
 
     pip install bm4d          # for non-commercial use only: never a dependency of this project
     python benchmarks/bm4d_yardstick.py DATASET [SUBJECT ...]
 
-Makes the report's pairs of a folder of 7T volumes, denoises every source, and prints the PSNR
-inside the brain and in the whole volume before and after. About 10 minutes a volume on one core.
+Simulates the report's pairs of a folder of 7T volumes, denoises each source, and prints the PSNR
+inside the brain and of the whole volume before and after. About 10 minutes a volume on one core.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SimulationConfig, simulate_3t
 from napari_mri7t.engine.volumes.volume import load_volume
 
-REFERENCE = "0106"  # whose histogram the report gave to all
+REFERENCE = "0106"  # the report's, to whose histogram all are matched
 
 
 def main() -> int:

@@ -19,7 +19,6 @@ from scipy.ndimage import zoom
 
 from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
@@ -40,7 +39,7 @@ def measure(path: Path, name: str, step: int) -> None:
     torch.ones(64, 64) @ torch.ones(64, 64)
     base = peak_mb()
     volume = load_volume(path)
-    result = run_to_end(estimate(volume, model, SynthesisConfig(step=step)))
+    result = estimate(volume, model, SynthesisConfig(step=step))
     n_voxels = volume.array.size
     shape = " x ".join(map(str, volume.shape))
     print(

@@ -1,4 +1,4 @@
-"""Raw scans through the whole chain: how long each takes, and a quality page of each.
+"""Time the synthesis of raw scans, preparation included, and draw a quality page of each.
 
 python benchmarks/raw_scans.py FOLDER SCAN...
 """
@@ -10,10 +10,7 @@ from pathlib import Path
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import DEFAULT_MODEL
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.preparation.prepare import PreparationConfig
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.report.quality_page import write_quality_page
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.volume import load_volume
 
@@ -25,17 +22,19 @@ def time_scans(folder: Path, paths: list[Path], model: Model) -> None:
         start, worked = time.perf_counter(), time.process_time()
         try:
             scan = load_volume(path)
-            run = run_to_end(synthesize(scan, model, SynthesisConfig(), PreparationConfig()))
+            result = synthesize(scan, model)
         except Mri7tError as error:
             print(f"{path.name}: stopped: {error}")
             continue
         seconds, worked = time.perf_counter() - start, time.process_time() - worked
-        facts = {} if run.prepared is None else run.prepared.facts
-        told = {name: value for name, value in facts.items() if name != "to_mni"}
-        print(f"{scan.name}: {seconds:.0f} s, {worked:.0f} s of processor time, {told}", flush=True)
-        if run.prepared is not None:
+        facts = {} if result.prepared is None else result.prepared.facts
+        shown = {name: value for name, value in facts.items() if name != "to_mni"}
+        print(
+            f"{scan.name}: {seconds:.0f} s, {worked:.0f} s of processor time, {shown}", flush=True
+        )
+        if result.prepared is not None:
             page = folder / f"{scan.name}.png"
-            write_quality_page(run.prepared, run.synthesis.volume, model.card, page)
+            write_quality_page(result.prepared, result.volume, model.card, page)
 
 
 def main() -> None:

@@ -1,14 +1,13 @@
-"""What models do to real 3T scans, which have no 7T counterpart: noise, contrast, sharpness, tones.
+"""Noise, contrast, sharpness and tones of real 3T scans and of the models' estimates of them.
 
 python benchmarks/real_3t.py FOLDER MODEL[,MODEL...] SCAN...
 
-FOLDER gets the preparations, which a second call takes from there, and one picture per scan.
-All is measured in the scan's own tissue: three classes by Otsu's thresholds in the corrected brain.
-Noise is the deviation of what a Gaussian of 1.5 mm takes away, deep in white matter, over white
-matter's mean. Contrast is the difference of the medians of white and grey matter over that of white
-matter. Sharpness is the mean slope across the boundary of white and grey matter over their
-difference: 1 / mm, the steeper the thinner the edge. Tones are the medians of fluid, grey and white
-matter.
+FOLDER caches the preparations and gets one picture per scan. All is measured in the scan's own
+tissue: three classes by Otsu's thresholds in the corrected brain. Noise is the deviation of what a
+Gaussian of 1.5 mm removes, deep in white matter, over white matter's mean. Contrast is the
+difference of the medians of white and grey matter over that of white matter. Sharpness is the mean
+slope across the boundary of white and grey matter over their difference, 1 / mm. Tones are the
+medians of fluid, grey and white matter.
 """
 
 import sys
@@ -18,12 +17,15 @@ import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
 from skimage.filters import threshold_multiotsu
 
-from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared, prepare
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.preparation.prepare import (
+    PreparationConfig,
+    Prepared,
+    plan_preparation,
+    prepare,
+)
 from napari_mri7t.engine.report.style import GREY_MAP, figure_bytes, house_style, new_figure
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -35,7 +37,7 @@ ZOOM_MM = 70.0  # side of the picture's detail
 
 
 def tissues(brain: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find cerebrospinal fluid with sulci, grey and white matter, away from the brain's rim."""
+    """Return cerebrospinal fluid with sulci, grey and white matter, away from the brain's rim."""
     inner = binary_erosion(mask, iterations=round(RIM_MM / min(brain.voxel_size)))
     smooth = gaussian_filter(brain.array, [0.7 / size for size in brain.voxel_size])
     values = smooth[inner]
@@ -46,7 +48,7 @@ def tissues(brain: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def figures(array: np.ndarray, brain: Volume, grey: np.ndarray, white: np.ndarray) -> list[float]:
-    """Give noise, contrast and sharpness."""
+    """Return noise, contrast and sharpness."""
     sizes = brain.voxel_size
     deep = binary_erosion(white, iterations=round(DEEP_MM / min(sizes)))
     fine = array - gaussian_filter(array, [HIGH_PASS_MM / size for size in sizes])
@@ -67,12 +69,12 @@ def figures(array: np.ndarray, brain: Volume, grey: np.ndarray, white: np.ndarra
 
 
 def prepare_file(path: Path, folder: Path) -> Prepared:
-    """Prepare a scan, or take its preparation from the folder."""
+    """Return a prepared scan, from the folder's cache if it is there."""
     scan = load_volume(path)
-    prepared = run_to_end(prepare(scan, PreparationConfig(keep=folder / "kept")))
-    if prepared is None:
+    plan = plan_preparation(scan, PreparationConfig(keep=folder / "kept"))
+    if not plan.is_needed:
         raise ValueError(f"{path}: needs no preparation, and is no raw scan")
-    return prepared
+    return prepare(scan, plan)
 
 
 def picture(arrays: dict[str, np.ndarray], brain: Volume, white: np.ndarray) -> bytes:
@@ -100,14 +102,13 @@ def measure(path: Path, folder: Path, models: dict[str, Model]) -> None:
     fluid, grey, white = tissues(brain, prepared.mask)
     arrays = {"scan": brain.array}
     for name, model in models.items():
-        arrays[name] = run_to_end(estimate(brain, model, SynthesisConfig())).volume.array
+        arrays[name] = estimate(brain, model).volume.array
     for name, array in arrays.items():
         noise, contrast, sharpness = figures(array, brain, grey, white)
         tones = " | ".join(f"{np.median(array[tissue]):.0f}" for tissue in (fluid, grey, white))
         cells = f"{noise:.2f} | {contrast:.1f} | {sharpness:.3f} | {tones}"
         print(f"{brain.name} | {name} | {cells}", flush=True)
-    content = picture(arrays, brain, white)
-    write_atomically(folder / f"{brain.name}.png", lambda file: file.write(content))
+    write_content(folder / f"{brain.name}.png", picture(arrays, brain, white))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +27,7 @@ from machine import machine
 from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.progress import Cancelled, Progress
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import find_preset
 from napari_mri7t.engine.training.loop import TrainJob, train
@@ -54,18 +53,24 @@ def seconds(call: Callable[[], object]) -> float:
 def volume_seconds(name: str, volume: Volume) -> float:
     """Time a whole volume at step 1, the better of two."""
     model = load_model(name)
-    return min(run_to_end(estimate(volume, model, SynthesisConfig())).seconds for _ in range(2))
+    return min(estimate(volume, model).seconds for _ in range(2))
 
 
 def step_seconds(name: str, volume: Volume) -> float:
     """Time a step of the report's training: 32 patches of 64 x 64."""
     config = replace(find_preset("report"), n_steps=STEPS + 1, patches_per_epoch=0)
     slices = np.ascontiguousarray(volume.array.T)
-    with tempfile.TemporaryDirectory() as folder:
+    times: list[float] = []
+
+    def note(progress: Progress) -> None:
+        times.append(time.perf_counter())
+        if len(times) > STEPS:
+            raise Cancelled
+
+    with tempfile.TemporaryDirectory() as folder, suppress(Cancelled):
         job = TrainJob(name, config, 0, Path(folder), resolve_device("auto"))
-        with closing(train(job, [TrainingSubject("subject", slices, slices)])) as steps:
-            next(steps)
-            return seconds(lambda: [next(steps) for _ in range(STEPS)]) / STEPS
+        train(job, [TrainingSubject("subject", slices, slices)], report=note)
+    return (times[STEPS] - times[0]) / STEPS
 
 
 def file_seconds(path: Path, name: str) -> tuple[float, float]:
@@ -73,7 +78,7 @@ def file_seconds(path: Path, name: str) -> tuple[float, float]:
     model = load_model(name)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        result = run_to_end(estimate(load_volume(path), model))
+        result = estimate(load_volume(path), model)
         save_volume(result.volume, Path(folder) / "estimate.nii.gz")
         return time.perf_counter() - start, result.seconds
 

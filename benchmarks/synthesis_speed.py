@@ -19,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mri7t.engine.devices import resolve_device, resolve_precision
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import Runner
 from napari_mri7t.engine.synthesis.synthesize import estimate
@@ -40,7 +39,7 @@ def operations(model: Model, volume: Volume, config: SynthesisConfig) -> float:
         return slabs[:, : model.network.n_outputs]
 
     with patch.object(Runner, "run", count):
-        run_to_end(estimate(volume, model, config))
+        estimate(volume, model, config)
     total = 0
     for shape, n_slabs in Counter(executed).items():
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -57,7 +56,7 @@ def measure(name: str, volume: Volume, config: SynthesisConfig) -> None:
     whole = operations(model, volume, replace(config, crop=False))
     executed = operations(model, volume, config)
     before = product_rate(device, precision)
-    seconds = min(run_to_end(estimate(volume, model, config)).seconds for _ in range(2))
+    seconds = min(estimate(volume, model, config).seconds for _ in range(2))
     rate = max(before, product_rate(device, precision))
     print(
         f"| {model.name} | {whole / 1e12:.2f} | {executed / 1e12:.2f} | {rate / 1e9:.0f} | "

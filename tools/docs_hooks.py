@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from napari_mri7t.cli import app
 from napari_mri7t.engine.evaluation.robustness import KINDS
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, ModelCard, list_models
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, ModelCard, models
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,7 +46,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for name, text in (
-        ("models.md", cards_page(list_models())),
+        ("models.md", cards_page(models())),
         ("reference/cli.md", cli_page()),
         ("changelog.md", changes.replace("](docs/", "](")),
     ):

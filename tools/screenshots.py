@@ -1,8 +1,8 @@
-"""Pictures of every widget at work in a real window, for the documents.
+"""Screenshots of every widget at work in a real window, for the documents.
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python tools/screenshots.py docs/images [--theme light]
 
-Look at them before they are committed: a picture that nobody has looked at proves nothing.
+Look at them before committing them: a screenshot that nobody has looked at proves nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# Nothing of the user's own settings may show, and none may change.
+# Neither show nor change the user's own settings.
 os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.yaml"))
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
 
@@ -29,7 +29,6 @@ from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.worker import running_jobs
 
 PLUGIN = "napari-mri7t"
-SIZE = (1400, 950)
 SHOWN_MM = 8.0
 PATIENCE_S = 900
 SHORT = {
@@ -37,7 +36,7 @@ SHORT = {
     "batch_size": "4",
     "patch_size": "32",
     "checkpoint_steps": "15",
-    "inference_step": "3",
+    "inference.step": "3",
 }
 
 
@@ -50,26 +49,26 @@ def settle(seconds: float = 0.5) -> None:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    """Let the window work until something holds."""
+    """Let the window work until a condition holds."""
     end = time.monotonic() + PATIENCE_S
     while not is_true():
         if time.monotonic() > end:
-            raise TimeoutError("a widget did not come to its end")
+            raise TimeoutError("a widget did not finish")
         settle(0.05)
     settle()
 
 
 class Studio:
-    """A viewer, and where its pictures go."""
+    """A viewer, and the folder of its screenshots."""
 
-    def __init__(self, folder: Path, theme: str) -> None:
+    def __init__(self, folder: Path, theme: str, size: list[int]) -> None:
         get_settings().appearance.theme = theme
         self.folder, self.theme = folder, theme
         self.viewer = napari.Viewer()
-        self.viewer.window.resize(*SIZE)
+        self.viewer.window.resize(*size)
 
     def take(self, name: str) -> None:
-        """Take a picture of the whole window."""
+        """Take a screenshot of the whole window."""
         settle()
         suffix = "" if self.theme == "dark" else f"-{self.theme}"
         path = self.folder / f"{name}{suffix}.png"
@@ -77,20 +76,20 @@ class Studio:
         print(path)
 
     def dock(self, name: str) -> object:
-        """Open one of our widgets; the others go."""
+        """Open one of the plugin's widgets and close the others."""
         self.viewer.window.remove_dock_widget("all")
         _, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, name)
         settle()
         return widget
 
     def sample(self, name: str) -> None:
-        """Open sample data at a telling height."""
+        """Open sample data and show a slice with much anatomy."""
         self.viewer.open_sample(PLUGIN, name)
         self.viewer.dims.set_point(0, SHOWN_MM)
 
 
 def synthesize(studio: Studio, model: Path | None) -> None:
-    """Show it before, at work, done."""
+    """Show it before the start, running, and done."""
     studio.sample("mni152_3t")
     widget = studio.dock("Synthesize 7T")
     if model is not None:
@@ -105,7 +104,7 @@ def synthesize(studio: Studio, model: Path | None) -> None:
 
 
 def tilted_scan() -> Volume:
-    """Make the template a scan that must be prepared: tilted by 12 degrees, shifted, shaded."""
+    """Return the template as a scan to prepare: tilted by 12 degrees, shifted, shaded."""
     template = load_template()
     angle = np.radians(12)
     turn = np.eye(4)
@@ -116,7 +115,7 @@ def tilted_scan() -> Volume:
 
 
 def prepare(studio: Studio, model: Path | None) -> None:
-    """Prepare a raw scan: what is told before, at work, and the quality layers after."""
+    """Prepare a raw scan: the plan before, running, and the quality layers after."""
     studio.viewer.layers.clear()
     data, meta, _ = volume_to_layer(tilted_scan())
     studio.viewer.add_image(data, **meta)
@@ -143,10 +142,12 @@ def prepare(studio: Studio, model: Path | None) -> None:
 
 
 def compare(studio: Studio, model: Path | None) -> None:
-    """Show figures, difference, swipe, side by side."""
+    """Show side by side, swipe, and the difference."""
+    layers = studio.viewer.layers
+    if not layers:
+        studio.sample("mni152_3t")
     studio.sample("mni152")
     widget = studio.dock("Compare")
-    layers = studio.viewer.layers
     widget.volumes.reference_chooser.layer = layers["MNI152"]
     estimates = [layer for layer in layers if "synthetic" in layer.name]
     widget.volumes.estimate_chooser.layer = (estimates or [layers["MNI152_pseudo-3T"]])[0]
@@ -156,7 +157,7 @@ def compare(studio: Studio, model: Path | None) -> None:
     studio.take("compare-side-by-side")
     widget.view_box.setCurrentText("Swipe")
     studio.take("compare-swipe")
-    widget.view_box.setCurrentText("Off")
+    widget.view_box.setCurrentText("Single view")
     widget.add_difference()
     wait_until(lambda: not running_jobs())
     studio.take("compare-difference")
@@ -173,7 +174,7 @@ def simulate(studio: Studio, model: Path | None) -> None:
 
 
 def brains(folder: Path) -> Path:
-    """Make three small brains of different contrast: a dataset that trains in a minute."""
+    """Write three small brains of different contrast: a dataset that trains in a minute."""
     for name, power in (("sub-01", 1.0), ("sub-02", 1.25), ("sub-03", 0.85)):
         template = load_template()
         array = template.array[30:166, 40:200, 60:100] ** power
@@ -185,17 +186,17 @@ def train(studio: Studio, model: Path | None) -> None:
     """Train two short folds, and evaluate them."""
     studio.viewer.layers.clear()
     place = Path(tempfile.mkdtemp())
-    widget = studio.dock("Train folds")
+    widget = studio.dock("Train")
     widget.dataset_field.folder = brains(place)
     widget.run_field.folder = place / "run"
     wait_until(lambda: not running_jobs())
     widget.recipe.network_box.setCurrentText("basic_cnn")
     for name, text in SHORT.items():
-        widget.recipe.set_number(name, text)
+        widget.recipe.set_setting(name, text)
     widget.folds.choose([0, 1])
     widget.preview_box.setChecked(True)
     widget.start()
-    wait_until(lambda: "more to come" in widget.figures_label.text() and studio.viewer.layers)
+    wait_until(lambda: "more fold" in widget.figures_label.text() and studio.viewer.layers)
     wait_until(lambda: len(widget.plot.loss.getData()[0]) > 40)
     studio.viewer.reset_view()
     studio.take("train-running")
@@ -214,7 +215,7 @@ def train(studio: Studio, model: Path | None) -> None:
 
 SCENES = {
     "synthesize": synthesize,
-    "compare": compare,  # what was synthesised
+    "compare": compare,  # compares what was synthesised
     "simulate": simulate,
     "train": train,
     "prepare": prepare,
@@ -222,15 +223,16 @@ SCENES = {
 
 
 def main() -> None:
-    """Take the pictures."""
+    """Take the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--theme", default="dark", choices=["dark", "light"])
     parser.add_argument("--model", type=Path, help="a model folder instead of the bundled one")
     parser.add_argument("--scenes", nargs="*", choices=list(SCENES))
+    parser.add_argument("--size", nargs=2, type=int, default=[1400, 950], help="of the window")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    studio = Studio(options.folder, options.theme)
+    studio = Studio(options.folder, options.theme, options.size)
     for name in options.scenes or SCENES:
         SCENES[name](studio, options.model)
     studio.viewer.close()

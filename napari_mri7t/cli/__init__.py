@@ -30,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import than everything else
 )
 app.command("synthesize")(synthesize.synthesize)
 app.command("batch")(batch.batch)

@@ -1,12 +1,11 @@
 """`mri7t batch`: a folder or a BIDS dataset in, a BIDS derivative out."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, warn
+from napari_mri7t.cli.console import option_of, progress_bar, warn
 from napari_mri7t.cli.options import (
     Cluster,
     Device,
@@ -22,9 +21,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.datasets.bids import Scan
-    from napari_mri7t.engine.workflows.batch import BatchSummary
+    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary
     from napari_mri7t.engine.workflows.cluster import Place
-    from napari_mri7t.engine.workflows.tasks import ClusterBatch
 
 EXIT_SOME_FAILED = 1
 Labels = Annotated[
@@ -73,44 +71,42 @@ def batch(
     if dry_run:
         show_script(place)
 
-    from napari_mri7t.engine.datasets.bids import ScanFilter, find_scans
+    from napari_mri7t.engine.datasets.bids import ScanFilter, find_scans, start_derivative
     from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model
+    from napari_mri7t.engine.workflows.batch import BatchJob, write_summary
 
     wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
     scans = find_scans(source, wanted)
-
-    from napari_mri7t.engine.datasets.bids import start_derivative
-    from napari_mri7t.engine.workflows.batch import write_summary
-    from napari_mri7t.engine.workflows.tasks import ClusterBatch
-
     config = SynthesisConfig(device=device, step=step)
-    folder = find_model(model or DEFAULT_MODEL).resolve()
-    job = ClusterBatch(str(output.resolve()), str(folder), asdict(config), overwrite, index)
+    folder = find_model(model or DEFAULT_MODEL)
+    job = BatchJob(output, str(folder), config, overwrite, index)
     start_derivative(output, source)
     summary = _run(scans, job, place)
-    _tell(summary, write_summary(output, summary))
+    _print_summary(summary, write_summary(output, summary))
 
 
-def _run(scans: "list[Scan]", job: "ClusterBatch", place: "Place | None") -> "BatchSummary":
-    from napari_mri7t.engine.workflows.batch import synthesize_batch
-    from napari_mri7t.engine.workflows.tasks import load_job, run_batch
-
+def _run(scans: "list[Scan]", job: "BatchJob", place: "Place | None") -> "BatchSummary":
     if place is None:
-        return drive(synthesize_batch(scans, load_job(job)), "synthetic 7T")
+        from napari_mri7t.engine.workflows.batch import synthesize_batch
+
+        with progress_bar("synthetic 7T") as report:
+            return synthesize_batch(scans, job, report=report)
 
     from napari_mri7t.engine.workflows.cluster import open_client
+    from napari_mri7t.engine.workflows.tasks import run_batch
 
-    with open_client(place) as client:
-        return drive(run_batch(scans, job, client, place.resources), "synthetic 7T")
+    with open_client(place) as client, progress_bar("synthetic 7T") as report:
+        return run_batch(scans, job, client, place, report=report)
 
 
-def _tell(summary: "BatchSummary", path: Path) -> None:
-    """Print what became of the batch; fail if a scan did."""
+def _print_summary(summary: "BatchSummary", path: Path) -> None:
+    """Print the outcome of a batch; exit with 1 if a scan failed."""
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
     for name, reason in summary.failed.items():
-        typer.echo(f"failed: {name}: {reason}", err=True)
+        hint = option_of(summary.arguments.get(name, ""))
+        typer.echo(f"failed: {name}: {reason}{hint}", err=True)
     made = f"{len(summary.written)} written" + (
         f" ({summary.seconds / len(summary.written):.1f} s each)" if summary.written else ""
     )

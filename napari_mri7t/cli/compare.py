@@ -29,7 +29,7 @@ def compare(
     Inside the brain also fine detail (3-D SSIM, HFEN, gradients), how well grey and white matter
     stand apart (CNR, CJV), and whether the error follows the anatomy (it should not).
     """
-    from napari_mri7t.engine.atomic import scores_to_json
+    from napari_mri7t.engine.atomic import to_json
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.metrics.inspection import range_complaint
     from napari_mri7t.engine.metrics.scoring import flatten, score
@@ -42,7 +42,7 @@ def compare(
         warn([f"{complaint} (--data-range)"])
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:
-        typer.echo(scores_to_json(scores))
+        typer.echo(to_json(scores))
     else:
         typer.echo(f"{scores_table(scores)}\n\n{detail_table(flatten(scores))}")
 

@@ -1,21 +1,24 @@
-"""What every command shares: one sentence for an error, a progress bar, checks before the work."""
+"""What all commands share: one sentence for an error, a progress bar, checks before the work."""
 
 import contextlib
 import dataclasses
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
 import typer
 
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
+from napari_mri7t.engine.progress import Progress, Report
 
 LOG_SECONDS = 30.0
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
-Result = TypeVar("Result")
 Config = TypeVar("Config", bound="Settings")
 
 
@@ -25,33 +28,28 @@ class Settings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-class Step(Protocol):
-    """What a step of long work tells; the engine's progress records all do."""
-
-    @property
-    def done(self) -> int: ...  # noqa: D102
-    @property
-    def total(self) -> int: ...  # noqa: D102
-    @property
-    def message(self) -> str: ...  # noqa: D102
-
-
 @contextlib.contextmanager
 def sentences_for_errors() -> Iterator[None]:
     """Turn the errors that a user can cause into one sentence on stderr and exit code 1.
 
-    Anything else is a fault of ours and keeps its traceback.
+    The option that sets an error's `argument` is named behind it. Any other error is a bug and
+    keeps its traceback.
     """
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
             yield
         except (Mri7tError, ValueError) as error:
-            _fail(str(error))
+            _fail(f"{error}{option_of(getattr(error, 'argument', ''))}")
         except OSError as error:
             _fail(_explain(error))
         except MemoryError:
-            _fail("not enough memory: close other programs or take a smaller volume")
+            _fail("not enough memory: close other programs or use a smaller volume")
+
+
+def option_of(argument: str) -> str:
+    """Return " (--option)", the option that sets an engine's argument; "" of none."""
+    return f" (--{argument.replace('_', '-')})" if argument else ""
 
 
 def _explain(error: OSError) -> str:
@@ -61,7 +59,7 @@ def _explain(error: OSError) -> str:
 
 
 def _fail(sentence: str) -> None:
-    print(f"{' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
+    print(" ".join(sentence.split()), file=sys.stderr)  # noqa: T201
     raise SystemExit(EXIT_BAD_INPUT)
 
 
@@ -73,7 +71,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print our own warnings as sentences; those of libraries are no business of the user's."""
+    """Print the warnings of this package as sentences; drop those of libraries."""
     if issubclass(category, Mri7tWarning):
         warn([str(message)])
 
@@ -85,13 +83,13 @@ def warn(sentences: Iterable[str]) -> None:
 
 
 def given(config: Config, **options: object) -> Config:
-    """Put the options that were given into a frozen config; the others keep its defaults."""
+    """Return a frozen config with the options that were given; the others keep its defaults."""
     wanted = {name: value for name, value in options.items() if value is not None}
     return dataclasses.replace(config, **wanted)
 
 
 def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Find out before the work, not after it, that its result cannot be written."""
+    """Raise before the work, not after it, if its results cannot be written."""
     from napari_mri7t.engine.atomic import check_target
     from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
     from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
@@ -107,13 +105,15 @@ def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
             seen.add(resolved)
 
 
-def drive(steps: Generator[Step, None, Result], title: str) -> Result:
-    """Run long work to its end, under a progress bar if stderr is a terminal.
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Report]:
+    """Show the progress of long work, and let Ctrl-C end it at its next report.
 
-    Elsewhere (a log file, a cluster) a line is printed every `LOG_SECONDS`.
+    A bar if stderr is a terminal; elsewhere (a log file, a cluster) a line every `LOG_SECONDS`.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
     columns = (
@@ -122,21 +122,43 @@ def drive(steps: Generator[Step, None, Result], title: str) -> Result:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
-    # closing: a Ctrl-C must end the generator here and now, so that it can clean up
+    logged = time.monotonic()
     with (
-        contextlib.closing(steps),
-        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+        _interrupts() as is_interrupted,
+        Bar(*columns, console=console, disable=not console.is_terminal) as bar,
     ):
         task = bar.add_task(title, total=None)
-        logged = time.monotonic()
-        while True:
-            try:
-                record = next(steps)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            text = f"{title}: {record.message}"
-            bar.update(task, completed=record.done, total=record.total, description=text)
+
+        def report(now: Progress) -> None:
+            nonlocal logged
+            if is_interrupted():
+                raise KeyboardInterrupt
+            text = f"{title}: {now.message}"
+            bar.update(task, completed=now.done, total=now.total, description=text)
             if not console.is_terminal and time.monotonic() - logged > LOG_SECONDS:
-                typer.echo(f"{text}, {record.done} of {record.total}", err=True)
+                typer.echo(f"{text}, {now.done:.0f} of {now.total:.0f}", err=True)
                 logged = time.monotonic()
+
+        yield report
+        if is_interrupted():  # after the last report
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C, so that the work can clean up; the second one raises at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    pressed = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

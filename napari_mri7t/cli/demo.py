@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, warn
+from napari_mri7t.cli.console import progress_bar, warn
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.demo import Demo
@@ -29,7 +29,8 @@ def demo(
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.workflows.demo import run_demo
 
-    made = drive(run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig()), "synthetic 7T")
+    with progress_bar("synthetic 7T") as report:
+        made = run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig(), report=report)
     warn(made.warnings)
     rows = {"source": "3T as is", "estimate": "synthetic 7T"}
     typer.echo("Inside the brain, against the 7T:")

@@ -5,13 +5,12 @@ No user, host or folder is named: only versions, hardware and sizes.
 
 import json
 import platform
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_mri7t import __version__
+from napari_mri7t.engine.system import library_versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,29 +21,6 @@ LIBRARIES = (
     "torch", "numpy", "scipy", "nibabel", "scikit-image", "safetensors", "PyWavelets", "nilearn",
 )  # fmt: skip
 Facts = list[tuple[str, str]]
-
-
-def library_versions(names: Sequence[str] = LIBRARIES) -> Facts:
-    """Give the installed versions of libraries, without importing them.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As pip knows them.
-
-    Returns
-    -------
-    list of (str, str)
-        Name and version, or "not installed".
-    """
-    return [(name, _version(name)) for name in names]
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def system_facts() -> Facts:
@@ -133,7 +109,7 @@ def doctor(
     """
     sections: dict[str, Facts] = {
         "System": system_facts(),
-        "Libraries": library_versions(),
+        "Libraries": list(library_versions(LIBRARIES).items()),
         "Devices": device_facts(),
         "Models": model_facts(),
         "napari": _window_facts(),
@@ -155,5 +131,5 @@ def _window_facts() -> Facts:
     except ImportError as error:
         reason = str(error).split(" (")[0]  # what stands in parentheses is a path
         return [("napari", f"cannot be imported: {reason}")]
-    facts = library_versions(diagnosis.LIBRARIES)
+    facts = library_versions(diagnosis.LIBRARIES).items()
     return [*facts, *diagnosis.nifti_plugin_facts(), *diagnosis.opengl_facts()]

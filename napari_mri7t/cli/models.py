@@ -18,10 +18,11 @@ def models(
     """List the bundled models with their parameter counts, and the networks of other packages."""
     import json
 
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL, list_models
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL
+    from napari_mri7t.engine.models.card import models as bundled_models
     from napari_mri7t.engine.networks.plugins import registered_networks
 
-    cards = list_models(folds=folds)
+    cards = bundled_models(folds=folds)
     if as_json:
         typer.echo(json.dumps([card.as_dict() for card in cards], indent=2, ensure_ascii=False))
         return

@@ -39,24 +39,20 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
 ]
-PANEL = "More than one process"
 Scheduler = Annotated[
     str,
-    typer.Option(
-        metavar="ADDRESS", help="Of a running Dask scheduler, tls://...", rich_help_panel=PANEL
-    ),
+    typer.Option(metavar="ADDRESS", help="Of a running Dask scheduler, tls://..."),
 ]
 Cluster = Annotated[
     str,
     typer.Option(
         metavar="KIND",
         help="local:N for N processes here, or slurm:jobs=8,queue=gpu,memory=32GB,...",
-        rich_help_panel=PANEL,
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Show the SLURM script, submit nothing.", rich_help_panel=PANEL),
+    typer.Option("--dry-run", help="Show the SLURM script, submit nothing."),
 ]
 
 

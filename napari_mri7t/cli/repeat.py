@@ -1,16 +1,12 @@
-"""`mri7t repeat`: a synthesis or a simulation made again from its sidecar, and compared."""
+"""`mri7t repeat`: make a synthesis or a simulation again from its sidecar, and compare."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, refuse_targets, warn
+from napari_mri7t.cli.console import progress_bar, refuse_targets
 from napari_mri7t.cli.options import Overwrite
-
-if TYPE_CHECKING:
-    from napari_mri7t.engine.volumes.volume import Volume
-    from napari_mri7t.engine.workflows.repeat import SidecarRecord, SourcePaths
 
 
 def repeat(
@@ -21,21 +17,21 @@ def repeat(
         Path | None,
         typer.Option(
             "--input",
-            help="What went in: the 3T volume, or simulate's 7T.",
-            show_default="of its name, beside SIDECAR",
+            help="The original input: the 3T volume, or the 7T of `simulate`.",
+            show_default="beside SIDECAR, by its name",
         ),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="simulate's reference.", show_default="as for --input")
+        Path | None, typer.Option(help="Reference of `simulate`.", show_default="as for --input")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Your brain mask of then.", show_default="as for --input")
+        Path | None, typer.Option(help="Your original brain mask.", show_default="as for --input")
     ] = None,
     transform: Annotated[
-        Path | None, typer.Option(help="Your transform of then.", show_default="as for --input")
+        Path | None, typer.Option(help="Your original transform.", show_default="as for --input")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where the repetition goes.", show_default="nowhere")
+        Path | None, typer.Option(help="File for the repetition.", show_default="not written")
     ] = None,
     model: Annotated[
         str | None,
@@ -48,68 +44,32 @@ def repeat(
 ) -> None:
     """Make the image of SIDECAR again from the same input with the same settings, and compare bits.
 
-    What was prepared first is prepared again; what `simulate` made is simulated again.
+    Preparation steps are repeated as well; an image of `simulate` is simulated again.
 
-    Exit code 0 says that every bit is equal.
+    The exit code is 0 if every bit is equal.
     """
     if output is not None:
         refuse_targets([output], overwrite=overwrite)
 
     from napari_mri7t.engine.errors import Mri7tError
     from napari_mri7t.engine.volumes.provenance import NOTICE
-    from napari_mri7t.engine.volumes.volume import load_volume, save_volume
-    from napari_mri7t.engine.workflows.repeat import (
-        SourcePaths,
-        compare_bits,
-        find_image,
-        read_record,
-    )
+    from napari_mri7t.engine.volumes.volume import save_volume
+    from napari_mri7t.engine.workflows.repeat import SourcePaths
+    from napari_mri7t.engine.workflows.repeat import repeat as repeat_image
 
-    recipe = read_record(sidecar, device)
-    image = find_image(recipe)
-    places = SourcePaths(source, reference, mask, transform, model)
-    warn(recipe.other_versions)
-    again, facts, run = (_simulate if recipe.simulation else _synthesize)(recipe, places)
+    paths = SourcePaths(source, reference, mask, transform)
+    with progress_bar("again") as report:
+        found = repeat_image(sidecar, model=model, sources=paths, device=device, report=report)
     if output is not None:
-        save_volume(again, output, overwrite=overwrite, sidecar=facts)
+        save_volume(found.again, output, overwrite=overwrite, sidecar=found.sidecar)
         typer.echo(f"{output}: written")
         typer.echo(NOTICE)
-    found = compare_bits(load_volume(image), again)
     if found.is_equal:
-        typer.echo(f"{image}: repeated with {run}: equal, bit for bit")
+        typer.echo(f"{found.image}: repeated with {found.made_with}: equal, bit for bit")
         return
-    place = "" if found.same_place else ", and lies elsewhere"
+    place = "" if found.same_place else ", and has another affine"
     raise Mri7tError(
-        f"{image}: repeated with {run}: differs in {found.n_differing} of {again.array.size} "
-        f"voxels, by up to {found.largest:.3g}{place}: the image was changed since, or computed "
-        "with other versions or on other hardware"
+        f"{found.image}: repeated with {found.made_with}: differs in {found.n_differing} of "
+        f"{found.again.array.size} voxels, by up to {found.largest:.3g}{place}: the image was "
+        "changed since, or computed with other versions or on other hardware"
     )
-
-
-def _synthesize(
-    recipe: "SidecarRecord", places: "SourcePaths"
-) -> tuple["Volume", dict[str, Any], str]:
-    """Give the image again, its sidecar, and with what it was made."""
-    from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
-    from napari_mri7t.engine.workflows import repeat
-    from napari_mri7t.engine.workflows.repeat import find_same_model
-
-    (scan,) = repeat.find_sources(recipe, places)
-    model = find_same_model(recipe, places.model)
-    preparation = repeat.find_preparation(recipe, scan, places)
-    steps = repeat.repeat_synthesis(recipe, scan, model, preparation)
-    result = drive(steps, "again").synthesis
-    run = f"{model.name} on {result.device} in {result.precision}"
-    return result.volume, synthesis_sidecar(scan, model, result), run
-
-
-def _simulate(
-    recipe: "SidecarRecord", places: "SourcePaths"
-) -> tuple["Volume", dict[str, Any], str]:
-    """Give the image again, its sidecar, and with what it was made."""
-    from napari_mri7t.engine.simulation.pseudo_3t import simulation_sidecar
-    from napari_mri7t.engine.workflows import repeat
-
-    sources = repeat.find_sources(recipe, places)
-    again, config = repeat.repeat_simulation(recipe, sources)
-    return again, simulation_sidecar(sources, config, recipe.image), f"seed {config.seed}"

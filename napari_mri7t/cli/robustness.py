@@ -1,4 +1,4 @@
-"""`mri7t robustness`: where a model stops to help, and what it leaves of lesions."""
+"""`mri7t robustness`: from which degradation a model stops helping, and what it does to lesions."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, warn
+from napari_mri7t.cli.console import progress_bar, warn
 from napari_mri7t.cli.options import Device, Index, Model, Reference
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
@@ -19,15 +19,17 @@ def robustness(
     reference: Reference = None,
     records: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keeps what is done, so that it can be stopped."),
+        typer.Option(
+            metavar="FOLDER", help="Saves finished parts, so that the run can be resumed."
+        ),
     ] = None,
     device: Device = SynthesisConfig.device,
     index: Index = None,
 ) -> None:
     """Score a model under noise, blur, bias field and lesions, and print JSON for its card."""
-    from napari_mri7t.engine.atomic import scores_to_json
+    from napari_mri7t.engine.atomic import to_json
     from napari_mri7t.engine.datasets.bids import load_scan
-    from napari_mri7t.engine.evaluation.stress import stress_steps, summarize_stress
+    from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
     from napari_mri7t.engine.models.card import DEFAULT_MODEL, seen_subjects
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.workflows.stress import case_of_model
@@ -36,15 +38,17 @@ def robustness(
     brain = load_scan(target, index)
     other = None if reference is None else load_scan(reference, index)
     case = case_of_model(trained, brain, other, SynthesisConfig(device=device))
-    with TemporaryDirectory(prefix="mri7t-") as temporary:
-        folder = Path(temporary) if records is None else records
-        stress = drive(stress_steps(case, folder), f"robustness of {trained.name}")
+    with (
+        TemporaryDirectory(prefix="mri7t-") as temporary,
+        progress_bar(f"robustness of {trained.name}") as report,
+    ):
+        found = stress(case, Path(temporary) if records is None else records, report=report)
     if any(name and name in brain.name for name in seen_subjects(trained.card)):
-        warn([f"{trained.name} was trained on {brain.name}: these figures flatter it"])
+        warn([f"{trained.name} was trained on {brain.name}: these scores are too good"])
     stressed = {
         "brain": brain.name,
         "model": trained.name,
         "held_out": trained.card.training.get("held_out"),
         "sha256": trained.card.sha256,
     }
-    typer.echo(scores_to_json({"stressed": stressed} | summarize_stress(stress)))
+    typer.echo(to_json({"stressed": stressed} | summarize_stress(found)))

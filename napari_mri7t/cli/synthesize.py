@@ -1,28 +1,25 @@
-"""`mri7t synthesize`: a 3T volume in, a synthetic 7T out."""
+"""`mri7t synthesize`: a synthetic 7T from a 3T scan."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import drive, given, refuse_targets, warn
+from napari_mri7t.cli.console import given, progress_bar, refuse_targets, warn
 from napari_mri7t.cli.options import Device, Index, Model, Overwrite, Step
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
 
 def synthesize(
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="3T volume, NIfTI; raw or prepared.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="3T scan, T1w, raw or prepared.")],
     output: Annotated[
-        Path,
-        typer.Argument(metavar="OUTPUT", help="Where the synthetic 7T goes, .nii or .nii.gz."),
+        Path, typer.Argument(metavar="OUTPUT", help="The synthetic 7T, .nii or .nii.gz.")
     ],
     model: Model = None,
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
     end_slices: Annotated[
-        int, typer.Option(help="Slices at either end left as they are.")
+        int, typer.Option(help="Slices at either end left as in INPUT.")
     ] = SynthesisConfig.end_slices,
     index: Index = None,
     prepare: Annotated[
@@ -34,11 +31,11 @@ def synthesize(
         ),
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Your brain mask on INPUT's grid, in place of ours.")
+        Path | None, typer.Option(help="Your brain mask on INPUT's grid; replaces the extraction.")
     ] = None,
     transform: Annotated[
         Path | None,
-        typer.Option(help="Your transform to MNI space: ITK's, or a 4 x 4 matrix in RAS mm."),
+        typer.Option(help="Your transform to MNI space: ITK's, or a 4 x 4 matrix in RAS+ mm."),
     ] = None,
     space: Annotated[
         str | None,
@@ -47,34 +44,35 @@ def synthesize(
             show_default="native",
         ),
     ] = None,
-    way: Annotated[
+    via: Annotated[
         str | None,
         typer.Option(
-            help="To native: grid, on INPUT's own voxels; model, over 1 mm in MNI space.",
-            show_default="grid",
+            help="Where the network works for a native OUTPUT: scan, on INPUT's own voxels; mni, "
+            "on 1 mm in MNI space.",
+            show_default="scan",
         ),
     ] = None,
-    outside: Annotated[
+    background: Annotated[
         str | None,
-        typer.Option(help="Outside the brain: scan, as it was; zero.", show_default="scan"),
+        typer.Option(help="Outside the brain: scan, as in INPUT, or zero.", show_default="scan"),
     ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep mask, bias field, transform and a quality page there; a second run takes "
-            "them from there.",
+            help="Save mask, bias field, transform and a quality page there; a second run reuses "
+            "them.",
         ),
     ] = None,
     allow_out_of_domain: Annotated[
-        bool, typer.Option("--allow-out-of-domain", help="Go on with a scan that is too coarse.")
+        bool, typer.Option("--allow-out-of-domain", help="Process a scan that is too coarse.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn INPUT into a 7T-like volume on the same grid, with a JSON sidecar beside it.
+    """Synthesise a 7T-like image of INPUT on the same grid, with a JSON sidecar beside it.
 
-    INPUT may be any T1w scan of an adult's head. What it needs is done first, for which the extra
-    `native` must be installed; a brain that is extracted, of 1 mm and in MNI space needs nothing.
+    INPUT may be any T1w scan of an adult's head. It is prepared as needed, which requires the extra
+    `native`; a brain that is extracted, of 1 mm and in MNI space needs no preparation.
     """
     refuse_targets([output], overwrite=overwrite)
 
@@ -82,31 +80,29 @@ def synthesize(
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.synthesis.scan import synthesize
-    from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
     from napari_mri7t.engine.volumes.provenance import NOTICE
-    from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+    from napari_mri7t.engine.volumes.volume import load_volume
 
     config = SynthesisConfig(device=device, step=step, end_slices=end_slices)
     preparation = given(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
-        prepare=prepare, mask=mask, transform=transform, space=space, way=way, outside=outside,
-        keep=keep,
+        prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
-    volume = load_volume(source, index=index)
-    warn(volume.warnings)
+    goes_to = given(OutputConfig(), space=space, via=via, background=background)
+    scan = load_volume(source, index=index)
+    warn(scan.warnings)
     trained = load_model(model or DEFAULT_MODEL)
-    run = drive(synthesize(volume, trained, config, preparation), "synthetic 7T")
-    result = run.synthesis
-    warn(result.warnings)
-    for text in result.settings.get("preparation", {}).get("distance", ()):
-        typer.echo(f"{volume.name}: {text}")
-    facts = synthesis_sidecar(volume, trained, result)
-    save_volume(result.volume, output, overwrite=overwrite, sidecar=facts)
-    if keep is not None and run.prepared is not None:
+    with progress_bar("synthetic 7T") as report:
+        made = synthesize(scan, trained, config, preparation, goes_to, report=report)
+    warn(made.warnings)
+    for text in made.settings.get("preparation", {}).get("distance", ()):
+        typer.echo(f"{scan.name}: {text}")
+    made.save(output, overwrite=overwrite)
+    if keep is not None and made.prepared is not None:
         from napari_mri7t.engine.report.quality_page import write_quality_page
 
-        page = keep / f"{volume.name}_quality.png"
-        write_quality_page(run.prepared, result.volume, trained.card, page)
-        typer.echo(f"{page}: look at it before you trust the result")
-    typer.echo(f"{output}: {trained.name} on {result.device}, {result.seconds:.1f} s")
+        page = keep / f"{scan.name}_quality.png"
+        write_quality_page(made.prepared, made.volume, trained.card, page)
+        typer.echo(f"{page}: check it before you trust the result")
+    typer.echo(f"{output}: {trained.name} on {made.device}, {made.seconds:.1f} s")
     typer.echo(NOTICE)

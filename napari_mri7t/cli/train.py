@@ -1,11 +1,11 @@
-"""`mri7t train` and `mri7t export`: leave-one-out studies, and the models they give."""
+"""`mri7t train` and `mri7t export`: leave-one-out studies and their models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.console import progress_bar
 from napari_mri7t.cli.options import (
     Cluster,
     Device,
@@ -30,48 +30,48 @@ def train(
         typer.Argument(metavar="DATASET", help="Folder of 7T volumes, of pairs, or BIDS."),
     ],
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder; run again, it goes on from there.")
+        Path, typer.Argument(metavar="RUN", help="Run folder; the same command resumes it.")
     ],
     network: Annotated[
         str,
         typer.Option(
-            help="slice_unet, watnet, watnet_qu2020, basic_cnn, or another package's: "
-            "`mri7t models` lists those."
+            help="slice_unet, watnet, watnet_qu2020, basic_cnn, or the network of another "
+            "package, listed by `mri7t models`."
         ),
     ] = "slice_unet",
     preset: Preset = "best",
     folds: Annotated[
-        str, typer.Option(help="all, none, or numbers: 0,3,7; fold k holds out subject k.")
+        str, typer.Option(help="all, none, or numbers such as 0,3,7; fold k holds out subject k.")
     ] = "all",
-    final: Annotated[bool, typer.Option("--final", help="Train on all subjects as well.")] = False,
+    final: Annotated[bool, typer.Option("--final", help="Also train on all subjects.")] = False,
     device: Device = SynthesisConfig.device,
     settings: Settings = None,
     changed: Annotated[
         list[str] | None,
-        typer.Option("--set-network", metavar="KEY=VALUE", help="Change the network itself."),
+        typer.Option("--set-network", metavar="KEY=VALUE", help="Set an argument of the network."),
     ] = None,
     reference: Annotated[
         str,
         typer.Option(
-            help="Subject whose histogram all get.",
-            show_default="the report's, or the first where it is not there",
+            help="Subject to whose histogram all are matched.",
+            show_default="the report's, else the first",
         ),
     ] = "",
     start_from: Annotated[
         str,
         typer.Option(
             metavar="MODEL",
-            help="Start from this model's weights, or fold by fold from those of a run folder; "
-            "`slice_unet` to fine-tune the bundled model.",
-            show_default="drawn weights",
+            help="Start from the weights of this model, or of the same fold of a run folder; "
+            "`slice_unet` fine-tunes the bundled model.",
+            show_default="random weights",
         ),
     ] = "",
     trained: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Take the weights of this run, which differs in inference_... settings only: "
-            "the estimates are made anew.",
+            help="Copy the weights of this run, which differs in inference.* settings only, and "
+            "redo the estimates.",
         ),
     ] = None,
     scheduler: Scheduler = "",
@@ -84,6 +84,7 @@ def train(
         show_script(place)
 
     from napari_mri7t.engine.training.config import (
+        FINAL,
         find_preset,
         network_arguments,
         network_settings,
@@ -92,7 +93,6 @@ def train(
     )
     from napari_mri7t.engine.training.start import check_start
     from napari_mri7t.engine.training.study import (
-        FINAL,
         StudySettings,
         adopt_training,
         create_study,
@@ -124,16 +124,18 @@ def train(
 def _not_done(study: "Study", folds: list[int]) -> list[int]:
     for k in folds:
         if study.is_done(k):
-            typer.echo(f"{study.label(k)}: done already")
+            typer.echo(f"{study.label(k)}: already done")
     return [k for k in folds if not study.is_done(k)]
 
 
 def _train_here(study: "Study", folds: list[int], device: str) -> None:
     from napari_mri7t.engine.training.run import prepare_study, run_fold
 
-    pairs = drive(prepare_study(study), "subjects")
+    with progress_bar("subjects") as report:
+        pairs = prepare_study(study, report=report)
     for k in folds:
-        card = drive(run_fold(study, k, device, pairs), study.settings.network)
+        with progress_bar(study.settings.network) as report:
+            card = run_fold(study, k, device, pairs, report=report)
         typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 
@@ -141,40 +143,38 @@ def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
     from napari_mri7t.engine.workflows.cluster import open_client
     from napari_mri7t.engine.workflows.tasks import run_folds
 
-    with open_client(place) as client:
-        cards = drive(run_folds(study, folds, client, place.device, place.resources), "folds")
+    with open_client(place) as client, progress_bar("folds") as report:
+        cards = run_folds(study, folds, client, place, report=report)
     for k, card in cards.items():
         typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Where the model goes.")],
-    fold: Annotated[str, typer.Option(help="Number of a fold, or final.")] = "final",
-    name: Annotated[str, typer.Option(help="Of the model.", show_default="the folder's name")] = "",
+    folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of the model.")],
+    fold: Annotated[str, typer.Option(help="Number of the fold, or final.")] = "final",
+    name: Annotated[
+        str, typer.Option(help="Name of the model.", show_default="the folder's name")
+    ] = "",
     title: Annotated[
-        str, typer.Option(help="One line for lists.", show_default="the training's")
+        str, typer.Option(help="One line for lists of models.", show_default="the training's")
     ] = "",
-    data: Annotated[
-        str, typer.Option(help="Where the training data come from, and their licence.")
-    ] = "",
-    half: Annotated[bool, typer.Option("--half", help="Keep weights as bfloat16.")] = False,
+    data: Annotated[str, typer.Option(help="Origin and licence of the training data.")] = "",
+    half: Annotated[bool, typer.Option("--half", help="Save the weights as bfloat16.")] = False,
     robustness: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON from `mri7t robustness`, of this recipe: into the card."
+            metavar="FILE", help="Output of `mri7t robustness` for this model, added to its card."
         ),
     ] = None,
 ) -> None:
-    """Copy a trained model out of RUN, so that `--model MODEL` takes it."""
-    from napari_mri7t.engine.training.export import Export, export_model
-    from napari_mri7t.engine.training.study import FINAL, open_study
+    """Copy a trained model from RUN to a folder that `--model` accepts."""
+    from napari_mri7t.engine.training.export import export_model
 
-    study = open_study(run)
-    k = FINAL if fold == "final" else _folds(fold, study)[0]
     stress = {} if robustness is None else _measured(robustness)
-    wanted = Export(name or folder.name, title, data, half, stress)
-    card = export_model(study, k, folder, wanted)
+    card = export_model(
+        run, folder, fold=fold, name=name, title=title, data=data, half=half, stress=stress
+    )
     typer.echo(f"{folder}: {card.title}{_figures(card.metrics)}")
 
 
@@ -185,9 +185,9 @@ def _measured(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
     except ValueError as error:
-        raise Mri7tError(f"{path}: no JSON of `mri7t robustness` ({error})") from error
+        raise Mri7tError(f"{path}: not the output of `mri7t robustness` ({error})") from error
     if not isinstance(found, dict):
-        raise Mri7tError(f"{path}: no JSON of `mri7t robustness`: give what it printed")
+        raise Mri7tError(f"{path}: not the output of `mri7t robustness`")
     return found
 
 
@@ -208,9 +208,9 @@ def _folds(text: str, study: "Study") -> list[int]:
 
 
 def _figures(metrics: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
-    """Say what held-out subjects gave, where there were any."""
+    """Return the PSNR of the held-out subjects in words, if there are any."""
     if "estimate" not in metrics:
         return ""
     before = metrics["source"]["brain"]["psnr"]["mean"]
     after = metrics["estimate"]["brain"]["psnr"]["mean"]
-    return f", brain PSNR {before:.2f} dB as is, {after:.2f} dB estimated"
+    return f", brain PSNR {after:.2f} dB (3T: {before:.2f} dB)"

@@ -3,7 +3,7 @@
 Everything the package writes (volumes, sidecars, checkpoints, histories, reports) goes through
 `write_atomically`, or `write_together` where several files belong to one another.
 
-JSON from a file that anybody may have edited: whatever is wrong with it is a ValueError.
+JSON is written strictly, and read as what anybody may have edited: any fault is a ValueError.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from napari_mri7t.engine.errors import Mri7tError
 TEMPORARY_PREFIX = ".mri7t-"  # short and apart from the target's name, which may be 255 bytes long
 TEMPORARY_SUFFIX = ".tmp"
 Writer = Callable[[BinaryIO], object]
-_EXISTS = "exists already: give another name, or allow overwriting (--overwrite)"
+_EXISTS = "exists already: give another name, or allow overwriting"
 _ADVICE = {
     "ENOSPC": "free some space or choose another disk",
     "EDQUOT": "free some space or choose another disk",
@@ -39,39 +39,6 @@ _ADVICE = {
     "EIO": "check the disk",
 }
 _log = logging.getLogger(__name__)
-
-
-def scores_to_json(scores: Mapping[str, object], *, indent: int | None = 2) -> str:
-    """Write scores as strict JSON.
-
-    JSON knows no infinity, so the PSNR of identical volumes becomes the string ``"Infinity"``
-    (and a NaN ``"NaN"``), which ``float()`` in Python and ``Number()`` in JavaScript read back.
-
-    Parameters
-    ----------
-    scores : mapping
-        Of floats, strings, lists and further mappings, such as `compare` returns.
-    indent : int, optional
-        Of the text; None for one line.
-
-    Returns
-    -------
-    str
-    """
-    return json.dumps(_strict(scores), indent=indent, allow_nan=False)
-
-
-def _strict(value: object) -> object:
-    """Replace what JSON cannot say by its name."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
 
 
 def write_atomically(path: str | Path, writer: Writer, *, overwrite: bool = True) -> Path:
@@ -182,7 +149,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     if mode is not None and not stat.S_ISREG(mode):
         raise Mri7tError(f"{path}: is not a regular file: give another name")
     if mode is not None and not overwrite:
-        raise Mri7tError(f"{path}: {_EXISTS}")
+        raise Mri7tError(f"{path}: {_EXISTS}", argument="overwrite")
     if not has_folder:
         raise Mri7tError(f"{path}: the folder {target.parent} does not exist: make it first")
     return target
@@ -193,7 +160,7 @@ def _failures_in_words(target: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise Mri7tError(f"{target}: {_EXISTS}") from error
+        raise Mri7tError(f"{target}: {_EXISTS}", argument="overwrite") from error
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         advice = _ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "choose another place")
@@ -306,14 +273,14 @@ def _sync_folder(folder: Path) -> None:
         _log.warning("%s: the folder could not be synced: %s", folder, error)
 
 
-def write_content(path: Path, content: str | bytes) -> Path:
+def write_content(path: str | Path, content: str | bytes) -> Path:
     """Write a small file whole or not at all.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     content : str or bytes
-        Text becomes UTF-8; what a strange name smuggled into it, an escape.
+        Text becomes UTF-8; the undecodable bytes of a file name become escapes.
 
     Returns
     -------
@@ -321,6 +288,54 @@ def write_content(path: Path, content: str | bytes) -> Path:
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     return write_atomically(path, lambda file: file.write(data))
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write strict JSON, indented, as `write_content`; see `to_json`."""
+    return write_content(path, to_json(content, ascii_only=False) + "\n")
+
+
+def to_json(content: Any, *, indent: int | None = 2, ascii_only: bool = True) -> str:
+    """Return strict JSON, which knows no infinity and no NaN.
+
+    They become the strings ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``, which ``float()`` in
+    Python and ``Number()`` in JavaScript read back. NumPy numbers become plain ones.
+
+    Parameters
+    ----------
+    content : Any
+        Mappings, lists, strings and numbers.
+    indent : int, optional
+        Of the text; None for one line.
+    ascii_only : bool
+        True escapes every other character, for a terminal that may not know it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> to_json({"psnr": float("inf")}, indent=None)
+    '{"psnr": "Infinity"}'
+    """
+    return json.dumps(_strict(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+
+
+scores_to_json = to_json  # until the last caller has the new name
+
+
+def _strict(value: object) -> object:
+    """Replace what JSON cannot express by its name."""
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
 
 
 def read_json(path: Path) -> Any:

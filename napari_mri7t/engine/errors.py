@@ -14,7 +14,19 @@ OUT_OF_MEMORY = (
 
 
 class Mri7tError(Exception):
-    """Base of every error this package raises on purpose, beside ValueError and TypeError."""
+    """Base of every error this package raises on purpose, beside ValueError and TypeError.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what came, where, and what to do; no word of a command line.
+    argument : str
+        Name of the argument that helps, such as "overwrite"; the command line names its option.
+    """
+
+    def __init__(self, message: str, *, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 class VolumeError(Mri7tError):

@@ -1,37 +1,68 @@
-"""Long work is a generator that yields progress and returns its result."""
+"""Long work reports its progress with a plain call, which may wait (a pause) or raise (a cancel)."""
 
-from collections.abc import Callable, Generator
-from typing import TypeVar
-
-Result = TypeVar("Result")
-Step = TypeVar("Step")
-Record = TypeVar("Record")
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 
-def run_to_end(steps: Generator[object, None, Result]) -> Result:
-    """Run a generator to its end and give what it returns, for callers without a progress bar."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+@dataclass(frozen=True)
+class Progress:
+    """How far long work is.
 
-
-def with_records(
-    steps: Generator[Step, None, Result], record: Callable[[Step], Record]
-) -> Generator[Record, None, Result]:
-    """Yield `record(step)` for every step of a generator, and return what it returns.
-
-    Closing this closes the inner generator, so that a cancel reaches the work itself.
+    Parameters
+    ----------
+    done, total : float
+        Steps done and to do; a total of 0 means that the end is not known.
+    message : str
+        What is being done.
     """
-    try:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            yield record(step)
-    finally:
-        steps.close()
+
+    done: float
+    total: float
+    message: str
+
+
+Report = Callable[[Progress], None]
+
+
+class Cancelled(BaseException):
+    """Raised by a report to end the work; no `except Exception` on its way may take it."""
+
+
+def ignore(progress: Progress) -> None:
+    """Take no notice: what every function reports to by default."""
+
+
+def part(report: Report, done: float, total: float, message: str = "", share: float = 1) -> Report:
+    """Return the report of a part of a larger whole.
+
+    Parameters
+    ----------
+    report : callable
+        Of the whole.
+    done, total : float
+        Steps of the whole that are done when the part begins, and all of them.
+    message : str
+        Shown in place of the part's own, if given.
+    share : float
+        Steps of the whole that the part is worth.
+
+    Returns
+    -------
+    callable
+        What the part reports to.
+
+    Examples
+    --------
+    >>> seen = []
+    >>> second_of_four = part(seen.append, 1, 4, "second scan")
+    >>> second_of_four(Progress(5, 10, "slices"))
+    >>> seen
+    [Progress(done=1.5, total=4, message='second scan')]
+    """
+
+    def report_part(progress: Progress) -> None:
+        step = share * progress.done / progress.total if progress.total else 0
+        text = message or progress.message
+        report(replace(progress, done=done + step, total=total, message=text))
+
+    return report_part

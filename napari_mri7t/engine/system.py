@@ -1,10 +1,40 @@
-"""What the machine and its container offer: memory."""
+"""What the machine offers: free memory, and the libraries installed."""
 
 import os
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 MEMORY_FACTS = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # version 2
+
+
+def library_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of libraries, without importing them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As pip knows them.
+
+    Returns
+    -------
+    dict
+        Name to version, "not installed" for a missing library.
+
+    Examples
+    --------
+    >>> library_versions(["no-such-library"])
+    {'no-such-library': 'not installed'}
+    """
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def available_memory() -> int | None:

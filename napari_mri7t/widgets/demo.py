@@ -1,4 +1,4 @@
-"""napari opened on the demonstration: 3T, synthetic 7T and 7T side by side."""
+"""The demonstration in napari: 3T, synthetic 7T and 7T side by side."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SHOWN_MM = 8.0  # height of the first axial slice: ventricles, basal ganglia, co
 
 
 def show_demo(demo: Demo) -> None:
-    """Open a viewer on the demonstration and stay until it is closed."""
+    """Show the demonstration in a viewer until it is closed."""
     viewer = napari.Viewer(title="napari-mri7t: a synthetic image, for research, not for diagnosis")
     add_demo(viewer, demo)
     napari.run()
 
 
 def add_demo(viewer: napari.Viewer, demo: Demo) -> None:
-    """Put the demonstration's volumes into a viewer, in a grid that shares camera and slider."""
+    """Add the demonstration's volumes to a viewer, in a grid that shares camera and slider."""
     limits = {"contrast_limits": (0.0, 1.0)}
     shown = [
         volume_to_layer(demo.source, name="3T, simulated", **limits),

@@ -1,4 +1,4 @@
-"""What a bug report needs to know of Qt, OpenGL and napari's plugins; no window is opened."""
+"""Facts for a bug report on Qt, OpenGL and napari's plugins; no window is opened."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Facts = list[tuple[str, str]]
 
 
 def opengl_facts() -> Facts:
-    """Ask Qt and OpenGL what they are, in another process: a Qt without a screen aborts its own."""
+    """Return facts on Qt and OpenGL, from a subprocess: Qt without a screen aborts its process."""
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        return [("OpenGL", "not asked: no DISPLAY here, so that no window can be opened either")]
+        return [("OpenGL", "not checked: no DISPLAY, so no window can be opened")]
     program = "from napari_mri7t.widgets.diagnosis import print_opengl; print_opengl()"
     try:
         ran = subprocess.run(
@@ -42,7 +42,7 @@ def opengl_facts() -> Facts:
 
 
 def print_opengl() -> None:
-    """Make an OpenGL context off the screen and print its facts as JSON."""
+    """Make an off-screen OpenGL context and print its facts as JSON."""
     from OpenGL import GL
     from qtpy import API_NAME, QT_VERSION
     from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
@@ -58,12 +58,12 @@ def print_opengl() -> None:
         facts["Largest 3-D texture"] = str(GL.glGetIntegerv(GL.GL_MAX_3D_TEXTURE_SIZE))
         context.doneCurrent()
     else:
-        facts["OpenGL"] = "no context could be made: napari's canvas stays empty"
+        facts["OpenGL"] = "no context could be created: napari's canvas stays empty"
     sys.stdout.write(json.dumps(facts) + "\n")
 
 
 def nifti_plugin_facts() -> Facts:
-    """Tell which plugins claim NIfTI files, and which one napari has been told to take."""
+    """Return which plugins claim NIfTI files, and which one napari uses."""
     manager = PluginManager.instance()
     manager.discover()
     facts = []

@@ -17,7 +17,6 @@ from napari_mri7t.engine.models import card as cards
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.networks import NETWORKS
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
@@ -259,8 +258,8 @@ def test_synthesize_writes_what_the_engine_makes(run, phantom_file, model_folder
     assert out.startswith(f"{output}: untrained on cpu")
     assert "not for diagnosis" in out
     config = SynthesisConfig(device="cpu", step=3, end_slices=2)
-    steps = estimate(load_volume(phantom_file), load_model(model_folder), config)
-    np.testing.assert_array_equal(load_volume(output).array, run_to_end(steps).volume.array)
+    expected = estimate(load_volume(phantom_file), load_model(model_folder), config).volume
+    np.testing.assert_array_equal(load_volume(output).array, expected.array)
 
 
 def test_synthesize_keeps_the_grid_and_tells_how_it_was_made(

@@ -92,5 +92,7 @@ def test_damaged_model_is_told_without_its_path(model_folder, monkeypatch):
     assert str(model_folder.parent) not in text
 
 
-def test_library_that_is_missing_is_said_to_be(monkeypatch):
-    assert diagnosis.library_versions(["no-such-library"]) == [("no-such-library", "not installed")]
+def test_library_that_is_missing_is_said_to_be(monkeypatch, run_cli):
+    monkeypatch.setattr(diagnosis, "LIBRARIES", ["no-such-library"])
+    facts = json.loads(run_cli("doctor", "--json")[1])
+    assert facts["Libraries"] == {"no-such-library": "not installed"}

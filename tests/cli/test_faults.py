@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -20,9 +21,10 @@ from filelock import FileLock
 from nibabel.nifti1 import header_dtype
 from rich.console import Console
 
-from napari_mri7t.cli.console import drive
+from napari_mri7t.cli.console import progress_bar, sentences_for_errors
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.networks.unet import SliceUNet
-from napari_mri7t.engine.synthesis.synthesize import SynthesisProgress
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.training.run import LOCK_FILE
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
@@ -349,7 +351,7 @@ def train(dataset, run, *options):
 
 
 def test_fault_38_training_needs_no_network(dataset, tmp_path):
-    options = ("--set", "end_slices=0", "--set", "inference_end_slices=0")
+    options = ("--set", "end_slices=0", "--set", "inference.end_slices=0")
     ran = offline(*train(dataset, tmp_path / "run", *options))
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "run" / "fold-00" / "card.json").exists()
@@ -411,9 +413,42 @@ def test_fault_37_name_that_looks_like_markup_is_shown_as_it_is(monkeypatch):
         rich.console, "Console", lambda **_: Console(file=screen, force_terminal=True, width=200)
     )
 
-    def steps():
-        yield SynthesisProgress(1, 2, "sub-[/red].nii.gz, [bold]slices")
-        return "done"
-
-    assert drive(steps(), "of [/x]") == "done"
+    with progress_bar("of [/x]") as report:
+        report(Progress(1, 2, "sub-[/red].nii.gz, [bold]slices"))
     assert "of [/x]: sub-[/red].nii.gz, [bold]slices" in screen.getvalue()
+
+
+def press(n_times, passed):
+    """Work during which Ctrl-C is pressed."""
+    with progress_bar("work") as report:
+        for n in range(n_times):
+            signal.raise_signal(signal.SIGINT)
+            passed.append(n)
+        if n_times:
+            report(Progress(1, 2, "next"))
+        passed.append("reported")
+
+
+def press_after_the_last_report():
+    with progress_bar("work"):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_the_work_at_its_next_report_and_the_second_one_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    for n_times, expected in ((1, [0]), (2, [0])):
+        passed = []
+        with pytest.raises(KeyboardInterrupt):
+            press(n_times, passed)
+        assert passed == expected
+    with pytest.raises(KeyboardInterrupt):
+        press_after_the_last_report()
+    press(0, passed)
+    assert passed[-1] == "reported"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_error_of_the_engine_gets_the_option_that_helps(capsys):
+    with pytest.raises(SystemExit), sentences_for_errors():
+        raise Mri7tError("too coarse: resample it", argument="allow_out_of_domain")
+    assert capsys.readouterr().err == "too coarse: resample it (--allow-out-of-domain)\n"

@@ -129,7 +129,7 @@ def test_fault_31_worker_killed_for_memory_is_told_with_that_word(
     label = "fold 0 (sub-A held out)"
     ended = {label: scheduler.KilledWorker("fold 0", None, 3)}
     monkeypatch.setattr(cluster, "open_client", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(distribution, "run_tasks", lambda *_: iter([ended]))
+    monkeypatch.setattr(distribution, "run_tasks", lambda *_: ended)
     words = train(dataset, tmp_path / "run", options=("--cluster", "local:2"))
     code, out, error = run_cli(*words)
     assert (code, out, error.count("\n")) == (1, "", 1)
@@ -203,7 +203,7 @@ def worker_in(pids: set[int], log: Path) -> set[int]:
 @pytest.mark.timeout(600)
 def test_fault_40_killed_worker_does_not_end_the_command(dataset, run_cli, tmp_path):
     pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
-    settings = ("n_steps=150", "checkpoint_steps=5", "inference_step=3")
+    settings = ("n_steps=150", "checkpoint_steps=5", "inference.step=3")
     run = tmp_path / "run"
     words = train(dataset, run, *settings, options=("--cluster", "local:2"))
     program = [sys.executable, "-c", "from napari_mri7t.cli import main; main()", *words]

@@ -32,7 +32,7 @@ UNET = (
 )  # fmt: skip
 TINY = (
     "n_steps=2", "batch_size=1", "patch_size=16", "warmup_steps=0", "checkpoint_steps=1",
-    "end_slices=0", "inference_end_slices=0", "precision=float32",
+    "end_slices=0", "inference.end_slices=0", "precision=float32",
 )  # fmt: skip
 TRAIN = (*UNET, "--device", "cpu", *(word for setting in TINY for word in ("--set", setting)))
 MODEL = ("--model", "{tiny}", "--device", "cpu")

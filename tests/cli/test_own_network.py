@@ -145,7 +145,7 @@ def test_models_lists_the_network_with_its_package(installed, run_cli):
 @pytest.mark.gui
 def test_widget_offers_the_network(installed, make_napari_viewer, qtbot):
     viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
     box = widget.recipe.network_box
     qtbot.waitUntil(lambda: box.count() > 1, timeout=60_000)
     assert [box.itemText(n) for n in range(box.count())] == [*NETWORKS, NAME]
@@ -157,7 +157,6 @@ def test_model_of_the_network_synthesises_in_the_widget(
     installed, make_napari_viewer, qtbot, monkeypatch, phantom, tmp_path
 ):
     from napari_mri7t.engine.models.model import load_model
-    from napari_mri7t.engine.progress import run_to_end
     from napari_mri7t.engine.synthesis.config import SynthesisConfig
     from napari_mri7t.engine.synthesis.synthesize import estimate
     from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
@@ -181,7 +180,7 @@ def test_model_of_the_network_synthesises_in_the_widget(
     qtbot.waitUntil(lambda: widget.panel.job is None, timeout=120_000)
     assert widget.panel.notices.texts(ERROR_COLOUR) == []
     model = load_model(tmp_path / "model")
-    expected = run_to_end(estimate(phantom, model, SynthesisConfig(device="cpu"))).volume
+    expected = estimate(phantom, model, SynthesisConfig(device="cpu")).volume
     np.testing.assert_array_equal(viewer.layers[1].data, expected.array.T)
     told = viewer.layers[1].metadata[KEY]["provenance"]["Model"]
     assert told == {"Name": "three", "SHA256": model.card.sha256}
@@ -202,7 +201,7 @@ def test_broken_packages_cost_one_sentence_each_and_no_other_network(installed, 
     by_name = {text.split("'")[1]: text for text in complaints}
     assert "broken-import 0.1 cannot be loaded (ModuleNotFoundError" in by_name["absent"]
     assert "broken-name 0.1 cannot be loaded (AttributeError" in by_name["misspelt"]
-    assert "broken_kind:Net is no class" in by_name["number"]
+    assert "broken_kind:Net is not a class" in by_name["number"]
     assert "another one has that name" in by_name["watnet"]
 
 
@@ -221,7 +220,7 @@ def test_broken_packages_show_in_commands_and_stop_none(installed, install, run_
 def test_broken_packages_show_in_the_widget(install, make_napari_viewer, qtbot):
     broken(install)
     viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
     qtbot.waitUntil(lambda: len(widget.recipe.notices.texts()) == 4, timeout=60_000)
     box = widget.recipe.network_box
     assert [box.itemText(n) for n in range(box.count())] == list(NETWORKS)

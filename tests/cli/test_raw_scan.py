@@ -48,14 +48,14 @@ def test_own_mask_decides_where_the_estimate_goes(run, phantom_file, model_folde
     output = tmp_path / "e.nii"
     code, _, error = run(
         "synthesize", phantom_file, output, "--model", model_folder, "--prepare", "none",
-        "--mask", mask, "--outside", "zero",
+        "--mask", mask, "--background", "zero",
     )  # fmt: skip
     assert (code, "Traceback" in error) == (0, False)
     estimate = load_volume(output).array
     assert not estimate[middle == 0].any()
     assert estimate[middle == 1].any()
     facts = json.loads((tmp_path / "e.json").read_text())["Settings"]["preparation"]
-    assert facts["brain_extraction"] == "the mask given"
+    assert facts["brain_extraction"] == "mask provided"
     assert facts["mask"]["File"] == "mask.nii.gz"
 
 
@@ -67,7 +67,7 @@ def test_result_in_mni_space_lies_on_the_models_grid_in_the_file(
     output = tmp_path / "e.nii"
     code, out, _ = run(
         "synthesize", phantom_file, output, "--model", tiny_model, "--prepare", "none",
-        "--mask", mask, "--space", "mni", "--outside", "zero",
+        "--mask", mask, "--space", "mni", "--background", "zero",
     )  # fmt: skip
     assert code == 0
     made = nibabel.load(output)
@@ -78,9 +78,9 @@ def test_result_in_mni_space_lies_on_the_models_grid_in_the_file(
     occupied = np.argwhere(made.get_fdata() != 0)
     assert (occupied.min(axis=0) >= (72, 101, 60)).all()
     assert (occupied.max(axis=0) < (112, 149, 92)).all()
-    facts = json.loads((tmp_path / "e.json").read_text())["Settings"]["preparation"]
-    assert facts["space"] == "mni"
-    assert all(f"phantom: {text}" in out for text in facts["distance"])
+    settings = json.loads((tmp_path / "e.json").read_text())["Settings"]
+    assert settings["output"] == {"space": "mni", "via": "scan", "background": "zero"}
+    assert all(f"phantom: {text}" in out for text in settings["preparation"]["distance"])
     assert run("repeat", tmp_path / "e.json", "--model", tiny_model)[0] == 0
 
 

@@ -73,22 +73,11 @@ def refuse() -> Callable[..., None]:
 @pytest.fixture
 def repeat() -> Callable[..., Any]:
     """Repeat what a sidecar tells of, and compare: (sidecar, model folder, source, **places)."""
-    from napari_mri7t.engine.progress import run_to_end
-    from napari_mri7t.engine.workflows import repeat as repetition
-    from napari_mri7t.engine.workflows.repeat import find_image, find_same_model, read_record
+    from napari_mri7t.engine.workflows import repeat as module
 
     def repeat_it(sidecar, model_folder, source=None, **elsewhere):
-        recipe = read_record(sidecar)
-        places = repetition.SourcePaths(source, **elsewhere)
-        sources = repetition.find_sources(recipe, places)
-        if recipe.simulation:
-            again, _ = repetition.repeat_simulation(recipe, sources)
-        else:
-            model = find_same_model(recipe, model_folder)
-            preparation = repetition.find_preparation(recipe, sources[0], places)
-            steps = repetition.repeat_synthesis(recipe, sources[0], model, preparation)
-            again = run_to_end(steps).synthesis.volume
-        return repetition.compare_bits(load_volume(find_image(recipe)), again)
+        paths = module.SourcePaths(source, **elsewhere)
+        return module.repeat(sidecar, model=model_folder, sources=paths)
 
     return repeat_it
 

@@ -26,10 +26,12 @@ import numpy as np
 from qtpy.QtCore import QThreadPool
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
-from napari_mri7t.engine.volume import Volume, load_volume
-from napari_mri7t.widgets import evaluation_fields, simulate, synthesis_fields
-from napari_mri7t.widgets.layers import volume_to_layer
-from napari_mri7t.widgets.worker import running_jobs
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.widgets.evaluate.fields import TWO_LAYERS
+from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.shared.worker import running_jobs
+from napari_mri7t.widgets.simulate.widget import FOLDER
+from napari_mri7t.widgets.synthesize import fields as synthesis_fields
 source, model, output = map(Path, sys.argv[1:4])
 n_viewers, most_seconds = map(int, sys.argv[4:6])
 scan = load_volume(next(source.iterdir()))
@@ -78,7 +80,7 @@ def simulate_a_layer(viewer, folder):
 
 def simulate_a_folder(viewer, folder):
     widget = dock(viewer, "Simulate 3T")
-    widget.mode_box.setCurrentText(simulate.FOLDER)
+    widget.mode_box.setCurrentText(FOLDER)
     widget.folder_field.folder = source
     widget.output_field.folder = folder
     return widget
@@ -87,18 +89,18 @@ def evaluate_layers(viewer, folder):
     widget = dock(viewer, "Evaluate")
     for name, array in (("estimate", 0.9 * large.array), ("7T", large.array)):
         add(viewer, large.with_array(array), name)
-    widget.asked.of_box.setCurrentText(evaluation_fields.TWO_LAYERS)
+    widget.asked.of_box.setCurrentText(TWO_LAYERS)
     return widget
 
 def train(viewer, folder):
-    widget = dock(viewer, "Train folds")
+    widget = dock(viewer, "Train")
     widget.dataset_field.folder = source
     widget.run_field.folder = folder
     wait(widget.folds.count, 120, "the dataset was not read")
     wait(lambda: not running_jobs(), 120, "the dataset was not read")
     widget.recipe.network_box.setCurrentText("basic_cnn")
     for name, text in NUMBERS.items():
-        widget.recipe.set_number(name, text)
+        widget.recipe.set_setting(name, text)
     widget.folds.choose([0])
     return widget
 

@@ -12,14 +12,14 @@ import yaml
 from napari_mri7t.cli import app
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.widgets.shared.fields import DEVICES
 from napari_mri7t.widgets.synthesize.fields import STEPS, ComputationFields
 
 COMMANDS = typer.main.get_command(app).commands
 # What a command sets, and in which settings it stands.
 CONFIGS = {
-    "synthesize": (SynthesisConfig, PreparationConfig),
+    "synthesize": (SynthesisConfig, PreparationConfig, OutputConfig),
     "batch": (SynthesisConfig,),
     "robustness": (SynthesisConfig,),
     "simulate": (SimulationConfig,),

@@ -9,14 +9,15 @@ SCRIPT = """
 import sys, time
 import napari
 from qtpy.QtWidgets import QApplication
-from napari_mri7t.widgets.worker import Job
+from napari_mri7t.engine.progress import Progress
+from napari_mri7t.widgets.shared.worker import Job
 
-def endless():
+def endless(report):
     step = 0
     while True:
         time.sleep(0.05)
         step += 1
-        yield f"step {step}"
+        report(Progress(step, 0, "working"))
 
 viewer = napari.Viewer(show=False)
 job = Job("Endless", endless, quiet=True)

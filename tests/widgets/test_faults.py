@@ -14,19 +14,20 @@ import torch
 
 from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
 from napari_mri7t.engine.networks.unet import SliceUNet
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.synthesis import synthesize
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
-from napari_mri7t.widgets.shared.worker import Job, Step, running_jobs
+from napari_mri7t.widgets.shared.worker import Job, running_jobs
 
 CPU_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 GB")
 
 
-def outcome_of(qtbot, make):
-    """Run a job; gives what it told, in order."""
+def outcome_of(qtbot, work):
+    """Run a job; return its signals, in order."""
     told = []
-    job = Job("Synthesis", make)
+    job = Job("Synthesis", work)
     job.warned.connect(lambda text: told.append(("warned", text)))
     job.failed.connect(lambda text: told.append(("failed", text)))
     job.succeeded.connect(lambda result: told.append(("succeeded", result)))
@@ -42,11 +43,11 @@ def outcome_of(qtbot, make):
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), CPU_MEMORY]
 )
 def test_fault_30_lack_of_memory_in_a_job_is_told(qtbot, error):
-    def make():
-        yield Step(1, 2, "slices")
+    def work(report):
+        report(Progress(1, 2, "slices"))
         raise error
 
-    ((kind, text),) = outcome_of(qtbot, make)
+    ((kind, text),) = outcome_of(qtbot, work)
     assert kind == "failed"
     assert "memory" in text
 
@@ -55,22 +56,22 @@ def test_fault_30_lack_of_memory_in_a_job_is_told(qtbot, error):
     "error", [VolumeError("a.nii: is empty: copy it again"), RuntimeError("?")]
 )
 def test_fault_36_error_inside_a_worker_is_told_once(qtbot, error):
-    def make():
-        yield Step(1, 2, "slices")
+    def work(report):
+        report(Progress(1, 2, "slices"))
         raise error
 
-    ((kind, text),) = outcome_of(qtbot, make)
+    ((kind, text),) = outcome_of(qtbot, work)
     assert kind == "failed"
     assert str(error) in text
 
 
 def test_fault_36_warning_inside_a_worker_is_told_and_the_work_goes_on(qtbot):
-    def make():
+    def work(report):
         warnings.warn("voxels of 3 mm", Mri7tWarning, stacklevel=1)
-        yield Step(1, 1, "slices")
+        report(Progress(1, 1, "slices"))
         return "done"
 
-    assert outcome_of(qtbot, make) == [("warned", "voxels of 3 mm"), ("succeeded", "done")]
+    assert outcome_of(qtbot, work) == [("warned", "voxels of 3 mm"), ("succeeded", "done")]
 
 
 @pytest.fixture
@@ -153,8 +154,8 @@ from pathlib import Path
 import napari
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
-from napari_mri7t.widgets.reader import read
-from napari_mri7t.widgets.worker import running_jobs
+from napari_mri7t.widgets.io.reader import read
+from napari_mri7t.widgets.shared.worker import running_jobs
 path, model = sys.argv[1:]
 viewer = napari.Viewer(show=False)
 ((data, meta, _),) = read(path)
@@ -192,8 +193,8 @@ import sys, time
 from pathlib import Path
 import napari
 from qtpy.QtCore import QTimer
-from napari_mri7t.engine.volume import load_volume
-from napari_mri7t.widgets.layers import volume_to_layer
+from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.widgets.layers.layers import volume_to_layer
 path, model, wait_ms = sys.argv[1:]
 viewer = napari.Viewer(show=True)
 data, meta, _ = volume_to_layer(load_volume(path))
@@ -204,7 +205,7 @@ widget.start()
 QTimer.singleShot(int(wait_ms), viewer.close)
 napari.run()
 deadline = time.monotonic() + 120
-from napari_mri7t.widgets.worker import running_jobs
+from napari_mri7t.widgets.shared.worker import running_jobs
 while running_jobs() and time.monotonic() < deadline:
     from qtpy.QtWidgets import QApplication
     QApplication.processEvents()

@@ -1,1 +1,0 @@
-"""Scores, baselines, statistics, tables, figures and the report: how good an estimate is."""

@@ -1,8 +1,8 @@
-"""The classical answers to the same task: denoisers from scipy and scikit-image, fairly tuned.
+"""Classical baselines: denoisers from scipy and scikit-image, tuned as fairly as the networks.
 
 Each baseline has one parameter, chosen from a grid on the *training* subjects of a fold, never on
-the subject that is then scored: as the networks have it. Tuning looks at one slab of slices of
-every subject, which is enough to tell one strength from another, but for wavelets.
+the held-out subject that is scored. Tuning uses one slab of slices of each subject, which suffices
+to compare strengths, except for wavelets.
 
 References
 ----------
@@ -16,7 +16,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +24,11 @@ import pywt
 from scipy.ndimage import gaussian_filter, generate_binary_structure, median_filter
 
 from napari_mri7t.engine.metrics.basic import psnr
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.grids import bounding_box
 
-SLAB_SLICES = 16  # of a subject, looked at in tuning
-CHUNK_SLICES = 8  # of a slow filter between two signs of life
+SLAB_SLICES = 16  # of a subject, used in tuning
+CHUNK_SLICES = 8  # of a slow filter between two reports
 PATCH_SIZE, PATCH_DISTANCE = 3, 3  # voxels, of non-local means
 WAVELET, WAVELET_LEVELS = "sym4", 2  # a third level changes nothing at this noise
 
@@ -39,18 +40,18 @@ class Baseline:
     Parameters
     ----------
     name, label : str
-        For files, and for people.
+        In files, and as shown.
     parameter : str
-        What the number means, with its unit.
+        Meaning and unit of the number.
     grid : tuple of float
-        To choose from.
+        Candidates.
     denoise : callable
         (array of shape (I, J, K), parameter) to an array of the same shape.
     reach : int or None
-        Slices on either side that a slice's result depends on; None if it depends on all.
+        Slices on either side that a slice's result depends on; None for all.
     is_tuned_whole : bool
-        Whether the right parameter depends on how much of the volume is background, so that a
-        slab would mislead.
+        Whether the best parameter depends on the share of background, so that a slab would not
+        do.
     """
 
     name: str
@@ -152,10 +153,10 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def denoise_steps(
-    baseline: Baseline, array: np.ndarray, parameter: float
-) -> Generator[float, None, np.ndarray]:
-    """Denoise a volume, giving a sign of life every few slices where the filter allows it.
+def denoise(
+    baseline: Baseline, array: np.ndarray, parameter: float, *, report: Report = ignore
+) -> np.ndarray:
+    """Denoise a volume; in chunks of slices, as far as the filter allows.
 
     Parameters
     ----------
@@ -164,24 +165,21 @@ def denoise_steps(
         The source, intensities around [0, 1].
     parameter : float
         The baseline's.
-
-    Yields
-    ------
-    float
-        Share done, in [0, 1].
+    report : callable
+        Called before each chunk, with slices done.
 
     Returns
     -------
     ndarray of float32, shape (I, J, K)
-        What one call on the whole array gives.
+        As of one call on the whole array.
     """
     n_slices = array.shape[2]
     if baseline.reach is None or n_slices <= CHUNK_SLICES:
-        yield 0.0
+        report(Progress(0, n_slices, baseline.label))
         return baseline.denoise(array, parameter).astype(np.float32)
     out = np.empty(array.shape, np.float32)
     for first in range(0, n_slices, CHUNK_SLICES):
-        yield first / n_slices
+        report(Progress(first, n_slices, baseline.label))
         last = min(first + CHUNK_SLICES, n_slices)
         low, high = max(0, first - baseline.reach), min(n_slices, last + baseline.reach)
         chunk = baseline.denoise(array[..., low:high], parameter)
@@ -189,26 +187,27 @@ def denoise_steps(
     return out
 
 
-def tuning_steps(
-    source: np.ndarray, target: np.ndarray, baselines: Iterable[Baseline]
-) -> Generator[str, None, dict[str, list[float]]]:
-    """Try every parameter of every baseline on a slab through the middle of one subject's brain.
+def try_parameters(
+    source: np.ndarray,
+    target: np.ndarray,
+    baselines: Iterable[Baseline],
+    *,
+    report: Report = ignore,
+) -> dict[str, list[float]]:
+    """Try each parameter of each baseline on a slab through the middle of one subject's brain.
 
     Parameters
     ----------
     source, target : ndarray, shape (I, J, K)
         In [0, 1]; the brain is where the target is above 0.
     baselines : iterable of Baseline
-
-    Yields
-    ------
-    str
-        The baseline that is tried next.
+    report : callable
+        Called before each trial.
 
     Returns
     -------
     dict
-        Baseline's name to the PSNR in the brain, dB, for each parameter of its grid.
+        Baseline's name to the brain PSNR, dB, of each parameter of its grid.
 
     Raises
     ------
@@ -219,30 +218,30 @@ def tuning_steps(
     middle = (box[2].start + min(box[2].stop, target.shape[2])) // 2
     first = max(0, min(middle - SLAB_SLICES // 2, target.shape[2] - SLAB_SLICES))
     slab = (box[0], box[1], slice(first, first + SLAB_SLICES))
+    trials = [(baseline, parameter) for baseline in baselines for parameter in baseline.grid]
     scores: dict[str, list[float]] = {}
-    for baseline in baselines:
-        scores[baseline.name] = []
+    for done, (baseline, parameter) in enumerate(trials):
+        report(Progress(done, len(trials), baseline.label))
         noisy, clean = (source, target) if baseline.is_tuned_whole else (source[slab], target[slab])
-        for parameter in baseline.grid:
-            yield baseline.label
-            estimate = baseline.denoise(noisy, parameter)
-            scores[baseline.name].append(psnr(clean, estimate, data_range=1, mask=clean > 0))
+        estimate = baseline.denoise(noisy, parameter)
+        value = psnr(clean, estimate, data_range=1, mask=clean > 0)
+        scores.setdefault(baseline.name, []).append(value)
     return scores
 
 
 def choose_parameter(baseline: Baseline, training: Iterable[Mapping[str, list[float]]]) -> float:
-    """Choose the parameter that is best on the mean over the training subjects.
+    """Return the parameter with the best mean PSNR over the training subjects.
 
     Parameters
     ----------
     baseline : Baseline
     training : iterable of mappings
-        From `tuning_steps`, one for each training subject of the fold.
+        From `try_parameters`, one for each training subject of the fold.
 
     Returns
     -------
     float
-        From the baseline's grid.
+        Of the baseline's grid.
 
     Raises
     ------

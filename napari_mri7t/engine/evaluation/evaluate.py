@@ -1,14 +1,14 @@
-"""Score every held-out estimate of a study, and the baselines beside it; stop and go on at will.
+"""Score the held-out estimates of a study, and the baselines beside them; resumable at any time.
 
-What is known of a study here is only this: pairs of volumes, who was held out with whom as
-training subjects, and where the estimates lie. How they came about is training's affair.
+A study is known here by its pairs of volumes, the held-out and training subjects of each fold, and
+the files of the estimates.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,13 @@ from napari_mri7t.engine.evaluation.baselines import (
     BASELINES,
     Baseline,
     choose_parameter,
-    denoise_steps,
-    tuning_steps,
+    denoise,
+    try_parameters,
 )
 from napari_mri7t.engine.evaluation.results import (
     SOURCE,
     Cost,
+    StudyResults,
     SubjectResult,
     file_name,
     fingerprint,
@@ -31,12 +32,12 @@ from napari_mri7t.engine.evaluation.results import (
     save_record,
     save_result,
 )
-from napari_mri7t.engine.metrics.scoring import flatten, score_steps
-from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.metrics.scoring import flatten, score
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder
-SCORING_VERSION = 2  # raised whenever a figure's definition changes: old results are redone
+SCORING_VERSION = 2  # raised whenever the definition of a metric changes: old results are redone
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Pair:
     fingerprint : str
         Changes whenever the volumes would.
     load : callable
-        Gives source and target, on one grid, in [0, 1].
+        Returns source and target, on one grid, in [0, 1].
     """
 
     fingerprint: str
@@ -63,11 +64,11 @@ class Case:
     ----------
     subject : str
     training : tuple of str
-        The fold's training subjects: all that a baseline may be tuned on.
+        The fold's training subjects, the only ones that a baseline may be tuned on.
     estimates : mapping of str to Path
         Network's name to its estimate of the subject.
     costs : mapping of str to Cost
-        What each estimate took, where it is known.
+        Of the estimates, where known.
     """
 
     subject: str
@@ -76,26 +77,18 @@ class Case:
     costs: Mapping[str, Cost] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """How far an evaluation is: `done` of `total` results, and what is being worked on."""
-
-    done: int
-    total: int
-    message: str
-
-
 def evaluate(
     pairs: Mapping[str, Pair],
     cases: Sequence[Case],
     folder: Path,
     *,
     baselines: Mapping[str, Baseline] | None = None,
-) -> Generator[EvaluationProgress, None, list[SubjectResult]]:
+    report: Report = ignore,
+) -> StudyResults:
     """Score source, baselines and estimates of every held-out subject.
 
-    Every result is a file, written when it is ready. What is there already and still fits is not
-    computed again, so a stopped evaluation is resumed by calling this again.
+    Each result is a file, written as soon as it is ready. Valid results are not computed again, so
+    a stopped evaluation resumes when this is called again.
 
     Parameters
     ----------
@@ -105,15 +98,13 @@ def evaluate(
     folder : Path
         For results; made if missing.
     baselines : mapping of str to Baseline, optional
-        `BASELINES` by default. Cases without training subjects go without.
-
-    Yields
-    ------
-    EvaluationProgress
+        `BASELINES` by default. Cases without training subjects have none.
+    report : callable
+        Called with the number of results done.
 
     Returns
     -------
-    list of SubjectResult
+    StudyResults
         By case, then source, baselines, estimates.
 
     Raises
@@ -129,16 +120,16 @@ def evaluate(
     total = len(to_tune) + n_baselines + sum(map(len, jobs.values()))
     tuned: dict[str, dict[str, list[float]]] = {}
     for subject in to_tune:
-        at = EvaluationProgress(len(tuned), total, f"{subject}: tuning the baselines")
-        tuned[subject] = yield from _tune(pairs[subject], chosen, folder / TUNING_FOLDER, at)
+        here = part(report, len(tuned), total)
+        tuned[subject] = _tune(subject, pairs[subject], chosen, folder / TUNING_FOLDER, here)
     results: list[SubjectResult] = []
     for case in cases:
         pair, training = pairs[case.subject], [tuned[name] for name in case.training if chosen]
         first, *others = jobs[case.subject]
         ordered = [first, *_baseline_jobs(chosen, training, pair), *others]
-        at = EvaluationProgress(len(to_tune) + len(results), total, case.subject)
-        results += yield from _run_jobs(ordered, case.subject, pair, folder / SCORES_FOLDER, at)
-    return results
+        here = part(report, len(to_tune) + len(results), total, share=len(ordered))
+        results += _run_jobs(ordered, case.subject, pair, folder / SCORES_FOLDER, here)
+    return StudyResults(tuple(results))
 
 
 @dataclass(frozen=True)
@@ -148,39 +139,36 @@ class _Job:
     method: str
     fingerprint: str
     note: str
-    make: Callable[[Volume], Generator[object, None, Volume]]
+    make: Callable[[Volume, Report], Volume]
     cost: Cost | None = None  # measured here by default
 
 
 def _run_jobs(
-    jobs: Sequence[_Job], subject: str, pair: Pair, folder: Path, at: EvaluationProgress
-) -> Generator[EvaluationProgress, None, list[SubjectResult]]:
-    """Do what is not done yet; the pair is loaded only if something is missing."""
+    jobs: Sequence[_Job], subject: str, pair: Pair, folder: Path, report: Report
+) -> list[SubjectResult]:
+    """Run the jobs without a result; the pair is loaded only if there are any."""
     volumes: tuple[Volume, Volume] | None = None
     results = []
-    for number, job in enumerate(jobs):
-        now = replace(at, done=at.done + number, message=f"{subject}: {job.method}")
-        yield now
+    for done, job in enumerate(jobs):
+        message = f"{subject}: {job.method}"
+        report(Progress(done, len(jobs), message))
         result = load_result(folder, subject, job.method, job.fingerprint)
         if result is None:
+            here = part(report, done, len(jobs), message, share=0)
             source, target = volumes = volumes or pair.load()
             start = time.perf_counter()
-            estimate = yield from with_records(job.make(source), partial(_same, now))
+            estimate = job.make(source, here)
             cost = job.cost or Cost(time.perf_counter() - start)
-            scores = yield from with_records(score_steps(target, estimate), partial(_same, now))
+            scores = score(target, estimate, report=here)
             result = SubjectResult(subject, job.method, flatten(scores), job.note, cost)
             save_result(folder, result, job.fingerprint)
         results.append(result)
     return results
 
 
-def _same(now: EvaluationProgress, _: object) -> EvaluationProgress:
-    return now
-
-
 def _jobs_but_baselines(case: Case, pair: Pair) -> list[_Job]:
-    """Make the jobs of the source as it is, then of the networks."""
-    jobs = [_Job(SOURCE, _mark(pair, SOURCE), "", _as_is, Cost())]
+    """Return the jobs of the source as it is, then of the networks."""
+    jobs = [_Job(SOURCE, _mark(pair, SOURCE), "", lambda source, _: source, Cost())]
     for method, path in case.estimates.items():
         mark = _mark(pair, method, hashlib.sha256(path.read_bytes()).hexdigest())
         cost = case.costs.get(method, Cost())
@@ -191,66 +179,59 @@ def _jobs_but_baselines(case: Case, pair: Pair) -> list[_Job]:
 def _baseline_jobs(
     baselines: Mapping[str, Baseline], training: Sequence[Mapping[str, list[float]]], pair: Pair
 ) -> list[_Job]:
-    """Make the jobs of the baselines, tuned on the fold's training subjects."""
+    """Return the jobs of the baselines, tuned on the fold's training subjects."""
     jobs = []
     for baseline in baselines.values() if training else ():
         parameter = choose_parameter(baseline, training)
         note = f"{baseline.parameter}: {parameter:g}"
         mark = _mark(pair, baseline.name, parameter)
-        jobs.append(_Job(baseline.name, mark, note, partial(_denoise, baseline, parameter)))
+        jobs.append(_Job(baseline.name, mark, note, partial(_denoised, baseline, parameter)))
     return jobs
 
 
-def _as_is(source: Volume) -> Generator[object, None, Volume]:
-    yield from ()
-    return source
-
-
-def _from_file(path: Path, source: Volume) -> Generator[object, None, Volume]:
-    yield from ()
+def _from_file(path: Path, source: Volume, report: Report) -> Volume:
     return load_volume(path)
 
 
-def _denoise(
-    baseline: Baseline, parameter: float, source: Volume
-) -> Generator[object, None, Volume]:
-    array = yield from denoise_steps(baseline, source.array, parameter)
-    return source.with_array(array)
+def _denoised(baseline: Baseline, parameter: float, source: Volume, report: Report) -> Volume:
+    return source.with_array(denoise(baseline, source.array, parameter, report=report))
 
 
 def _tune(
-    pair: Pair, baselines: Mapping[str, Baseline], folder: Path, at: EvaluationProgress
-) -> Generator[EvaluationProgress, None, dict[str, list[float]]]:
-    """Try all parameters on one training subject, or read what came of it before."""
-    yield at
+    subject: str, pair: Pair, baselines: Mapping[str, Baseline], folder: Path, report: Report
+) -> dict[str, list[float]]:
+    """Try all parameters on one training subject, or read the results of an earlier run."""
+    message = f"{subject}: tuning the baselines"
+    report(Progress(0, 1, message))
     grids = tuple((b.name, b.grid, b.is_tuned_whole) for b in baselines.values())
     mark = _mark(pair, "tuning", grids)
     name = file_name(pair.fingerprint)
     record = load_record(folder, name, mark)
     if record is not None and isinstance(scores := record.get("psnr"), dict):
         return {str(key): [float(value) for value in values] for key, values in scores.items()}
+
+    def report_trial(progress: Progress) -> None:
+        report(replace(progress, message=f"{message}, {progress.message}"))
+
     source, target = pair.load()
-    steps = tuning_steps(source.array, target.array, baselines.values())
-    tried = yield from with_records(
-        steps, lambda label: replace(at, message=f"{at.message}, {label}")
-    )
+    tried = try_parameters(source.array, target.array, baselines.values(), report=report_trial)
     save_record(folder, name, mark, {"psnr": tried})
     return tried
 
 
 def _mark(pair: Pair, *parts: object) -> str:
-    """Fingerprint of a result: of the pair, of the definitions, and of what else counts."""
+    """Return the fingerprint of a result: of the pair, the definitions, and its other inputs."""
     return fingerprint(SCORING_VERSION, pair.fingerprint, *parts)
 
 
 def _check(pairs: Mapping[str, Pair], cases: Sequence[Case]) -> None:
-    """Refuse a study in which a score would mean nothing."""
+    """Refuse a study whose scores would be meaningless."""
     for case in cases:
         missing = [name for name in (case.subject, *case.training) if name not in pairs]
         if missing:
             raise ValueError(f"{', '.join(missing)}: no pair of volumes was given to score with")
         if case.subject in case.training:
-            raise ValueError(f"{case.subject}: is held out and trained on at once; mend the folds")
+            raise ValueError(f"{case.subject}: is both held out and trained on; correct the folds")
         taken = {SOURCE, *BASELINES} & set(case.estimates)
         if taken:
-            raise ValueError(f"{', '.join(taken)}: is a baseline's name; rename the network")
+            raise ValueError(f"{', '.join(taken)}: is the name of a baseline; rename the network")

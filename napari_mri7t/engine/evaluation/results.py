@@ -1,9 +1,9 @@
-"""Scores of one subject by one method: kept as small files, so that work stopped is not lost.
+"""Results of an evaluation: the scores of each subject by each method, and their files.
 
-A result carries the fingerprint of what it was computed from. A file that is damaged, or whose
-fingerprint is another, counts as missing and is computed again.
+Each result is a small file with the fingerprint of its inputs, so that a stopped evaluation resumes
+without loss: a damaged file, or one with another fingerprint, counts as missing.
 
-The methods that are compared: what people call them, and what the report published of them.
+Here too: the names of methods, and what the report published of them.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import read_json, scores_to_json, write_content
+from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.evaluation.baselines import BASELINES
+from napari_mri7t.engine.metrics.scoring import METRICS
 
-STEM_LENGTH = 60  # characters of a name that its file's name shows; the digest tells them apart
+STUDY_FILE = "study.json"  # of a run folder: marks it as one
+STEM_LENGTH = 60  # characters of a name in its file's name; a digest makes it unique
 DIGEST_LENGTH = 12  # hexadecimal digits
-_log = logging.getLogger(__name__)
 SOURCE = "source"  # the method that does nothing: 3T as is, the report's "worst case"
+TARGET = "target"  # key of the real 7T among volumes by method
 LABELS: dict[str, str] = {
     SOURCE: "3T as is",
     **{name: baseline.label for name, baseline in BASELINES.items()},
@@ -51,16 +53,17 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
         "whole_ssim": (0.94868, 0.01783),
     },
 }
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an estimate took.
+    """Computing time and size of a method.
 
     Parameters
     ----------
     seconds : float
-        Computing alone, on the machine of the study; NaN where not known.
+        Computing alone, on the machine of the study; NaN if unknown.
     n_parameters : int
         Of the network, as Keras counts; 0 for other methods.
     """
@@ -71,7 +74,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class SubjectResult:
-    """Every figure of one method on one subject.
+    """Scores of one method on one subject.
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ class SubjectResult:
     metrics : dict
         Keys of `scoring.METRICS`.
     note : str
-        What else a reader should know, such as a baseline's parameter.
+        Such as a baseline's parameter.
     cost : Cost
     """
 
@@ -89,11 +92,71 @@ class SubjectResult:
     method: str
     metrics: dict[str, float]
     note: str = ""
-    cost: Cost = field(default=Cost(), compare=False)  # no two runs take the same time
+    cost: Cost = field(default=Cost(), compare=False)  # differs from run to run
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """Results of several methods on several subjects.
+
+    Parameters
+    ----------
+    results : tuple of SubjectResult
+    """
+
+    results: tuple[SubjectResult, ...] = ()
+
+    def __iter__(self) -> Iterator[SubjectResult]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names, in the order of the results."""
+        return list(dict.fromkeys(result.subject for result in self.results))
+
+    @property
+    def methods(self) -> list[str]:
+        """Source, baselines, then networks."""
+        found = dict.fromkeys(result.method for result in self.results)
+        return [m for m in LABELS if m in found] + [m for m in found if m not in LABELS]
+
+    @property
+    def networks(self) -> list[str]:
+        """Methods other than the source and the baselines."""
+        return [m for m in self.methods if m != SOURCE and m not in BASELINES]
+
+    def values(self, method: str, key: str) -> dict[str, float]:
+        """Return one metric of one method by subject, NaN where a result lacks it."""
+        return {r.subject: r.metrics.get(key, np.nan) for r in self.results if r.method == method}
+
+    def gains(self, ours: str, theirs: str, key: str) -> np.ndarray:
+        """Return the gain of one method over another on every subject that has both.
+
+        Parameters
+        ----------
+        ours, theirs : str
+            Methods.
+        key : str
+            Of `METRICS`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Positive where ours is better; NaN where both are infinite.
+        """
+        a, b = self.values(ours, key), self.values(theirs, key)
+        common = [subject for subject in a if subject in b]
+        with np.errstate(invalid="ignore"):  # infinite against infinite
+            return METRICS[key].gain(
+                np.array([a[s] for s in common]), np.array([b[s] for s in common])
+            )
 
 
 def file_name(*names: str) -> str:
-    """Make a file name of names that may hold any character.
+    """Return a safe file name for names that may hold any character.
 
     Parameters
     ----------
@@ -111,12 +174,12 @@ def file_name(*names: str) -> str:
 
 
 def fingerprint(*parts: object) -> str:
-    """Digest of everything that a result depends on.
+    """Return a digest of everything that a result depends on.
 
     Parameters
     ----------
     *parts : object
-        Whose ``repr`` tells them apart: strings, numbers, tuples of these.
+        Distinguished by their ``repr``: strings, numbers, tuples of these.
 
     Returns
     -------
@@ -141,10 +204,10 @@ def save_record(folder: Path, name: str, mark: str, content: Mapping[str, object
         What JSON can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_content(folder / name, scores_to_json({"fingerprint": mark, **content}))
+    write_json(folder / name, {"fingerprint": mark, **content})
 
 
-def load_record(folder: Path, name: str, mark: str | None = None) -> dict[str, object] | None:
+def load_record(folder: Path, name: str, mark: str) -> dict[str, object] | None:
     """Read a record, or None if it is missing, damaged, or has another fingerprint.
 
     Parameters
@@ -152,8 +215,8 @@ def load_record(folder: Path, name: str, mark: str | None = None) -> dict[str, o
     folder : Path
     name : str
         From `file_name`.
-    mark : str, optional
-        The fingerprint it must have; any by default.
+    mark : str
+        The fingerprint that it must have.
 
     Returns
     -------
@@ -167,13 +230,11 @@ def load_record(folder: Path, name: str, mark: str | None = None) -> dict[str, o
     except (OSError, ValueError) as error:
         _log.warning("%s: cannot be read (%s), will be computed again", path, error)
         return None
-    if not isinstance(content, dict) or (mark is not None and content.get("fingerprint") != mark):
-        return None
-    return content
+    return content if isinstance(content, dict) and content.get("fingerprint") == mark else None
 
 
 def save_result(folder: Path, result: SubjectResult, mark: str) -> None:
-    """Write one subject's figures by one method.
+    """Write the scores of one method on one subject.
 
     Parameters
     ----------
@@ -195,7 +256,7 @@ def save_result(folder: Path, result: SubjectResult, mark: str) -> None:
 
 
 def load_result(folder: Path, subject: str, method: str, mark: str) -> SubjectResult | None:
-    """Read one subject's figures by one method.
+    """Read the scores of one method on one subject.
 
     Parameters
     ----------
@@ -210,50 +271,8 @@ def load_result(folder: Path, subject: str, method: str, mark: str) -> SubjectRe
         None if it has to be computed.
     """
     content = load_record(folder, file_name(subject, method), mark)
-    return None if content is None else _result_from(content)
-
-
-def load_results(folder: Path) -> list[SubjectResult]:
-    """Read every result of a folder.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    list of SubjectResult
-        Sorted by subject and method; damaged files left out. Empty if there is no folder.
-    """
-    contents = (load_record(folder, path.name) for path in sorted(folder.glob("*.json")))
-    found = (_result_from(content) for content in contents if content is not None)
-    return sorted(
-        (result for result in found if result is not None), key=lambda r: (r.subject, r.method)
-    )
-
-
-def values_of(results: Iterable[SubjectResult], method: str, key: str) -> dict[str, float]:
-    """One metric of one method, by subject.
-
-    Parameters
-    ----------
-    results : iterable of SubjectResult
-    method : str
-    key : str
-        Of `scoring.METRICS`.
-
-    Returns
-    -------
-    dict
-        Subject to value; NaN where the result lacks the metric.
-    """
-    return {r.subject: r.metrics.get(key, np.nan) for r in results if r.method == method}
-
-
-def _result_from(content: Mapping[str, object]) -> SubjectResult | None:
-    """Read a result, or None if the record is no result."""
-    metrics = content.get("metrics")
-    if not isinstance(metrics, dict):
+    metrics = None if content is None else content.get("metrics")
+    if content is None or not isinstance(metrics, dict):
         return None
     try:
         figures = {str(key): float(value) for key, value in metrics.items()}
@@ -261,12 +280,11 @@ def _result_from(content: Mapping[str, object]) -> SubjectResult | None:
         cost = Cost(seconds, int(str(content.get("n_parameters", 0))))
     except (TypeError, ValueError):
         return None
-    subject, method, note = (str(content.get(key, "")) for key in ("subject", "method", "note"))
-    return SubjectResult(subject, method, figures, note, cost)
+    return SubjectResult(subject, method, figures, str(content.get("note", "")), cost)
 
 
 def published_of(method: str) -> dict[str, tuple[float, float]] | None:
-    """Find what the report's Table 1 holds of a method.
+    """Return the figures of a method in the report's Table 1.
 
     Parameters
     ----------
@@ -276,53 +294,29 @@ def published_of(method: str) -> dict[str, tuple[float, float]] | None:
     Returns
     -------
     dict or None
-        Metric to mean and standard deviation; None for what the report has not.
+        Metric to mean and standard deviation; None for methods that the report lacks.
     """
     name, _, remark = method.partition(" (")
     return PUBLISHED.get(name) if remark in ("", "report)") else None
 
 
 def label_of(method: str) -> str:
-    """Name a method for people; one that is not known keeps its name.
-
-    A remark in brackets stays: "watnet (report)" becomes "WATNet (report)".
+    """Return the displayed name of a method.
 
     Parameters
     ----------
     method : str
+        With or without a remark in brackets.
 
     Returns
     -------
     str
+        The name itself for an unknown method.
+
+    Examples
+    --------
+    >>> label_of("watnet (report)")
+    'WATNet (report)'
     """
     name, bracket, remark = method.partition(" (")
     return LABELS.get(name, name) + bracket + remark
-
-
-def ordered_methods(results: Sequence[SubjectResult]) -> list[str]:
-    """Every method of the results: source, baselines, then the networks.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
-
-    Returns
-    -------
-    list of str
-    """
-    found = dict.fromkeys(result.method for result in results)
-    return [m for m in LABELS if m in found] + [m for m in found if m not in LABELS]
-
-
-def networks_of(results: Sequence[SubjectResult]) -> list[str]:
-    """Every method that is neither the source nor a baseline.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
-
-    Returns
-    -------
-    list of str
-    """
-    return [m for m in ordered_methods(results) if m != SOURCE and m not in BASELINES]

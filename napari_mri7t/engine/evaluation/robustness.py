@@ -1,20 +1,18 @@
-"""Noise and shift: how a method holds where its input leaves what it was trained on.
+"""Robustness of a method to degraded input, and its effect on the contrast of lesions.
 
-The same pseudo-3T as in training, with less and more noise, from a blurred brain, and under a bias
-field; always against the unharmed target. Where a method scores below its own input it has stopped
-to help.
+Robustness: pseudo-3T with less and more noise than in training, of a blurred brain, and with a bias
+field, always scored against the original target. Where a method scores below its own input it no
+longer helps.
 
-Lesions: how much of the contrast of something small and unusual survives synthesis.
-
-Spheres of changed intensity are put into a brain before the noise. A method is run twice, with and
-without them, on the same noise: the difference of the two estimates is what is left of the
-lesions, and the anatomy around them plays no part.
+Lesions: spheres of changed intensity are added to a brain before the noise. A method is run twice,
+with and without them, on the same noise: the difference of the two estimates is the contrast that
+is retained, independent of the anatomy around.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,28 +20,28 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.metrics.scoring import flatten
-from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, add_noise
 from napari_mri7t.engine.volumes.intensity import match_histogram, normalize
 from napari_mri7t.engine.volumes.volume import Volume
 
-Method = Callable[[Volume], Generator[object, None, Volume]]  # source to estimate, with steps
+Method = Callable[[Volume, Report], Volume]  # source to estimate
 SUPERSAMPLING = 5  # points along each side of a voxel, to find its share inside a sphere
-GAP_MM = 4.0  # between two spheres: a network must not take them for one
-HEADROOM = 0.05  # of intensity, left between a lesion and the ends of [0, 1]
+GAP_MM = 4.0  # between two spheres, so that a network does not merge them
+HEADROOM = 0.05  # of intensity, between a lesion and the ends of [0, 1]
 Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to harm the input, and how much.
+    """One kind of degradation of the input, and its level.
 
     Parameters
     ----------
     kind : str
         One of `KINDS`.
     level : float
-        In the unit that `KINDS` names.
+        In the unit of `KINDS`.
     """
 
     kind: str
@@ -52,14 +50,14 @@ class Condition:
 
 @dataclass(frozen=True)
 class RobustnessPoint:
-    """The figures of source and estimate under one condition.
+    """Scores of source and estimate under one condition.
 
     Parameters
     ----------
     kind, level
         As in `Condition`.
     source, estimate : dict
-        Keys as `metrics.compare` gives them, flattened: "brain_psnr" and so on.
+        As from `compare`, flattened: "brain_psnr" and so on.
     """
 
     kind: str
@@ -68,22 +66,11 @@ class RobustnessPoint:
     estimate: dict[str, float]
 
 
-@dataclass(frozen=True)
-class RobustnessProgress:
-    """How many conditions are done, of how many, and which one is being worked on."""
-
-    done: int
-    total: int
-    message: str
-
-
 KINDS: dict[str, str] = {
     "noise": "variance of the noise",
     "blur": "sigma of the blur, mm",
     "bias": "amplitude of the bias field",
 }
-
-
 CONDITIONS: tuple[Condition, ...] = (
     *(Condition("noise", level) for level in (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01)),
     *(Condition("blur", level) for level in (0.0, 0.4, 0.6, 0.8, 1.0, 1.5)),
@@ -91,14 +78,14 @@ CONDITIONS: tuple[Condition, ...] = (
 )
 
 
-def robustness_steps(
+def measure_robustness(
     target: Volume,
     method: Method,
     *,
     reference: Volume | None = None,
     conditions: Sequence[Condition] = CONDITIONS,
-    seed: int = 0,
-) -> Generator[RobustnessProgress, None, list[RobustnessPoint]]:
+    report: Report = ignore,
+) -> list[RobustnessPoint]:
     """Score a method under every condition.
 
     Parameters
@@ -106,56 +93,31 @@ def robustness_steps(
     target : Volume
         A 7T brain that the method was not trained on, any intensity scale.
     method : callable
-        Source to a generator that returns the estimate; its steps are passed on.
+        (source, report) to the estimate.
     reference : Volume, optional
         Whose histogram source and target get; the target's own by default.
     conditions : sequence of Condition
-    seed : int
-        Of noise and bias field, the same under every condition.
-
-    Yields
-    ------
-    RobustnessProgress
+    report : callable
+        Called with the number of conditions done, and by the method.
 
     Returns
     -------
     list of RobustnessPoint
-        In the order of the conditions.
+        In the order of the conditions, all with the same noise and bias field.
     """
     clean = normalize(target.array)[0]
     matched_to = clean if reference is None else normalize(reference.array)[0]
-    aim = target.with_array(match_histogram(clean, matched_to), name=f"{target.name}_7T")
+    target = target.with_array(match_histogram(clean, matched_to), name=f"{target.name}_7T")
     points = []
-    for number, condition in enumerate(conditions):
-        now = RobustnessProgress(
-            number, len(conditions), f"{KINDS[condition.kind]} {condition.level:g}"
-        )
-        yield now
-        harmed = degrade_input(clean, condition, seed=seed, voxel_size=target.voxel_size)
-        source = target.with_array(match_histogram(harmed, matched_to), name="pseudo-3T")
-        estimate = yield from run_method(method, source, now)
-        figures = [flatten(compare(aim, volume)) for volume in (source, estimate)]
-        points.append(RobustnessPoint(condition.kind, condition.level, *figures))
+    for done, condition in enumerate(conditions):
+        message = f"{KINDS[condition.kind]} {condition.level:g}"
+        report(Progress(done, len(conditions), message))
+        degraded = degrade_input(clean, condition, voxel_size=target.voxel_size)
+        source = target.with_array(match_histogram(degraded, matched_to), name="pseudo-3T")
+        estimate = method(source, part(report, done, len(conditions), message))
+        scores = [flatten(compare(target, volume)) for volume in (source, estimate)]
+        points.append(RobustnessPoint(condition.kind, condition.level, *scores))
     return points
-
-
-def run_method(
-    method: Method, source: Volume, now: RobustnessProgress
-) -> Generator[RobustnessProgress, None, Volume]:
-    """Run a method to its end, yielding our own progress for each of its steps.
-
-    Parameters
-    ----------
-    method : callable
-    source : Volume
-    now : RobustnessProgress
-
-    Returns
-    -------
-    Volume
-        The estimate.
-    """
-    return (yield from with_records(method(source), lambda _: now))
 
 
 def degrade_input(
@@ -165,14 +127,14 @@ def degrade_input(
     seed: int = 0,
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
-    """Make the noisy, blurred or shaded input of one condition, before histogram matching.
+    """Return the noisy, blurred or shaded input of one condition, before histogram matching.
 
     Parameters
     ----------
     clean : ndarray, shape (I, J, K)
         In [0, 1].
     condition : Condition
-        Blur and bias field come with the report's noise on top.
+        Blur and bias field are followed by the report's noise.
     seed : int
         Of noise and field.
     voxel_size : tuple of float
@@ -201,7 +163,7 @@ def degrade_input(
 
 
 def bias_shape(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Smooth field as coils make it: a random polynomial of second order, from -1 to 1.
+    """Return a smooth field like that of coils: a random polynomial of order 2, from -1 to 1.
 
     Parameters
     ----------
@@ -226,7 +188,7 @@ def bias_shape(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 def turning_points(
     points: Sequence[RobustnessPoint], kind: str, key: str = "brain_psnr"
 ) -> list[tuple[float, bool]]:
-    """Find the levels at which a method starts or stops to do better than its own input.
+    """Return the levels at which a method starts or stops to improve on its own input.
 
     Parameters
     ----------
@@ -234,14 +196,14 @@ def turning_points(
     kind : str
         Of `KINDS`.
     key : str
-        A figure of which more is better.
+        A metric of which more is better.
 
     Returns
     -------
     list of (float, bool)
-        The lowest level and whether the method helps there; then every level at which the gain
-        crosses zero, linear between the levels measured, and whether it helps beyond. Empty if
-        nothing of the kind was measured.
+        The lowest level and whether the method helps there; then each level at which the gain
+        crosses zero, interpolated between measured levels, and whether the method helps beyond.
+        Empty if the kind was not measured.
     """
     of_kind = sorted((p for p in points if p.kind == kind), key=lambda point: point.level)
     gains = [point.estimate[key] - point.source[key] for point in of_kind]
@@ -256,15 +218,15 @@ def turning_points(
 
 @dataclass(frozen=True)
 class LesionConfig:
-    """Which lesions are put in.
+    """Lesions to add.
 
     Parameters
     ----------
     diameters_mm : tuple of float
     contrast : float
-        Added (bright) or taken away (dark), where the brain's intensities span [0, 1].
+        Added (bright) or subtracted (dark), where the brain's intensities span [0, 1].
     n_each : int
-        Bright ones, and as many dark ones, of every diameter.
+        Bright ones, and as many dark ones, of each diameter.
     variance : float
         Of the noise.
     seed : int
@@ -288,7 +250,7 @@ class LesionConfig:
 
 @dataclass(frozen=True)
 class Lesion:
-    """A sphere: its centre in voxels, its diameter in mm, and what it adds at full occupancy."""
+    """A sphere: centre in voxels, diameter in mm, and the intensity it adds at full occupancy."""
 
     centre: tuple[int, int, int]
     diameter_mm: float
@@ -297,7 +259,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class LesionResult:
-    """What was left of one lesion.
+    """Contrast retained of one lesion.
 
     Parameters
     ----------
@@ -305,7 +267,7 @@ class LesionResult:
     target_contrast : float
         Mean change inside the sphere in the target, after histogram matching.
     source_retained, estimate_retained : float
-        The same change in source and estimate, as a share of the target's: 1 is all of it.
+        The same change in source and estimate, as a share of the target's.
     """
 
     lesion: Lesion
@@ -314,64 +276,63 @@ class LesionResult:
     estimate_retained: float
 
 
-def lesion_steps(
+def measure_lesions(
     target: Volume,
     method: Method,
     *,
     reference: Volume | None = None,
     config: LesionConfig = LesionConfig(),
-) -> Generator[RobustnessProgress, None, list[LesionResult]]:
-    """Put lesions into a brain and measure what a method leaves of them.
+    report: Report = ignore,
+) -> list[LesionResult]:
+    """Add lesions to a brain and measure the contrast that a method retains.
 
     Parameters
     ----------
     target : Volume
         A 7T brain that the method was not trained on, any intensity scale.
     method : callable
-        Source to a generator that returns the estimate.
+        (source, report) to the estimate.
     reference : Volume, optional
         Whose histogram source and target get; the target's own by default.
     config : LesionConfig
-
-    Yields
-    ------
-    RobustnessProgress
+    report : callable
+        Called for each of the two runs, and by the method.
 
     Returns
     -------
     list of LesionResult
-        Fewer than asked for where the brain has no room.
+        Fewer than requested if the brain has no room.
 
     Raises
     ------
     ValueError
         If there is room for none.
     """
-    yield RobustnessProgress(0, 2, "placing lesions")
+    report(Progress(0, 2, "placing lesions"))
     clean = normalize(target.array)[0]
     matched_to = clean if reference is None else normalize(reference.array)[0]
     lesions = place_lesions(clean, target.voxel_size, config)
     spheres = [occupancy(lesion, clean.shape, target.voxel_size) for lesion in lesions]
-    harmed = clean.copy()
+    with_lesions = clean.copy()
     for lesion, (box, share) in zip(lesions, spheres, strict=True):
-        harmed[box] += np.float32(lesion.contrast) * share
-    versions = []
-    for number, array in enumerate((clean, harmed)):
-        now = RobustnessProgress(number, 2, ("without lesions", "with lesions")[number])
-        yield now
+        with_lesions[box] += np.float32(lesion.contrast) * share
+    runs = []
+    for done, (array, message) in enumerate(
+        ((clean, "without lesions"), (with_lesions, "with lesions"))
+    ):
+        report(Progress(done, 2, message))
         noisy = add_noise(array, config.variance, config.seed)
         source = target.with_array(match_histogram(noisy, matched_to), name="pseudo-3T")
-        estimate = yield from run_method(method, source, now)
-        aim = match_histogram(array, matched_to)
-        versions.append((aim, source.array, estimate.array))
-    changes = [with_them - without for without, with_them in zip(*versions, strict=True)]
+        estimate = method(source, part(report, done, 2, message))
+        runs.append((match_histogram(array, matched_to), source.array, estimate.array))
+    changes = [after - before for before, after in zip(*runs, strict=True)]
     return [
         _measure(lesion, sphere, changes) for lesion, sphere in zip(lesions, spheres, strict=True)
     ]
 
 
 def place_lesions(clean: np.ndarray, voxel_size: Spacing, config: LesionConfig) -> list[Lesion]:
-    """Find places where the spheres fit into the brain, into its intensities, and apart.
+    """Place spheres at random where brain and intensities leave room, apart from one another.
 
     Parameters
     ----------
@@ -384,7 +345,7 @@ def place_lesions(clean: np.ndarray, voxel_size: Spacing, config: LesionConfig) 
     Returns
     -------
     list of Lesion
-        Largest first, since they find room least easily.
+        Largest first, as they need most room.
 
     Raises
     ------
@@ -414,14 +375,14 @@ def place_lesions(clean: np.ndarray, voxel_size: Spacing, config: LesionConfig) 
                 lesions.append(lesion)
                 _occupy(free, lesion, voxel_size, diameter)
     if not lesions:
-        raise ValueError("the brain has no room for a single lesion; take smaller diameters")
+        raise ValueError("the brain has no room for a single lesion; use smaller diameters")
     return lesions
 
 
 def occupancy(
     lesion: Lesion, shape: Sequence[int], voxel_size: Spacing
 ) -> tuple[tuple[slice, ...], np.ndarray]:
-    """Share of each voxel that lies inside a sphere, so that small spheres are not blocks.
+    """Return the share of each voxel inside a sphere, so that small spheres are not blocky.
 
     Parameters
     ----------
@@ -454,7 +415,7 @@ def occupancy(
 
 
 def _occupy(free: np.ndarray, lesion: Lesion, voxel_size: Spacing, diameter_mm: float) -> None:
-    """Close the surroundings of a lesion to the centres of others of a given diameter."""
+    """Exclude the surroundings of a lesion for centres of lesions of a given diameter."""
     around = Lesion(lesion.centre, lesion.diameter_mm + diameter_mm + 2 * GAP_MM, 0)
     box, share = occupancy(around, free.shape, voxel_size)
     free[box] &= share == 0
@@ -463,7 +424,7 @@ def _occupy(free: np.ndarray, lesion: Lesion, voxel_size: Spacing, diameter_mm: 
 def _measure(
     lesion: Lesion, sphere: tuple[tuple[slice, ...], np.ndarray], changes: Sequence[np.ndarray]
 ) -> LesionResult:
-    """Mean change over a sphere in target, source and estimate."""
+    """Return the mean change over a sphere in target, source and estimate."""
     box, share = sphere
     target, source, estimate = (
         float((change[box] * share).sum() / share.sum()) for change in changes

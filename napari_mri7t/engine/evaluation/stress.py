@@ -1,9 +1,9 @@
-"""Robustness and lesions of one model, kept as they come, and summed up for its card."""
+"""Robustness and lesions of one model: each result in a file, and the summary for its card."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from napari_mri7t.engine.evaluation.robustness import (
     LesionResult,
     Method,
     RobustnessPoint,
-    RobustnessProgress,
-    lesion_steps,
-    robustness_steps,
+    measure_lesions,
+    measure_robustness,
     turning_points,
 )
-from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.volumes.volume import Volume
 
 STRESS_VERSION = 1  # raised whenever a definition changes: old results are redone
@@ -31,7 +30,7 @@ STRESS_VERSION = 1  # raised whenever a definition changes: old results are redo
 
 @dataclass(frozen=True)
 class Stress:
-    """What a model was put through.
+    """Robustness and lesion results of one model.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ class Stress:
 
 @dataclass(frozen=True)
 class StressCase:
-    """A model, and a brain that it has not seen.
+    """A model, and a brain that it was not trained on.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class StressCase:
         Changes whenever model or volumes would.
     target : Volume
     method : callable
-        Source to a generator that returns the estimate.
+        (source, report) to the estimate.
     reference : Volume or None
         Whose histogram source and target get.
     """
@@ -64,14 +63,15 @@ class StressCase:
     reference: Volume | None = None
 
 
-def stress_steps(
+def stress(
     case: StressCase,
     folder: Path,
     *,
     conditions: Sequence[Condition] = CONDITIONS,
     lesions: LesionConfig = LesionConfig(),  # noqa: B008 - frozen
-) -> Generator[RobustnessProgress, None, Stress]:
-    """Put a model through every condition and the lesions; what is done already is read.
+    report: Report = ignore,
+) -> Stress:
+    """Measure robustness and lesions of a model; results of earlier runs are read.
 
     Parameters
     ----------
@@ -80,28 +80,25 @@ def stress_steps(
         For one small file per condition; made if missing.
     conditions : sequence of Condition
     lesions : LesionConfig
-
-    Yields
-    ------
-    RobustnessProgress
+    report : callable
+        Called with the number of conditions done, and by the method.
 
     Returns
     -------
     Stress
     """
     total, points = len(conditions) + 1, []
-    for number, condition in enumerate(conditions):
-        at = RobustnessProgress(number, total, f"{condition.kind} {condition.level:g}")
-        points.append((yield from _one_condition(case, condition, folder, at)))
-    at = RobustnessProgress(total - 1, total, "lesions")
-    found = yield from _all_lesions(case, lesions, folder, at)
+    for done, condition in enumerate(conditions):
+        here = part(report, done, total, f"{condition.kind} {condition.level:g}")
+        points.append(_one_condition(case, condition, folder, here))
+    found = _all_lesions(case, lesions, folder, part(report, total - 1, total))
     return Stress(tuple(points), tuple(found))
 
 
 def _one_condition(
-    case: StressCase, condition: Condition, folder: Path, at: RobustnessProgress
-) -> Generator[RobustnessProgress, None, RobustnessPoint]:
-    yield at
+    case: StressCase, condition: Condition, folder: Path, report: Report
+) -> RobustnessPoint:
+    report(Progress(0, 1, ""))
     name, mark = _condition_key(case, condition)
     record = load_record(folder, name, mark)
     if record is not None:
@@ -110,25 +107,23 @@ def _one_condition(
             condition.level,
             *(_floats(record[key]) for key in ("source", "estimate")),
         )
-    steps = robustness_steps(
-        case.target, case.method, reference=case.reference, conditions=[condition]
+    (point,) = measure_robustness(
+        case.target, case.method, reference=case.reference, conditions=[condition], report=report
     )
-    (point,) = yield from with_records(steps, lambda _: at)
     save_record(folder, name, mark, asdict(point))
     return point
 
 
 def _all_lesions(
-    case: StressCase, config: LesionConfig, folder: Path, at: RobustnessProgress
-) -> Generator[RobustnessProgress, None, list[LesionResult]]:
-    yield at
+    case: StressCase, config: LesionConfig, folder: Path, report: Report
+) -> list[LesionResult]:
+    report(Progress(0, 1, "lesions"))
     name, mark = _lesions_key(case, config)
     record = load_record(folder, name, mark)
     if record is not None:
         return [_lesion_from(entry) for entry in _entries(record["lesions"])]
-    steps = lesion_steps(case.target, case.method, reference=case.reference, config=config)
-    found = yield from with_records(
-        steps, lambda step: replace(at, message=f"lesions, {step.message}")
+    found = measure_lesions(
+        case.target, case.method, reference=case.reference, config=config, report=report
     )
     save_record(folder, name, mark, {"lesions": [asdict(result) for result in found]})
     return found
@@ -141,12 +136,12 @@ def is_known(
     conditions: Sequence[Condition] = CONDITIONS,
     lesions: LesionConfig = LesionConfig(),  # noqa: B008 - frozen
 ) -> bool:
-    """Tell whether `stress_steps` would only have to read.
+    """Return whether `stress` has nothing left to compute.
 
     Parameters
     ----------
     case, folder, conditions, lesions
-        As for `stress_steps`.
+        As for `stress`.
 
     Returns
     -------
@@ -157,32 +152,33 @@ def is_known(
 
 
 def _condition_key(case: StressCase, condition: Condition) -> tuple[str, str]:
-    """Name a condition's file and its fingerprint."""
+    """Return a condition's file name and fingerprint."""
     name = file_name(case.fingerprint, condition.kind, f"{condition.level:g}")
     return name, fingerprint(STRESS_VERSION, case.fingerprint, condition)
 
 
 def _lesions_key(case: StressCase, config: LesionConfig) -> tuple[str, str]:
-    """Name the lesions' file and its fingerprint."""
+    """Return the lesions' file name and fingerprint."""
     mark = fingerprint(STRESS_VERSION, case.fingerprint, config)
     return file_name(case.fingerprint, "lesions"), mark
 
 
-def summarize_stress(stress: Stress) -> dict[str, Any]:
-    """Sum up for a model card, in what JSON can hold.
+def summarize_stress(found: Stress) -> dict[str, Any]:
+    """Summarise for a model card, in what JSON can hold.
 
     Parameters
     ----------
-    stress : Stress
+    found : Stress
 
     Returns
     -------
     dict
         "robustness": kind to levels with the brain PSNR (dB) of source and estimate, and the
         levels at which the model starts or stops to help; "lesions": "bright" and "dark" to
-        diameters (mm) with the mean share of contrast left, its spread, and the number.
+        diameters (mm) with mean and standard deviation of the share of contrast retained, and the
+        number.
     """
-    kinds = dict.fromkeys(point.kind for point in stress.points)
+    kinds = dict.fromkeys(point.kind for point in found.points)
     robustness = {
         kind: {
             "levels": [
@@ -191,12 +187,12 @@ def summarize_stress(stress: Stress) -> dict[str, Any]:
                     "source_psnr": round(point.source["brain_psnr"], 3),
                     "estimate_psnr": round(point.estimate["brain_psnr"], 3),
                 }
-                for point in stress.points
+                for point in found.points
                 if point.kind == kind
             ],
             "helps_from": [
                 {"level": round(level, 5), "helps": helps}
-                for level, helps in turning_points(stress.points, kind)
+                for level, helps in turning_points(found.points, kind)
             ],
         }
         for kind in kinds
@@ -204,16 +200,16 @@ def summarize_stress(stress: Stress) -> dict[str, Any]:
     signs = {"bright": 1, "dark": -1}
     return {
         "robustness": robustness,
-        "lesions": {name: _contrast_left(stress.lesions, sign) for name, sign in signs.items()},
+        "lesions": {name: _contrast_retained(found.lesions, sign) for name, sign in signs.items()},
     }
 
 
-def _contrast_left(lesions: Sequence[LesionResult], sign: int) -> list[dict[str, float]]:
+def _contrast_retained(lesions: Sequence[LesionResult], sign: int) -> list[dict[str, float]]:
     """Average over lesions of one sign, by diameter."""
-    kept = [result for result in lesions if result.lesion.contrast * sign > 0]
+    signed = [result for result in lesions if result.lesion.contrast * sign > 0]
     rows = []
-    for diameter in sorted({result.lesion.diameter_mm for result in kept}):
-        shares = [r.estimate_retained for r in kept if r.lesion.diameter_mm == diameter]
+    for diameter in sorted({result.lesion.diameter_mm for result in signed}):
+        shares = [r.estimate_retained for r in signed if r.lesion.diameter_mm == diameter]
         values = np.array([share for share in shares if np.isfinite(share)])
         if values.size:
             mean, std = round(float(values.mean()), 3), round(float(values.std()), 3)

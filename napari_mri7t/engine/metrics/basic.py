@@ -1,8 +1,8 @@
-"""How close an estimate comes to its reference: MAE, PSNR, SSIM and NRMSE, whole and in the brain.
+"""MAE, PSNR, SSIM and NRMSE of an estimate, over the whole volume and inside the brain.
 
 The definitions are those of the report's Table 1 (whole volume, data range given by the caller,
-SSIM as ``tf.image.ssim`` on every axial slice), and the same figures inside the brain, where a
-volume that is four fifths background cannot flatter them. Numpy and scipy only.
+SSIM as ``tf.image.ssim`` on every axial slice). The same figures inside the brain leave out the
+background, four fifths of a volume, which inflates them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 
 def mae(reference: np.ndarray, estimate: np.ndarray, *, mask: np.ndarray | None = None) -> float:
-    """Mean absolute error, in the unit of the arrays.
+    """Return the mean absolute error, in the unit of the arrays.
 
     Parameters
     ----------
@@ -51,22 +51,22 @@ def psnr(
     data_range: float,
     mask: np.ndarray | None = None,
 ) -> float:
-    """Peak signal-to-noise ratio, dB: 10 log10(data_range^2 / mean squared error).
+    """Return the peak signal-to-noise ratio, dB: 10 log10(data_range^2 / mean squared error).
 
     Parameters
     ----------
     reference, estimate : ndarray, one shape
         Finite values.
     data_range : float
-        The span that intensities can take (1 for volumes in [0, 1]); never guessed from the data,
-        since a guess would make two subjects' figures incomparable.
+        The span that intensities can take (1 for volumes in [0, 1]); never taken from the data,
+        which would make the figures of two subjects incomparable.
     mask : ndarray of bool, the same shape, optional
         Voxels to take the mean over. All of them by default.
 
     Returns
     -------
     float
-        ``inf`` for identical arrays; `scores_to_json` knows how to write that.
+        ``inf`` for identical arrays; `to_json` writes it as a string.
 
     Raises
     ------
@@ -79,10 +79,10 @@ def psnr(
 
 
 def nrmse(reference: np.ndarray, estimate: np.ndarray, *, mask: np.ndarray | None = None) -> float:
-    """Root mean squared error over the root mean square of the reference.
+    """Return the root mean squared error over the root mean square of the reference.
 
-    scikit-image's "euclidean" normalisation: it needs no data range and does not hang on the two
-    extreme voxels of the reference.
+    scikit-image's "euclidean" normalisation: it needs no data range and does not depend on the
+    two extreme voxels of the reference.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def ssim(
     data_range: float,
     mask: np.ndarray | None = None,
 ) -> float:
-    """Mean structural similarity over axial slices, as ``tf.image.ssim`` computes it.
+    """Return the mean structural similarity over axial slices, as ``tf.image.ssim`` computes it.
 
     Parameters
     ----------
@@ -125,8 +125,8 @@ def ssim(
     data_range : float
         As for `psnr`.
     mask : ndarray of bool, shape (I, J, K), optional
-        Average the map over these voxels. The map itself is still computed from whole slices, so
-        a voxel at the mask's edge sees its true surroundings; the mask's voxels within 5 of the
+        Average the map over these voxels. The map itself is computed from whole slices, so a
+        voxel at the mask's edge sees its true surroundings; the mask's voxels within 5 of the
         slice's border, where no full window fits, are left out.
 
     Returns
@@ -191,7 +191,7 @@ def compare(
 
 
 def _error(reference: np.ndarray, estimate: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Estimate minus reference, float64, flat if masked."""
+    """Return estimate minus reference, float64, flat if masked."""
     check_pair(reference, estimate)
     if mask is None:
         return np.asarray(np.subtract(estimate, reference, dtype=np.float64))

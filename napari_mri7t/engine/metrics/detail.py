@@ -1,8 +1,7 @@
 """Fine detail: 3-D structural similarity, high-frequency error norm, gradient error.
 
-A smoothed estimate can win on PSNR; these are the figures on which it loses. All of them are
-computed on the mask's bounding box with a margin that makes the result the same as on the whole
-volume.
+Smoothing can raise the PSNR; it worsens these figures. All are computed on the mask's bounding box,
+with a margin that makes the result equal to that of the whole volume.
 
 References
 ----------
@@ -35,9 +34,9 @@ Spacing = tuple[float, float, float]
 def ssim_3d(
     reference: np.ndarray, estimate: np.ndarray, *, data_range: float, mask: np.ndarray
 ) -> float:
-    """Structural similarity with a window of 11 x 11 x 11 voxels, averaged over a mask.
+    """Return the structural similarity in windows of 11 x 11 x 11 voxels, averaged over a mask.
 
-    The slice-wise SSIM does not see that neighbouring slices disagree; this one does.
+    Unlike the slice-wise SSIM it is sensitive to inconsistent neighbouring slices.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def ssim_3d(
 
 
 def hfen(reference: np.ndarray, estimate: np.ndarray, *, mask: np.ndarray) -> float:
-    """High-frequency error norm: the error that a Laplacian of Gaussian lets through, normalised.
+    """Return the high-frequency error norm: the Laplacian of Gaussian of the error, normalised.
 
     ``||LoG(estimate - reference)|| / ||LoG(reference)||`` over the mask, with the kernel of [1]
     in three dimensions.
@@ -106,7 +105,7 @@ def hfen(reference: np.ndarray, estimate: np.ndarray, *, mask: np.ndarray) -> fl
     detail = pick(_laplacian(x), inside[box])
     scale = float(np.linalg.norm(detail))
     if scale == 0:
-        raise ValueError("hfen: the reference is flat inside the mask, there is no detail to miss")
+        raise ValueError("hfen: the reference is flat inside the mask, so that HFEN is not defined")
     error = _laplacian(np.asarray(estimate[box], np.float64) - x)
     return float(np.linalg.norm(pick(error, inside[box]))) / scale
 
@@ -118,7 +117,7 @@ def gradient_error(
     mask: np.ndarray,
     voxel_size: Spacing = (1.0, 1.0, 1.0),
 ) -> float:
-    """Mean absolute difference of the two gradients' lengths, intensity per mm.
+    """Return the mean absolute difference of the two gradients' lengths, intensity per mm.
 
     Parameters
     ----------
@@ -146,7 +145,7 @@ def gradient_error(
 
 
 def gradient_length(array: np.ndarray, voxel_size: Spacing = (1.0, 1.0, 1.0)) -> np.ndarray:
-    """Length of the intensity gradient, by central differences (one-sided at a face).
+    """Return the length of the intensity gradient, by central differences (one-sided at a face).
 
     Parameters
     ----------
@@ -164,19 +163,19 @@ def gradient_length(array: np.ndarray, voxel_size: Spacing = (1.0, 1.0, 1.0)) ->
 
 
 def _bool(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Check a mask's shape and make it boolean."""
+    """Return the mask as bool; refuse one of another shape."""
     if np.shape(mask) != np.shape(array):
         raise ValueError(f"the mask's shape {np.shape(mask)} is not the volume's {np.shape(array)}")
     return np.asarray(mask, bool)
 
 
 def _laplacian(array: np.ndarray) -> np.ndarray:
-    """Laplacian of Gaussian, its kernel cut at 7 voxels from the centre."""
+    """Return the Laplacian of Gaussian, its kernel cut at 7 voxels from the centre."""
     return np.asarray(gaussian_laplace(array, HFEN_SIGMA, truncate=HFEN_MARGIN / HFEN_SIGMA))
 
 
 def _window_3d(array: np.ndarray) -> np.ndarray:
-    """Gaussian mean around every voxel."""
+    """Return the Gaussian mean around every voxel."""
     for axis in range(3):
         array = correlate1d(array, GAUSSIAN, axis=axis)
     return array

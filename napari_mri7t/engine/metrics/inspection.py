@@ -1,4 +1,4 @@
-"""What a reader of two volumes looks at: their difference, a plane's figures, a line's course."""
+"""Comparison of two volumes by eye: error map and its colours, scores of a plane, profiles."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from napari_mri7t.engine.metrics.basic import mae, psnr, ssim
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
-UNLIKE = 10  # times as bright: no estimate is, the two are in different units
+UNLIKE = 10  # times as bright: the two are in different units
 LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
+# Of an error map from too dark to too bright, black in the middle like the background.
+ERROR_COLOURS = ("#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Profile:
 
 
 def error_map(reference: Volume, estimate: Volume) -> Volume:
-    """Subtract the reference from its estimate.
+    """Return estimate minus reference.
 
     Parameters
     ----------
@@ -57,12 +59,12 @@ def error_map(reference: Volume, estimate: Volume) -> Volume:
 
 
 def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> str | None:
-    """Say why figures of these intensities would mislead; None if nothing speaks against them.
+    """Return why figures of these intensities would mislead; None if they are comparable.
 
     Parameters
     ----------
     reference, estimate : Volume
-        In one unit, if all is well.
+        Ideally in one unit.
     data_range : float
         Span that intensities can take, for PSNR and SSIM; above 0.
 
@@ -74,22 +76,25 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> s
     real, made = float(reference.array.max()), float(estimate.array.max())
     if min(real, made) > 0 and max(real, made) > UNLIKE * min(real, made):
         return (
-            f"the reference reaches {real:g}, the estimate {made:g}: the figures say nothing "
-            "until both are on one scale"
+            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale, "
+            "without which the figures mean nothing"
         )
     if real > 2 * data_range:
-        return f"intensities reach {real:g}, twice the data range of {data_range:g}: give theirs"
+        return (
+            f"intensities reach {real:g} but the data range is {data_range:g}; set it to the span "
+            "of the intensities"
+        )
     return None
 
 
-def symmetric_limit(difference: Volume, mask: np.ndarray | None = None) -> float:
-    """Choose the largest difference to show, the same for both signs.
+def symmetric_limit(difference: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Return the largest difference to show, the same for both signs.
 
     Parameters
     ----------
-    difference : Volume
-        From `error_map`.
-    mask : ndarray of bool, shape (I, J, K), optional
+    difference : ndarray
+        Of intensities.
+    mask : ndarray of bool, the same shape, optional
         Where to look; the voxels that are not 0 by default.
 
     Returns
@@ -97,7 +102,7 @@ def symmetric_limit(difference: Volume, mask: np.ndarray | None = None) -> float
     float
         Above 0, so that a display always has a range.
     """
-    size = np.abs(difference.array)
+    size = np.abs(difference)
     inside = size[size > 0 if mask is None else mask]
     limit = float(np.percentile(inside, LIMIT_PERCENT)) if inside.size else 0.0
     return limit if limit > 0 else 1.0
@@ -111,7 +116,7 @@ def plane_scores(
     mask: Volume | None = None,
     data_range: float = 1.0,
 ) -> dict[str, dict[str, float]]:
-    """Score one plane as `metrics.compare` scores a volume.
+    """Score one plane as `compare` scores a volume.
 
     Parameters
     ----------
@@ -122,19 +127,19 @@ def plane_scores(
     mask : Volume, optional
         The brain: its voxels above 0. By default those of the reference above 0.
     data_range : float
-        As for `metrics.psnr`.
+        As for `psnr`.
 
     Returns
     -------
     dict
-        As `metrics.compare`; "brain" is absent if the plane does not meet it.
+        As `compare`; without "brain" if the plane does not meet it.
 
     Raises
     ------
     GridError
         If the volumes do not lie on one grid.
     ValueError
-        As for `metrics.compare`.
+        As for `compare`.
     """
     same_grid(reference, estimate)
     if mask is not None:
@@ -156,7 +161,7 @@ def plane_scores(
 
 
 def profile(volumes: Sequence[Volume], start: np.ndarray, end: np.ndarray) -> Profile:
-    """Read intensities along the straight line between two points, linearly interpolated.
+    """Return intensities along the line between two points, linearly interpolated.
 
     Parameters
     ----------

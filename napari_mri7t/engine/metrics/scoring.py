@@ -1,22 +1,24 @@
-"""Every figure of one estimate, and what each figure is called, measures and wants to be."""
+"""All metrics of one estimate; the register of metrics: label, unit, and which way is better."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.metrics import basic, detail, tissue
 from napari_mri7t.engine.metrics.similarity import SSIM_WINDOW
-from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.volumes.volume import Volume, as_volume
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a table, a figure and a test need to know of one metric.
+    """One metric, as tables, figures and tests use it.
 
     Parameters
     ----------
@@ -25,11 +27,11 @@ class Metric:
     label : str
         For people.
     better : str
-        "higher", "lower", or "zero" where the figure should vanish.
+        "higher", "lower", or "zero" where it should vanish.
     unit : str
         Empty for a ratio.
     digits : int
-        Behind the point, in tables.
+        Decimals in tables.
     """
 
     key: str
@@ -38,13 +40,24 @@ class Metric:
     unit: str = ""
     digits: int = 4
 
+    @property
+    def heading(self) -> str:
+        """Label with the unit and an arrow towards better."""
+        arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0"}[self.better]
+        return f"{self.label}{f', {self.unit}' if self.unit else ''} {arrow}"
+
     def gain(self, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-        """How much better ours are than theirs, positive where they are, in the metric's unit."""
+        """Return by how much ours are better than theirs, in the metric's unit."""
         if self.better == "higher":
             return np.asarray(ours - theirs)
         if self.better == "lower":
             return np.asarray(theirs - ours)
         return np.asarray(np.abs(theirs) - np.abs(ours))
+
+    def best_places(self, values: np.ndarray) -> list[int]:
+        """Return the index of the best value; an empty list where all are NaN."""
+        gains = self.gain(values, np.zeros_like(values))
+        return [] if np.isnan(gains).all() else [int(np.nanargmax(gains))]
 
 
 METRICS: dict[str, Metric] = {
@@ -66,32 +79,36 @@ METRICS: dict[str, Metric] = {
         Metric("whole_mae", "MAE, whole volume", "lower", "", 5),
         Metric("whole_nrmse", "NRMSE, whole volume", "lower"),
     )
-}  # in the order in which every table of ours shows them: the brain first
+}  # in the order of the tables: the brain first
 
 
 def score(
-    reference: Volume,
-    estimate: Volume,
+    reference: str | Path | SpatialImage | Volume,
+    estimate: str | Path | SpatialImage | Volume,
     *,
-    mask: Volume | None = None,
+    mask: str | Path | SpatialImage | Volume | None = None,
     data_range: float = 1.0,
+    report: Report = ignore,
 ) -> dict[str, dict[str, float]]:
     """Score an estimate by every metric of this package.
 
     Parameters
     ----------
-    reference, estimate : Volume
+    reference, estimate : str, Path, nibabel image or Volume
         On one grid.
-    mask : Volume, optional
+    mask : str, Path, nibabel image or Volume, optional
         The brain: its voxels above 0. By default those of the reference above 0.
     data_range : float
-        The span that intensities can take.
+        The span that intensities can take, in PSNR and SSIM. 1 suits volumes in [0, 1], such as
+        simulated pairs; it is never taken from the data.
+    report : callable
+        Called before each metric.
 
     Returns
     -------
     dict
-        `metrics.compare`'s two regions with further keys. NaN where a figure is not defined:
-        three tissues that cannot be told apart, a volume thinner than the 3-D window.
+        As `compare`, with further keys. NaN where a metric is not defined: three tissues that
+        cannot be told apart, a volume thinner than the 3-D window.
 
     Raises
     ------
@@ -99,57 +116,45 @@ def score(
         If the volumes do not lie on one grid.
     ValueError
         If the mask is empty, a value is not finite, or the data range is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> reference = Volume(rng.uniform(0.1, 1, (16, 16, 16)), np.eye(4))
+    >>> scores = score(reference, reference.with_array(reference.array + 0.1))
+    >>> round(scores["brain"]["psnr"], 2)
+    20.0
     """
-    return run_to_end(score_steps(reference, estimate, mask=mask, data_range=data_range))
-
-
-def score_steps(
-    reference: Volume,
-    estimate: Volume,
-    *,
-    mask: Volume | None = None,
-    data_range: float = 1.0,
-) -> Generator[str, None, dict[str, dict[str, float]]]:
-    """Do the work of `score`, yielding the name of each part before it.
-
-    Parameters
-    ----------
-    reference, estimate, mask, data_range
-        As for `score`.
-
-    Yields
-    ------
-    str
-
-    Returns
-    -------
-    dict
-    """
-    yield "MAE, PSNR, SSIM"
-    scores = basic.compare(reference, estimate, mask=mask, data_range=data_range)
+    reference, estimate = as_volume(reference), as_volume(estimate)
+    mask = None if mask is None else as_volume(mask)
     x, y = reference.array, estimate.array
     brain = (reference if mask is None else mask).array > 0
     size = reference.voxel_size
-    inside = scores["brain"]
-    yield "NRMSE"
+    metrics: dict[str, Callable[[], dict[str, float]]] = {
+        "NRMSE": lambda: {"nrmse": basic.nrmse(x, y, mask=brain)},
+        "3-D SSIM": lambda: {"ssim_3d": _ssim_3d(x, y, data_range, brain)},
+        "HFEN": lambda: {"hfen": _hfen(x, y, brain)},
+        "gradients": lambda: {
+            "gradient_error": detail.gradient_error(x, y, mask=brain, voxel_size=size)
+        },
+        "tissues": lambda: _contrast(x, y, brain),
+        "correlations": lambda: {
+            "anatomy_correlation": tissue.error_anatomy_correlation(x, y, mask=brain),
+            "edge_correlation": tissue.error_edge_correlation(x, y, mask=brain, voxel_size=size),
+        },
+    }
+    report(Progress(0, len(metrics) + 1, "MAE, PSNR, SSIM"))
+    scores = basic.compare(reference, estimate, mask=mask, data_range=data_range)
     scores["whole"]["nrmse"] = basic.nrmse(x, y)
-    inside["nrmse"] = basic.nrmse(x, y, mask=brain)
-    yield "3-D SSIM"
-    inside["ssim_3d"] = _ssim_3d(x, y, data_range, brain)
-    yield "HFEN"
-    inside["hfen"] = _hfen(x, y, brain)
-    yield "gradients"
-    inside["gradient_error"] = detail.gradient_error(x, y, mask=brain, voxel_size=size)
-    yield "tissues"
-    inside["cnr"], inside["cjv"] = _contrast(x, y, brain)
-    yield "correlations"
-    inside["anatomy_correlation"] = tissue.error_anatomy_correlation(x, y, mask=brain)
-    inside["edge_correlation"] = tissue.error_edge_correlation(x, y, mask=brain, voxel_size=size)
+    for done, (name, measure) in enumerate(metrics.items(), 1):
+        report(Progress(done, len(metrics) + 1, name))
+        scores["brain"] |= measure()
     return scores
 
 
 def flatten(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Turn ``{"brain": {"psnr": 30.0}}`` into ``{"brain_psnr": 30.0}``.
+    """Return ``{"brain_psnr": 30.0}`` for ``{"brain": {"psnr": 30.0}}``.
 
     Parameters
     ----------
@@ -169,21 +174,21 @@ def flatten(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def _ssim_3d(x: np.ndarray, y: np.ndarray, data_range: float, brain: np.ndarray) -> float:
-    """3-D SSIM, NaN where its window does not fit."""
+    """Return the 3-D SSIM, NaN where its window does not fit."""
     margin = SSIM_WINDOW // 2
     fits = min(x.shape) >= SSIM_WINDOW and brain[(slice(margin, -margin),) * 3].any()
     return detail.ssim_3d(x, y, data_range=data_range, mask=brain) if fits else math.nan
 
 
 def _hfen(x: np.ndarray, y: np.ndarray, brain: np.ndarray) -> float:
-    """HFEN, NaN for a reference without detail."""
+    """Return the HFEN, NaN for a reference without detail."""
     return detail.hfen(x, y, mask=brain) if np.ptp(x) > 0 else math.nan
 
 
-def _contrast(x: np.ndarray, y: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
-    """CNR and CJV, NaN where the reference does not show three tissues."""
+def _contrast(x: np.ndarray, y: np.ndarray, brain: np.ndarray) -> dict[str, float]:
+    """Return CNR and CJV, NaN where the reference does not show three tissues."""
     try:
-        tissues = tissue.cluster_tissues(x, brain)
+        cnr, cjv = tissue.tissue_contrast(y, tissue.cluster_tissues(x, brain))
     except ValueError:
-        return math.nan, math.nan
-    return tissue.tissue_contrast(y, tissues)
+        cnr = cjv = math.nan
+    return {"cnr": cnr, "cjv": cjv}

@@ -1,12 +1,10 @@
-"""Structural similarity: the map from which metrics take their mean.
+"""The structural similarity map, and the checks that every metric makes of its two arrays.
 
 References
 ----------
 .. [1] Wang, Bovik, Sheikh, Simoncelli, Image quality assessment: from error visibility to
    structural similarity, IEEE Transactions on Image Processing 13(4), 2004.
    DOI 10.1109/TIP.2003.819861.
-
-Checks that every metric makes before it compares two arrays voxel by voxel.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ SSIM_MARGIN = SSIM_WINDOW // 2  # voxels that the "valid" map lacks on each side
 
 
 def pick(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Take the values inside a mask.
+    """Return the values inside a mask.
 
     Parameters
     ----------
@@ -66,11 +64,11 @@ def check_pair(reference: np.ndarray, estimate: np.ndarray) -> None:
         )
     for role, array in (("reference", reference), ("estimate", estimate)):
         if not np.isfinite(array).all():
-            raise ValueError(f"{role}: holds NaN or infinite values; no figure would mean anything")
+            raise ValueError(f"{role}: holds NaN or infinite values; replace them first")
 
 
 def check_range(data_range: float) -> None:
-    """Refuse a span of intensities that is no span.
+    """Refuse a data range that is not a positive number.
 
     Parameters
     ----------
@@ -86,11 +84,11 @@ def check_range(data_range: float) -> None:
 
 
 def ssim_map(reference: np.ndarray, estimate: np.ndarray, *, data_range: float) -> np.ndarray:
-    """Structural similarity of every axial slice, where the whole window lies inside the slice.
+    """Return the structural similarity of every axial slice where the window fits into the slice.
 
     Local means, variances and the covariance are weighted by a Gaussian window of 11 x 11 pixels
-    and are those of a population (no N / (N - 1)), as in ``tf.image.ssim``. The sum of the two
-    variances is all that the formula needs, so four filters do instead of five.
+    and are those of a population (no N / (N - 1)), as in ``tf.image.ssim``. The formula needs only
+    the sum of the two variances: four filters, not five.
 
     Parameters
     ----------
@@ -134,7 +132,7 @@ def similarity_of_moments(
     mean_squares: np.ndarray,
     data_range: float,
 ) -> np.ndarray:
-    """Structural similarity from local means: eq. 13 of [1].
+    """Return the structural similarity from local means: eq. 13 of [1].
 
     Parameters
     ----------
@@ -156,7 +154,7 @@ def similarity_of_moments(
 
 
 def mean_similarity(similarity: np.ndarray, mask: np.ndarray | None) -> float:
-    """Average a map over the part of a mask that it covers.
+    """Return the mean of a map over the part of a mask that it covers.
 
     Parameters
     ----------
@@ -186,14 +184,14 @@ def mean_similarity(similarity: np.ndarray, mask: np.ndarray | None) -> float:
 
 
 def _window(image: np.ndarray) -> np.ndarray:
-    """Gaussian mean around every pixel of (J, I) whose window lies inside."""
+    """Return the Gaussian mean around every pixel of (J, I) whose window lies inside."""
     inner = slice(SSIM_MARGIN, -SSIM_MARGIN)
     rows = correlate1d(image, GAUSSIAN, axis=0)[inner]
     return np.asarray(correlate1d(rows, GAUSSIAN, axis=1)[:, inner])
 
 
 def _gaussian() -> np.ndarray:
-    """Weights of one side of the window: the 2-D window is their outer product."""
+    """Return the weights along one axis; the 2-D window is their outer product."""
     distance = np.arange(SSIM_WINDOW) - SSIM_MARGIN
     weights = np.exp(-(distance**2) / (2 * SSIM_SIGMA**2))
     return np.asarray(weights / weights.sum())

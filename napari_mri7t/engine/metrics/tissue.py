@@ -1,7 +1,7 @@
-"""Contrast between tissues, and what the error has to do with the anatomy.
+"""Contrast between tissues, and the correlation of the error with the anatomy.
 
-The tissues come from a clustering of the reference alone, so that the estimate has no say in
-where grey and white matter lie.
+The tissues come from a clustering of the reference alone: the estimate has no influence on where
+grey and white matter lie.
 
 References
 ----------
@@ -34,7 +34,7 @@ def cluster_tissues(reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Label fluid, grey and white matter by k-means on the intensities inside a mask.
 
     Lloyd's iteration [1] on a histogram, started from the 1/6, 1/2 and 5/6 quantiles: no random
-    number enters, the same volume always gives the same labels.
+    numbers, so that a volume always gets the same labels.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def cluster_tissues(reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
         if (weights == 0).any():
             raise ValueError(
                 "the intensities inside the mask do not fall into three tissues; "
-                "is this a T1w brain, and the mask its own?"
+                "check that this is a T1w brain and that the mask belongs to it"
             )
         moved = np.bincount(nearest, counts * levels, minlength=N_TISSUES) / weights
         if np.allclose(moved, centres, rtol=0, atol=1e-12 * (edges[-1] - edges[0])):
@@ -77,11 +77,11 @@ def cluster_tissues(reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def tissue_contrast(array: np.ndarray, tissues: np.ndarray) -> tuple[float, float]:
-    """Grey/white contrast-to-noise ratio and coefficient of joint variation.
+    """Return grey/white contrast-to-noise ratio and coefficient of joint variation.
 
-    ``CNR = |white - grey| / sqrt(sd_white^2 + sd_grey^2)``, larger is better, after [2] with the
-    spread inside the tissues in the place of the background's, which brain extraction has
-    removed. ``CJV = (sd_white + sd_grey) / |white - grey|`` [3], smaller is better.
+    ``CNR = |white - grey| / sqrt(sd_white^2 + sd_grey^2)``, larger is better: [2] with the
+    spread inside the tissues in place of that of the background, which brain extraction removes.
+    ``CJV = (sd_white + sd_grey) / |white - grey|`` [3], smaller is better.
 
     Parameters
     ----------
@@ -107,10 +107,10 @@ def tissue_contrast(array: np.ndarray, tissues: np.ndarray) -> tuple[float, floa
 def error_anatomy_correlation(
     reference: np.ndarray, estimate: np.ndarray, *, mask: np.ndarray
 ) -> float:
-    """Pearson's correlation of the error map with the reference inside a mask.
+    """Return Pearson's correlation of the error map with the reference inside a mask.
 
-    An error that repeats the anatomy is contrast that was missed, or made up: it should be none.
-    Negative: the estimate's contrast is flatter than the reference's.
+    Ideally 0: an error that resembles the anatomy is missing or exaggerated contrast. Negative:
+    the estimate's contrast is lower than the reference's.
 
     Parameters
     ----------
@@ -140,9 +140,9 @@ def error_edge_correlation(
     mask: np.ndarray,
     voxel_size: Spacing = (1.0, 1.0, 1.0),
 ) -> float:
-    """Pearson's correlation of the error's size with the reference's gradient inside a mask.
+    """Return Pearson's correlation of the absolute error with the gradient inside a mask.
 
-    Positive: the error sits on the edges, as that of a blurred estimate does.
+    Positive: the error lies at the edges, as that of a blurred estimate does.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def error_edge_correlation(
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's r of two samples, 0 where one is constant."""
+    """Return Pearson's r of two samples, 0 where one is constant."""
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale > 0 else 0.0

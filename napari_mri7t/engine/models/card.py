@@ -1,4 +1,4 @@
-"""Model cards: what a model is, was trained on, scored, and is not for. Read without torch."""
+"""Model cards: what a model is, its training data, scores and limits. Read without torch."""
 
 import json
 import math
@@ -15,7 +15,7 @@ BUNDLED = Path(__file__).parents[2] / "models"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
-DEFAULT_MODEL = "slice_unet"  # the best on held-out subjects
+DEFAULT_MODEL = "slice_unet"  # best on held-out subjects
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
     "than T1w, low-resolution or anisotropic scans: none was in the training data."
@@ -24,12 +24,12 @@ NOT_FOR = (
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What accompanies a model's weights.
+    """What describes a model beside its weights.
 
     Parameters
     ----------
     name : str
-        Of the model, as `--model` takes it.
+        Of the model, as `load_model` takes it.
     title : str
         One line for lists.
     network : str
@@ -37,16 +37,16 @@ class ModelCard:
     network_config : dict
         Arguments of the network's constructor.
     n_parameters : int
-        As Keras counts.
+        As Keras counts them.
     preprocessing : dict
         What the model expects: `voxel_size_mm`, `brain_extracted`, `plane`, and
         `intensity_quantiles`, the brain's quantiles 0 ... 1 at even steps, in [0, 1].
     synthesis : dict
-        Settings of `SynthesisConfig` the held-out figures were measured with.
+        Settings of `SynthesisConfig` with which the held-out figures were measured.
     training : dict
-        Data and their licence, recipe, command, seed, hardware, date.
+        Data and their licence, settings, command, hardware, date.
     metrics : dict
-        On held-out subjects, with their spread.
+        Mean and standard deviation over held-out subjects.
     intended_use, not_for : str
     sha256 : str
         Of the weights' file.
@@ -66,17 +66,23 @@ class ModelCard:
     synthesis: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the card as JSON knows it."""
+        """Return the card as plain dicts and lists."""
         return asdict(self)
 
 
 def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
     """Build a card from parsed JSON.
 
+    Parameters
+    ----------
+    values : mapping
+    where : str or Path
+        The file, for the errors.
+
     Raises
     ------
     ModelError
-        If a key is missing or unknown, or a value of the wrong kind.
+        If a key is missing or unknown, or a value has the wrong type.
     """
     known = {entry.name for entry in fields(ModelCard)}
     optional = {"not_for", "network_config", "synthesis"}
@@ -102,7 +108,7 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
 
 
 def _numbers(values: Mapping[str, Any], key: str) -> list[float]:
-    """Take a list of finite numbers; an empty one where there is none."""
+    """Return a list of finite numbers, empty if the value is anything else."""
     found = values.get(key)
     if not isinstance(found, list):
         return []
@@ -132,17 +138,17 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def seen_subjects(card: ModelCard) -> set[str]:
-    """Name all subjects that a model's weights were learnt from, its own start included."""
+    """Return the training subjects of a model, those of the model it started from included."""
     return _texts(card.training, "subjects") | _texts(_start_of(card), "subjects")
 
 
 def seen_digests(card: ModelCard) -> set[str]:
-    """Give the SHA-256 of the volumes that a model's weights were learnt from, where known."""
+    """Return the SHA-256 of the training volumes of a model, if known."""
     return _texts(card.training, "targets_sha256") | _texts(_start_of(card), "targets_sha256")
 
 
 def has_seen(card: ModelCard, name: str, sha256: str = "") -> bool:
-    """Tell whether a model knows a subject: by the volume, by its name or its BIDS label.
+    """Return whether a model was trained on a subject: by volume, by name or by BIDS label.
 
     Parameters
     ----------
@@ -150,7 +156,7 @@ def has_seen(card: ModelCard, name: str, sha256: str = "") -> bool:
     name : str
         Of the subject.
     sha256 : str
-        Of its volume's file; empty if only the name is to decide.
+        Of its volume's file; empty to compare names only.
     """
     return sha256 in seen_digests(card) or subject_label(name) in map(
         subject_label, seen_subjects(card)
@@ -158,25 +164,25 @@ def has_seen(card: ModelCard, name: str, sha256: str = "") -> bool:
 
 
 def _start_of(card: ModelCard) -> Mapping[str, Any]:
-    """Give what a card says of the model that the training started from."""
+    """Return what a card records of the model that the training started from."""
     found = card.training.get("started_from")
     return found if isinstance(found, Mapping) else {}
 
 
 def _texts(values: Mapping[str, Any], key: str) -> set[str]:
-    """Take a list of texts; an empty one where a card has something else."""
+    """Return the strings of a list, empty if the value is anything else."""
     found = values.get(key)
     return {text for text in found if isinstance(text, str)} if isinstance(found, list) else set()
 
 
 def subject_label(name: str) -> str:
-    """Give the part of a name that stands for the person, where it begins as BIDS has it."""
+    """Return the BIDS label "sub-..." that a name begins with, or the name."""
     match = BIDS_SUBJECT.match(name)
     return match.group() if match else name
 
 
 def find_model(name_or_folder: str | Path) -> Path:
-    """Find a model's folder: a bundled one by name, or any folder.
+    """Return the folder of a bundled model, by name, or of any other, by path.
 
     Raises
     ------
@@ -197,39 +203,46 @@ def find_model(name_or_folder: str | Path) -> Path:
     )
 
 
-def list_models(*, folds: bool = False) -> list[ModelCard]:
-    """Give the cards of the bundled models, in the order of their names.
+def models(*, folds: bool = False) -> list[ModelCard]:
+    """Return the cards of the bundled models, in the order of their names.
 
     Parameters
     ----------
     folds : bool
-        Those of `fold_folders` in place of the models for daily use.
+        Return the leave-one-out models instead, each trained without one subject.
+
+    Returns
+    -------
+    list of ModelCard
+
+    Examples
+    --------
+    >>> import napari_mri7t as mri7t
+    >>> [card.name for card in mri7t.models()]
+    ['basic_cnn', 'slice_unet', 'watnet']
     """
     return [read_card(folder) for folder in (fold_folders() if folds else bundled_folders())]
 
 
 def bundled_folders() -> list[Path]:
-    """List the folders of the bundled models."""
+    """Return the folders of the bundled models."""
     return sorted(path.parent for path in BUNDLED.glob(f"*/{CARD_FILE}"))
 
 
 def fold_folders() -> list[Path]:
-    """List the folders of the models of single folds, each trained without one subject.
-
-    With them anyone can check the published figures.
-    """
+    """Return the folders of the leave-one-out models, which reproduce the published figures."""
     return sorted(path.parent for path in BUNDLED.glob(f"*/*/{CARD_FILE}"))
 
 
 def bundled_names() -> set[str]:
-    """Give the names of the bundled models, and of the folders that hold a model per fold."""
+    """Return the names of the bundled models, and of the folders that hold a model per fold."""
     folds = fold_folders()
     folders = [*bundled_folders(), *folds, *(fold.parent for fold in folds)]
     return {_bundled_name(folder) for folder in folders}
 
 
 def folder_of(place: str) -> Path:
-    """Give the folder that a bundled name or a path stands for, be it there or not."""
+    """Return the folder that a bundled name or a path stands for; it may not exist."""
     return BUNDLED / place if place in bundled_names() else Path(place).expanduser()
 
 
@@ -238,7 +251,7 @@ def _bundled_name(folder: Path) -> str:
 
 
 def normalise_place(place: str) -> str:
-    """Write a place so that it means the same from anywhere: a bundled name, or a whole path."""
+    """Return a bundled name, or an absolute path, for a place."""
     if place in bundled_names():
         return place
     folder = Path(place).expanduser().resolve()
@@ -247,12 +260,19 @@ def normalise_place(place: str) -> str:
 
 
 def start_folder(place: str, fold: str) -> Path:
-    """Find the model of a fold in a folder of folds, or the one model that all folds start from.
+    """Return the model that a fold starts from: that of the same fold, or one for all folds.
+
+    Parameters
+    ----------
+    place : str
+        Bundled name or path of a model, or of a folder with a model per fold.
+    fold : str
+        Name of the fold's folder.
 
     Raises
     ------
     StateError
-        If the place is a folder of folds without this one.
+        If the place has models of other folds only.
     ModelError
         If there is no such place.
     """
@@ -262,31 +282,32 @@ def start_folder(place: str, fold: str) -> Path:
             return folder
     if root.is_dir():
         raise StateError(
-            f"{root}: no model for {fold} to start from: train it there first, or only the folds "
-            "that it has"
+            f"{root}: no model for {fold} to start from; train it there first, or train only the "
+            "folds that it has"
         )
     return find_model(place)
 
 
 def check_place(place: str, network: str, network_config: dict[str, Any]) -> str:
-    """Check that a place holds models of the network that is trained.
+    """Return the digest of the first model in a place, if it is of the network to be trained.
 
     Parameters
     ----------
     place : str
-        A model, bundled or a folder, or a folder with a model per fold.
-    network, network_config
-        As the study has them.
+        Bundled name or path of a model, or of a folder with a model per fold.
+    network : str
+    network_config : dict
+        As in the study.
 
     Returns
     -------
     str
-        SHA-256 of the first model's weights, by which the place is known again elsewhere.
+        SHA-256 of the weights, which identifies the place after it was moved.
 
     Raises
     ------
     StateError
-        If there is no model in it, or of another network.
+        If there is no model in it, or one of another network.
     ModelError
         If there is no such place.
     """
@@ -300,6 +321,6 @@ def check_place(place: str, network: str, network_config: dict[str, Any]) -> str
     if (card.network, card.network_config) != (network, json.loads(json.dumps(network_config))):
         raise StateError(
             f"{found[0]}: is network {card.network} {card.network_config or ''}, not {network} "
-            f"{network_config or ''}; start from a model of the network that is trained"
+            f"{network_config or ''}; start from a model of the same network"
         )
     return card.sha256

@@ -1,4 +1,4 @@
-"""A trained model on disk: a folder with weights.safetensors and card.json; no pickle anywhere."""
+"""A trained model on disk: a folder with weights.safetensors and card.json, never a pickle."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from napari_mri7t.engine.atomic import write_together
 from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.models.card import (
     CARD_FILE,
+    DEFAULT_MODEL,
     WEIGHTS_FILE,
     ModelCard,
     card_from_dict,
@@ -22,7 +23,7 @@ from napari_mri7t.engine.models.card import (
 )
 from napari_mri7t.engine.networks import build_network
 
-# What a network's constructor makes of arguments that a hand-written card got wrong.
+# Raised by a network's constructor for the wrong arguments of an edited card.
 ODD_CONFIG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -35,19 +36,29 @@ class Model:
     card: ModelCard
 
 
-def load_model(name_or_folder: str | Path) -> Model:
-    """Load a model, having checked that its weights are those of its card.
+def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
+    """Load a model and check that its weights are those of its card.
 
     Parameters
     ----------
     name_or_folder : str or Path
         A bundled model's name, or a folder.
 
+    Returns
+    -------
+    Model
+
     Raises
     ------
     ModelError
         If there is no such model, the weights' SHA-256 differs from the card's, or they do not
         fit the network.
+
+    Examples
+    --------
+    >>> import napari_mri7t as mri7t
+    >>> mri7t.load_model("basic_cnn").card.n_parameters
+    672963
     """
     folder = find_model(name_or_folder)
     card = read_card(folder)
@@ -58,7 +69,7 @@ def load_model(name_or_folder: str | Path) -> Model:
         raise ModelError(f"{path}: cannot be read ({error}); install the model again") from error
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise ModelError(
-            f"{path}: the SHA-256 differs from the card's: damaged or exchanged; install the model "
+            f"{path}: the SHA-256 differs from the card's: damaged or replaced; install the model "
             "again"
         )
     try:
@@ -74,23 +85,23 @@ def load_model(name_or_folder: str | Path) -> Model:
 def save_model(
     folder: str | Path, network: nn.Module, card: ModelCard, *, half: bool = False
 ) -> ModelCard:
-    """Write a model: the weights, then the card, which stands for the whole.
+    """Write the weights of a model and then its card, both or neither.
 
     Parameters
     ----------
     folder : str or Path
-        Made where missing.
+        Made if missing.
     network : nn.Module
     card : ModelCard
         Its `sha256` is set here.
     half : bool
-        Keep the convolutions' weights as bfloat16, half the size: float32 then computes with the
-        numbers to which bfloat16 rounds them anyway, so that the two precisions come closer.
+        Save the convolutions' weights as bfloat16, half the size. A float32 estimate then uses the
+        rounded weights too, so that the two precisions differ less.
 
     Returns
     -------
     ModelCard
-        As written.
+        With the digest.
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
@@ -107,8 +118,8 @@ def save_model(
 
 
 def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
-    """Give the content of a weights file, whose SHA-256 a card holds."""
-    halved = {  # what normalises keeps its bits
+    """Return the content of a weights file, whose SHA-256 the card holds."""
+    halved = {  # normalisation stays in float32
         f"{name}.{key}"
         for name, module in network.named_modules()
         if half and isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
@@ -123,6 +134,6 @@ def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
 
 
 def _with_counters(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Add the counters of batch normalisation, which no estimate depends on and no file keeps."""
+    """Add the counters of batch normalisation, which no estimate needs and no file holds."""
     counters = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
     return counters | weights

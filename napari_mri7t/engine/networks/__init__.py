@@ -13,7 +13,7 @@ from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
 
 
 class SliceNetwork(Protocol):
-    """What every network offers: (N, n_slices, H, W) in [0, 1] to (N, n_outputs, H, W).
+    """A network from (N, n_slices, H, W) in [0, 1] to (N, n_outputs, H, W).
 
     The `n_outputs` slices are the central ones of the `n_slices`.
     """
@@ -24,10 +24,10 @@ class SliceNetwork(Protocol):
 
 @runtime_checkable
 class IdentityStart(Protocol):
-    """A network that can start from the source as its first estimate."""
+    """A network whose first estimate can be the source itself."""
 
     def start_as_identity(self) -> None:
-        """Set the first weights so."""
+        """Set such initial weights."""
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -39,21 +39,21 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 
 def available_networks() -> tuple[dict[str, Callable[..., nn.Module]], list[str]]:
-    """Load all networks, those of other packages too.
+    """Return all networks, including those of other packages.
 
     Returns
     -------
     found : dict
-        Name to what builds the network, ours first.
+        Name to constructor, ours first.
     complaints : list of str
-        For each registered network that cannot be used, why, in one sentence.
+        One sentence for each registered network that cannot be used.
     """
     found, complaints = dict(NETWORKS), []
     for entry in registered_networks():
         if entry.name in found:
             complaints.append(
-                f"network {entry.name!r} of {origin(entry)} is not offered: another one has that "
-                "name: ask its authors to rename it"
+                f"network {entry.name!r} of {origin(entry)} is not available: another one has the "
+                "same name; ask its authors to rename it"
             )
             continue
         try:
@@ -64,21 +64,21 @@ def available_networks() -> tuple[dict[str, Callable[..., nn.Module]], list[str]
 
 
 def build_network(name: str, **config: Any) -> nn.Module:
-    """Build a network with fresh weights.
+    """Return a network with random weights.
 
     Parameters
     ----------
     name : str
         One of `NETWORKS`, or one that another package registered.
     **config
-        Arguments of the network's own constructor, as a model card keeps them.
+        Arguments of the network's constructor, as in a model card.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or the arguments are not the network's.
+        If the name is unknown, or the network does not take the arguments.
     ModelError
-        If it is another package's, and cannot be loaded or built.
+        If it comes from another package and cannot be loaded or built.
     """
     if name in NETWORKS:
         return _build(name, NETWORKS[name], config)
@@ -88,7 +88,7 @@ def build_network(name: str, **config: Any) -> nn.Module:
         names = ", ".join([*NETWORKS, *(entry.name for entry in registered)])
         raise ValueError(
             f"network {name!r} is unknown; choose one of {names}, or install the package that "
-            "brings it"
+            "provides it"
         )
     try:
         network = _build(name, load_network(entry), config)
@@ -111,7 +111,10 @@ def _build(name: str, network: Callable[..., nn.Module], config: dict[str, Any])
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Count weights as Keras does: running statistics included, fixed filters and counters not."""
+    """Return the number of weights as Keras counts them.
+
+    Running statistics are included, fixed filters and counters are not.
+    """
     n_weights = sum(parameter.numel() for parameter in network.parameters())
     statistics = ("running_mean", "running_var")
     return n_weights + sum(
@@ -120,6 +123,6 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def slices_of(network: nn.Module) -> tuple[int, int]:
-    """Tell how many slices a network sees and how many it estimates."""
+    """Return how many slices a network sees and how many it estimates."""
     contract = cast(SliceNetwork, network)
     return contract.n_slices, contract.n_outputs

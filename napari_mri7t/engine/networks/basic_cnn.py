@@ -12,7 +12,7 @@ KERAS_EPSILON = 1e-3  # of batch normalisation, Keras' default
 class BasicCNN(nn.Module):
     """Plain convolutional network over three adjacent axial slices.
 
-    672,963 parameters as Keras counts them, running statistics of the normalisation included.
+    672,963 parameters as Keras counts them, including running statistics of the normalisation.
 
     References
     ----------
@@ -37,7 +37,7 @@ class BasicCNN(nn.Module):
         self.features = nn.Sequential(*layers)
         self.output = nn.Sequential(SameConv2d(n_channels, self.n_outputs, 4), nn.Sigmoid())
         for module in self.modules():
-            if isinstance(module, SameConv2d):  # Keras' defaults, which the report left as they are
+            if isinstance(module, SameConv2d):  # Keras' defaults, as in the report
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.constant_(cast(Tensor, module.bias), 0.0)
 

@@ -1,4 +1,4 @@
-"""What training and synthesis rely on in every network, and the checks of it."""
+"""Checks of what training and synthesis require of every network."""
 
 from collections.abc import Callable
 
@@ -10,25 +10,24 @@ from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.networks import build_network, slices_of
 
 SIZES = ((8, 8), (24, 32), (27, 37), (9, 64))  # height and width, odd ones too
-# A batch of another size may sum its products, 18,496 in basic_cnn, in another order.
-ORDER_TOLERANCE = 1e-4
+ORDER_TOLERANCE = 1e-4  # the batch size may change the order of sums, of 18,496 in basic_cnn
 Build = Callable[[], nn.Module]
 
 
 def check_network(name: str, **config: object) -> None:
-    """Check a network by the suite that ours pass.
+    """Run the checks that our own networks pass.
 
     Parameters
     ----------
     name : str
         As `build_network` takes it.
     **config
-        Arguments of its constructor.
+        Arguments of the network's constructor.
 
     Raises
     ------
     ModelError
-        If it breaks the contract; the message says where.
+        If a check fails; the message says which.
     """
     for check in CHECKS:
         check(lambda: build_network(name, **config))
@@ -44,7 +43,7 @@ def check_slices(build: Build) -> None:
 
 
 def check_sizes(build: Build) -> None:
-    """Check that an estimate has the size of its source, whatever that is, and is finite."""
+    """Check that an estimate is finite and has the size of its source, whatever that is."""
     network = build().eval()
     _, n_outputs = slices_of(network)
     for height, width in SIZES:
@@ -59,11 +58,11 @@ def check_sizes(build: Build) -> None:
 
 
 def check_gradients(build: Build) -> None:
-    """Check that every parameter learns."""
+    """Check that a gradient reaches every parameter."""
     network = build()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        for parameter in network.parameters():  # leaves no layer at the zero it may start from
+        for parameter in network.parameters():  # no layer stays at an initial zero
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     network(_slab(network)).square().mean().backward()
     without = [
@@ -83,16 +82,16 @@ def check_repeatable(build: Build) -> None:
 
 
 def check_weights(build: Build) -> None:
-    """Check that all that an estimate depends on is in the weights."""
+    """Check that an estimate depends on nothing but the weights."""
     network, twin = build().eval(), build().eval()
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     twin.load_state_dict(load(save(weights)))
     if not torch.equal(_estimate(network, _slab(network)), _estimate(twin, _slab(network))):
-        raise ModelError("a second network with the same weights gives another estimate")
+        raise ModelError("a second network with the same weights gives a different estimate")
 
 
 def check_independence(build: Build) -> None:
-    """Check that the slabs of a batch are estimated each alone."""
+    """Check that every slab of a batch is estimated independently."""
     network = build().eval()
     x = _slab(network)
     apart = (_estimate(network, x)[:1] - _estimate(network, x[:1])).abs().max()

@@ -1,8 +1,8 @@
-"""A network's convolutions together with what follows them, in one pass over memory each.
+"""Fusion of a network's convolutions with the layers that follow them, for faster estimates.
 
-For estimation, most of it on the CPU. A rectifier or a sum of its own reads and writes all features
-once more, which takes about as long as the products do. oneDNN computes them with the convolution.
-Any network that `torch.fx` can trace is rewritten; another runs as it is.
+A separate rectifier or sum reads and writes all features once more, which takes about as long as
+the convolution itself; on the CPU, oneDNN computes both in one pass. Any network that `torch.fx`
+can trace is rewritten; others run unchanged.
 """
 
 import logging
@@ -29,16 +29,16 @@ SUMS = (operator.add, operator.iadd, torch.add)
 
 
 class FusedConvolution(nn.Module):
-    """A convolution and what follows it; weights in one type, laid out as oneDNN wants them.
+    """A convolution and the layer that follows it, with weights in oneDNN's layout.
 
     Parameters
     ----------
     convolution : nn.Conv2d
-        Of one group, padded with zeros.
+        With one group, padded with zeros.
     precision : torch.dtype
         Of weights and features.
     activation : tuple of str and list of float
-        As oneDNN names it.
+        Name and parameters, as in oneDNN.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class FusedConvolution(nn.Module):
         self.same_padding = getattr(convolution, "same_padding", None)
         self.steps = (list(padding), list(convolution.stride), list(convolution.dilation), 1)
         self.activation = activation
-        # Plain attributes: oneDNN's layout is not one that `to` or `state_dict` could handle.
+        # Plain attributes: `to` and `state_dict` cannot handle oneDNN's layout.
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.steps)
         self.bias = None if bias is None else bias.detach().to(precision)
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
-        """Convolve (N, C, H, W) and add; a source in float32 is added to, never rounded."""
+        """Convolve (N, C, H, W) and add; a float32 addend is not rounded."""
         x = x.to(self.precision)
         if self.same_padding is not None:
             x = _pad(x, *self.same_padding)
@@ -73,21 +73,21 @@ class FusedConvolution(nn.Module):
 
 
 def fuse(network: nn.Module, precision: torch.dtype) -> nn.Module:
-    """Rewrite a network so that its convolutions take along what follows them.
+    """Fuse the convolutions of a network with the layers that follow them.
 
-    Batch normalisation becomes part of the weights.
+    Batch normalisation is folded into the weights.
 
     Parameters
     ----------
     network : nn.Module
-        In eval mode, on the CPU; left as it is.
+        In eval mode, on the CPU; not changed.
     precision : torch.dtype
-        float32, or bfloat16 for a network that runs in `mixed_precision`.
+        float32, or bfloat16 if the network runs in `mixed_precision`.
 
     Returns
     -------
     nn.Module
-        A module with the same estimates, to rounding; the network itself where it cannot be traced
+        A module with the same estimates up to rounding; the network itself if it cannot be traced
         or this build of torch has no oneDNN.
     """
     if not _has_onednn(precision):
@@ -96,17 +96,17 @@ def fuse(network: nn.Module, precision: torch.dtype) -> nn.Module:
 
 
 def fold_normalization(network: nn.Module) -> nn.Module:
-    """Make batch normalisation part of the weights of the convolution before it.
+    """Fold batch normalisation into the weights of the convolution before it.
 
     Parameters
     ----------
     network : nn.Module
-        In eval mode, on any device; left as it is.
+        In eval mode, on any device; not changed.
 
     Returns
     -------
     nn.Module
-        A module with the same estimates, to rounding; the network itself where it cannot be traced.
+        A module with the same estimates up to rounding; the network itself if it cannot be traced.
     """
     return _rewrite(network, _fold_node)
 
@@ -115,7 +115,7 @@ def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.
     """Trace a network and rewrite the nodes of its convolutions."""
     try:
         traced = fx.GraphModule(network, _Tracer().trace(network))
-    except Exception as error:  # whatever a network's own code raises at a stand-in for a tensor
+    except Exception as error:  # a network's code may raise anything while it is traced
         if is_out_of_memory(error):
             raise
         LOGGER.info("%s is not fused: %s", type(network).__name__, error)
@@ -129,17 +129,17 @@ def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.
 
 
 class _Tracer(fx.Tracer):
-    """Looks into everything but convolutions, and the transform, which asks for sizes."""
+    """Tracer that does not enter convolutions, nor the transform, which depends on sizes."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Tell what stays one call."""
+        """Return whether a module stays one call."""
         if isinstance(m, nn.Conv2d | WaveletTransform):
             return True
         return super().is_leaf_module(m, module_qualified_name)
 
 
 def _fuse_node(node: fx.Node, precision: torch.dtype) -> None:
-    """Put one fused convolution in the place of a convolution and what follows it."""
+    """Replace a convolution and the layer that follows it by one fused convolution."""
     convolution, fused = _folded(node)
     if not _can_be_fused(convolution):
         return
@@ -155,14 +155,14 @@ def _fuse_node(node: fx.Node, precision: torch.dtype) -> None:
 
 
 def _fold_node(node: fx.Node) -> None:
-    """Put one convolution in the place of a convolution and its normalisation."""
+    """Replace a convolution and its normalisation by one convolution."""
     convolution, folded = _folded(node)
     if len(folded) > 1:
         _replace(folded, convolution, node.args)
 
 
 def _folded(node: fx.Node) -> tuple[nn.Conv2d, list[fx.Node]]:
-    """Give a convolution with the normalisation that follows it, if one does, and their nodes."""
+    """Return a convolution with its normalisation folded in, if it has one, and their nodes."""
     convolution = cast(nn.Conv2d, _module_of(node))
     follower = _only_user(node)
     normalization = _module_of(follower)
@@ -172,7 +172,7 @@ def _folded(node: fx.Node) -> tuple[nn.Conv2d, list[fx.Node]]:
 
 
 def _replace(nodes: list[fx.Node], module: nn.Module, inputs: tuple[Argument, ...]) -> None:
-    """Put one module in the place of nodes that follow each other."""
+    """Replace consecutive nodes by one module."""
     name, graph = f"fused_{nodes[0].name}", nodes[0].graph
     cast(fx.GraphModule, graph.owning_module).add_submodule(name, module)
     with graph.inserting_before(nodes[-1]):
@@ -182,7 +182,7 @@ def _replace(nodes: list[fx.Node], module: nn.Module, inputs: tuple[Argument, ..
 
 
 def _is_plain_convolution(node: fx.Node) -> bool:
-    """Tell whether a node does what its weights say, without own forward, hook, parametrization."""
+    """Return whether a node is a convolution without own forward, hook or parametrization."""
     module = _module_of(node)
     if module is None or type(module) not in (nn.Conv2d, SameConv2d):
         return False
@@ -216,7 +216,7 @@ def _activation_of(node: fx.Node) -> Activation | None:
 
 
 def _addend_of(node: fx.Node, result: fx.Node) -> fx.Node | None:
-    """Tell what a sum adds to a result, if it is a sum of two."""
+    """Return what a sum of two terms adds to a result."""
     if node.target not in SUMS or node.kwargs:
         return None
     others = [each for each in node.args if each is not result]
@@ -224,7 +224,7 @@ def _addend_of(node: fx.Node, result: fx.Node) -> fx.Node | None:
 
 
 def _pad(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """Pad with zeros; `F.pad` would write the whole of the new tensor twice."""
+    """Pad with zeros; `F.pad` would write the new tensor twice."""
     n, c, height, width = x.shape
     shape = (n, c, height + top + bottom, width + left + right)
     padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
@@ -239,7 +239,7 @@ def _pad(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
 
 @cache
 def _has_onednn(precision: torch.dtype) -> bool:
-    """Try the operations, which torch has for its own compiler, on two pixels."""
+    """Return whether oneDNN's operations work, which torch has for its own compiler."""
     x = torch.zeros(1, 1, 1, 2, dtype=precision)
     try:
         FusedConvolution(nn.Conv2d(1, 1, 1), precision, NO_ACTIVATION)(x, x)

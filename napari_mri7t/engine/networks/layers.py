@@ -1,4 +1,4 @@
-"""What several networks share: Keras' padding, padding to a multiple, the memory layout."""
+"""Shared by several networks: Keras' padding, padding to a multiple, memory layout."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 class SameConv2d(nn.Conv2d):
     """Convolution whose output has the input's size, padded as Keras pads it.
 
-    An even kernel is padded by one more on the bottom and the right.
+    An even kernel gets one more row and column of padding at the bottom and the right.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, kernel_size: int) -> None:
@@ -29,7 +29,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network, its convolutions' weights laid out with channels last."""
+    """Move a network to a device, its convolutions' weights with channels last."""
     network.to(device)
     for parameter in network.parameters():
         if parameter.ndim == 4:

@@ -1,4 +1,4 @@
-"""PatchGAN, the discriminator of WATNet-GAN: it tells real 7T patches from synthetic ones."""
+"""PatchGAN, a discriminator between real and synthetic 7T patches."""
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 class PatchGAN(nn.Module):
     """Convolutional discriminator that judges overlapping patches, conditioned on the source.
 
-    Spectral normalisation instead of batch statistics: it keeps the game stable at small batches.
+    Spectral normalisation in place of batch statistics keeps small batches stable.
 
     Parameters
     ----------
     n_slices : int
-        Slices of the source and of the volume judged, each.
+        Slices of the source, and of the estimate or target.
     width : int
-        Channels of the first layer, doubled twice.
+        Channels of the first layer; the next two have twice and four times as many.
 
     References
     ----------

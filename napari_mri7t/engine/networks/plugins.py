@@ -1,4 +1,4 @@
-"""Networks that other packages bring, found by their entry points and loaded when asked for."""
+"""Networks of other packages, found by their entry points and imported when needed."""
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -10,18 +10,18 @@ GROUP = "napari_mri7t.networks"
 
 
 def registered_networks() -> list[EntryPoint]:
-    """List what other packages registered, in the order of the names; nothing is imported.
+    """Return the entry points of networks, sorted by name; nothing is imported.
 
     Returns
     -------
     list of EntryPoint
-        Name, and where the network's class is.
+        Name and location of the network's class.
     """
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, origin(entry)))
 
 
 def origin(entry: EntryPoint) -> str:
-    """Name the package and version that registered a network."""
+    """Return the package and version that registered a network."""
     return "unknown" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
 
 
@@ -35,12 +35,12 @@ def load_network(entry: EntryPoint) -> Callable[..., Any]:
     Returns
     -------
     callable
-        Builds the network.
+        Constructor of the network.
 
     Raises
     ------
     ModelError
-        If the import fails, whatever its reason, or finds nothing that can be called.
+        If the import fails, for whatever reason, or the object is not callable.
     """
     try:
         network: Callable[..., Any] = entry.load()
@@ -51,7 +51,7 @@ def load_network(entry: EntryPoint) -> Callable[..., Any]:
         ) from error
     if not callable(network):
         raise ModelError(
-            f"network {entry.name!r} of {origin(entry)}: {entry.value} is no class: update or "
+            f"network {entry.name!r} of {origin(entry)}: {entry.value} is not a class: update or "
             "remove that package"
         )
     return network

@@ -1,4 +1,4 @@
-"""SliceUNet, this project's own network: a residual U-Net over a slab of neighbouring slices."""
+"""SliceUNet, this project's own network: a residual U-Net over a slab of adjacent slices."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from napari_mri7t.engine.networks.watnet import initialize_he_normal
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions added to their input, without normalisation.
 
-    Without, because the absolute intensity is what is estimated; as in EDSR [1]_.
+    Normalisation would discard the absolute intensity, which is to be estimated; as in EDSR [1]_.
 
     References
     ----------
@@ -33,8 +33,8 @@ class ResidualBlock(nn.Module):
 class SliceUNet(nn.Module):
     """Residual U-Net that sees several slices on either side of those it estimates.
 
-    Noise is independent from slice to slice while anatomy is not, so that neighbours carry what
-    three slices alone cannot tell. The skips are sums, the scales strided convolutions, as in [1]_.
+    Noise is independent between slices but anatomy is not, so that further neighbours help to
+    separate the two. Skips are sums, scales are strided convolutions, as in [1]_.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class SliceUNet(nn.Module):
     widths : tuple of int
         Channels per scale, finest first; each further scale has half the size.
     n_blocks : int
-        Residual blocks per scale, on the way down and again on the way up.
+        Residual blocks per scale, in the encoder and in the decoder.
 
     References
     ----------
@@ -101,7 +101,7 @@ class SliceUNet(nn.Module):
         return x[:, margin : margin + self.n_outputs] + residual
 
     def _start_as_identity(self) -> None:
-        """Zero what ends every residual branch: the first estimate is the source."""
+        """Zero the last layer: the first estimate is the source. Damp the residual blocks."""
         nn.init.zeros_(self.output.weight)
         for module in self.modules():
             if isinstance(module, ResidualBlock):

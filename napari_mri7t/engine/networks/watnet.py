@@ -1,6 +1,6 @@
 """WATNet: wavelet coefficients of the source modulate the features at three scales.
 
-Two builds: the report's, and the one that the paper's authors released.
+Two versions: the report's, and the one that the paper's authors released.
 """
 
 from typing import cast
@@ -39,8 +39,8 @@ class WATNet(nn.Module):
     wavelet : str
         Any orthogonal wavelet of PyWavelets.
     central_only : bool
-        Give the central slice alone. All that the residual knows has passed 64 channels at an
-        eighth of the size, which hold one slice and not three.
+        Estimate the central slice alone. The bottleneck, 64 channels at an eighth of the size,
+        can hold one slice but not three.
 
     References
     ----------
@@ -81,10 +81,10 @@ class WATNet(nn.Module):
         return y[:, 1:2] if self.n_outputs == 1 else y
 
     def start_as_identity(self) -> None:
-        """Start from the source, the central slice wired through the bottleneck.
+        """Set initial weights whose first estimate is the source; see `watnet_start`.
 
-        With the report's start every gamma is near 0 where the image is flat, and the first
-        residuals saturate the tanh: within some steps the rectifiers die, the residual stays 0.
+        With the report's initialisation every gamma is near 0 in flat regions and the first
+        residuals saturate the tanh: within a few steps all rectifiers are inactive for good.
         """
         wire_central_slice(self)
         gather_and_add_nothing(self.residual)
@@ -142,9 +142,9 @@ class WATNetQu2020(nn.Module):
         return x + residual
 
     def start_as_identity(self) -> None:
-        """Start from the source, the central slice wired through the bottleneck.
+        """Set initial weights whose first estimate is the source; see `watnet_start`.
 
-        The upsampling starts as the report's, and learns to interpolate.
+        The upsampling starts as in the report, and learns to interpolate.
         """
         wire_central_slice(self)
         last_up = cast(nn.Sequential, self.reconstruction[-1])[-1]
@@ -152,11 +152,11 @@ class WATNetQu2020(nn.Module):
 
     @torch.no_grad()
     def fit_bands(self, x: Tensor) -> None:
-        """Take the mean and standard deviation of every band from slices (N, 3, H, W)."""
+        """Set mean and standard deviation of every band from slices (N, 3, H, W)."""
         levels = self._coefficients(pad_to_multiple(x, 2**N_LEVELS))
         self.band_mean.copy_(torch.cat([level.float().mean((0, 2, 3)) for level in levels]))
         std = torch.cat([level.float().std((0, 2, 3)) for level in levels])
-        self.band_std.copy_(std.clamp_min(1e-6))  # a band may be constant, never divide by 0
+        self.band_std.copy_(std.clamp_min(1e-6))  # a band may be constant
 
     def _coefficients(self, x: Tensor) -> list[Tensor]:
         approximation, details = self.transform.decompose(x, N_LEVELS)
@@ -171,7 +171,7 @@ class WATNetQu2020(nn.Module):
 
 
 def initialize_he_normal(network: nn.Module) -> None:
-    """He-normal weights and zero biases in every convolution, as Keras' `he_normal`."""
+    """Set He-normal weights and zero biases in every convolution, as Keras' `he_normal`."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -198,7 +198,7 @@ def _up_qu2020(slope: float) -> nn.Sequential:
 
 
 def _initialize_bilinear(network: WATNetQu2020) -> None:
-    """Give the depthwise transposed convolutions the weights of bilinear interpolation."""
+    """Set the depthwise transposed convolutions to bilinear interpolation."""
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     for module in network.modules():
         if isinstance(module, nn.ConvTranspose2d):

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 WIDTH = 64  # channels between the blocks
-KEPT = 16  # channels of the first half of a block that go straight to its end
+KEPT = 16  # channels of a block's first half that bypass its second
 
 
 class DistillationBlock(nn.Module):
-    """DBlock: an enhancement of two times three convolutions, then a depression to 64 channels.
+    """DBlock: enhancement by two times three convolutions, then compression to 64 channels.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class DistillationBlock(nn.Module):
     stride : int
         1, or 2 to halve height and width.
     activate : bool
-        Whether a rectifier follows the depression.
+        Whether a rectifier follows the compression.
 
     References
     ----------
@@ -36,7 +36,7 @@ class DistillationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map features (N, 64, H, W) to (N, 64, H / stride, W / stride)."""
         kept, passed = self.first(x).split((KEPT, 64 - KEPT), dim=1)
-        # A 1 x 1 depression with the stride reads one pixel in four: no others are computed.
+        # The 1 x 1 compression with its stride reads one pixel in four: only those are computed.
         short = torch.cat((self._thin(x), self._thin(kept)), dim=1)
         y: Tensor = self.activation(self.depression(self.second(passed) + short))  # 80 channels
         return y
@@ -65,7 +65,7 @@ def rectifier(slope: float) -> nn.Module:
 
 
 def convolutions(widths: tuple[int, ...], slope: float, last_stride: int = 1) -> nn.Sequential:
-    """3 x 3 convolutions from width to width, a rectifier after each."""
+    """Return 3 x 3 convolutions from width to width, a rectifier after each."""
     strides = [1] * (len(widths) - 2) + [last_stride]
     layers: list[nn.Module] = []
     for n_inputs, n_outputs, stride in zip(widths[:-1], widths[1:], strides, strict=True):

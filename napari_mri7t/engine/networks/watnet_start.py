@@ -1,10 +1,11 @@
-"""A start for WATNet from which it learns: the central slice wired through its bottleneck.
+"""Initial weights for WATNet that pass the central slice through its bottleneck.
 
-WATNet has no skips from encoder to decoder: whatever the residual knows of a pixel has passed 64
-channels at an eighth of the size. From random weights it takes very long to find a code that keeps
-pixels apart, and until then it learns nothing but smooth corrections. But 64 channels at an eighth
-of the size hold one slice exactly: 8 x 8 pixels, a channel each. This sets first weights that do
-just that, in the manner of a space-to-depth rearrangement [1]_; everything remains trainable.
+WATNet has no skips from encoder to decoder: all information about a pixel passes 64 channels at an
+eighth of the size. From random weights it takes very long to learn a code that separates pixels,
+and until then only smooth corrections are learnt. But 64 channels at an eighth of the size hold
+exactly one slice: 8 x 8 pixels, a channel each. These initial weights do just that, like a
+space-to-depth rearrangement [1]_; all weights remain trainable. A wire is a channel that carries
+pixels of the slice unchanged.
 
 References
 ----------
@@ -22,15 +23,15 @@ from napari_mri7t.engine.networks.watnet_blocks import DistillationBlock
 
 SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of the pixels in a square of two by two
 CENTRAL_SLICE = 1
-KEPT_START = 64  # of the channels that a block keeps, behind those of its input
-SECOND_START, THIRD_START = 16, 32  # of the wires that pass a block's second half
-QUIET = 0.05  # factor on the weights beside the wires, so that these dominate at first
-BESIDE_WIRES = 0.25  # factor on the channels beside the wires, for a kernel that sums thousands
+KEPT_START = 64  # index of the channels that bypass a block, behind those of its input
+SECOND_START, THIRD_START = 16, 32  # index of the wires through a block's second half
+QUIET = 0.05  # factor on all other weights, so that the wires dominate at first
+BESIDE_WIRES = 0.25  # factor on all other channels, for a kernel that sums thousands of values
 Taps = Iterable[tuple[int, int, int]]  # input channel, and the pixel's offset along height, width
 
 
 class WaveletNetwork(Protocol):
-    """The parts of a WATNet that carry the wires."""
+    """The parts of a WATNet that wires pass."""
 
     stem: nn.Sequential
     extraction: nn.ModuleList
@@ -44,9 +45,14 @@ class WaveletNetwork(Protocol):
 
 @torch.no_grad()
 def wire_central_slice(network: WaveletNetwork) -> None:
-    """Set first weights that carry the central slice, pixel by pixel, to the last upsampling.
+    """Set initial weights that carry the central slice, pixel by pixel, to the last upsampling.
 
-    There its even and odd rows and columns are four channels, each on every other pixel.
+    Its even and odd rows and columns are four channels there, each on every other pixel.
+
+    Parameters
+    ----------
+    network : WaveletNetwork
+        Changed in place.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -74,7 +80,7 @@ def wire_central_slice(network: WaveletNetwork) -> None:
 
 @torch.no_grad()
 def gather_and_add_nothing(residual: nn.Sequential) -> None:
-    """Put the wires together in the first convolution of a residual whose last gives 0."""
+    """Merge the wires in the first convolution of a residual, and zero its last."""
     first, last = _convolutions(residual)
     _wire(first, 0, [(g, -dy, -dx) for g, (dy, dx) in enumerate(SHIFTS)])
     nn.init.zeros_(last.weight)
@@ -82,17 +88,17 @@ def gather_and_add_nothing(residual: nn.Sequential) -> None:
 
 @torch.no_grad()
 def add_nothing(residual: nn.Conv2d, last_up: nn.ConvTranspose2d) -> None:
-    """Let a residual of one large kernel give 0, and see little but the wires.
+    """Zero a residual of one large kernel, and damp all of its input but the wires.
 
-    It sums 17 x 17 pixels of 64 channels: were all of them as large as the wires, the first steps
-    of Adam would throw the estimate far out of its range.
+    It sums 17 x 17 pixels of 64 channels: if all were as large as the wires, Adam's first steps
+    would push the estimate far out of its range.
     """
     nn.init.zeros_(residual.weight)
     last_up.weight[len(SHIFTS) :] *= BESIDE_WIRES
 
 
 def _fill_one_pixel_in_four(up: nn.ConvTranspose2d) -> None:
-    """Let every channel keep its values, each with three zeros beside it."""
+    """Upsample every channel by its values and three zeros each."""
     nn.init.zeros_(up.weight)
     channels = torch.arange(up.out_channels)
     place = cast("tuple[int, int]", up.padding)[0]  # of the kernel: what meets the even pixels
@@ -100,7 +106,7 @@ def _fill_one_pixel_in_four(up: nn.ConvTranspose2d) -> None:
 
 
 def _spread(block: DistillationBlock, n: int) -> None:
-    """Turn n wires into 4 n at half the size: every channel, at four neighbouring pixels."""
+    """Turn n wires into 4 n at half the size: four adjacent pixels become four channels."""
     first, second = _convolutions(block.first), _convolutions(block.second)
     second[2].weight.mul_(QUIET)
     for b in range(n):
@@ -115,12 +121,12 @@ def _spread(block: DistillationBlock, n: int) -> None:
         sources = (b, KEPT_START + b, SECOND_START + b, THIRD_START + b)
         for g, source in enumerate(sources):
             _wire(block.depression, g * n + b, [(source, 0, 0)])
-    if 4 * n < KEPT_START:  # what the next level adds its wires to must be near 0
+    if 4 * n < KEPT_START:  # the next level adds its wires here
         block.depression.weight[SECOND_START : THIRD_START + SECOND_START] *= QUIET
 
 
 def _pass(block: DistillationBlock, n: int, *, gather: bool) -> None:
-    """Let n wires pass; `gather` puts 4 n of them, each at every other pixel, together first."""
+    """Pass n wires through a block; `gather` first merges 4 n, each at every other pixel."""
     first, second = _convolutions(block.first), _convolutions(block.second)
     second[2].weight.mul_(QUIET)
     if not gather:
@@ -136,7 +142,7 @@ def _pass(block: DistillationBlock, n: int, *, gather: bool) -> None:
 
 
 def _wire(convolution: nn.Conv2d, output: int, taps: Taps) -> None:
-    """Let one output channel be the sum of the tapped pixels, and nothing else."""
+    """Make one output channel the sum of the tapped pixels."""
     centre = convolution.kernel_size[0] // 2
     convolution.weight[output] = 0
     cast(Tensor, convolution.bias)[output] = 0

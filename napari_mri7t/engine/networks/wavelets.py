@@ -1,4 +1,4 @@
-"""Two-dimensional discrete wavelet transform on tensors, with PyWavelets' filters and its signs.
+"""Two-dimensional discrete wavelet transform of tensors, with filters and signs of PyWavelets.
 
 Names follow the direction of the detail, as in `pywt.dwt2`: `horizontal`, `vertical`, `diagonal`.
 """
@@ -47,7 +47,7 @@ class WaveletTransform(nn.Module):
         # Rows filter along height: a horizontal edge is a change along height.
         pairs = [(low, low), (high, low), (low, high), (high, high)]
         kernels = torch.stack([torch.outer(along_h, along_w) for along_h, along_w in pairs])
-        # Fixed by the wavelet's name, so no part of a model's weights.
+        # Fixed by the name of the wavelet, so not part of a model's weights.
         self.register_buffer("filters", kernels.unsqueeze(1).float(), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ class WaveletTransform(nn.Module):
         -------
         approximation : Tensor, shape (N, C, H/2, W/2)
         details : Tensor, shape (N, 3 * C, H/2, W/2)
-            For every channel in turn its horizontal, vertical and diagonal coefficients.
+            Horizontal, vertical and diagonal coefficients of every channel in turn.
 
         Raises
         ------
@@ -73,16 +73,21 @@ class WaveletTransform(nn.Module):
         if h % 2 or w % 2:
             raise ValueError(f"wavelet transform needs even sizes, got {h} x {w}; pad first")
         length = self.filters.shape[-1]
-        before, after = length // 2 - 1, length // 2 - 1
         if length > 2:
-            x = _pad_periodic(x, before, after)
+            x = _pad_periodic(x, length // 2 - 1)
         kernels = self.filters.to(x.dtype).repeat(c, 1, 1, 1)  # (4 * C, 1, L, L)
         bands = F.conv2d(x, kernels, stride=2, groups=c)  # (N, 4 * C, H/2, W/2)
         bands = bands.reshape(n, c, N_BANDS, h // 2, w // 2)
         return bands[:, :, 0], bands[:, :, 1:].flatten(1, 2)
 
     def decompose(self, x: Tensor, levels: int) -> tuple[Tensor, list[Tensor]]:
-        """Transform the approximation again and again.
+        """Transform the approximation repeatedly.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C, H, W)
+            H and W multiples of 2**levels.
+        levels : int
 
         Returns
         -------
@@ -97,10 +102,10 @@ class WaveletTransform(nn.Module):
         return x, details
 
 
-def _pad_periodic(x: Tensor, before: int, after: int) -> Tensor:
-    """Repeat the image periodically, also where the filter is longer than the image."""
+def _pad_periodic(x: Tensor, margin: int) -> Tensor:
+    """Pad the image periodically, even if the filter is longer than the image."""
     for axis in (2, 3):
         size = x.shape[axis]
-        index = torch.arange(-before, size + after, device=x.device) % size
+        index = torch.arange(-margin, size + margin, device=x.device) % size
         x = x.index_select(axis, index)
     return x

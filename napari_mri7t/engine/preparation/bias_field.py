@@ -1,4 +1,4 @@
-"""The smooth shading of a scan, estimated by N4 and divided out where there is enough of it.
+"""The bias field (smooth shading) of a scan, estimated by N4.
 
 References
 ----------
@@ -6,11 +6,10 @@ References
    29(6):1310-1320, 2010. DOI 10.1109/TMI.2010.2046908.
 """
 
-from collections.abc import Generator
-
 import numpy as np
 
 from napari_mri7t.engine.preparation.optional import in_background, in_one_itk_thread, optional
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.volume import Volume
 
 SHRUNKEN_MM = 4.0  # voxels N4 works on: the field is far smoother than that
@@ -20,8 +19,8 @@ STRENGTH_PERCENTILES = (5.0, 95.0)
 LEAST_STRENGTH = 0.1  # a weaker field is left in: N4 finds some 5 % in volumes without one
 
 
-def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, None, np.ndarray]:
-    """Estimate by what factor each voxel is too bright.
+def estimate_bias_field(volume: Volume, mask: np.ndarray, report: Report = ignore) -> np.ndarray:
+    """Estimate the factor by which each voxel is too bright.
 
     N4 sees every n-th voxel, about 4 mm apart; its field is a spline and is evaluated on all.
 
@@ -30,7 +29,9 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, Non
     volume : Volume
         Raw intensities.
     mask : ndarray of bool, shape (I, J, K)
-        The brain: N4 looks nowhere else.
+        The brain: N4 uses no other voxel.
+    report : callable
+        Called every 0.2 s; what it raises stops N4.
 
     Returns
     -------
@@ -59,7 +60,8 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, Non
     positive = np.maximum(volume.array, 0)  # N4 takes logarithms
     inside = (mask & (positive > 0)).astype(np.uint8)
     shrunken, shrunken_mask = image_of(positive), image_of(inside)
-    yield from in_one_itk_thread(sitk, lambda: n4.Execute(shrunken, shrunken_mask), n4.Abort)
+    now = Progress(0, 0, "bias field correction")
+    in_one_itk_thread(sitk, lambda: n4.Execute(shrunken, shrunken_mask), report, now, n4.Abort)
 
     def on_every_voxel() -> np.ndarray:
         whole = sitk.Image([int(n) for n in volume.shape], sitk.sitkFloat32)
@@ -69,11 +71,10 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray) -> Generator[None, Non
         scaled: np.ndarray = field / field[mask].mean()
         return scaled
 
-    field = yield from in_background(on_every_voxel)
-    return field
+    return in_background(on_every_voxel, report, now)
 
 
 def strength_of(field: np.ndarray, mask: np.ndarray) -> float:
-    """Tell how much a field varies in the brain: its 95th percentile over its 5th, less 1."""
+    """Return how much a field varies in the brain: its 95th percentile over its 5th, minus 1."""
     low, high = np.percentile(field[mask], STRENGTH_PERCENTILES)
     return float(high / low - 1)

@@ -1,10 +1,9 @@
-"""What the steps of a preparation found, kept in a folder, so that nothing is computed twice.
+"""The results of a preparation's steps in a folder, so that nothing is computed twice.
 
-Files of one scan share its name. A note beside them says from which voxels and settings they
-came, and their digests: what has changed since is computed again.
+Files of one scan share its name. A note beside them records from which voxels and settings they
+came, and their digests: whatever has changed since is computed again.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,87 +13,79 @@ from typing import Any
 import numpy as np
 
 from napari_mri7t import __version__
-from napari_mri7t.engine.atomic import read_json, write_atomically
+from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
+MASK, BIAS_FIELD, TRANSFORM = "mask.nii.gz", "bias-field.nii.gz", "to-MNI.txt"
+NOTE = "preparation.json"
+
 
 @dataclass
 class PreparationCache:
-    """A scan's findings in a folder.
+    """The results of one scan's steps in a folder.
 
     Parameters
     ----------
     folder : Path
-        Exists.
-    scan : Volume
+        Need not exist before a result is saved.
+    name : str
+        Of the scan; a layer's may hold any character.
     source : dict
-        What the findings depend on; JSON knows it all.
+        What the results depend on, as JSON knows it.
     files : dict
-        Name to digest of the findings that may be used again.
+        Name to digest of the files that may be reused.
     """
 
     folder: Path
-    scan: Volume
+    name: str
     source: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
 
-    def path(self, what: str, extension: str = ".nii.gz") -> Path:
-        """Name a file of this scan, whose own name may be a layer's and hold anything."""
-        name = re.sub(r'[\\/:*?"<>|]', "-", self.scan.name)
-        return self.folder / f"{name}_{what}{extension}"
+    def path(self, what: str) -> Path:
+        """Return the file of a result: `MASK`, `BIAS_FIELD` or `TRANSFORM`."""
+        name = re.sub(r'[\\/:*?"<>|]', "-", self.name)
+        return self.folder / f"{name}_{what}"
 
-    def holds(self, what: str, extension: str = ".nii.gz") -> bool:
-        """Tell whether a finding can be taken from here."""
-        return self._is_current(self.path(what, extension))
-
-    def load(self, what: str) -> np.ndarray | None:
-        """Take an array on the scan's grid, or None where it must be computed."""
+    def holds(self, what: str) -> bool:
+        """Return whether a result can be reused."""
         path = self.path(what)
-        return load_volume(path).array if self._is_current(path) else None
-
-    def save(self, what: str, volume: Volume) -> None:
-        """Keep a volume on the scan's grid, unless it is there."""
-        path = self.path(what)
-        if not self._is_current(path):
-            save_volume(volume, path, overwrite=True)
-            self._note(path)
-
-    def load_matrix(self) -> np.ndarray | None:
-        """Take the transform to MNI space, or None where it must be computed."""
-        path = self.path("to-MNI", ".txt")
-        return load_transform(path) if self._is_current(path) else None
-
-    def save_matrix(self, matrix: np.ndarray) -> None:
-        """Keep the transform to MNI space."""
-        path = self.path("to-MNI", ".txt")
-        save_transform(matrix, path)
-        self._note(path)
-
-    def _note(self, path: Path) -> None:
-        """Let the next run use a file, though this one may be cancelled before its end."""
-        self.files[path.name] = file_digest(path)
-        note = json.dumps({"Source": self.source, "Files": self.files}, indent=2)
-        write_atomically(_note_path(self), lambda file: file.write(f"{note}\n".encode()))
-
-    def _is_current(self, path: Path) -> bool:
         digest = self.files.get(path.name)
         return digest is not None and path.is_file() and file_digest(path) == digest
+
+    def load(self, what: str) -> np.ndarray | None:
+        """Return an array on the scan's grid or a matrix; None where it must be computed."""
+        if not self.holds(what):
+            return None
+        path = self.path(what)
+        return load_transform(path) if what == TRANSFORM else load_volume(path).array
+
+    def save(self, what: str, result: Volume | np.ndarray) -> None:
+        """Save a volume on the scan's grid or a matrix, unless it is there."""
+        if self.holds(what):
+            return
+        path = self.path(what)
+        if isinstance(result, Volume):
+            save_volume(result, path, overwrite=True)
+        else:
+            save_transform(result, path)
+        self.files[path.name] = file_digest(path)
+        write_json(self.path(NOTE), {"Source": self.source, "Files": self.files})
 
 
 def open_cache(
     scan: Volume, folder: Path | None, settings: Mapping[str, Any]
 ) -> PreparationCache | None:
-    """Open a scan's findings in a folder, which is made where missing.
+    """Open the cache of a scan.
 
     Parameters
     ----------
     scan : Volume
     folder : Path or None
-        None keeps nothing.
+        None caches nothing; a folder that does not exist is not made yet.
     settings : mapping
-        What decides the findings beside the scan; a path counts by its file's content, a volume
+        What decides the results beside the scan; a path counts by its file's content, a volume
         by its voxels.
 
     Returns
@@ -104,24 +95,19 @@ def open_cache(
     """
     if folder is None:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
     values = {name: _by_content(value) for name, value in settings.items()}
     source = {"Version": __version__, "VoxelsSHA256": voxel_digest(scan), **values}
-    kept = PreparationCache(folder, scan, source)
+    cache = PreparationCache(folder, scan.name, source)
     try:
-        note = read_json(_note_path(kept))
+        note = read_json(cache.path(NOTE))
         if note["Source"] == source:
-            kept.files.update(note["Files"])
+            cache.files.update(note["Files"])
     except (OSError, ValueError, KeyError, TypeError):
-        kept.files.clear()  # no note, or none that can be read: everything is computed
-    return kept
+        cache.files.clear()  # no note, or an unreadable one: everything is computed
+    return cache
 
 
 def _by_content(value: Any) -> Any:
     if isinstance(value, Volume):
         return voxel_digest(value)
     return file_digest(value) if isinstance(value, Path) else value
-
-
-def _note_path(kept: PreparationCache) -> Path:
-    return kept.path("preparation", ".json")

@@ -1,7 +1,4 @@
-"""What a scan needs before a model can take it, and what no model should take.
-
-Is a scan like those a model was trained on? Differences, in words.
-"""
+"""What a scan needs before a model can take it, and how it differs from the training data."""
 
 from collections.abc import Iterable
 
@@ -42,13 +39,13 @@ TAIL = 0.02  # part of the brain at either end that is left out: vessels, rims
 
 
 def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
-    """Refuse a scan that is too coarse or too anisotropic for the models.
+    """Check that a scan is not too coarse or too anisotropic for the models.
 
     Parameters
     ----------
     scan : Volume
     allowed : bool
-        True gives a warning in place of the refusal.
+        True returns a warning instead of raising.
 
     Returns
     -------
@@ -64,19 +61,19 @@ def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
     if max(sizes) <= LARGEST_VOXEL_MM and max(sizes) / min(sizes) <= LARGEST_ANISOTROPY:
         return ()
     what = (
-        f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm; the models know 1 mm, and "
-        f"nothing beyond {LARGEST_VOXEL_MM:g} mm or {LARGEST_ANISOTROPY:g} times longer than wide"
+        f"voxels of {sizes_in_words(sizes)} mm; the models were trained at 1 mm and take at most "
+        f"{LARGEST_VOXEL_MM:g} mm, and {LARGEST_ANISOTROPY:g} times longer than wide"
     )
     if allowed:
         return (f"out of the domain: {what}: do not rely on the result",)
     raise VolumeError(
-        f"{scan.name}: {what}: take another scan, or go on though it is too coarse "
-        "(`mri7t synthesize --allow-out-of-domain`)"
+        f"{scan.name}: {what}: take another scan, or allow scans out of the domain",
+        argument="allow_out_of_domain",
     )
 
 
 def check_handedness(scan: Volume) -> None:
-    """Stop where a file's two forms mirror each other: which side is left is then anyone's guess.
+    """Check that a file's sform and qform agree on which side is left.
 
     Parameters
     ----------
@@ -94,13 +91,14 @@ def check_handedness(scan: Volume) -> None:
     handed = [np.linalg.det(form[:3, :3]) for form in (geometry.sform, geometry.qform)]
     if handed[0] * handed[1] < 0:
         raise VolumeError(
-            f"{scan.name}: sform and qform mirror each other, so that left may be right: find out "
-            "which one is true and set the other to it, or go on with --prepare none"
+            f"{scan.name}: sform and qform mirror each other, so left and right are ambiguous: "
+            "find out which one is correct and set the other to it, or set prepare to none",
+            argument="prepare",
         )
 
 
 def fits_as_it_is(scan: Volume) -> bool:
-    """Tell whether a scan needs no preparation, or is nothing that preparation knows.
+    """Return whether a scan needs no preparation, or shows too little for one.
 
     Parameters
     ----------
@@ -110,8 +108,8 @@ def fits_as_it_is(scan: Volume) -> bool:
     -------
     bool
         True for a brain that is extracted, has voxels of 1 mm and lies in MNI space; also for
-        less than a brain (a slab, a phantom), which no step could handle: such a scan goes to
-        the model as it is, with its warnings.
+        less than a brain (a slab, a phantom), which no step can handle: such a scan goes to the
+        model as it is, with its warnings.
     """
     if brain_litres(scan, scan.array > background_of(scan.array)) < BRAIN_LITRES[0]:
         return True
@@ -122,7 +120,7 @@ def fits_as_it_is(scan: Volume) -> bool:
 
 
 def alignment(brain: Volume, transform: np.ndarray) -> float:
-    """Measure how well a brain lies over the template's, whatever its size.
+    """Return how well a brain is aligned with the template's, whatever its size.
 
     Parameters
     ----------
@@ -159,7 +157,7 @@ def alignment(brain: Volume, transform: np.ndarray) -> float:
 
 
 def check_alignment(scan: Volume, score: float) -> None:
-    """Stop where the brain does not lie over the template's after registration.
+    """Check that a brain is aligned with the template's after registration.
 
     A brain mirrored left to right cannot be told from one that is not: the template is symmetric.
 
@@ -170,10 +168,11 @@ def check_alignment(scan: Volume, score: float) -> None:
     """
     if not score >= FAILED:  # nor where there is none
         raise VolumeError(
-            f"{scan.name}: registration to MNI space failed: the brains correlate by {score:.2f}, "
-            f"{FAILED} is needed: check that the header's orientation is true (the scan may be "
-            "mirrored or turned by 90 degrees) and that it shows a whole head, T1w; or give a "
-            "transform"
+            f"{scan.name}: registration to MNI space failed: the correlation with the template is "
+            f"{score:.2f}, at least {FAILED} is needed: check that the header's orientation is "
+            "correct (the scan may be mirrored or turned by 90 degrees) and that the scan is a T1w "
+            "image of a whole head; or give a transform",
+            argument="transform",
         )
 
 
@@ -188,48 +187,47 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        One sentence per difference: what differs and what to do; empty where the scan fits.
+        One sentence per difference; empty where the scan fits.
     """
     found = []
     expected = np.asarray(card.preprocessing["voxel_size_mm"], float)
     if np.any(np.abs(np.asarray(volume.voxel_size) / expected - 1) > SPACING_TOLERANCE):
         found.append(
-            f"voxels of {sizes_in_words(volume.voxel_size)} mm; the model was trained on "
-            f"{sizes_in_words(expected)} mm: "
-            "resample the scan, or compare with care"
+            f"voxels are {sizes_in_words(volume.voxel_size)} mm; the model was trained at "
+            f"{sizes_in_words(expected)} mm"
         )
     foreground = volume.array > background_of(volume.array)
     litres = brain_litres(volume, foreground)
+    low, high = BRAIN_LITRES
     if card.preprocessing.get("brain_extracted", True):
         if not is_mostly_background(foreground):
             found.append(
                 "the background is not 0: the scan does not look brain-extracted; extract the "
                 "brain first"
             )
-        elif not BRAIN_LITRES[0] <= litres <= BRAIN_LITRES[1]:
+        elif not low <= litres <= high:
             found.append(
-                f"{litres:.2f} litres lie above 0, where an adult brain has "
-                f"{BRAIN_LITRES[0]} to {BRAIN_LITRES[1]}: check the brain mask"
+                f"the volume above 0 is {litres:.2f} litres, an adult brain has {low} to {high}: "
+                "check the brain mask"
             )
-    distance = contrast_distance(
-        volume.array, np.asarray(card.preprocessing["intensity_quantiles"])
-    )
+    quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
+    distance = contrast_distance(volume.array, quantiles)
     if distance > LARGEST_CONTRAST_DISTANCE:
         found.append(
-            "the brain's intensities are distributed unlike those of the training data (by "
-            f"{distance:.2f}, there at most {LARGEST_CONTRAST_DISTANCE:g}): check that the scan is "
-            "T1w and free of a bias field, and look at the result with care"
+            f"intensity histogram differs from the training data ({distance:.2f}; limit "
+            f"{LARGEST_CONTRAST_DISTANCE:.2f}): check that the scan is T1w and free of a bias field"
         )
     tilt = _tilt(volume.affine)
     if tilt > LARGEST_TILT:
         found.append(
-            f"the scan is tilted by {tilt:.0f} degrees; the model knows upright brains: reorient it"
+            f"the scan is tilted by {tilt:.0f} degrees; the model was trained on upright brains: "
+            "reorient it"
         )
     return tuple(found)
 
 
 def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
-    """Measure how far a scan's distribution of brain intensities is from a model's.
+    """Return how far a scan's distribution of brain intensities is from a model's.
 
     Parameters
     ----------
@@ -253,12 +251,12 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
 
 
 def sizes_in_words(sizes: Iterable[float]) -> str:
-    """Set the sides of a voxel as "1 x 1 x 1.2"."""
-    return " x ".join(f"{size:.3g}" for size in sizes)
+    """Return the sides of a voxel as "0.87 x 0.87 x 1"."""
+    return " x ".join(f"{round(size, 2):g}" for size in sizes)
 
 
 def _tilt(affine: np.ndarray) -> float:
-    """Give the largest angle between a voxel axis and its nearest anatomical axis, degrees."""
+    """Return the largest angle of a voxel axis to its nearest anatomical axis, degrees."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     cosines = np.abs(directions).max(axis=0).clip(0, 1)
     return float(np.degrees(np.arccos(cosines)).max())

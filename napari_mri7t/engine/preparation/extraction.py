@@ -7,25 +7,26 @@ References
    DOI 10.1016/j.compbiomed.2024.108845. Its weights come in its wheel.
 """
 
-from collections.abc import Generator
-
 import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.optional import in_background, optional
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 THRESHOLD = 0.5  # of deepbet's probability, its default
 
 
-def extract_brain(volume: Volume) -> Generator[None, None, np.ndarray]:
-    """Find the brain of a scan with its skull on.
+def extract_brain(scan: Volume, report: Report = ignore) -> np.ndarray:
+    """Find the brain of a scan that shows the whole head.
 
     Parameters
     ----------
-    volume : Volume
-        T1w, any grid; RAS+, as every volume in memory.
+    scan : Volume
+        T1w, any grid.
+    report : callable
+        Called every 0.2 s; what it raises ends the wait, while deepbet finishes in the background.
 
     Returns
     -------
@@ -37,27 +38,26 @@ def extract_brain(volume: Volume) -> Generator[None, None, np.ndarray]:
     Mri7tError
         If deepbet is missing.
     VolumeError
-        If there is no brain to be found.
+        If no brain is found.
     """
     bet = optional("deepbet.bet", "brain extraction")
 
     def run() -> np.ndarray:
         network = bet.BrainExtraction(no_gpu=True)
         try:
-            probability = network.run_model(np.ascontiguousarray(volume.array))
+            probability = network.run_model(np.ascontiguousarray(scan.array))
             found = network.postprocess(probability > THRESHOLD)
-        except (AssertionError, ValueError) as error:  # deepbet's ways to say: nothing found
+        except (AssertionError, ValueError) as error:  # deepbet's way to say: nothing found
             raise VolumeError(
-                f"{volume.name}: no brain was found: is it a T1w scan of a head?"
+                f"{scan.name}: no brain was found: is it a T1w scan of a head?"
             ) from error
         return np.asarray(found) > 0
 
-    mask = yield from in_background(run)
-    return mask
+    return in_background(run, report, Progress(0, 0, "brain extraction"))
 
 
 def mask_of(mask: Volume, scan: Volume) -> np.ndarray:
-    """Take the user's brain mask, which must lie on the scan's grid; non-zero is brain.
+    """Return the user's brain mask, which must lie on the scan's grid; above 0 is brain.
 
     Raises
     ------
@@ -68,18 +68,18 @@ def mask_of(mask: Volume, scan: Volume) -> np.ndarray:
     return mask.array > 0
 
 
-def check_mask(volume: Volume, mask: np.ndarray) -> None:
-    """Refuse a brain that no adult has.
+def check_mask(scan: Volume, mask: np.ndarray) -> None:
+    """Check that a brain mask has the volume of an adult's brain.
 
     Raises
     ------
     VolumeError
         If the brain is too small or too large.
     """
-    litres = brain_litres(volume, mask)
+    litres = brain_litres(scan, mask)
     low, high = BRAIN_LITRES
     if not low <= litres <= high:
         raise VolumeError(
-            f"{volume.name}: the brain mask holds {litres:.2f} litres, an adult brain {low} to "
+            f"{scan.name}: the brain mask holds {litres:.2f} litres, an adult brain {low} to "
             f"{high}: check the scan, or give a brain mask"
         )

@@ -1,30 +1,20 @@
-"""The optional libraries behind raw scans, and work that runs beside its generator."""
+"""The optional libraries behind raw scans, and blocking work in a thread that can be left."""
 
 import importlib
 import threading
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
+from napari_mri7t.engine.progress import Progress, Report
 
-POLL_SECONDS = 0.2  # between two looks at work in the background: a cancel waits no longer
-THREAD_NAME = "mri7t-preparation"
+POLL_SECONDS = 0.2  # between two reports while work runs in the background
 INSTALL = "pip install 'napari-mri7t[native]'"
-LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # what decides a preparation
+LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # whose versions decide a preparation
 ITK_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc")
 Result = TypeVar("Result")
-_itk_is_ours = threading.Lock()
-
-
-@dataclass(frozen=True)
-class PreparationProgress:
-    """How many steps are done, of how many, and what is being done."""
-
-    done: int
-    total: int
-    message: str
+_itk_lock = threading.Lock()
+_working: set[threading.Thread] = set()
 
 
 def optional(module: str, purpose: str) -> Any:
@@ -53,39 +43,28 @@ def optional(module: str, purpose: str) -> Any:
         raise Mri7tError(f"{purpose} needs {library}, which is missing: {INSTALL}") from error
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of what decides a preparation, without importing it.
-
-    Returns
-    -------
-    dict
-        Name to version, "not installed" for what is missing.
-    """
-    return {name: _version(name) for name in LIBRARIES}
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def in_background(
-    work: Callable[[], Result], stop: Callable[[], object] | None = None
-) -> Generator[None, None, Result]:
-    """Do blocking work in a thread, yielding while it lasts.
+    work: Callable[[], Result],
+    report: Report,
+    now: Progress,
+    stop: Callable[[], object] | None = None,
+) -> Result:
+    """Do blocking work in a thread, reporting while it lasts.
 
-    The libraries behind raw scans compute for seconds without a break, but free the interpreter.
-    Closing the generator returns at once: `stop` asks the work to end, and what cannot be
-    stopped ends by itself, its result unused.
+    The libraries behind raw scans compute for seconds without a break, but release the interpreter.
+    If the report raises, this returns at once: `stop` asks the work to end, and work that cannot
+    be stopped finishes in the background, its result unused.
 
     Parameters
     ----------
     work : callable
         Called once, without arguments.
+    report : callable
+        Called every `POLL_SECONDS`.
+    now : Progress
+        What is reported.
     stop : callable, optional
-        Called from another thread while `work` runs, if the generator is closed.
+        Called while `work` runs, if the report raises.
 
     Returns
     -------
@@ -100,32 +79,44 @@ def in_background(
             outcome.append(work())
         except BaseException as error:  # handed over to the thread that waits
             failure.append(error)
+        finally:
+            _working.discard(thread)
 
-    thread = threading.Thread(target=run, name=THREAD_NAME)
+    thread = threading.Thread(target=run, name="mri7t-preparation")
+    _working.add(thread)
     thread.start()
     try:
         while thread.is_alive():
-            yield
+            report(now)
             thread.join(POLL_SECONDS)
     finally:
         if thread.is_alive() and stop is not None:
             stop()
-    if not outcome:
-        error = failure[0] if failure else MemoryError()  # without any, a thread ends before `run`
-        if is_out_of_memory(error) or _says_so(error):
-            raise Mri7tError(
-                "preparation: not enough memory: close other programs, or give your own mask and "
-                "transform"
-            ) from error
-        if isinstance(error, RuntimeError):
-            raise Mri7tError(f"preparation failed: {error}") from error
-        raise error
-    return outcome[0]
+    if outcome:
+        return outcome[0]
+    error = failure[0] if failure else MemoryError()  # without any, a thread ends before `run`
+    if is_out_of_memory(error) or _is_itk_out_of_memory(error):
+        raise Mri7tError(
+            "preparation: not enough memory: close other programs, or give your own mask and "
+            "transform"
+        ) from error
+    if isinstance(error, RuntimeError):
+        raise Mri7tError(f"preparation failed: {error}") from error
+    raise error
+
+
+def unfinished_work() -> list[threading.Thread]:
+    """Return the threads of cancelled work that could not be stopped and still run."""
+    return [thread for thread in list(_working) if thread.is_alive()]
 
 
 def in_one_itk_thread(
-    sitk: Any, work: Callable[[], Result], stop: Callable[[], object]
-) -> Generator[None, None, Result]:
+    sitk: Any,
+    work: Callable[[], Result],
+    report: Report,
+    now: Progress,
+    stop: Callable[[], object],
+) -> Result:
     """Do work of ITK in the background and in one thread of ITK's, so that its bits repeat.
 
     `SetNumberOfThreads` of N4 and of a registration does not reach the filters and the metric
@@ -134,20 +125,20 @@ def in_one_itk_thread(
     Parameters
     ----------
     sitk : module
-    work, stop : callable
-        As for `in_background`; `work` is not begun once the generator is closed.
+    work, report, now, stop
+        As for `in_background`; `work` does not begin once the report has raised.
 
     Returns
     -------
     object
         As `in_background`.
     """
-    is_closed = threading.Event()
+    is_cancelled = threading.Event()
 
     def alone() -> Result:
-        with _itk_is_ours:
-            if is_closed.is_set():
-                raise Mri7tError("closed before it began")  # told to nobody
+        with _itk_lock:
+            if is_cancelled.is_set():
+                raise Mri7tError("cancelled before it began")  # nobody waits for it
             before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
             sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
             try:
@@ -155,14 +146,14 @@ def in_one_itk_thread(
             finally:
                 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
-    def end() -> None:
-        is_closed.set()
+    def cancel() -> None:
+        is_cancelled.set()
         stop()
 
-    return (yield from in_background(alone, end))
+    return in_background(alone, report, now, cancel)
 
 
-def _says_so(error: BaseException) -> bool:
-    """Tell a lack of memory by ITK's words for it, which differ from torch's."""
+def _is_itk_out_of_memory(error: BaseException) -> bool:
+    """Return whether ITK ran out of memory, which it words unlike torch."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in text for words in ITK_OUT_OF_MEMORY)

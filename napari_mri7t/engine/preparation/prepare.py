@@ -1,19 +1,20 @@
-"""From a scan as it comes from the scanner to a brain that a model can take.
+"""From a raw scan to a brain that a model can take: the plan, and its execution.
 
-Three steps, each skipped where it is not needed or replaced by the user's own: brain extraction,
-bias field, registration to MNI space. The brain stays on the scan's own grid; `ways_back.py`
-carries it to the model's space and home.
-
-What a preparation will do to a scan, told before anything is computed.
+Three steps, each skipped where the scan does not need it or replaced by the user's own result:
+brain extraction, bias field correction, registration to MNI space. The brain stays on the scan's
+own grid.
 """
 
-from collections.abc import Generator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
+from napari_mri7t.engine.preparation import cache
 from napari_mri7t.engine.preparation.bias_field import (
     LEAST_STRENGTH,
     estimate_bias_field,
@@ -29,73 +30,146 @@ from napari_mri7t.engine.preparation.checks import (
     fits_as_it_is,
 )
 from napari_mri7t.engine.preparation.extraction import check_mask, extract_brain, mask_of
-from napari_mri7t.engine.preparation.optional import PreparationProgress, library_versions
+from napari_mri7t.engine.preparation.optional import LIBRARIES
 from napari_mri7t.engine.preparation.registration import load_transform, register
-from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.brain import brain_litres, foreground_mask, looks_extracted
+from napari_mri7t.engine.volumes.provenance import Execution, file_digest, sidecar, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.volume import Volume, as_volume, load_volume, save_volume
 
 MODES = ("auto", "none", "full")
-SPACES = ("native", "mni")
-WAYS = ("grid", "model")
-OUTSIDES = ("scan", "zero")
-N_STEPS = 4
-STEPS = ("brain extraction", "bias field", "registration")  # by the names that progress gives
+STEPS = EXTRACTION, CORRECTION, REGISTRATION = (
+    "brain extraction",
+    "bias field correction",
+    "registration",
+)
+N_STEPS = 4  # the last one checks the registration
+
+
+class Decision(Enum):
+    """What is done about one step of a preparation."""
+
+    COMPUTE = auto()
+    REUSE = auto()  # from the cache
+    GIVEN = auto()  # by the user
+    EXTRACTED = auto()  # skipped: the scan's background is 0
+    NOT_REQUESTED = auto()  # skipped: `prepare` is "none"
+    WEAK = auto()  # skipped, as found while preparing: there is hardly any bias field
+    ALIGNED = auto()  # skipped, as found while preparing: the brain lies in MNI space
+
+
+_PLANNED = {
+    (EXTRACTION, Decision.GIVEN): "replaced by your mask",
+    (REGISTRATION, Decision.GIVEN): "replaced by your transform",
+    (EXTRACTION, Decision.EXTRACTED): "skipped (background is 0)",
+}
+_METHODS = {
+    EXTRACTION: "deepbet",
+    CORRECTION: "N4, divided out",
+    REGISTRATION: "rigid, Mattes mutual information",
+}
+_OUTCOMES = {
+    (EXTRACTION, Decision.GIVEN): "mask provided",
+    (REGISTRATION, Decision.GIVEN): "transform provided",
+    (EXTRACTION, Decision.EXTRACTED): "skipped: background is 0",
+    (CORRECTION, Decision.WEAK): f"skipped: weaker than {LEAST_STRENGTH}",
+    (REGISTRATION, Decision.ALIGNED): "skipped: the brain lies in MNI space",
+    **{(step, Decision.NOT_REQUESTED): "skipped: not requested" for step in STEPS},
+}
+_SKIPPED = (Decision.NOT_REQUESTED, Decision.ALIGNED)  # registrations: no result to cache
+_NOTHING = dict.fromkeys(STEPS, Decision.NOT_REQUESTED)
 
 
 @dataclass(frozen=True)
 class PreparationConfig:
-    """How a raw scan is prepared, and where its estimate goes.
+    """How a raw scan is prepared.
 
     Parameters
     ----------
     prepare : {"auto", "none", "full"}
         auto does what the scan needs; none takes it as extracted and corrected; full does every
-        step whatever the scan looks like.
-    space : {"native", "mni"}
-        Grid of the result: the scan's own, or 1 mm in MNI space.
-    way : {"grid", "model"}
-        To a native result: the network works on the scan's own voxels, or on 1 mm in MNI space
-        and its estimate is resampled back.
-    outside : {"scan", "zero"}
-        What the result shows outside the brain.
+        step, whatever the scan looks like.
     mask : Path, Volume or None
         The user's own, in place of the brain extraction.
     transform : Path or None
         The user's own, in place of the registration.
     keep : Path or None
-        Folder for what the steps find, and to take it from where it is there already.
+        Folder that caches the results of the steps.
     allow_out_of_domain : bool
-        True goes on with a scan that is too coarse, with a warning.
+        True takes a scan that is too coarse, with a warning.
     """
 
     prepare: str = "auto"
-    space: str = "native"
-    way: str = "grid"
-    outside: str = "scan"
     mask: Path | Volume | None = None
     transform: Path | None = None
     keep: Path | None = None
     allow_out_of_domain: bool = False
 
     def __post_init__(self) -> None:
-        choices = {"prepare": MODES, "space": SPACES, "way": WAYS, "outside": OUTSIDES}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
-                )
+        if self.prepare not in MODES:
+            raise ValueError(f"prepare must be one of {', '.join(MODES)}, got {self.prepare!r}")
+
+    def record(self, scan: Volume) -> dict[str, Any]:
+        """Return what decides the result, for a sidecar: a file by its name and digest."""
+        asked: dict[str, Any] = {"prepare": self.prepare}
+        for name, own in (("mask", self.mask), ("transform", self.transform)):
+            if isinstance(own, Path):
+                asked[name] = {"File": own.name, "SHA256": file_digest(own)}
+            elif own is not None:
+                on_grid = scan.with_array(own.array > 0)  # as a repetition reads it from a file
+                asked[name] = {"Name": own.name, "VoxelsSHA256": voxel_digest(on_grid)}
+        return asked | {"libraries": library_versions(LIBRARIES)}
+
+
+@dataclass(frozen=True, eq=False)
+class PreparationPlan:
+    """What a preparation will do; `plan_preparation` makes it, `prepare` executes it.
+
+    Attributes
+    ----------
+    config : PreparationConfig
+    decisions : dict
+        Step to `Decision`; empty where the scan goes to the model as it is.
+    warnings : tuple of str
+        If the scan is out of the models' domain and that is allowed.
+    cache : PreparationCache or None
+    skips_if_aligned : bool
+        Whether a brain that turns out to lie in MNI space is not registered.
+    """
+
+    config: PreparationConfig
+    decisions: Mapping[str, Decision]
+    warnings: tuple[str, ...] = ()
+    cache: PreparationCache | None = None
+    skips_if_aligned: bool = False
 
     @property
-    def asks_for_nothing(self) -> bool:
-        """True where the scan is to go to the model untouched, and its estimate to the scan."""
-        return self.prepare == "none" and self.space == "native" and not self.has_own
+    def is_needed(self) -> bool:
+        """Whether anything is done; otherwise the scan goes to the model as it is."""
+        return bool(self.decisions)
 
     @property
-    def has_own(self) -> bool:
-        """True where the user gave a mask or a transform."""
-        return (self.mask, self.transform) != (None, None)
+    def steps(self) -> tuple[str, ...]:
+        """The steps that are computed, by the messages of their progress."""
+        return tuple(s for s in self.decisions if self.decisions[s] is Decision.COMPUTE)
+
+    def describe(self) -> str:
+        """Return the plan as a sentence."""
+        if not self.is_needed:
+            needs = "" if self.config.prepare == "none" else "needs no preparation and "
+            return f"The scan {needs}goes to the model as it is."
+        computed = [
+            f"{step} if needed" if step == REGISTRATION and self.skips_if_aligned else step
+            for step in self.steps
+        ]
+        others = [
+            f"{step} {'reused' if how is Decision.REUSE else _PLANNED.get((step, how), 'skipped')}"
+            for step, how in self.decisions.items()
+            if how is not Decision.COMPUTE
+        ]
+        return f"Preparation: {'; '.join([', '.join(computed), *others]).removeprefix('; ')}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,200 +186,85 @@ class Prepared:
         The brain.
     to_mni : ndarray, shape (4, 4)
         mm of the scan to mm of MNI space.
-    facts : dict
-        What each step did or why it was skipped, and what was measured; for the sidecar.
+    registration_score : float
+        Correlation with the template.
+    decisions : dict
+        Step to `Decision`: the plan's, and what turned out to be unnecessary; empty where the scan
+        needed nothing.
+    asked : dict
+        What decided the result, for the sidecar.
+    bias_field_strength : float or None
+        As `strength_of`; None where it was not measured.
     """
 
     scan: Volume
     corrected: Volume
     mask: np.ndarray
     to_mni: np.ndarray
-    facts: dict[str, Any] = field(default_factory=dict)
+    registration_score: float
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    bias_field_strength: float | None = None
 
     @property
     def brain(self) -> Volume:
         """The corrected scan, 0 outside the brain."""
         return self.corrected.with_array(np.where(self.mask, self.corrected.array, 0))
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was asked for, done and measured, in words and numbers for the sidecar."""
+        done = [
+            _OUTCOMES.get((step, how), _METHODS[step])
+            for step, how in {**_NOTHING, **self.decisions}.items()
+        ]
+        measured = {
+            "brain_litres": brain_litres(self.scan, self.mask),
+            "bias_field_strength": self.bias_field_strength,
+            "registration_score": self.registration_score,
+        }
+        return {
+            **self.asked,
+            **dict(zip(("brain_extraction", "bias_field", "registration"), done, strict=True)),
+            **{name: round(found, 3) for name, found in measured.items() if found is not None},
+            "to_mni": self.to_mni.round(6).tolist(),
+        }
 
-def prepare(
-    scan: Volume, config: PreparationConfig = PreparationConfig()
-) -> Generator[PreparationProgress, None, Prepared | None]:
-    """Do what a scan needs before a model can take it.
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the brain and its sidecar, both or neither.
+
+        Parameters
+        ----------
+        path : str or Path
+            .nii.gz or .nii.
+        overwrite : bool
+            False refuses files that exist.
+
+        Returns
+        -------
+        Path
+            The image.
+        """
+        import torch
+
+        execution = Execution(threads=torch.get_num_threads())
+        facts = sidecar("prepare", [self.scan], execution, settings=self.facts)
+        return save_volume(self.brain, path, overwrite=overwrite, sidecar=facts)
+
+
+def plan_preparation(
+    scan: Volume, config: PreparationConfig = PreparationConfig(), space: str = "native"
+) -> PreparationPlan:
+    """Decide what a scan needs before a model can take it, which takes about a second.
 
     Parameters
     ----------
     scan : Volume
         T1w.
     config : PreparationConfig
-
-    Yields
-    ------
-    PreparationProgress
-        At least every 0.2 s in the long steps; closing the generator cancels.
-
-    Returns
-    -------
-    Prepared or None
-        None where nothing is needed: the scan goes to the model as it is.
-
-    Raises
-    ------
-    VolumeError
-        If its header contradicts itself about left and right, its brain is implausible or the
-        registration fails.
-    Mri7tError
-        If a library of the extra `native` is needed and missing.
-    """
-    yield PreparationProgress(0, N_STEPS, "look at the scan")
-    if config.prepare != "none":
-        check_handedness(scan)
-    if config.asks_for_nothing or (is_free(config) and fits_as_it_is(scan)):
-        return None
-    kept = open_cache(scan, config.keep, key_of(config))
-    facts: dict[str, Any] = {}
-    mask = yield from _brain_mask(scan, config, kept, facts)
-    corrected = yield from _correct(scan, mask, config, kept, facts)
-    brain = corrected.with_array(np.where(mask, corrected.array, 0))
-    to_mni = yield from _to_mni(brain, config, kept, facts)
-    yield PreparationProgress(N_STEPS, N_STEPS, "prepared")
-    return Prepared(scan, corrected, mask, to_mni, facts)
-
-
-def is_free(config: PreparationConfig) -> bool:
-    """Tell whether the user leaves it to us what to do, and asks for the scan's own grid."""
-    return config.prepare == "auto" and config.space == "native" and not config.has_own
-
-
-def counts_as_extracted(scan: Volume, config: PreparationConfig) -> bool:
-    """Tell whether the scan's own zeros are taken for the brain's outline."""
-    return config.prepare == "none" or (config.prepare == "auto" and looks_extracted(scan))
-
-
-def key_of(config: PreparationConfig) -> dict[str, Any]:
-    """List what decides the steps' findings, beside the scan; for `open_cache`."""
-    return {
-        "prepare": config.prepare,
-        "mask": config.mask,
-        "transform": config.transform,
-        "libraries": library_versions(),
-    }
-
-
-def _brain_mask(
-    scan: Volume, config: PreparationConfig, kept: PreparationCache | None, facts: dict[str, Any]
-) -> Generator[PreparationProgress, None, np.ndarray]:
-    now = PreparationProgress(0, N_STEPS, "brain extraction")
-    yield now
-    if config.mask is not None:
-        own = config.mask if isinstance(config.mask, Volume) else load_volume(config.mask)
-        mask, how = mask_of(own, scan), "the mask given"
-    elif counts_as_extracted(scan, config):
-        mask, how = foreground_mask(scan), "skipped: the scan is extracted"
-    elif kept is not None and (found := kept.load("mask")) is not None:
-        mask, how = found > 0, "deepbet"
-    else:
-        mask = yield from with_records(extract_brain(scan), lambda _: now)
-        how = "deepbet"
-    facts["brain_extraction"] = how
-    facts["brain_litres"] = round(brain_litres(scan, mask), 3)
-    if config.prepare != "none":
-        check_mask(scan, mask)
-    if kept is not None:
-        kept.save("mask", scan.with_array(mask))
-    return mask
-
-
-def _correct(
-    scan: Volume,
-    mask: np.ndarray,
-    config: PreparationConfig,
-    kept: PreparationCache | None,
-    facts: dict[str, Any],
-) -> Generator[PreparationProgress, None, Volume]:
-    now = PreparationProgress(1, N_STEPS, "bias field")
-    yield now
-    if config.prepare == "none":
-        facts["bias_field"] = "skipped: not asked for"
-        return scan
-    found = None if kept is None else kept.load("bias-field")
-    if found is None:
-        found = yield from with_records(estimate_bias_field(scan, mask), lambda _: now)
-    if kept is not None:
-        kept.save("bias-field", scan.with_array(found))
-    strength = strength_of(found, mask)
-    facts["bias_field_strength"] = round(strength, 3)
-    if config.prepare == "auto" and strength < LEAST_STRENGTH:
-        facts["bias_field"] = f"left in: weaker than {LEAST_STRENGTH}"
-        return scan
-    facts["bias_field"] = "N4, divided out"
-    return scan.with_array(scan.array / found)
-
-
-def _is_upright(brain: Volume) -> bool:
-    return alignment(brain, np.eye(4)) >= UPRIGHT
-
-
-def _to_mni(
-    brain: Volume, config: PreparationConfig, kept: PreparationCache | None, facts: dict[str, Any]
-) -> Generator[PreparationProgress, None, np.ndarray]:
-    now = PreparationProgress(2, N_STEPS, "registration")
-    yield now
-    to_mni = np.eye(4)
-    if config.transform is not None:
-        to_mni, how = load_transform(config.transform), "the transform given"
-    elif config.prepare == "none":
-        how = "skipped: not asked for"
-    elif config.prepare == "auto" and config.space == "native" and _is_upright(brain):
-        how = "skipped: the brain lies in MNI space"
-    elif kept is not None and (found := kept.load_matrix()) is not None:
-        to_mni, how = found, "rigid, Mattes mutual information"
-    else:
-        template = load_template()
-        yield now
-        to_mni = yield from with_records(register(brain, template), lambda _: now)
-        how = "rigid, Mattes mutual information"
-    yield PreparationProgress(3, N_STEPS, "check")
-    score = alignment(brain, to_mni)
-    facts |= {"registration": how, "registration_score": round(score, 3)}
-    facts["to_mni"] = to_mni.round(6).tolist()
-    if config.prepare != "none":
-        check_alignment(brain, score)
-    if kept is not None and not how.startswith("skipped"):  # an identity is no finding
-        kept.save_matrix(to_mni)
-    return to_mni
-
-
-@dataclass(frozen=True)
-class PreparationPlan:
-    """What a preparation will do.
-
-    Attributes
-    ----------
-    is_prepared : bool
-        False where the scan goes to the model as it is.
-    steps : tuple of str
-        What is computed, by the names that progress gives; what is given, kept or left out is not
-        among them.
-    sentence : str
-        All of it in words.
-    """
-
-    is_prepared: bool
-    steps: tuple[str, ...]
-    sentence: str
-
-
-def plan_preparation(scan: Volume, config: PreparationConfig) -> PreparationPlan:
-    """Tell what `prepare` would do, from what can be seen in a second.
-
-    Whether a registration can be left out is known only when the brain is: it is counted.
-
-    Parameters
-    ----------
-    scan : Volume
-    config : PreparationConfig
-        A folder `keep` that is not there yet is not made.
+        A folder `keep` that does not exist is not made.
+    space : {"native", "mni"}
+        Where the estimate goes; MNI space needs a registration.
 
     Returns
     -------
@@ -314,46 +273,151 @@ def plan_preparation(scan: Volume, config: PreparationConfig) -> PreparationPlan
     Raises
     ------
     VolumeError
-        If the scan is too coarse and that is not allowed, or its header contradicts itself.
+        If the scan is too coarse and that is not allowed, or its header contradicts itself about
+        left and right.
     """
-    check_resolution(scan, allowed=config.allow_out_of_domain)
-    if config.prepare != "none":
+    warnings = check_resolution(scan, allowed=config.allow_out_of_domain)
+    is_auto, is_none = config.prepare == "auto", config.prepare == "none"
+    if not is_none:
         check_handedness(scan)
-    if config.asks_for_nothing:
-        return PreparationPlan(False, (), "The scan goes to the model as it is.")
-    if is_free(config) and fits_as_it_is(scan):
-        return PreparationPlan(
-            False, (), "The scan needs no preparation and goes to the model as it is."
-        )
-    folder = config.keep if config.keep is not None and config.keep.is_dir() else None
-    kept = open_cache(scan, folder, key_of(config))
-    told = _of_mask(scan, config, kept), _of_field(config, kept), _of_transform(config, kept)
-    named = dict(zip(STEPS, told, strict=True))
-    steps = tuple(name for name, how in named.items() if how is None)
-    parts = [f"{name} {how}" for name, how in named.items() if how is not None]
-    if steps:
-        parts.insert(0, ", ".join(steps))
-    return PreparationPlan(True, steps, f"Preparation: {'; '.join(parts)}.")
+    has_own = config.mask is not None or config.transform is not None
+    is_free = space == "native" and not has_own
+    if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
+        return PreparationPlan(config, {}, warnings)
+    settings = {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
+    found = open_cache(scan, config.keep, settings | {"libraries": library_versions(LIBRARIES)})
+
+    def decide(what: str, own: object = None, is_extracted: bool = False) -> Decision:
+        if own is not None:
+            return Decision.GIVEN
+        if is_none:
+            return Decision.NOT_REQUESTED
+        if is_extracted:
+            return Decision.EXTRACTED
+        return Decision.REUSE if found is not None and found.holds(what) else Decision.COMPUTE
+
+    is_extracted = is_auto and config.mask is None and looks_extracted(scan)
+    decisions = {
+        EXTRACTION: decide(cache.MASK, config.mask, is_extracted),
+        CORRECTION: decide(cache.BIAS_FIELD),
+        REGISTRATION: decide(cache.TRANSFORM, config.transform),
+    }
+    skips = is_auto and space == "native" and config.transform is None
+    return PreparationPlan(config, decisions, warnings, found, skips)
 
 
-def _of_mask(scan: Volume, config: PreparationConfig, kept: PreparationCache | None) -> str | None:
-    """Say why no brain need be extracted; None if it must be."""
-    if config.mask is not None:
-        return "by your mask"
-    if counts_as_extracted(scan, config):
-        return "left out (the background is 0)"
-    return "as kept" if kept is not None and kept.holds("mask") else None
+def prepare(
+    scan: str | Path | SpatialImage | Volume,
+    plan: PreparationPlan | None = None,
+    report: Report = ignore,
+) -> Prepared:
+    """Extract the brain of a scan, correct its bias field and register it, where needed.
+
+    Parameters
+    ----------
+    scan : str, Path, nibabel image or Volume
+        T1w; what the plan was made for.
+    plan : PreparationPlan, optional
+        By default what `plan_preparation` decides.
+    report : callable
+        Called at least every 0.2 s in the long steps; what it raises cancels.
+
+    Returns
+    -------
+    Prepared
+        Where nothing is needed, the scan itself.
+
+    Raises
+    ------
+    VolumeError
+        If the brain is implausible or the registration fails.
+    Mri7tError
+        If a library of the extra `native` is needed and missing.
+
+    Examples
+    --------
+    The template needs nothing.
+
+    >>> template = load_template()
+    >>> prepare(template).brain.shape == template.shape
+    True
+    """
+    scan = as_volume(scan)
+    plan = plan or plan_preparation(scan)
+    if not plan.is_needed:
+        score = alignment(scan, np.eye(4))
+        return Prepared(scan, scan, foreground_mask(scan), np.eye(4), score)
+    if plan.cache is not None:
+        plan.cache.folder.mkdir(parents=True, exist_ok=True)
+    decisions = dict(plan.decisions)
+    mask = _brain_mask(scan, plan, part(report, 0, N_STEPS, EXTRACTION))
+    bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS, CORRECTION))
+    corrected, strength = scan, None if bias is None else strength_of(bias, mask)
+    if strength is not None and plan.config.prepare == "auto" and strength < LEAST_STRENGTH:
+        decisions[CORRECTION] = Decision.WEAK
+    elif bias is not None:
+        corrected = scan.with_array(scan.array / bias)
+    brain = corrected.with_array(np.where(mask, corrected.array, 0))
+    report(Progress(2, N_STEPS, REGISTRATION))
+    if plan.skips_if_aligned and alignment(brain, np.eye(4)) >= UPRIGHT:
+        to_mni, decisions[REGISTRATION] = np.eye(4), Decision.ALIGNED
+    else:
+        to_mni = _to_mni(brain, plan, part(report, 2, N_STEPS, REGISTRATION))
+    report(Progress(3, N_STEPS, "checking the registration"))
+    score = alignment(brain, to_mni)
+    if plan.config.prepare != "none":
+        check_alignment(brain, score)
+    if plan.cache is not None and decisions[REGISTRATION] not in _SKIPPED:
+        plan.cache.save(cache.TRANSFORM, to_mni)
+    report(Progress(N_STEPS, N_STEPS, "preparation done"))
+    asked = plan.config.record(scan)
+    return Prepared(scan, corrected, mask, to_mni, score, decisions, asked, strength)
 
 
-def _of_field(config: PreparationConfig, kept: PreparationCache | None) -> str | None:
-    if config.prepare == "none":
-        return "left as it is"
-    return "as kept" if kept is not None and kept.holds("bias-field") else None
+def _cached(plan: PreparationPlan, step: str, what: str) -> np.ndarray | None:
+    if plan.cache is None or plan.decisions[step] is not Decision.REUSE:
+        return None
+    return plan.cache.load(what)
 
 
-def _of_transform(config: PreparationConfig, kept: PreparationCache | None) -> str | None:
-    if config.transform is not None:
-        return "by your transform"
-    if config.prepare == "none":
-        return "left out"
-    return "as kept" if kept is not None and kept.holds("to-MNI", ".txt") else None
+def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
+    report(Progress(0, 0, EXTRACTION))
+    own = plan.config.mask
+    if own is not None:
+        mask = mask_of(own if isinstance(own, Volume) else load_volume(own), scan)
+    elif plan.decisions[EXTRACTION] in (Decision.EXTRACTED, Decision.NOT_REQUESTED):
+        mask = foreground_mask(scan)
+    elif (found := _cached(plan, EXTRACTION, cache.MASK)) is not None:
+        mask = found > 0
+    else:
+        mask = extract_brain(scan, report=report)
+    if plan.config.prepare != "none":
+        check_mask(scan, mask)
+    if plan.cache is not None:
+        plan.cache.save(cache.MASK, scan.with_array(mask))
+    return mask
+
+
+def _bias_field(
+    scan: Volume, mask: np.ndarray, plan: PreparationPlan, report: Report
+) -> np.ndarray | None:
+    report(Progress(0, 0, CORRECTION))
+    if plan.decisions[CORRECTION] is Decision.NOT_REQUESTED:
+        return None
+    bias = _cached(plan, CORRECTION, cache.BIAS_FIELD)
+    if bias is None:
+        bias = estimate_bias_field(scan, mask, report=report)
+    if plan.cache is not None:
+        plan.cache.save(cache.BIAS_FIELD, scan.with_array(bias))
+    return bias
+
+
+def _to_mni(brain: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
+    if plan.config.transform is not None:
+        return load_transform(plan.config.transform)
+    if plan.decisions[REGISTRATION] is Decision.NOT_REQUESTED:
+        return np.eye(4)
+    found = _cached(plan, REGISTRATION, cache.TRANSFORM)
+    if found is None:
+        found = register(brain, load_template(), report=report)
+    return found

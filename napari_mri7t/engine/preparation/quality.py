@@ -1,7 +1,4 @@
-"""What a preparation is judged by: mask, registration and intensities, as volumes and numbers.
-
-How far a prepared scan lies from what a model was trained on, in numbers and in words.
-"""
+"""The quality of a preparation: mask, registration and intensities, as volumes and in words."""
 
 from dataclasses import dataclass
 
@@ -15,8 +12,8 @@ from napari_mri7t.engine.preparation.checks import (
     contrast_distance,
     sizes_in_words,
 )
-from napari_mri7t.engine.preparation.prepare import Prepared
-from napari_mri7t.engine.volumes.brain import BRAIN_LITRES
+from napari_mri7t.engine.preparation.prepare import REGISTRATION, Decision, Prepared
+from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.grids import LINEAR, downsample, resample
 from napari_mri7t.engine.volumes.intensity import harmonize
 from napari_mri7t.engine.volumes.template import load_template
@@ -26,7 +23,6 @@ CHECKER_MM = 24  # side of a square of the checkerboard
 WINDOW = (1.0, 99.5)  # percentiles of the brain that become black and white
 N_BINS = 80
 USUAL_SCORE = "0.74 to 0.80"  # of the training brains with the template
-NOT_REGISTERED = "skipped: not asked for"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +40,7 @@ class QualityVolumes:
     after : Volume
         The result.
     difference : Volume
-        After less before, inside the brain.
+        After minus before, inside the brain.
     """
 
     mask: Volume
@@ -72,7 +68,7 @@ class Histograms:
 
 
 def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
-    """Bring scan, mask and template to the grid of a result.
+    """Resample scan, mask and template to the grid of a result.
 
     Parameters
     ----------
@@ -102,7 +98,7 @@ def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
 
 
 def lies_on(volume: Volume, other: Volume) -> bool:
-    """Tell whether two volumes share one grid."""
+    """Return whether two volumes share one grid."""
     if volume.shape != other.shape:
         return False
     return bool(np.abs(volume.affine - other.affine).max() <= GRID_TOLERANCE_MM)
@@ -137,7 +133,7 @@ def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.nd
 
 
 def histograms(prepared: Prepared, card: ModelCard) -> Histograms:
-    """Count the scan's intensities as the model sees them, beside those it was trained on.
+    """Return the scan's histogram as the model sees it, and that of the training data.
 
     Parameters
     ----------
@@ -157,7 +153,7 @@ def histograms(prepared: Prepared, card: ModelCard) -> Histograms:
 
 
 def window_of(array: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """Find the intensities that are shown black and white; no more than 0 is black."""
+    """Return the intensities that are shown black and white; black is at most 0."""
     low, high = np.percentile(array[mask], WINDOW)
     return min(0.0, float(low)), float(high)
 
@@ -171,7 +167,7 @@ def _scaled(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
-    """Say how far a prepared scan lies from what the model was trained on.
+    """Describe how far a prepared scan is from what the model was trained on.
 
     Parameters
     ----------
@@ -187,25 +183,26 @@ def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
         sizes_in_words(each)
         for each in (prepared.scan.voxel_size, card.preprocessing["voxel_size_mm"])
     )
-    score = prepared.facts.get("registration_score", float("nan"))
+    score = prepared.registration_score
     verdict = "good" if score >= ALIGNED else "doubtful" if score >= FAILED else "bad"
-    if prepared.facts["registration"] == NOT_REGISTERED:
+    if not _is_registered(prepared):
         verdict = "not registered"
     low, high = BRAIN_LITRES
+    litres = brain_litres(prepared.scan, prepared.mask)
     quantiles = np.asarray(card.preprocessing["intensity_quantiles"], float)
     distance = contrast_distance(prepared.brain.array, quantiles)
     return (
         f"voxels {sizes} mm (trained on {trained})",
-        f"brain {prepared.facts['brain_litres']:.2f} litres (plausible {low} to {high})",
+        f"brain {litres:.2f} litres (plausible {low} to {high})",
         f"correlation with the template {score:.2f}: {verdict} (good from {ALIGNED:g}, "
         f"training data: {USUAL_SCORE})",
-        f"histogram's distance {distance:.3f} (training data: 0 to 0.06, "
-        f"a warning above {LARGEST_CONTRAST_DISTANCE:g})",
+        f"histogram distance {distance:.3f} (training data: 0 to 0.06, "
+        f"warning above {LARGEST_CONTRAST_DISTANCE:g})",
     )
 
 
 def registration_warnings(prepared: Prepared) -> tuple[str, ...]:
-    """Warn of a registration that neither failed nor is as good as usual.
+    """Return a warning if a registration did not fail but is worse than usual.
 
     Parameters
     ----------
@@ -216,10 +213,14 @@ def registration_warnings(prepared: Prepared) -> tuple[str, ...]:
     tuple of str
         One sentence, or nothing.
     """
-    score = prepared.facts["registration_score"]
-    if score >= ALIGNED or prepared.facts["registration"] == NOT_REGISTERED:
+    score = prepared.registration_score
+    if score >= ALIGNED or not _is_registered(prepared):
         return ()
     return (
-        f"registration to MNI space is doubtful: the brain correlates with the template by "
-        f"{score:.2f}, where {USUAL_SCORE} is usual: look at the checkerboard of the quality page",
+        f"registration to MNI space is doubtful: the brain's correlation with the template is "
+        f"{score:.2f}, usually {USUAL_SCORE}: check the checkerboard of the quality page",
     )
+
+
+def _is_registered(prepared: Prepared) -> bool:
+    return prepared.decisions.get(REGISTRATION) not in (None, Decision.NOT_REQUESTED)

@@ -1,4 +1,4 @@
-"""Where a brain lies in MNI space: rigid registration, user's transforms, and how good they are.
+"""Rigid registration to MNI space, and transforms from and to files.
 
 Transforms are (4, 4), from mm of the scan to mm of MNI space, both RAS+.
 
@@ -6,19 +6,17 @@ References
 ----------
 .. [1] Mattes et al., PET-CT image registration in the chest using free-form deformations, IEEE
    Transactions on Medical Imaging 22(1):120-128, 2003. DOI 10.1109/TMI.2003.809072.
-
-Transforms to MNI space from files, and into them.
 """
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.optional import in_one_itk_thread, optional
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -36,8 +34,8 @@ LARGEST_SCALING = 2.0  # of a brain that is to lie over the template's
 LINEARITY_MM = 0.01
 
 
-def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarray]:
-    """Find the rigid transform that lays a brain over the template's.
+def register(brain: Volume, template: Volume, report: Report = ignore) -> np.ndarray:
+    """Find the rigid transform that aligns a brain with the template's.
 
     Parameters
     ----------
@@ -45,6 +43,8 @@ def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarra
         Extracted: 0 outside the brain.
     template : Volume
         In MNI space, extracted.
+    report : callable
+        Called every 0.2 s; what it raises stops the optimiser.
 
     Returns
     -------
@@ -77,12 +77,13 @@ def register(brain: Volume, template: Volume) -> Generator[None, None, np.ndarra
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
     images = [_image(sitk, volume) for volume in (fixed, moving)]
-    found = yield from in_one_itk_thread(sitk, lambda: method.Execute(*images), method.Abort)
+    now = Progress(0, 0, "registration")
+    found = in_one_itk_thread(sitk, lambda: method.Execute(*images), report, now, method.Abort)
     return np.linalg.inv(matrix_of(found))
 
 
 def matrix_of(transform: Any) -> np.ndarray:
-    """Read any linear transform of ITK as a matrix, by what it does to points; (4, 4)."""
+    """Return any linear transform of ITK as a matrix, by what it does to points; (4, 4)."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack(
@@ -93,7 +94,7 @@ def matrix_of(transform: Any) -> np.ndarray:
 
 
 def centre_of(volume: Volume) -> np.ndarray:
-    """Find the centre of what lies above 0; (3,), mm."""
+    """Return the centroid of the voxels above 0; (3,), mm."""
     occupied = np.argwhere(volume.array > 0).mean(axis=0)
     centre: np.ndarray = volume.affine[:3, :3] @ occupied + volume.affine[:3, 3]
     return centre
@@ -122,8 +123,8 @@ def load_transform(path: Path) -> np.ndarray:
     ----------
     path : Path
         ITK's .tfm, .txt or .mat (ANTs, SimpleITK, Slicer; it maps points of MNI space to points
-        of the scan in LPS mm, as ITK's resampling takes it), or a text file with a 4 x 4 matrix
-        from RAS+ mm of the scan to RAS+ mm of MNI space. FSL's matrices are neither.
+        of the scan in LPS mm, as ITK's resampling expects), or a text file with a 4 x 4 matrix
+        from RAS+ mm of the scan to RAS+ mm of MNI space. FSL's matrices are neither of these.
 
     Returns
     -------
@@ -138,7 +139,7 @@ def load_transform(path: Path) -> np.ndarray:
         If it holds no such transform.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file: give a transform")
+        raise FileNotFoundError(f"{path}: there is no such transform file")
     with path.open("rb") as file:
         is_itk = file.read(len(ITK_MARK)) == ITK_MARK.encode()
     is_itk = is_itk or path.suffix in (".tfm", ".mat")
@@ -148,24 +149,24 @@ def load_transform(path: Path) -> np.ndarray:
 
 
 def save_transform(matrix: np.ndarray, path: Path) -> None:
-    """Write a matrix as text, in the form that `load_transform` reads; replaces the file."""
+    """Write a matrix as the text that `load_transform` reads; an existing file is replaced."""
     rows = "\n".join(" ".join(f"{value:.17g}" for value in row) for row in matrix)
     text = f"# RAS+ mm of the scan to RAS+ mm of MNI space\n{rows}\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_content(path, text)
 
 
 def _read_text(path: Path) -> np.ndarray:
     try:
         matrix = np.loadtxt(path)
     except ValueError as error:
-        raise VolumeError(f"{path}: no 4 x 4 matrix and no transform of ITK's") from error
+        raise VolumeError(f"{path}: is neither a 4 x 4 matrix nor an ITK transform") from error
     if matrix.shape != (4, 4):
-        raise VolumeError(f"{path}: a 4 x 4 matrix is expected, got shape {matrix.shape}")
+        raise VolumeError(f"{path}: expected a 4 x 4 matrix, got shape {matrix.shape}")
     return matrix
 
 
 def _read_itk(path: Path) -> np.ndarray:
-    sitk = optional("SimpleITK", "reading a transform of ITK's")
+    sitk = optional("SimpleITK", "reading an ITK transform")
     try:
         transform = sitk.ReadTransform(str(path))
     except RuntimeError as error:
@@ -175,17 +176,17 @@ def _read_itk(path: Path) -> np.ndarray:
     lps = matrix_of(transform)
     far = np.array([80.0, -60.0, 70.0, 1.0])
     if np.abs(lps @ far - [*transform.TransformPoint(far[:3].tolist()), 1]).max() > LINEARITY_MM:
-        raise VolumeError(f"{path}: the transform is not linear: give the linear part alone")
+        raise VolumeError(f"{path}: the transform is not linear: give only its linear part")
     try:
         inverse: np.ndarray = np.linalg.inv(LPS @ lps @ LPS)
     except np.linalg.LinAlgError as error:
-        raise VolumeError(f"{path}: the transform is singular: give one that turns back") from error
+        raise VolumeError(f"{path}: the transform is singular: give one with an inverse") from error
     return inverse
 
 
 def _check(matrix: np.ndarray, path: Path) -> None:
     if not np.isfinite(matrix).all() or not np.allclose(matrix[3], [0, 0, 0, 1]):
-        raise VolumeError(f"{path}: the last row must be 0 0 0 1, all numbers finite")
+        raise VolumeError(f"{path}: the last row must be 0 0 0 1 and all numbers finite")
     scaling = np.linalg.det(matrix[:3, :3])
     if not 1 / LARGEST_SCALING**3 <= scaling <= LARGEST_SCALING**3:
         raise VolumeError(

@@ -1,9 +1,7 @@
-"""Pictures of brains: a slice as every method shows it, with two patches enlarged; error maps.
+"""Pictures of brains: one slice by every method with enlarged patches, error maps, the demo.
 
-The report's figures 3 to 6. Slices are shown as radiographers' atlases print them: anterior up,
-the subject's right on the right side, marked.
-
-The demonstration's picture: 3T | synthetic 7T | 7T | error map, one axial slice.
+As in figures 3 to 6 of the report. Slices are shown anterior up, with the subject's right on the
+right, and marked.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
 
+from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS, symmetric_limit
 from napari_mri7t.engine.models.card import subject_label
 from napari_mri7t.engine.report.style import (
     ERROR_MAP,
@@ -33,28 +32,21 @@ from napari_mri7t.engine.volumes.volume import Volume
 
 REPORT_SLICE = 100  # of 182, as in the report's figures
 REPORT_SLICES = 182
-PATCH_SIZE = 40  # pixels, side of an enlarged patch, or a third of a small slice
+PATCH_SIZE = 40  # pixels, side of an enlarged patch; at most a third of the slice
 N_PATCHES = 2
 PAGE_HEIGHT = 9.5  # inches
-MARGIN = 4  # pixels left around the brain
-ERROR_PERCENTILE = 99.5  # of the errors' sizes, the end of the symmetric scale
+MARGIN = 4  # pixels around the brain
 NAME_LENGTH = 16  # characters that fit beside a slice
 PATCH_COLOURS = (NETWORK_COLOURS[1], NETWORK_COLOURS[4])
+# Of the demo's picture:
 SIZE_INCH = (15.0, 5.4)
 DPI = 120
-SLICE_MM = (
-    8.0  # height over the anterior commissure in MNI space: ventricles, basal ganglia, cortex
-)
-MARGIN_VOXELS = 8  # around the brain
+SLICE_MM = 8.0  # z in MNI space: ventricles, basal ganglia and cortex
 INK, PAPER = "white", "black"
-# Diverging, black in the middle, so that the background stays background.
-ERROR_COLOURS = LinearSegmentedColormap.from_list(
-    "error", ["#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090"]
-)
 
 
 def report_slice(n_slices: int) -> int:
-    """Slice 100 of 182, or the one at the same relative height.
+    """Return slice 100 of 182, or the one at the same relative height.
 
     Parameters
     ----------
@@ -68,7 +60,7 @@ def report_slice(n_slices: int) -> int:
 
 
 def slice_figure(title: str, slices: Mapping[str, np.ndarray], reference: str) -> Figure:
-    """Show one slice as every method gives it, two patches of it enlarged below.
+    """Draw one slice by every method, two patches of it enlarged below.
 
     Parameters
     ----------
@@ -76,7 +68,7 @@ def slice_figure(title: str, slices: Mapping[str, np.ndarray], reference: str) -
     slices : mapping of str to ndarray, shape (I, J)
         Label to slice, in [0, 1], i to the subject's right and j to anterior; in display order.
     reference : str
-        The label that says where the brain is and where its detail lies.
+        Label of the slice that defines the brain and the patches.
 
     Returns
     -------
@@ -105,14 +97,14 @@ def slice_figure(title: str, slices: Mapping[str, np.ndarray], reference: str) -
 
 
 def overview_figure(rows: Mapping[str, Mapping[str, np.ndarray]], reference: str) -> Figure:
-    """Show one slice of every subject, a row each, a column per method.
+    """Draw one slice of each subject, a row per subject, a column per method.
 
     Parameters
     ----------
     rows : mapping of str to mapping of str to ndarray, shape (I, J)
         Subject to label to slice, every row with the same labels, slices as in `slice_figure`.
     reference : str
-        The label that says where the brain is.
+        Label of the slice that is above 0 in the brain.
 
     Returns
     -------
@@ -144,7 +136,7 @@ def overview_figure(rows: Mapping[str, Mapping[str, np.ndarray]], reference: str
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Shorten subjects' names to what fits beside a slice.
+    """Return subjects' names that fit beside a slice.
 
     Parameters
     ----------
@@ -153,7 +145,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     Returns
     -------
     list of str
-        The BIDS subject of every name where that tells them apart, else their beginnings.
+        The BIDS subject of each name if that is unique, else the beginnings of the names.
     """
     subjects = [subject_label(name) for name in names]
     chosen = subjects if len(set(subjects)) == len(set(names)) else names
@@ -161,7 +153,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.ndarray]) -> Figure:
-    """Show what each estimate adds to, or lacks of, the reference, on one symmetric scale.
+    """Draw the error map of each estimate, on one symmetric scale.
 
     Parameters
     ----------
@@ -181,8 +173,7 @@ def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.n
         label: np.where(inside, array[window] - reference[window], 0)
         for label, array in estimates.items()
     }
-    sizes = [np.abs(error[inside]) for error in errors.values()]
-    limit = float(np.percentile(np.concatenate(sizes), ERROR_PERCENTILE)) or 1.0
+    limit = symmetric_limit(np.stack([error[inside] for error in errors.values()]))
     scale = Normalize(-limit, limit)
     n_i, n_j = inside.shape
     with house_style():
@@ -203,7 +194,7 @@ def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.n
 
 
 def detailed_patches(reference: np.ndarray) -> list[tuple[int, int]]:
-    """Find the two places of a slice with most detail that do not overlap.
+    """Return the two places of a slice with most detail that do not overlap.
 
     Parameters
     ----------
@@ -217,7 +208,7 @@ def detailed_patches(reference: np.ndarray) -> list[tuple[int, int]]:
     size = _patch_size(reference)
     gradient = np.hypot(*np.gradient(reference.astype(np.float64)))
     inner = reference > 0
-    # detail counts where the whole surroundings are brain: the rim is an edge, not detail
+    # Detail counts only where the surroundings are brain: the rim is an edge, not detail.
     activity = (
         uniform_filter(gradient * inner, size) * uniform_filter(inner.astype(float), size) ** 4
     )
@@ -236,7 +227,7 @@ def _patch_size(reference: np.ndarray) -> int:
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
-    """Frame the brain with a small margin; everything where there is none."""
+    """Return the brain's frame with a small margin; everything if there is no brain."""
     if not mask.any():
         return slice(0, mask.shape[0]), slice(0, mask.shape[1])
     sides = []
@@ -260,7 +251,7 @@ def _show_patch(axes: Axes, array: np.ndarray, colour: str) -> None:
 
 
 def _mark_sides(axes: Axes, colour: str = "white") -> None:
-    """Say which side is the subject's left and which the right."""
+    """Mark the subject's left and right."""
     for x, side in ((0.02, "L"), (0.98, "R")):
         axes.text(
             x, 0.98, side, color=colour, transform=axes.transAxes, va="top",
@@ -274,27 +265,27 @@ def demo_figure(
     notice: str,
     target_is: str = "",
 ) -> Figure:
-    """Draw source, estimate, target and the estimate's error side by side.
+    """Draw the demo: source, estimate, target and the estimate's error, one axial slice.
 
     Parameters
     ----------
     volumes : tuple of Volume
         Source, estimate and target, on one grid, intensities in [0, 1].
     scores : mapping
-        "source" and "estimate": what `metrics.compare` says of each against the target.
+        "source" and "estimate": from `compare`, each against the target.
     notice : str
-        Printed below the pictures.
+        Printed below.
     target_is : str
-        What the target is, printed over it.
+        Description of the target, printed above it.
 
     Returns
     -------
     Figure
-        With an Agg canvas; not known to pyplot.
+        With an Agg canvas.
     """
     _, estimate, target = volumes
-    k = slice_at(target, SLICE_MM)
-    window = brain_window(target.array[:, :, k] > 0)
+    k = _slice_at(target, SLICE_MM)
+    window = _window(target.array[:, :, k] > 0)
     figure = Figure(figsize=SIZE_INCH, dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     axes = [figure.add_axes((0.005 + 0.25 * n, 0.17, 0.24, 0.71)) for n in range(4)]
@@ -307,8 +298,9 @@ def demo_figure(
     for ax, title, volume in zip(axes, titles, volumes, strict=False):
         grey = _show(ax, volume.array[:, :, k][window], title, "gray", (0.0, 1.0))
     error_map = estimate.array[:, :, k] - target.array[:, :, k]
-    limit = max(float(np.percentile(np.abs(error_map), 99.8)), 1e-6)
-    error = _show(axes[3], error_map[window], titles[3], ERROR_COLOURS, (-limit, limit))
+    limit = symmetric_limit(error_map)
+    colours = LinearSegmentedColormap.from_list("error", ERROR_COLOURS)
+    error = _show(axes[3], error_map[window], titles[3], colours, (-limit, limit))
     _bar(figure, grey, 0.255, "intensity")
     _bar(figure, error, 0.775, "difference of intensity")
     for x, side in ((0.02, "L"), (0.94, "R")):
@@ -317,19 +309,8 @@ def demo_figure(
     return figure
 
 
-def brain_window(mask: np.ndarray) -> tuple[slice, slice]:
-    """Frame the brain in a plane, with a margin; the whole plane if there is none."""
-    if not mask.any():
-        return slice(None), slice(None)
-    frame = []
-    for axis in (1, 0):
-        inside = np.flatnonzero(mask.any(axis=axis))
-        frame.append(slice(max(inside[0] - MARGIN_VOXELS, 0), inside[-1] + MARGIN_VOXELS + 1))
-    return frame[0], frame[1]
-
-
-def slice_at(volume: Volume, height_mm: float) -> int:
-    """Find the axial slice nearest to a height in RAS+ mm; the middle one if there is none."""
+def _slice_at(volume: Volume, height_mm: float) -> int:
+    """Return the axial slice nearest to a height in RAS+ mm; the middle one if there is none."""
     centre = (np.array(volume.shape) - 1) / 2
     at_centre = volume.affine @ [*centre, 1.0]
     k = round(centre[2] + (height_mm - at_centre[2]) / volume.affine[2, 2])
@@ -344,7 +325,7 @@ def _score_line(scores: Mapping[str, Mapping[str, float]]) -> str:
 def _show(
     ax: Axes, plane: np.ndarray, title: str, colours: str | Colormap, limits: tuple[float, float]
 ) -> AxesImage:
-    """Show a plane (I, J) with anterior up and the patient's left on the left."""
+    """Show a plane (I, J) with anterior up and the subject's left on the left."""
     ax.set_axis_off()
     ax.set_title(title, color=INK, fontsize=11)
     return ax.imshow(plane.T, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1])

@@ -1,9 +1,7 @@
-"""The HTML page: one file that needs nothing else and can do nothing but show itself.
+"""The HTML page, one self-contained file, and the pictures of its slice browser.
 
 Every text goes through Jinja's autoescape. The Content-Security-Policy allows the page's own style
-sheet and script, by their digests, and pictures inside the file; nothing else, from nowhere.
-
-Slices for the report's browser: small pictures that travel inside the HTML file.
+sheet and script, by their digests, and pictures inside the file; nothing remote.
 """
 
 from __future__ import annotations
@@ -22,21 +20,21 @@ from matplotlib import colormaps
 from PIL import Image
 
 from napari_mri7t.engine.report.style import ERROR_MAP
-from napari_mri7t.engine.report.table import Table
+from napari_mri7t.engine.report.tables import Table
 from napari_mri7t.engine.volumes.grids import bounding_box
 from napari_mri7t.engine.volumes.provenance import NOTICE
 
 SLICE_STEP = 4  # from one slice in the browser to the next
-QUALITY = 75  # of the WebP pictures: noise stays visible, ten subjects take some 12 MB
+QUALITY = 75  # of the WebP pictures: noise stays visible, ten subjects take about 12 MB
 MARGIN_VOXELS = 3  # around the brain
-ERROR_LIMIT = 0.2  # of intensity, the ends of the error maps' scale, the same for all subjects
+ERROR_LIMIT = 0.2  # of intensity: half the error maps' scale, the same for all subjects
 TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
-FIGURE_QUALITY = 88  # of figures of brains in the page; their PNG files lose nothing
+FIGURE_QUALITY = 88  # of figures of brains in the page; their PNG files are lossless
 
 
 @dataclass(frozen=True)
 class SubjectSlices:
-    """What the browser shows of one subject.
+    """One subject in the slice browser.
 
     Parameters
     ----------
@@ -55,7 +53,7 @@ class SubjectSlices:
 def browse(
     subject: str, volumes: Mapping[str, np.ndarray], reference: str, errors_of: tuple[str, ...]
 ) -> SubjectSlices:
-    """Cut volumes into pictures, every fourth axial slice of the brain.
+    """Return pictures of every fourth axial slice of the brain.
 
     Parameters
     ----------
@@ -63,14 +61,14 @@ def browse(
     volumes : mapping of str to ndarray, shape (I, J, K)
         Label to intensities in [0, 1], in display order.
     reference : str
-        The label that says where the brain is.
+        Label of the volume that is above 0 in the brain.
     errors_of : tuple of str
-        Labels whose error maps are shown as well.
+        Labels with error maps.
 
     Returns
     -------
     SubjectSlices
-        Anterior up, the subject's right on the right side.
+        Anterior up, the subject's right on the right.
     """
     brain = volumes[reference] > 0
     box = bounding_box(brain, MARGIN_VOXELS)
@@ -87,7 +85,7 @@ def browse(
 
 
 def data_url(content: bytes, kind: str) -> str:
-    """Write bytes as a data URL.
+    """Return bytes as a data URL.
 
     Parameters
     ----------
@@ -121,7 +119,7 @@ def _picture(pixels: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data URL, what it shows in words, and whether it is a plot (or a picture)."""
+    """A figure as a data URL, its caption, and whether it is a plot or a picture of brains."""
 
     url: str
     caption: str
@@ -140,7 +138,7 @@ class Section:
     tables : tuple of Table
     pictures : tuple of Picture
     folded : bool
-        Whether each picture opens on a click, the first one open.
+        Whether each picture opens on a click, all but the first closed.
     """
 
     title: str
@@ -151,7 +149,7 @@ class Section:
 
 
 def picture(content: bytes, form: str, caption: str) -> Picture:
-    """Put a figure into the page: an SVG as it is, a PNG as WebP, a quarter of its size.
+    """Embed a figure: an SVG as it is, a PNG as WebP, a quarter of its size.
 
     Parameters
     ----------
@@ -172,14 +170,14 @@ def picture(content: bytes, form: str, caption: str) -> Picture:
 
 
 def render_page(title: str, sections: Sequence[Section], browser: Sequence[SubjectSlices]) -> str:
-    """Write the page.
+    """Render the page.
 
     Parameters
     ----------
     title : str
     sections : sequence of Section
     browser : sequence of SubjectSlices
-        None at all leaves the slice browser out.
+        Without any there is no slice browser.
 
     Returns
     -------
@@ -207,10 +205,10 @@ def render_page(title: str, sections: Sequence[Section], browser: Sequence[Subje
 
 
 def _asset(name: str) -> str:
-    return (files("napari_mri7t.engine.evaluation") / name).read_text(encoding="utf-8")
+    return (files("napari_mri7t.engine.report") / name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
-    """Name a text as a Content-Security-Policy does."""
+    """Return the digest by which a Content-Security-Policy allows a text."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Plots of figures and intensities: agreement, box plots with every subject, curves.
+"""Plots: agreement of intensities, box plots with every subject, losses, robustness, lesions.
 
 References
 ----------
@@ -18,25 +18,18 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from napari_mri7t.engine.evaluation.baselines import BASELINES
-from napari_mri7t.engine.evaluation.results import (
-    SOURCE,
-    SubjectResult,
-    label_of,
-    networks_of,
-    ordered_methods,
-    values_of,
-)
+from napari_mri7t.engine.evaluation.results import SOURCE, StudyResults, label_of
+from napari_mri7t.engine.evaluation.robustness import KINDS, LesionResult, RobustnessPoint
 from napari_mri7t.engine.metrics.scoring import METRICS
 from napari_mri7t.engine.report.style import (
     COUNT_MAP,
+    SOURCE_COLOUR,
     TEXT_WIDTH,
     house_style,
     look_of,
     new_figure,
     title_of,
 )
-from napari_mri7t.engine.report.tables import heading
 
 AGREEMENT_SD = 1.96  # standard deviations: 95 % of normal differences, as in [1]
 N_BINS = 100  # of a joint histogram, each way
@@ -44,12 +37,13 @@ SHOWN_PERCENTILES = (0.01, 99.99)  # of the differences, the range of a Bland-Al
 LOSS_COLUMNS = 4
 PANEL_WIDTH = 1.9  # inches, of three to a row
 SMOOTHING = 0.02  # of a loss curve's length: the window of its running mean
+DOTS_APART_MM = 0.22  # between the dots of two networks
 Sample = tuple[np.ndarray, np.ndarray]
 Ranges = tuple[tuple[float, float], tuple[float, float]]
 
 
 def bland_altman_figure(samples: Mapping[str, Sample]) -> Figure:
-    """Show how the difference from the reference depends on the intensity [1].
+    """Draw the difference from the reference against the intensity [1].
 
     Parameters
     ----------
@@ -59,8 +53,7 @@ def bland_altman_figure(samples: Mapping[str, Sample]) -> Figure:
     Returns
     -------
     Figure
-        One panel each, on common axes: counts of voxels, the mean difference and the limits of
-        agreement, which hold 95 % of normal differences.
+        A panel each, on common axes: counts of voxels, mean difference, limits of agreement.
     """
     differences = [estimate - reference for reference, estimate in samples.values()]
     low, high = np.percentile(np.concatenate(differences), SHOWN_PERCENTILES)
@@ -81,7 +74,7 @@ def bland_altman_figure(samples: Mapping[str, Sample]) -> Figure:
 
 
 def joint_histogram_figure(samples: Mapping[str, Sample]) -> Figure:
-    """Show which intensity of the reference became which intensity of the estimate.
+    """Draw joint histograms of reference and estimate.
 
     Parameters
     ----------
@@ -91,7 +84,7 @@ def joint_histogram_figure(samples: Mapping[str, Sample]) -> Figure:
     Returns
     -------
     Figure
-        One panel each: counts of voxels, and the line on which a perfect estimate lies.
+        A panel each: counts of voxels, and the line of a perfect estimate.
     """
     with house_style():
         figure, axes = _panels(len(samples))
@@ -106,13 +99,13 @@ def joint_histogram_figure(samples: Mapping[str, Sample]) -> Figure:
 
 
 def box_figure(
-    results: Sequence[SubjectResult], keys: Sequence[str] = tuple(METRICS), n_columns: int = 2
+    results: StudyResults, keys: Sequence[str] = tuple(METRICS), n_columns: int = 2
 ) -> Figure:
-    """Show each metric as a box per method, every subject a dot, joined across methods.
+    """Draw each metric as a box per method, each subject a dot, joined across methods.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
     keys : sequence of str
         Of `METRICS`.
     n_columns : int
@@ -121,20 +114,20 @@ def box_figure(
     Returns
     -------
     Figure
-        Boxes from quartile to quartile, whiskers to the extremes: no subject is hidden.
+        Boxes from quartile to quartile, whiskers to the extremes.
     """
-    methods, networks = ordered_methods(results), networks_of(results)
+    methods, networks = results.methods, results.networks
     n_rows = -(-len(keys) // n_columns)
     with house_style():
         figure = new_figure(0.55 + n_rows * (1.0 + 0.17 * len(methods)))
         axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
         for panel, key in zip(axes, keys, strict=False):
-            columns = [values_of(results, method, key) for method in methods]
+            columns = [results.values(method, key) for method in methods]
             _show_boxes(panel, columns, [look_of(m, networks) for m in methods])
-            panel.set_xlabel(heading(METRICS[key]))
+            panel.set_xlabel(METRICS[key].heading)
             panel.grid(axis="x", color="0.9")
             panel.set_axisbelow(True)
-        for panel in axes[:: n_columns or 1]:
+        for panel in axes[::n_columns]:
             panel.set_yticks(range(1, len(methods) + 1), [label_of(m) for m in methods])
         axes[0].invert_yaxis()
         for panel in axes[len(keys) :]:
@@ -143,7 +136,7 @@ def box_figure(
 
 
 def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarray]]]) -> Figure:
-    """Show how the losses of all folds fell, a panel per network.
+    """Draw the losses of all folds, a panel per network.
 
     Parameters
     ----------
@@ -153,8 +146,8 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
     Returns
     -------
     Figure
-        Running means over 2 % of a curve, the raw losses behind them in grey; logarithmic, with
-        one scale for all panels, unless a loss is below 0, as that of the PSNR is.
+        Running means over 2 % of a curve, in grey the raw losses; logarithmic, with one scale for
+        all panels, unless a loss is below 0, as that of the PSNR is.
     """
     names = list(histories)
     n_columns = max(1, min(LOSS_COLUMNS, len(names)))
@@ -194,8 +187,87 @@ def loss_figure(histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarr
     return figure
 
 
+def robustness_figure(
+    points: Mapping[str, Sequence[RobustnessPoint]], key: str = "brain_psnr"
+) -> Figure:
+    """Draw a metric of source and estimates as the input degrades, a panel per kind.
+
+    Parameters
+    ----------
+    points : mapping of str to sequence of RobustnessPoint
+        Network to its points.
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    Figure
+        Where a network's curve falls below the dashed line it no longer helps.
+    """
+    networks = list(points)
+    kinds = [k for k in KINDS if any(p.kind == k for found in points.values() for p in found)]
+    with house_style():
+        figure = new_figure(2.8)
+        axes = figure.subplots(1, max(1, len(kinds)), squeeze=False, sharey=True)[0]
+        for panel, kind in zip(axes, kinds, strict=False):
+            first = _of_kind(points[networks[0]], kind)
+            panel.plot(
+                [p.level for p in first],
+                [p.source[key] for p in first],
+                color=SOURCE_COLOUR,
+                linestyle="--",
+                linewidth=1,
+                label=label_of(SOURCE),
+            )
+            for network in networks:
+                colour, marker = look_of(network, networks)
+                found = _of_kind(points[network], kind)
+                levels, figures = [p.level for p in found], [p.estimate[key] for p in found]
+                panel.plot(
+                    levels, figures, color=colour, marker=marker, ms=4, label=label_of(network)
+                )
+            panel.set_xlabel(KINDS[kind])
+            panel.grid(color="0.92")
+        axes[0].set_ylabel(METRICS[key].heading)
+        _legend(figure, axes[0])
+    return figure
+
+
+def lesion_figure(results: Mapping[str, Sequence[LesionResult]]) -> Figure:
+    """Draw the contrast retained of lesions against their size; each lesion a dot.
+
+    Parameters
+    ----------
+    results : mapping of str to sequence of LesionResult
+        Network to its results.
+
+    Returns
+    -------
+    Figure
+        Bright and dark lesions in a panel each, means joined; 100 % is the target's contrast.
+    """
+    networks = list(results)
+    with house_style():
+        figure = new_figure(2.8, TEXT_WIDTH)
+        axes = figure.subplots(1, 2, sharey=True)
+        for panel, sign, name in zip(axes, (1, -1), ("bright", "dark"), strict=True):
+            panel.axhline(100, color="0.6", linewidth=1)
+            for place, network in enumerate(networks):
+                own = [r for r in results[network] if r.lesion.contrast * sign > 0]
+                if place == 0:
+                    _show_source(panel, own)
+                shift = DOTS_APART_MM * (place - (len(networks) - 1) / 2)
+                _show_estimates(panel, own, network, networks, shift)
+            panel.set(title=f"{name} lesions", xlabel="diameter, mm")
+            panel.grid(color="0.92")
+        axes[0].set_ylabel("contrast retained, %")
+        axes[0].set_ylim(bottom=min(0, axes[0].get_ylim()[0]))
+        _legend(figure, axes[0])
+    return figure
+
+
 def _panels(n_panels: int) -> tuple[Figure, list[Axes]]:
-    """Lay out panels that are about square, three to a row."""
+    """Lay out nearly square panels, three to a row."""
     n_columns = min(3, n_panels)
     n_rows = -(-n_panels // n_columns)
     side = min(2.9, (TEXT_WIDTH - 1.2) / n_columns)
@@ -222,7 +294,7 @@ def _show_counts(panel: Axes, sample: Sample, ranges: Ranges) -> AxesImage:
 
 
 def _bar_of_shares(figure: Figure, axes: Sequence[Axes], shown: AxesImage) -> None:
-    """Draw the one colour bar of all panels."""
+    """Draw one colour bar for all panels."""
     plain = FuncFormatter(lambda value, _: f"{100 * value:g} %")
     bar = figure.colorbar(shown, ax=list(axes), extend="both", shrink=0.9, format=plain)
     bar.set_label("share of the brain's voxels")
@@ -231,7 +303,7 @@ def _bar_of_shares(figure: Figure, axes: Sequence[Axes], shown: AxesImage) -> No
 def _show_boxes(
     panel: Axes, columns: Sequence[Mapping[str, float]], looks: Sequence[tuple[str, str]]
 ) -> None:
-    """Draw horizontal boxes, a dot per subject, and a faint line that follows each subject."""
+    """Draw horizontal boxes, a dot per subject, and a faint line for each subject."""
     finite = [[v for v in column.values() if np.isfinite(v)] for column in columns]
     drawn = panel.boxplot(
         finite,
@@ -257,18 +329,58 @@ def _show_boxes(
 
 
 def _every_other_digit(value: float, _: object) -> str:
-    """Label 2, 3 and 5 between the powers of ten: enough, and not too many."""
+    """Label 2, 3 and 5 between the powers of ten."""
     digit = round(value / 10 ** np.floor(np.log10(value)))
     return f"{value:g}" if digit in (2, 3, 5) else ""
 
 
 def _running_mean(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average a curve over a window that slides along it."""
+    """Return the running mean of a curve."""
     width = max(1, round(SMOOTHING * len(losses)))
     kernel = np.full(width, 1 / width)
     return np.convolve(steps, kernel, "valid"), np.convolve(losses, kernel, "valid")
 
 
-def is_shown_method(method: str) -> bool:
-    """Whether a method is no baseline: the source or a network, which the pictures show."""
-    return method == SOURCE or method not in BASELINES
+def _of_kind(points: Sequence[RobustnessPoint], kind: str) -> list[RobustnessPoint]:
+    return sorted((p for p in points if p.kind == kind), key=lambda point: point.level)
+
+
+def _by_size(results: Sequence[LesionResult], part: str) -> dict[float, list[float]]:
+    """Return one part of the results by diameter, percent, without undefined values."""
+    found: dict[float, list[float]] = {}
+    for result in sorted(results, key=lambda r: r.lesion.diameter_mm):
+        if np.isfinite(getattr(result, part)):
+            found.setdefault(result.lesion.diameter_mm, []).append(100 * getattr(result, part))
+    return found
+
+
+def _show_source(panel: Axes, results: Sequence[LesionResult]) -> None:
+    """Show the effect of the noise alone."""
+    values = _by_size(results, "source_retained")
+    means = [np.mean(column) for column in values.values()]
+    label = label_of(SOURCE)
+    panel.plot(list(values), means, color=SOURCE_COLOUR, linestyle="--", linewidth=1, label=label)
+
+
+def _show_estimates(
+    panel: Axes,
+    results: Sequence[LesionResult],
+    network: str,
+    networks: Sequence[str],
+    shift: float,
+) -> None:
+    """Join the means over lesions of one size, with a dot for each lesion."""
+    colour, marker = look_of(network, networks)
+    values = _by_size(results, "estimate_retained")
+    means = [np.mean(column) for column in values.values()]
+    panel.plot(list(values), means, color=colour, marker=marker, ms=5, label=label_of(network))
+    for size, column in values.items():
+        places = np.full(len(column), size + shift)
+        panel.scatter(places, column, s=8, color=colour, marker=marker, alpha=0.35, linewidths=0)
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    """Set one legend above all panels."""
+    handles, labels = panel.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)

@@ -1,4 +1,4 @@
-"""One page per scan to judge a preparation by eye: mask, registration, intensities, result."""
+"""The quality page of a scan: mask, registration, intensities and result, to judge by eye."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.atomic import write_content
+from napari_mri7t.engine.metrics.inspection import symmetric_limit
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.prepare import Prepared
 from napari_mri7t.engine.preparation.quality import (
@@ -46,7 +47,7 @@ def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
     result : Volume
         The estimate in its scan, on the scan's grid or in MNI space.
     card : ModelCard
-        Of the model, whose intensities the scan was brought to.
+        Of the model to whose intensities the scan is harmonised.
 
     Returns
     -------
@@ -70,7 +71,8 @@ def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
         axes[2, 0].set_title("before")
         _show(axes[2, 1], after, 2, k, window)
         axes[2, 1].set_title("after")
-        _show(axes[2, 2], after - corrected, 2, k, _symmetric(after - corrected, mask))
+        limit = symmetric_limit(after - corrected, mask)
+        _show(axes[2, 2], after - corrected, 2, k, (-limit, limit))
         axes[2, 2].set_title("after - before (corrected)")
         _draw_histograms(axes[0, 3], axes[1, 3], prepared, card)
         _write_facts(axes[2, 3], prepared.facts, card, describe_distance(prepared, card))
@@ -78,7 +80,7 @@ def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
 
 
 def write_quality_page(prepared: Prepared, result: Volume, card: ModelCard, path: Path) -> Path:
-    """Draw the page into a PNG file, which is replaced if it exists.
+    """Write the page as a PNG file, replacing an old one.
 
     Parameters
     ----------
@@ -91,8 +93,7 @@ def write_quality_page(prepared: Prepared, result: Volume, card: ModelCard, path
     Path
         The file.
     """
-    picture = figure_bytes(quality_page(prepared, result, card), "png")
-    return write_atomically(path, lambda file: file.write(picture))
+    return write_content(path, figure_bytes(quality_page(prepared, result, card), "png"))
 
 
 def _views(
@@ -163,12 +164,7 @@ def _outline(axes: Axes, mask: np.ndarray, axis: int, k: int) -> None:
 
 
 def _middle(mask: np.ndarray, axis: int) -> int:
-    """Find the slice through the middle of a mask; beside the midline in the sagittal plane."""
+    """Return the slice through the middle of a mask; off the midline in the sagittal plane."""
     along = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
     part = 0.55 if axis == 0 else 0.5
     return int(along[0] + part * (along[-1] - along[0]))
-
-
-def _symmetric(array: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    bound = float(np.percentile(np.abs(array[mask]), WINDOW[1])) or 1.0
-    return -bound, bound

@@ -1,12 +1,13 @@
-"""The report's sections: which tables and plots stand where, and what is said to them.
+"""The report's sections: their order, tables, figures and texts.
 
-The report's pictures of single subjects, and what is kept of their volumes for later plots.
+Subjects are drawn one at a time (`draw_subject`); `SubjectDrawings` holds their pictures, and the
+slices and samples that the plots over all subjects need.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,15 +15,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from napari_mri7t.engine.atomic import write_content
-from napari_mri7t.engine.evaluation.results import SOURCE, SubjectResult, file_name, label_of
-from napari_mri7t.engine.evaluation.robustness import (
-    KINDS,
-    LesionResult,
-    RobustnessPoint,
-    turning_points,
+from napari_mri7t.engine.evaluation.results import (
+    SOURCE,
+    TARGET,
+    StudyResults,
+    file_name,
+    label_of,
 )
+from napari_mri7t.engine.evaluation.robustness import KINDS, turning_points
+from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import METRICS
-from napari_mri7t.engine.report import tables as study_tables
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.report.figures import (
     error_figure,
     overview_figure,
@@ -34,55 +37,71 @@ from napari_mri7t.engine.report.plots import (
     bland_altman_figure,
     box_figure,
     joint_histogram_figure,
+    lesion_figure,
     loss_figure,
+    robustness_figure,
 )
-from napari_mri7t.engine.report.stress_plots import lesion_figure, robustness_figure
 from napari_mri7t.engine.report.style import figure_bytes
-from napari_mri7t.engine.report.table import Table
-from napari_mri7t.engine.report.tables import tests_table
+from napari_mri7t.engine.report.tables import (
+    Table,
+    per_subject_table,
+    result_table,
+    spread_table,
+    summary_table,
+    table_1,
+    tests_table,
+)
 from napari_mri7t.engine.volumes.volume import Volume
 
-TARGET = "target"
 TARGET_LABEL = "7T"
 N_SAMPLES = 20_000  # voxels of each subject in the plots of agreement
 TESTED = ("brain_psnr", "brain_ssim", "brain_hfen", "whole_psnr")  # metrics with paired tests
 BY_SUBJECT = ("brain_psnr", "brain_ssim", "whole_psnr")  # metrics shown subject by subject
-UNTESTED = "A paired test needs two subjects at least; there is none for fewer."
 LEADING = ("brain_psnr", "brain_ssim", "brain_mae", "brain_nrmse")
 DETAIL = ("brain_ssim_3d", "brain_hfen", "brain_gradient_error")
 TISSUE = ("brain_cnr", "brain_cjv", "brain_anatomy_correlation", "brain_edge_correlation")
+BRAIN_TEXT = (
+    "Four fifths of a volume are background, which every method reproduces. The figures inside the "
+    "brain, where the target is above 0, show what a method is worth. Baselines are tuned on the "
+    "training subjects of each fold only."
+)
+TESTS_TEXT = (
+    "Each network against its unprocessed input, against the best classical baseline (chosen with "
+    "hindsight, in its favour), and against the other networks."
+)
+UNTESTED = "Paired tests need at least two subjects."
 BOXES = (
-    "Every dot is a held-out subject, joined across methods by a thin line; boxes from quartile to "
+    "Each dot is a held-out subject, joined across methods by a thin line; boxes from quartile to "
     "quartile with the median, whiskers to the extremes."
 )
-OVERVIEW = "One axial slice of every held-out subject: the input, every network, the real 7T."
+OVERVIEW = "One axial slice of each held-out subject: the input, every network, the real 7T."
 BLAND = (
-    "Difference from the real 7T against the mean of both, voxels inside the brain. "
-    "Lines and numbers: mean difference and limits of agreement (1.96 standard "
-    "deviations). A slope would be contrast that is missed."
+    "Difference from the real 7T against the mean of both, voxels inside the brain. Lines and "
+    "numbers: mean difference and limits of agreement (1.96 standard deviations). A slope means "
+    "missing contrast."
 )
-JOINT = "Which intensity of the real 7T became which intensity of the estimate; dashed: perfect."
-LOSSES = "Training loss of every fold, running mean over 2 % of the training; grey: as recorded."
-HARM = (
-    "PSNR in the brain of a held-out subject as the input gets worse, always against the unharmed "
-    "7T. Where a curve falls below the dashed one, the network has stopped to help."
+JOINT = "Joint histogram of real 7T and estimate; on the dashed line the estimate is perfect."
+LOSSES = "Training loss of each fold, running mean over 2 % of the training; grey: as recorded."
+ROBUSTNESS = (
+    "Brain PSNR of a held-out subject as its input degrades, always against the original 7T. Where "
+    "a curve falls below the dashed line, the network no longer helps."
 )
 LESIONS = (
-    "Contrast left of spheres put into a held-out brain before the noise, as a share of their "
-    "contrast in the 7T target. Every dot is a lesion. What lies below 100 % was taken away."
+    "Contrast retained of spheres added to a held-out brain before the noise, as a share of their "
+    "contrast in the 7T target. Each dot is a lesion; below 100 % the network removes contrast."
 )
 
 
 @dataclass
 class SubjectDrawings:
-    """What stays of the subjects' volumes once they are out of memory again.
+    """Pictures of the subjects, and what later plots need of their volumes.
 
     Parameters
     ----------
     slices : dict
         Subject to label to the report's slice.
     samples : dict
-        Label to (target, estimate) intensities of every subject.
+        Label to (target, estimate) intensities of each subject.
     browser : list of SubjectSlices
     details, errors : list of Picture
     """
@@ -95,9 +114,14 @@ class SubjectDrawings:
 
 
 def draw_subject(
-    name: str, volumes: Mapping[str, Volume], gathered: SubjectDrawings, folder: Path
-) -> Generator[str, None, None]:
-    """Draw one subject's pictures, and keep what the plots of all subjects need.
+    name: str,
+    volumes: Mapping[str, Volume],
+    drawn: SubjectDrawings,
+    folder: Path,
+    *,
+    report: Report = ignore,
+) -> None:
+    """Draw one subject's pictures, and sample it for the plots over all subjects.
 
     Parameters
     ----------
@@ -105,15 +129,12 @@ def draw_subject(
         The subject.
     volumes : mapping of str to Volume
         "source" (may be missing), the networks' estimates and "target", in [0, 1].
-    gathered : SubjectDrawings
-        Grows by the subject.
+    drawn : SubjectDrawings
+        The subject is added to it.
     folder : Path
         For the figures' files; must exist.
-
-    Yields
-    ------
-    str
-        What is being drawn.
+    report : callable
+        Called before each picture.
     """
     first = [SOURCE] if SOURCE in volumes else []
     order = [*first, *(m for m in volumes if m not in (SOURCE, TARGET)), TARGET]
@@ -128,26 +149,26 @@ def draw_subject(
     title = f"{name}, slice {k}"
     stem = file_name(name).removesuffix(".json")
 
-    yield "details"
+    report(Progress(0, 3, "details"))
     caption = f"{title}: every method, two patches enlarged"
     details = slice_figure(title, slices, TARGET_LABEL)
-    gathered.details.append(keep(details, folder, f"slice-{stem}", caption, "png"))
-    yield "errors"
+    drawn.details.append(save_figure(details, folder, f"slice-{stem}", caption, "png"))
+    report(Progress(1, 3, "errors"))
     caption = f"{title}: estimate minus 7T, one symmetric scale"
     errors = error_figure(title, slices[TARGET_LABEL], estimates)
-    gathered.errors.append(keep(errors, folder, f"errors-{stem}", caption, "png"))
-    yield "slice browser"
+    drawn.errors.append(save_figure(errors, folder, f"errors-{stem}", caption, "png"))
+    report(Progress(2, 3, "slice browser"))
     networks = tuple(label for label in estimates if label != label_of(SOURCE))
-    gathered.browser.append(browse(name, arrays, TARGET_LABEL, networks))
-    gathered.slices[name] = slices
+    drawn.browser.append(browse(name, arrays, TARGET_LABEL, networks))
+    drawn.slices[name] = slices
     chosen = _choose_voxels(name, target)
     for label in estimates:
         pair = (target.flat[chosen], arrays[label].flat[chosen])
-        gathered.samples.setdefault(label, []).append(pair)
+        drawn.samples.setdefault(label, []).append(pair)
 
 
-def keep(figure: Figure, folder: Path, stem: str, caption: str, shown: str) -> Picture:
-    """Write a figure as PNG and SVG, and give one of them to the page.
+def save_figure(figure: Figure, folder: Path, stem: str, caption: str, shown: str) -> Picture:
+    """Write a figure as PNG and SVG, and return one of them for the page.
 
     Parameters
     ----------
@@ -164,16 +185,14 @@ def keep(figure: Figure, folder: Path, stem: str, caption: str, shown: str) -> P
     -------
     Picture
     """
-    for form in ("png", "svg"):
-        content = figure_bytes(figure, form)
+    files = {form: figure_bytes(figure, form) for form in ("png", "svg")}
+    for form, content in files.items():
         write_content(folder / f"{stem}.{form}", content)
-        if form == shown:
-            chosen = content
-    return picture(chosen, shown, caption)
+    return picture(files[shown], shown, caption)
 
 
 def _choose_voxels(name: str, target: np.ndarray) -> np.ndarray:
-    """Draw voxels of the brain, the same ones for every method and in every run."""
+    """Return random voxels of the brain, the same for every method and in every run."""
     brain = np.flatnonzero(np.ascontiguousarray(target) > 0)
     seed = zlib.crc32(name.encode("utf-8", "surrogatepass"))
     rng = np.random.default_rng(seed)
@@ -181,7 +200,7 @@ def _choose_voxels(name: str, target: np.ndarray) -> np.ndarray:
 
 
 def facts_section(facts: Sequence[tuple[str, str]]) -> Section:
-    """Tell what was done.
+    """Return the section of data, settings and versions.
 
     Parameters
     ----------
@@ -191,60 +210,45 @@ def facts_section(facts: Sequence[tuple[str, str]]) -> Section:
     -------
     Section
     """
-    table = Table("Study", ("What", "Value"), tuple(facts))
-    return Section("What was done", tables=(table,))
+    table = Table("Study", ("Item", "Value"), tuple(facts))
+    return Section("Data and settings", tables=(table,))
 
 
-def table_sections(results: Sequence[SubjectResult]) -> list[Section]:
-    """Set the tables, the brain first.
+def table_sections(results: StudyResults) -> list[Section]:
+    """Return the sections with tables, the brain first.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
 
     Returns
     -------
     list of Section
     """
-    following = study_tables.summary_table(results, [k for k in METRICS if k.startswith("whole")])
-    brain = (
-        "Four fifths of a volume are background, which every method gets right. What a method is "
-        "worth shows inside the brain, where the target is above 0. Baselines were tuned on the "
-        "training subjects of each fold only."
-    )
-    chance = (
-        "Each network against its input as it is, against the best classical baseline (chosen "
-        "with hindsight, in its favour), and against the other networks."
-    )
-    spread = study_tables.spread_table(results, "brain_psnr")
+    groups = {"All methods": LEADING, "Fine detail": DETAIL, "Tissues and errors": TISSUE}
+    brain = [
+        replace(summary_table(results, keys), title=title) for title, keys in groups.items()
+    ]  # each narrow enough to be read at once
+    whole = summary_table(results, [k for k in METRICS if k.startswith("whole")])
     tests = [table for key in TESTED if (table := tests_table(results, key)).rows]
     tests[1:] = [replace(table, note="") for table in tests[1:]]  # the note is the same
-    each = tuple(study_tables.per_subject_table(results, key) for key in BY_SUBJECT)
+    each = tuple(per_subject_table(results, key) for key in BY_SUBJECT)
     return [
-        Section("Results", (), (study_tables.result_table(results),)),
-        Section("Inside the brain", (brain,), (*_brain_tables(results), spread)),
-        Section("Whole volume, as in the report", (), (study_tables.table_1(results), following)),
-        Section("Is it more than chance?", (chance if tests else UNTESTED,), tuple(tests)),
-        Section("Every subject", (), each),
+        Section("Results", (), (result_table(results),)),
+        Section("Inside the brain", (BRAIN_TEXT,), (*brain, spread_table(results, "brain_psnr"))),
+        Section("Whole volume, as in the report", (), (table_1(results), whole)),
+        Section("Statistical tests", (TESTS_TEXT if tests else UNTESTED,), tuple(tests)),
+        Section("Individual subjects", (), each),
     ]
 
 
-def _brain_tables(results: Sequence[SubjectResult]) -> list[Table]:
-    """Set the figures inside the brain as three tables, each narrow enough to be read at once."""
-    kinds = {"All methods": LEADING, "Fine detail": DETAIL, "Tissues and errors": TISSUE}
-    tables = [(title, study_tables.summary_table(results, keys)) for title, keys in kinds.items()]
-    return [replace(table, title=title) for title, table in tables]
-
-
-def figure_sections(
-    results: Sequence[SubjectResult], gathered: SubjectDrawings, folder: Path
-) -> list[Section]:
-    """Draw what concerns all subjects; parts without data are left out.
+def figure_sections(results: StudyResults, drawn: SubjectDrawings, folder: Path) -> list[Section]:
+    """Return the sections with figures of all subjects; those without data are left out.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
-    gathered : SubjectDrawings
+    results : StudyResults
+    drawn : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
 
@@ -254,25 +258,26 @@ def figure_sections(
     """
     sections = []
     if results:
-        boxes = keep(box_figure(results), folder, "boxes", BOXES, "svg")
+        boxes = save_figure(box_figure(results), folder, "boxes", BOXES, "svg")
         sections.append(Section("Box plots", pictures=(boxes,)))
-    if gathered.slices:
-        rows = overview_figure(gathered.slices, TARGET_LABEL)
+    if drawn.slices:
+        rows = overview_figure(drawn.slices, TARGET_LABEL)
+        overview = save_figure(rows, folder, "overview", OVERVIEW, "png")
         sections += [
-            Section("Subjects", pictures=(keep(rows, folder, "overview", OVERVIEW, "png"),)),
-            Section("Details", pictures=tuple(gathered.details), folded=True),
-            Section("Error maps", pictures=tuple(gathered.errors), folded=True),
-            agreement_section(gathered, folder),
+            Section("Subjects", pictures=(overview,)),
+            Section("Details", pictures=tuple(drawn.details), folded=True),
+            Section("Error maps", pictures=tuple(drawn.errors), folded=True),
+            agreement_section(drawn, folder),
         ]
     return sections
 
 
-def agreement_section(gathered: SubjectDrawings, folder: Path) -> Section:
-    """Show which intensities the estimates have where the real 7T has which.
+def agreement_section(drawn: SubjectDrawings, folder: Path) -> Section:
+    """Return the section that compares the intensities of estimates and real 7T.
 
     Parameters
     ----------
-    gathered : SubjectDrawings
+    drawn : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
 
@@ -282,11 +287,11 @@ def agreement_section(gathered: SubjectDrawings, folder: Path) -> Section:
     """
     samples = {
         label: (np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts]))
-        for label, parts in gathered.samples.items()
+        for label, parts in drawn.samples.items()
     }
     agreement = (
-        keep(bland_altman_figure(samples), folder, "bland-altman", BLAND, "svg"),
-        keep(joint_histogram_figure(samples), folder, "joint-histogram", JOINT, "svg"),
+        save_figure(bland_altman_figure(samples), folder, "bland-altman", BLAND, "svg"),
+        save_figure(joint_histogram_figure(samples), folder, "joint-histogram", JOINT, "svg"),
     )
     return Section("Agreement of intensities", pictures=agreement)
 
@@ -294,7 +299,7 @@ def agreement_section(gathered: SubjectDrawings, folder: Path) -> Section:
 def training_section(
     histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarray]]], folder: Path
 ) -> Section:
-    """Show how the losses fell.
+    """Return the section of training losses.
 
     Parameters
     ----------
@@ -305,51 +310,47 @@ def training_section(
     -------
     Section
     """
-    losses = keep(loss_figure(histories), folder, "losses", LOSSES, "svg")
+    losses = save_figure(loss_figure(histories), folder, "losses", LOSSES, "svg")
     return Section("Training", pictures=(losses,))
 
 
-def robustness_section(points: Mapping[str, Sequence[RobustnessPoint]], folder: Path) -> Section:
-    """Show where networks stop to help.
+def stress_sections(stress: Mapping[str, Stress], folder: Path) -> list[Section]:
+    """Return the sections of robustness and lesions; those without data are left out.
 
     Parameters
     ----------
-    points : mapping of str to sequence of RobustnessPoint
+    stress : mapping of str to Stress
+        By network.
     folder : Path
+        For the figures' files; must exist.
 
     Returns
     -------
-    Section
+    list of Section
     """
-    shown = keep(robustness_figure(points), folder, "robustness", HARM, "svg")
-    texts = tuple(
-        f"{label_of(network)}, {meaning}: {_in_words(turning_points(found, kind))}."
-        for network, found in points.items()
-        for kind, meaning in KINDS.items()
-        if any(point.kind == kind for point in found)
-    )
-    return Section("Noise and shift", texts, pictures=(shown,))
+    points = {network: found.points for network, found in stress.items() if found.points}
+    lesions = {network: found.lesions for network, found in stress.items() if found.lesions}
+    sections = []
+    if points:
+        shown = save_figure(robustness_figure(points), folder, "robustness", ROBUSTNESS, "svg")
+        texts = tuple(
+            f"{label_of(network)}, {meaning}: {_turns_in_words(turning_points(found, kind))}."
+            for network, found in points.items()
+            for kind, meaning in KINDS.items()
+            if any(point.kind == kind for point in found)
+        )
+        sections.append(Section("Robustness", texts, pictures=(shown,)))
+    if lesions:
+        shown = save_figure(lesion_figure(lesions), folder, "lesions", LESIONS, "svg")
+        sections.append(Section("Lesions", pictures=(shown,)))
+    return sections
 
 
-def lesion_section(results: Mapping[str, Sequence[LesionResult]], folder: Path) -> Section:
-    """Show what networks leave of lesions.
-
-    Parameters
-    ----------
-    results : mapping of str to sequence of LesionResult
-    folder : Path
-
-    Returns
-    -------
-    Section
-    """
-    shown = keep(lesion_figure(results), folder, "lesions", LESIONS, "svg")
-    return Section("Lesions", pictures=(shown,))
-
-
-def _in_words(turns: Sequence[tuple[float, bool]]) -> str:
-    """Say from where to where a network helps."""
+def _turns_in_words(turns: Sequence[tuple[float, bool]]) -> str:
+    """Return at which levels a network helps."""
     (lowest, helps), *others = turns
+    if not others:
+        return f"{'helps at every' if helps else 'does not help at any'} level measured"
     words = [f"{'helps' if helps else 'does not help'} at {lowest:g}"]
     words += [f"{'helps' if helps else 'no longer helps'} beyond {at:.3g}" for at, helps in others]
-    return ", ".join(words) + ("" if others else ", and so at every level measured")
+    return ", ".join(words)

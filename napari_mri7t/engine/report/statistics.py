@@ -1,4 +1,4 @@
-"""What the spread over subjects allows to say: summaries, paired tests, intervals, effect sizes.
+"""Statistics over subjects: summaries, paired tests, confidence intervals, effect sizes.
 
 References
 ----------
@@ -22,9 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from napari_mri7t.engine.evaluation.baselines import BASELINES
+from napari_mri7t.engine.evaluation.results import SOURCE, StudyResults
+from napari_mri7t.engine.metrics.scoring import METRICS
+
 CONFIDENCE = 0.95  # of the intervals
 N_RESAMPLES = 10_000  # of the bootstrap
-MIN_PAIRS = 2  # below that there is no spread to speak of
+MIN_PAIRS = 2  # fewer have no standard deviation
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,9 @@ class Summary:
     n : int
         Subjects.
     mean, std, median : float
-        `std` is that of the subjects themselves (divided by n), as in the report's Table 1; NaN
-        for a single subject.
+        `std` divides by n, as in the report's Table 1; NaN for a single subject.
     worst : float
-        The figure of the subject on which the method did worst.
+        The value of the subject on which the method did worst.
     """
 
     n: int
@@ -51,7 +54,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """How two methods differ on the same subjects, in the direction that is better.
+    """Difference of two methods on the same subjects.
 
     Parameters
     ----------
@@ -62,10 +65,10 @@ class PairedTest:
     gain, low, high : float
         Mean gain of ours over theirs and its bootstrap interval, positive where ours is better.
     p, p_holm : float
-        Of the two-sided Wilcoxon test, and after Holm's correction over its family. NaN, like
-        what follows, for fewer than two subjects.
+        Of the two-sided Wilcoxon test, and after Holm's correction over its family. NaN, like the
+        effect sizes, for fewer than two subjects.
     rank_biserial : float
-        Share of rank for ours minus share against, from -1 to 1: see [3].
+        Share of ranks for ours minus share against, from -1 to 1 [3].
     d_z : float
         Mean gain over its standard deviation (Cohen's d for pairs).
     """
@@ -88,9 +91,9 @@ def summarize(values: np.ndarray, better: str) -> Summary:
     Parameters
     ----------
     values : ndarray, shape (n,)
-        NaN (not defined on a subject) is left out.
+        NaN (not defined for a subject) is left out.
     better : str
-        "higher", "lower" or "zero", which says where the worst lies.
+        "higher", "lower" or "zero", as in `Metric`.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Parameters
     ----------
     p_values : sequence of float
-        NaN is no test: it does not count towards the size.
+        NaN counts as no test.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def wilcoxon_p(gains: np.ndarray) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test [1]; zero gains are left out.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test [1]; zeros are left out.
 
     Parameters
     ----------
@@ -142,14 +145,14 @@ def wilcoxon_p(gains: np.ndarray) -> float:
     Returns
     -------
     float
-        Exact up to 50 subjects without ties; 1 where nothing differs.
+        Exact up to 50 subjects without ties; 1 if nothing differs.
     """
     moved = gains[gains != 0]
     return float(stats.wilcoxon(moved).pvalue) if moved.size else 1.0
 
 
 def rank_biserial(gains: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation: an effect size for Wilcoxon's test [3].
+    """Return the matched-pairs rank-biserial correlation, Wilcoxon's effect size [3].
 
     Parameters
     ----------
@@ -159,7 +162,7 @@ def rank_biserial(gains: np.ndarray) -> float:
     Returns
     -------
     float
-        1 where every subject gains, -1 where every one loses, 0 where nothing differs.
+        1 if every subject gains, -1 if every subject loses, 0 if nothing differs.
     """
     moved = gains[gains != 0]
     if moved.size == 0:
@@ -169,7 +172,7 @@ def rank_biserial(gains: np.ndarray) -> float:
 
 
 def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Confidence interval of a mean by the bias-corrected and accelerated bootstrap [4].
+    """Return the BCa bootstrap confidence interval of a mean [4].
 
     Parameters
     ----------
@@ -181,14 +184,14 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, flo
     Returns
     -------
     low, high : float
-        Of 95 %. Both NaN for fewer than two values; both the value where all are the same.
+        Of 95 %. Both NaN for fewer than two values; both that value if all are equal.
     """
     if values.size < MIN_PAIRS:
         return math.nan, math.nan
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # NaN says it
         interval = stats.bootstrap(
             (values,),
             np.mean,
@@ -236,8 +239,53 @@ def paired_tests(
     ]
 
 
+def summary_of(results: StudyResults, method: str, key: str) -> Summary:
+    """Summarise one metric of one method over its subjects.
+
+    Parameters
+    ----------
+    results : StudyResults
+    method : str
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    Summary
+    """
+    return summarize(np.array(list(results.values(method, key).values())), METRICS[key].better)
+
+
+def network_tests(results: StudyResults, key: str) -> list[PairedTest]:
+    """Test each network against the source, the best baseline, and the other networks.
+
+    The best baseline is the one with the best mean of this very metric: chosen with hindsight, in
+    its favour. Methods that share fewer than two subjects are not tested. All tests of one metric
+    are one family for Holm's correction.
+
+    Parameters
+    ----------
+    results : StudyResults
+    key : str
+        Of `METRICS`.
+
+    Returns
+    -------
+    list of PairedTest
+    """
+    networks = results.networks
+    baselines = [m for m in results.methods if m in BASELINES]
+    means = np.array([summary_of(results, m, key).mean for m in baselines])
+    rivals = [m for m in results.methods if m == SOURCE]
+    rivals += [baselines[place] for place in METRICS[key].best_places(means)]
+    pairs = [(ours, theirs) for ours in networks for theirs in rivals]
+    pairs += [(b, a) for i, a in enumerate(networks) for b in networks[i + 1 :]]
+    gains = [(a, b, results.gains(a, b, key)) for a, b in pairs]
+    return paired_tests([each for each in gains if each[2].size >= MIN_PAIRS])
+
+
 def _d_z(gains: np.ndarray) -> float:
-    """Mean over the sample's standard deviation."""
+    """Return the mean over the sample's standard deviation."""
     if gains.size < MIN_PAIRS:
         return math.nan
     spread, mean = float(gains.std(ddof=1)), float(gains.mean())

@@ -1,7 +1,6 @@
-"""How every figure looks: sizes, colours that colour-blind eyes and a printer tell apart, formats.
+"""Style of all figures: sizes, colour-blind-safe and printable colours, file formats.
 
-Figures are `matplotlib.figure.Figure` objects made here and drawn by whoever wants them; pyplot,
-which keeps global state, is never used.
+Figures are `matplotlib.figure.Figure` objects; pyplot, which has global state, is not used.
 
 References
 ----------
@@ -23,19 +22,19 @@ from napari_mri7t.engine.evaluation.results import SOURCE
 
 # Of Okabe and Ito's palette [1]: blue, vermilion, green, purple, sky blue, orange.
 NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-NETWORK_MARKERS = ("o", "s", "^", "D", "v", "P")  # colour is never the only difference
+NETWORK_MARKERS = ("o", "s", "^", "D", "v", "P")  # beside the colour
 SOURCE_COLOUR = "#000000"
 BASELINE_COLOUR = "#7A7A7A"
 GREY_MAP = "gray"
-ERROR_MAP = "RdBu_r"  # diverging, its two ends differ for every kind of colour blindness
-COUNT_MAP = "viridis"  # its lightness rises evenly: readable in grey
+ERROR_MAP = "RdBu_r"  # diverging; its ends differ for every kind of colour blindness
+COUNT_MAP = "viridis"  # of evenly rising lightness: readable in grey
 DPI = 150  # of PNG files
-LETTERS_PER_INCH, LEAST_LETTERS = 13, 7  # of a title
+LETTERS_PER_INCH, MIN_LETTERS = 13, 7  # of a title
 TEXT_WIDTH = 7.0  # inches, of a figure across a printed page
 
 
 def house_style() -> contextlib.AbstractContextManager[None]:
-    """Set sizes and lines for the figures drawn inside a ``with``; nothing stays changed after it.
+    """Set sizes and lines of the figures drawn inside a ``with`` block.
 
     Returns
     -------
@@ -58,7 +57,7 @@ def house_style() -> contextlib.AbstractContextManager[None]:
 
 
 def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
-    """Make an empty figure that lays itself out.
+    """Return an empty figure with constrained layout.
 
     Parameters
     ----------
@@ -73,7 +72,7 @@ def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
 
 
 def title_of(label: str, width: float) -> str:
-    """Break a title into lines that fit above a panel.
+    """Wrap a title to the width of a panel.
 
     Parameters
     ----------
@@ -85,17 +84,17 @@ def title_of(label: str, width: float) -> str:
     -------
     str
     """
-    return textwrap.fill(label, max(LEAST_LETTERS, int(LETTERS_PER_INCH * width)))
+    return textwrap.fill(label, max(MIN_LETTERS, int(LETTERS_PER_INCH * width)))
 
 
 def figure_bytes(figure: Figure, form: str) -> bytes:
-    """Draw a figure as a file.
+    """Return a figure as a file.
 
     Parameters
     ----------
     figure : Figure
     form : str
-        "png" or "svg"; an SVG's text is drawn as paths, so that no font is needed.
+        "png" or "svg", whose text is drawn as paths and needs no font.
 
     Returns
     -------
@@ -108,7 +107,7 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
         If the format is another.
     """
     if form not in ("png", "svg"):
-        raise ValueError(f"{form}: unknown format of a figure: png or svg")
+        raise ValueError(f"{form}: unknown format, expected png or svg")
     metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
     buffer = io.BytesIO()
     with house_style():
@@ -117,7 +116,7 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
 
 
 def look_of(method: str, networks: Sequence[str]) -> tuple[str, str]:
-    """Colour and marker of a method, the same in every figure of a study.
+    """Return colour and marker of a method, the same in every figure of a study.
 
     Parameters
     ----------

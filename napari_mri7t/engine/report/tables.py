@@ -1,54 +1,211 @@
-"""What a study says in tables: Table 1 beside its published values, summaries, each subject.
+"""Tables: a table as text, its CSV, Markdown and LaTeX, and what a study shows in tables.
 
-What the subjects allow to say of the methods, tested in pairs.
+Table 1 of the report beside its published values, summaries by method, figures by subject, tests.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
 from napari_mri7t.engine.evaluation.baselines import BASELINES
-from napari_mri7t.engine.evaluation.results import (
-    SOURCE,
-    SubjectResult,
-    label_of,
-    networks_of,
-    ordered_methods,
-    published_of,
-    values_of,
-)
-from napari_mri7t.engine.metrics.scoring import METRICS, Metric
-from napari_mri7t.engine.report.statistics import (
-    MIN_PAIRS,
-    PairedTest,
-    Summary,
-    paired_tests,
-    summarize,
-)
-from napari_mri7t.engine.report.table import Table, number, spread
+from napari_mri7t.engine.evaluation.results import SOURCE, StudyResults, label_of, published_of
+from napari_mri7t.engine.metrics.scoring import METRICS
+from napari_mri7t.engine.report.statistics import network_tests, summary_of
 
+UNDEFINED = "–"
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "→": r"$\rightarrow$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "∞": r"$\infty$",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+}
 RESULT_KEYS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
 TABLE_1_DIGITS = {"whole_mae": 6, "whole_psnr": 4, "whole_ssim": 5}  # as printed in the report
+MEAN_NOTE = "Mean ± standard deviation over the held-out subjects; the best mean in bold."
+TESTS_NOTE = (
+    "Gain: positive where the method is better. Interval: BCa bootstrap over subjects. p: "
+    "two-sided Wilcoxon signed-rank test, Holm-corrected over this table; methods that share fewer "
+    "than two subjects are not tested. Subjects of a leave-one-out study share training data, so "
+    "p-values are somewhat optimistic."
+)
 
 
-def table_1(results: Sequence[SubjectResult]) -> Table:
-    """Set the report's Table 1: whole volume, data range 1, our figures beside the published ones.
+@dataclass(frozen=True)
+class Table:
+    """A table as text.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    title : str
+    header : tuple of str
+    rows : tuple of tuple of str
+        Each as long as the header.
+    strong : frozenset of (int, int)
+        Row and column of the cells to set in bold.
+    note : str
+        Printed below the table.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    strong: frozenset[tuple[int, int]] = frozenset()
+    note: str = ""
+
+
+def number(value: float, digits: int) -> str:
+    """Format a figure.
+
+    Parameters
+    ----------
+    value : float
+        NaN becomes a dash.
+    digits : int
+        Decimals.
+
+    Returns
+    -------
+    str
+    """
+    if math.isnan(value):
+        return UNDEFINED
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.{digits}f}"
+
+
+def spread(mean: float, std: float, digits: int) -> str:
+    """Format a mean with its standard deviation, or alone where there is none.
+
+    Parameters
+    ----------
+    mean, std : float
+    digits : int
+        Decimals.
+
+    Returns
+    -------
+    str
+    """
+    return number(mean, digits) + ("" if math.isnan(std) else f" ± {number(std, digits)}")
+
+
+def as_csv(table: Table) -> str:
+    """Format header and rows as CSV.
+
+    Parameters
+    ----------
+    table : Table
+
+    Returns
+    -------
+    str
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.header)
+    writer.writerows(table.rows)
+    return text.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    """Format as Markdown with pipes, title above, note below.
+
+    Parameters
+    ----------
+    table : Table
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        f"**{_markdown(table.title)}**",
+        "",
+        _markdown_row([_markdown(cell) for cell in table.header]),
+        "|" + " --- |" * len(table.header),
+    ]
+    for i, row in enumerate(table.rows):
+        cells = [_markdown(cell) for cell in row]
+        bold = [f"**{c}**" if (i, j) in table.strong else c for j, c in enumerate(cells)]
+        lines.append(_markdown_row(bold))
+    if table.note:
+        lines += ["", _markdown(table.note)]
+    return "\n".join(lines) + "\n"
+
+
+def as_latex(table: Table) -> str:
+    """Format as a LaTeX float with booktabs rules.
+
+    Parameters
+    ----------
+    table : Table
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(f'{table.title}. {table.note}' if table.note else table.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+        r"\toprule",
+        " & ".join(_latex(cell) for cell in table.header) + r" \\",
+        r"\midrule",
+    ]
+    for i, row in enumerate(table.rows):
+        cells = [_latex(cell) for cell in row]
+        bold = [rf"\textbf{{{c}}}" if (i, j) in table.strong else c for j, c in enumerate(cells)]
+        lines.append(" & ".join(bold) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(text: str) -> str:
+    """Escape what Markdown or the HTML inside it would interpret."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text).replace("\n", " ")
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _latex(text: str) -> str:
+    """Escape what LaTeX would interpret."""
+    return "".join(LATEX.get(sign, sign) for sign in text.replace("\n", " "))
+
+
+def table_1(results: StudyResults) -> Table:
+    """Return the report's Table 1: whole volume, data range 1, ours beside the published figures.
+
+    Parameters
+    ----------
+    results : StudyResults
 
     Returns
     -------
     Table
-        A row for MAE, PSNR and SSIM; two columns (ours, published) for what the report has, one
+        A row for MAE, PSNR and SSIM; two columns (ours, published) for the report's methods, one
         for further networks.
     """
-    methods = [m for m in ordered_methods(results) if published_of(m) or m not in BASELINES]
+    methods = [m for m in results.methods if published_of(m) or m not in BASELINES]
     header = [""]
     for method in methods:
         label = label_of(method)
@@ -57,29 +214,29 @@ def table_1(results: Sequence[SubjectResult]) -> Table:
     for key, digits in TABLE_1_DIGITS.items():
         row = [METRICS[key].label.removesuffix(", whole volume")]
         for method in methods:
-            summary = method_summary(results, method, METRICS[key])
+            summary = summary_of(results, method, key)
             row.append(spread(summary.mean, summary.std, digits))
             if published := published_of(method):
                 row.append(spread(*published[key], digits))
         rows.append(tuple(row))
-    n_subjects = len({result.subject for result in results})
+    n_subjects = len(results.subjects)
     of = "1 held-out subject" if n_subjects == 1 else f"{n_subjects} held-out subjects"
     note = (
-        f"Mean ± standard deviation over {of}, whole volume, data "
-        "range 1. Published: the report's ten subjects, sub-TELL0101 to 0110, whoever is held out "
-        "here. Four fifths of a volume are background: judge by the figures inside the brain."
+        f"Mean ± standard deviation over {of}, whole volume, data range 1. Published: the report's "
+        "ten subjects, sub-TELL0101 to 0110, whichever subjects are held out here. Four fifths of "
+        "a volume are background, so the figures inside the brain are more meaningful."
     )
     return Table("Table 1 in the report's form", tuple(header), tuple(rows), note=note)
 
 
-def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(METRICS)) -> Table:
-    """Set mean and standard deviation of every metric, a row per method, the best mean in bold.
+def summary_table(results: StudyResults, keys: Sequence[str] = tuple(METRICS)) -> Table:
+    """Return mean and standard deviation of metrics, a row per method, the best mean in bold.
 
-    A method with fewer subjects than others has means over other brains, and is not judged.
+    A method with fewer subjects than others is never in bold: its mean is over other brains.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
     keys : sequence of str
         Of `METRICS`.
 
@@ -87,13 +244,13 @@ def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(
     -------
     Table
     """
-    methods = ordered_methods(results)
-    cells = [[method_summary(results, method, METRICS[key]) for key in keys] for method in methods]
+    methods = results.methods
+    cells = [[summary_of(results, method, key) for key in keys] for method in methods]
     strong = set()
     for column, key in enumerate(keys):
         most = max((row[column].n for row in cells), default=0)
         means = np.array([s.mean if (s := row[column]).n == most else math.nan for row in cells])
-        strong |= {(line, column + 1) for line in best_places(means, METRICS[key])}
+        strong |= {(line, column + 1) for line in METRICS[key].best_places(means)}
     rows = [
         (
             label_of(method),
@@ -101,17 +258,16 @@ def summary_table(results: Sequence[SubjectResult], keys: Sequence[str] = tuple(
         )
         for method, row in zip(methods, cells, strict=True)
     ]
-    header = ("Method", *(heading(METRICS[key]) for key in keys))
-    note = "Mean ± standard deviation over the held-out subjects; the best mean in bold."
-    return Table("All methods", header, tuple(rows), frozenset(strong), note)
+    header = ("Method", *(METRICS[key].heading for key in keys))
+    return Table("All methods", header, tuple(rows), frozenset(strong), MEAN_NOTE)
 
 
-def result_table(results: Sequence[SubjectResult]) -> Table:
-    """Set the table that a study is known by: figures in the brain and in the whole volume, cost.
+def result_table(results: StudyResults) -> Table:
+    """Return the main table of a study: cost, and figures of the brain and the whole volume.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
 
     Returns
     -------
@@ -119,18 +275,16 @@ def result_table(results: Sequence[SubjectResult]) -> Table:
         A row per method: subjects, parameters, seconds per volume (median), gain in brain PSNR
         over the source on the same subjects, then mean and standard deviation of `RESULT_KEYS`.
     """
-    methods = ordered_methods(results)
-    n_subjects = {m: sum(result.method == m for result in results) for m in methods}
     judged = summary_table(results, RESULT_KEYS)
     rows = []
-    for method, row in zip(methods, judged.rows, strict=True):
+    for method, row in zip(results.methods, judged.rows, strict=True):
         costs = [result.cost for result in results if result.method == method]
         seconds = [cost.seconds for cost in costs if not math.isnan(cost.seconds)]
         n_parameters = max(cost.n_parameters for cost in costs)
-        gains = paired_gain(results, method, SOURCE, METRICS["brain_psnr"])
+        gains = results.gains(method, SOURCE, "brain_psnr")
         facts = (
-            str(n_subjects[method]),
-            f"{n_parameters:,}" if n_parameters else "–",
+            str(len(costs)),
+            f"{n_parameters:,}" if n_parameters else UNDEFINED,
             number(median(seconds) if seconds else math.nan, 1),
             number(float(gains.mean()) if gains.size else math.nan, 2),
         )
@@ -139,19 +293,19 @@ def result_table(results: Sequence[SubjectResult]) -> Table:
     added = len(header) - len(judged.header)
     strong = {(line, column + added) for line, column in judged.strong}
     note = (
-        "Mean ± standard deviation over the held-out subjects; the best mean in bold. Seconds: "
-        "median per volume. Gain: of the brain's PSNR over the 3T as is, on the same subjects. A "
-        "row with fewer subjects than others has means over other brains: compare its gain."
+        f"{MEAN_NOTE} Seconds: median per volume. Gain: of the brain PSNR over the 3T as is, on "
+        "the same subjects. The means of a method with fewer subjects are over other brains; "
+        "compare its gain."
     )
     return Table("Results", header, tuple(rows), frozenset(strong), note)
 
 
-def spread_table(results: Sequence[SubjectResult], key: str) -> Table:
-    """Set mean, standard deviation, median and worst subject of one metric, a row per method.
+def spread_table(results: StudyResults, key: str) -> Table:
+    """Return mean, standard deviation, median and worst subject of one metric, a row per method.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
     key : str
         Of `METRICS`.
 
@@ -160,25 +314,25 @@ def spread_table(results: Sequence[SubjectResult], key: str) -> Table:
     Table
     """
     metric, rows = METRICS[key], []
-    for method in ordered_methods(results):
-        s = method_summary(results, method, metric)
+    for method in results.methods:
+        s = summary_of(results, method, key)
         figures = (number(x, metric.digits) for x in (s.mean, s.std, s.median, s.worst))
         rows.append((label_of(method), str(s.n), *figures))
     header = ("Method", "Subjects", "Mean", "Std", "Median", "Worst")
-    return Table(heading(metric), header, tuple(rows))
+    return Table(metric.heading, header, tuple(rows))
 
 
-def subject_table(results: Sequence[SubjectResult]) -> Table:
-    """Set every figure of every subject and method: the data behind all else.
+def subject_table(results: StudyResults) -> Table:
+    """Return every figure of every subject and method, in full precision, for machines.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
 
     Returns
     -------
     Table
-        Full precision, keys as header, for machines.
+        With the keys of `METRICS` as header.
     """
     rows = (
         (
@@ -192,12 +346,12 @@ def subject_table(results: Sequence[SubjectResult]) -> Table:
     return Table("Per subject", ("subject", "method", "note", *METRICS), tuple(rows))
 
 
-def per_subject_table(results: Sequence[SubjectResult], key: str) -> Table:
-    """Set one metric, a row per subject, a column per method, each subject's best in bold.
+def per_subject_table(results: StudyResults, key: str) -> Table:
+    """Return one metric, a row per subject, a column per method, each subject's best in bold.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
+    results : StudyResults
     key : str
         Of `METRICS`.
 
@@ -205,129 +359,55 @@ def per_subject_table(results: Sequence[SubjectResult], key: str) -> Table:
     -------
     Table
     """
-    metric, methods = METRICS[key], ordered_methods(results)
-    columns = [values_of(results, method, key) for method in methods]
+    metric, methods = METRICS[key], results.methods
+    columns = [results.values(method, key) for method in methods]
     rows, strong = [], set()
-    for line, subject in enumerate(dict.fromkeys(result.subject for result in results)):
+    for line, subject in enumerate(results.subjects):
         values = np.array([column.get(subject, math.nan) for column in columns])
         rows.append((subject, *(number(value, metric.digits) for value in values)))
-        strong |= {(line, place + 1) for place in best_places(values, metric)}
-    header = ("Subject", *(label_of(method) for method in methods))
-    return Table(heading(metric), header, tuple(rows), frozenset(strong))
+        strong |= {(line, place + 1) for place in metric.best_places(values)}
+    header = ("Subject", *map(label_of, methods))
+    return Table(metric.heading, header, tuple(rows), frozenset(strong))
 
 
-def heading(metric: Metric) -> str:
-    """Name a metric with its unit and an arrow to where better lies.
+def metric_table(results: StudyResults) -> Table:
+    """Return all metrics of one subject, a row per metric, a column per method.
 
     Parameters
     ----------
-    metric : Metric
+    results : StudyResults
+        Of one subject.
 
     Returns
     -------
-    str
+    Table
+        The best value of each row in bold, if there are several methods.
     """
-    arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0"}[metric.better]
-    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
+    by_method = {result.method: result.metrics for result in results}
+    rows, strong = [], set()
+    for line, (key, metric) in enumerate(METRICS.items()):
+        values = np.array([by_method[method][key] for method in results.methods])
+        rows.append((metric.heading, *(number(value, metric.digits) for value in values)))
+        if len(by_method) > 1:
+            strong |= {(line, column + 1) for column in metric.best_places(values)}
+    header = ("Metric", *map(label_of, results.methods))
+    note = "The best value of each row in bold." if len(by_method) > 1 else ""
+    return Table("All metrics", header, tuple(rows), frozenset(strong), note)
 
 
-def paired_gain(
-    results: Sequence[SubjectResult], ours: str, theirs: str, metric: Metric
-) -> np.ndarray:
-    """Give the gain of one method over another on every subject that has both.
+def tests_table(results: StudyResults, key: str) -> Table:
+    """Return the paired tests of one metric.
 
     Parameters
     ----------
-    results : sequence of SubjectResult
-    ours, theirs : str
-        Methods.
-    metric : Metric
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Positive where ours is better; NaN where both are infinite.
-    """
-    a, b = (values_of(results, method, metric.key) for method in (ours, theirs))
-    common = [subject for subject in a if subject in b]
-    with np.errstate(invalid="ignore"):  # infinite against infinite: NaN, left out of the test
-        return metric.gain(np.array([a[s] for s in common]), np.array([b[s] for s in common]))
-
-
-def method_summary(results: Sequence[SubjectResult], method: str, metric: Metric) -> Summary:
-    """Summarise one metric of one method over its subjects.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
-    method : str
-    metric : Metric
-
-    Returns
-    -------
-    Summary
-    """
-    values = values_of(results, method, metric.key)
-    return summarize(np.array(list(values.values())), metric.better)
-
-
-def best_places(values: np.ndarray, metric: Metric) -> list[int]:
-    """Find the place of the best value.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-    metric : Metric
-
-    Returns
-    -------
-    list of int
-        One, or none where nothing is defined.
-    """
-    gains = metric.gain(values, np.zeros_like(values))
-    return [] if np.isnan(gains).all() else [int(np.nanargmax(gains))]
-
-
-def tests_of(results: Sequence[SubjectResult], key: str) -> list[PairedTest]:
-    """Test every network against the source, the best baseline, and the other networks.
-
-    The best baseline is the one with the best mean of this very metric: chosen with hindsight, in
-    its favour. Methods that share fewer than two subjects are not tested. All tests of one metric
-    are one family for Holm's correction.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
-    key : str
-        Of `METRICS`.
-
-    Returns
-    -------
-    list of PairedTest
-    """
-    metric, networks = METRICS[key], networks_of(results)
-    baselines = [m for m in ordered_methods(results) if m in BASELINES]
-    means = np.array([method_summary(results, m, metric).mean for m in baselines])
-    rivals = [m for m in ordered_methods(results) if m == SOURCE]
-    rivals += [baselines[place] for place in best_places(means, metric)]
-    pairs = [(ours, theirs) for ours in networks for theirs in rivals]
-    pairs += [(b, a) for i, a in enumerate(networks) for b in networks[i + 1 :]]
-    gains = [(a, b, paired_gain(results, a, b, metric)) for a, b in pairs]
-    return paired_tests([each for each in gains if each[2].size >= MIN_PAIRS])
-
-
-def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
-    """Set `tests_of` one metric.
-
-    Parameters
-    ----------
-    results : sequence of SubjectResult
+    results : StudyResults
     key : str
         Of `METRICS`.
 
     Returns
     -------
     Table
+        A row per test of `network_tests`.
     """
     metric = METRICS[key]
     rows = tuple(
@@ -342,7 +422,7 @@ def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
             number(test.rank_biserial, 2),
             number(test.d_z, 2),
         )
-        for test in tests_of(results, key)
+        for test in network_tests(results, key)
     )
     header = (
         "Method",
@@ -355,10 +435,4 @@ def tests_table(results: Sequence[SubjectResult], key: str) -> Table:
         "Rank-biserial r",
         "d_z",
     )
-    note = (
-        "Gain: positive where the method is better. Interval: BCa bootstrap over subjects. p: "
-        "two-sided Wilcoxon signed-rank test, corrected by Holm over this table; methods that "
-        "share fewer than two subjects are not tested. Subjects of a leave-one-out share training "
-        "data, so p-values are somewhat optimistic."
-    )
-    return Table(f"Paired tests: {heading(metric)}", header, rows, note=note)
+    return Table(f"Paired tests: {metric.heading}", header, rows, note=TESTS_NOTE)

@@ -1,35 +1,34 @@
-"""Pseudo-3T from 7T: as the report makes it, noise and histogram matching, or more truthful.
+"""Pseudo-3T from 7T: as in the report (noise and histogram matching), or more realistic.
 
 Report: "CNN network to synthesize 7T MRI images from 3T MRI images", Univ. Lille and Centrale
 Lille, section on the data.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.atomic import check_target
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.intensity import histogram_table, match_histogram, normalize
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume, as_volume, save_volume
 
-PAIR = ("source", "target")  # pseudo-3T and 7T, as `simulate_3t` gives them
-PREVIEW_VOXELS = 300_000  # from which a preview takes the histograms: a tenth of a second
-SLAB = 8  # planes on either side, that a realistic preview is made with
+N_STEPS = 4  # that a simulation reports
+PAIR = ("source", "target")  # pseudo-3T and 7T, as `simulate_3t` returns them
+PREVIEW_VOXELS = 300_000  # of a preview's histograms: a tenth of a second
+SLAB = 8  # planes on either side of a realistic preview
 SIMULATIONS = ("report", "realistic")
 REPORT_VARIANCE = 0.003  # on a scale where the 7T volume fills [0, 1]; the report's code
 
 
-def _sample(array: np.ndarray) -> np.ndarray:
-    step = max(1, round((array.size / PREVIEW_VOXELS) ** (1 / 3)))
-    return array[::step, ::step, ::step]
-
-
 @dataclass(frozen=True)
 class SimulationConfig:
-    """How a pseudo-3T volume is made.
+    """Settings of a pseudo-3T volume.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ class SimulationConfig:
     seed : int
         Of all that is random; the same seed gives the same volume, at least 0.
     preset : {"report", "realistic"}
-        Gaussian noise, or contrast, resolution, shading and Rician noise as `realistic.py`.
+        Gaussian noise; or contrast, resolution, shading and Rician noise (`realistic.py`).
     """
 
     variance: float = REPORT_VARIANCE
@@ -55,7 +54,19 @@ class SimulationConfig:
 
 
 def add_noise(array: np.ndarray, variance: float, seed: int) -> np.ndarray:
-    """Add white Gaussian noise, not clipped; float32, reproducible by the seed."""
+    """Add white Gaussian noise.
+
+    Parameters
+    ----------
+    array : ndarray of float32
+    variance : float
+    seed : int
+
+    Returns
+    -------
+    ndarray of float32, same shape
+        Not clipped.
+    """
     generator = np.random.default_rng(seed)
     noise = generator.standard_normal(array.shape, dtype=np.float32)
     noisy: np.ndarray = array + np.float32(np.sqrt(variance)) * noise
@@ -65,7 +76,7 @@ def add_noise(array: np.ndarray, variance: float, seed: int) -> np.ndarray:
 def realistic_3t(
     clean: np.ndarray, voxel_size: tuple[float, float, float], seed: int
 ) -> np.ndarray:
-    """Make a 7T array look like a 3T scan, its strengths drawn by the seed.
+    """Degrade a 7T array to a realistic 3T scan, with strengths drawn at random.
 
     Parameters
     ----------
@@ -93,84 +104,137 @@ def realistic_3t(
     return made[0].numpy()
 
 
-def simulate_3t(
-    target: Volume,
-    *,
-    reference: Volume | None = None,
-    config: SimulationConfig = SimulationConfig(),
-) -> tuple[Volume, Volume]:
-    """Make the pair (pseudo-3T source, 7T target) from one 7T volume.
+@dataclass(frozen=True, eq=False)
+class SimulatedPair:
+    """A pseudo-3T volume and its 7T target; unpacks into the two.
 
     Parameters
     ----------
-    target : Volume
+    source, target : Volume
+        On one grid, in [0, 1].
+    inputs : tuple of Volume
+        The 7T volume, and the reference if there is one.
+    config : SimulationConfig
+    """
+
+    source: Volume
+    target: Volume
+    inputs: tuple[Volume, ...]
+    config: SimulationConfig
+
+    def __iter__(self) -> Iterator[Volume]:
+        return iter((self.source, self.target))
+
+    def sidecar(self, image: str = PAIR[0]) -> dict[str, Any]:
+        """Return the provenance of one image, "source" or "target"; `mri7t repeat` reads it."""
+        settings = {"noise": self.config, "image": image}
+        return sidecar("simulate", self.inputs, Execution(seed=self.config.seed), settings=settings)
+
+    def save(
+        self, path: str | Path, target_path: str | Path | None = None, *, overwrite: bool = False
+    ) -> Path:
+        """Save the pseudo-3T, and the target if it has a path, each with its sidecar.
+
+        Parameters
+        ----------
+        path, target_path : str or Path
+            .nii or .nii.gz.
+        overwrite : bool
+            True replaces existing files.
+
+        Returns
+        -------
+        Path
+            The pseudo-3T.
+
+        Raises
+        ------
+        Mri7tError
+            If a file exists, or cannot be written.
+        """
+        paths = [Path(file) for file in (path, target_path) if file is not None]
+        for file in paths:
+            check_target(file, overwrite=overwrite)
+        for volume, file, image in zip(self, paths, PAIR, strict=False):
+            save_volume(volume, file, overwrite=overwrite, sidecar=self.sidecar(image))
+        return paths[0]
+
+
+def simulate_3t(
+    target: str | Path | SpatialImage | Volume,
+    *,
+    reference: str | Path | SpatialImage | Volume | None = None,
+    config: SimulationConfig = SimulationConfig(),
+    seed: int | None = None,
+    report: Report = ignore,
+) -> SimulatedPair:
+    """Simulate the pair (pseudo-3T source, 7T target) from one 7T volume.
+
+    Parameters
+    ----------
+    target : str, Path, nibabel image or Volume
         7T, brain-extracted, any intensity scale; its minimum and maximum become 0 and 1.
-    reference : Volume, optional
-        Volume whose whole-volume histogram both get, background included (the report took
+    reference : str, Path, nibabel image or Volume, optional
+        Volume to whose histogram both are matched, background included (the report uses
         sub-TELL0106). By default the target itself, which then keeps its intensities.
     config : SimulationConfig
         Preset, noise variance and seed.
+    seed : int, optional
+        In place of the seed of `config`.
+    report : callable
+        Called before each step.
 
     Returns
     -------
-    source, target : Volume
-        Both on the target's grid, intensities of the reference's range within [0, 1]. Without a
-        reference a realistic source keeps the contrast it was given.
+    SimulatedPair
+        Both on the target's grid, intensities in [0, 1]. Without a reference a realistic source
+        keeps its simulated contrast.
 
     Raises
     ------
     VolumeError
-        If a volume is constant.
+        If a volume is constant or cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> volume = Volume(np.linspace(0, 400, 64).reshape(4, 4, 4), np.eye(4), name="brain")
+    >>> source, target = simulate_3t(volume, seed=0)
+    >>> source.name, target.name
+    ('brain_pseudo-3T', 'brain_7T')
+    >>> float(target.array.max())
+    1.0
     """
-    return run_to_end(simulate_3t_steps(target, reference=reference, config=config))
-
-
-def simulate_3t_steps(
-    target: Volume,
-    *,
-    reference: Volume | None = None,
-    config: SimulationConfig = SimulationConfig(),
-) -> Generator[str, None, tuple[Volume, Volume]]:
-    """Do the work of `simulate_3t`, yielding the name of each step before it."""
-    yield "normalise"
+    config = config if seed is None else replace(config, seed=seed)
+    target = as_volume(target)
+    inputs = (target,) if reference is None else (target, as_volume(reference))
+    report(Progress(0, N_STEPS, "normalise"))
     clean, _ = normalize(target.array)
-    matched_to = clean if reference is None else normalize(reference.array)[0]
+    matched_to = clean if reference is None else normalize(inputs[-1].array)[0]
     if config.preset == "realistic":
-        yield "contrast, resolution, shading and noise"
+        report(Progress(1, N_STEPS, "contrast, resolution, shading and noise"))
         source = realistic_3t(clean, target.voxel_size, config.seed)
     else:
-        yield "add noise"
+        report(Progress(1, N_STEPS, "add noise"))
         source = add_noise(clean, config.variance, config.seed)
     if reference is not None or config.preset == "report":
-        yield "match the source's histogram"
+        report(Progress(2, N_STEPS, "match the source's histogram"))
         source = match_histogram(source, matched_to)
-    yield "match the target's histogram"
+    report(Progress(3, N_STEPS, "match the target's histogram"))
     matched = clean if reference is None else match_histogram(clean, matched_to)
-    return (
+    return SimulatedPair(
         target.with_array(source, name=f"{target.name}_pseudo-3T"),
         target.with_array(matched, name=f"{target.name}_7T"),
+        inputs,
+        config,
     )
 
 
 def simulation_sidecar(
     inputs: Sequence[Volume], config: SimulationConfig, image: str = PAIR[0]
 ) -> dict[str, Any]:
-    """Describe one image of a simulated pair, so that it can be made again.
-
-    Parameters
-    ----------
-    inputs : sequence of Volume
-        Target, and the reference if there was one.
-    config : SimulationConfig
-    image : {"source", "target"}
-
-    Returns
-    -------
-    dict
-        As `provenance.sidecar`.
-    """
-    settings = {"noise": config, "image": image}
-    return sidecar("simulate", inputs, Execution(seed=config.seed), settings=settings)
+    """Return `SimulatedPair.sidecar`; goes at 22:40."""
+    return SimulatedPair(inputs[0], inputs[0], tuple(inputs), config).sidecar(image)
 
 
 def preview_plane(
@@ -180,7 +244,7 @@ def preview_plane(
     reference: Volume | None = None,
     config: SimulationConfig = SimulationConfig(),
 ) -> np.ndarray:
-    """Simulate one plane, with histograms from an even sample of the volume.
+    """Simulate one plane, with histograms from a regular sample of the volume.
 
     Parameters
     ----------
@@ -191,12 +255,12 @@ def preview_plane(
     reference : Volume, optional
         As for `simulate_3t`.
     config : SimulationConfig
-        Noise variance and seed; the noise is not that which a whole volume gets.
+        The noise differs from that of a whole volume.
 
     Returns
     -------
     ndarray of float32
-        The plane, its axes in the order of the array's.
+        The plane, its axes in the array's order.
 
     Raises
     ------
@@ -219,3 +283,8 @@ def preview_plane(
     clean = (np.take(target.array, index, axis) - low) / (high - low)
     table = histogram_table(add_noise(sample, config.variance, config.seed), matched_to)
     return table(add_noise(clean.astype(np.float32), config.variance, config.seed))
+
+
+def _sample(array: np.ndarray) -> np.ndarray:
+    step = max(1, round((array.size / PREVIEW_VOXELS) ** (1 / 3)))
+    return array[::step, ::step, ::step]

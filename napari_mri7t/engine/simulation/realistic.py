@@ -1,7 +1,7 @@
-"""What a 3T scan has and a 7T lacks: another contrast, less resolution, shading, Rician noise.
+"""Realistic 3T from 7T: contrast, resolution, shading and Rician noise of random strengths.
 
-Each strength is drawn at random, so that a network meets what scanners differ in. On tensors: a
-whole volume is a batch of one, a training draws every patch's own strengths.
+Random, so that a network trains on the differences between scanners. On tensors: a whole volume is
+a batch of one; training draws strengths for each patch.
 
 References
 ----------
@@ -29,14 +29,14 @@ from torch import Tensor
 from napari_mri7t.engine.errors import VolumeError
 
 # Grey over white matter. MP-RAGE's signal [2] with the T1 of [1] and their deviations, at TR 1.9 to
-# 3.0 s and TI 0.9 to 1.1 s, gives 0.4 to 0.7 at 3T; the models' 7T brains have 0.65.
+# 3.0 s and TI 0.9 to 1.1 s, is 0.4 to 0.7 at 3T; the models' 7T brains have 0.65.
 GREY_TO_WHITE = (0.5, 0.7)
 GREY_TO_WHITE_7T = 0.65
 COARSEST_MM = 1.25  # in-plane, of a 3T protocol for many sites [3]; the 7T volumes have 1 mm
 SHADING = (0.0, 0.2)  # darkest to brightest, part of the mean: BrainWeb's weaker field [4]
 NOISE = (0.01, 0.09)  # sigma over white matter's signal: BrainWeb's levels [4], drawn by logarithm
-# Of a voxel's noise, what each neighbour along an axis gets: resampling correlates it; linear
-# interpolation half-way between voxels, there and back, gives 1/4.
+# Part of a voxel's noise in each neighbour along an axis: resampling correlates it; linear
+# interpolation half-way between voxels, and back, gives 1/4.
 NOISE_SPREAD = (0.0, 0.25)
 FIELD_VOXELS = 200  # side of the cube in which a field is defined: a head of 1 mm
 WHITE_QUANTILE = 0.95  # of the brain: white matter
@@ -44,22 +44,22 @@ WHITE_QUANTILE = 0.95  # of the brain: white matter
 
 @dataclass(frozen=True, eq=False)
 class Strengths:
-    """What is done to each item of a batch; tensors of shape (N,), the field's (N, 9).
+    """Strengths of the degradation of each item of a batch; tensors of shape (N,), field (N, 9).
 
     Parameters
     ----------
     contrast : Tensor
         Exponent of the intensities.
     loss : Tensor
-        Part of the resolution that is lost, 0 to 1: from the volume's own to `COARSEST_MM`.
+        Of resolution, from 0 (the volume's own) to 1 (`COARSEST_MM`).
     shading : Tensor
         Darkest to brightest, part of the mean.
     field : Tensor
-        Weights of the field's polynomials; their absolute values sum up to 1.
+        Weights of the field's polynomials; their absolute values sum to 1.
     noise : Tensor
         Sigma over the signal of white matter.
     spread : Tensor
-        Of the noise to the neighbours.
+        Part of the noise in each neighbour.
     """
 
     contrast: Tensor
@@ -71,7 +71,19 @@ class Strengths:
 
 
 def draw_strengths(n: int, generator: torch.Generator) -> Strengths:
-    """Draw the strengths of a batch of n, on the generator's device."""
+    """Draw the strengths of a batch.
+
+    Parameters
+    ----------
+    n : int
+        Items.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Strengths
+        On the generator's device.
+    """
     device = generator.device
 
     def uniform(bounds: tuple[float, float]) -> Tensor:
@@ -91,27 +103,42 @@ def draw_strengths(n: int, generator: torch.Generator) -> Strengths:
 
 
 def white_of(clean: np.ndarray) -> float:
-    """Tell the signal of a brain's white matter; the background is 0."""
+    """Return the signal of white matter.
+
+    Parameters
+    ----------
+    clean : ndarray
+        T1w brain, background 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    VolumeError
+        If no voxel is above 0.
+    """
     brain = clean[clean > 0]
     if not brain.size:
-        raise VolumeError("no voxel above 0: no brain to simulate; check the volume")
+        raise VolumeError("no voxel above 0, so there is no brain to simulate; check the volume")
     return float(np.quantile(brain, WHITE_QUANTILE))
 
 
 def lower_resolution(array: np.ndarray, voxel_size: Sequence[float]) -> np.ndarray:
-    """Cut k-space off where voxels of 1.25 mm end it.
+    """Cut k-space to that of voxels of 1.25 mm.
 
     Parameters
     ----------
     array : ndarray, shape (I, J, K)
     voxel_size : sequence of float
-        mm; an axis that is coarser already stays.
+        mm; a coarser axis stays as it is.
 
     Returns
     -------
     ndarray of float32, same shape
     """
-    from scipy import fft  # a training on GPUs alone needs no more of it
+    from scipy import fft  # training on GPUs loads no other part of scipy
 
     k_space = fft.rfftn(array.astype(np.float32, copy=False))
     for axis, size in enumerate(voxel_size):
@@ -131,17 +158,17 @@ def degrade(
     strengths: Strengths,
     generator: torch.Generator,
 ) -> Tensor:
-    """Make 3T-like images of 7T ones; where `clean` is 0 they stay 0.
+    """Degrade 7T images to 3T-like ones; where `clean` is 0 they stay 0.
 
     Parameters
     ----------
     clean, coarse : Tensor, shape (N, D, H, W)
-        7T, background 0; the same with k-space cut off.
+        7T, background 0; the same from `lower_resolution`.
     white : Tensor, shape (N,)
         Signal of white matter, above 0.
     strengths : Strengths
     generator : torch.Generator
-        Of the noise and of where in the field an item lies.
+        Of the noise and of the item's place in the field.
 
     Returns
     -------
@@ -160,12 +187,12 @@ def degrade(
 
 
 def shading_field(shape: Sequence[int], strengths: Strengths, generator: torch.Generator) -> Tensor:
-    """Make fields of second order around 1.
+    """Draw fields of second order around 1.
 
     Parameters
     ----------
     shape : sequence of int
-        (N, D, H, W); less than the field's extent is a part of it, drawn at random.
+        (N, D, H, W); smaller shapes are random parts of the field.
     strengths : Strengths
     generator : torch.Generator
 
@@ -193,7 +220,7 @@ def shading_field(shape: Sequence[int], strengths: Strengths, generator: torch.G
 
 
 def _noise(like: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw Gaussian noise of deviation 1, each voxel's spread to its neighbours."""
+    """Return Gaussian noise of deviation 1, each voxel's spread to its neighbours."""
     noise = torch.randn(like.shape, generator=generator, device=like.device)
     side = _each(spread)
     kept = 1 - 2 * side

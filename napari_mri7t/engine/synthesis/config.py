@@ -1,11 +1,10 @@
-"""How a volume is synthesised: the settings and their defaults. Read without torch.
+"""How a volume is synthesised and where its estimate goes: settings and defaults, without torch."""
 
-The three planes that slices are taken along, by the order of a volume's axes.
-"""
-
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
+SPACES, VIAS, BACKGROUNDS = ("native", "mni"), ("scan", "mni"), ("scan", "zero")
 
 
 @dataclass(frozen=True)
@@ -17,21 +16,21 @@ class SynthesisConfig:
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}
-        auto takes bfloat16 where the hardware computes it fast.
+        auto takes bfloat16 where the hardware is fast at it.
     step : int
         Slices from one slab to the next; 1 averages every slice over all slabs that estimate it, 3
-        estimates each once, as the report. Never more than the network's number of outputs.
+        estimates each once, as in the report. At most the network's number of outputs counts.
     end_slices : int
-        Slices at either end that stay as in the source; 30 in the report.
+        Slices at either end that are left as in the source; 30 in the report.
     planes : tuple of {"axial", "coronal", "sagittal"}
         Planes whose estimates are averaged.
     flips : bool
         Average the estimates of the volume and of its left-right mirror image.
     crop : bool
         Compute only the brain with two voxels around it, and leave the background 0. False computes
-        whole slices, as the report.
+        whole slices, as in the report.
     memory_mb : int
-        Bound for the activations of all slabs that are computed at once, MB.
+        Limit for the activations of all slabs that are computed at once, MB.
     """
 
     device: str = "auto"
@@ -54,3 +53,34 @@ class SynthesisConfig:
             )
         if self.memory_mb < 1:
             raise ValueError(f"memory_mb must be at least 1, got {self.memory_mb}")
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide the voxels: all but `device` and `memory_mb`."""
+        values = asdict(self)
+        return {name: values[name] for name in values if name not in ("device", "memory_mb")}
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Where the estimate of a prepared scan goes.
+
+    Parameters
+    ----------
+    space : {"native", "mni"}
+        Grid of the result: the scan's own, or 1 mm in MNI space.
+    via : {"scan", "mni"}
+        Where the network works for a native result: on the scan's own voxels, or on 1 mm in MNI
+        space, from where the estimate is resampled.
+    background : {"scan", "zero"}
+        What the result shows outside the brain.
+    """
+
+    space: str = "native"
+    via: str = "scan"
+    background: str = "scan"
+
+    def __post_init__(self) -> None:
+        choices = {"space": SPACES, "via": VIAS, "background": BACKGROUNDS}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

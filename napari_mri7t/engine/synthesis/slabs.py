@@ -1,10 +1,9 @@
-"""A volume through a network, slab by slab of adjacent slices: where the slabs lie, what they see.
+"""A volume through a network, slab by slab of adjacent slices.
 
 Only the brain is computed, each slab in the window that it needs.
 """
 
 import math
-from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.fusion import fold_normalization, fuse
 from napari_mri7t.engine.networks.layers import to_device
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
 from napari_mri7t.engine.synthesis.lanes import in_lanes
 from napari_mri7t.engine.volumes.brain import brain_region
@@ -32,7 +32,7 @@ BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
 
 @dataclass
 class Runner:
-    """Where and how a network runs; changes when memory runs out or a half type overflows."""
+    """Where and how a network runs; changes when memory runs out or bfloat16 overflows."""
 
     network: nn.Module
     config: SynthesisConfig
@@ -42,7 +42,7 @@ class Runner:
     one_lane: bool = False  # on the CPU: all cores share a slab, as many lie in memory at once
 
     def ready(self) -> nn.Module:
-        """Give the network as it runs fastest on the device, for one volume."""
+        """Return the network in its fastest form on the device, for one volume."""
         network = to_device(self.network, self.device)
         if self.device.type != "cpu":
             return fold_normalization(network)
@@ -50,30 +50,30 @@ class Runner:
             return fuse(network, self.precision)
 
     def fitting(self, height: int, width: int) -> int:
-        """Tell how many slabs' activations the memory holds."""
+        """Return how many slabs' activations the memory holds."""
         return self.batch or max(
             1, self.config.memory_mb * 2**20 // (BYTES_PER_VOXEL * height * width)
         )
 
     def threads_per_slab(self, height: int, width: int) -> int:
-        """Tell how many cores share a slab: one, where the memory holds one slab per core."""
+        """Return how many cores share a slab: one, where the memory holds one slab per core."""
         n_threads = torch.get_num_threads()
         if self.device.type != "cpu":
             return n_threads  # the GPU takes one batch after the other
         return -(-n_threads // min(n_threads, self.fitting(height, width)))
 
     def n_lanes(self, height: int, width: int) -> int:
-        """Tell how many batches are computed side by side, if one lane is not enough."""
+        """Return how many batches are computed in parallel, unless one lane is asked for."""
         return torch.get_num_threads() // self.threads_per_slab(height, width)
 
     def pixels_per_group(self) -> int:
-        """Tell how many pixels of slabs share a window and, where memory allows, a pass."""
+        """Return how many pixels of slabs share a window and, where memory allows, a pass."""
         layers = (each for each in self.network.modules() if isinstance(each, CONVOLUTIONS))
         widest = max((layer.out_channels for layer in layers), default=1)
         return GROUP_BYTES // (widest * self.precision.itemsize)
 
     def slabs_at_once(self, n_pixels: int, height: int, width: int) -> int:
-        """Tell how many slabs of a group a lane takes at once: its part of the memory."""
+        """Return how many slabs of a group a lane takes at once: its share of the memory."""
         if self.batch == 1:
             return 1
         n_lanes = self.n_lanes(height, width)
@@ -99,13 +99,13 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One look at the volume: its slices along one plane, as they lie or mirrored."""
+    """The volume's slices along one plane, as they are or mirrored left to right."""
 
     plane: str
     mirrored: bool
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """Take (S, A, R) as slices (K, H, W) of this view."""
+        """Return (S, A, R) as slices (K, H, W) of this view."""
         seen = array[:, :, ::-1] if self.mirrored else array
         return seen.transpose(AXES_OF_PLANE[self.plane])
 
@@ -115,9 +115,7 @@ class View:
         return seen[:, :, ::-1] if self.mirrored else seen
 
 
-def average_views(
-    array: np.ndarray, runner: Runner
-) -> Generator[tuple[int, int, str], None, np.ndarray]:
+def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) -> np.ndarray:
     """Average the estimates over planes and mirror images.
 
     Parameters
@@ -125,12 +123,8 @@ def average_views(
     array : ndarray of float32, shape (S, A, R)
         Source in [0, 1], background 0.
     runner : Runner
-
-    Yields
-    ------
-    done, total : int
-        Slabs.
-    plane : str
+    report : callable
+        Called after every batch of slabs.
 
     Returns
     -------
@@ -151,12 +145,11 @@ def average_views(
     total, done, network = sum(map(len, starts)), 0, runner.ready()
     mean = np.zeros(inside.shape, np.float32)
     for view, slabs in zip(views, starts, strict=True):
-        steps = _estimate_slices(view.of(inside), view.of(brain_inside), slabs, runner, network)
-        for n_done, finished in steps:
-            yield done + n_done, total, view.plane
-            if finished is not None:
-                finished /= len(views)
-                mean += view.back(finished)
+        batches = _batches(slabs, view.of(brain_inside), runner)
+        now = part(report, done, total, f"{view.plane} slices", len(slabs))
+        finished = _estimate_slices(view.of(inside), batches, runner, network, now)
+        finished /= len(views)
+        mean += view.back(finished)
         done += len(slabs)
     estimate = np.zeros(array.shape, np.float32)
     np.copyto(estimate[box], mean, where=brain_inside)
@@ -164,7 +157,7 @@ def average_views(
 
 
 def effective_step(runner: Runner) -> int:
-    """Tell the slices from slab to slab: never more than a slab estimates."""
+    """Return the slices from slab to slab: at most as many as a slab estimates."""
     _, n_outputs = slices_of(runner.network)
     return min(runner.config.step, n_outputs)
 
@@ -177,24 +170,23 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
     if last < ends:
         raise VolumeError(
             f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: lower "
-            "end_slices or take another volume"
+            "end_slices or take another volume",
+            argument="end_slices",
         )
     starts = list(range(ends, last + 1, effective_step(runner)))
     return starts if starts[-1] == last else [*starts, last]
 
 
 def _estimate_slices(
-    array: np.ndarray, brain: np.ndarray, starts: list[int], runner: Runner, network: nn.Module
-) -> Generator[tuple[int, np.ndarray | None], None, None]:
-    """Estimate every slice of (K, H, W) from its slabs, averaged; the last yield has the result."""
+    array: np.ndarray, batches: list[Batch], runner: Runner, network: nn.Module, report: Report
+) -> np.ndarray:
+    """Estimate every slice of (K, H, W) from its slabs, averaged."""
     n_slices, n_outputs = slices_of(runner.network)
     margin = (n_slices - n_outputs) // 2
     padded = np.pad(array, ((margin, margin), (0, 0), (0, 0)), mode="edge")
     volume = torch.from_numpy(np.ascontiguousarray(padded)).to(runner.device)
     total = torch.zeros(array.shape, device=runner.device)
     count = np.zeros(len(array), np.float32)
-    size = array.shape[1:]
-    batches = _batches(starts, brain, n_outputs, runner)
 
     def estimate(batch: Batch) -> Tensor | None:
         if batch.window is None:
@@ -202,31 +194,32 @@ def _estimate_slices(
         windows = [(slice(k, k + n_slices), *batch.window) for k in batch.starts]
         return runner.run(network, torch.stack([volume[window] for window in windows]))
 
-    n_done = 0
-    n_threads = torch.get_num_threads() if runner.one_lane else runner.threads_per_slab(*size)
-    estimates = in_lanes(estimate, batches, n_threads)
-    with closing(estimates):
+    n_done, n_slabs = 0, sum(len(batch.starts) for batch in batches)
+    shared = runner.threads_per_slab(*array.shape[1:])
+    n_threads = torch.get_num_threads() if runner.one_lane else shared
+    with closing(in_lanes(estimate, batches, n_threads)) as estimates:
         for batch, estimated in zip(batches, estimates, strict=True):
             for n, k in enumerate(batch.starts):
                 count[k : k + n_outputs] += 1
                 if estimated is not None and batch.window is not None:
                     _add_to(total[(slice(k, k + n_outputs), *batch.window)], estimated[n])
             n_done += len(batch.starts)
-            yield n_done, None
+            report(Progress(n_done, n_slabs, "slices"))
     mean = total.cpu().numpy()
     mean /= np.maximum(count, 1)[:, None, None]
     uncovered = count == 0  # the end slices
     mean[uncovered] = array[uncovered]
-    yield len(starts), mean
+    return mean
 
 
-def _batches(starts: list[int], brain: np.ndarray, n_outputs: int, runner: Runner) -> list[Batch]:
+def _batches(starts: list[int], brain: np.ndarray, runner: Runner) -> list[Batch]:
     """Group slabs, and split the groups into what goes through the network at once.
 
     Groups and their windows decide voxels near a window's rim. On the CPU they follow from network,
     precision and brain alone; memory and cores only split them.
     """
     whole = brain.shape[1:]
+    _, n_outputs = slices_of(runner.network)
     if runner.device.type != "cpu":
         n = runner.fitting(*whole)
         groups = [starts[first : first + n] for first in range(0, len(starts), n)]
@@ -273,7 +266,7 @@ def _add_to(total: Tensor, slices: Tensor) -> None:
 
 
 def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
-    """Find the rows and columns that slices (K, H, W) of the brain occupy; None where none do."""
+    """Return the rows and columns that slices (K, H, W) of the brain occupy; None if none do."""
     occupied = np.asarray(brain.any(axis=0))
     return _widened_box(occupied) if occupied.any() else None
 
@@ -283,7 +276,7 @@ def _n_pixels(window: tuple[slice, ...] | None) -> int:
 
 
 def _widened_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Find the box of a mask with its margin, widened to one of few sizes where there is room."""
+    """Return the box of a mask with its margin, widened to one of few sizes where possible."""
     box = bounding_box(mask, MARGIN)
     return tuple(_widened(part, n) for part, n in zip(box, mask.shape, strict=True))
 

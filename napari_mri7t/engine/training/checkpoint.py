@@ -1,6 +1,6 @@
 """The state of a training on disk: tensors and JSON in one safetensors file, never a pickle.
 
-Two are kept, so that a damaged one costs only the steps since the one before.
+The last two states are kept: if one is damaged, only the steps since the one before are lost.
 """
 
 import json
@@ -16,49 +16,53 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.errors import StateError
 
 CURRENT = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
-HISTORY = "history.csv"  # beside them, for people and plots
+HISTORY = "history.csv"  # beside the states, for people and plots
 DIGEST_KEY = "digest"
 FACTS_KEY = "facts"
 _log = logging.getLogger(__name__)
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write the state; the one before stays as the fallback.
+    """Write the state of a training; the previous one stays as a fallback.
 
     Parameters
     ----------
     folder : Path
-        Of the fold.
+        Folder of the fold.
     tensors : mapping of str to Tensor
     facts : mapping
-        JSON: step, network, settings; compared when the training is taken up again.
+        JSON: step, network, settings; compared when the training is resumed.
     """
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     noted = {**facts, DIGEST_KEY: _digest(plain, facts)}
-    # One entry only: safetensors writes several in any order, and the same run the same bytes.
-    content = save(plain, {FACTS_KEY: json.dumps(noted)})
+    content = save(plain, {FACTS_KEY: json.dumps(noted)})  # several entries have no fixed order
     if (folder / CURRENT).exists():
         os.replace(folder / CURRENT, folder / PREVIOUS)
-    write_atomically(folder / CURRENT, lambda file: file.write(content))
+    write_content(folder / CURRENT, content)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read the newest state that is whole.
+    """Read the newest undamaged state.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the fold.
 
     Returns
     -------
     tuple of (tensors, facts), or None
-        None where nothing was saved yet.
+        None if nothing was saved yet.
 
     Raises
     ------
     StateError
-        If there are states and none is whole.
+        If all states are damaged.
     """
     problems = []
     for name in (CURRENT, PREVIOUS):
@@ -72,7 +76,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             _log.warning("%s: damaged (%s); trying the previous checkpoint", path, error)
     if problems:
         raise StateError(
-            f"{problems[0]}: the checkpoint is damaged and there is no whole one before it; "
+            f"{problems[0]}: the checkpoint is damaged and there is no earlier one to resume from; "
             "delete the fold's folder to train it from the start"
         )
     return None
@@ -84,17 +88,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     facts: dict[str, Any] = json.loads(metadata[FACTS_KEY])
     if not isinstance(facts, dict):
-        raise ValueError("its facts are none")
-    is_old = DIGEST_KEY in metadata  # until 2026-11-22 it stood apart, and held for tensors only
-    digest = metadata[DIGEST_KEY] if is_old else facts.pop(DIGEST_KEY)
-    if digest != _digest(tensors, None if is_old else facts):
-        raise ValueError("the content does not fit its digest")
+        raise ValueError("it has no metadata")
+    if facts.pop(DIGEST_KEY) != _digest(tensors, facts):
+        raise ValueError("its checksum does not match")
     return tensors, facts
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None) -> str:
-    """Checksum names and bytes: safetensors itself notices truncation, not flipped bits."""
-    checksum = 0 if facts is None else zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """Return a checksum of names and bytes: safetensors notices truncation, not flipped bits."""
+    checksum = zlib.crc32(json.dumps(facts, sort_keys=True).encode())
     for key in sorted(tensors):
         checksum = zlib.crc32(key.encode(), checksum)
         data = tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -1,34 +1,40 @@
-"""Training settings: one frozen dataclass, and the recipes by name.
+"""Training settings: one frozen dataclass, the presets, and both as text. Read without torch.
 
 The study's recipe is in the report, "CNN network to synthesize 7T MRI images from 3T MRI images"
 (Univ. Lille, Centrale Lille); `qu2020` follows doi:10.1016/j.media.2020.101663 and its code.
-
-Training settings as people and files write them: text and JSON in, `TrainConfig` out.
 """
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SIMULATIONS, SimulationConfig
 from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
 
-SCHEDULES = ("linear", "cosine", "step")
-PIXEL_LOSSES = ("mae", "mse", "psnr")
+FINAL = -1  # in place of a fold's number: train on all subjects
 PLANES = tuple(AXES_OF_PLANE)
+CHOICES = {
+    "start": ("identity", "published"),
+    "schedule": ("linear", "cosine", "step"),
+    "pixel_loss": ("mae", "mse", "psnr"),
+    "sampling": ("uniform", "brain"),
+    "pseudo_3t": SIMULATIONS,
+    "precision": ("auto", "float32", "bfloat16"),
+}
+INFERENCE_SETTINGS = ("step", "end_slices", "planes", "flips", "crop")  # a study may choose these
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training, apart from network, data and device.
+    """All settings of a training, apart from network, data and device.
 
     Parameters
     ----------
     start : {"identity", "published"}
-        First weights: as the network's authors draw them, or so that the first estimate is the
-        source, for networks that have `start_as_identity`.
+        Initial weights: "published" draws them as the network's authors do, "identity" makes the
+        first estimate equal the source, for networks that have `start_as_identity`.
     n_steps : int
         Optimiser steps.
     batch_size : int
@@ -36,7 +42,7 @@ class TrainConfig:
     patch_size : int
         Height and width of a patch, voxels; a multiple of 8.
     patches_per_epoch : int
-        An epoch's last batch holds what remains of this number; 0 means no epochs.
+        The last batch of an epoch holds the remainder of this number; 0 means no epochs.
     learning_rate, final_learning_rate : float
         Adam's step size at the start and at the end of the schedule.
     schedule : {"linear", "cosine", "step"}
@@ -46,52 +52,53 @@ class TrainConfig:
     decay_factor : float
         Of the "step" schedule.
     warmup_steps : int
-        Steps over which the learning rate rises linearly from 0; a third of all steps at most.
+        Steps over which the learning rate rises linearly from 0; at most a third of all steps.
     weight_decay : float
-        Adam's L2 penalty, as in the authors' released code.
+        Adam's L2 penalty, as in the code released by Qu et al. (2020).
     pixel_loss : {"mae", "mse", "psnr"}
-        Mean absolute error, mean squared error, or its logarithm patch by patch: the main part of
-        the loss.
+        Main term of the loss: mean absolute error, mean squared error, or its logarithm per patch.
     background_weight : float
         Weight of voxels where the target is 0, relative to the brain: 1 is the plain loss, 0 the
         report's brain-masked loss.
     ssim_weight, gradient_weight, wavelet_weight : float
-        Of 1 - SSIM, of the error of finite differences, of the error of Haar details; 0 is off.
+        Weight of 1 - SSIM, of the error of finite differences, of the error of Haar details; 0 is
+        off.
     adversarial_weight : float
-        Of the discriminator's verdict; above 0 the training is a GAN.
+        Weight of the adversarial loss; above 0 the training is a GAN.
     discriminator_learning_rate : float
-        Adam's step size for the discriminator of a GAN, the same in all steps.
+        Adam's constant step size for the discriminator of a GAN.
     gradient_clip : float
         Largest norm of the gradient; 0 is off.
     average_decay : float
-        Of the exponential moving average of the weights, which is what is kept; 0 keeps the last.
+        Decay of the exponential moving average of the weights, which becomes the model; with 0 the
+        last weights do.
     planes : tuple of {"axial", "coronal", "sagittal"}
         Planes that patches are cut from.
     flips, rotations : bool
         Mirror patches along each axis; turn them by multiples of 90 degrees.
     scales : tuple of float
-        Sizes a patch's content is resampled to, drawn per batch; 1 is as it is.
+        Scales that patches are resampled to, one drawn per batch; 1 leaves them unchanged.
     sampling : {"uniform", "brain"}
         Patch centres anywhere, or on brain voxels.
     max_background : float
-        Patches with a larger part of zeros in the target are dropped; 1 keeps all.
+        Patches with a larger fraction of zeros in the target are dropped; 1 keeps all.
     end_slices : int
-        Axial slices at either end that patches never touch.
+        Axial slices at either end that are not trained on.
     fresh_noise : bool
-        All that is random in the pseudo-3T is drawn anew in every patch, instead of one volume per
-        subject.
+        Draw everything random in the pseudo-3T anew for every patch, instead of once per subject.
     pseudo_3t : {"report", "realistic"}
-        How sources are made where there is no 3T volume; see `SimulationConfig`.
+        How sources are simulated where there is no 3T volume; see `SimulationConfig`.
     variance : float
-        Of the noise of the report's pseudo-3T.
+        Noise variance of the report's pseudo-3T.
     precision : {"auto", "float32", "bfloat16"}
-        Numbers of the convolutions; "auto" takes bfloat16 where the device is fast in it.
+        Number format of the convolutions; "auto" takes bfloat16 where the device is fast in it.
     seed : int
-        Decides first weights, patches and noise: the same seed on a CPU gives the same bits.
+        Decides initial weights, patches and noise: on a CPU the same seed gives the same bits.
     checkpoint_steps : int
         Steps between two checkpoints.
-    inference_step, inference_end_slices, inference_planes, inference_flips, inference_crop
-        `SynthesisConfig` of the held-out estimate; no part of what is learnt.
+    inference : SynthesisConfig
+        How the held-out subject is estimated; no part of what is learnt. Device, precision and
+        memory bound stay at their defaults: `synthesis_config` fills them in.
 
     Raises
     ------
@@ -133,25 +140,14 @@ class TrainConfig:
     precision: str = "auto"
     seed: int = 0
     checkpoint_steps: int = 100
-    inference_step: int = 1
-    inference_end_slices: int = 0
-    inference_planes: tuple[str, ...] = ("axial",)
-    inference_flips: bool = False
-    inference_crop: bool = True
+    inference: SynthesisConfig = field(default_factory=SynthesisConfig)
 
     def __post_init__(self) -> None:
         for name in ("n_steps", "batch_size", "patch_size", "checkpoint_steps"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         _require(self.patch_size % 8 == 0, "patch_size must be a multiple of 8", self.patch_size)
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
-        for name, choices in (
-            ("start", ("identity", "published")),
-            ("schedule", SCHEDULES),
-            ("pixel_loss", PIXEL_LOSSES),
-            ("sampling", ("uniform", "brain")),
-            ("pseudo_3t", SIMULATIONS),
-            ("precision", ("auto", "float32", "bfloat16")),
-        ):
+        for name, choices in CHOICES.items():
             value = getattr(self, name)
             _require(value in choices, f"{name} must be one of {', '.join(choices)}", value)
         _require(
@@ -165,29 +161,27 @@ class TrainConfig:
             "scales must lie in (0, 1]",
             self.scales,
         )
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                _require(value >= 0, f"{field.name} must be at least 0", value)
+                _require(0 <= value < math.inf, f"{entry.name} must be at least 0, finite", value)
 
     @property
     def simulation(self) -> SimulationConfig:
-        """Say how pseudo-3T sources are made."""
+        """Return how pseudo-3T sources are simulated."""
         return SimulationConfig(self.variance, self.seed, self.pseudo_3t)
 
     def learnt_from(self) -> dict[str, Any]:
-        """Give the settings that decide the weights: not when they are saved, nor their use."""
-        settings = asdict(self)
-        if self.pseudo_3t == "report":
-            del settings["pseudo_3t"]  # states of trainings before there was a choice stay valid
-        return {
-            key: value
-            for key, value in settings.items()
-            if key != "checkpoint_steps" and not key.startswith("inference_")
-        }
+        """Return the settings that decide the weights: not when they are saved, nor their use."""
+        unlearnt = ("checkpoint_steps", "inference")
+        return {key: value for key, value in asdict(self).items() if key not in unlearnt}
+
+    def synthesis_config(self, device: str) -> SynthesisConfig:
+        """Return how the held-out subject is estimated on a device."""
+        return replace(self.inference, device=device, precision=self.precision)
 
     def learning_rate_at(self, step: int) -> float:
-        """Tell the learning rate of one optimiser step, counted from 0."""
+        """Return the learning rate of one optimiser step, counted from 0."""
         warmup = min(self.warmup_steps, self.n_steps // 3)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
@@ -198,6 +192,9 @@ class TrainConfig:
         if self.schedule == "cosine":
             done = 0.5 - 0.5 * math.cos(math.pi * done)
         return self.learning_rate + (self.final_learning_rate - self.learning_rate) * done
+
+
+Settings = TypeVar("Settings", TrainConfig, SynthesisConfig)
 
 
 def _require(holds: bool, expected: str, got: object) -> None:
@@ -226,11 +223,8 @@ REPORT = TrainConfig(
     end_slices=30,
     fresh_noise=False,
     checkpoint_steps=40,
-    inference_step=3,
-    inference_end_slices=30,
-    inference_crop=False,
+    inference=SynthesisConfig(step=3, end_slices=30, crop=False),
 )
-
 
 QU2020 = TrainConfig(
     start="published",
@@ -252,9 +246,7 @@ QU2020 = TrainConfig(
     max_background=0.3,
 )
 
-
 BEST = TrainConfig(pixel_loss="psnr")
-
 
 GAN = replace(
     BEST,
@@ -264,7 +256,6 @@ GAN = replace(
     pixel_loss="mae",  # adversarial + L1, as the report proposes
     adversarial_weight=0.002,
 )
-
 
 PRESETS: dict[str, TrainConfig] = {
     "report": REPORT,
@@ -276,12 +267,12 @@ PRESETS: dict[str, TrainConfig] = {
 
 
 def find_preset(name: str) -> TrainConfig:
-    """Look a preset up by name.
+    """Return the preset of that name.
 
     Raises
     ------
     ValueError
-        If there is none of that name; the message lists them.
+        If the name is unknown; the message lists the presets.
     """
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
@@ -289,45 +280,55 @@ def find_preset(name: str) -> TrainConfig:
 
 
 def network_settings(network: str, preset: str) -> dict[str, Any]:
-    """Give the constructor's arguments that a preset asks of a network.
+    """Return the constructor arguments that a preset asks of a network.
 
-    Where the recipe is ours, WATNet spends its narrow bottleneck on the central slice alone.
+    In our own recipes, WATNet uses its narrow bottleneck for the central slice alone.
     """
     ours = find_preset(preset).start == "identity"
     return {"central_only": True} if network == "watnet" and ours else {}
 
 
-def synthesis_config(config: TrainConfig, device: str) -> SynthesisConfig:
-    """Take the settings of the held-out estimate from those of the training."""
-    return SynthesisConfig(
-        device=device,
-        precision=config.precision,
-        step=config.inference_step,
-        end_slices=config.inference_end_slices,
-        planes=config.inference_planes,
-        flips=config.inference_flips,
-        crop=config.inference_crop,
-    )
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """Return every setting that `with_settings` takes, by name; "inference.step" for a nested one."""
+    found = {entry.name: getattr(config, entry.name) for entry in fields(config)}
+    nested = found.pop("inference")
+    return found | {f"inference.{name}": getattr(nested, name) for name in INFERENCE_SETTINGS}
 
 
 def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
-    """Change settings given as text, "key=value" split, as the command line gives them.
+    """Change settings given as text.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    settings : dict of str to str
+        Name, as in `settings_of`, to value; the items of a tuple are separated by commas.
 
     Raises
     ------
     ValueError
-        If a key is unknown or a value is not of its type.
+        If a name is unknown or a value is not of its type.
+
+    Examples
+    --------
+    >>> with_settings(BEST, {"n_steps": "50", "inference.planes": "axial,coronal"}).n_steps
+    50
     """
     types = get_type_hints(TrainConfig)
+    nested = get_type_hints(SynthesisConfig)
+    known = settings_of(config)
     changes: dict[str, Any] = {}
+    inference: dict[str, Any] = {}
     for key, text in settings.items():
-        if key not in types:
-            raise ValueError(f"setting {key!r} is unknown; choose one of {', '.join(types)}")
+        if key not in known:
+            raise ValueError(f"setting {key!r} is unknown; choose one of {', '.join(known)}")
+        name = key.removeprefix("inference.")
+        into, kind = (changes, types[key]) if name == key else (inference, nested[name])
         try:
-            changes[key] = _parse(text, types[key])
+            into[name] = _parse(text, kind)
         except ValueError as error:
-            raise ValueError(f"{key}: {text!r} is not of type {types[key].__name__}") from error
-    return replace(config, **changes)
+            raise ValueError(f"{key}: {text!r} is not of type {kind.__name__}") from error
+    return replace(config, **changes, inference=replace(config.inference, **inference))
 
 
 def pairs_of(texts: Iterable[str], where: str) -> dict[str, str]:
@@ -337,12 +338,12 @@ def pairs_of(texts: Iterable[str], where: str) -> dict[str, str]:
     ----------
     texts : iterable of str
     where : str
-        Where they stand, for the error: "--set".
+        Where they come from, for the error.
 
     Raises
     ------
     ValueError
-        If one has no "=" or no key.
+        If a text has no "=" or no key.
     """
     pairs = {}
     for text in texts:
@@ -354,7 +355,7 @@ def pairs_of(texts: Iterable[str], where: str) -> dict[str, str]:
 
 
 def network_arguments(texts: Iterable[str], where: str) -> dict[str, Any]:
-    """Read a constructor's arguments from "key=value".
+    """Read a constructor's arguments from texts of the form "key=value".
 
     Parameters
     ----------
@@ -364,7 +365,7 @@ def network_arguments(texts: Iterable[str], where: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Argument to number, list or truth value, as JSON knows them; anything else is a name.
+        Argument to number, list or boolean, as in JSON; anything else is a string.
 
     Raises
     ------
@@ -374,13 +375,29 @@ def network_arguments(texts: Iterable[str], where: str) -> dict[str, Any]:
     return {key: _json_or_name(text) for key, text in pairs_of(texts, where).items()}
 
 
-def from_dict(values: dict[str, Any]) -> TrainConfig:
-    """Rebuild settings from JSON; lists become tuples, unknown keys are refused."""
-    known = {field.name for field in fields(TrainConfig)}
+def from_dict(values: Mapping[str, Any]) -> TrainConfig:
+    """Rebuild settings from JSON; lists become tuples.
+
+    Parameters
+    ----------
+    values : mapping
+        As `dataclasses.asdict` gives; settings that are missing have their defaults.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown or out of its range.
+    """
+    inference = _build(SynthesisConfig, dict(values.get("inference", {})))
+    return _build(TrainConfig, {**values, "inference": inference})
+
+
+def _build(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    known = {entry.name for entry in fields(kind)}
     if unknown := set(values) - known:
         raise ValueError(f"unknown settings {', '.join(sorted(unknown))}; known: {sorted(known)}")
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return TrainConfig(**plain)
+    return kind(**plain)
 
 
 def _parse(text: str, kind: Any) -> Any:

@@ -1,7 +1,9 @@
-"""A trained fold as a model folder: weights and the card that describes them."""
+"""From a trained fold to a model folder: the card, and the export of both."""
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median, pstdev
@@ -9,14 +11,15 @@ from typing import Any
 
 from torch import nn
 
+from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.models.card import ModelCard
-from napari_mri7t.engine.models.model import load_model, save_model
+from napari_mri7t.engine.models.card import ModelCard, bundled_names
+from napari_mri7t.engine.models.model import load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
-from napari_mri7t.engine.training.config import TrainConfig, synthesis_config
+from napari_mri7t.engine.training.config import FINAL, find_preset, settings_of
 from napari_mri7t.engine.training.start import Start
-from napari_mri7t.engine.training.study import FINAL, Study
+from napari_mri7t.engine.training.study import Study, open_study
 from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize
 from napari_mri7t.engine.volumes.provenance import file_digest
 from napari_mri7t.engine.volumes.volume import load_volume
@@ -26,93 +29,111 @@ INTENDED_USE = "Research on image synthesis from brain-extracted, bias-corrected
 QUANTILE_DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Export:
-    """What an exported model's card says beside what its training knows.
-
-    Parameters
-    ----------
-    name : str
-        Of the model, as `--model` takes it.
-    title : str
-        One line for lists; the training's own by default.
-    data : str
-        Where the training data come from, and their licence.
-    half : bool
-        Keep the weights as bfloat16.
-    stress : dict
-        What noise, shift and lesions do to it, as `summarize_stress` gives it.
-    """
-
-    name: str
-    title: str = ""
-    data: str = ""
-    half: bool = False
-    stress: dict[str, Any] = field(default_factory=dict)
-
-
 def draft_card(
-    network: nn.Module, names: tuple[str, str], config: TrainConfig, training: dict[str, Any]
+    study: Study, k: int, network: nn.Module, device: str, start: Start | None
 ) -> ModelCard:
-    """Write the part of a model card that the training knows.
+    """Return the model card of a trained fold, still without figures of held-out subjects.
 
     Parameters
     ----------
+    study : Study
+    k : int
+        Fold, or `FINAL`.
     network : nn.Module
-    names : tuple of str
-        The network's name in `NETWORKS`, and the preset's.
-    config : TrainConfig
-    training : dict
-        `reference` (array in [0, 1]), `network_config`, `subjects`, `targets_sha256`, `held_out`,
-        `command`, `device`, `start` (further entries of the card).
+        Trained.
+    device : str
+        Device of the training, as `SynthesisConfig.device`.
+    start : Start or None
+        As `check_start` returns it.
     """
-    name, preset = names
-    quantiles = brain_quantiles(training["reference"]).round(QUANTILE_DIGITS).tolist()
+    settings, held_out = study.settings, study.held_out(k)
+    reference = load_volume(study.reference.target)
+    quantiles = brain_quantiles(normalize(reference.array)[0]).round(QUANTILE_DIGITS)
+    subjects = [subject for subject in study.subjects if subject is not held_out]
+    origin = "" if start is None else f", from the weights of {start.facts['model']}"
     return ModelCard(
-        name=name,
-        title=f"{name}, trained with the preset {preset!r}{_origin(training['start'])}",
-        network=name,
-        network_config=training["network_config"],
+        name=settings.network,
+        title=f"{settings.network}, trained with the preset {settings.preset!r}{origin}",
+        network=settings.network,
+        network_config=settings.network_config,
         n_parameters=count_parameters(network),
         preprocessing={
-            "voxel_size_mm": training["voxel_size_mm"],
+            "voxel_size_mm": [round(size, 3) for size in reference.voxel_size],
             "brain_extracted": True,
             "plane": "axial",
-            "intensity_quantiles": quantiles,
+            "intensity_quantiles": quantiles.tolist(),
         },
-        synthesis=asdict(synthesis_config(config, "auto")),
+        synthesis=asdict(settings.config.synthesis_config("auto")),
         training={
-            "subjects": training["subjects"],
-            "targets_sha256": training["targets_sha256"],
-            "held_out": training["held_out"],
-            "preset": preset,
-            "command": training["command"],
-            "settings": asdict(config),
-            "hardware": training["device"],
+            "subjects": [subject.name for subject in subjects],
+            "targets_sha256": [file_digest(subject.target) for subject in subjects],
+            "held_out": None if held_out is None else held_out.name,
+            "preset": settings.preset,
+            "command": training_command(study, k),
+            "settings": asdict(settings.config),
+            "hardware": device_name(resolve_device(device)),
             "date": datetime.now(UTC).date().isoformat(),
-            **training["start"],
+            **({} if start is None else {"started_from": start.facts}),
         },
         metrics={},
         intended_use=INTENDED_USE,
-        sha256="",
+        sha256=hashlib.sha256(pack_weights(network, settings.network)).hexdigest(),
     )
 
 
-def _origin(start: dict[str, Any]) -> str:
-    """Say in a title from whose weights a training started, where they were not drawn."""
-    return f", from the weights of {start['started_from']['model']}" if start else ""
+def training_command(study: Study, *folds: int) -> str:
+    """Return the command that trains some folds, or `FINAL`, for the model card.
+
+    Parameters
+    ----------
+    study : Study
+    *folds : int
+
+    Returns
+    -------
+    str
+        With DATASET, RUN and START in place of folders: a card is published, paths are private.
+    """
+    settings = study.settings
+    parts = [f"mri7t train DATASET RUN --network {settings.network} --preset {settings.preset}"]
+    parts += [f"--set-network {key}={json.dumps(v)}" for key, v in settings.network_config.items()]
+    preset = settings_of(find_preset(settings.preset))
+    for key, value in settings_of(settings.config).items():
+        if value != preset[key]:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            parts.append(f"--set {key}={text}")
+    parts.append(f"--reference {settings.reference}")
+    if settings.start_from:
+        is_bundled = settings.start_from in bundled_names()
+        parts.append(f"--start-from {settings.start_from if is_bundled else 'START'}")
+    if folds == (FINAL,):
+        parts.append("--folds none --final")
+    elif len(folds) < len(study.subjects):
+        parts.append(f"--folds {','.join(map(str, folds))}")
+    return " ".join(parts)
 
 
 def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Average the figures of held-out subjects: n, mean, standard deviation (None of one), time.
+    """Return mean and standard deviation (None for one subject) of the held-out figures.
 
-    The deviation is that of the subjects themselves (divided by n), as in all tables.
+    Parameters
+    ----------
+    figures : list of dict
+        As `estimate_held_out` returns them, one per subject.
+
+    Returns
+    -------
+    dict
+        `n_held_out`, `subjects`, median `seconds`, `hardware`, and for source and estimate the
+        figures by region; empty without figures. The deviation is divided by n, as in all tables.
     """
+    if not figures:
+        return {}
     summary: dict[str, Any] = {
         "n_held_out": len(figures),
         "subjects": [entry["subject"] for entry in figures],
         "seconds": round(median(entry["seconds"] for entry in figures), 2),
-        "hardware": figures[0].get("hardware", ""),
+        "hardware": figures[0]["hardware"],
     }
     for method in ("source", "estimate"):
         for region in ("brain", "whole"):
@@ -127,68 +148,95 @@ def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def read_figures(folders: list[Path]) -> list[dict[str, Any]]:
-    """Read the figures of all folds that have them."""
+    """Return the held-out figures of all folds that have them."""
     paths = [folder / METRICS_FILE for folder in folders]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    return [read_json(path) for path in paths if path.exists()]
 
 
-def _card(study: Study, k: int, network: nn.Module, device: str, start: Start | None) -> ModelCard:
-    reference = load_volume(study.reference.target)
-    settings = study.settings
-    held_out = study.held_out(k)
-    training = [subject for subject in study.subjects if subject is not held_out]
-    return draft_card(
-        network,
-        (settings.network, settings.preset),
-        settings.config,
-        {
-            "reference": normalize(reference.array)[0],
-            "voxel_size_mm": [round(size, 3) for size in reference.voxel_size],
-            "network_config": settings.network_config,
-            "subjects": [subject.name for subject in training],
-            "targets_sha256": [file_digest(subject.target) for subject in training],
-            "held_out": None if held_out is None else held_out.name,
-            "command": study.command(k),
-            "device": device_name(resolve_device(device)),
-            "start": {} if start is None else {"started_from": start.facts},
-        },
-    )
-
-
-def export_model(study: Study, k: int, folder: Path, export: Export) -> ModelCard:
-    """Copy a trained fold's model to a folder of its own, to be shared or bundled.
+def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
+    run: str | Path | Study,
+    folder: str | Path,
+    *,
+    fold: int | str = "final",
+    name: str = "",
+    title: str = "",
+    data: str = "",
+    half: bool = False,
+    stress: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    """Copy the model of a trained fold to a folder of its own, to be shared.
 
     Parameters
     ----------
-    study : Study
-    k : int
-        Fold, or `FINAL`; the card of the final model gets the held-out figures of all done folds.
-    folder : Path
-    export : Export
+    run : str, Path or Study
+        Run folder of the training.
+    folder : str or Path
+        Folder of the model, made if missing.
+    fold : int or str
+        Number of the fold, or "final", the model of all subjects, whose card gets the held-out
+        figures of all folds that are done.
+    name : str
+        Of the model; the folder's name by default.
+    title : str
+        One line for lists; the training's own by default.
+    data : str
+        Origin and licence of the training data.
+    half : bool
+        Save the weights as bfloat16.
+    stress : mapping, optional
+        Robustness to noise, shift and lesions, as `summarize_stress` returns it.
+
+    Returns
+    -------
+    ModelCard
 
     Raises
     ------
     StateError
-        If the fold is not done.
+        If there is no training in the run folder, or the fold is not done.
+    ValueError
+        If there is no such fold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import napari_mri7t as mri7t
+    >>> place = Path(tempfile.mkdtemp())
+    >>> brains = np.random.default_rng(0).random((3, 24, 24, 24), dtype=np.float32)
+    >>> for n, brain in enumerate(brains):
+    ...     _ = mri7t.save_volume(mri7t.Volume(brain, np.eye(4)), place / f"sub-{n}.nii.gz")
+    >>> config = mri7t.TrainConfig(n_steps=1, batch_size=1, patch_size=16)
+    >>> _ = mri7t.train(place, place / "run", config=config, folds=[0])
+    >>> mri7t.export_model(place / "run", place / "model", fold=0).training["held_out"]
+    'sub-0'
     """
+    study = run if isinstance(run, Study) else open_study(run)
+    try:
+        k = FINAL if fold == "final" else int(fold)
+    except ValueError:
+        raise ValueError(f"fold {fold!r}: expected final or a number") from None
+    study.check_fold(k)
     if not study.is_done(k):
-        option = "--final" if k == FINAL else f"--folds {k}"
         raise StateError(
-            f"{study.label(k)}: not trained yet: run `mri7t train` with {option}, or choose "
-            "another (`mri7t export --fold`)"
+            f"{study.label(k)}: not trained yet; train it first, or choose another fold",
+            argument="fold",
         )
     model = load_model(study.fold_folder(k))
-    training = model.card.training | {"command": study.command(k)}
-    done = [fold for fold in range(len(study.subjects)) if study.is_done(fold)]
-    if done:
-        training["held_out_command"] = study.command(*done)
-    if export.data:
-        training["data"] = export.data
-    title = export.title or model.card.title
-    card = replace(model.card, name=export.name, title=title, training=training)
+    training = model.card.training | {"command": training_command(study, k)}
+    folds = range(len(study.subjects))
+    if done := [number for number in folds if study.is_done(number)]:
+        training["held_out_command"] = training_command(study, *done)
+    if data:
+        training["data"] = data
+    metrics = model.card.metrics
     if k == FINAL:
-        folds = [study.fold_folder(fold) for fold in range(len(study.subjects))]
-        figures = read_figures(folds)
-        card = replace(card, metrics=summarize_figures(figures) if figures else {})
-    card = replace(card, metrics=card.metrics | export.stress)
-    return save_model(folder, model.network, card, half=export.half)
+        metrics = summarize_figures(read_figures([study.fold_folder(number) for number in folds]))
+    card = replace(
+        model.card,
+        name=name or Path(folder).name,
+        title=title or model.card.title,
+        training=training,
+        metrics={**metrics, **(stress or {})},
+    )
+    return save_model(folder, model.network, card, half=half)

@@ -1,7 +1,4 @@
-"""The networks and optimisers of one training: built, averaged, written down as tensors.
-
-One step of a training: the losses, the gradient, the discriminator's turn, the average.
-"""
+"""The networks and optimisers of one training, as tensors for a checkpoint, and one step."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -25,18 +22,19 @@ ADAM_EPSILON = 1e-7  # Keras' default
 
 @dataclass(eq=False)
 class Learner:
-    """The networks and optimisers of one training, and how far they have come."""
+    """The networks and optimisers of one training, and the steps they have taken."""
 
     network: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
     discriminator: nn.Module | None = None
     discriminator_optimizer: torch.optim.Optimizer | None = None
+    transform: WaveletTransform = field(default_factory=WaveletTransform)  # of the wavelet loss
     step: int = 0
     history: list[list[float]] = field(default_factory=list)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name every tensor that the next step depends on."""
+        """Return every tensor that the next step depends on, by name."""
         found: dict[str, Tensor] = {}
         for part, module in self._modules():
             found |= {f"{part}/{key}": value for key, value in module.state_dict().items()}
@@ -47,7 +45,7 @@ class Learner:
         return found | {"history": rows.reshape(-1, len(HISTORY_COLUMNS))}
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Continue from what `tensors` gave."""
+        """Set everything to what `tensors` returned."""
         for part, module in self._modules():
             prefix = f"{part}/"
             module.load_state_dict(
@@ -64,13 +62,14 @@ class Learner:
         self.step = step
 
     def to(self, device: torch.device) -> None:
-        """Move the networks to the device they are trained on."""
+        """Move everything to the device of the training."""
         for _, module in self._modules():
             to_device(module, device)
+        self.transform.to(device)
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
-        """Move the average towards the weights; quicker at the start, where they are poor."""
+        """Move the average towards the weights; faster at the start, where it is still random."""
         decay = min(decay, (1 + self.step) / (10 + self.step))
         pairs = zip(
             self.average.state_dict().values(), self.network.state_dict().values(), strict=True
@@ -96,7 +95,7 @@ class Learner:
 def new_learner(
     network_name: str, network_config: dict[str, Any], config: TrainConfig, seed: int
 ) -> Learner:
-    """Build networks and optimisers; the fresh weights depend on the seed alone."""
+    """Build networks and optimisers; the initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(network_name, **network_config).train()
@@ -121,12 +120,12 @@ def _adam(network: nn.Module, rate: float, config: TrainConfig) -> torch.optim.O
 def take_step(
     learner: Learner, batch: tuple[Tensor, Tensor], config: TrainConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of the optimiser, and of the discriminator's where there is one.
+    """Take one step of the optimiser, and of the discriminator's if there is one.
 
     Parameters
     ----------
     learner : Learner
-        Its weights, averages and optimisers move on; `step` and `history` do not.
+        Weights, averages and optimisers are updated; `step` and `history` are not.
     batch : tuple of Tensor
         Source (N, n_slices, H, W) and target (N, n_outputs, H, W), in [0, 1], on `device`.
     config : TrainConfig
@@ -135,17 +134,16 @@ def take_step(
     Returns
     -------
     loss, discriminator_loss : Tensor
-        Of no axis, still on the device; the second is 0 without a discriminator.
+        Scalars, still on the device; the second is 0 without a discriminator.
     """
     source, target = batch
     precision = resolve_precision(config.precision, device)
-    transform = WaveletTransform().to(device)
     for group in learner.optimizer.param_groups:
         group["lr"] = config.learning_rate_at(learner.step)
     with mixed_precision(device, precision):
         estimate = learner.network(source.contiguous(memory_format=torch.channels_last))
     estimate = estimate.float()
-    loss = synthesis_loss(estimate, target, config, transform)
+    loss = synthesis_loss(estimate, target, config, learner.transform)
     judged = torch.zeros((), device=device)
     if learner.discriminator is not None:
         condition = _central(source, target.shape[1])
@@ -165,7 +163,7 @@ def take_step(
 def _discriminate(
     learner: Learner, condition: Tensor, target: Tensor, estimate: Tensor, config: TrainConfig
 ) -> Tensor:
-    """Take the discriminator's own step."""
+    """Take a step of the discriminator's optimiser."""
     discriminator, optimizer = learner.discriminator, learner.discriminator_optimizer
     if discriminator is None or optimizer is None:
         raise ValueError("this training has no discriminator")
@@ -179,7 +177,7 @@ def _discriminate(
 
 
 def _frozen_scores(discriminator: nn.Module, condition: Tensor, estimate: Tensor) -> Tensor:
-    """Judge without gathering gradients for the discriminator."""
+    """Return scores through which no gradient reaches the discriminator."""
     discriminator.requires_grad_(False)
     scores: Tensor = discriminator(condition, estimate)
     discriminator.requires_grad_(True)

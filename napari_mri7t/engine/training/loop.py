@@ -5,7 +5,6 @@ import io
 import json
 import math
 import time
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -15,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_mri7t.engine.atomic import write_atomically
+from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.errors import DeviceError, StateError, is_out_of_memory
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
+from napari_mri7t.engine.progress import Cancelled, Progress, Report, ignore
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner, take_step
@@ -27,48 +27,45 @@ from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.training.patches import PatchPool
 from napari_mri7t.engine.training.start import Start
 
-BAND_PATCHES = 64  # that the statistics of the wavelet bands are taken from
+BAND_PATCHES = 64  # sample for the statistics of the wavelet bands
 SMALLEST_PATCH = 16  # voxels; the window of the SSIM loss is 11 wide
-HISTORY_STEPS = 10  # between two waits for the device, and averaged for the progress
+HISTORY_STEPS = 10  # losses fetched from the device at once, and averaged for the progress
 
 
 @dataclass(frozen=True)
-class TrainProgress:
-    """Where a training stands, after every step.
+class TrainProgress(Progress):
+    """How far a training is, after every step.
 
     Parameters
     ----------
-    step, n_steps : int
-        Steps done and to do.
+    done, total : float
+        Optimiser steps.
+    message : str
+        Loss, learning rate and pace, for people.
+    fold : int
+        Number of the fold, or `FINAL`.
+    label : str
+        Of the fold, for people.
     loss : float
-        Mean over the last `HISTORY_STEPS` steps written down.
+        Mean over the last `HISTORY_STEPS` steps of the history; NaN before the first.
     learning_rate : float
-    seconds_per_step : float
-        Of this session; what passes between two steps, as in a pause, is no part of it.
-    batch_size : int
+    patches_per_second : float
+        Of this session; time spent in a report, as in a pause, does not count.
+    seconds_left : float
+        For the remaining steps at this pace.
     """
 
-    step: int
-    n_steps: int
+    fold: int
+    label: str
     loss: float
     learning_rate: float
-    seconds_per_step: float
-    batch_size: int
-
-    @property
-    def patches_per_second(self) -> float:
-        """Tell the pace."""
-        return self.batch_size / self.seconds_per_step
-
-    @property
-    def seconds_left(self) -> float:
-        """Tell the time that the remaining steps take at this pace."""
-        return (self.n_steps - self.step) * self.seconds_per_step
+    patches_per_second: float
+    seconds_left: float
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What to train, on what, and where its state lives.
+    """One training: of which network, with which settings, and where its state is kept.
 
     Parameters
     ----------
@@ -76,14 +73,14 @@ class TrainJob:
         One of `NETWORKS`.
     config : TrainConfig
     fold : int
-        Part of the seed of everything drawn.
+        Part of the seed of everything that is drawn.
     folder : Path
         Gets the checkpoints and the history; must exist.
     device : torch.device
     network_config : dict
         Arguments of the network's constructor.
     start : Start, optional
-        What the training starts from; by default its weights are drawn.
+        Model whose weights the training starts from; by default its weights are random.
     """
 
     network: str
@@ -95,7 +92,7 @@ class TrainJob:
     start: Start | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Give what a checkpoint must share with the job that resumes it."""
+        """Return what a checkpoint must share with the job that resumes it."""
         facts = {
             "network": self.network,
             "network_config": self.network_config,
@@ -105,39 +102,35 @@ class TrainJob:
         return facts if self.start is None else facts | {"start": self.start.sha256}
 
 
-def train(
-    job: TrainJob, subjects: list[TrainingSubject]
-) -> Generator[TrainProgress, None, nn.Module]:
-    """Train one network, from its last checkpoint where there is one.
+def train(job: TrainJob, subjects: list[TrainingSubject], report: Report = ignore) -> nn.Module:
+    """Train one network, from its last checkpoint if there is one.
 
-    Every random number of a step is seeded by (seed, fold, step), so that a training killed at any
-    moment and run again ends with the weights of one that was not; on the CPU, bit for bit.
+    Every random number of a step is seeded by (seed, fold, step): a training that is interrupted
+    at any moment and resumed ends with the weights of one that was not; on the CPU, bit for bit.
 
     Parameters
     ----------
     job : TrainJob
     subjects : list of TrainingSubject
-        Those trained on; the held-out one must not be among them.
-
-    Yields
-    ------
-    TrainProgress
-        After every step. Closing the generator stops the training; a checkpoint is written first.
+        Training subjects; the held-out one must not be among them.
+    report : callable
+        Gets a `TrainProgress` after every step. If it raises `Cancelled` or KeyboardInterrupt, a
+        checkpoint of all steps is written first; an interrupt within a step leaves the last one.
 
     Returns
     -------
     nn.Module
-        The trained network (the averaged weights, where the settings average), in eval mode.
+        The trained network (the averaged weights, if the settings average), in eval mode.
 
     Raises
     ------
     StateError
         If the checkpoint is of another network or other settings, or the loss is not finite.
     DeviceError
-        If the device's memory does not suffice.
+        If the device runs out of memory.
     """
     try:
-        return (yield from _train(job, subjects))
+        return _train(job, subjects, report)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -148,7 +141,7 @@ def train(
 
 
 def _smaller(config: TrainConfig) -> str:
-    """Say which setting needs less memory, and how it is set: a study keeps those it began with."""
+    """Return the advice which setting needs less memory; a study keeps its settings."""
     if config.batch_size > 1:
         advice = f"set batch_size to {config.batch_size // 2}"
     elif config.patch_size > SMALLEST_PATCH:
@@ -159,42 +152,37 @@ def _smaller(config: TrainConfig) -> str:
     return f"{advice}, in a new run folder: this one keeps its settings"
 
 
-def _train(
-    job: TrainJob, subjects: list[TrainingSubject]
-) -> Generator[TrainProgress, None, nn.Module]:
+def _train(job: TrainJob, subjects: list[TrainingSubject], report: Report) -> nn.Module:
     config = job.config
     learner, pool = _begin(job, subjects)
     saved, first, seconds = learner.step, learner.step, 0.0
     losses: list[tuple[Tensor, Tensor]] = []
-    try:
-        while learner.step < config.n_steps:
-            since = time.perf_counter()
-            generator = seeded_generator(job, learner.step)
-            batch = pool.draw(_batch_size(config, learner.step), generator)
-            losses.append(take_step(learner, batch, config, job.device))
-            learner.step += 1
-            is_due = learner.step % HISTORY_STEPS == 0 or learner.step == config.n_steps
-            if is_due or not learner.history:
-                _write_down(losses, learner, config)
-            if learner.step % config.checkpoint_steps == 0:
-                _write_down(losses, learner, config)
-                _save(learner, job)
-                saved = learner.step
-            seconds += time.perf_counter() - since  # not while paused, between two steps
-            yield _progress(learner, config, seconds / (learner.step - first))
-    except (GeneratorExit, KeyboardInterrupt):  # a cancel keeps what was learnt; a fault does not
-        if learner.step > saved:
-            _write_down(losses, learner, config)
+    while learner.step < config.n_steps:
+        since = time.perf_counter()
+        batch = pool.draw(_batch_size(config, learner.step), seeded_generator(job, learner.step))
+        losses.append(take_step(learner, batch, config, job.device))
+        learner.step += 1
+        is_last = learner.step == config.n_steps
+        is_saved = is_last or learner.step % config.checkpoint_steps == 0
+        if is_saved or learner.step % HISTORY_STEPS == 0 or not learner.history:
+            _note(losses, learner, config)
+        if is_saved:
             _save(learner, job)
-        raise
-    if learner.step > saved:
-        _save(learner, job)
+            saved = learner.step
+        seconds += time.perf_counter() - since  # a pause in the report does not count
+        try:
+            report(_progress(job, learner, seconds / (learner.step - first)))
+        except (Cancelled, KeyboardInterrupt):  # between two steps: a whole step is saved
+            if learner.step > saved:
+                _note(losses, learner, config)
+                _save(learner, job)
+            raise
     network = learner.average if config.average_decay else learner.network
     return network.eval()
 
 
 def _begin(job: TrainJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
-    """Build the networks, fresh or from the last checkpoint, and what they draw from."""
+    """Build the networks, fresh or from the last checkpoint, and the pool of patches."""
     learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
     learner.to(job.device)
     pool = PatchPool(subjects, slices_of(learner.network), job.config, job.device)
@@ -209,16 +197,16 @@ def _begin(job: TrainJob, subjects: list[TrainingSubject]) -> tuple[Learner, Pat
 
 
 def _take_weights(learner: Learner, start: Start) -> None:
-    """Put the weights of another model into a network that has learnt nothing yet."""
+    """Copy the weights of another model into a fresh network."""
     model = load_model(start.folder)
     if model.card.sha256 != start.sha256:
-        raise StateError(f"{start.folder}: another model by now; use another run folder")
+        raise StateError(f"{start.folder}: the model has changed since; use another run folder")
     for network in (learner.network, learner.average):
         network.load_state_dict(model.network.state_dict())
 
 
 def _batch_size(config: TrainConfig, step: int) -> int:
-    """Give an epoch's last batch only what remains of the epoch."""
+    """Return the batch size of a step: the last batch of an epoch holds the remainder."""
     if not config.patches_per_epoch:
         return config.batch_size
     steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
@@ -227,18 +215,18 @@ def _batch_size(config: TrainConfig, step: int) -> int:
 
 
 def _seed(job: TrainJob, step: int) -> int:
-    known = [] if job.start is None else [int(job.start.sha256[:8], 16)]  # no patch twice
+    known = [] if job.start is None else [int(job.start.sha256[:8], 16)]  # other patches
     sequence = np.random.SeedSequence([job.config.seed, job.fold, step, *known])
     return int(sequence.generate_state(1)[0])
 
 
 def seeded_generator(job: TrainJob, step: int) -> torch.Generator:
-    """Give the generator that decides everything drawn in one step."""
+    """Return the generator that decides everything drawn in one step."""
     return torch.Generator(job.device).manual_seed(_seed(job, step))
 
 
-def _write_down(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: TrainConfig) -> None:
-    """Move the losses of the last steps into the history; this waits for the device."""
+def _note(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: TrainConfig) -> None:
+    """Move the losses of the last steps to the history; this waits for the device."""
     if not losses:
         return
     first = learner.step - len(losses)
@@ -253,28 +241,34 @@ def _write_down(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: T
         learner.history.append([float(step + 1), loss, judged, config.learning_rate_at(step)])
 
 
-def _progress(learner: Learner, config: TrainConfig, seconds_per_step: float) -> TrainProgress:
+def _progress(job: TrainJob, learner: Learner, seconds_per_step: float) -> TrainProgress:
     recent = learner.history[-HISTORY_STEPS:]
+    loss = fmean(row[1] for row in recent) if recent else math.nan
+    rate = job.config.learning_rate_at(learner.step - 1)
+    pace = job.config.batch_size / seconds_per_step
     return TrainProgress(
-        step=learner.step,
-        n_steps=config.n_steps,
-        loss=fmean(row[1] for row in recent) if recent else math.nan,
-        learning_rate=config.learning_rate_at(learner.step - 1),
-        seconds_per_step=seconds_per_step,
-        batch_size=config.batch_size,
+        learner.step,
+        job.config.n_steps,
+        f"loss {loss:.5f}, learning rate {rate:.1e}, {pace:.1f} patches/s",
+        fold=job.fold,
+        label="",
+        loss=loss,
+        learning_rate=rate,
+        patches_per_second=pace,
+        seconds_left=(job.config.n_steps - learner.step) * seconds_per_step,
     )
 
 
 def _save(learner: Learner, job: TrainJob) -> None:
-    """Write the history, then the state: one that is resumed from has its history beside it."""
+    """Write the history, then the state, so that a state always has its history beside it."""
     text = io.StringIO()
     csv.writer(text).writerows([HISTORY_COLUMNS, *learner.history])
-    write_atomically(job.folder / HISTORY, lambda file: file.write(text.getvalue().encode()))
+    write_content(job.folder / HISTORY, text.getvalue())
     save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
 
 
 def _resume(learner: Learner, job: TrainJob) -> bool:
-    """Take up the last checkpoint; tell whether there was one."""
+    """Restore the last checkpoint; return whether there is one."""
     state = load_state(job.folder)
     if state is None:
         return False
@@ -282,8 +276,7 @@ def _resume(learner: Learner, job: TrainJob) -> bool:
     step = facts.pop("step")
     expected = job.facts()
     for key, value in expected.items():
-        # JSON knows no tuples; compare what it makes of both.
-        if _as_json(facts.get(key)) != _as_json(value):
+        if _as_json(facts.get(key)) != _as_json(value):  # JSON has no tuples
             raise StateError(
                 f"{job.folder}: the checkpoint's {key} differ from what is asked for "
                 f"({facts.get(key)} against {value}); use another run folder"

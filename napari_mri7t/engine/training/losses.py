@@ -1,4 +1,4 @@
-"""What a training minimises: pixel errors, inside the brain or everywhere, and terms for detail."""
+"""Losses: pixel errors, in the brain or everywhere, and terms for detail."""
 
 from typing import cast
 
@@ -10,21 +10,20 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
 from napari_mri7t.engine.training.config import TrainConfig
 
-LEAST_SQUARED_ERROR = 1e-6  # 60 dB: what the logarithm of a perfect patch is taken of
+LEAST_SQUARED_ERROR = 1e-6  # 60 dB, added so that the logarithm of a perfect patch is finite
 
 
 def brain_weights(target: Tensor, background_weight: float) -> Tensor:
-    """Weigh voxels where the target is above 0 by 1, the others by `background_weight`."""
+    """Return weight 1 where the target is above 0, `background_weight` elsewhere."""
     return torch.where(target > 0, 1.0, background_weight)
 
 
 def pixel_loss(estimate: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
-    """Take the mean absolute or squared error, voxels weighted by `brain_weights`.
+    """Return the mean absolute or squared error, voxels weighted by `brain_weights`.
 
-    With `background_weight` 0 this is the loss that the report proposes for the future: nothing is
-    learnt from the dark background. "psnr" is the mean over patches of log10 of the squared error,
-    a tenth of the PSNR with the sign turned [1]_: in the mean error, the brains with the strongest
-    noise drown the others.
+    With `background_weight` 0 nothing is learnt from the dark background, as the report proposes
+    for future work. "psnr" is the mean over patches of log10 of the squared error, that is -PSNR/10
+    [1]_: otherwise the brains with the strongest noise dominate the mean error.
 
     References
     ----------
@@ -44,7 +43,7 @@ def pixel_loss(estimate: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
 
 
 def ssim_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """Take 1 - SSIM of slices in [0, 1], Gaussian window of sigma 1.5, valid part only.
+    """Return 1 - SSIM of slices in [0, 1], Gaussian window of sigma 1.5, valid part only.
 
     References
     ----------
@@ -58,13 +57,13 @@ def ssim_loss(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def gradient_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """Take the mean absolute error of the finite differences along height and width."""
+    """Return the mean absolute error of the finite differences along height and width."""
     error = estimate - target
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
 def wavelet_loss(estimate: Tensor, target: Tensor, transform: WaveletTransform) -> Tensor:
-    """Take the mean absolute error of the finest wavelet details."""
+    """Return the mean absolute error of the finest wavelet details."""
     _, details = transform(estimate - target)
     loss: Tensor = details.abs().mean()
     return loss
@@ -73,7 +72,7 @@ def wavelet_loss(estimate: Tensor, target: Tensor, transform: WaveletTransform) 
 def synthesis_loss(
     estimate: Tensor, target: Tensor, config: TrainConfig, transform: WaveletTransform
 ) -> Tensor:
-    """Add up the terms that a configuration asks for.
+    """Return the weighted sum of the terms that a configuration asks for.
 
     Parameters
     ----------
@@ -82,10 +81,6 @@ def synthesis_loss(
     config : TrainConfig
     transform : WaveletTransform
         On the tensors' device.
-
-    Returns
-    -------
-    Tensor, scalar
     """
     loss = pixel_loss(estimate, target, config)
     if config.ssim_weight:
@@ -98,7 +93,7 @@ def synthesis_loss(
 
 
 def discriminator_loss(real: Tensor, synthetic: Tensor) -> Tensor:
-    """Take the hinge loss of the verdicts on real and on synthetic patches.
+    """Return the hinge loss of the scores of real and synthetic patches.
 
     References
     ----------
@@ -109,5 +104,5 @@ def discriminator_loss(real: Tensor, synthetic: Tensor) -> Tensor:
 
 
 def adversarial_loss(synthetic: Tensor) -> Tensor:
-    """Take the generator's side of the hinge game: eq. 17 of Miyato et al. 2018."""
+    """Return the generator's hinge loss: eq. 17 of Miyato et al. 2018."""
     return -synthetic.mean()

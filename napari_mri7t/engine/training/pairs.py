@@ -1,16 +1,16 @@
-"""From subjects on disk to the arrays a training draws from: pairs in [0, 1], histograms matched.
+"""Load the subjects of a training as pairs in [0, 1] with matched histograms.
 
 Report: "CNN network to synthesize 7T MRI images from 3T MRI images", Univ. Lille and Centrale
 Lille, section on the data.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import SubjectError
+from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, add_noise, realistic_3t
 from napari_mri7t.engine.simulation.realistic import lower_resolution
 from napari_mri7t.engine.volumes.intensity import (
@@ -21,12 +21,12 @@ from napari_mri7t.engine.volumes.intensity import (
 )
 from napari_mri7t.engine.volumes.volume import load_volume
 
-REPORT_REFERENCE = "TELL0106"  # whose histogram the report gave to all
+REPORT_REFERENCE = "TELL0106"  # all histograms are matched to this subject in the report
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSubject:
-    """What the trainer needs of one subject; arrays have axes (S, A, R).
+    """Arrays of one subject that a training draws patches from, with axes (S, A, R).
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ class TrainingSubject:
     target : ndarray of float32, shape (S, A, R)
         7T in [0, 1], histogram matched.
     source : ndarray of float32, shape (S, A, R)
-        3T in [0, 1], histogram matched; the pseudo-3T where it is simulated.
+        Real or simulated 3T in [0, 1], histogram matched.
     clean : ndarray of float32, shape (S, A, R), optional
         The normalised 7T that fresh noise is added to.
     source_table : LookUpTable, optional
-        From noisy `clean` to the source's intensities; of the report's pseudo-3T.
+        For the report's pseudo-3T: maps noisy `clean` to the source's intensities.
     coarse : ndarray of float32, shape (S, A, R), optional
-        `clean` with less resolution; of the realistic pseudo-3T.
+        For the realistic pseudo-3T: `clean` at a lower resolution.
     """
 
     name: str
@@ -52,19 +52,19 @@ class TrainingSubject:
 
 
 def choose_reference(subjects: list[Subject], name: str = "") -> Subject:
-    """Choose the subject whose 7T histogram all volumes get.
+    """Return the subject to whose 7T histogram all volumes are matched.
 
     Parameters
     ----------
     subjects : list of Subject
     name : str
-        The subject's name, or a part that no other name has; by default the report's reference
-        where it is among the subjects, else the first subject.
+        The subject's name, or a part of it that is unique; by default the report's reference if it
+        is among the subjects, else the first subject.
 
     Raises
     ------
     SubjectError
-        If no subject, or more than one, has the name.
+        If the name fits no subject, or several.
     """
     exact = [subject for subject in subjects if name == subject.name]  # sub-1 beside sub-10
     found = exact or [s for s in subjects if (name or REPORT_REFERENCE) in s.name]
@@ -79,28 +79,34 @@ def choose_reference(subjects: list[Subject], name: str = "") -> Subject:
 
 
 def prepare_pairs(
-    subjects: list[Subject], reference: Subject, simulation: SimulationConfig
-) -> Generator[str, None, list[TrainingSubject]]:
-    """Load and prepare all subjects, yielding a sentence before each.
+    subjects: list[Subject],
+    reference: Subject,
+    simulation: SimulationConfig,
+    report: Report = ignore,
+) -> list[TrainingSubject]:
+    """Load and prepare all subjects of a training.
 
     Parameters
     ----------
     subjects : list of Subject
     reference : Subject
-        Its normalised target is what every histogram is matched to, whole volume.
+        Every histogram is matched to that of its normalised target, whole volume.
     simulation : SimulationConfig
-        Of pseudo-3T sources, where no 3T volume exists; subject i gets its seed plus i.
+        How sources are simulated where there is no 3T volume; subject i gets its seed plus i.
+    report : callable
+        Called before the reference and before every subject.
 
     Returns
     -------
     list of TrainingSubject
         In the order given; arrays float32 with axes (S, A, R).
     """
-    yield f"read the reference {reference.name}"
+    total = len(subjects) + 1
+    report(Progress(0, total, f"Reading the reference {reference.name}"))
     matched_to = normalize(load_volume(reference.target).array)[0]
     prepared = []
     for index, subject in enumerate(subjects):
-        yield f"prepare {subject.name}"
+        report(Progress(index + 1, total, f"Preparing {subject.name}"))
         own = replace(simulation, seed=simulation.seed + index)
         prepared.append(_prepare(subject, matched_to, own))
     return prepared

@@ -1,9 +1,7 @@
-"""Patches drawn on the device: the volumes lie there once, noise and positions are drawn there.
+"""Training patches, cut and degraded on the device that holds all volumes.
 
-A patch is one gather: its flips, its quarter turns and its plane are only signs and orders of
-strides. The histogram match is a look-up table per subject, so every patch has noise of its own.
-
-Patches that look like 3T, each with strengths of its own, harmonised as a scan would be.
+Cutting a patch is one gather: flips, quarter turns and planes are signs and orders of strides. The
+histogram match is a look-up table per subject, so that every patch can have its own noise.
 """
 
 from dataclasses import dataclass
@@ -19,25 +17,25 @@ from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.volumes.intensity import LANDMARKS
 
-SAMPLED_VOXELS = 4096  # of a brain, from which its landmarks are taken
-# Exponent of what the harmonisation leaves over: moves grey matter by some 0.03 of [0, 1], about
-# half the distance of the ten 7T brains' histograms from each other (docs/raw_scans.md).
-LEFT_OVER = (0.9, 1.1)
-N_CANDIDATES = 4  # drawn per patch that is kept, where patches with much background are dropped
+SAMPLED_VOXELS = 4096  # per brain, to compute its landmarks
+# Exponent for the error of the harmonisation: moves grey matter by about 0.03 of [0, 1], half the
+# distance between the histograms of the ten 7T brains (docs/raw_scans.md).
+RESIDUAL_EXPONENT = (0.9, 1.1)
+N_CANDIDATES = 4  # patches drawn per patch used, if those with much background are dropped
 
 
 @dataclass(frozen=True, eq=False)
 class BrainSamples:
-    """Evenly spread voxels of every subject's brain.
+    """Evenly spaced voxels of every subject's brain.
 
     Parameters
     ----------
     clean, coarse : Tensor, shape (M, SAMPLED_VOXELS)
-        The normalised 7T, and with less resolution.
+        The normalised 7T, and the same at a lower resolution.
     white : Tensor, shape (M,)
         Signal of white matter in `clean`.
     landmarks : Tensor, shape (M, len(LANDMARKS))
-        Of the target, to which sources are harmonised.
+        Landmarks of the target, to which sources are harmonised.
     """
 
     clean: Tensor
@@ -53,7 +51,7 @@ def realistic_source(
     subject: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """Make the 3T side of patches as a network will meet it.
+    """Simulate the 3T side of patches as a network will see it after harmonisation.
 
     Parameters
     ----------
@@ -75,20 +73,20 @@ def realistic_source(
     brain = degrade(whole[0], whole[1], white, strengths, generator).view(n, -1)
     found = torch.quantile(brain, torch.tensor(LANDMARKS, device=brain.device), dim=1).T
     harmonized = map_by_landmarks(image, found, samples.landmarks[subject])
-    low, high = LEFT_OVER
-    left = low + (high - low) * torch.rand(n, generator=generator, device=image.device)
-    powered: Tensor = harmonized ** left.view(-1, 1, 1, 1)
+    low, high = RESIDUAL_EXPONENT
+    exponent = low + (high - low) * torch.rand(n, generator=generator, device=image.device)
+    powered: Tensor = harmonized ** exponent.view(-1, 1, 1, 1)
     return powered
 
 
 def map_by_landmarks(image: Tensor, scan: Tensor, model: Tensor) -> Tensor:
-    """Map as `harmonize` does, on a device and for a batch.
+    """Map intensities as `harmonize` does, on a device and for a batch.
 
     Parameters
     ----------
     image : Tensor, shape (N, D, H, W)
     scan, model : Tensor, shape (N, L)
-        Landmarks of each item's brain and of what it is to look like; strictly rising.
+        Landmarks of each brain and of its target; strictly increasing.
 
     Returns
     -------
@@ -109,20 +107,20 @@ def map_by_landmarks(image: Tensor, scan: Tensor, model: Tensor) -> Tensor:
 
 
 class PatchPool:
-    """All volumes of a training on one device, and the drawing of batches from them.
+    """All volumes of a training on one device, from which batches are drawn.
 
     Parameters
     ----------
     subjects : list of TrainingSubject
     slices : tuple of int
-        How many slices the network sees, and how many it estimates.
+        Numbers of slices that the network sees and that it estimates.
     config : TrainConfig
     device : torch.device
 
     Raises
     ------
     ValueError
-        If fresh noise is asked for where sources are real, or a patch does not fit a volume.
+        If a patch does not fit a volume.
     """
 
     def __init__(
@@ -142,7 +140,7 @@ class PatchPool:
         sizes = torch.tensor([s.target.size for s in subjects], device=device)
         self.offsets = sizes.cumsum(0) - sizes  # (M,)
         self.target = _flat([s.target for s in subjects], device)
-        self.source = _flat([_seen(s, self.fresh) for s in subjects], device)
+        self.source = _flat([_input(s, self.fresh) for s in subjects], device)
         coarse = [s.coarse for s in subjects if s.coarse is not None]
         self.realistic = self.fresh and len(coarse) == len(subjects)
         if self.realistic:
@@ -168,7 +166,7 @@ class PatchPool:
         ----------
         batch_size : int
         generator : torch.Generator
-            On this pool's device; it alone decides what is drawn.
+            On this pool's device; the only source of randomness.
 
         Returns
         -------
@@ -183,7 +181,7 @@ class PatchPool:
         index = self._positions(subject, size, generator)  # (B, n_slices, size, size)
         if dropping:
             background = (self.target.take(index) == 0).float().mean((1, 2, 3))
-            # Stable: those kept first in the order drawn, the others only to fill the batch.
+            # Stable: those used first in the order drawn, the others only to fill the batch.
             order = (background > self.config.max_background).int().argsort(stable=True)
             index, subject = index[order[:batch_size]], subject[order[:batch_size]]
         margin = (self.n_slices - self.n_outputs) // 2
@@ -198,12 +196,12 @@ class PatchPool:
         return source, self._resize(target)
 
     def _subjects(self, n: int, generator: torch.Generator) -> Tensor:
-        """Spread a batch evenly over the subjects, in a random order."""
+        """Return the subject of every patch: evenly distributed, in random order."""
         order = torch.randperm(len(self), generator=generator, device=self.device)
         return order.repeat(-(-n // len(self)))[:n]
 
     def _positions(self, subject: Tensor, size: int, generator: torch.Generator) -> Tensor:
-        """Give the flat index of every voxel of every patch."""
+        """Return the flat index of every voxel of every patch."""
         n = len(subject)
         order = self._axes(n, generator)  # (B, 3): volume axis of slice, row, column
         extents = torch.tensor([self.n_slices, size, size], device=self.device)
@@ -230,7 +228,7 @@ class PatchPool:
         return index
 
     def _axes(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw planes, and swap rows and columns for a quarter turn (with a flip)."""
+        """Draw planes; for a quarter turn (with a flip) swap rows and columns."""
         choices = torch.tensor([AXES_OF_PLANE[plane] for plane in self.config.planes])
         drawn = torch.randint(len(choices), (n,), generator=generator, device=self.device)
         order = choices.to(self.device)[drawn]
@@ -240,7 +238,7 @@ class PatchPool:
         return order
 
     def _steps(self, extents: Tensor, n: int, generator: torch.Generator) -> list[Tensor]:
-        """Count along each axis, backwards where the patch is mirrored."""
+        """Return the voxel offsets along each axis, reversed if the patch is mirrored."""
         mirrored = torch.zeros((n, 3), dtype=torch.bool, device=self.device)
         if self.config.flips or self.config.rotations:
             mirrored = torch.rand((n, 3), generator=generator, device=self.device) < 0.5
@@ -265,7 +263,7 @@ class PatchPool:
         return torch.stack((s, a, flat % strides[:, 1]), dim=1)
 
     def _match(self, noisy: Tensor, subject: Tensor) -> Tensor:
-        """Apply every subject's table, linear between entries."""
+        """Apply the look-up table of every subject, with linear interpolation."""
         n_entries = len(self.tables) // len(self)
         low, high = self.bounds[subject].view(-1, 2, 1, 1, 1).unbind(1)
         place = ((noisy - low) / (high - low)).clamp(0, 1) * (n_entries - 1)
@@ -294,18 +292,18 @@ class PatchPool:
             )
 
 
-def _seen(subject: TrainingSubject, fresh: bool) -> np.ndarray:
-    """Choose what noise is added to, or the source that has its own."""
+def _input(subject: TrainingSubject, fresh: bool) -> np.ndarray:
+    """Return the volume that fresh noise is added to, or else the source."""
     return subject.clean if fresh and subject.clean is not None else subject.source
 
 
 def _samples(subjects: list[TrainingSubject], device: torch.device) -> BrainSamples:
-    """Take evenly spread voxels of every brain."""
+    """Sample evenly spaced voxels of every brain."""
     clean, coarse, white, landmarks = [], [], [], []
     for subject in subjects:
-        seen, blurred = _seen(subject, fresh=True), subject.coarse
-        # Whole-volume matching gives every target the reference's number of brain voxels: the same
-        # voxels must be taken of both, or the landmarks are apart.
+        seen, blurred = _input(subject, fresh=True), subject.coarse
+        # Whole-volume matching gives every target the reference's number of brain voxels: take the
+        # same voxels of source and target, or their landmarks do not correspond.
         brain = np.flatnonzero(subject.target > 0)
         chosen = brain[np.linspace(0, len(brain) - 1, SAMPLED_VOXELS).astype(int)]
         clean.append(seen.take(chosen))

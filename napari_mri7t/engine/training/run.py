@@ -1,17 +1,9 @@
 """One fold from start to end: prepare, train, estimate the held-out subject, write the model.
 
-`run_fold` skips what is done and resumes what is not: in this process, on a cluster, and after a
-crash it is the same call.
-
-What a finished fold leaves behind: the held-out estimate, its figures, weights and card.
-
-A look at a training that runs: one slice of the held-out subject through its last checkpoint.
+`run_fold` skips what is done and resumes what is not, so that the same call serves in this process,
+on a cluster, and after a crash.
 """
 
-import hashlib
-import itertools
-import json
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,36 +12,43 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from napari_mri7t.engine.atomic import remove_leftovers, write_atomically
+from napari_mri7t.engine.atomic import remove_leftovers, write_json
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
-from napari_mri7t.engine.models.model import Model, pack_weights, save_model
+from napari_mri7t.engine.models.model import Model, save_model
 from napari_mri7t.engine.networks import build_network, slices_of
-from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import (
-    Synthesis,
-    SynthesisProgress,
-    estimate,
-    synthesis_sidecar,
-)
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.checkpoint import load_state
-from napari_mri7t.engine.training.config import synthesis_config
-from napari_mri7t.engine.training.export import METRICS_FILE, _card, read_figures, summarize_figures
+from napari_mri7t.engine.training.config import FINAL
+from napari_mri7t.engine.training.export import (
+    METRICS_FILE,
+    draft_card,
+    read_figures,
+    summarize_figures,
+)
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
 from napari_mri7t.engine.training.start import check_start, keep_start
-from napari_mri7t.engine.training.study import FINAL, Study
-from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.training.study import Study
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 ESTIMATE_FILE = "estimate.nii.gz"
 LOCK_FILE = "lock"
 
 
 def held_out_volumes(pair: TrainingSubject, grid: Volume) -> tuple[Volume, Volume]:
-    """Put a prepared pair back on its subject's grid: source, target."""
+    """Return source and target of a prepared pair on the grid of its subject.
+
+    Parameters
+    ----------
+    pair : TrainingSubject
+    grid : Volume
+        The subject's 7T, as it was loaded.
+    """
     return (
         grid.with_array(pair.source.T, name=f"{pair.name}_3T"),
         grid.with_array(pair.target.T, name=f"{pair.name}_7T"),
@@ -57,9 +56,13 @@ def held_out_volumes(pair: TrainingSubject, grid: Volume) -> tuple[Volume, Volum
 
 
 def estimate_held_out(
-    model: Model, volumes: tuple[Volume, Volume], config: SynthesisConfig, folder: Path
-) -> Generator[SynthesisProgress, None, dict[str, Any]]:
-    """Synthesise the held-out subject, and write the estimate and its figures.
+    model: Model,
+    volumes: tuple[Volume, Volume],
+    config: SynthesisConfig,
+    folder: Path,
+    report: Report = ignore,
+) -> dict[str, Any]:
+    """Estimate the held-out subject, and write the estimate and its figures.
 
     Parameters
     ----------
@@ -69,18 +72,18 @@ def estimate_held_out(
         Source and target.
     config : SynthesisConfig
     folder : Path
-        Of the fold.
+        Folder of the fold.
+    report : callable
 
     Returns
     -------
     dict
-        `source` and `estimate`, each {"whole": ..., "brain": ...} as `compare`, `seconds`, and the
-        `hardware` that took them.
+        `subject`; `source` and `estimate`, each {"whole": ..., "brain": ...} as `compare`;
+        `seconds`, and the `hardware` they were measured on.
     """
     source, target = volumes
-    result: Synthesis = yield from estimate(source, model, config)
-    facts = synthesis_sidecar(source, model, result)
-    save_volume(result.volume, folder / ESTIMATE_FILE, overwrite=True, sidecar=facts)
+    result = estimate(source, model, config, report=report)
+    result.save(folder / ESTIMATE_FILE, overwrite=True)
     figures = {
         "subject": target.name,
         "source": compare(target, source),
@@ -88,67 +91,48 @@ def estimate_held_out(
         "seconds": result.seconds,
         "hardware": device_name(torch.device(result.device)),
     }
-    text = json.dumps(figures, indent=2) + "\n"
-    write_atomically(folder / METRICS_FILE, lambda file: file.write(text.encode()))
+    write_json(folder / METRICS_FILE, figures)
     return figures
 
 
-@dataclass(frozen=True)
-class FoldProgress:
-    """How far a fold is.
+def prepare_study(study: Study, report: Report = ignore) -> list[TrainingSubject]:
+    """Load and prepare all subjects of a study, once for all folds that run in one process.
 
     Parameters
     ----------
-    fold : int
-    done, total : int
-        Training steps, or parts of what comes before and after the training.
-    message : str
-    training : TrainProgress or None
-        While training.
-    label : str
-        Of the fold, for people; while training.
+    study : Study
+    report : callable
+
+    Returns
+    -------
+    list of TrainingSubject
+        In the order of `study.subjects`.
     """
-
-    fold: int
-    done: int
-    total: int
-    message: str
-    training: TrainProgress | None = None
-    label: str = ""
-
-
-def prepare_study(study: Study) -> Generator[FoldProgress, None, list[TrainingSubject]]:
-    """Load and prepare all subjects of a study, once for all folds that run in one process."""
     simulation = study.settings.config.simulation
-    steps = prepare_pairs(list(study.subjects), study.reference, simulation)
-    count = itertools.count()
-    total = len(study.subjects) + 1  # and the reference
-
-    def record(message: str) -> FoldProgress:
-        return FoldProgress(FINAL, next(count), total, message)
-
-    return (yield from with_records(steps, record))
+    return prepare_pairs(list(study.subjects), study.reference, simulation, report=report)
 
 
 def run_fold(
-    study: Study, k: int, device: str = "auto", pairs: list[TrainingSubject] | None = None
-) -> Generator[FoldProgress, None, ModelCard]:
+    study: Study,
+    k: int,
+    device: str = "auto",
+    pairs: list[TrainingSubject] | None = None,
+    report: Report = ignore,
+) -> ModelCard:
     """Train fold k to its end and estimate the held-out subject; skip what is done.
 
     Parameters
     ----------
     study : Study
     k : int
-        Subject held out, from 0; `FINAL` trains on all.
+        Number of the fold, from 0; subject k is held out. `FINAL` trains on all subjects.
     device : str
         As `SynthesisConfig.device`.
     pairs : list of TrainingSubject, optional
         From `prepare_study`; prepared here by default.
-
-    Yields
-    ------
-    FoldProgress
-        At every step; closing the generator stops, and a later call goes on from there.
+    report : callable
+        Gets a `TrainProgress` after every training step, a plain `Progress` before and after. If
+        it raises `Cancelled`, a later call resumes from there.
 
     Returns
     -------
@@ -162,9 +146,7 @@ def run_fold(
     ValueError
         If there is no fold k.
     """
-    n_folds = len(study.subjects)
-    if k != FINAL and not 0 <= k < n_folds:
-        raise ValueError(f"fold {k} does not exist: the study has folds 0 to {n_folds - 1}")
+    study.check_fold(k)
     folder = study.fold_folder(k)
     if study.is_done(k):
         return read_card(folder)
@@ -172,7 +154,7 @@ def run_fold(
     try:
         with FileLock(folder / LOCK_FILE, timeout=0):
             remove_leftovers(folder)
-            return (yield from _run_locked(study, k, device, pairs))
+            return _run_locked(study, k, device, pairs, report)
     except Timeout as error:
         raise StateError(
             f"{folder}: another process is training this fold; wait for it, or stop it"
@@ -180,62 +162,47 @@ def run_fold(
 
 
 def _run_locked(
-    study: Study, k: int, device: str, pairs: list[TrainingSubject] | None
-) -> Generator[FoldProgress, None, ModelCard]:
+    study: Study, k: int, device: str, pairs: list[TrainingSubject] | None, report: Report
+) -> ModelCard:
+    folder, settings = study.fold_folder(k), study.settings
     start = check_start(study, k)  # refused before anything takes long
     if start is not None:
-        keep_start(start, study.fold_folder(k))
+        keep_start(start, folder)
     if pairs is None:
-        pairs = yield from prepare_study(study)
-    settings = study.settings
+        pairs = prepare_study(study, report=report)
     job = TrainJob(
         network=settings.network,
         config=settings.config,
         fold=len(study.subjects) if k == FINAL else k,
-        folder=study.fold_folder(k),
+        folder=folder,
         device=resolve_device(device),
         network_config=settings.network_config,
         start=start,
     )
-    training = [pair for index, pair in enumerate(pairs) if index != k]
     label = study.label(k)
 
-    def record(now: TrainProgress) -> FoldProgress:
-        message = (
-            f"{label}, loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}, "
-            f"{now.patches_per_second:.1f} patches/s"
-        )
-        return FoldProgress(k, now.step, now.n_steps, message, now, label)
+    def report_step(now: Progress) -> None:
+        if isinstance(now, TrainProgress):
+            now = replace(now, fold=k, label=label, message=f"{label}, {now.message}")
+        report(now)
 
-    network = yield from with_records(train(job, training), record)
-    digest = hashlib.sha256(pack_weights(network, job.network)).hexdigest()
-    card = replace(_card(study, k, network, device, start), sha256=digest)
-    model = Model(job.network, network, card)
+    training = [pair for index, pair in enumerate(pairs) if index != k]
+    network = train(job, training, report=report_step)
+    card = draft_card(study, k, network, device, start)
     if k == FINAL:
         figures = read_figures([study.fold_folder(fold) for fold in range(len(study.subjects))])
     else:
-        figures = [(yield from _estimate(study, k, model, pairs[k], device))]
-    metrics = summarize_figures(figures) if figures else {}
+        volumes = held_out_volumes(pairs[k], load_volume(study.subjects[k].target))
+        model, config = Model(job.network, network, card), settings.config.synthesis_config(device)
+        estimating = part(report, 0, 1, f"Estimating {pairs[k].name}")
+        figures = [estimate_held_out(model, volumes, config, folder, report=estimating)]
     # From here on the fold is done.
-    return save_model(study.fold_folder(k), network, replace(model.card, metrics=metrics))
-
-
-def _estimate(
-    study: Study, k: int, model: Model, pair: TrainingSubject, device: str
-) -> Generator[FoldProgress, None, dict[str, Any]]:
-    config = synthesis_config(study.settings.config, device)
-    volumes = held_out_volumes(pair, load_volume(study.subjects[k].target))
-
-    def record(now: SynthesisProgress) -> FoldProgress:
-        return FoldProgress(k, now.done, now.total, f"estimate {pair.name}")
-
-    steps = estimate_held_out(model, volumes, config, study.fold_folder(k))
-    return (yield from with_records(steps, record))
+    return save_model(folder, network, replace(card, metrics=summarize_figures(figures)))
 
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """What a network makes of a slice in the middle of its training.
+    """One slice estimated in the middle of a training.
 
     Attributes
     ----------
@@ -260,14 +227,14 @@ def preview_slice(study: Study, k: int, pair: TrainingSubject, index: int) -> Pr
     k : int
         Fold, or `FINAL`.
     pair : TrainingSubject
-        The subject to look at; for a fair look the one that fold k holds out.
+        Subject to estimate, normally the one that fold k holds out.
     index : int
-        Of the slice, from the feet.
+        Index of the slice, from the feet.
 
     Returns
     -------
     Preview or None
-        None where no checkpoint was written yet.
+        None if no checkpoint was written yet.
 
     Raises
     ------

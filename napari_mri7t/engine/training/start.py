@@ -1,17 +1,14 @@
-"""Weights that a training starts from: another model's, or those of the same fold elsewhere.
+"""The model that a training starts from: one for all folds, or that of the same fold elsewhere.
 
-Held out means unseen by all that came before: a model that knows the subject that a fold holds out
-is no start for that fold.
+A held-out subject must be unseen by all trainings before: a model that was trained on the subject
+that a fold holds out is no start for that fold.
 """
 
-from __future__ import annotations
-
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_mri7t.engine.atomic import read_json, write_atomically
+from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.card import (
     ModelCard,
@@ -21,17 +18,15 @@ from napari_mri7t.engine.models.card import (
     seen_subjects,
     start_folder,
 )
+from napari_mri7t.engine.training.study import Study
 from napari_mri7t.engine.volumes.provenance import file_digest
 
-if TYPE_CHECKING:
-    from napari_mri7t.engine.training.study import Study
-
-START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is by now
+START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is now
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a fold starts from.
+    """The model that a fold starts from.
 
     Parameters
     ----------
@@ -47,17 +42,17 @@ class Start:
 
     @property
     def sha256(self) -> str:
-        """The digest of the weights."""
+        """Return the digest of the weights."""
         return str(self.facts["sha256"])
 
     @property
     def folder(self) -> Path:
-        """The model's folder; raises as `start_folder`."""
+        """Return the model's folder; raises as `start_folder`."""
         return start_folder(self.place, self.fold)
 
 
 def check_start(study: Study, k: int) -> Start | None:
-    """Check that the study's `start_from` may be the start of a fold.
+    """Return the model that a fold starts from, if the fold may start from it.
 
     Parameters
     ----------
@@ -68,13 +63,13 @@ def check_start(study: Study, k: int) -> Start | None:
     Returns
     -------
     Start or None
-        As the fold wrote it down when it began, else as it is now; None where weights are drawn.
+        As recorded when the fold began, else as it is now; None if the weights are random.
 
     Raises
     ------
     StateError
-        If there is no model for the fold, or it has seen the subject that the fold holds out, or
-        its card does not say whom it has seen.
+        If there is no model for the fold, or it was trained on the subject that the fold holds
+        out, or its card does not list its training subjects.
     ModelError
         If the model's card cannot be read.
     """
@@ -88,24 +83,25 @@ def check_start(study: Study, k: int) -> Start | None:
     held_out = study.held_out(k)
     if held_out is not None and not seen_subjects(card):
         raise StateError(
-            f"{folder}: its card does not say on whom it was trained, so that nobody can be held "
-            "out; train with `--folds none --final`"
+            f"{folder}: its model card does not list its training subjects, so no subject can be "
+            "held out; train on all subjects only",
+            argument="folds",
         )
     if held_out is not None and has_seen(card, held_out.name, file_digest(held_out.target)):
         is_same_name = has_seen(card, held_out.name)
         raise StateError(
             f"{folder}: was trained on {held_out.name}, which fold {k} holds out"
             f"{'' if is_same_name else ' (the same volume under another name)'}; start from a run "
-            "folder whose folds hold out the same subjects, or train with `--folds none --final`"
-            f"{'; if this is another person of the same name, rename it' if is_same_name else ''}"
+            "folder whose folds hold out the same subjects, or train on all subjects only"
+            f"{'; if this is another person of the same name, rename it' if is_same_name else ''}",
+            argument="folds",
         )
     return Start(_facts(card), place, fold.name)
 
 
 def keep_start(start: Start, folder: Path) -> None:
-    """Write down what a fold starts from, before its first step."""
-    text = json.dumps(start.facts, indent=2) + "\n"
-    write_atomically(folder / START_FILE, lambda file: file.write(text.encode()))
+    """Record in a fold's folder what it starts from, before its first step."""
+    write_json(folder / START_FILE, start.facts)
 
 
 def _facts(card: ModelCard) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a prepared volume shows brain: what is estimated, while the background stays 0."""
+"""Masks of the brain, and whether a scan shows nothing but a brain."""
 
 import numpy as np
 from scipy.ndimage import binary_fill_holes, binary_opening, generate_binary_structure, label
@@ -8,19 +8,24 @@ from napari_mri7t.engine.volumes.volume import Volume
 
 LEAST_ZEROS = 0.4  # part of an extracted brain's volume that is exactly background
 BRAIN_LITRES = (0.8, 2.4)  # adult brains with cerebrospinal fluid
-WHOLE = 0.98  # part of the foreground that its largest piece has in a clean extraction
-LEAST_COMPONENT = 64  # voxels that touch; noise leaves specks of fewer
-BRAIN_RIM = 2  # voxels around the brain that are estimated, the background beyond is 0
-NEARBY = (1, 3, 2)  # steps that together reach the islands 6 voxels beside the brain
+WHOLE = 0.98  # part of the foreground in its largest component after a clean extraction
+LEAST_COMPONENT = 64  # connected voxels; specks of noise are smaller
+BRAIN_RIM = 2  # voxels around the brain that are estimated too; beyond, the background is 0
+NEARBY = (1, 3, 2)  # steps that together reach islands up to 6 voxels from the brain
+
+
+def background_of(array: np.ndarray) -> float:
+    """Return the intensity of the background: the minimum, or 0 if that is negative."""
+    return max(0.0, float(array.min()))
 
 
 def is_mostly_background(foreground: np.ndarray) -> bool:
-    """Tell by the part of its background whether a scan may show the brain alone.
+    """Return whether at least 40 % of a volume is background, as around an extracted brain.
 
     Parameters
     ----------
     foreground : ndarray of bool
-        What lies above the background.
+        Voxels above the background.
 
     Returns
     -------
@@ -29,23 +34,76 @@ def is_mostly_background(foreground: np.ndarray) -> bool:
     return bool(1 - foreground.mean() >= LEAST_ZEROS)
 
 
+def is_brain_extracted(array: np.ndarray) -> bool:
+    """Return whether a scan shows nothing but a brain, in its amount of background alone.
+
+    Parameters
+    ----------
+    array : ndarray
+        The scan, at any scale.
+
+    Returns
+    -------
+    bool
+    """
+    return is_mostly_background(array > background_of(array))
+
+
+def looks_extracted(volume: Volume) -> bool:
+    """Return whether a scan shows nothing but a brain, in its amount of background and its size.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Returns
+    -------
+    bool
+        True if at least 40 % of the voxels have exactly the background's value and the others
+        fill less than the largest plausible brain.
+    """
+    foreground = volume.array > background_of(volume.array)
+    return is_mostly_background(foreground) and brain_litres(volume, foreground) < BRAIN_LITRES[1]
+
+
 def brain_litres(volume: Volume, mask: np.ndarray) -> float:
-    """Measure a mask's volume; litres."""
+    """Return the volume of a mask, litres."""
     return float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1e6)
 
 
-def _largest_piece(mask: np.ndarray) -> np.ndarray:
-    pieces, n_pieces = label(mask)
-    if n_pieces < 2:
+def foreground_mask(volume: Volume) -> np.ndarray:
+    """Return the mask of a brain-extracted scan.
+
+    Parameters
+    ----------
+    volume : Volume
+        Brain-extracted; the background may hold single voxels of noise.
+
+    Returns
+    -------
+    ndarray of bool, shape (I, J, K)
+        One component without holes.
+    """
+    foreground = volume.array > background_of(volume.array)
+    largest = _largest_component(foreground)
+    if largest.sum() < WHOLE * foreground.sum():
+        largest = _largest_component(binary_opening(foreground, iterations=2))
+    filled: np.ndarray = binary_fill_holes(largest)
+    return filled
+
+
+def _largest_component(mask: np.ndarray) -> np.ndarray:
+    components, n_components = label(mask)
+    if n_components < 2:
         return mask
-    sizes = np.bincount(pieces.ravel())
+    sizes = np.bincount(components.ravel())
     sizes[0] = 0
-    largest: np.ndarray = pieces == sizes.argmax()
+    largest: np.ndarray = components == sizes.argmax()
     return largest
 
 
 def fill_brain(array: np.ndarray) -> np.ndarray:
-    """Mask what lies above the background, with the holes of every axial slice filled.
+    """Return the mask above the background, with the holes of every axial slice filled.
 
     Parameters
     ----------
@@ -70,16 +128,10 @@ def fill_brain(array: np.ndarray) -> np.ndarray:
     return mask
 
 
-def background_of(array: np.ndarray) -> float:
-    """Tell the intensity outside the brain: the least of the volume, 0 where that is below 0."""
-    return max(0.0, float(array.min()))
-
-
 def brain_region(array: np.ndarray) -> np.ndarray:
-    """Mask the brain with a rim around it.
+    """Return the mask of the brain and a rim around it.
 
-    Specks of noise in the background are no brain, also where each has another near, but small
-    islands beside the brain are.
+    Small islands beside the brain are included, specks of noise in the background are not.
 
     Parameters
     ----------
@@ -103,15 +155,6 @@ def brain_region(array: np.ndarray) -> np.ndarray:
     return region
 
 
-def _dilate(mask: np.ndarray) -> None:
-    """Add to a mask its six neighbours, in place; SciPy takes eight times as long."""
-    before = mask.copy()
-    for axis in range(mask.ndim):
-        to, of = np.moveaxis(mask, axis, 0), np.moveaxis(before, axis, 0)
-        to[1:] |= of[:-1]
-        to[:-1] |= of[1:]
-
-
 def _widen(mask: np.ndarray) -> None:
     """Add to a mask the cube around each of its voxels, in place."""
     for axis in range(mask.ndim):
@@ -121,54 +164,10 @@ def _widen(mask: np.ndarray) -> None:
             to[:-step] |= to[step:]
 
 
-def looks_extracted(volume: Volume) -> bool:
-    """Tell whether a scan's background is exactly 0 around no more than a brain.
-
-    Parameters
-    ----------
-    volume : Volume
-
-    Returns
-    -------
-    bool
-        True if at least 40 % of the voxels have exactly the background's value and the others
-        fill less than the largest plausible brain.
-    """
-    foreground = volume.array > background_of(volume.array)
-    return is_mostly_background(foreground) and brain_litres(volume, foreground) < (BRAIN_LITRES[1])
-
-
-def foreground_mask(volume: Volume) -> np.ndarray:
-    """Take the mask of a brain-extracted scan from its zeros.
-
-    Parameters
-    ----------
-    volume : Volume
-        Extracted; single voxels of noise in the background do no harm.
-
-    Returns
-    -------
-    ndarray of bool, shape (I, J, K)
-        One piece without holes.
-    """
-    foreground = volume.array > background_of(volume.array)
-    largest = _largest_piece(foreground)
-    if largest.sum() < WHOLE * foreground.sum():
-        largest = _largest_piece(binary_opening(foreground, iterations=2))
-    filled: np.ndarray = binary_fill_holes(largest)
-    return filled
-
-
-def is_brain_extracted(array: np.ndarray) -> bool:
-    """Tell by the part of its background whether a scan shows the brain alone.
-
-    Parameters
-    ----------
-    array : ndarray
-        The scan, any scale.
-
-    Returns
-    -------
-    bool
-    """
-    return is_mostly_background(array > background_of(array))
+def _dilate(mask: np.ndarray) -> None:
+    """Add to a mask the six neighbours of its voxels, in place, eight times as fast as SciPy."""
+    before = mask.copy()
+    for axis in range(mask.ndim):
+        to, of = np.moveaxis(mask, axis, 0), np.moveaxis(before, axis, 0)
+        to[1:] |= of[:-1]
+        to[:-1] |= of[1:]

@@ -1,60 +1,29 @@
-"""Intensities from one grid to another, through a transform in mm.
-
-The box that a mask occupies: what is computed there only need not look at the background.
-"""
+"""Grids in space: resampling from one to another, and the bounding box of a mask."""
 
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from napari_mri7t.engine.volumes.volume import Volume
 
-LINEAR, CUBIC = 1, 3  # orders of spline
+LINEAR, CUBIC = 1, 3  # spline orders
 FWHM_PER_SIGMA = 2.3548  # of a Gaussian
-
-
-def bounding_box(mask: np.ndarray, margin_voxels: int) -> tuple[slice, ...]:
-    """Smallest box around a mask, widened by a margin as far as the array reaches.
-
-    Parameters
-    ----------
-    mask : ndarray of bool
-    margin_voxels : int
-
-    Returns
-    -------
-    tuple of slice
-        One for each axis.
-
-    Raises
-    ------
-    ValueError
-        If the mask is empty.
-    """
-    if not mask.any():
-        raise ValueError("the mask is empty: it has no box")
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        (where,) = np.nonzero(mask.any(axis=others))
-        box.append(slice(max(0, int(where[0]) - margin_voxels), int(where[-1]) + margin_voxels + 1))
-    return tuple(box)
 
 
 def resample(
     volume: Volume, grid: Volume, transform: np.ndarray | None = None, *, order: int = CUBIC
 ) -> np.ndarray:
-    """Give a volume's intensities at the voxels of another grid.
+    """Resample a volume to another grid.
 
     Parameters
     ----------
     volume : Volume
-        0 is taken for everything outside its field of view.
+        Outside its field of view, intensities are 0.
     grid : Volume
-        Whose shape and affine the result has.
+        Gives the shape and affine of the result.
     transform : ndarray, shape (4, 4), optional
         From mm of `volume` to mm of `grid`; the identity by default.
     order : int
-        Of the spline: 1 linear, 3 cubic. Overshoots of the latter are cut off.
+        Of the spline: 1 linear, 3 cubic, whose overshoots are clipped.
 
     Returns
     -------
@@ -69,7 +38,7 @@ def resample(
 
 
 def downsample(volume: Volume, grid: Volume, transform: np.ndarray | None = None) -> np.ndarray:
-    """Resample to a coarser grid: smoothed first, so that no detail is folded back.
+    """Resample to a coarser grid, smoothed first against aliasing.
 
     Parameters
     ----------
@@ -89,14 +58,14 @@ def downsample(volume: Volume, grid: Volume, transform: np.ndarray | None = None
 
 
 def upright_grid(corners: np.ndarray, voxel_size: float) -> Volume:
-    """Make an empty grid along the anatomical axes.
+    """Return an empty grid along the anatomical axes.
 
     Parameters
     ----------
     corners : ndarray, shape (2, 3)
         Of the box to cover, mm.
     voxel_size : float
-        mm.
+        Of all three axes, mm.
 
     Returns
     -------
@@ -109,8 +78,41 @@ def upright_grid(corners: np.ndarray, voxel_size: float) -> Volume:
     return Volume(np.zeros(n_voxels, np.float32), affine, name="grid")
 
 
+def bounding_box(mask: np.ndarray, margin_voxels: int) -> tuple[slice, ...]:
+    """Return the smallest box around a mask, widened by a margin within the array.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+    margin_voxels : int
+
+    Returns
+    -------
+    tuple of slice
+        One for each axis.
+
+    Raises
+    ------
+    ValueError
+        If the mask is empty.
+
+    Examples
+    --------
+    >>> bounding_box(np.array([False, False, False, True, True]), 1)
+    (slice(2, 6, None),)
+    """
+    if not mask.any():
+        raise ValueError("the mask is empty and has no bounding box: check it")
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        (where,) = np.nonzero(mask.any(axis=others))
+        box.append(slice(max(0, int(where[0]) - margin_voxels), int(where[-1]) + margin_voxels + 1))
+    return tuple(box)
+
+
 def bounding_box_mm(mask: np.ndarray, affine: np.ndarray, margin_mm: float = 0.0) -> np.ndarray:
-    """Find the box around a mask along the anatomical axes; (2, 3), mm."""
+    """Return two corners, (2, 3), mm, of the box around a mask along the anatomical axes."""
     along = [(side.start, side.stop - 1) for side in bounding_box(mask, 0)]
     corners = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 3)
     mm = corners @ affine[:3, :3].T + affine[:3, 3]

@@ -1,12 +1,10 @@
-"""Intensities on one scale: normalisation, histogram matching, monotone look-up tables.
+"""Intensities on one scale: normalisation, histogram matching, and harmonisation with a model.
 
-Bring a scan's intensities to those a model was trained on, and the estimate back.
-
-A model knows one distribution of brain intensities: that of its reference. The map from a scan to
-it is a monotone line through a few landmarks of both brains [1]_, not a whole histogram match. The
-tails of a histogram tell how a brain was cut out, not what its tissue is: matched to those of a
-reference whose darkest voxels are almost 0, a bright cerebrospinal fluid came out black. Beyond
-the outer landmarks the map is straight, and what is brighter than the model knows is added again.
+A model knows one distribution of brain intensities: that of its reference. A scan is mapped to it
+by a piecewise linear, monotone function through a few landmarks of both brains [1]_, not by a full
+histogram match. The tails of a histogram depend on the brain extraction, not on tissue: matched to
+a reference whose darkest voxels are almost 0, bright cerebrospinal fluid turns black. Beyond the
+outer landmarks the map is linear; intensities above the model's range are added back afterwards.
 
 References
 ----------
@@ -24,34 +22,8 @@ from napari_mri7t.engine.volumes.brain import background_of
 
 N_TABLE_ENTRIES = 4096  # of a look-up table; finer than the 256 levels of the study's volumes
 N_QUANTILES = 257
-SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that counts as none, in [0, 1]
+SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that is ignored, in [0, 1]
 LANDMARKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # quantiles of the brain
-
-
-@dataclass(frozen=True, eq=False)
-class LookUpTable:
-    """A monotone map of intensities, sampled evenly between two bounds.
-
-    Histogram matching needs only the two empirical distributions, so that as a table it can be
-    applied to any part of a volume, with any noise.
-
-    Parameters
-    ----------
-    low, high : float
-        Intensities of the first and the last entry; beyond them the nearest entry holds.
-    values : ndarray of float32, shape (n,)
-        Intensities mapped to.
-    """
-
-    low: float
-    high: float
-    values: np.ndarray
-
-    def __call__(self, array: np.ndarray) -> np.ndarray:
-        """Map an array of any shape; linear between the entries, float32."""
-        entries = np.linspace(self.low, self.high, len(self.values))
-        mapped: np.ndarray = np.interp(array, entries, self.values).astype(np.float32)
-        return mapped
 
 
 def normalize(
@@ -59,7 +31,7 @@ def normalize(
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Map intensities linearly so that two percentiles become 0 and 1.
 
-    The defaults are the report's min-max. Percentiles inside the brain hold against vessels and
+    The defaults are the report's min-max. Percentiles inside the brain are robust to vessels and
     fat, which dominate the maximum at 7T. Nothing is clipped.
 
     Parameters
@@ -75,7 +47,7 @@ def normalize(
     -------
     normalized : ndarray of float32, same shape
     bounds : tuple of float
-        Intensities that became 0 and 1; `denormalize` takes them.
+        Intensities that became 0 and 1, for `denormalize`.
 
     Raises
     ------
@@ -83,6 +55,11 @@ def normalize(
         If the percentiles are out of order.
     VolumeError
         If `mask` holds no voxel or the two percentiles coincide.
+
+    Examples
+    --------
+    >>> normalize(np.array([10.0, 20.0, 30.0]))
+    (array([0. , 0.5, 1. ], dtype=float32), (10.0, 30.0))
     """
     if not 0 <= low < high <= 100:
         raise ValueError(f"percentiles must obey 0 <= low < high <= 100, got {low} and {high}")
@@ -99,13 +76,13 @@ def normalize(
 
 
 def denormalize(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """Undo `normalize`: 0 and 1 become the two bounds again; float32."""
+    """Undo `normalize`, float32: 0 and 1 become the two bounds again."""
     lower, upper = bounds
     return (array * (upper - lower) + lower).astype(np.float32)
 
 
 def match_histogram(array: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Give an array the intensity distribution of another, as scikit-image does.
+    """Match the intensity distribution of an array to that of another, as scikit-image does.
 
     Parameters
     ----------
@@ -121,17 +98,42 @@ def match_histogram(array: np.ndarray, reference: np.ndarray) -> np.ndarray:
     .. [1] R. C. Gonzalez, R. E. Woods, Digital Image Processing, section "histogram matching
        (specification)"; the numbers are those of `skimage.exposure.match_histograms`.
     """
-    # Imported here: the reader needs this file's neighbours, not scikit-image.
-    from skimage.exposure import match_histograms
+    from skimage.exposure import match_histograms  # slow to import, and rarely needed
 
     matched: np.ndarray = match_histograms(array, reference)
     return matched.astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class LookUpTable:
+    """A monotone map of intensities, sampled evenly between two bounds.
+
+    Histogram matching depends on the two distributions only; as a table it can be applied to any
+    part of a volume, with any noise.
+
+    Parameters
+    ----------
+    low, high : float
+        Intensities of the first and last entry, which also hold beyond.
+    values : ndarray of float32, shape (n,)
+        Intensities to map to.
+    """
+
+    low: float
+    high: float
+    values: np.ndarray
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """Map an array of any shape; linear between the entries, float32."""
+        entries = np.linspace(self.low, self.high, len(self.values))
+        mapped: np.ndarray = np.interp(array, entries, self.values).astype(np.float32)
+        return mapped
+
+
 def histogram_table(
     array: np.ndarray, reference: np.ndarray, n_entries: int = N_TABLE_ENTRIES
 ) -> LookUpTable:
-    """Write the map of `match_histogram` as a table.
+    """Return the map of `match_histogram` as a table.
 
     Parameters
     ----------
@@ -139,6 +141,10 @@ def histogram_table(
         The distributions to map from and to.
     n_entries : int
         Entries of the table, evenly spaced over the range of `array`.
+
+    Returns
+    -------
+    LookUpTable
 
     Raises
     ------
@@ -167,8 +173,7 @@ class Harmonization:
         The scan's intensity outside the brain.
     scan, model : ndarray, shape (n,)
         Corresponding intensities, both strictly rising, from the background and 0 to the scan's
-        intensity that becomes 1; None where the scan is as the model expects it already and
-        nothing is mapped.
+        intensity that becomes 1; None for the identity.
     """
 
     background: float
@@ -191,10 +196,14 @@ class Harmonization:
         Parameters
         ----------
         estimate, source : ndarray
-            Of the model, and the scan it was made of: where the scan is brighter than what became
-            1, the excess is added again, and nothing is brighter than the scan's brightest voxel.
+            Of the model, and the scan it was made from. Where the scan is brighter than what became
+            1, the excess is added back; no voxel exceeds the scan's maximum.
         brain : ndarray of bool, same shape
-            Outside, the map is a line through the background.
+            Outside, the map is linear through the background.
+
+        Returns
+        -------
+        ndarray of float32, same shape
         """
         if self.scan is None or self.model is None:
             return estimate.astype(np.float32, copy=False)
@@ -210,30 +219,20 @@ class Harmonization:
         return mapped
 
 
-def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:
-    """Take the quantiles 0 ... 1, at even steps, of what lies above the background."""
-    background = background_of(array)
-    foreground = np.concatenate([layer[layer > background] for (layer,) in _layers(array)])
-    foreground.sort()  # numpy sorts floats faster than it takes many quantiles
-    places = np.linspace(0, len(foreground) - 1, n_quantiles)
-    quantiles: np.ndarray = np.interp(places, np.arange(len(foreground)), foreground)
-    return quantiles
-
-
 def harmonize(array: np.ndarray, quantiles: np.ndarray) -> Harmonization:
-    """Find the map from a scan's brain intensities to a model's.
+    """Return the map from a scan's brain intensities to a model's.
 
     Parameters
     ----------
     array : ndarray of float32
-        The scan, any scale; the brain is what lies above the background.
+        The scan, at any scale; the brain is what lies above the background.
     quantiles : ndarray, shape (n,)
         Of the model's reference, at even steps from 0 to 1, in [0, 1].
 
     Returns
     -------
     Harmonization
-        The identity where the scan has the model's distribution already.
+        The identity where the scan already has the model's distribution.
     """
     background = background_of(array)
     own = brain_quantiles(array, len(quantiles))
@@ -252,7 +251,17 @@ def harmonize(array: np.ndarray, quantiles: np.ndarray) -> Harmonization:
     return Harmonization(background, scan, model)
 
 
+def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:
+    """Return quantiles at even steps from 0 to 1 of the intensities above the background."""
+    background = background_of(array)
+    foreground = np.concatenate([layer[layer > background] for (layer,) in _layers(array)])
+    foreground.sort()  # numpy sorts floats faster than it takes many quantiles
+    places = np.linspace(0, len(foreground) - 1, n_quantiles)
+    quantiles: np.ndarray = np.interp(places, np.arange(len(foreground)), foreground)
+    return quantiles
+
+
 def _layers(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Walk through volumes of one shape in the order of memory, in pieces that fit a cache."""
+    """Yield the slices of volumes of one shape in memory order, small enough for a cache."""
     axis = int(np.argmax(np.abs(arrays[0].strides)))
     return zip(*(np.moveaxis(array, axis, 0) for array in arrays), strict=True)

@@ -1,4 +1,4 @@
-"""What made an image: the sidecar beside every output, in the manner of BIDS derivatives.
+"""Provenance: the sidecar beside every output, in the manner of BIDS derivatives.
 
 It names files, never folders or people, and holds no date: the same run gives the same bytes.
 https://bids-specification.readthedocs.io/en/stable/derivatives/common-data-types.html
@@ -9,7 +9,6 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 import napari_mri7t
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -25,12 +25,12 @@ NOTICE = (
     "Synthetic image: it may add or remove lesions, it is for research and not for diagnosis, and "
     "a face in it may make a person identifiable."
 )
-LIBRARIES = ("torch", "numpy", "nibabel")  # what decides the voxels
+LIBRARIES = ("torch", "numpy", "nibabel")  # those that affect the voxels
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and with what a computation ran.
+    """Device, precision, seed and model of a computation.
 
     Attributes
     ----------
@@ -39,11 +39,11 @@ class Execution:
     precision : str
         E.g. "float32", "bfloat16".
     seed : int or None
-        Of the random numbers; None if there were none.
+        Of the random numbers; None without any.
     model, model_sha256 : str or None
-        Name and digest of the weights; None if no model took part.
+        Name and digest of the weights; None without a model.
     threads : int or None
-        Of the CPU, whose number may decide the last bit of a sum; None if none summed.
+        CPU threads, on which the last bit of a sum may depend; None where it does not.
     """
 
     device: str = "cpu"
@@ -62,26 +62,24 @@ def sidecar(
     settings: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Describe a computed image, so that it can be made again and is not taken for a scan.
+    """Return the sidecar of a computed image: what made it, and that it is no scan.
 
     Parameters
     ----------
     command : str
         What was done, e.g. "synthesize".
     sources : sequence of Volume or Path
-        What went in. Of a volume the file counts that it was read from; of a computed one its
-        voxels.
+        The inputs. A volume is identified by its file, or by its voxels if it was computed.
     execution : Execution
-        Device, precision, seed, model.
     settings : mapping, optional
-        Every setting that decides the voxels; of a path only the last part is kept.
+        Every setting that affects the voxels; only the last part of a path is recorded.
     warnings : sequence of str
-        What was odd, beside the volumes' own warnings, which are added.
+        In addition to those of the volumes.
 
     Returns
     -------
     dict
-        Of what JSON knows.
+        Plain values, ready for JSON.
 
     Raises
     ------
@@ -111,20 +109,8 @@ def sidecar(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what decides the voxels, without importing it.
-
-    Returns
-    -------
-    dict
-        Name to version; a library that is not installed is absent.
-    """
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    """Return the versions of Python and the libraries that affect the voxels."""
+    return {"python": platform.python_version()} | library_versions(LIBRARIES)
 
 
 def file_digest(path: str | Path) -> str:
@@ -153,7 +139,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def voxel_digest(volume: Volume) -> str:
-    """Return the SHA-256 of a volume's voxels and affine, wherever they came from.
+    """Return the SHA-256 of a volume's affine and voxels.
 
     Parameters
     ----------
@@ -188,7 +174,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Reduce a setting to what JSON knows; a folder's name may be a person's, so it is cut off."""
+    """Return a setting as plain values; a folder may be named after a person, so it is dropped."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""`Volume`: a 3-D image with its place in space; safe loading, atomic saving, one grid or not.
+"""`Volume`: a 3-D image with its place in space, loaded with every check and saved atomically.
 
-In memory every volume lies as close to RAS+ as flips and swaps of axes can bring it; nothing is
-resampled. The file's own orientation is kept in `geometry` and restored when saving. Which affine
-counts where sform and qform disagree: see `geometry.py`.
+In memory every volume is as close to RAS+ as flips and swaps of axes can bring it; nothing is
+resampled. `geometry` holds the file's own orientation, which saving restores. Which affine counts
+where sform and qform disagree: see `files/geometry.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import (
@@ -22,6 +24,13 @@ from napari_mri7t.engine.volumes.files.geometry import (
     ras_grid,
     to_ras,
     voxel_size_of,
+)
+from napari_mri7t.engine.volumes.files.headers import check_real
+from napari_mri7t.engine.volumes.files.images import (
+    image_header,
+    image_intensities,
+    make_image,
+    unread_file,
 )
 from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
 from napari_mri7t.engine.volumes.files.streams import stem_of
@@ -37,15 +46,22 @@ class Volume:
     Attributes
     ----------
     array : ndarray of float32, shape (I, J, K)
-        Closest RAS+; may be a view in either order. Other real types are converted.
+        Closest RAS+; may be a view. Other real types are converted.
     affine : ndarray of float64, shape (4, 4)
         Voxel of `array` to RAS+ mm.
     name : str
         Stem of the file, for layers and messages.
     geometry : FileGeometry or None
-        The file's own facts; None if made in memory, and then saved as `array` lies.
+        That of the file; None if made in memory, and then saved as `array` is oriented.
     warnings : tuple of str
-        What was odd about the file, in plain words.
+        What is unusual about the file, in plain words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> volume = Volume(np.arange(24).reshape(2, 3, 4), np.diag([1, 1, 2, 1]))
+    >>> volume.shape, volume.voxel_size, volume.orientation
+    ((2, 3, 4), (1.0, 1.0, 2.0), 'RAS')
     """
 
     array: np.ndarray
@@ -58,8 +74,7 @@ class Volume:
         array = np.asarray(self.array)
         if array.ndim != 3:
             raise VolumeError(f"{self.name}: has shape {array.shape}: a volume has 3 dimensions")
-        if array.dtype.kind not in "buif":
-            raise VolumeError(f"{self.name}: holds {array.dtype}: a volume holds real numbers")
+        check_real(array.dtype, self.name)
         affine = np.array(self.affine, dtype=np.float64)
         check_affine(affine, f"{self.name}: its affine")
         if array.size == 0:
@@ -108,10 +123,75 @@ class Volume:
         geometry = self.geometry and replace(self.geometry, computed=True)
         return replace(self, array=array, name=name or self.name, geometry=geometry)
 
+    @classmethod
+    def from_nibabel(cls, image: SpatialImage, name: str = "") -> "Volume":
+        """Return the volume of a nibabel image, with every check that `load_volume` makes.
+
+        Voxels that nibabel has not read yet are read from the file, whose checksum nibabel ignores.
+
+        Parameters
+        ----------
+        image : SpatialImage
+            3-D, or 4-D with one volume.
+        name : str, optional
+            The stem of its file by default, "volume" without one.
+
+        Returns
+        -------
+        Volume
+            Float32, closest RAS+; NaN and infinite voxels are 0, with a warning.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file of an image that is not read yet has vanished.
+        VolumeError
+            As for `load_volume`.
+
+        Examples
+        --------
+        >>> import nibabel, numpy as np
+        >>> image = nibabel.Nifti1Image(np.arange(24.0).reshape(2, 3, 4), np.diag([-1, 1, 2, 1]))
+        >>> volume = Volume.from_nibabel(image, "scan")
+        >>> volume.orientation, volume.geometry.orientation
+        ('RAS', 'LAS')
+        """
+        file = unread_file(image)
+        path = Path(name or image.get_filename() or "volume")
+        header = image_header(image, path)
+        _choose(None, header.n_volumes, path)
+        if file is not None and _is_same_grid(read_header(file)[0].geometry, header.geometry):
+            volume = load_volume(file)
+            return replace(volume, name=name or volume.name)
+        array, notes = image_intensities(image, header, path)
+        return _to_volume(array, header.geometry, name or stem_of(path), notes)
+
+    def to_nibabel(self) -> Nifti1Image:
+        """Return the nibabel image of what `save_volume` would write.
+
+        Returns
+        -------
+        Nifti1Image
+            Float32, in the orientation of the file the volume came from, with its sform and qform.
+
+        Raises
+        ------
+        VolumeError
+            If the volume was moved off the grid of its file.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> image = Volume(np.zeros((2, 3, 4)), np.eye(4)).to_nibabel()
+        >>> image.shape, image.get_data_dtype().name
+        ((2, 3, 4), 'float32')
+        """
+        return make_image(*_as_stored(self))
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Volumes of one file on one grid; indexing and iteration give each as a `Volume`.
+    """The volumes of one file; indexing and iteration give each as a `Volume`.
 
     Attributes
     ----------
@@ -122,9 +202,9 @@ class Series:
     name : str
         Stem of the file.
     geometry : FileGeometry
-        The file's own facts.
+        That of the file.
     warnings : tuple of str
-        What was odd about the file.
+        What is unusual about the file.
     """
 
     array: np.ndarray
@@ -144,27 +224,41 @@ class Series:
         return (self[index] for index in range(len(self)))
 
 
+VolumeLike = str | Path | SpatialImage | Volume
+
+
 def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
-    """Load one 3-D volume, having checked everything that can be wrong with the file.
+    """Load a 3-D volume, after checking everything that can be wrong with the file.
 
     Parameters
     ----------
     path : str or Path
         .nii, .nii.gz, .hdr/.img (either one), .mgz or .mgh.
     index : int, optional
-        Which volume of a 4-D file, from 0; needed if there is more than one.
+        Which volume of a 4-D file, from 0; required if there is more than one.
 
     Returns
     -------
     Volume
-        Float32, closest RAS+; voxels that are no number are 0, with a warning.
+        Float32, closest RAS+; NaN and infinite voxels are 0, with a warning.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     VolumeError
-        If the file is damaged, is no volume, holds several without `index`, or only one value.
+        If the file is damaged, is no volume, holds several without `index`, or all voxels have one
+        value.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from napari_mri7t.engine.volumes.template import load_template
+    >>> with TemporaryDirectory() as folder:
+    ...     path = save_volume(load_template(), f"{folder}/mni.nii.gz")
+    ...     volume = load_volume(path)
+    >>> volume.name, volume.shape, volume.orientation
+    ('mni', (197, 233, 189), 'RAS')
     """
     path = Path(path)
     header, voxel_path = read_header(path)
@@ -173,13 +267,12 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
     geometry = replace(
         header.geometry, series_index=chosen, series_length=header.n_volumes, path=path
     )
-    array = to_ras(values.reshape(geometry.shape, order="F"), geometry.affine)
-    affine, _ = ras_grid(geometry.affine, geometry.shape)
-    return Volume(array, affine, stem_of(path), geometry, notes)
+    array = values.reshape(geometry.shape, order="F")
+    return _to_volume(array, geometry, stem_of(path), notes)
 
 
 def load_series(path: str | Path) -> Series:
-    """Load every volume of a file; a 3-D file gives a series of one.
+    """Load all volumes of a file; a 3-D file gives a series of one.
 
     Parameters
     ----------
@@ -210,24 +303,128 @@ def _choose(index: int | None, n_volumes: int, path: Path) -> int:
     if index is None:
         if n_volumes > 1:
             raise VolumeError(
-                f"{path}: holds {n_volumes} volumes: choose one with index (--index), "
-                f"0 to {n_volumes - 1}"
+                f"{path}: holds {n_volumes} volumes: choose one with index, 0 to {n_volumes - 1}",
+                argument="index",
             )
         return 0
     if not 0 <= index < n_volumes:
         raise VolumeError(
-            f"{path}: has no volume {index}: index (--index) goes from 0 to {n_volumes - 1}"
+            f"{path}: has no volume {index}: index goes from 0 to {n_volumes - 1}",
+            argument="index",
         )
     return index
 
 
+def _to_volume(
+    array: np.ndarray, geometry: FileGeometry, name: str, notes: tuple[str, ...]
+) -> Volume:
+    affine, _ = ras_grid(geometry.affine, geometry.shape)
+    return Volume(to_ras(array, geometry.affine), affine, name, geometry, notes)
+
+
+def as_volume(scan: VolumeLike) -> Volume:
+    """Return the volume of a path, a nibabel image or a volume.
+
+    Parameters
+    ----------
+    scan : VolumeLike
+        A path as for `load_volume`, an image as for `Volume.from_nibabel`, or a volume.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        As for `load_volume`.
+    TypeError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> volume = Volume(np.zeros((2, 3, 4)), np.eye(4))
+    >>> as_volume(volume) is volume
+    True
+    """
+    if isinstance(scan, Volume):
+        return scan
+    if isinstance(scan, str | Path):
+        return load_volume(scan)
+    if isinstance(scan, SpatialImage):
+        return Volume.from_nibabel(scan)
+    raise TypeError(f"expected a path, a nibabel image or a Volume, got {type(scan).__name__}")
+
+
+def save_volume(
+    volume: Volume,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    sidecar: Mapping[str, Any] | None = None,
+) -> Path:
+    """Save as float32 NIfTI in the orientation of the file it came from, whole or not at all.
+
+    The header is new: only the geometry, its units and the NIfTI version are copied.
+
+    Parameters
+    ----------
+    volume : Volume
+        Finite throughout.
+    path : str or Path
+        .nii or .nii.gz.
+    overwrite : bool
+        True replaces an existing file, even the one the volume was read from.
+    sidecar : mapping, optional
+        Written as JSON beside the image, same stem; both appear or neither.
+
+    Returns
+    -------
+    Path
+        The image.
+
+    Raises
+    ------
+    VolumeError
+        If the path is unsuitable, the volume holds NaN, or writing fails; old files stay intact.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> volume = Volume(np.arange(24).reshape(2, 3, 4), np.eye(4))
+    >>> with TemporaryDirectory() as folder:
+    ...     save_volume(volume, f"{folder}/volume.nii.gz").name
+    'volume.nii.gz'
+    """
+    path = Path(path)
+    array, geometry = _as_stored(volume)
+    try:
+        write_image(array, geometry, path, overwrite=overwrite, sidecar=sidecar)
+    except Mri7tError as error:
+        raise VolumeError(str(error), argument=error.argument) from error
+    return path
+
+
+def _as_stored(volume: Volume) -> tuple[np.ndarray, FileGeometry]:
+    """Return a volume's array in the order of its file, and the geometry to store with it."""
+    geometry = volume.geometry
+    if geometry is None:
+        return volume.array, geometry_of(volume.affine, volume.shape)
+    expected, shape = ras_grid(geometry.affine, geometry.shape)
+    if shape != volume.shape or np.abs(expected - volume.affine).max() > GRID_TOLERANCE_MM:
+        raise VolumeError(f"{volume.name}: has left the grid of its file: set geometry to None")
+    return from_ras(volume.array, geometry.affine), geometry
+
+
 def same_grid(first: Volume, second: Volume) -> None:
-    """Refuse two volumes whose voxels do not lie in the same places.
+    """Refuse two volumes that do not share one grid.
 
     Parameters
     ----------
     first, second : Volume
-        To be used voxel by voxel together.
+        To be compared or combined voxel by voxel.
 
     Raises
     ------
@@ -248,53 +445,6 @@ def same_grid(first: Volume, second: Volume) -> None:
         )
 
 
-def save_volume(
-    volume: Volume,
-    path: str | Path,
-    *,
-    overwrite: bool = False,
-    sidecar: Mapping[str, Any] | None = None,
-) -> Path:
-    """Save as float32 NIfTI in the orientation of the file it came from, whole or not at all.
-
-    The header is fresh: only the geometry, its units and the NIfTI version are copied.
-
-    Parameters
-    ----------
-    volume : Volume
-        Finite throughout.
-    path : str or Path
-        .nii or .nii.gz.
-    overwrite : bool
-        True allows an existing file, also the one the volume was read from, to be replaced.
-    sidecar : mapping, optional
-        Written as JSON beside the image, same stem; both appear or neither.
-
-    Returns
-    -------
-    Path
-        The image.
-
-    Raises
-    ------
-    VolumeError
-        If the path will not do, the volume holds NaN, or writing fails; old files are then intact.
-    """
-    path = Path(path)
-    geometry, array = volume.geometry, volume.array
-    if geometry is None:
-        geometry = geometry_of(volume.affine, volume.shape)
-    else:
-        _check_geometry(volume, geometry)
-        array = from_ras(array, geometry.affine)
-    try:
-        write_image(array, geometry, path, overwrite=overwrite, sidecar=sidecar)
-    except Mri7tError as error:
-        raise VolumeError(str(error)) from error
-    return path
-
-
-def _check_geometry(volume: Volume, geometry: FileGeometry) -> None:
-    expected, shape = ras_grid(geometry.affine, geometry.shape)
-    if shape != volume.shape or np.abs(expected - volume.affine).max() > GRID_TOLERANCE_MM:
-        raise VolumeError(f"{volume.name}: has left the grid of its file: set geometry to None")
+def _is_same_grid(first: FileGeometry, second: FileGeometry) -> bool:
+    apart = np.abs(first.affine - second.affine).max()
+    return first.shape == second.shape and bool(apart <= GRID_TOLERANCE_MM)

@@ -1,33 +1,27 @@
-"""A whole dataset through one model: a BIDS derivative, made in parts, gone on with, accounted for.
+"""A whole dataset through one model into a BIDS derivative; stopped, it resumes when run again.
 
 One thread reads the next scan and one writes the last estimate while the present one is computed:
 the device is never idle, and two scans and two estimates are in memory at most.
-
-What became of a batch: kept in its derivative, printed at its end.
 """
 
 import json
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-from napari_mri7t.engine.atomic import read_json, write_atomically
+from napari_mri7t.engine.atomic import read_json, write_content, write_json
 from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, bids_sidecar, load_scan
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
-from napari_mri7t.engine.models.model import Model
-from napari_mri7t.engine.progress import with_records
+from napari_mri7t.engine.models.card import find_model, read_card
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import (
-    Synthesis,
-    SynthesisProgress,
-    estimate,
-    synthesis_sidecar,
-)
+from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.streams import sidecar_of
 from napari_mri7t.engine.volumes.provenance import NAME, file_digest
@@ -37,20 +31,18 @@ LOG_FOLDER = "logs"
 SUMMARY_FILE = "batch.json"
 IGNORE_FILE = ".bidsignore"
 LOGGER = logging.getLogger(__name__)
-PARTS_PER_SCAN = 1000  # of the progress
 POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
-NO_MATTER = ("device", "memory_mb")  # settings that do not decide the voxels
 EXPECTED = (Mri7tError, OSError)  # errors whose text is a sentence for the user
 LACK_OF_MEMORY = (
     "not enough memory beside the scan that was read ahead and the estimate that was being "
-    "written: run `mri7t synthesize` on it alone, or take fewer processes (--cluster local:N)"
+    "written: synthesise this scan alone, or use fewer processes"
 )
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What became of a batch; names are paths within the input folder.
+    """The outcome of a batch; names are paths within the input folder.
 
     Parameters
     ----------
@@ -61,9 +53,11 @@ class BatchSummary:
     failed : dict of str to str
         Why there is no estimate.
     warnings : dict of str to tuple of str
-        What was odd about those written.
+        What was unusual about those written.
     seconds : float
         Of this run.
+    arguments : dict of str to str
+        Argument that would help a failed scan, such as "index", where there is one.
     """
 
     written: tuple[str, ...] = ()
@@ -71,20 +65,22 @@ class BatchSummary:
     failed: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     seconds: float = 0.0
+    arguments: dict[str, str] = field(default_factory=dict)
 
     def with_other(self, other: "BatchSummary") -> "BatchSummary":
-        """Add what became of other scans at the same time."""
+        """Return the summary of both; the two ran at the same time."""
         return BatchSummary(
             (*self.written, *other.written),
             (*self.known, *other.known),
             self.failed | other.failed,
             self.warnings | other.warnings,
             max(self.seconds, other.seconds),
+            self.arguments | other.arguments,
         )
 
 
 def write_summary(folder: Path, summary: BatchSummary) -> Path:
-    """Write what became of a batch into the derivative, where the BIDS validator looks away.
+    """Write a batch's summary into its derivative, where the BIDS validator ignores it.
 
     Parameters
     ----------
@@ -100,21 +96,11 @@ def write_summary(folder: Path, summary: BatchSummary) -> Path:
     path = folder / LOG_FOLDER / SUMMARY_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     if not (folder / IGNORE_FILE).exists():
-        write_atomically(folder / IGNORE_FILE, lambda file: file.write(f"{LOG_FOLDER}/\n".encode()))
-    text = json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n"
-    return write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+        write_content(folder / IGNORE_FILE, f"{LOG_FOLDER}/\n")
+    return write_json(path, asdict(summary))
 
 
 @dataclass(frozen=True)
-class BatchProgress:
-    """How far a batch is: in thousandths of a scan, of how many, and what is being done."""
-
-    done: int
-    total: int
-    message: str
-
-
-@dataclass(frozen=True, eq=False)
 class BatchJob:
     """What all scans of a batch have in common.
 
@@ -122,68 +108,70 @@ class BatchJob:
     ----------
     output : Path
         Folder of the derivative.
-    model : Model
+    model : str
+        Name or folder, as `load_model` takes it; loaded where it is used.
     config : SynthesisConfig
     overwrite : bool
-        Make estimates again that were made from another scan, model or settings.
+        Replace estimates that were made from another scan, model or settings.
     index : int or None
         Which volume of a 4-D scan, from 0.
     """
 
     output: Path
-    model: Model
+    model: str
     config: SynthesisConfig
     overwrite: bool = False
     index: int | None = None
 
 
-def synthesize_batch(
-    scans: Sequence[Scan], job: BatchJob
-) -> Generator[BatchProgress, None, BatchSummary]:
-    """Synthesise scans into a derivative; whatever fails for one is noted, and the others go on.
+def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = ignore) -> BatchSummary:
+    """Synthesise scans into a derivative; a failure is recorded, and the other scans go on.
 
     Parameters
     ----------
     scans : sequence of Scan
     job : BatchJob
-
-    Yields
-    ------
-    BatchProgress
-        At least every tenth of a second while waiting; closing the generator keeps what is
+    report : callable
+        Progress in scans, at least every tenth of a second while waiting. A cancel keeps what is
         finished, and leaves nothing half-written.
 
     Returns
     -------
     BatchSummary
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be loaded.
     """
-    start = time.perf_counter()
-    account = _Account(len(scans))
+    report(Progress(0, 0, "loading the model"))
+    start, model = time.perf_counter(), load_model(job.model)
+    account = _Account(len(scans), report)
     with (
         ThreadPoolExecutor(1, "mri7t-read") as reader,
         ThreadPoolExecutor(1, "mri7t-write") as writer,
     ):
         ahead = [reader.submit(_read, scan, job) for scan in scans[:1]]
-        behind: tuple[Scan, Future[dict[str, Any]]] | None = None
+        behind: tuple[Scan, Future[tuple[str, ...]]] | None = None
         for n, scan in enumerate(scans):
             present = ahead.pop()
             if n + 1 < len(scans):
                 ahead.append(reader.submit(_read, scans[n + 1], job))
-            account.begin(n, scan)
+            own = account.begin(n, scan)
             try:
-                source = yield from account.wait(present)
+                source = account.wait(present)
                 if source is None:
                     account.known.append(scan.name)
                     continue
-                result = yield from account.scale(source, job)
+                result = estimate(source, model, job.config, report=own)
             except Exception as error:
                 account.fail(scan, error)
                 continue
-            yield from account.close(behind)
-            behind = scan, writer.submit(_write, scan, source, result, job)
+            account.close(behind)
+            behind = scan, writer.submit(_write, scan, result, job)
             del source, result, present
-        yield from account.close(behind)
-    yield BatchProgress(account.total, account.total, "done")
+        account.close(behind)
+    report(Progress(len(scans), len(scans), "done"))
     return account.summary(time.perf_counter() - start)
 
 
@@ -192,73 +180,65 @@ class _Account:
     """Where a batch is, and what became of its scans so far."""
 
     n_scans: int
-    done: int = 0
-    message: str = ""
+    report: Report
+    now: Progress = field(default=Progress(0, 0, ""))
     written: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def total(self) -> int:
-        return PARTS_PER_SCAN * self.n_scans
+    def begin(self, n: int, scan: Scan) -> Report:
+        """Report that a scan begins, and return the report of its estimate."""
+        message = f"scan {n + 1} of {self.n_scans} ({scan.path.name})"
+        self._note(Progress(n, self.n_scans, message))
+        return part(self._note, n, self.n_scans, message)
 
-    def begin(self, n: int, scan: Scan) -> None:
-        self.done = PARTS_PER_SCAN * n
-        self.message = f"{scan.name}, scan {n + 1} of {self.n_scans}"
+    def _note(self, progress: Progress) -> None:
+        self.now = progress
+        self.report(progress)
 
-    def wait(self, future: Future[Result]) -> Generator[BatchProgress, None, Result]:
-        """Let a thread finish, in steps between which the batch can be stopped."""
+    def wait(self, future: Future[Result]) -> Result:
+        """Wait for a thread, reporting often enough that the batch can be stopped."""
         while not future.done():
             wait([future], timeout=POLL_SECONDS)
-            yield BatchProgress(self.done, self.total, self.message)
+            self.report(self.now)
         return future.result()
 
-    def scale(self, source: Volume, job: BatchJob) -> Generator[BatchProgress, None, Synthesis]:
-        """Synthesise, with one scan's progress as a part of the whole."""
-        begin = self.done
-
-        def record(now: SynthesisProgress) -> BatchProgress:
-            self.done = begin + PARTS_PER_SCAN * now.done // max(now.total, 1)
-            return BatchProgress(self.done, self.total, self.message)
-
-        return (yield from with_records(estimate(source, job.model, job.config), record))
-
-    def close(
-        self, behind: tuple[Scan, Future[dict[str, Any]]] | None
-    ) -> Generator[BatchProgress, None, None]:
-        """Note what became of the estimate that was being written."""
+    def close(self, behind: tuple[Scan, Future[tuple[str, ...]]] | None) -> None:
+        """Record the outcome of the estimate that was being written."""
         if behind is None:
             return
         scan, future = behind
         try:
-            facts = yield from self.wait(future)
+            warnings = self.wait(future)
         except Exception as error:
             self.fail(scan, error)
             return
         self.written.append(scan.name)
-        if facts["Warnings"]:
-            self.warnings[scan.name] = tuple(facts["Warnings"])
+        if warnings:
+            self.warnings[scan.name] = warnings
 
     def fail(self, scan: Scan, error: Exception) -> None:
-        """Note why a scan has no estimate; the traceback of what nobody foresaw is logged."""
+        """Record why a scan has no estimate; the traceback of an unexpected error is logged."""
         if is_out_of_memory(error):
             text = LACK_OF_MEMORY
         elif isinstance(error, EXPECTED):
             text = str(error)
         else:
             LOGGER.error("%s", scan.name, exc_info=error)
-            text = f"{type(error).__name__}: {error}: a fault of {NAME}: please report it"
+            text = f"{type(error).__name__}: {error}: a bug in {NAME}: please report it"
         self.failed[scan.name] = " ".join(text.split())
+        if argument := getattr(error, "argument", ""):
+            self.arguments[scan.name] = argument
 
     def summary(self, seconds: float) -> BatchSummary:
-        return BatchSummary(
-            tuple(self.written), tuple(self.known), self.failed, self.warnings, seconds
-        )
+        written, known = tuple(self.written), tuple(self.known)
+        return BatchSummary(written, known, self.failed, self.warnings, seconds, self.arguments)
 
 
 def is_made(scan: Scan, job: BatchJob) -> bool:
-    """Tell whether a scan has its estimate: from the same bytes, weights and settings.
+    """Return whether a scan has its estimate: from the same bytes, weights and settings.
 
     Parameters
     ----------
@@ -278,33 +258,35 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
         weights, settings = facts["Model"]["SHA256"], facts["Settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    asked = json.loads(json.dumps(asdict(job.config)))
+    asked = json.loads(json.dumps(job.config.decisive()))
     return (
         image.is_file()
         and indices <= {None, job.index}
         and digests == [file_digest(path) for path in dict.fromkeys(files_of(scan.path))]
-        and weights == job.model.card.sha256
-        and all(settings.get(key) == asked[key] for key in asked if key not in NO_MATTER)
+        and weights == read_card(find_model(job.model)).sha256
+        and all(settings.get(key) == value for key, value in asked.items())
     )
 
 
 def _read(scan: Scan, job: BatchJob) -> Volume | None:
-    """Load a scan; None if its estimate is there already."""
+    """Load a scan; None if its estimate exists already."""
     image = job.output / scan.output
     if is_made(scan, job):
         return None
     if image.exists() and not job.overwrite:
         raise Mri7tError(
-            f"{image}: was made from another scan, model or settings: give another folder, or "
-            "allow overwriting (`mri7t batch --overwrite`)"
+            f"{image}: was made from another scan, model or settings: use another folder, or "
+            "allow overwriting",
+            argument="overwrite",
         )
     return load_scan(scan.path, job.index)
 
 
-def _write(scan: Scan, source: Volume, result: Synthesis, job: BatchJob) -> dict[str, Any]:
+def _write(scan: Scan, result: Synthesis, job: BatchJob) -> tuple[str, ...]:
+    """Write an estimate with its sidecar; return its warnings."""
     image = job.output / scan.output
     image.parent.mkdir(parents=True, exist_ok=True)
     uri = f"bids:{SOURCE_LINK}:{quote(scan.name)}"
-    facts = bids_sidecar(synthesis_sidecar(source, job.model, result), result.volume, uri)
+    facts = bids_sidecar(result.sidecar(), result.volume, uri)
     save_volume(result.volume, image, overwrite=True, sidecar=facts)
-    return facts
+    return tuple(facts["Warnings"])

@@ -1,12 +1,12 @@
 """The demonstration: a real brain, its pseudo-3T, its synthetic 7T; files, figures, a picture."""
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mri7t.engine.atomic import scores_to_json, write_atomically
+from napari_mri7t.engine.atomic import write_atomically, write_json
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.report.figures import demo_figure
 from napari_mri7t.engine.simulation.pseudo_3t import (
     PAIR,
@@ -15,12 +15,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
     simulation_sidecar,
 )
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import (
-    Synthesis,
-    SynthesisProgress,
-    estimate,
-    synthesis_sidecar,
-)
+from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
@@ -35,13 +30,13 @@ class Demo:
     Attributes
     ----------
     source, estimate, target : Volume
-        Pseudo-3T, synthetic 7T, and the template both are held against.
+        Pseudo-3T, synthetic 7T, and the template that both are compared with.
     scores : dict
-        "source" and "estimate": what `metrics.compare` says of each against the target.
+        "source" and "estimate": `metrics.basic.compare` of each with the target.
     files : tuple of Path
-        All that was written, sidecars apart.
+        All files written, sidecars apart.
     warnings : tuple of str
-        What the synthesis noted.
+        Of the synthesis.
     """
 
     source: Volume
@@ -52,10 +47,8 @@ class Demo:
     warnings: tuple[str, ...]
 
 
-def run_demo(
-    folder: Path, model: Model, config: SynthesisConfig
-) -> Generator[SynthesisProgress, None, Demo]:
-    """Take the MNI152 template all the way, as a user would take a file.
+def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report = ignore) -> Demo:
+    """Simulate, synthesise and score the MNI152 template, as a user would a file.
 
     Parameters
     ----------
@@ -64,11 +57,7 @@ def run_demo(
     model : Model
         Trained on brains like the template: extracted, 1 mm.
     config : SynthesisConfig
-        As for `estimate`.
-
-    Yields
-    ------
-    SynthesisProgress
+    report : callable
 
     Returns
     -------
@@ -76,13 +65,8 @@ def run_demo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     source, target = _write_pair(folder)
-    synthesis = yield from estimate(source, model, config)
-    estimate_file = save_volume(
-        synthesis.volume,
-        folder / "estimate.nii.gz",
-        overwrite=True,
-        sidecar=synthesis_sidecar(source, model, synthesis),
-    )
+    synthesis = estimate(source, model, config, report=report)
+    estimate_file = synthesis.save(folder / "estimate.nii.gz", overwrite=True)
     scores = {
         "source": compare(target, source),
         "estimate": compare(target, synthesis.volume),
@@ -121,5 +105,4 @@ def _write_metrics(
         "seconds": round(synthesis.seconds, 2),
         "notice": NOTICE,
     }
-    text = scores_to_json(content) + "\n"
-    return write_atomically(path, lambda file: file.write(text.encode()))
+    return write_json(path, content)

@@ -1,11 +1,12 @@
-"""A folder of 7T volumes into a dataset of pairs (pseudo-3T, 7T) that a training takes."""
+"""A folder of 7T volumes turned into a training dataset of pairs (pseudo-3T, 7T)."""
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, Subject
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.simulation.pseudo_3t import (
     PAIR,
     SimulationConfig,
@@ -15,23 +16,15 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 
-@dataclass(frozen=True)
-class SimulationProgress:
-    """How many subjects are done, of how many, and what is being done."""
-
-    done: int
-    total: int
-    message: str
-
-
 def simulate_dataset(
     subjects: Sequence[Subject],
     folder: Path,
     *,
     reference: Volume | None = None,
     config: SimulationConfig = SimulationConfig(),  # noqa: B008 - frozen
-) -> Generator[SimulationProgress, None, list[Path]]:
-    """Write a pair of every subject: its pseudo-3T and its 7T, under one name in two folders.
+    report: Report = ignore,
+) -> list[Path]:
+    """Write the pseudo-3T and the 7T of every subject, under one name in two folders.
 
     The folders are those that `find_subjects` takes for pairs. Subject i gets the seed
     `config.seed + i`, so that no two share their noise.
@@ -39,18 +32,15 @@ def simulate_dataset(
     Parameters
     ----------
     subjects : sequence of Subject
-        Of which the targets count.
+        Only their targets are used.
     folder : Path
         Gets `3T_images` and `7T_images`; made where missing.
     reference : Volume, optional
-        Whose histogram all get; by default every subject keeps its own.
+        Volume to whose histogram all are matched; by default every subject keeps its own.
     config : SimulationConfig
         Noise variance and first seed.
-
-    Yields
-    ------
-    SimulationProgress
-        Before every subject; closing the generator leaves whole pairs only.
+    report : callable
+        Progress in subjects; a cancel leaves whole pairs only.
 
     Returns
     -------
@@ -70,16 +60,18 @@ def simulate_dataset(
         (folder / name).mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for index, (subject, paths) in enumerate(zip(subjects, wanted, strict=True)):
-        yield SimulationProgress(index, len(subjects), f"simulate {subject.name}")
+        message = f"simulate {subject.name}"
+        report(Progress(index, len(subjects), message))
         own = replace(config, seed=config.seed + index)
         inputs = [load_volume(subject.target)]
-        pair = simulate_3t(inputs[0], reference=reference, config=own)
+        own_report = part(report, index, len(subjects), message)
+        pair = simulate_3t(inputs[0], reference=reference, config=own, report=own_report)
         if reference is not None:
             inputs.append(reference)
         for volume, path, image in zip(pair, paths, PAIR, strict=True):
             save_volume(volume, path, sidecar=simulation_sidecar(inputs, own, image))
             written.append(path)
-    yield SimulationProgress(len(subjects), len(subjects), "done")
+    report(Progress(len(subjects), len(subjects), "done"))
     return written
 
 

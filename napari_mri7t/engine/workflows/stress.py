@@ -1,24 +1,21 @@
-"""A model put through noise, shift and lesions on a brain that it has not seen."""
-
-from collections.abc import Generator
-from dataclasses import asdict
+"""A model tested under degraded input and with lesions, on a brain that it has not seen."""
 
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.evaluation.results import fingerprint
 from napari_mri7t.engine.evaluation.stress import StressCase
 from napari_mri7t.engine.models.model import Model, load_model
+from napari_mri7t.engine.progress import Report
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
-from napari_mri7t.engine.training.config import synthesis_config
+from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.training.study import Study
 from napari_mri7t.engine.volumes.provenance import voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
-from napari_mri7t.engine.workflows.studies import Studies
 
 
 def case_of_model(
     model: Model, target: Volume, reference: Volume | None, config: SynthesisConfig
 ) -> StressCase:
-    """Make a stress case of a model and a 7T brain.
+    """Return the stress case of a model and a 7T brain.
 
     Parameters
     ----------
@@ -26,44 +23,44 @@ def case_of_model(
     target : Volume
         A 7T brain that was not among the model's training subjects.
     reference : Volume or None
-        Whose histogram source and target get; the target's own by default.
+        Volume to whose histogram source and target are matched; the target itself by default.
     config : SynthesisConfig
-        Everything but device and memory is part of the result's fingerprint.
+        All settings that decide the voxels are part of the case's fingerprint.
 
     Returns
     -------
     StressCase
     """
 
-    def through_model(source: Volume) -> Generator[object, None, Volume]:
-        result: Synthesis = yield from estimate(source, model, config)
-        return result.volume
+    def through_model(source: Volume, report: Report) -> Volume:
+        return estimate(source, model, config, report=report).volume
 
-    settings = {k: v for k, v in asdict(config).items() if k not in ("device", "memory_mb")}
     digests = [None if v is None else voxel_digest(v) for v in (target, reference)]
-    mark = fingerprint(model.card.sha256, *digests, sorted(settings.items()))
+    mark = fingerprint(model.card.sha256, *digests, sorted(config.decisive().items()))
     return StressCase(mark, target, through_model, reference)
 
 
-def stress_case(outcome: Studies, method: str, device: str = "auto") -> StressCase:
-    """Take the first done fold's model, and the subject that it has not seen.
+def case_of_study(study: Study, device: str = "auto") -> StressCase:
+    """Return the stress case of the first done fold's model and its held-out subject.
 
     Parameters
     ----------
-    outcome : Studies
-    method : str
+    study : Study
     device : str
         As `SynthesisConfig.device`.
+
+    Returns
+    -------
+    StressCase
 
     Raises
     ------
     StateError
         If no fold is done yet.
     """
-    study, done = outcome.studies[method], outcome.folds_done(method)
-    if not done:
-        raise StateError(f"{study.folder}: no fold is done yet; go on with `mri7t train`")
-    subject, model = study.subjects[done[0]], load_model(study.fold_folder(done[0]))
-    config = synthesis_config(study.settings.config, device)
-    volumes = load_volume(subject.target), load_volume(study.reference.target)
-    return case_of_model(model, *volumes, config)
+    done = (k for k in range(len(study.subjects)) if study.is_done(k))
+    if (k := next(done, None)) is None:
+        raise StateError(f"{study.folder}: no fold is done yet; finish the training first")
+    model = load_model(study.fold_folder(k))
+    target, reference = (load_volume(s.target) for s in (study.subjects[k], study.reference))
+    return case_of_model(model, target, reference, study.settings.config.synthesis_config(device))

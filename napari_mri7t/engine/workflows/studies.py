@@ -1,39 +1,69 @@
-"""What one or several finished studies of the same subjects hold for those who judge them.
+"""The finished studies of one or several networks on the same subjects: evaluated, reported.
 
-A run folder holds the study of one network; a folder of such folders holds the studies of several,
-which are then compared subject by subject.
-
-What was done in a study, in words: for the head of its report.
+A run folder holds the study of one network; a folder of run folders holds the studies of several,
+which are compared subject by subject.
 """
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t import __version__
-from napari_mri7t.engine.errors import StateError, SubjectError
+from napari_mri7t.engine.atomic import write_json
+from napari_mri7t.engine.errors import Mri7tError, StateError, SubjectError
+from napari_mri7t.engine.evaluation.baselines import Baseline
 from napari_mri7t.engine.evaluation.evaluate import Case, Pair
-from napari_mri7t.engine.evaluation.results import SOURCE, Cost, fingerprint, label_of
+from napari_mri7t.engine.evaluation.evaluate import evaluate as evaluate_cases
+from napari_mri7t.engine.evaluation.results import (
+    SOURCE,
+    STUDY_FILE,
+    TARGET,
+    Cost,
+    StudyResults,
+    file_name,
+    fingerprint,
+    label_of,
+)
+from napari_mri7t.engine.evaluation.stress import (
+    Stress,
+    is_known,
+    stress,
+    summarize_stress,
+)
 from napari_mri7t.engine.models.card import read_card
-from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.report.report import ReportSubject
-from napari_mri7t.engine.report.sections import TARGET
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.report.report import REPORT_FILE, ReportData, ReportSubject, write_report
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.training.checkpoint import HISTORY
-from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.config import (
+    FINAL,
+    TrainConfig,
+    find_preset,
+    network_settings,
+)
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.pairs import prepare_pairs
-from napari_mri7t.engine.training.run import ESTIMATE_FILE, held_out_volumes
-from napari_mri7t.engine.training.study import STUDY_FILE, Study, open_study
-from napari_mri7t.engine.volumes.provenance import file_digest, versions
+from napari_mri7t.engine.training.run import (
+    ESTIMATE_FILE,
+    held_out_volumes,
+    prepare_study,
+    run_fold,
+)
+from napari_mri7t.engine.training.study import (
+    Study,
+    StudySettings,
+    create_study,
+    discard_on_error,
+    open_study,
+)
+from napari_mri7t.engine.volumes.provenance import file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
-
-RESULTS_FOLDER = "results"  # inside the run folder, or the folder of run folders
-ROBUSTNESS_FOLDER = "results/robustness"
+from napari_mri7t.engine.workflows.stress import case_of_study
+from napari_mri7t.engine.workflows.study_facts import describe_studies
 
 
 @dataclass(frozen=True)
@@ -43,7 +73,7 @@ class Studies:
     Parameters
     ----------
     folder : Path
-        What was opened; gets the results.
+        The folder that was opened; results are written into it.
     studies : dict of str to Study
         Method's name to study: the network, with the preset in brackets where it occurs twice.
     """
@@ -56,10 +86,225 @@ class Studies:
         """Any of the studies, for what they share."""
         return next(iter(self.studies.values()))
 
+    @property
+    def results_folder(self) -> Path:
+        """Folder of scores, tables and figures."""
+        return self.folder / "results"
+
+    @property
+    def robustness_folder(self) -> Path:
+        """Folder of what `stress` measures."""
+        return self.results_folder / "robustness"
+
     def folds_done(self, method: str) -> list[int]:
-        """Tell which folds of a study have their estimate."""
+        """Return the folds of a study that have their estimate."""
         study = self.studies[method]
         return [k for k in range(len(study.subjects)) if study.is_done(k)]
+
+    def pairs(self) -> dict[str, Pair]:
+        """Return every subject's source and target, as the trainings saw them.
+
+        Returns
+        -------
+        dict
+            Subject's name to pair.
+        """
+        study = self.first
+        reference = file_digest(study.reference.target)
+        pairs = {}
+        for k, subject in enumerate(study.subjects):
+            source = None if subject.source is None else file_digest(subject.source)
+            mark = fingerprint(
+                file_digest(subject.target), source, reference, _simulation(study, k)
+            )
+            pairs[subject.name] = Pair(mark, partial(_load_pair, study, k))
+        return pairs
+
+    def cases(self) -> list[Case]:
+        """List the held-out subjects that have an estimate, with the fold's training subjects.
+
+        Returns
+        -------
+        list of Case
+
+        Raises
+        ------
+        StateError
+            If no fold is done yet.
+        """
+        names = [subject.name for subject in self.first.subjects]
+        cases = []
+        for k, name in enumerate(names):
+            folders = {m: s.fold_folder(k) for m, s in self.studies.items() if s.is_done(k)}
+            if folders:
+                training = tuple(other for other in names if other != name)
+                estimates = {method: place / ESTIMATE_FILE for method, place in folders.items()}
+                costs = {method: _cost(place) for method, place in folders.items()}
+                cases.append(Case(name, training, estimates, costs))
+        if not cases:
+            raise StateError(f"{self.folder}: no fold is done yet; finish the training first")
+        return cases
+
+    def evaluate(
+        self, *, baselines: Mapping[str, Baseline] | None = None, report: Report = ignore
+    ) -> StudyResults:
+        """Score every held-out estimate, the 3T and the baselines; known scores are read.
+
+        Parameters
+        ----------
+        baselines : mapping of str to Baseline, optional
+            As for `evaluation.evaluate.evaluate`; `{}` for none.
+        report : callable
+
+        Returns
+        -------
+        StudyResults
+
+        Raises
+        ------
+        StateError
+            If no fold is done yet.
+        """
+        return evaluate_cases(
+            self.pairs(), self.cases(), self.results_folder, baselines=baselines, report=report
+        )
+
+    def stress(
+        self, device: str = "auto", *, run_all: bool = False, report: Report = ignore
+    ) -> dict[str, Stress]:
+        """Test every network under degraded input and with lesions.
+
+        Parameters
+        ----------
+        device : str
+            As `SynthesisConfig.device`.
+        run_all : bool
+            Measure what is missing; otherwise only complete earlier measurements are read.
+        report : callable
+
+        Returns
+        -------
+        dict
+            Method to `Stress`; each also goes to a JSON file in `robustness_folder`.
+        """
+        if not run_all and not self.robustness_folder.exists():
+            return {}
+        records, found = self.robustness_folder / "records", {}
+        for n, method in enumerate(self.studies):
+            if not run_all and not self.folds_done(method):
+                continue
+            case = case_of_study(self.studies[method], device)
+            if run_all or is_known(case, records):
+                named = partial(_report_of, report, label_of(method))
+                found[method] = stress(case, records, report=part(named, n, len(self.studies)))
+                path = self.robustness_folder / file_name(method)
+                write_json(path, summarize_stress(found[method]))
+        return found
+
+    def write_report(
+        self,
+        results: StudyResults,
+        *,
+        page: Path | None = None,
+        stress: Mapping[str, Stress] | None = None,
+        report: Report = ignore,
+    ) -> Path:
+        """Write tables, figures and one self-contained HTML page.
+
+        Parameters
+        ----------
+        results : StudyResults
+            From `evaluate`.
+        page : Path, optional
+            The HTML file; "report.html" in the folder by default.
+        stress : mapping of str to Stress, optional
+            From `stress`; by default what it measured before.
+        report : callable
+
+        Returns
+        -------
+        Path
+            The page.
+        """
+        data = self.report_data(results, stress)
+        place = self.folder / REPORT_FILE if page is None else page
+        return write_report(data, self.results_folder, place, report=report)
+
+    def report_data(
+        self, results: StudyResults, stress: Mapping[str, Stress] | None = None
+    ) -> ReportData:
+        """Return the content of the report; parameters as for `write_report`."""
+        return ReportData(
+            title=f"7T-like brains from 3T: {self.folder.resolve().name}",
+            facts=self.facts(),
+            results=results,
+            subjects=self._report_subjects(),
+            histories=self.histories(),
+            stress=self.stress() if stress is None else stress,
+        )
+
+    def load_subject(self, name: str) -> dict[str, Volume]:
+        """Load source, target and every study's estimate of a held-out subject.
+
+        Parameters
+        ----------
+        name : str
+            Of the subject.
+
+        Returns
+        -------
+        dict
+            Method to volume, in the order 3T, estimates, 7T.
+
+        Raises
+        ------
+        SubjectError
+            If no study has held it out yet.
+        """
+        for case in self.cases():
+            if case.subject == name:
+                return _load_all(self.pairs()[name], case.estimates)
+        raise SubjectError(f"{name}: no study has its estimate yet")
+
+    def histories(self) -> dict[str, list[tuple[str, np.ndarray, np.ndarray]]]:
+        """Read the loss curves of all folds.
+
+        Returns
+        -------
+        dict
+            Method to (fold's label, steps, losses); methods without any are left out.
+        """
+        histories = {}
+        for method, study in self.studies.items():
+            folds = self.folds_done(method)
+            paths = {study.label(k): study.fold_folder(k) / HISTORY for k in folds}
+            curves = [(name, *_read_history(p)) for name, p in paths.items() if p.exists()]
+            if curves:
+                histories[method] = curves
+        return histories
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Describe the studies in words, for the head of a report: data, settings, versions.
+
+        Returns
+        -------
+        list of (str, str)
+            Title and text.
+        """
+        return describe_studies(self.studies)
+
+    def _report_subjects(self) -> list[ReportSubject]:
+        """Return the subjects that the studies with most folds have all held out."""
+        pairs, cases = self.pairs(), self.cases()
+        counts = Counter(method for case in cases for method in case.estimates)
+        shown = [method for method in self.studies if counts[method] == max(counts.values())]
+        subjects = []
+        for case in cases:
+            estimates = {m: case.estimates[m] for m in shown if m in case.estimates}
+            if len(estimates) == len(shown):
+                load = partial(_load_all, pairs[case.subject], estimates)
+                subjects.append(ReportSubject(case.subject, load))
+        return subjects
 
 
 def open_studies(folder: str | Path) -> Studies:
@@ -68,6 +313,10 @@ def open_studies(folder: str | Path) -> Studies:
     Parameters
     ----------
     folder : str or Path
+
+    Returns
+    -------
+    Studies
 
     Raises
     ------
@@ -80,7 +329,7 @@ def open_studies(folder: str | Path) -> Studies:
     else:
         found = [open_study(path.parent) for path in sorted(place.glob(f"*/{STUDY_FILE}"))]
     if not found:
-        raise StateError(f"{place}: no study here nor in its folders; `mri7t train` makes one")
+        raise StateError(f"{place}: no study here nor in its folders; train one first")
     shared = [_shared_facts(study) for study in found]
     for study, facts in zip(found, shared, strict=True):
         if facts != shared[0]:
@@ -99,137 +348,169 @@ def open_studies(folder: str | Path) -> Studies:
     return Studies(place, studies)
 
 
-def _shared_facts(study: Study) -> tuple[object, ...]:
-    config = study.settings.config
-    subjects = [(s.name, file_digest(s.target)) for s in study.subjects]
-    return (subjects, study.reference.name, config.simulation)
+def train(  # noqa: PLR0913 - offered to Python users, by keyword
+    dataset: str | Path,
+    run: str | Path,
+    network: str = "slice_unet",
+    preset: str = "best",
+    *,
+    config: TrainConfig | None = None,
+    folds: Sequence[int] | None = None,
+    device: str = "auto",
+    report: Report = ignore,
+) -> Studies:
+    """Train a network by leave-one-out, and estimate every held-out subject.
 
-
-def pairs_of(outcome: Studies) -> dict[str, Pair]:
-    """Give every subject's source and target, as the trainings saw them.
-
-    Parameters
-    ----------
-    outcome : Studies
-
-    Returns
-    -------
-    dict
-        Subject's name to pair.
-    """
-    study = outcome.first
-    config, reference = study.settings.config, file_digest(study.reference.target)
-    pairs = {}
-    for k, subject in enumerate(study.subjects):
-        source = None if subject.source is None else file_digest(subject.source)
-        digests = (file_digest(subject.target), source, reference)
-        mark = fingerprint(*digests, *_drawn(config), config.seed + k)
-        pairs[subject.name] = Pair(mark, partial(_load_pair, study, k))
-    return pairs
-
-
-def _drawn(config: TrainConfig) -> tuple[object, ...]:
-    """Tell what decides a pseudo-3T apart from its seed."""
-    return (config.variance,) if config.pseudo_3t == "report" else (config.pseudo_3t,)
-
-
-def _load_pair(study: Study, k: int) -> tuple[Volume, Volume]:
-    config, subject = study.settings.config, study.subjects[k]
-    simulation = replace(config.simulation, seed=config.seed + k)
-    steps = prepare_pairs([subject], study.reference, simulation)
-    (pair,) = run_to_end(steps)
-    return held_out_volumes(pair, load_volume(subject.target))
-
-
-def cases_of(outcome: Studies) -> list[Case]:
-    """List the held-out subjects that have an estimate, with whom the fold trained on.
+    Called again with the same arguments, it resumes: folds that are done are not repeated.
 
     Parameters
     ----------
-    outcome : Studies
+    dataset : str or Path
+        Folder of 7T volumes, of pairs, or a BIDS dataset; see `find_subjects`.
+    run : str or Path
+        Run folder; made if missing.
+    network : str
+        One of `NETWORKS`, or a network of an installed plugin.
+    preset : str
+        Name of the training recipe.
+    config : TrainConfig, optional
+        Settings in place of the preset's.
+    folds : sequence of int, optional
+        Fold k holds out subject k; `FINAL` trains on all subjects. By default all folds.
+    device : str
+        As `SynthesisConfig.device`.
+    report : callable
 
     Returns
     -------
-    list of Case
-
-    Raises
-    ------
-    StateError
-        If no fold is done yet.
-    """
-    names = [subject.name for subject in outcome.first.subjects]
-    done = {method: outcome.folds_done(method) for method in outcome.studies}
-    cases = []
-    for k, name in enumerate(names):
-        folders = {
-            method: study.fold_folder(k)
-            for method, study in outcome.studies.items()
-            if k in done[method]
-        }
-        if folders:
-            training = tuple(other for other in names if other != name)
-            estimates = {method: place / ESTIMATE_FILE for method, place in folders.items()}
-            costs = {method: _cost(place) for method, place in folders.items()}
-            cases.append(Case(name, training, estimates, costs))
-    if not cases:
-        raise StateError(f"{outcome.folder}: no fold is done yet; go on with `mri7t train`")
-    return cases
-
-
-def _cost(fold: Path) -> Cost:
-    """Read what a done fold's network and estimate took."""
-    (figures,) = read_figures([fold])
-    return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
-
-
-def report_subjects(outcome: Studies) -> list[ReportSubject]:
-    """Give the subjects of the report's pictures, each with an estimate by the same studies.
-
-    Parameters
-    ----------
-    outcome : Studies
-
-    Returns
-    -------
-    list of ReportSubject
-        A study with fewer folds than others is not among the pictures: it would cost subjects.
-    """
-    pairs, cases = pairs_of(outcome), cases_of(outcome)
-    counts = Counter(method for case in cases for method in case.estimates)
-    most = max(counts.values(), default=0)
-    shown = [method for method in outcome.studies if counts[method] == most]
-    estimates = {
-        case.subject: {m: case.estimates[m] for m in shown if m in case.estimates} for case in cases
-    }
-    return [
-        ReportSubject(subject, partial(_load_all, pairs[subject], known))
-        for subject, known in estimates.items()
-        if len(known) == len(shown)
-    ]
-
-
-def load_subject(outcome: Studies, subject: str) -> dict[str, Volume]:
-    """Load source, target and every study's estimate of a held-out subject.
-
-    Parameters
-    ----------
-    outcome : Studies
-    subject : str
-
-    Returns
-    -------
-    dict
-        Method to volume, in the order 3T, estimates, 7T.
+    Studies
+        The opened run folder.
 
     Raises
     ------
     SubjectError
-        If no study has held it out yet.
+        If the dataset is not usable.
+    StateError
+        If the run folder holds another study.
+    Mri7tError, ValueError
+        If a fold, the network or the preset is unknown.
+
+    Examples
+    --------
+    >>> import napari_mri7t as mri7t
+    >>> for n, brain in enumerate(np.random.default_rng(0).random((3, 24, 24, 24), np.float32)):
+    ...     _ = mri7t.save_volume(mri7t.Volume(brain, np.eye(4)), f"sub-{n}.nii.gz")
+    >>> quick = mri7t.TrainConfig(n_steps=1, batch_size=1, patch_size=16)
+    >>> mri7t.train(".", "run", config=quick, folds=[0]).folds_done("slice_unet")
+    [0]
     """
-    for case in cases_of(outcome):
-        if case.subject == subject:
-            return _load_all(pairs_of(outcome)[subject], case.estimates)
-    raise SubjectError(f"{subject}: no study has its estimate yet")
+    recipe = find_preset(preset) if config is None else config
+    settings = StudySettings(network, preset, recipe, network_settings(network, preset))
+    with discard_on_error(Path(run)):
+        study = create_study(dataset, run, settings)
+        n_folds = len(study.subjects)
+        wanted = list(range(n_folds)) if folds is None else list(folds)
+        if unknown := set(wanted) - {*range(n_folds), FINAL}:
+            raise Mri7tError(f"folds {sorted(unknown)}: the dataset has folds 0 to {n_folds - 1}")
+    missing = [k for k in wanted if not study.is_done(k)]
+    if missing:
+        pairs = prepare_study(study, report=part(report, 0, len(missing), share=0))
+        for n, k in enumerate(missing):
+            run_fold(study, k, device, pairs, report=part(report, n, len(missing)))
+    return open_studies(run)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    baselines: Mapping[str, Baseline] | None = None,
+    report: Report = ignore,
+) -> StudyResults:
+    """Score every held-out estimate of a run folder, the 3T and the classical baselines.
+
+    Parameters
+    ----------
+    run : str or Path
+        Run folder, or a folder of several to compare.
+    baselines : mapping of str to Baseline, optional
+        All by default; `{}` for none.
+    report : callable
+
+    Returns
+    -------
+    StudyResults
+        Also written into the folder "results" of `run`, from where they are read the next time.
+
+    Raises
+    ------
+    StateError
+        If there is no study, no fold is done yet, or several studies cannot be compared.
+
+    Examples
+    --------
+    >>> import napari_mri7t as mri7t
+    >>> for n, brain in enumerate(np.random.default_rng(0).random((3, 24, 24, 24), np.float32)):
+    ...     _ = mri7t.save_volume(mri7t.Volume(brain, np.eye(4)), f"sub-{n}.nii.gz")
+    >>> quick = mri7t.TrainConfig(n_steps=1, batch_size=1, patch_size=16)
+    >>> _ = mri7t.train(".", "run", config=quick, folds=[0])
+    >>> results = mri7t.evaluate("run", baselines={})
+    >>> results.methods, list(results.values("slice_unet", "brain_psnr"))
+    (['source', 'slice_unet'], ['sub-0'])
+    """
+    return open_studies(run).evaluate(baselines=baselines, report=report)
+
+
+def report(run: str | Path, page: str | Path | None = None, *, report: Report = ignore) -> Path:
+    """Write one self-contained HTML page about a run folder, evaluating what is missing.
+
+    Parameters
+    ----------
+    run : str or Path
+        Run folder, or a folder of several to compare.
+    page : str or Path, optional
+        The HTML file; "report.html" in `run` by default. Tables and figures go to "results".
+    report : callable
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    StateError
+        If there is no study, no fold is done yet, or several studies cannot be compared.
+
+    Examples
+    --------
+    >>> import napari_mri7t as mri7t
+    >>> for n, brain in enumerate(np.random.default_rng(0).random((3, 24, 24, 24), np.float32)):
+    ...     _ = mri7t.save_volume(mri7t.Volume(brain, np.eye(4)), f"sub-{n}.nii.gz")
+    >>> quick = mri7t.TrainConfig(n_steps=1, batch_size=1, patch_size=16)
+    >>> _ = mri7t.train(".", "run", config=quick, folds=[0])
+    >>> mri7t.report("run").name
+    'report.html'
+    """
+    studies = open_studies(run)
+    results = studies.evaluate(report=report)
+    place = None if page is None else Path(page)
+    return studies.write_report(results, page=place, report=report)
+
+
+def _shared_facts(study: Study) -> tuple[object, ...]:
+    subjects = [(s.name, file_digest(s.target)) for s in study.subjects]
+    return (subjects, study.reference.name, study.settings.config.simulation)
+
+
+def _simulation(study: Study, k: int) -> SimulationConfig:
+    config = study.settings.config
+    return replace(config.simulation, seed=config.seed + k)
+
+
+def _load_pair(study: Study, k: int) -> tuple[Volume, Volume]:
+    subject = study.subjects[k]
+    (pair,) = prepare_pairs([subject], study.reference, _simulation(study, k))
+    return held_out_volumes(pair, load_volume(subject.target))
 
 
 def _load_all(pair: Pair, estimates: Mapping[str, Path]) -> dict[str, Volume]:
@@ -238,27 +519,10 @@ def _load_all(pair: Pair, estimates: Mapping[str, Path]) -> dict[str, Volume]:
     return {SOURCE: source, **loaded, TARGET: target}
 
 
-def histories_of(outcome: Studies) -> dict[str, list[tuple[str, np.ndarray, np.ndarray]]]:
-    """Read the loss curves of all folds.
-
-    Parameters
-    ----------
-    outcome : Studies
-
-    Returns
-    -------
-    dict
-        Method to (fold's label, steps, losses); methods without any are left out.
-    """
-    histories = {}
-    for method, study in outcome.studies.items():
-        paths = (
-            (study.label(k), study.fold_folder(k) / HISTORY) for k in outcome.folds_done(method)
-        )
-        curves = [(label, *_read_history(path)) for label, path in paths if path.exists()]
-        if curves:
-            histories[method] = curves
-    return histories
+def _cost(fold: Path) -> Cost:
+    """Read the parameter count of a done fold's network, and the seconds of its estimate."""
+    (figures,) = read_figures([fold])
+    return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
 
 
 def _read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -268,57 +532,5 @@ def _read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return steps, losses
 
 
-def facts_of(outcome: Studies) -> list[tuple[str, str]]:
-    """Tell in words what was done: data, recipe, seeds, versions.
-
-    Parameters
-    ----------
-    outcome : Studies
-
-    Returns
-    -------
-    list of (str, str)
-    """
-    study = outcome.first
-    config, subjects = study.settings.config, study.subjects
-    real = sum(subject.source is not None for subject in subjects)
-    noise = f"Gaussian noise of variance {config.variance:g} on intensities in [0, 1]"
-    made = (
-        f"pseudo-3T: {noise if config.pseudo_3t == 'report' else config.pseudo_3t}, "
-        f"seed {config.seed} for the first subject, one more for each of the next"
-    )
-    facts = [
-        ("Design", f"leave-one-out over {len(subjects)} subjects"),
-        ("Input", "real 3T volumes" if real == len(subjects) else made),
-        ("Histogram", f"whole volumes matched to {study.reference.name}, input and target"),
-    ]
-    for method in outcome.studies:
-        facts += _facts_of_method(outcome, method)
-    found = ", ".join(f"{name} {number}" for name, number in versions().items())
-    facts.append(("Versions", f"napari-mri7t {__version__}, {found}"))
-    facts += [(f"SHA-256 of {s.name}", file_digest(s.target)) for s in subjects]
-    return facts
-
-
-def _facts_of_method(outcome: Studies, method: str) -> list[tuple[str, str]]:
-    study, done = outcome.studies[method], outcome.folds_done(method)
-    settings = study.settings
-    recipe = ", ".join(f"{key} {_plain(value)}" for key, value in asdict(settings.config).items())
-    label = label_of(method)
-    facts = [
-        (label, f"preset {settings.preset}, {len(done)} of {len(study.subjects)} folds done"),
-        (f"{label}, settings", recipe),
-    ]
-    if settings.start_from:
-        facts.append((f"{label}, first weights", f"of {Path(settings.start_from).name}"))
-    if done:
-        card = read_card(study.fold_folder(done[0]))
-        parts = [f"{card.n_parameters:,} parameters"]
-        parts += [f"{key} {_plain(value)}" for key, value in settings.network_config.items()]
-        parts.append(f"trained on {card.training.get('hardware', 'unknown hardware')}")
-        facts.append((f"{label}, network", ", ".join(parts)))
-    return facts
-
-
-def _plain(value: object) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _report_of(report: Report, name: str, progress: Progress) -> None:
+    report(replace(progress, message=f"{name}, {progress.message}"))

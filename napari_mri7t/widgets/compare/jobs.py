@@ -1,4 +1,4 @@
-"""What "Compare" asks the engine, away from Qt's thread: layers in, answers out."""
+"""What the widget "Compare" asks of the engine in another thread: layers in, answers out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.widgets.layers.layers import LayerData, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.layers.masks import brain_of
 
+Scores = dict[str, dict[str, float]]  # as `basic.compare`
+
 
 def volume_scores(
     reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
-) -> tuple[dict[str, dict[str, float]], str | None]:
-    """Score the volumes, and say whether the range cannot be theirs."""
+) -> tuple[Scores, str | None]:
+    """Score the volumes; return a complaint too if the data range does not fit them."""
     real, made = layer_to_volume(reference), layer_to_volume(estimate)
     brain = brain_of(real, reference, mask)
     scores = basic.compare(real, made, mask=brain, data_range=data_range)
@@ -21,12 +23,8 @@ def volume_scores(
 
 
 def plane_scores(
-    reference: Layer,
-    estimate: Layer,
-    mask: Layer | None,
-    plane: tuple[int, int],
-    data_range: float,
-) -> dict[str, dict[str, float]]:
+    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float, plane: tuple[int, int]
+) -> Scores:
     """Score the plane on the screen."""
     real, made = layer_to_volume(reference), layer_to_volume(estimate)
     brain = brain_of(real, reference, mask)
@@ -34,13 +32,13 @@ def plane_scores(
 
 
 def difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
-    """Subtract, and choose the largest difference to show."""
+    """Return estimate minus reference, and the largest difference to show."""
     error_map = inspection.error_map(layer_to_volume(reference), layer_to_volume(estimate))
-    return volume_to_layer(error_map), inspection.symmetric_limit(error_map)
+    return volume_to_layer(error_map), inspection.symmetric_limit(error_map.array)
 
 
 def profile(
     reference: Layer, estimate: Layer, start: np.ndarray, end: np.ndarray
 ) -> inspection.Profile:
-    """Read both along a line."""
+    """Return both intensities along a line."""
     return inspection.profile([layer_to_volume(reference), layer_to_volume(estimate)], start, end)

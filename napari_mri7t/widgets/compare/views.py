@@ -1,4 +1,4 @@
-"""Two layers side by side, in turns, or split by a line; everything is put back afterwards."""
+"""Two layers side by side, flickering, or split by a line; leaving a view restores the viewer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from napari_mri7t.widgets.layers.layers import VIEW_KEY
 
 FLICKER_MS = 600
 SWIPE_NAME = "swipe"
-OFF, SIDE_BY_SIDE, FLICKER, SWIPE = "Off", "Side by side", "Flicker", "Swipe"
-VIEWS = (OFF, SIDE_BY_SIDE, FLICKER, SWIPE)
+SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE = "Single view", "Side by side", "Flicker", "Swipe"
+VIEWS = (SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE)
 
 
 @dataclass(frozen=True)
 class _Before:
-    """What a view changes, as it was."""
+    """What a view changes, as it was before."""
 
     visible: dict[Layer, bool]
     grid: dict[str, Any]
@@ -27,7 +27,7 @@ class _Before:
 
 
 class CompareViews(QObject):
-    """Shows a reference and an estimate in one of `VIEWS`; slider and camera are shared anyway."""
+    """Shows a reference and an estimate in one of `VIEWS`."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class CompareViews(QObject):
         self._pair: tuple[Layer, Layer] | None = None
         self._swipe: Image | None = None
         self._swipe_part = 0.5
-        self.view = OFF
+        self.view = SINGLE
         self._timer = QTimer(self)
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self.swap)
@@ -44,7 +44,7 @@ class CompareViews(QObject):
     def show(self, view: str, reference: Layer, estimate: Layer) -> None:
         """Leave the present view and enter another."""
         self.leave()
-        if view == OFF:
+        if view == SINGLE:
             return
         grid = self._viewer.canvas.grid
         self._before = _Before(
@@ -66,7 +66,7 @@ class CompareViews(QObject):
             self._enter_swipe(estimate)
 
     def leave(self) -> None:
-        """Put visibility and grid back as they were; layers that have gone stay gone."""
+        """Restore visibility, grid and camera."""
         self._timer.stop()
         self._remove_swipe()
         if self._before is not None:
@@ -78,28 +78,28 @@ class CompareViews(QObject):
             if self.view == SIDE_BY_SIDE:
                 for name, value in self._before.camera.items():
                     setattr(self._viewer.scene.camera, name, value)
-        self._before, self._pair, self.view = None, None, OFF
+        self._before, self._pair, self.view = None, None, SINGLE
 
     def swap(self) -> None:
-        """Show the one of the two that is hidden, hide the other."""
+        """Show the hidden one of the two, hide the other."""
         if self._pair is not None:
             self._turn(*self._pair)
 
     def swap_by_hand(self, reference: Layer, estimate: Layer) -> None:
-        """Swap as `swap` does, in `OFF` too; a flicker ends, for it would undo it at once."""
+        """Swap as `swap` does, in `SINGLE` too; stop a flicker, which would undo it at once."""
         self._timer.stop()
         if self.view != SIDE_BY_SIDE:
             self._turn(reference, estimate)
 
     def _turn(self, reference: Layer, estimate: Layer) -> None:
-        """Hide the one that is seen: of two that are shown, the upper one covers the lower."""
+        """Hide the one that is seen: of two visible layers the upper one covers the lower."""
         layers = self._viewer.layers
         is_upper = layers.index(estimate) > layers.index(reference)
         is_seen = estimate.visible and (is_upper or not reference.visible)
         estimate.visible, reference.visible = not is_seen, is_seen
 
     def swipe_to(self, part: float) -> None:
-        """Move the line: left of it the reference, right of it the estimate; 0 to 1."""
+        """Move the line, 0 to 1: reference on its left, estimate on its right."""
         self._swipe_part = part
         if self._swipe is None or self._pair is None:
             return
@@ -118,7 +118,7 @@ class CompareViews(QObject):
         self._swipe.translate = translate
 
     def _is_mirrored(self) -> bool:
-        """Radiological: the camera shows the first column on the right."""
+        """Return whether the camera shows the first column on the right (radiological)."""
         return str(self._viewer.scene.camera.orientation2d[1]) == "left"
 
     def _enter_grid(self, reference: Layer, estimate: Layer) -> None:

@@ -1,6 +1,8 @@
-"""The widget "Compare": an estimate against its reference, by eye and in figures."""
+"""The widget "Compare": an estimate against its reference, by eye and by metrics."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import napari
 from napari.layers import Image, Layer, Shapes
@@ -8,11 +10,12 @@ from napari.utils.colormaps import Colormap
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
 
-from napari_mri7t.widgets.compare import jobs as questions
+from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS
+from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.compare.views import (
     FLICKER,
-    OFF,
     SIDE_BY_SIDE,
+    SINGLE,
     SWIPE,
     VIEWS,
     CompareViews,
@@ -32,33 +35,32 @@ from napari_mri7t.widgets.shared.fields import PairFields
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import ProfilePlot, ScoreTable
 
-#: Figures follow the slider only when it rests this long: a drag passes dozens of slices.
+#: The slice is scored once the slider has rested this long: a drag passes dozens of slices.
 REST_MS = 150
-#: Black in the middle, so that no difference looks like background.
-ERROR_COLOURS = Colormap(
-    ["#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090"], name="error", display_name="error"
-)
+ERROR_COLORMAP = Colormap(list(ERROR_COLOURS), name="error", display_name="error")
 LINE_COLOUR = "#57d957"
 DIFFERENCE = "difference"
+CHOOSE_TWO = "Choose two different volumes."
+SWAP, ADD_DIFFERENCE = "Swap", "Difference layer"
 SHORTCUTS = {
-    "Shift-G": "side by side",
-    "Shift-F": "in turns (flicker)",
-    "Shift-W": "swipe",
-    "Shift-X": "swap by hand, ends the flicker",
-    "Shift-D": "difference layer",
+    "Shift-G": SIDE_BY_SIDE,
+    "Shift-F": FLICKER,
+    "Shift-W": SWIPE,
+    "Shift-X": SWAP,
+    "Shift-D": ADD_DIFFERENCE,
 }
 
 
 class CompareWidget(EngineWidget):
-    """Two layers on one grid: views, difference, figures, a profile."""
+    """Two layers on one grid: views, difference, metrics, a profile."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.views = CompareViews(napari_viewer)
         self.line: Shapes | None = None
         self.difference: Image | None = None
-        self._of_volume = Latest("Figures of the volume", self)
-        self._of_slice = Latest("Figures of the slice", self)
+        self._of_volume = Latest("Score the volume", self)
+        self._of_slice = Latest("Score the slice", self)
         self._of_line = Latest("Profile", self)
         self._of_difference = Latest("Difference", self)
         self._rest = QTimer(self)
@@ -81,11 +83,10 @@ class CompareWidget(EngineWidget):
         self.view_box = QComboBox()
         let_shrink(self.view_box)
         self.view_box.addItems(VIEWS)
-        self.view_box.setToolTip("How the two are shown; Off puts everything back as it was")
         self.swipe_slider = QSlider(Qt.Orientation.Horizontal)
         self.swipe_slider.setRange(0, 1000)
         self.swipe_slider.setValue(500)
-        self.swipe_slider.setToolTip("Left of the line the reference, right of it the estimate")
+        self.swipe_slider.setToolTip("Reference on the left of the line, estimate on the right")
         self.swipe_label = QLabel("Line")
         self.difference_button = QPushButton("Add difference layer")
         form.addRow("Show", self.view_box)
@@ -93,7 +94,7 @@ class CompareWidget(EngineWidget):
         form.addRow(self.difference_button)
 
     def _build_figures(self) -> None:
-        form = self.group("Figures")
+        form = self.group("Metrics")
         self.table = ScoreTable()
         form.addRow(self.table)
 
@@ -105,18 +106,10 @@ class CompareWidget(EngineWidget):
         form.addRow(self.plot)
 
     def _build_shortcuts(self) -> None:
-        form = self.group("Keys in the viewer")
+        form = self.group("Keyboard shortcuts in the viewer")
         for keys, meaning in SHORTCUTS.items():
             form.addRow(keys.replace("-", "+"), QLabel(meaning))
-        actions = {
-            "Shift-G": lambda viewer: self._toggle_view(SIDE_BY_SIDE),
-            "Shift-F": lambda viewer: self._toggle_view(FLICKER),
-            "Shift-W": lambda viewer: self._toggle_view(SWIPE),
-            "Shift-X": lambda viewer: self._swap(),
-            "Shift-D": lambda viewer: self.add_difference(),
-        }
-        for keys, action in actions.items():
-            self.viewer.bind_key(keys, action, overwrite=True)
+            self.viewer.bind_key(keys, partial(self._on_key, meaning), overwrite=True)
 
     def _connect(self) -> None:
         self.volumes.changed.connect(self._on_pair_changed)
@@ -143,44 +136,45 @@ class CompareWidget(EngineWidget):
 
     @property
     def pair(self) -> tuple[Layer, Layer] | None:
-        """The two layers, if there are two."""
+        """Reference and estimate, if both are chosen."""
         return self.volumes.pair
 
     def _on_pair_changed(self) -> None:
-        """Start again with other volumes, another mask or another range."""
+        """Start again for other volumes, another mask or another range."""
         self.notices.clear()
         self.table.clear_rows("slice")
         self.table.clear_rows("volume")
         self.plot.clear_profile()
-        why_not = None if self.pair else "choose two different volumes"
-        set_enabled(self.view_box, why_not, "How the two are shown; Off puts everything back")
+        why_not = None if self.pair else CHOOSE_TWO
+        set_enabled(self.view_box, why_not, "How to show the two; Single view restores the viewer")
         set_enabled(self.difference_button, why_not, "Estimate minus reference, symmetric limits")
-        set_enabled(self.line_button, why_not, "Plot the intensity of both along a line")
-        if self.pair is None or self.views.view != OFF:
-            self.view_box.setCurrentText(OFF)
-            self._on_view_changed(OFF)
+        set_enabled(self.line_button, why_not, "Plot both intensities along a line")
+        if self.pair is None or self.views.view != SINGLE:
+            self.view_box.setCurrentText(SINGLE)
+            self._on_view_changed(SINGLE)
         if self.pair is None:
             for latest in (self._of_volume, self._of_slice, self._of_line):
                 latest.drop()
-            self.notices.add("Choose two different volumes above.", INFORMATION_COLOUR)
+            self.notices.add(CHOOSE_TWO, INFORMATION_COLOUR)
             return
         self.table.clear_rows("volume", "...")
-        self._of_volume.ask(
-            questions.volume_scores, *self.pair, self.volumes.mask, self.volumes.data_range
-        )
+        self._of_volume.ask(jobs.volume_scores, *self._scored())
         self._ask_of_slice()
         self._ask_of_line()
 
-    def _show_volume_scores(self, answer: tuple[dict[str, dict[str, float]], str | None]) -> None:
+    def _scored(self) -> tuple[Layer, Layer, Layer | None, float]:
+        return *self.pair, self.volumes.mask, self.volumes.data_range
+
+    def _show_volume_scores(self, answer: tuple[jobs.Scores, str | None]) -> None:
         scores, complaint = answer
         self.table.show_scores("volume", scores)
         if complaint is not None:
-            self.notices.add(f"{complaint}.", WARNING_COLOUR)
+            self.notices.add(f"{complaint[:1].upper()}{complaint[1:]}.", WARNING_COLOUR)
 
     def _on_inserted(self, event: object) -> None:
-        """Leave the grid: one more layer in it would move the two."""
+        """Leave the grid, where one more layer would move the two."""
         if self.views.view == SIDE_BY_SIDE:
-            self.view_box.setCurrentText(OFF)
+            self.view_box.setCurrentText(SINGLE)
 
     def _on_view_changed(self, view: str) -> None:
         is_swipe = view == SWIPE
@@ -191,13 +185,16 @@ class CompareWidget(EngineWidget):
         else:
             self.views.show(view, *self.pair)
 
-    def _toggle_view(self, view: str) -> None:
-        if self.pair is not None:
-            self.view_box.setCurrentText(OFF if self.views.view == view else view)
-
-    def _swap(self) -> None:
-        if self.pair is not None:
+    def _on_key(self, meaning: str, viewer: napari.Viewer) -> None:
+        """Toggle a view, swap the two, or add the difference."""
+        if self.pair is None:
+            return
+        if meaning == ADD_DIFFERENCE:
+            self.add_difference()
+        elif meaning == SWAP:
             self.views.swap_by_hand(*self.pair)
+        else:
+            self.view_box.setCurrentText(SINGLE if self.views.view == meaning else meaning)
 
     def _on_slider(self, event: object = None) -> None:
         if self.pair is not None:
@@ -208,29 +205,27 @@ class CompareWidget(EngineWidget):
             return
         plane = shown_plane(self.viewer, self.pair[0])
         if plane is None:
-            self._of_slice.drop()  # an answer under way is of a slice that has gone
+            self._of_slice.drop()  # a pending answer is of a slice no longer shown
             self.table.clear_rows("slice", "3-D")
             return
-        self._of_slice.ask(
-            questions.plane_scores, *self.pair, self.volumes.mask, plane, self.volumes.data_range
-        )
+        self._of_slice.ask(jobs.plane_scores, *self._scored(), plane)
 
     def add_difference(self) -> None:
         """Compute estimate minus reference and show it as a layer."""
         if self.pair is not None:
-            self._of_difference.ask(questions.difference, *self.pair)
+            self._of_difference.ask(jobs.difference, *self.pair)
 
     def _show_difference(self, answer: tuple[LayerData, float]) -> None:
         (data, meta, _), limit = answer
-        self.view_box.setCurrentText(OFF)  # it would cover what the view shows
+        self.view_box.setCurrentText(SINGLE)  # the layer would cover the view
         if self.difference in self.viewer.layers:
             self.viewer.layers.remove(self.difference)
-        meta |= {"contrast_limits": (-limit, limit), "colormap": ERROR_COLOURS}
+        meta |= {"contrast_limits": (-limit, limit), "colormap": ERROR_COLORMAP}
         meta["metadata"][VIEW_KEY] = DIFFERENCE
         self.difference = self.viewer.add_image(data, **meta)
 
     def draw_line(self) -> None:
-        """Add a line with ends to drag, or select the one there is."""
+        """Add a line with ends to drag, or select the existing one."""
         if self.pair is None:
             return
         reference = self.pair[0]
@@ -252,10 +247,10 @@ class CompareWidget(EngineWidget):
         if self.pair is None or self.line is None or not len(self.line.data):
             self.plot.clear_profile()
             return
-        self._of_line.ask(questions.profile, *self.pair, *ends_of(self.line.data[-1]))
+        self._of_line.ask(jobs.profile, *self.pair, *ends_of(self.line.data[-1]))
 
     def release(self) -> None:
-        """Put the viewer back as it was."""
+        """Restore the viewer."""
         self._rest.stop()
         for latest in self._questions():
             latest.drop()

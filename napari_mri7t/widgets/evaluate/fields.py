@@ -1,11 +1,9 @@
-"""What "Evaluate" is to look at: a study's run folder, or two layers.
-
-The table of "Evaluate": every subject by every method.
-"""
+"""The fields of the widget "Evaluate", a run folder or two layers, and its table of results."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import napari
 from qtpy.QtCore import Qt, Signal
@@ -22,11 +20,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mri7t.engine.evaluation.results import SubjectResult, label_of
+from napari_mri7t.engine.evaluation.results import StudyResults, label_of
 from napari_mri7t.engine.metrics.scoring import METRICS
-from napari_mri7t.engine.report.table import number
-from napari_mri7t.engine.report.tables import heading
-from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluation_steps, layer_steps
+from napari_mri7t.engine.report.tables import number
+from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluate_layers, evaluate_run
 from napari_mri7t.widgets.layers.layers import is_single_volume, likely_source
 from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser
 from napari_mri7t.widgets.shared.fields import PairFields
@@ -38,7 +35,7 @@ HEIGHT = 220
 
 
 class EvaluationFields(QWidget):
-    """A choice, and the fields of what is chosen."""
+    """A choice between run folder and layers, and the fields of what is chosen."""
 
     changed = Signal()
 
@@ -47,17 +44,17 @@ class EvaluationFields(QWidget):
         self._viewer = viewer
         self.of_box = QComboBox()
         self.of_box.addItems([RUN_FOLDER, TWO_LAYERS])
-        self.of_box.setToolTip("The held-out estimates of a training, or an estimate you have")
+        self.of_box.setToolTip("The held-out estimates of a training, or any estimate and its 7T")
         self._study, study = _part()
         self._layers, layers = _part()
         self.run_field = FolderField(
-            "Run folder of Train folds or `mri7t train`, or a folder of several to compare",
+            "Run folder of Train or `mri7t train`, or a folder of several to compare",
             "a run folder",
         )
-        self.baselines_box = QCheckBox("Classical denoisers too (slow)")
+        self.baselines_box = QCheckBox("Include classical denoisers (slow)")
         self.baselines_box.setToolTip(
             "Non-local means, total variation and others, tuned on the training subjects only;\n"
-            "some minutes per subject, once"
+            "a few minutes per subject, the first time only"
         )
         study.addRow("Folder", self.run_field)
         study.addRow(self.baselines_box)
@@ -65,7 +62,7 @@ class EvaluationFields(QWidget):
         self.source_chooser = LayerChooser(
             viewer,
             is_single_volume,
-            "The 3T itself: a second row to judge by",
+            "The 3T scan, scored as a second row for comparison",
             optional="none",
         )
         layers.addRow("3T as is", self.source_chooser)
@@ -80,23 +77,23 @@ class EvaluationFields(QWidget):
 
     @property
     def is_of_layers(self) -> bool:
-        """Whether two layers are to be compared."""
+        """Whether two layers are to be scored."""
         return bool(self.of_box.currentText() == TWO_LAYERS)
 
     def why_not(self) -> str | None:
-        """Say what is missing; None if nothing is."""
+        """Return what is missing; None if nothing is."""
         if not self.is_of_layers:
             return self.run_field.why_not()
         return None if self.volumes.pair else "Choose two different volumes."
 
     def job(self) -> Job:
-        """Make the job of what is chosen; nothing may be missing."""
+        """Make the job of what is chosen, where nothing is missing."""
         if self.is_of_layers:
             volumes, source = self.volumes, self.source_chooser.layer
             asked = LayersToScore(*volumes.pair, source, volumes.mask, volumes.data_range)
-            return Job(f"Evaluate {asked.estimate.name}", lambda: layer_steps(asked))
+            return Job(f"Evaluate {asked.estimate.name}", partial(evaluate_layers, asked))
         run, with_baselines = self.run_field.folder, self.baselines_box.isChecked()
-        return Job(f"Evaluate {run.name}", lambda: evaluation_steps(run, with_baselines))
+        return Job(f"Evaluate {run.name}", partial(evaluate_run, run, with_baselines))
 
     def _on_of_changed(self, text: str = "") -> None:
         self._study.setVisible(not self.is_of_layers)
@@ -119,23 +116,23 @@ def _part() -> tuple[QWidget, QFormLayout]:
 
 
 class ResultTable(QTableWidget):
-    """Every subject by every method; a click on a heading sorts, a right click copies."""
+    """Every subject by every method; click a heading to sort, right-click to copy."""
 
     def __init__(self) -> None:
         super().__init__(0, 2 + len(COLUMNS))
-        names = [heading(METRICS[key]) for key in COLUMNS]
+        names = [METRICS[key].heading for key in COLUMNS]
         self.setHorizontalHeaderLabels(["Subject", "Method", *names])
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.verticalHeader().setVisible(False)
         self.setFixedHeight(HEIGHT)
-        self.setToolTip("Click on a heading to sort; right click to copy the table")
-        copy = QAction("Copy the table", self)
+        self.setToolTip("Click a heading to sort; right-click to copy the table")
+        copy = QAction("Copy table", self)
         copy.triggered.connect(lambda: QApplication.clipboard().setText(self.as_text()))
         self.addAction(copy)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
 
-    def show_results(self, results: list[SubjectResult]) -> None:
+    def show_results(self, results: StudyResults) -> None:
         """Fill the table."""
         self.setSortingEnabled(False)
         self.setRowCount(len(results))
@@ -150,7 +147,7 @@ class ResultTable(QTableWidget):
         self.sortItems(0, Qt.SortOrder.AscendingOrder)
 
     def as_text(self) -> str:
-        """Give the table as it is sorted, with tabs, as spreadsheets take it."""
+        """Return the table as sorted, tab-separated for spreadsheets."""
         columns = range(self.columnCount())
         lines = ["\t".join(self.horizontalHeaderItem(c).text() for c in columns)]
         lines += [
@@ -161,7 +158,7 @@ class ResultTable(QTableWidget):
 
 
 class _Figure(QTableWidgetItem):
-    """A figure that sorts by its value, not by its letters; one that is missing comes last."""
+    """A number that sorts by its value, not as text; missing ones come last."""
 
     def __init__(self, value: float, digits: int) -> None:
         super().__init__(number(value, digits))

@@ -1,8 +1,9 @@
-"""The widget "Evaluate": what estimates are worth, subject by subject."""
+"""The widget "Evaluate": how good estimates are, subject by subject."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -17,9 +18,9 @@ from napari_mri7t.widgets.evaluate.jobs import (
     Evaluation,
     load_subject,
     on_background,
-    pair_report_steps,
-    report_steps,
-    tables_as_files,
+    report_pair,
+    report_run,
+    save_tables,
 )
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
@@ -35,7 +36,7 @@ PICTURE_WIDTH = 270
 
 
 class EvaluateWidget(EngineWidget):
-    """A run folder or two layers: table, box plots, volumes of a subject, export."""
+    """A run folder or two layers: table, box plots, volumes of a subject, report."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -58,7 +59,7 @@ class EvaluateWidget(EngineWidget):
         self.asked = EvaluationFields(self.viewer)
         form.addRow(self.asked)
         self.panel = JobPanel(
-            "Evaluate", "Score every held-out estimate; what is known already is only read"
+            "Evaluate", "Score every held-out estimate; earlier results are reused"
         )
         self.column.addWidget(self.panel)
 
@@ -68,9 +69,11 @@ class EvaluateWidget(EngineWidget):
         self.summary_label.setWordWrap(True)
         self.summary_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.table = ResultTable()
-        self.hint_label = QLabel("Double click: load the subject's volumes")
+        self.hint_label = QLabel("Double-click a row to load its volumes")
         self.picture = QLabel()
-        self.picture.setToolTip("A box per method, a dot per subject, each subject's dots joined")
+        self.picture.setToolTip(
+            "One box per method, one dot per subject; lines join each subject's dots"
+        )
         for part in (self.summary_label, self.table, self.hint_label, self.picture):
             form.addRow(part)
 
@@ -78,7 +81,7 @@ class EvaluateWidget(EngineWidget):
         form = self.group("Export")
         self.tables_button = icon_button("save", "Tables...")
         self.report_button = icon_button("save", "HTML report")
-        self.open_button = QPushButton("Open it")
+        self.open_button = QPushButton("Open report")
         row = QHBoxLayout()
         for button in (self.tables_button, self.report_button, self.open_button):
             row.addWidget(button)
@@ -89,7 +92,9 @@ class EvaluateWidget(EngineWidget):
         self.viewer.events.theme.connect(self._show_boxes)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._check)
-        self.table.cellDoubleClicked.connect(self._on_double_click)
+        self.table.cellDoubleClicked.connect(
+            lambda row, column: self.load(self.table.item(row, 0).text())
+        )
         self.tables_button.clicked.connect(self._ask_tables_folder)
         self.report_button.clicked.connect(self._ask_report_folder)
         self.open_button.clicked.connect(self._open_report)
@@ -101,18 +106,20 @@ class EvaluateWidget(EngineWidget):
     def _check(self) -> None:
         self.panel.set_ready(self.asked.why_not())
         evaluation = self.evaluation
-        why_not = None if evaluation else "evaluate something first"
+        why_not = None if evaluation else "evaluate first"
         if self.panel.job is not None:
-            why_not = "something is running"
+            why_not = "a job is running"
         set_enabled(self.tables_button, why_not, "Every table as CSV, Markdown and LaTeX")
         set_enabled(
             self.report_button,
             why_not,
-            "One page with tables, figures and a slice browser, and the figures as files",
+            "One page with tables, figures and a slice browser; the figures also as files",
         )
         page = self._page()
         has_page = page is not None and page.exists()
-        set_enabled(self.open_button, None if has_page else "no report yet", "In the web browser")
+        set_enabled(
+            self.open_button, None if has_page else "no report yet", "Open in the web browser"
+        )
 
     def _page(self) -> Path | None:
         run = None if self.evaluation is None else self.evaluation.run
@@ -142,8 +149,7 @@ class EvaluateWidget(EngineWidget):
         self._show_boxes()
         for text in evaluation.warnings:
             self.panel.warn(text)
-        subjects = {result.subject for result in evaluation.results}
-        self.panel.conclude(f"{_counted(subjects)} evaluated")
+        self.panel.conclude(f"Evaluated {_counted(evaluation.results.subjects)}")
 
     def _show_boxes(self, event: object = None) -> None:
         """Draw the box plots on the theme's own background."""
@@ -161,13 +167,10 @@ class EvaluateWidget(EngineWidget):
             )
         )
 
-    def _on_double_click(self, row: int, column: int) -> None:
-        self.load(self.table.item(row, 0).text())
-
     def load(self, subject: str) -> None:
         """Load a subject's volumes as layers."""
         if self.evaluation is not None and self.evaluation.run is not None:
-            self._of_subject.ask(_named, subject, self.evaluation.run)
+            self._of_subject.ask(load_subject, self.evaluation.run, subject)
 
     def _show_subject(self, answer: tuple[str, Mapping[str, Volume]]) -> None:
         subject, volumes = answer
@@ -187,27 +190,28 @@ class EvaluateWidget(EngineWidget):
     def export_tables(self, folder: Path) -> None:
         """Write all tables into a folder."""
         if self.evaluation is not None:
-            self._of_tables.ask(tables_as_files, self.evaluation, folder)
+            self._of_tables.ask(save_tables, self.evaluation.results, folder)
 
     def _on_tables(self, folder: Path) -> None:
-        self.panel.conclude(f"Tables are in {folder}")
+        self.panel.conclude(f"Tables: {folder}")
 
     def _ask_report_folder(self) -> None:
-        """Write into the run folder; of two layers ask where to."""
+        """Write into the run folder; for two layers ask where to."""
         if self.evaluation is None or self.evaluation.run is not None:
             self.write_report()
         elif folder := QFileDialog.getExistingDirectory(self, "Folder for the report"):
             self.write_report(Path(folder))
 
     def write_report(self, folder: Path | None = None) -> None:
-        """Write the HTML report in the background: into the run folder, or of two layers here."""
+        """Write the HTML report in the background, into the run folder or this one."""
         evaluation = self.evaluation
         if evaluation is None or self.panel.job is not None:
             return
         if evaluation.run is not None:
-            job = Job(f"Report of {evaluation.run.name}", lambda: report_steps(evaluation))
+            work = partial(report_run, evaluation.run, evaluation.results)
+            job = Job(f"Report of {evaluation.run.name}", work)
         elif folder is not None:
-            job = Job("Report of two layers", lambda: pair_report_steps(evaluation, folder))
+            job = Job("Report of two layers", partial(report_pair, evaluation, folder))
         else:
             return
         job.succeeded.connect(self._on_report)
@@ -233,20 +237,16 @@ class EvaluateWidget(EngineWidget):
         super().release()
 
 
-def _counted(subjects: set[str]) -> str:
+def _counted(subjects: list[str]) -> str:
     return "1 subject" if len(subjects) == 1 else f"{len(subjects)} subjects"
 
 
 def _summary_text(evaluation: Evaluation) -> str:
     table = evaluation.summary
     names = [name.split(",")[0] for name in table.header[1:]]
-    is_one = len({result.subject for result in evaluation.results}) == 1
-    lines = ["In the brain:" if is_one else "In the brain, mean ± standard deviation:"]
+    is_one = len(evaluation.results.subjects) == 1
+    lines = ["Inside the brain:" if is_one else "Inside the brain, mean ± standard deviation:"]
     for row in table.rows:
         cells = ", ".join(f"{name} {cell}" for name, cell in zip(names, row[1:], strict=True))
         lines.append(f"{row[0]}: {cells}")
     return "\n".join(lines)
-
-
-def _named(subject: str, run: Path) -> tuple[str, Mapping[str, Volume]]:
-    return subject, load_subject(run, subject)

@@ -1,7 +1,4 @@
-"""NIfTI and MGH files into layers. Loads no torch: opening a file must be quick.
-
-Sample data: a real brain that needs no download, and its pseudo-3T.
-"""
+"""NIfTI and MGH files into layers, and the sample data. Loads no torch: opening must be quick."""
 
 from __future__ import annotations
 
@@ -35,17 +32,17 @@ Paths = str | Path | Sequence[str | Path]
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Answer napari: the reader if every file is a volume by its name, in whatever case."""
+    """Return the reader if every file is a volume by its name, in upper or lower case."""
     return read if all(extension_of(one) for one in _each(path)) else None
 
 
 def read(path: Paths) -> list[LayerData]:
-    """Open each file as a layer of its own; of several, a bad one does not keep the others away.
+    """Open each file as a layer of its own; a bad file does not prevent the others.
 
     Raises
     ------
     FileNotFoundError, VolumeError
-        If no file could be opened: what is wrong with the first, in one sentence.
+        If no file could be opened: the first one's error.
     """
     layers, errors = [], []
     for one in _without_partners(_each(path)):
@@ -59,7 +56,7 @@ def read(path: Paths) -> list[LayerData]:
         if facts is not None:
             meta["metadata"][KEY]["provenance"] = facts
         layers.append((data, meta, kind))
-        _tell(series)
+        _warn(series)
     if not layers:
         raise errors[0]
     for error in errors:
@@ -69,9 +66,9 @@ def read(path: Paths) -> list[LayerData]:
 
 
 def made_by(path: Path) -> dict[str, Any] | None:
-    """Read how a synthetic image was made from the JSON beside it, so that a copy says it, too.
+    """Return the provenance of a synthetic image from its sidecar, for its copies.
 
-    None of an image that is not ours, or whose JSON cannot be read: it is no part of the volume.
+    None if the image is not this plugin's, or its sidecar cannot be read.
     """
     try:
         facts = read_json(sidecar_of(path))
@@ -89,7 +86,7 @@ def _each(path: Paths) -> list[Path]:
 
 
 def _without_partners(paths: Sequence[Path]) -> list[Path]:
-    """Drop the .hdr or .img of a pair that is there twice."""
+    """Drop the second file of a pair of .hdr and .img."""
     seen: dict[tuple[Path, str], Path] = {}
     for path in paths:
         extension = extension_of(path)
@@ -98,14 +95,14 @@ def _without_partners(paths: Sequence[Path]) -> list[Path]:
     return list(seen.values())
 
 
-def _tell(series: Series) -> None:
-    """Say what is odd about a file, in one message."""
+def _warn(series: Series) -> None:
+    """Show what is odd about a file, in one message."""
     volume = series[0]
     notes = list(series.warnings)
     if is_oblique(volume):
         notes.append(
             "it is oblique, which napari cannot show: it is displayed along its own axes, up to "
-            f"{display_error_mm(volume):.0f} mm from its true place (the true geometry is kept)"
+            f"{display_error_mm(volume):.0f} mm from its true position (the true geometry is kept)"
         )
     if notes:
         show_warning(f"{series.name}: {'; '.join(notes)}.")
@@ -118,7 +115,7 @@ def mni152() -> list[LayerData]:
 
 
 def mni152_3t() -> list[LayerData]:
-    """Open the MNI152 T1w template as a 3T scanner might have shown it: noise added."""
+    """Open the MNI152 T1w template as a pseudo-3T: noise added."""
     orient_empty_viewer()
     template, config = load_template(), SimulationConfig()
     source, _ = simulate_3t(template, config=config)

@@ -1,6 +1,6 @@
-"""Layers into float32 NIfTI files on the grid of the file they came from, with a JSON sidecar.
+"""Layers into float32 NIfTI files on the grid of their source file, with a JSON sidecar.
 
-napari's dialog has asked before it overwrites; the old file stays whole if writing fails.
+napari's dialog asks before it overwrites; the old file stays intact if writing fails.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
 def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
     """Save several layers: NAME.nii.gz gives NAME_LAYER.nii.gz, NAME alone a BIDS derivative.
 
-    Lines, points and parts of a view are left out, and named in a notice: "Save All" means volumes.
+    Lines, points and parts of a view are skipped, and named in a notice: "Save All" means volumes.
     """
-    target, layer_data = Path(path), _without_the_rest(layer_data)
+    target, layer_data = Path(path), _only_volumes(layer_data)
     if not extension_of(target):
         return _write_derivative(target, layer_data)
     parts, taken = [], set()
@@ -44,8 +44,8 @@ def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
     return _save(parts)
 
 
-def _without_the_rest(layer_data: Sequence[LayerData]) -> list[LayerData]:
-    """Keep the volumes; views are kept where nothing else was chosen, for then they are meant."""
+def _only_volumes(layer_data: Sequence[LayerData]) -> list[LayerData]:
+    """Return the volumes; parts of views only if nothing else was chosen."""
     is_view_meant = not any(kind in KINDS and _view(meta) is None for _, meta, kind in layer_data)
     kept: list[LayerData] = []
     left: list[str] = []
@@ -55,9 +55,9 @@ def _without_the_rest(layer_data: Sequence[LayerData]) -> list[LayerData]:
         else:
             left.append(str(meta.get("name", "layer")))
     if not kept:
-        raise VolumeError(f"{', '.join(left)}: no image among them: choose image layers to save")
+        raise VolumeError(f"{', '.join(left)}: not an image: choose image layers to save")
     if left:
-        show_info(f"Not saved, as they are no volumes of their own: {', '.join(left)}.")
+        show_info(f"Not saved, because they are not volumes: {', '.join(left)}.")
     return kept
 
 
@@ -85,7 +85,7 @@ def _save(parts: Sequence[Part]) -> list[str]:
 
 
 def _check(parts: Sequence[Part]) -> list[tuple[Path, Volume, dict[str, Any] | None]]:
-    """Look at every layer before the first is written."""
+    """Check every layer before the first is written."""
     return [
         (path, _volume(data, meta, kind), _provenance(meta)) for path, data, meta, kind in parts
     ]
@@ -100,31 +100,31 @@ def _write(checked: Sequence[tuple[Path, Volume, dict[str, Any] | None]]) -> lis
 def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
     if getattr(data, "ndim", 0) == 4:
         raise VolumeError(
-            f"{meta.get('name')}: holds {data.shape[0]} volumes: only single volumes are saved; "
+            f"{meta.get('name')}: has {data.shape[0]} volumes: only single volumes are saved; "
             "split it first (right click on the layer, Split Stack)"
         )
     return data_to_volume(data, meta, kind)
 
 
 def _provenance(meta: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give what made a layer; None if it is as it was opened, and has nothing to tell."""
+    """Return what made a layer; None for a layer as it was opened."""
     return meta.get("metadata", {}).get(KEY, {}).get("provenance")
 
 
 def _view(meta: Mapping[str, Any]) -> str | None:
-    """Give the view that a layer is part of, as letters and digits; None of a volume."""
+    """Return the view that a layer is part of, as letters and digits; None for a volume."""
     view = meta.get("metadata", {}).get(VIEW_KEY)
     return None if view is None else re.sub(r"[^0-9A-Za-z]", "", str(view)).lower()
 
 
 def _of_view(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Say of what was computed for a view that it is no scan, whatever else its sidecar says."""
+    """Return the sidecar's note that a layer computed for a view is not a scan."""
     view = _view(meta)
-    return {} if view is None else {"Description": f"Computed to be looked at ({view}), no scan"}
+    return {} if view is None else {"Description": f"Computed for display ({view}), not a scan"}
 
 
 def _file_name(name: str, taken: set[str]) -> str:
-    """Turn a layer's name into a file's: no two alike, nothing that a file system refuses."""
+    """Return a unique file name for a layer, without characters that file systems refuse."""
     stem = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "layer"
     number = 2
     unique = stem

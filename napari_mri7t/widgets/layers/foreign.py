@@ -1,4 +1,4 @@
-"""The place in space of a layer that this plugin did not open, as far as it is known."""
+"""The position in space of a layer that this plugin did not open, as far as it is known."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from napari_mri7t.engine.errors import VolumeError
 def affine_of_foreign_layer(
     name: str, meta: Mapping[str, Any]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Take voxel size and place from a layer that another plugin or a script made."""
+    """Return affine and warnings of a layer that another plugin or a script made."""
     _refuse_turned_layer(name, meta)
     scale = np.ones(3) if meta.get("scale") is None else np.asarray(meta["scale"], float)[-3:]
     shift = np.zeros(3) if meta.get("translate") is None else np.asarray(meta["translate"], float)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise VolumeError(f"{name}: its scale is {tuple(scale)}: voxel sizes must be positive")
+        raise VolumeError(f"{name}: scale {tuple(scale)}: voxel sizes must be positive")
     to_mm, is_known = _millimetres(meta.get("units"))
     affine = np.diag([*(scale * to_mm)[::-1], 1.0])  # S, A, R -> R, A, S
     affine[:3, 3] = (shift[-3:] * to_mm)[::-1]
     warnings = [
-        f"{name} was not opened by this plugin: its axes were taken as S, A, R; if they are "
-        "others, open its file here"
+        f"{name} was not opened by this plugin: its axes were taken as S, A, R; if they differ, "
+        "open its file here"
     ]
     if not is_known:
         warnings.append(
-            f"{name} has no unit of length: its scale was taken as mm; if it is not, set the "
+            f"{name} has no unit of length: its scale was taken as mm; if it differs, set the "
             "layer's units"
         )
     return affine, tuple(warnings)
@@ -46,13 +46,13 @@ def _refuse_turned_layer(name: str, meta: Mapping[str, Any]) -> None:
         turned.append("shear")
     if turned:
         raise VolumeError(
-            f"{name}: it is shown with {' and '.join(turned)}: its voxel grid is not known; "
+            f"{name}: shown with {' and '.join(turned)}: its voxel grid is not known; "
             "save it with its own plugin and open the NIfTI file here"
         )
 
 
 def _millimetres(units: Sequence[Any] | None) -> tuple[np.ndarray, bool]:
-    """Give the length of each of the last three axes' units in mm, and whether all have one."""
+    """Return the units of the last three axes in mm, and whether all have a length."""
     lengths, is_known = np.ones(3), units is not None
     for axis, unit in enumerate(list(units or [])[-3:]):
         length = _length_in_mm(unit)

@@ -5,8 +5,8 @@ slider walks through axial slices from the feet to the head, up the screen is an
 patient's right hand is on the right of the screen ("neurological"; "radiological" turns the camera,
 never the data: a negative scale would mirror the coordinates under the mouse). napari cannot slice
 obliquely, so an oblique volume is shown along its own voxel axes with its centre in the right
-place. The layer's metadata keep the true affine and the file's own geometry: what the display
-cannot show is never lost.
+place. The layer's metadata keep the true affine and the file's own geometry, so that nothing is
+lost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from napari_mri7t.widgets.layers.foreign import affine_of_foreign_layer
 LayerData = tuple[Any, dict[str, Any], str]
 #: Key of our facts in `layer.metadata`.
 KEY = "mri7t"
-#: In the metadata of a layer that is only part of a view, no volume of its own.
+#: In the metadata of a layer that is only part of a view, not a volume.
 VIEW_KEY = "mri7t-view"
 AXES = ("S", "A", "R")
 UNIT = "mm"
@@ -49,7 +49,7 @@ def orient_camera(viewer: napari.Viewer, convention: str = "neurological") -> No
 
 
 def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:
-    """Give what napari needs to show `volume` as an image layer; `settings` win over ours."""
+    """Return what napari needs to show `volume` as an image layer; `settings` take precedence."""
     scale, translate = display_transform(volume)
     meta: dict[str, Any] = {
         "name": volume.name,
@@ -65,7 +65,7 @@ def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:
 
 
 def series_to_layer(series: Series, **settings: Any) -> LayerData:
-    """Show a whole file: a 3-D one with axes S, A, R, a 4-D one as one layer with T before them."""
+    """Return the layer of a whole file: axes S, A, R, of a 4-D file T, S, A, R."""
     data, meta, kind = volume_to_layer(series[0])
     if len(series) == 1:
         return data, meta | settings, kind
@@ -80,7 +80,7 @@ def series_to_layer(series: Series, **settings: Any) -> LayerData:
 def estimate_to_layer(
     estimate: Volume, source: Layer | None, provenance: Mapping[str, Any], **settings: Any
 ) -> LayerData:
-    """Show what was computed on the grid, limits and units of `source`; None: on its own grid."""
+    """Return an estimate's layer, with the grid and limits of `source`, or on its own grid."""
     data, meta, kind = volume_to_layer(estimate)
     meta["metadata"][KEY]["provenance"] = dict(provenance)
     if source is None:
@@ -92,7 +92,7 @@ def estimate_to_layer(
 
 
 def placement(layer: Layer) -> dict[str, Any]:
-    """Give where the last three axes of a layer lie, its own affine included."""
+    """Return where the last three axes of a layer lie, its own affine included."""
     shear = np.asarray(layer.shear)  # the upper triangle row by row, or a lower one as a matrix
     return {
         "scale": layer.scale[-3:],
@@ -106,7 +106,7 @@ def placement(layer: Layer) -> dict[str, Any]:
 
 
 def layer_to_volume(layer: Layer, index: int | None = None) -> Volume:
-    """Give the volume that a layer shows; of a layer with a time axis, the one at `index`."""
+    """Return the volume that a layer shows; of a layer with a time axis, the one at `index`."""
     data, meta, kind = layer.as_layer_data_tuple()
     return data_to_volume(data, meta, kind, index)
 
@@ -114,12 +114,12 @@ def layer_to_volume(layer: Layer, index: int | None = None) -> Volume:
 def data_to_volume(
     data: Any, meta: Mapping[str, Any], kind: str = "image", index: int | None = None
 ) -> Volume:
-    """Give the volume behind a layer's data, as napari hands it to a writer.
+    """Return the volume behind a layer's data, as napari hands it to a writer.
 
     Raises
     ------
     VolumeError
-        If it is no grey 3-D volume, or its place in space is not known.
+        If it is not a grey 3-D volume, or its position in space is not known.
     """
     name = str(meta.get("name", "layer"))
     why_not = unusable(data, meta, kind)
@@ -141,7 +141,7 @@ def data_to_volume(
 
 
 def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Set NaN and infinity to 0, as the engine does with those in a file."""
+    """Set NaN and infinity to 0, as the engine does on reading a file."""
     finite = np.isfinite(array)
     if finite.all():
         return array, ()
@@ -151,7 +151,7 @@ def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def facts_of(volume: Volume) -> dict[str, Any]:
-    """Take everything of a volume but its voxels: what a layer's metadata keep."""
+    """Return everything of a volume but its voxels, for a layer's metadata."""
     return {
         "shape": volume.shape,
         "affine": volume.affine,
@@ -166,34 +166,34 @@ def _volume_with_facts(
     if tuple(facts["shape"]) != array.shape:
         raise VolumeError(
             f"{name}: it has {array.shape} voxels, its file {tuple(facts['shape'])}: "
-            "its place in space is lost; take the layer as it was opened"
+            "its position in space is lost; use the layer as it was opened"
         )
     geometry = facts["geometry"]
     if geometry is not None and index is not None:
         geometry = replace(geometry, series_index=index)
     elif geometry is not None and facts.get("is_series"):
-        # napari's "Split Stack" hands the facts on, but not which volume it is: its voxels tell.
+        # napari's "Split Stack" keeps the facts, but not which volume it is: only its voxels tell.
         geometry = replace(geometry, computed=True)
     return Volume(array, facts["affine"], name, geometry, tuple(facts["warnings"]))
 
 
 def unusable(data: Any, meta: Mapping[str, Any], kind: str) -> str | None:
-    """Say why a layer cannot be a volume; None if it can."""
+    """Return the reason why a layer cannot be a volume; None if it can."""
     if kind not in ("image", "labels"):
-        return f"is a layer of {kind}, not an image: choose an image layer"
+        return f"is a {kind} layer: choose an image layer"
     if meta.get("multiscale"):
         return "is a multiscale image: open the volume itself"
     if meta.get("rgb"):
-        return "is a colour image: a volume holds one number per voxel"
+        return "is a colour image: a volume has one number per voxel"
     if data.ndim not in (3, 4):
         return f"has {data.ndim} axes: a volume has 3, a series of volumes 4"
     if np.dtype(data.dtype).kind not in "biuf":
-        return f"holds values of type {data.dtype}: a volume holds real numbers"
+        return f"has values of type {data.dtype}: a volume has real numbers"
     return None
 
 
 def is_volume(layer: Layer) -> bool:
-    """Whether a widget may offer this layer."""
+    """Return whether a widget may offer this layer."""
     return (
         isinstance(layer, Image | Labels)
         and layer.ndim in (3, 4)
@@ -203,15 +203,15 @@ def is_volume(layer: Layer) -> bool:
 
 
 def is_single_volume(layer: Layer) -> bool:
-    """Whether a layer is one volume, and not a part of a view."""
+    """Return whether a layer is one volume, and not part of a view."""
     return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
 
 
 def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
-    """Find a reference and an estimate of one shape, topmost first.
+    """Return the most likely reference and estimate of one shape, topmost first.
 
-    What a model made is an estimate sooner than what was only simulated, and neither is the
-    reference where there is another; a painted mask is none of the two.
+    A model's estimate is preferred to a simulated volume as the estimate; neither is the reference
+    if there is another. A painted mask is neither.
     """
     volumes = _images(layers)
     references = sorted(volumes, key=_distance_from_scan)
@@ -224,7 +224,7 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
 
 
 def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
-    """Find the 3T of a reference: topmost of its shape that is no scan of 7T and of no model."""
+    """Return the 3T of a reference: topmost of its shape that is no 7T and no model's estimate."""
     for layer in _images(layers):
         if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
             return layer
@@ -232,17 +232,17 @@ def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
 
 
 def _images(layers: Sequence[Layer]) -> list[Layer]:
-    """List the single volumes that nobody painted, topmost first."""
+    """Return the single volumes that nobody painted, topmost first."""
     return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
 
 
 def _distance_from_scan(layer: Layer) -> int:
-    """Rank a volume: 0 a 7T scan, for all that is known; 1 a 3T, real or made; 2 a model's."""
+    """Return 0 for what may be a 7T scan, 1 for a 3T, real or simulated, 2 for a model's."""
     provenance = layer.metadata.get(KEY, {}).get("provenance")
     if provenance:
         is_real = provenance.get("Settings", {}).get("image") == "target"  # with another histogram
         return 2 if "Model" in provenance else int(not is_real)
-    name = layer.name.lower()  # of other programs' volumes it is all there is
+    name = layer.name.lower()  # all that is known of other programs' volumes
     if re.search(r"synth|estimate|predicted", name):
         return 2
     fields = set(re.findall(r"(?<![a-z0-9])[37]t(?![a-z0-9])", name))
@@ -250,7 +250,7 @@ def _distance_from_scan(layer: Layer) -> int:
 
 
 def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give scale and translate (mm; axes S, A, R) under which napari shows `volume`.
+    """Return scale and translate (mm; axes S, A, R) for napari to show `volume`.
 
     Exact unless the volume is oblique; then voxel sizes are right, and the centre stays in place.
     """
@@ -263,7 +263,7 @@ def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, .
 
 
 def display_error_mm(volume: Volume) -> float:
-    """Give how far from its place the worst-placed corner of an oblique volume is shown, mm."""
+    """Return how far from its true position a corner of an oblique volume is shown at most, mm."""
     scale, translate = display_transform(volume)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape])).reshape(3, -1)
     true = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
@@ -272,12 +272,12 @@ def display_error_mm(volume: Volume) -> float:
 
 
 def is_oblique(volume: Volume) -> bool:
-    """Whether the display is visibly off."""
+    """Return whether the display is visibly off."""
     return display_error_mm(volume) > OBLIQUE_VOXELS * min(volume.voxel_size)
 
 
 def contrast_limits(array: np.ndarray) -> tuple[float, float]:
-    """Give limits that a few bright vessels do not stretch, from an even sample of the voxels."""
+    """Return limits that ignore a few bright vessels, from an even sample of the voxels."""
     step = max(1, round((array.size / N_CONTRAST_VOXELS) ** (1 / 3)))
     sample = array[::step, ::step, ::step]
     sample = sample[np.isfinite(sample)]

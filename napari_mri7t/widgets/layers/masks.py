@@ -12,10 +12,10 @@ SAME_PLACE_MM = 1e-3  # of a painted mask and its scan
 
 
 def mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
-    """Take a mask from a layer: one of ours by its affine, a painted one by where it is shown.
+    """Return a layer's mask: one of this plugin by its affine, a painted one by where it is shown.
 
-    `shown` is the layer of `scan`. napari shows an oblique scan straight, and what is painted on it
-    knows only that place: its voxels are the scan's all the same.
+    `shown` is the layer of `scan`. napari shows an oblique scan straight, and a mask painted on it
+    has only that position: its voxels are the scan's.
     """
     data, meta, _ = mask
     name = str(meta.get("name", "mask"))
@@ -31,13 +31,13 @@ def mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
     if tuple(data.shape) != tuple(shown[0].shape[-3:]) or apart > SAME_PLACE_MM:
         raise VolumeError(
             f"{name}: the mask lies on another grid than {scan.name}: paint it on the scan, or "
-            "open a mask of the scan's grid"
+            "open a mask on the scan's grid"
         )
     return scan.with_array(data.T > 0, name=name)
 
 
 def brain_of(real: Volume, reference: Layer, mask: Layer | None) -> Volume | None:
-    """Take the brain of `real`, the volume of `reference`, from a layer; None if none is chosen."""
+    """Return the brain of `real`, the volume of `reference`, from a layer; None without one."""
     if mask is None:
         return None
     return mask_on(real, reference.as_layer_data_tuple(), mask.as_layer_data_tuple())

@@ -1,4 +1,4 @@
-"""Slices and lines on a layer: which one is on the screen, and where a picture of one lies."""
+"""Slices and lines on a layer: which one is shown, and where an image of one lies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
-    """Give array axis and voxel index of the slice of a 3-D layer on the screen; None in 3-D."""
+    """Return array axis and voxel index of the slice of a 3-D layer that is shown; None in 3-D."""
     if viewer.dims.ndisplay != 2:
         return None
     extra = viewer.dims.ndim - 3
@@ -35,7 +35,7 @@ def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
 
 
 def line_on(viewer: napari.Viewer, layer: Layer) -> np.ndarray:
-    """Give a first line for `shapes_on`: across the middle of the slice shown, voxels S, A, R."""
+    """Return a first line for `shapes_on`: across the middle of the slice shown, voxels S, A, R."""
     middle = (np.asarray(layer.data.shape) - 1) / 2
     plane = shown_plane(viewer, layer)
     line = np.array([middle, middle])
@@ -47,14 +47,14 @@ def line_on(viewer: napari.Viewer, layer: Layer) -> np.ndarray:
 
 
 def ends_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a line's vertices (S, A, R) into its ends as voxels (i, j, k)."""
+    """Return the ends of a line (vertices S, A, R) as voxels (i, j, k)."""
     return np.asarray(line)[0, ::-1], np.asarray(line)[-1, ::-1]
 
 
 def plane_to_layer(
     values: np.ndarray, plane: tuple[int, int], source: Layer, **settings: Any
 ) -> LayerData:
-    """Show a plane of `source`'s array, as `shown_plane` names it, in its place in `source`."""
+    """Return the layer of a plane of `source`'s array, as `shown_plane` names it, in its place."""
     axis, index = 2 - plane[0], plane[1]
     meta = placement(source) | {
         "translate": source.translate + _shift(source, axis, index),
@@ -66,7 +66,7 @@ def plane_to_layer(
 
 
 def _shift(layer: Layer, axis: int, index: int) -> np.ndarray:
-    """Give how far from its corner a slice of a layer lies, before the layer's own affine."""
+    """Return how far from its corner a slice of a layer lies, before the layer's own affine."""
     corner = np.zeros(3)
     slice_corner = np.where(np.arange(3) == axis, index, corner)
     world = np.subtract(layer.data_to_world(slice_corner), layer.data_to_world(corner))
@@ -74,7 +74,7 @@ def _shift(layer: Layer, axis: int, index: int) -> np.ndarray:
 
 
 def preview_to_layer(preview: Preview) -> LayerData:
-    """Show 3T, estimate and 7T of one slice side by side as one flat picture."""
+    """Return 3T, estimate and 7T of one slice side by side as one flat image layer."""
     parts = (preview.source, preview.estimate, preview.target)  # each (A, R)
     meta = {
         "units": (UNIT,) * 2,

@@ -1,4 +1,4 @@
-"""What every widget of the plugin is: a column of groups, and one moment at which it ends."""
+"""The base of every widget of the plugin: a column of groups, and one moment at which it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEAST_HEIGHT = 200
 
 
 def _brief_notice() -> QLabel:
-    """Make the line that every widget says of the images that it makes or shows."""
+    """Return the notice about synthetic images that every widget shows."""
     label = QLabel(BRIEF_NOTICE)
     label.setWordWrap(True)
     label.setToolTip(NOTICE)
@@ -34,7 +34,7 @@ def _brief_notice() -> QLabel:
 
 
 class EngineWidget(QWidget):
-    """A plugin widget: a column that fits 350 px, and one moment at which it is taken away."""
+    """A plugin widget: a column that fits 350 px, and one moment at which it is removed."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class EngineWidget(QWidget):
         self.body.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Be as wide as the fields and the scroll bar need; scroll what is too high."""
+        """Return the width that the fields and the scroll bar need; what is too high scrolls."""
         bar = self._scroll.verticalScrollBar().sizeHint().width()
         return QSize(self.body.minimumSizeHint().width() + bar, LEAST_HEIGHT)
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """Show every field where there is room."""
+        """Return the size that shows every field."""
         bar = self._scroll.verticalScrollBar().sizeHint().width()
         wanted = self.body.sizeHint()
         return QSize(min(wanted.width() + bar, WIDTH), wanted.height())
@@ -77,13 +77,13 @@ class EngineWidget(QWidget):
         return form
 
     def event(self, event: QEvent) -> bool:
-        """Notice that napari takes the parent away, as it does when the dock's x is pressed."""
+        """Notice that napari removes the parent, as it does when the dock's x is pressed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._release_once()
         return super().event(event)
 
     def showEvent(self, event: object) -> None:  # noqa: N802
-        """Watch the main window: its closing is the other end."""
+        """Watch the main window: its close ends the widget, too."""
         window = self.window()
         while window is not None and not isinstance(window, QMainWindow):
             window = window.parent()
@@ -92,14 +92,14 @@ class EngineWidget(QWidget):
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
-        """Notice the window's close, which in napari's dialog a user may still take back."""
+        """Notice the window's close, which the user may still cancel in napari's dialog."""
         if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
             if event.spontaneous():
                 QTimer.singleShot(0, self._release_if_gone)
             else:
                 self._release_once()
         elif event.type() == QEvent.Type.LayoutRequest and watched is self.body:
-            self.updateGeometry()  # a scroll area keeps to itself that its content has grown
+            self.updateGeometry()  # a scroll area does not announce that its content has grown
         return super().eventFilter(watched, event)
 
     def _release_if_gone(self) -> None:
@@ -112,6 +112,6 @@ class EngineWidget(QWidget):
             self.release()
 
     def release(self) -> None:
-        """Stop listening to the viewer: each widget lets go of what it holds."""
+        """Stop listening to the viewer; each widget releases what it holds."""
         for chooser in self.findChildren(LayerChooser):
             chooser.release()

@@ -1,6 +1,6 @@
-"""Small controls that every widget uses: notices, a chooser of layers, a field for a folder.
+"""Small controls that every widget uses: notices, a layer chooser, a folder field, button icons.
 
-The icons on the buttons: drawn here, in colours that show on napari's dark and light themes.
+The icons are drawn here, in colours that show on napari's dark and light themes.
 """
 
 from __future__ import annotations
@@ -43,16 +43,7 @@ ICONS: dict[str, tuple[str, tuple[Corners, ...]]] = {
     "cancel": (STOP, (((0.16, 0.16), (0.84, 0.16), (0.84, 0.84), (0.16, 0.84)),)),
     "folder": (
         CALM,
-        (
-            (
-                (0.05, 0.18),
-                (0.38, 0.18),
-                (0.48, 0.3),
-                (0.95, 0.3),
-                (0.95, 0.84),
-                (0.05, 0.84),
-            ),
-        ),
+        (((0.05, 0.18), (0.38, 0.18), (0.48, 0.3), (0.95, 0.3), (0.95, 0.84), (0.05, 0.84)),),
     ),
     "save": (
         CALM,
@@ -71,14 +62,14 @@ ZERO_WIDTH_SPACE = "\u200b"
 
 
 def icon_button(name: str, text: str) -> QPushButton:
-    """Make a button of an icon and a word, small enough to stand beside others."""
+    """Return a button of an icon and a word, small enough to stand beside others."""
     button = QPushButton(icon(name), text)
     button.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
     return button
 
 
 def icon(name: str) -> QIcon:
-    """Draw one of `ICONS`; Qt greys it on a button that cannot be pressed."""
+    """Return one of `ICONS`; Qt greys it on a disabled button."""
     colour, shapes = ICONS[name]
     pixmap = QPixmap(SIZE, SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
@@ -93,7 +84,7 @@ def icon(name: str) -> QIcon:
 
 
 def wrap_anywhere(text: str) -> str:
-    """Let a long path wrap: Qt breaks lines at spaces only, and would widen the window instead."""
+    """Let a long path wrap: Qt breaks lines at spaces only and would widen the window."""
     for mark in ("/", "\\", "_", "-"):
         text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
     return text
@@ -122,7 +113,7 @@ class Notice(QLabel):
 
 
 class Notices(QWidget):
-    """Errors and warnings, in words, where the user looks."""
+    """Errors and warnings as sentences, where the user looks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +134,7 @@ class Notices(QWidget):
             notice.deleteLater()
 
     def texts(self, colour: str | None = None) -> list[str]:
-        """List what is shown, of one colour or of all."""
+        """Return what is shown, of one colour or of all."""
         return [n.plain_text for n in self._notices() if colour in (None, n.colour)]
 
     def _notices(self) -> list[Notice]:
@@ -152,7 +143,7 @@ class Notices(QWidget):
 
 
 class LayerChooser(QComboBox):
-    """The viewer's layers that pass a test, kept up to date; the choice survives renaming."""
+    """The viewer's layers that pass a test, always current; the choice survives renaming."""
 
     layer_changed = Signal(object)
 
@@ -198,7 +189,7 @@ class LayerChooser(QComboBox):
             self.setCurrentIndex(self._layers.index(layer))
 
     def refresh(self, event: object = None) -> None:
-        """Take the viewer's layers again; the topmost comes first."""
+        """Read the viewer's layers again; the topmost comes first."""
         chosen = self.layer
         accepted = [layer for layer in reversed(self._viewer.layers) if self._accepts(layer)]
         self._layers = ([None] if self._optional else []) + accepted
@@ -221,7 +212,7 @@ class LayerChooser(QComboBox):
 
 
 class FolderField(QWidget):
-    """A line for a folder, and a button to look for one; `what` names it in a refusal."""
+    """A line for a folder, and a button to browse; `what` names it in a refusal."""
 
     changed = Signal()
 
@@ -252,7 +243,7 @@ class FolderField(QWidget):
         self.line.setText(str(folder))
 
     def why_not(self) -> str | None:
-        """Say why nothing can be read from it; None if it is there."""
+        """Return the reason why nothing can be read from it; None if it is there."""
         if self.folder is None:
             return f"Choose {self._what}."
         return None if self.folder.is_dir() else f"There is no folder {self.folder}."
@@ -271,6 +262,6 @@ def let_shrink(box: QComboBox) -> None:
 
 
 def set_enabled(widget: QWidget, why_not: str | None, tooltip: str) -> None:
-    """Enable `widget`, or disable it and say why in its tooltip."""
+    """Enable `widget`, or disable it with the reason in its tooltip."""
     widget.setEnabled(why_not is None)
-    widget.setToolTip(tooltip if why_not is None else f"{tooltip}\nNot now: {why_not}")
+    widget.setToolTip(tooltip if why_not is None else f"{tooltip}\nUnavailable: {why_not}")

@@ -1,9 +1,7 @@
-"""Where to compute: a box in which what this machine cannot have is greyed, and says why.
+"""Fields that several widgets share: the device, and the two layers that are compared.
 
-The check needs no torch, which takes seconds to load: a driver that is missing decides; one that is
-there still leaves the last word to the engine.
-
-The fields by which two layers are compared: the same in Compare and in Evaluate.
+Whether a device can exist is decided without torch, which takes seconds to load: a missing driver
+rules it out; where there is one, the engine has the last word.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ DEVICES = {
     "mps": "Apple GPU",
 }
 SYSTEM = platform.system()
-#: Any of them is there with a driver that torch calls "cuda": NVIDIA's (also before its first use,
+#: One of them exists with each driver that torch calls "cuda": NVIDIA's (also before its first use,
 #: and on Jetson boards), AMD's, and those of Windows.
 DRIVER_FILES = (
     "/dev/nvidiactl",
@@ -40,16 +38,16 @@ DRIVER_FILES = (
 
 
 def why_absent(device: str) -> str | None:
-    """Say why this machine cannot have a device; None where it may have it."""
+    """Return the reason why this computer cannot have a device; None if it may have it."""
     if device == "mps" and SYSTEM != "Darwin":
-        return "An Apple GPU is in Apple's computers only"
+        return "Only Apple's computers have an Apple GPU"
     if device == "cuda" and not any(Path(name).exists() for name in DRIVER_FILES):
-        return "No driver of an NVIDIA GPU was found here"
+        return "No driver of an NVIDIA GPU was found"
     return None
 
 
 class DeviceBox(QComboBox):
-    """The devices; those that cannot be here are greyed."""
+    """The devices; those that this computer cannot have are greyed, with the reason."""
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
@@ -72,10 +70,10 @@ class DeviceBox(QComboBox):
         return chosen
 
     def choose(self, device: object) -> None:
-        """Choose a device; Automatic in place of one that cannot be here."""
+        """Choose a device; Automatic in place of one that this computer cannot have."""
         index = self.findData(device)
-        is_here = index >= 0 and self.model().item(index).isEnabled()
-        self.setCurrentIndex(index if is_here else 0)
+        is_offered = index >= 0 and self.model().item(index).isEnabled()
+        self.setCurrentIndex(index if is_offered else 0)
 
 
 class PairFields(QObject):
@@ -87,16 +85,16 @@ class PairFields(QObject):
         super().__init__(form)
         self._viewer = viewer
         self.reference_chooser = LayerChooser(viewer, is_single_volume, "The real 7T")
-        self.estimate_chooser = LayerChooser(viewer, is_single_volume, "What is held against it")
+        self.estimate_chooser = LayerChooser(viewer, is_single_volume, "Volume to score")
         self.mask_chooser = LayerChooser(
-            viewer, is_single_volume, "Above 0 is brain", optional="reference above 0"
+            viewer, is_single_volume, "Voxels above 0 are brain", optional="reference above 0"
         )
         self.range_box = QDoubleSpinBox()
         self.range_box.setRange(1e-6, 1e9)
         self.range_box.setDecimals(3)
         self.range_box.setValue(1.0)
         self.range_box.setToolTip(
-            "Span that intensities can take: 1 for volumes in 0 to 1.\n"
+            "Span of possible intensities: 1 for volumes in 0 to 1.\n"
             "PSNR and SSIM depend on it, so it is never guessed."
         )
         form.addRow("Reference", self.reference_chooser)
@@ -109,7 +107,7 @@ class PairFields(QObject):
         self.range_box.valueChanged.connect(lambda value: self.changed.emit())
 
     def propose(self) -> None:
-        """Choose the two layers that are most likely meant."""
+        """Choose the most likely reference and estimate."""
         pair = likely_pair(self._viewer.layers)
         if pair is not None:
             self.reference_chooser.layer, self.estimate_chooser.layer = pair
@@ -129,5 +127,5 @@ class PairFields(QObject):
 
     @property
     def data_range(self) -> float:
-        """Span that intensities can take."""
+        """Span of possible intensities."""
         return float(self.range_box.value())

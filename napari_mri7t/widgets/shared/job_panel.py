@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
@@ -17,11 +17,11 @@ from napari_mri7t.widgets.shared.controls import (
     icon_button,
     wrap_anywhere,
 )
-from napari_mri7t.widgets.shared.worker import Job, Step, as_step
+from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
 
 
 class JobPanel(QWidget):
-    """Shows one `Job` at a time, and says why it cannot start another."""
+    """Shows one `Job` at a time, and the reason if another cannot start."""
 
     start_requested = Signal()
     idle = Signal()
@@ -40,15 +40,15 @@ class JobPanel(QWidget):
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
-        self._first: tuple[float, int, int] | None = None
+        self._first: tuple[float, float, float] | None = None  # time, done, total
         self.start_button = icon_button("start", verb)
         self.start_button.setToolTip(tooltip)
         self.start_button.clicked.connect(self.start_requested)
         self.cancel_button = icon_button("cancel", "Cancel")
-        self.cancel_button.setToolTip("Stop within two seconds; nothing half-made is kept")
+        self.cancel_button.setToolTip("Stop within two seconds; no partial result is kept")
         self.cancel_button.clicked.connect(self.cancel)
         self.pause_button = icon_button("pause", "Pause")
-        self.pause_button.setToolTip("Hold the work where it is, and let it go on later")
+        self.pause_button.setToolTip("Pause the work; press again to resume")
         self.pause_button.setVisible(pausable)
         self.pause_button.clicked.connect(self.pause)
         self.bar = QProgressBar()
@@ -70,13 +70,13 @@ class JobPanel(QWidget):
             column.addWidget(part)
 
     def set_ready(self, why_not: str | None) -> None:
-        """Allow the start, or forbid it and say why."""
+        """Allow the start, or forbid it and show the reason."""
         self._why_not = why_not
         if self.job is None:
             self._show_idle(self._last_words)
 
     def follow(self, job: Job, cancelled: str | None = None) -> None:
-        """Show `job`, which may run or rest already; `cancelled` says what a cancel leaves."""
+        """Show `job`, which may run or be paused already; `cancelled`: what a cancel leaves."""
         self.job = job
         self._what_is_left = cancelled or self._cancelled
         self._first = None
@@ -94,7 +94,7 @@ class JobPanel(QWidget):
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
         if job.last is not None:
-            self._show_bar(as_step(job.last))
+            self._show_bar(job.last)
         self.show_status("Paused" if job.is_held else "Starting")
 
     def cancel(self) -> None:
@@ -105,16 +105,16 @@ class JobPanel(QWidget):
             self.show_status("Stopping")
 
     def pause(self) -> None:
-        """Hold the job, or let it go on."""
+        """Pause the job, or resume it."""
         if self.job is not None:
             self.job.pause()
-            self._first = None  # a rest is no pace
+            self._first = None  # a pause is not part of the pace
             self._name_pause()
-            self.show_status("Paused" if self.job.is_held else "Going on")
+            self.show_status("Paused" if self.job.is_held else "Resuming")
 
     def _name_pause(self) -> None:
         is_held = self.job is not None and self.job.is_held
-        self.pause_button.setText("Go on" if is_held else "Pause")
+        self.pause_button.setText("Resume" if is_held else "Pause")
         self.pause_button.setIcon(icon("start" if is_held else "pause"))
 
     def show_status(self, text: str) -> None:
@@ -134,23 +134,25 @@ class JobPanel(QWidget):
         """Show an error."""
         self.notices.add(text, ERROR_COLOUR)
 
-    def _on_progressed(self, record: Any) -> None:
+    def _on_progressed(self, progress: Progress) -> None:
         if self.job is None or self.job.is_cancelling or self.job.is_held:
             return
-        step = as_step(record)
-        self._show_bar(step)
-        if not step.is_even:
-            self.show_status(step.message)
-            return
-        count = f": {step.done} of {step.total}" if step.total > 1 else ""
-        self.show_status(f"{step.message}{count}{self._time_left(step.done, step.total)}")
+        self._show_bar(progress)
+        text = progress.message[:1].upper() + progress.message[1:]
+        if isinstance(progress, Uneven):
+            self._first = None
+        else:
+            is_between = 0 < progress.done < progress.total
+            count = f": {percent(progress)} %" if is_between else ""
+            text = f"{text}{count}{self._time_left(progress.done, progress.total)}"
+        self.show_status(text)
 
-    def _show_bar(self, step: Step) -> None:
-        self.bar.setRange(0, step.total)
-        self.bar.setValue(step.done)
+    def _show_bar(self, progress: Progress) -> None:
+        self.bar.setRange(0, 100 if progress.total else 0)
+        self.bar.setValue(percent(progress))
 
-    def _time_left(self, done: int, total: int) -> str:
-        """Say the time left, by the pace since the first record: loading a model is no pace."""
+    def _time_left(self, done: float, total: float) -> str:
+        """Return the time left by the pace since the first report: loading a model is no pace."""
         now = time.monotonic()
         if self._first is None or done <= self._first[1] or total != self._first[2]:
             self._first = (now, done, total)
@@ -159,7 +161,7 @@ class JobPanel(QWidget):
         return f", {duration((now - since) / (done - first) * (total - done))} left"
 
     def conclude(self, text: str) -> None:
-        """Leave a line that stays when the job has ended, as long as another could start."""
+        """Show a line that stays when the job has ended, while another could start."""
         self._last_words = text
         if self.job is None:
             self._show_idle(text)
@@ -177,13 +179,13 @@ class JobPanel(QWidget):
         self.cancel_button.setEnabled(False)
         self.pause_button.setEnabled(False)
         self.start_button.setEnabled(self._why_not is None and self.job is None)
-        why_not = "" if self._why_not is None else f"\nNot now: {self._why_not}"
+        why_not = "" if self._why_not is None else f"\nUnavailable: {self._why_not}"
         self.start_button.setToolTip(self._tooltip + why_not)
         self.show_status(text if self._why_not is None else self._why_not)
 
 
 def duration(seconds: float) -> str:
-    """Say a time as a person would."""
+    """Return a time in words."""
     if seconds < 1:
         return "less than a second"
     if seconds < 100:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_mri7t.widgets.shared.worker import Job, Step
+from napari_mri7t.widgets.shared.worker import Job
 
 
 class Latest(QObject):
-    """Runs one question at a time; of those asked meanwhile only the last is answered.
+    """Answers one question at a time; of those that wait only the last is answered.
 
     Signals: `answered` (what the function returned), `failed` (a sentence).
     """
@@ -26,18 +26,18 @@ class Latest(QObject):
         self._next: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have `function(*arguments)` answered, now or after the present question."""
+        """Call `function(*arguments)`, now or after the present question."""
         if self._job is not None:
             self._next = (function, arguments)
             return
-        self._job = Job(self._title, lambda: _steps(self._title, function, arguments), quiet=True)
+        self._job = Job(self._title, lambda report: function(*arguments), quiet=True)
         self._job.succeeded.connect(self._on_succeeded)
         self._job.failed.connect(self._on_failed)
         self._job.ended.connect(self._on_ended)
         self._job.start()
 
     def drop(self) -> None:
-        """Give no further answer."""
+        """Answer no more."""
         self._next = None
         if self._job is not None:
             self._job.cancel()
@@ -55,10 +55,3 @@ class Latest(QObject):
         if self._next is not None:
             (function, arguments), self._next = self._next, None
             self.ask(function, *arguments)
-
-
-def _steps(
-    title: str, function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> Generator[Step, None, Any]:
-    yield Step(0, 0, title)
-    return function(*arguments)

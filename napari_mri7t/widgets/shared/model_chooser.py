@@ -1,4 +1,4 @@
-"""Which trained model: the bundled ones, or a folder of one's own; its card is shown."""
+"""Choice of a trained model: a bundled one or a folder; its card is shown."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, Notices, let_shri
 
 
 class ModelChooser(QWidget):
-    """A list of models, a button for a folder, and what the card says.
+    """A list of models, a button for a folder, and a summary of the card.
 
     Parameters
     ----------
     none : str
-        First entry, which stands for no model, and is chosen; there is none by default.
+        First entry, chosen at the start, which stands for no model; by default there is none.
     tooltip : str
     """
 
     changed = Signal()
 
     def __init__(
-        self, none: str = "", tooltip: str = "The trained network; below it what its card says"
+        self, none: str = "", tooltip: str = "The trained network; its card is summarised below"
     ) -> None:
         super().__init__()
         self._cards: list[ModelCard | None] = []
@@ -54,7 +54,7 @@ class ModelChooser(QWidget):
         self.box.setToolTip(tooltip)
         self.folder_button = QPushButton("Folder...")
         self.folder_button.setToolTip(
-            "Take a model of your own: a folder with weights.safetensors and card.json"
+            "Use your own model: a folder with weights.safetensors and card.json"
         )
         self.folder_button.clicked.connect(self._ask_folder)
         self.card_label = QLabel()
@@ -89,7 +89,7 @@ class ModelChooser(QWidget):
         return self._cards[index] if 0 <= index < len(self._cards) else None
 
     def add(self, folder: Path) -> bool:
-        """Offer the model in `folder` and choose it; say so if there is none."""
+        """Offer the model in `folder` and choose it; show an error if there is none."""
         self.notices.clear()
         card = self._card_of(folder)
         if card is None:
@@ -103,7 +103,7 @@ class ModelChooser(QWidget):
         return True
 
     def show_guest(self, place: str) -> None:
-        """Show what a study started from, which need not be among the models: for once only."""
+        """Show, until `end_guest`, what a study started from: not always one of the models."""
         if self._own is not None and place == self._guest_place:
             return
         self.end_guest()
@@ -118,7 +118,7 @@ class ModelChooser(QWidget):
         self.box.setCurrentIndex(known)
 
     def end_guest(self) -> None:
-        """Take the guest away again, and show what the user had chosen."""
+        """Remove the guest and show what the user had chosen."""
         if self._own is None:
             return
         self.notices.clear()
@@ -129,7 +129,7 @@ class ModelChooser(QWidget):
         self._own = self._guest = None
 
     def _card_of(self, folder: Path) -> ModelCard | None:
-        """Read a card; say what is wrong where it cannot be read."""
+        """Read a card; show an error if it cannot be read."""
         try:
             return read_card(folder)
         except ModelError as error:
@@ -137,7 +137,7 @@ class ModelChooser(QWidget):
             return None
 
     def _line_of(self, folder: Path) -> int:
-        """Find a folder among the models: Qt's own search compares objects, not paths."""
+        """Return a folder's place among the models: Qt's own search compares objects, not paths."""
         return next((n for n in range(self.box.count()) if self.box.itemData(n) == folder), -1)
 
     def _index_of(self, name: str) -> int:
@@ -157,18 +157,18 @@ class ModelChooser(QWidget):
 
 
 def summary(card: ModelCard) -> str:
-    """Say what a model is, how good it was on brains it had not seen, and for what it is."""
-    lines = [f"{card.title} ({card.n_parameters:,} parameters)", *_figures(card)]
-    return "\n".join([*lines, card.intended_use])
+    """Return what a model is, its held-out figures, and what it is for."""
+    title = f"{card.title} ({card.n_parameters:,} parameters)"
+    return "\n".join([title, _figures(card), card.intended_use])
 
 
 def whole_card(card: ModelCard) -> str:
-    """Say all that a tooltip holds: use, misuse, data and figures."""
+    """Return the text of the tooltip: use, misuse, data and figures."""
     figures = "\n".join(f"  {name}: {value}" for name, value in _flat(card.metrics))
     training = "\n".join(f"  {name}: {value}" for name, value in _flat(card.training))
     return "\n".join(
         [
-            f"{card.title}",
+            card.title,
             f"For: {card.intended_use}",
             f"Not for: {card.not_for}",
             f"Held-out figures:\n{figures}",
@@ -178,31 +178,24 @@ def whole_card(card: ModelCard) -> str:
     )
 
 
-def _figures(card: ModelCard) -> list[str]:
-    """Give the figures inside the brain, which lead every table of ours, beside doing nothing."""
+def _figures(card: ModelCard) -> str:
+    """Return the held-out figures inside the brain, beside those of the 3T itself."""
     metrics = card.metrics
     try:
-        made, as_is = metrics["estimate"]["brain"], metrics["source"]["brain"]
-        psnr, ssim = (
-            f"{_spread(made[name], form)} (3T as is {as_is[name]['mean']:{form}})"
-            for name, form in (("psnr", ".1f"), ("ssim", ".3f"))
-        )
+        estimate, source = metrics["estimate"]["brain"], metrics["source"]["brain"]
+        psnr = f"{_spread(estimate['psnr'], '.1f')} dB (3T: {source['psnr']['mean']:.1f})"
+        ssim = f"{_spread(estimate['ssim'], '.3f')} (3T: {source['ssim']['mean']:.3f})"
         n_brains = int(metrics["n_held_out"])
     except (KeyError, TypeError, ValueError):
-        return ["No figures of brains that it had not seen."]
-    figures = f"PSNR {psnr} dB, SSIM {ssim}"
+        return "No held-out figures."
     brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
-    if card.training.get("held_out", "somebody") is None:  # the figures are of its folds
-        turns = brains if n_brains == 1 else f"{brains} in turn"
-        return [
-            "Trained on all its subjects. Trained alike without one, on the one left out "
-            f"({turns}): {figures}"
-        ]
-    return [f"On {brains} it had not seen: {figures}"]
+    is_final = card.training.get("held_out", "somebody") is None  # the figures are of its folds
+    which = f"Leave-one-out on {brains}" if is_final else f"On {brains} not used in training"
+    return f"{which}: PSNR {psnr}, SSIM {ssim}"
 
 
 def _spread(figure: Mapping[str, float | None], form: str) -> str:
-    """Write mean ± standard deviation; of a single brain there is none."""
+    """Return mean ± standard deviation; a single brain has none."""
     mean, std = figure["mean"], figure.get("std")
     return f"{mean:{form}}" if std is None else f"{mean:{form}} ± {std:{form}}"
 

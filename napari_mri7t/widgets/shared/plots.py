@@ -1,4 +1,4 @@
-"""Figures inside a widget: the table of scores, the plot of a profile."""
+"""Tables and plots inside a widget."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class ScoreTable(QWidget):
                 grid.addWidget(self._cells[part, region, name], row, column, RIGHT)
         self.setToolTip(
             "Mean absolute error, peak signal-to-noise ratio, structural similarity.\n"
-            "Brain: inside the mask; it counts. Whole: with the background, as the report did.\n"
+            "Brain: inside the mask; report these. Whole: with the background, as in the report.\n"
             "Right click: copy the table."
         )
-        copy = QAction("Copy the table", self)
+        copy = QAction("Copy table", self)
         copy.triggered.connect(lambda: QApplication.clipboard().setText(self.as_text()))
         self.addAction(copy)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
 
     def clear_rows(self, part: str, text: str = "") -> None:
-        """Empty the rows of "slice" or "volume", or say why they are empty."""
+        """Empty the rows of "slice" or "volume", or fill them with `text`."""
         for (owner, _, _), cell in self._cells.items():
             if owner == part:
                 cell.setText(text)
@@ -71,7 +71,7 @@ class ScoreTable(QWidget):
                 cell.setText("-" if value is None else FORMATS[name].format(value))
 
     def as_text(self) -> str:
-        """Give the table with tabs, as spreadsheets take it."""
+        """Return the table with tabs, as spreadsheets paste it."""
         lines = ["\t".join(["", *COLUMNS.values()])]
         for (part, region), heading in ROWS.items():
             cells = [self._cells[part, region, name].text() for name in COLUMNS]
@@ -80,7 +80,7 @@ class ScoreTable(QWidget):
 
 
 class _Plot(pyqtgraph.PlotWidget):
-    """A small plot that lives on either of napari's backgrounds."""
+    """A small plot for napari's dark and light themes."""
 
     def __init__(self, bottom: str, left: str) -> None:
         super().__init__(background=None)
@@ -95,20 +95,20 @@ class _Plot(pyqtgraph.PlotWidget):
         self.setMenuEnabled(False)
         self.hideButtons()
 
+    def _show_legend(self, colours: Mapping[str, str]) -> None:
+        legend = (f'<span style="color: {colours[name]}">{name}</span>' for name in colours)
+        self.setTitle(" &nbsp; ".join(legend), size="9pt")
+
 
 class LossPlot(_Plot):
-    """The loss of the fold in work, step by step, and its learning rate."""
+    """The loss of the running fold, step by step, and its learning rate."""
 
     def __init__(self) -> None:
         super().__init__("step", "loss")
         self.setToolTip(
-            "Loss, logarithmic once a positive one has fallen far; the rate relative to its largest"
+            "Loss (logarithmic once it has fallen far); learning rate relative to its maximum"
         )
-        self.setTitle(
-            f'<span style="color: {REFERENCE_COLOUR}">loss</span> &nbsp; '
-            f'<span style="color: {ESTIMATE_COLOUR}">learning rate (relative)</span>',
-            size="9pt",
-        )
+        self._show_legend({"loss": REFERENCE_COLOUR, "learning rate (relative)": ESTIMATE_COLOUR})
         self.rate = self.plot(pen=pyqtgraph.mkPen(ESTIMATE_COLOUR, width=1))
         self.loss = self.plot(pen=pyqtgraph.mkPen(REFERENCE_COLOUR, width=2))
 
@@ -134,19 +134,18 @@ class HistogramPlot(_Plot):
     def __init__(self) -> None:
         super().__init__("intensity (0 to 1)", "density")
         self.setToolTip(
-            "The brain's intensities, mapped to the model's; where the curves part, the scan is\n"
-            "unlike what the model was trained on"
+            "Intensities of the brain, scaled to the model's range; where the curves differ, the\n"
+            "scan differs from the training data"
         )
         names = {"scan": REFERENCE_COLOUR, "training data": ESTIMATE_COLOUR}
-        legend = (f'<span style="color: {colour}">{name}</span>' for name, colour in names.items())
-        self.setTitle(" &nbsp; ".join(legend), size="9pt")
+        self._show_legend(names)
         self.curves = [
             self.plot(pen=pyqtgraph.mkPen(colour, width=2), stepMode="center", x=[0, 1], y=[0])
             for colour in names.values()
         ]
 
     def show_histograms(self, edges: np.ndarray, *densities: np.ndarray) -> None:
-        """Draw both curves; `edges` are one more than the values of each."""
+        """Draw both curves; there is one edge more than values of each."""
         for curve, density in zip(self.curves, densities, strict=True):
             curve.setData(edges, density)
 
@@ -158,8 +157,7 @@ class ProfilePlot(_Plot):
         super().__init__("distance (mm)", "intensity")
         self.setToolTip("Intensity along the line, linearly interpolated; distance in mm")
         names = {"reference": REFERENCE_COLOUR, "estimate": ESTIMATE_COLOUR}
-        legend = (f'<span style="color: {colour}">{name}</span>' for name, colour in names.items())
-        self.setTitle(" &nbsp; ".join(legend), size="9pt")
+        self._show_legend(names)
         self.curves = [
             self.plot(name=name, pen=pyqtgraph.mkPen(colour, width=2))
             for name, colour in names.items()

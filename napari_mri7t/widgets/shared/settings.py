@@ -1,15 +1,11 @@
-"""The plugin's page in napari's Preferences (manifest: `configurations`), read in one place.
+"""The plugin's page in napari's Preferences, and what the widgets remember between sessions.
 
-One click that has napari open NIfTI files with this plugin, by the user's own will.
-
-What the widgets remember from one session to the next: choices, and how fast this machine is.
-
-Not napari's preferences, which are the user's own page: a file of ours that may be lost.
+The page (manifest: `configurations`) is the user's own. What is remembered, choices and how fast
+this computer is, lies in a file that may be lost.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,7 @@ from napari.settings import get_plugin_settings, get_settings
 from qtpy.QtCore import QStandardPaths
 from qtpy.QtWidgets import QPushButton
 
-from napari_mri7t.engine.atomic import read_json, write_atomically
+from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.widgets.layers.layers import orient_camera
 
@@ -30,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def preference(section: str, name: str, default: Any) -> Any:
-    """Give a setting as the user left it; `default` if the plugin is not registered with npe2."""
+    """Return a setting as the user left it; `default` if npe2 does not know the plugin."""
     try:
         settings = get_plugin_settings(PLUGIN)
     except KeyError:
@@ -39,7 +35,7 @@ def preference(section: str, name: str, default: Any) -> Any:
 
 
 def last_choice(remembered: dict[str, Any], name: str, default: Any) -> Any:
-    """Give the last choice made in a widget, unless the user has changed the preference since."""
+    """Return the last choice made in a widget, unless the preference has changed since."""
     now = preference(SECTION, name, default)
     then = remembered.get(PREFERRED)
     before = then.get(name, default) if isinstance(then, dict) else default
@@ -47,7 +43,7 @@ def last_choice(remembered: dict[str, Any], name: str, default: Any) -> Any:
 
 
 def preferred(**defaults: Any) -> dict[str, Any]:
-    """Give what `last_choice` needs to be kept beside the choices: the preferences of today."""
+    """Return what `last_choice` needs beside the choices: today's preferences."""
     return {PREFERRED: {name: preference(SECTION, name, defaults[name]) for name in defaults}}
 
 
@@ -58,7 +54,7 @@ def opens_nifti_by_default() -> bool:
 
 
 def open_nifti_by_default() -> None:
-    """Have napari give NIfTI files to this plugin: its own reader claims them and fails."""
+    """Make this plugin napari's reader of NIfTI files: its own claims them and fails."""
     plugins = get_settings().plugins
     plugins.extension2reader = {
         **plugins.extension2reader,
@@ -67,14 +63,14 @@ def open_nifti_by_default() -> None:
 
 
 def orient_empty_viewer() -> None:
-    """Turn the camera of a viewer that shows nothing yet: anterior up, right as preferred."""
+    """Turn the camera of an empty viewer: anterior up, left and right as preferred."""
     viewer = napari.current_viewer()
     if viewer is not None and not viewer.layers:
         orient_camera(viewer, preference("display", "convention", "neurological"))
 
 
 class DefaultReaderButton(QPushButton):
-    """There only as long as napari's own reader, which claims NIfTI files and fails, is asked."""
+    """Shown only while NIfTI files go to napari's own reader, which fails on them."""
 
     def __init__(self) -> None:
         super().__init__("Open NIfTI files with this plugin by default")
@@ -91,19 +87,19 @@ class DefaultReaderButton(QPushButton):
 
 
 def config_folder() -> Path:
-    """Name the folder where this system keeps a user's settings for us."""
+    """Return the folder for this user's settings of the plugin."""
     place = QStandardPaths.StandardLocation.GenericConfigLocation
     return Path(QStandardPaths.writableLocation(place)) / "napari-mri7t"
 
 
 class Memory:
-    """A small JSON file; one that cannot be read or written only means that nothing is known."""
+    """A small JSON file; if it cannot be read or written, nothing is remembered."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or config_folder() / "memory.json"
 
     def recall(self, section: str) -> dict[str, Any]:
-        """Give what was kept under `section`."""
+        """Return what was kept under `section`."""
         found = self._read().get(section, {})
         return found if isinstance(found, dict) else {}
 
@@ -111,10 +107,9 @@ class Memory:
         """Keep JSON values under `section`, beside those of other names."""
         content = self._read()
         content[section] = self.recall(section) | values
-        text = json.dumps(content, indent=2)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, lambda file: file.write(text.encode()))
+            write_json(self.path, content)
         except (OSError, Mri7tError) as error:
             LOGGER.info("nothing is remembered: %s", error)
 

@@ -1,7 +1,7 @@
-"""Runs any generator of the engine away from Qt's thread: the only place where a thread starts.
+"""Runs the engine's long work away from Qt's thread: the only place where a thread starts.
 
 A `Job` belongs to the application, not to the widget that started it: a training goes on when its
-widget is closed and is found again with `running_jobs`.
+widget is closed, and the next widget finds it with `find_job`, or its error with `take_failure`.
 """
 
 from __future__ import annotations
@@ -9,111 +9,84 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections.abc import Callable, Generator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from napari.qt.threading import create_worker
-from napari.utils import progress
-from qtpy.QtCore import QObject, Signal
+from napari.utils import progress as ActivityBar
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
-from superqt.utils import GeneratorWorker
-from superqt.utils import create_worker as create_quiet_worker
+from superqt.utils import FunctionWorker
 
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError
-from napari_mri7t.widgets.shared.stopping import Cancelled, Stop
+from napari_mri7t.engine.progress import Cancelled, Progress, Report
+from napari_mri7t.widgets.shared.stopping import Stop
 
 LOGGER = logging.getLogger(__name__)
 #: Least time between two updates of napari's activity dock, seconds: each one runs Qt's event loop.
 ACTIVITY_INTERVAL_S = 0.2
 #: How long the end of the interpreter waits for threads, milliseconds.
 EXIT_MS = 10_000
+_failures: dict[type, str] = {}  # by the type of a job's state
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a record of the engine means to a bar: `total` 0 says that the end is not known.
-
-    Parts that are not even take each its own time: no time left is told by them.
-    """
-
-    done: int
-    total: int
-    message: str
-    is_even: bool = True
+class Uneven(Progress):
+    """Parts that take each its own time: they do not tell the time left."""
 
 
-def as_step(record: Any) -> Step:
-    """Read any record of the engine: slices, training steps, or the plain name of a stage."""
-    if isinstance(record, str):
-        return Step(0, 0, _capital(record))
-    if isinstance(record, Step):
-        return replace(record, message=_capital(record.message))
-    if getattr(record, "training", None) is not None:  # a fold: its figures are shown elsewhere
-        return Step(record.done, record.total, _capital(record.label))
-    return Step(record.done, record.total, _capital(record.message))
+@dataclass(frozen=True)
+class _Run:
+    """What the thread of a job does."""
 
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-class _Titled(partial):  # type: ignore[type-arg]
-    """napari prints the function itself when it asks "close although this is running?"."""
+    title: str
+    work: Callable[[Report], Any]
+    stop: Stop
+    emit: Report
+    is_breakable: bool
 
     def __str__(self) -> str:
-        return str(self.keywords["title"])
+        """Return what napari prints when it asks "close although this is running?"."""
+        return self.title
 
-
-def _drive(
-    make: Callable[[], Generator[Any, None, Any]], stop: Stop, *, title: str, breakable: bool
-) -> Generator[Any, None, Any]:
-    """Run the engine's generator to its end, or until `stop`, and close it in this thread.
-
-    superqt takes every RuntimeError for a deleted widget and reports nothing, so none may leave.
-    """
-    steps, is_counting = None, False
-    try:
-        steps = make()
-        while True:
-            stop.rest()
-            if stop.is_requested:
-                return None
+    def __call__(self) -> Any:
+        """Do the work; superqt takes every RuntimeError for a deleted widget, so none may leave."""
+        try:
+            self.stop.rest()
             try:
-                with stop.interruptible() if breakable and is_counting else nullcontext():
-                    record = next(steps)
-            except StopIteration as end:
-                return end.value
-            is_counting = as_step(record).total > 0  # before that libraries are being imported
-            yield record
-    except Cancelled:
-        return None
-    except RuntimeError as error:
-        raise StateError(f"{title} failed: {error}") from error
-    finally:
-        stop.forget()
-        if steps is not None:
-            steps.close()
+                return self.work(self._report)
+            finally:
+                self.stop.forbid_interrupt()
+        except Cancelled:
+            return None
+        except RuntimeError as error:
+            raise StateError(f"{self.title} failed: {error}") from error
+        finally:
+            self.stop.forget()
+
+    def _report(self, progress: Progress) -> None:
+        self.stop.forbid_interrupt()
+        self.emit(progress)
+        self.stop.rest()
+        if self.is_breakable and progress.total > 0:  # before that libraries are being imported
+            self.stop.allow_interrupt()
 
 
-class _StoppingWorker(GeneratorWorker):
-    """superqt's own `quit` leaves the generator suspended; this one lets it reach its `finally`."""
-
-    def __init__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(func, *args, **kwargs)
-        self.stop: Stop = args[1]
+class _Worker(FunctionWorker):
+    """superqt's own `quit` never reaches the function."""
 
     def quit(self) -> None:
-        self.stop.request()
+        self._func.stop.request()
 
 
 class Job(QObject):
     """One long piece of the engine's work, with its place in napari's activity dock.
 
-    Signals: `progressed` (the engine's record), `warned` (a sentence), then exactly one of
-    `succeeded` (the generator's result), `failed` (a sentence), `cancelled`, and last `ended`.
+    Signals, all in Qt's thread: `progressed` (a `Progress`), `warned` (a sentence), then exactly
+    one of `succeeded` (what the work returned), `failed` (a sentence), `cancelled`, and last
+    `ended`.
     """
 
     progressed = Signal(object)
@@ -122,11 +95,12 @@ class Job(QObject):
     failed = Signal(str)
     cancelled = Signal()
     ended = Signal()
+    _reported = Signal(object)
 
     def __init__(
         self,
         title: str,
-        make: Callable[[], Generator[Any, None, Any]],
+        work: Callable[[Report], Any],
         *,
         quiet: bool = False,
         breakable: bool = False,
@@ -134,29 +108,35 @@ class Job(QObject):
     ) -> None:
         """Prepare a job.
 
-        `quiet`: a second's work that follows the slider, of which napari need not speak.
-        `breakable`: a cancel may break a long step off; no library is imported in a counted step.
-        `state`: what a widget that finds the job again needs to show it.
+        Parameters
+        ----------
+        title : str
+            What napari calls it.
+        work : callable
+            Called once in the thread, with the report that it shall call often: it waits while
+            the job is paused, and raises `Cancelled` once the job is cancelled.
+        quiet : bool
+            A second's work that follows the slider, of which napari need not speak.
+        breakable : bool
+            A cancel may interrupt the time after a report whose `total` is above 0; no library
+            may be imported there, and no file left half-made.
+        state : object
+            What a widget that finds the job again needs to show it.
         """
         super().__init__(QApplication.instance())
         self.title = title
         self.quiet = quiet
         self.state = state
-        self.last: Any = None
+        self.last: Progress | None = None
         self.started_at = time.monotonic()
         self._stop = Stop()
         self._settled = False
-        self._activity: progress | None = None
+        self._activity: ActivityBar | None = None
         self._activity_at = 0.0
-        create = create_quiet_worker if quiet else create_worker
-        self._worker = create(
-            _Titled(_drive, title=title, breakable=breakable),
-            make,
-            self._stop,
-            _worker_class=_StoppingWorker,
-            _ignore_errors=True,
-        )
-        self._worker.yielded.connect(self._on_yielded)
+        self._reported.connect(self._on_reported, Qt.ConnectionType.QueuedConnection)
+        run = _Run(title, work, self._stop, self._reported.emit, breakable)
+        make = _Worker if quiet else _noticed_worker
+        self._worker = make(run)
         self._worker.returned.connect(self._on_returned)
         self._worker.errored.connect(self._on_errored)
         self._worker.warned.connect(self._on_warned)
@@ -167,16 +147,16 @@ class Job(QObject):
         _end_before_qt()
         self.started_at = time.monotonic()
         if not self.quiet:
-            self._activity = progress(total=0, desc=self.title, file=_Nowhere())
+            self._activity = ActivityBar(total=0, desc=self.title, file=_Nowhere())
         self._worker.start()
 
     def cancel(self) -> None:
-        """Ask the generator to end at its next record; returns at once."""
+        """Ask the work to end at its next report; returns at once."""
         if not self._settled:
             self._worker.quit()
 
     def pause(self) -> None:
-        """Hold the generator at its next record, or let it go on."""
+        """Hold the work at its next report, or let it go on."""
         if self.is_held:
             self._stop.let_go()
         else:
@@ -184,7 +164,7 @@ class Job(QObject):
 
     @property
     def is_held(self) -> bool:
-        """Whether the job rests."""
+        """Whether the job is paused."""
         return self._stop.is_held
 
     @property
@@ -192,20 +172,21 @@ class Job(QObject):
         """Whether `cancel` was called."""
         return self._stop.is_requested
 
-    def _on_yielded(self, record: Any) -> None:
-        self.last = record
-        self.progressed.emit(record)
-        self._show_activity(as_step(record))
+    def _on_reported(self, progress: Progress) -> None:
+        self.last = progress
+        self.progressed.emit(progress)
+        self._show_activity(progress)
 
-    def _show_activity(self, step: Step) -> None:
+    def _show_activity(self, progress: Progress) -> None:
         """Update the bar seldom, and last in a handler: each update runs Qt's event loop."""
         now = time.monotonic()
         if self._activity is None or now - self._activity_at < ACTIVITY_INTERVAL_S:
             return
         self._activity_at = now
-        if self._activity.total != step.total:
-            self._activity.total = step.total
-        self._activity.update(step.done - self._activity.n)
+        total = 100 if progress.total else 0
+        if self._activity.total != total:
+            self._activity.total = total
+        self._activity.update(percent(progress) - self._activity.n)
 
     def _on_returned(self, result: Any) -> None:
         if self._settled:
@@ -222,8 +203,10 @@ class Job(QObject):
         if self._stop.is_requested:
             LOGGER.info("after the cancel: %s", text)
             self.cancelled.emit()
-        else:
-            self.failed.emit(text)
+            return
+        if self.state is not None:
+            _failures[type(self.state)] = text
+        self.failed.emit(text)
 
     def _on_warned(self, details: tuple[Any, ...]) -> None:
         message, category = details[0], details[1]
@@ -241,6 +224,16 @@ class Job(QObject):
         self.deleteLater()
 
 
+def _noticed_worker(run: _Run) -> _Worker:
+    """Return a worker that napari knows of: it asks before it closes while one runs."""
+    return create_worker(run, _worker_class=_Worker, _ignore_errors=True)
+
+
+def percent(progress: Progress) -> int:
+    """Return how much is done; 0 where the end is not known."""
+    return int(100 * progress.done / progress.total) if progress.total else 0
+
+
 @cache
 def _end_before_qt() -> None:
     """Have threads end before the interpreter does: one that outlives Qt aborts the process.
@@ -252,7 +245,7 @@ def _end_before_qt() -> None:
 
 def _end_jobs() -> None:
     try:
-        GeneratorWorker.await_workers(EXIT_MS)
+        FunctionWorker.await_workers(EXIT_MS)
     except RuntimeError as error:
         LOGGER.warning("a thread did not end within %d s: %s", EXIT_MS // 1000, error)
 
@@ -264,23 +257,36 @@ class _Nowhere:
         """Drop `text`."""
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
 
 def running_jobs() -> list[Job]:
-    """Every job whose thread has not ended."""
+    """Return every job whose thread has not ended."""
     application = QApplication.instance()
     return [] if application is None else application.findChildren(Job)
 
 
+def find_job(kind: type) -> Job | None:
+    """Return the running job with a state of this kind, whoever started it."""
+    return next((job for job in running_jobs() if isinstance(job.state, kind)), None)
+
+
+def take_failure(kind: type) -> str:
+    """Return, once, the error of the last job with a state of this kind; empty where none failed.
+
+    A widget that shows it takes it; what nobody took waits for the next widget.
+    """
+    return _failures.pop(kind, "")
+
+
 def sentence(error: BaseException) -> str:
-    """Give one clear sentence for the user; log in full what the engine did not foresee."""
+    """Return one clear sentence for the user; log in full what the engine did not foresee."""
     if isinstance(error, Mri7tError | ValueError | OSError) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
-        return "Not enough memory for this: close other programs or choose a smaller volume."
+        return "Not enough memory: close other programs or choose a smaller volume."
     LOGGER.error("unforeseen error", exc_info=error)
     return (
-        f"Something that should not happen: {type(error).__name__}: {error}. "
+        f"Unexpected error: {type(error).__name__}: {error}. "
         "Please report it; the details are in the terminal."
     )

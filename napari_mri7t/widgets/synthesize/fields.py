@@ -53,8 +53,8 @@ class SourceFields(QWidget):
             "the folder of 3T volumes",
         )
         self.output_field = FolderField(
-            "Becomes a BIDS derivative: of every scan the estimate and its JSON sidecar.\n"
-            "Run again, it goes on from where it was."
+            "Becomes a BIDS derivative: an estimate and a JSON sidecar for every scan.\n"
+            "A second run skips what is already there."
         )
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
@@ -64,7 +64,7 @@ class SourceFields(QWidget):
             ("Volume", self.index_box),
             ("Layers", self.selection_label),
             ("3T folder", self.folder_field),
-            ("7T goes to", self.output_field),
+            ("Output folder", self.output_field),
         ):
             self._form.addRow(label, field)
         self._recall(remembered)
@@ -81,7 +81,7 @@ class SourceFields(QWidget):
         self.output_field.folder = str(remembered.get("output", ""))
 
     def values(self) -> dict[str, Any]:
-        """Give the choices that the next session begins with."""
+        """Return the choices that the next session begins with."""
         return {
             "from": self.mode,
             "folder": str(self.folder_field.folder or ""),
@@ -98,7 +98,7 @@ class SourceFields(QWidget):
         return self.mode_box.currentText()
 
     def layers(self) -> list[Layer]:
-        """Give what would be synthesised, in the order of the layer list; none of a folder."""
+        """Return what would be synthesised, in the order of the layer list; none of a folder."""
         if self.mode == SELECTED_LAYERS:
             chosen = self._viewer.layers.selection
             return [x for x in self._viewer.layers if x in chosen and is_single_volume(x)]
@@ -106,18 +106,18 @@ class SourceFields(QWidget):
         return [layer] if self.mode == ONE_LAYER and layer is not None else []
 
     def sources(self) -> list[Source]:
-        """Take the layers as they are now."""
+        """Return the layers as they are now."""
         return [
             Source(x, x.as_layer_data_tuple(), self.index_box.value() if x.ndim == 4 else None)
             for x in self.layers()
         ]
 
     def why_not(self) -> str | None:
-        """Say what is missing before anything can start."""
+        """Return what is missing before anything can start."""
         if self.mode == FOLDER and self.folder_field.why_not() is not None:
             return self.folder_field.why_not()
         if self.mode == FOLDER and self.output_field.folder is None:
-            return "Choose the folder that the estimates go to."
+            return "Choose an output folder."
         if self.mode == SELECTED_LAYERS and not self.layers():
             return "Select volumes in the layer list."
         if self.mode == ONE_LAYER and not self.layers():
@@ -150,32 +150,31 @@ class ComputationFields(QWidget):
     def __init__(self, remembered: dict[str, Any]) -> None:
         super().__init__()
         self.device_box = DeviceBox(
-            "Where to compute: Automatic takes the fastest there is, CPU always works."
+            "Where to compute: Automatic takes the fastest device, CPU always works."
         )
         self.step_box = choice(STEPS)
         self.step_box.setToolTip(
             "Slices from one input of the network to the next.\n"
-            "1: every slice is the mean of its predictions, less noise, three times the work.\n"
+            "1: every slice is the mean of three predictions: less noise, three times slower.\n"
             "3: every slice is predicted once, as in the report."
         )
         self.end_slices_box = QSpinBox()
         self.end_slices_box.setRange(0, 500)
-        self.end_slices_box.setSuffix(" untouched")
         self.end_slices_box.setToolTip(
-            "How many axial slices at either end stay as they are in the 3T image\n"
-            "(0: none; the report left 30)"
+            "Axial slices at either end that stay as they are in the 3T image\n"
+            "(the report skipped 30)"
         )
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Device", self.device_box)
         form.addRow("Quality", self.step_box)
-        form.addRow("End slices", self.end_slices_box)
+        form.addRow("Skip end slices", self.end_slices_box)
         self._recall(remembered)
         self.device_box.currentIndexChanged.connect(lambda n: self.changed.emit())
         self.step_box.currentIndexChanged.connect(lambda n: self.changed.emit())
 
     def _recall(self, remembered: dict[str, Any]) -> None:
-        """Take the last choices, or the user's preferences where those are newer."""
+        """Restore the last choices, or the user's preferences where those are newer."""
         self.device_box.choose(last_choice(remembered, "device", DEFAULTS["device"]))
         step = last_choice(remembered, "step", DEFAULTS["step"])
         self.step_box.setCurrentIndex(max(0, self.step_box.findData(step)))
@@ -184,7 +183,7 @@ class ComputationFields(QWidget):
         self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
 
     def values(self) -> dict[str, Any]:
-        """Give the choices by the names of `SynthesisConfig`."""
+        """Return the choices by the names of `SynthesisConfig`."""
         return {
             "device": self.device_box.device,
             "step": self.step_box.currentData(),
@@ -193,7 +192,7 @@ class ComputationFields(QWidget):
 
 
 def choice(options: dict[Any, str]) -> QComboBox:
-    """Make a box of texts, each with its value."""
+    """Return a box of texts, each with its value."""
     box = QComboBox()
     let_shrink(box)
     for value, text in options.items():

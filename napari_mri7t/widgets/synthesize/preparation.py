@@ -1,4 +1,4 @@
-"""The fields of the widget "Synthesize 7T" that say what is done to a raw scan first."""
+"""The fields of the widget "Synthesize 7T" for the preparation of a raw scan and its result."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QWidget
 
 from napari_mri7t.engine.preparation.optional import INSTALL
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.widgets.layers.layers import is_single_volume
 from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
@@ -32,16 +33,18 @@ MODES = {
     "full": "Every step (full)",
 }
 SPACES = {"native": "The scan's own grid", "mni": "MNI space, 1 mm"}
+VIAS = {"scan": "The scan's own grid", "mni": "MNI space, 1 mm"}
+BACKGROUNDS = {"scan": "As in the scan", "zero": "Zero"}
 LIBRARIES = ("SimpleITK", "deepbet")  # of the extra `native`
 
 
 def missing_libraries() -> list[str]:
-    """List what of the extra `native` is not installed, without importing it."""
+    """Return what of the extra `native` is not installed, without importing it."""
     return [name for name in LIBRARIES if find_spec(name) is None]
 
 
 class FileField(FolderField):
-    """A line for a file, and a button to look for one."""
+    """A line for a file, and a button to browse."""
 
     def __init__(self, tooltip: str, kinds: str) -> None:
         super().__init__(tooltip)
@@ -57,7 +60,7 @@ class FileField(FolderField):
 
 
 class PreparationFields(QWidget):
-    """Whether the scan is prepared, with whose mask and transform, and where its estimate goes."""
+    """How the scan is prepared, with whose mask and transform, and where its estimate goes."""
 
     changed = Signal()
 
@@ -71,11 +74,13 @@ class PreparationFields(QWidget):
         for label, field in (
             ("Prepare", self.mode_box),
             ("Result on", self.space_box),
+            ("Computed in", self.via_box),
+            ("Background", self.background_box),
             ("", self.more_box),
             ("Mask layer", self.mask_chooser),
             ("Mask file", self.mask_field),
             ("Transform", self.transform_field),
-            ("Keep in", self.keep_field),
+            ("Save intermediate\nfiles to", self.keep_field),
             ("", self.coarse_box),
         ):
             self._form.addRow(label, field)
@@ -96,13 +101,22 @@ class PreparationFields(QWidget):
             "Where the estimate lies: on exactly the scan's voxels, or on the models' grid,\n"
             "182 x 218 x 182 voxels of 1 mm in MNI152 space"
         )
-        self.more_box = QCheckBox("Own mask, transform, folder")
-        self.more_box.setToolTip("Use what FreeSurfer, FSL or ANTs found, and keep what we find")
+        self.via_box = choice(VIAS)
+        self.via_box.setToolTip(
+            "Where the network works on a prepared scan: on the scan's own voxels, or in MNI\n"
+            "space, from which the estimate is resampled to the scan"
+        )
+        self.background_box = choice(BACKGROUNDS)
+        self.background_box.setToolTip("What the result of a prepared scan shows outside the brain")
+        self.more_box = QCheckBox("Use my own mask or transform")
+        self.more_box.setToolTip(
+            "Use results of FreeSurfer, FSL or ANTs, and save those of the preparation"
+        )
         self.mask_chooser = LayerChooser(
             viewer,
             is_single_volume,
             "Your brain mask: a layer on the scan's grid, or painted on it; above 0 is brain",
-            optional="found in the scan",
+            optional="extract the brain",
         )
         self.mask_field = FileField(
             "Your brain mask on the scan's grid; what is not 0 is brain",
@@ -114,18 +128,18 @@ class PreparationFields(QWidget):
             "Transforms (*.tfm *.txt *.mat)",
         )
         self.keep_field = FolderField(
-            "Gets mask, bias field, transform; another model then takes them from there.\n"
+            "Folder for mask, bias field and transform, which later runs reuse.\n"
             "Empty: they are kept until this widget is closed"
         )
         self.keep_field.line.setPlaceholderText("this session only")
-        self.coarse_box = QCheckBox("Go on though it is too coarse")
+        self.coarse_box = QCheckBox("Process anyway (voxels too coarse)")
         self.coarse_box.setToolTip(
-            "Voxels beyond 2 mm, or twice as long as wide: nothing the models know;\n"
-            "the sidecar will say so"
+            "Voxels above 2 mm, or twice as long as wide, are outside the models' domain;\n"
+            "the sidecar records it"
         )
 
     def _connect(self) -> None:
-        for box in (self.mode_box, self.space_box):
+        for box in (self.mode_box, self.space_box, self.via_box, self.background_box):
             box.currentIndexChanged.connect(self._refresh)
         for box in (self.more_box, self.coarse_box):
             box.toggled.connect(self._refresh)
@@ -134,9 +148,14 @@ class PreparationFields(QWidget):
             field.changed.connect(self._refresh)
 
     def _recall(self, remembered: dict[str, Any]) -> None:
-        """Take the last choices; a mask and a transform belong to one scan and are forgotten."""
+        """Restore the last choices; a mask and a transform belong to one scan and are forgotten."""
         mode = last_choice(remembered, "prepare", DEFAULTS["prepare"])
-        for box, value in ((self.mode_box, mode), (self.space_box, remembered.get("space"))):
+        for box, value in (
+            (self.mode_box, mode),
+            (self.space_box, remembered.get("space", OutputConfig.space)),
+            (self.via_box, remembered.get("via", OutputConfig.via)),
+            (self.background_box, remembered.get("background", OutputConfig.background)),
+        ):
             box.setCurrentIndex(max(0, box.findData(value)))
         self.keep_field.folder = str(remembered.get("keep", ""))
         self.more_box.setChecked(bool(remembered.get("keep")))
@@ -154,6 +173,7 @@ class PreparationFields(QWidget):
         self.notices.add(f"{why_not[0].upper()}{why_not[1:]}", WARNING_COLOUR)
 
     def _refresh(self, value: object = None) -> None:
+        self._form.setRowVisible(self.via_box, self.space_box.currentData() == "native")
         for field in (self.mask_chooser, self.mask_field, self.transform_field, self.keep_field):
             self._form.setRowVisible(field, self.more_box.isChecked())
         has_layer = self.mask_chooser.layer is not None
@@ -161,26 +181,26 @@ class PreparationFields(QWidget):
         set_enabled(self.mask_field, why_not, self.mask_field.line.toolTip())
         self.changed.emit()
 
-    def offer_going_on(self, is_too_coarse: bool) -> None:
-        """Show the box that allows what is out of the domain only where it is needed."""
+    def offer_coarse(self, is_too_coarse: bool) -> None:
+        """Show the box that allows a scan outside the domain only where it is needed."""
         self._form.setRowVisible(self.coarse_box, is_too_coarse or self.coarse_box.isChecked())
 
     def release(self) -> None:
-        """Forget what was kept for the session."""
+        """Delete what was saved for the session."""
         if self._session is not None:
             self._session.cleanup()
             self._session = None
 
     def why_not(self, layers: list[Layer]) -> str | None:
-        """Say what is missing before anything can start."""
+        """Return what is missing before anything can start."""
         if not self.more_box.isChecked():
             return None
         for field, what in ((self.mask_field, "mask"), (self.transform_field, "transform")):
             if field.isEnabled() and field.folder is not None and not field.folder.is_file():
-                return f"There is no such file for the {what}."
+                return f"The {what} file does not exist."
         has_own = self._mask() is not None or self.transform_field.folder is not None
         if has_own and len(layers) > 1:
-            return "A mask or transform belongs to one scan: choose one layer."
+            return "A mask or transform applies to one scan: choose one layer."
         if self.mask_chooser.layer is not None and self.mask_chooser.layer in layers:
             return "The mask is the scan itself: choose another layer."
         return None
@@ -189,21 +209,25 @@ class PreparationFields(QWidget):
         return self.mask_chooser.layer or self.mask_field.folder
 
     def asked(self) -> Asked:
-        """Take the choices as they are now."""
+        """Return the choices as they are now."""
         has_more = self.more_box.isChecked()
         layer = self.mask_chooser.layer if has_more else None
         config = PreparationConfig(
             prepare=self.mode_box.currentData(),
-            space=self.space_box.currentData(),
             mask=self.mask_field.folder if has_more and layer is None else None,
             transform=self.transform_field.folder if has_more else None,
             keep=(self.keep_field.folder if has_more else None) or self._session_folder,
             allow_out_of_domain=self.coarse_box.isChecked(),
         )
-        return Asked(config, None if layer is None else layer.as_layer_data_tuple())
+        output = OutputConfig(**self._output_values())
+        return Asked(config, output, None if layer is None else layer.as_layer_data_tuple())
+
+    def _output_values(self) -> dict[str, str]:
+        boxes = {"space": self.space_box, "via": self.via_box, "background": self.background_box}
+        return {name: box.currentData() for name, box in boxes.items()}
 
     def begin_session(self) -> None:
-        """Make the folder for what is kept in none of the user's; it goes with the widget."""
+        """Make the folder for intermediate files; it is deleted with the widget."""
         if self._session is None:
             self._session = tempfile.TemporaryDirectory(
                 prefix="napari-mri7t-", ignore_cleanup_errors=True
@@ -214,10 +238,9 @@ class PreparationFields(QWidget):
         return None if self._session is None else Path(self._session.name)
 
     def values(self) -> dict[str, Any]:
-        """Give the choices that the next session begins with."""
+        """Return the choices that the next session begins with."""
         keep = self.keep_field.folder if self.more_box.isChecked() else None
-        return {
+        return self._output_values() | {
             "prepare": self.mode_box.currentData(),
-            "space": self.space_box.currentData(),
             "keep": "" if keep is None else str(keep),
         }

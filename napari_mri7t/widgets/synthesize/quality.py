@@ -1,4 +1,4 @@
-"""What a preparation is judged by: layers over the result, a histogram, figures in words."""
+"""How a preparation is judged: layers over the result, a histogram, figures in words."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class QualityPanel(QWidget):
         self._latest.failed.connect(self._fail)
         self.words = QLabel()
         self.words.setWordWrap(True)
-        self.words.setToolTip("How far the scan lies from what the model was trained on")
+        self.words.setToolTip("How similar the scan is to the training data")
         self.button = QPushButton(SHOW)
         self.button.setToolTip(
-            "Look before you trust: the mask's outline, a checkerboard of template and scan,\n"
-            "before and after, as layers; and the intensities as the model sees them"
+            "Add layers to check by eye: the mask's outline, a checkerboard of template and\n"
+            "scan, before and after; and plot the intensities as the model sees them"
         )
         self.button.clicked.connect(self.toggle)
         self.plot = HistogramPlot()
@@ -84,7 +84,7 @@ class QualityPanel(QWidget):
         self.setVisible(False)
 
     def offer(self, prepared: Prepared, result: Volume, card: ModelCard, shown: Layer) -> None:
-        """Offer the layers of a run, and say how far its scan lies from the training data.
+        """Offer the layers of a run, and show how similar its scan is to the training data.
 
         `shown` is the layer of `result`, which knows what made it.
         """
@@ -109,9 +109,9 @@ class QualityPanel(QWidget):
         prepared, volumes, seen = answer
         if self._run is None or self._run[0] is not prepared:
             return
-        for name, told in NAMES.items():
+        for name, words in NAMES.items():
             volume: Volume = getattr(volumes, name)
-            title = f"{prepared.scan.name} quality: {told}"
+            title = f"{prepared.scan.name} quality: {words}"
             self._layers.append(self._add(name, volume, title))
         self.plot.show_histograms(seen.edges, seen.scan, seen.training)
         self.plot.setVisible(True)

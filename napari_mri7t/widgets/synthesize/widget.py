@@ -11,7 +11,9 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QLabel
 
 from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.preparation.optional import unfinished_work
 from napari_mri7t.engine.preparation.quality import lies_on
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.layers.layers import estimate_to_layer
@@ -31,12 +33,11 @@ from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesize.jobs import (
     Finished,
-    Foreseen,
-    folder_steps,
-    foresee_folder,
-    foresee_layers,
-    layer_steps,
-    leftovers,
+    ScanCheck,
+    check_folder,
+    check_layers,
+    synthesize_folder,
+    synthesize_layers,
 )
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
 from napari_mri7t.widgets.synthesize.quality import QualityPanel
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
 CHOICES, PACE = "synthesis", "pace"  # sections of the memory
 LEAST_PACE_S = 1.0
-FIRST_TIME = "The first run here tells how long that takes; two cores took about 40 s."
+NO_TIMING = "No timing on this computer yet"
+PREPARATION_ELSEWHERE = "40 s on two cores"
 
 
 class SynthesizeWidget(EngineWidget):
@@ -58,7 +60,7 @@ class SynthesizeWidget(EngineWidget):
         self.memory = Memory()
         remembered = self.memory.recall(CHOICES)
         self._latest = Latest("Check of the scan", self)
-        self._of_folder = Latest("Look into the folder", self)
+        self._of_folder = Latest("Check of the folder", self)
         self.source = SourceFields(self.viewer, remembered)
         self.group("3T image").addRow(self.source)
         self.model_chooser = ModelChooser()
@@ -67,9 +69,9 @@ class SynthesizeWidget(EngineWidget):
         self.preparation = PreparationFields(self.viewer, remembered)
         form = self.group("Preparation")
         form.addRow(self.preparation)
-        self.outlook_label = QLabel()
-        self.outlook_label.setWordWrap(True)
-        form.addRow(self.outlook_label)
+        self.preparation_label = QLabel()
+        self.preparation_label.setWordWrap(True)
+        form.addRow(self.preparation_label)
         self.computation = ComputationFields(remembered)
         form = self.group("Computation")
         form.addRow(self.computation)
@@ -96,8 +98,8 @@ class SynthesizeWidget(EngineWidget):
         self.computation.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
         self.quality.failed.connect(self.panel.fail)
-        self._latest.answered.connect(self._show_outlook)
-        self._latest.failed.connect(self.outlook_label.setText)
+        self._latest.answered.connect(self._show_checks)
+        self._latest.failed.connect(self.preparation_label.setText)
         self._of_folder.answered.connect(self._show_folder)
         self._of_folder.failed.connect(self.plan_label.setText)
 
@@ -107,12 +109,12 @@ class SynthesizeWidget(EngineWidget):
             self.model_chooser.add(folder)
 
     def _check(self) -> None:
-        """Say what will happen, and allow the start only if it can succeed."""
+        """Show what will happen, and allow the start only if it can succeed."""
         card, layers = self.model_chooser.card, self.source.layers()
         is_folder = self.source.mode == FOLDER
         set_enabled(
             self.preparation,
-            "a folder's scans are taken as they are; `mri7t synthesize` prepares one by one"
+            "the scans of a folder are processed without preparation; prepare them one by one"
             if is_folder
             else None,
             "What is done to a raw scan before the model sees it",
@@ -122,60 +124,61 @@ class SynthesizeWidget(EngineWidget):
         self._why_not = why_not
         self.panel.set_ready(why_not)
         self.plan_notices.clear()
-        self.outlook_label.setVisible(False)
-        self.preparation.offer_going_on(False)
+        self.preparation_label.setVisible(False)
+        self.preparation.offer_coarse(False)
         self.plan_label.setText("" if why_not else wrap_anywhere(self._plan(card)))
         self.plan_label.setVisible(not why_not)
         if why_not is None and is_folder:
-            self._of_folder.ask(foresee_folder, self.source.folder_field.folder)
+            self._of_folder.ask(check_folder, self.source.folder_field.folder)
         if why_not is None and layers:
             asked = self.preparation.asked()
-            self._latest.ask(foresee_layers, self.source.sources(), card, asked)
+            self._latest.ask(check_layers, self.source.sources(), card, asked)
 
     def _plan(self, card: ModelCard) -> str:
         if self.source.mode == FOLDER:
-            return f"Every scan of the folder through {card.name}, into a BIDS derivative."
+            return f"Every scan of the folder through {card.name} into a BIDS derivative."
         layers = self.source.layers()
-        shapes = " x ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
+        shapes = " × ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
         what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
         n_voxels = sum(_n_voxels(layer) for layer in layers)
-        return f"{what} through {card.name}{self._how_long(card, n_voxels)}."
+        return f"{what} through {card.name}{self._how_long(card, n_voxels)}"
 
     def _how_long(self, card: ModelCard, n_voxels: int) -> str:
         pace = self.memory.recall(PACE).get(self._pace_key(card))
         if not isinstance(pace, float):
-            return _elsewhere(card)
-        return f": {duration(pace * n_voxels)}, as measured here before"
+            return f". {NO_TIMING}{_elsewhere(card)}."
+        return f": {duration(pace * n_voxels)}, based on earlier runs."
 
     def _show_folder(self, found: tuple[int, int]) -> None:
         card, (n_scans, n_voxels) = self.model_chooser.card, found
         if self._why_not is None and self.source.mode == FOLDER and card is not None:
             what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
-            text = f"{what} through {card.name}, into a BIDS derivative"
-            self.plan_label.setText(wrap_anywhere(f"{text}{self._how_long(card, n_voxels)}."))
+            text = f"{what} through {card.name} into a BIDS derivative"
+            self.plan_label.setText(wrap_anywhere(f"{text}{self._how_long(card, n_voxels)}"))
 
     def _pace_key(self, card: ModelCard) -> str:
         values = self.computation.values()
         return f"{card.sha256[:16]} {values['device']} step {values['step']}"
 
-    def _show_outlook(self, found: list[Foreseen]) -> None:
-        """Show what the preparation will do and how long it may take, or why nothing can start."""
+    def _show_checks(self, checks: list[ScanCheck]) -> None:
+        """Show the plan of every preparation and its time, or why nothing can start."""
         self.plan_notices.clear()
-        refused = [one.refusal for one in found if one.refusal]
-        self.preparation.offer_going_on(any(one.is_too_coarse for one in found))
-        self.panel.set_ready(self._why_not or (refused[0] if refused else None))
-        for text in dict.fromkeys(text for one in found for text in one.warnings):
+        errors = [check.error for check in checks if check.error]
+        self.preparation.offer_coarse(any(check.can_be_allowed for check in checks))
+        self.panel.set_ready(self._why_not or (errors[0] if errors else None))
+        for text in dict.fromkeys(text for check in checks for text in check.warnings):
             self.plan_notices.add(text, WARNING_COLOUR)
-        sentences = dict.fromkeys(one.sentence for one in found if one.sentence)
+        planned = [(check.title, check.plan) for check in checks if check.plan is not None]
+        sentences = [f"{title}{plan.describe()}" for title, plan in planned]
         pace = self.memory.recall(PACE)
-        steps = [f"prepare: {name}" for one in found for name in one.steps]
-        known = [pace[name] for name in steps if isinstance(pace.get(name), float)]
-        if steps and len(known) == len(steps):
-            sentences[f"{duration(sum(known)).capitalize()}, as measured here before."] = None
-        elif steps:
-            sentences[FIRST_TIME] = None
-        self.outlook_label.setText(wrap_anywhere(" ".join(sentences)))
-        self.outlook_label.setVisible(bool(sentences))
+        paces = [pace.get(f"prepare: {step}") for _, plan in planned for step in plan.steps]
+        known = [seconds for seconds in paces if isinstance(seconds, float)]
+        if paces and len(known) == len(paces):
+            sentences.append(f"{duration(sum(known)).capitalize()}, based on earlier runs.")
+        elif paces:
+            sentences.append(f"{NO_TIMING} ({PREPARATION_ELSEWHERE}).")
+        self.preparation_label.setText(wrap_anywhere(" ".join(sentences)))
+        self.preparation_label.setVisible(bool(sentences))
 
     def start(self) -> None:
         """Run in the background."""
@@ -190,7 +193,7 @@ class SynthesizeWidget(EngineWidget):
             folders = self.source.folder_field.folder, self.source.output_field.folder
             job = Job(
                 f"Synthesize {folders[0].name}",
-                lambda: folder_steps(*folders, model, settings),
+                lambda report: synthesize_folder(*folders, model, settings, report),
                 breakable=True,
             )
             job.succeeded.connect(self._on_folder_done)
@@ -201,7 +204,7 @@ class SynthesizeWidget(EngineWidget):
             title = sources[0].layer.name if len(sources) == 1 else f"{len(sources)} layers"
             job = Job(
                 f"Synthesize {title}",
-                lambda: layer_steps(sources, model, settings, asked),
+                lambda report: synthesize_layers(sources, model, settings, asked, report),
                 breakable=True,
             )
             job.progressed.connect(self._on_progressed)
@@ -214,50 +217,50 @@ class SynthesizeWidget(EngineWidget):
 
     def _on_cancelled(self) -> None:
         is_one = self.source.mode != FOLDER and len(self.source.layers()) == 1
-        words = ["Cancelled; nothing was changed." if is_one else "Cancelled; what is done stays."]
-        if leftovers():
-            words.append("A step that cannot be broken off ends by itself.")
+        words = ["Cancelled; nothing was changed." if is_one else "Cancelled; results are kept."]
+        if unfinished_work():
+            words.append("The current step will finish in the background.")
         self.panel.conclude(" ".join(words))
 
-    def _on_progressed(self, record: object) -> None:
+    def _on_progressed(self, progress: Progress) -> None:
         """Show a result as soon as it is there, though others are still to come."""
-        if not isinstance(record, Finished):
+        if not isinstance(progress, Finished):
             return
-        synthesis, prepared = record.run.synthesis, record.run.prepared
+        synthesis, prepared = progress.synthesis, progress.synthesis.prepared
         estimate = synthesis.volume
         has_grid = prepared is None or lies_on(estimate, prepared.scan)
         data, meta, _ = estimate_to_layer(
             estimate,
-            record.source.layer if has_grid else None,
-            record.provenance,
+            progress.source.layer if has_grid else None,
+            progress.provenance,
             name=estimate.name,
         )
         shown = self.viewer.add_image(data, **meta)
-        self._remember_pace(record)
-        before = sum(record.seconds.values())
+        self._remember_pace(progress)
+        before = sum(progress.seconds.values())
         after = "" if prepared is None else f", after {before:.0f} s of preparation"
         self.panel.conclude(
             f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
             f"{after}: layer {estimate.name}"
         )
-        self.panel.inform(record.provenance["Notice"])
-        several = f"{record.source.layer.name}: " if record.total > 1 else ""
-        for text in record.provenance["Warnings"]:
+        self.panel.inform(progress.provenance["Notice"])
+        several = f"{progress.source.layer.name}: " if progress.total > 1 else ""
+        for text in progress.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
         if prepared is not None:
             self.quality.offer(prepared, estimate, self._running_card, shown)
         self._check()
 
-    def _remember_pace(self, record: Finished) -> None:
-        """Keep how long each step took here; what took no time was taken from the kept files."""
-        synthesis = record.run.synthesis
+    def _remember_pace(self, finished: Finished) -> None:
+        """Keep how long each step took here; what took no time was reused."""
+        synthesis = finished.synthesis
         paces = {self._running_pace: synthesis.seconds / synthesis.volume.array.size}
-        taken = {name: value for name, value in record.seconds.items() if value > LEAST_PACE_S}
+        taken = {name: value for name, value in finished.seconds.items() if value > LEAST_PACE_S}
         self.memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
 
     def _on_folder_done(self, summary: BatchSummary) -> None:
-        before = f", {len(summary.known)} done before" if summary.known else ""
-        self.panel.conclude(f"Done: {len(summary.written)} written{before}")
+        skipped = f", {len(summary.known)} skipped" if summary.known else ""
+        self.panel.conclude(f"{len(summary.written)} written{skipped}")
         for name, text in summary.failed.items():
             self.panel.fail(text if name in text else f"{name}: {text}")
         for name, texts in summary.warnings.items():
@@ -277,11 +280,11 @@ class SynthesizeWidget(EngineWidget):
 
 
 def _elsewhere(card: ModelCard) -> str:
-    """Say how long the model took where it was evaluated, if its card tells."""
+    """Return how long the model took where it was evaluated, if its card tells."""
     seconds, hardware = card.metrics.get("seconds"), card.metrics.get("hardware")
     if not isinstance(seconds, int | float) or not hardware:
-        return "; the time is known after the first run"
-    return f": {duration(seconds)} a brain elsewhere ({hardware}), here known after the first run"
+        return ""
+    return f" ({duration(seconds).removeprefix('about ')} on {hardware})"
 
 
 def _n_voxels(layer: Layer) -> int:

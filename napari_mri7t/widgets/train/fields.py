@@ -1,14 +1,10 @@
-"""The fields of the widget "Train folds": network, preset, and every number of the recipe.
-
-The folds of a study as a list to tick, in the widget "Train folds".
-"""
+"""The fields of the widget "Train": network, preset, every setting of the recipe, the folds."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -23,12 +19,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, has_seen, seen_subjects
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import (
+    FINAL,
     PRESETS,
     TrainConfig,
     find_preset,
     network_arguments,
     network_settings,
+    settings_of,
     with_settings,
 )
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink
@@ -36,16 +35,20 @@ from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
 FRESH_WEIGHTS = "Fresh weights"
-NUMBERS = "All settings of the preset; rest the mouse on one for its meaning"
-FINAL = -1  # as `study.FINAL`, which would import torch here
+SETTINGS = "All settings of the preset; hover over one for its meaning"
 FOLD_LIST_HEIGHT = 130
 
 
 def describe_settings() -> dict[str, str]:
-    """Take the meaning of every number from the docstring of `TrainConfig`."""
+    """Return the meaning of every setting, from the docstrings of the configurations."""
+    inference = _parameters(SynthesisConfig).items()
+    return _parameters(TrainConfig) | {f"inference.{name}": text for name, text in inference}
+
+
+def _parameters(owner: type) -> dict[str, str]:
     found: dict[str, str] = {}
     names: list[str] = []
-    for line in (TrainConfig.__doc__ or "").splitlines():
+    for line in (owner.__doc__ or "").splitlines():
         head = re.match(r"    ([a-z_0-9]+(?:, [a-z_0-9]+)*)(?: : (.*))?$", line)
         if head:
             names = head.group(1).split(", ")
@@ -58,7 +61,7 @@ def describe_settings() -> dict[str, str]:
 
 
 class RecipeFields(QWidget):
-    """Network, preset, and all numbers of the preset, to be seen and changed."""
+    """Network, first weights, preset, and every setting of the preset."""
 
     changed = Signal()
 
@@ -68,21 +71,20 @@ class RecipeFields(QWidget):
         self.network_box = QComboBox()
         let_shrink(self.network_box)
         self.network_box.addItem(DEFAULT_NETWORK)
-        self.network_box.setToolTip("Which network is trained")
+        self.network_box.setToolTip("Network to train")
         self.start_chooser = ModelChooser(
             FRESH_WEIGHTS,
-            "Weights that the training starts from: fresh ones, or those of a trained model,\n"
-            "to fine-tune it on pairs of your own",
+            "Initial weights: random, or of a trained model to fine-tune it on your own pairs",
         )
         self.preset_box = QComboBox()
         let_shrink(self.preset_box)
         self.preset_box.addItems(list(PRESETS))
-        self.preset_box.setToolTip("Where the numbers come from; each can be changed below")
-        self.show_box = QCheckBox("Show every number")
-        self.show_box.setToolTip(NUMBERS)
+        self.preset_box.setToolTip("Where the settings come from; each can be changed below")
+        self.show_box = QCheckBox("Advanced settings")
+        self.show_box.setToolTip(SETTINGS)
         self._lines: dict[str, QLineEdit] = {}
-        self.numbers = QWidget()
-        self._build_numbers()
+        self.settings = QWidget()
+        self._build_settings()
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         self.notices = Notices()
@@ -91,36 +93,36 @@ class RecipeFields(QWidget):
         form.addRow("Start from", self.start_chooser)
         form.addRow("Preset", self.preset_box)
         form.addRow(self.show_box)
-        form.addRow(self.numbers)
-        self.show_box.toggled.connect(self.numbers.setVisible)
-        self.numbers.setVisible(False)
+        form.addRow(self.settings)
+        self.show_box.toggled.connect(self.settings.setVisible)
+        self.settings.setVisible(False)
         self.preset_box.currentTextChanged.connect(self._fill)
         self.network_box.currentTextChanged.connect(self._follow_network)
         self.start_chooser.changed.connect(self._follow_start)
         self.preset_box.setCurrentText(DEFAULT_PRESET)
         self._fill()
 
-    def _build_numbers(self) -> None:
-        form = QFormLayout(self.numbers)
+    def _build_settings(self) -> None:
+        form = QFormLayout(self.settings)
         form.setContentsMargins(0, 0, 0, 0)
         self.network_line = QLineEdit()
         self.network_line.setToolTip(
-            "Arguments of the network's constructor that are not its defaults:\n"
-            "key=value, with semicolons between them, such as widths=[16, 32]"
+            "Arguments of the network's constructor that differ from its defaults:\n"
+            "key=value, separated by semicolons, such as widths=[16, 32]"
         )
         self.network_line.editingFinished.connect(self.changed)
         self.network_line.setPlaceholderText("network: key=value; …")
         form.addRow(self.network_line)  # the whole width: it may hold several
         meanings = describe_settings()
-        for entry in fields(TrainConfig):
+        for name in settings_of(TrainConfig()):
             line = QLineEdit()
-            line.setToolTip(meanings.get(entry.name, entry.name))
+            line.setToolTip(meanings[name])
             line.editingFinished.connect(self.changed)
-            self._lines[entry.name] = line
-            form.addRow(entry.name, line)
+            self._lines[name] = line
+            form.addRow(name, line)
 
     def _follow_start(self) -> None:
-        """Train the network of the model that the training starts from."""
+        """Choose the network of the model that the training starts from."""
         card = self.start_chooser.card
         if card is not None:
             self.choose_network(card.network)
@@ -153,7 +155,7 @@ class RecipeFields(QWidget):
         self.changed.emit()
 
     def network_config(self) -> dict[str, Any]:
-        """Give the arguments of the network's constructor as they stand.
+        """Return the arguments of the network's constructor as they stand.
 
         Raises
         ------
@@ -164,14 +166,14 @@ class RecipeFields(QWidget):
         return network_arguments((text for text in texts if text.strip()), "network:")
 
     def show_config(self, config: TrainConfig) -> None:
-        """Put the numbers of `config` into the fields."""
-        for name, line in self._lines.items():
-            line.setText(_as_text(getattr(config, name)))
-            line.setCursorPosition(0)
+        """Put the settings of `config` into the fields."""
+        for name, value in settings_of(config).items():
+            self._lines[name].setText(_as_text(value))
+            self._lines[name].setCursorPosition(0)
         self.changed.emit()
 
     def offer_networks(self, names: Iterable[str], complaints: Iterable[str] = ()) -> None:
-        """Offer the networks there are, the chosen one kept; say why others are not offered."""
+        """Offer these networks, the chosen one kept; show why others cannot be offered."""
         chosen = self.network_box.currentText()
         self.network_box.blockSignals(True)
         self.network_box.clear()
@@ -182,31 +184,32 @@ class RecipeFields(QWidget):
             self.notices.add(text, WARNING_COLOUR)
 
     def choose_network(self, name: str) -> None:
-        """Show `name`, also before the networks are listed, or where it is not among them."""
+        """Show `name`, even before the networks are listed or where it is not among them."""
         if self.network_box.findText(name) < 0:
             self.network_box.addItem(name)
         self.network_box.setCurrentText(name)
 
-    def set_number(self, name: str, text: str) -> None:
-        """Change one number, as a user does."""
+    def set_setting(self, name: str, text: str) -> None:
+        """Change one setting, as a user does."""
         self._lines[name].setText(text)
         self.changed.emit()
 
     def config(self) -> TrainConfig:
-        """Give the numbers as they stand.
+        """Return the settings as they stand.
 
         Raises
         ------
         ValueError
-            If one of them is no number, or out of its range.
+            If one of them is of the wrong type or out of its range.
         """
         preset = find_preset(self.preset_box.currentText())
         texts = {name: line.text().strip() for name, line in self._lines.items()}
-        changed = {n: t for n, t in texts.items() if t != _as_text(getattr(preset, n))}
+        values = settings_of(preset)
+        changed = {n: text for n, text in texts.items() if text != _as_text(values[n])}
         return with_settings(preset, changed)
 
     def why_not(self, held_out: dict[int, str]) -> str | None:
-        """Say what is wrong with the recipe for the subjects that these folds hold out."""
+        """Return what is wrong with the recipe for folds that hold out these subjects."""
         try:
             self.config()
             self.network_config()
@@ -217,34 +220,34 @@ class RecipeFields(QWidget):
             return None
         if not seen_subjects(card):
             return (
-                f"The card of {card.name} does not say on whom it was trained. Tick all subjects "
-                "only, or start from fresh weights."
+                f"The card of {card.name} does not list its training subjects. Select only "
+                "'all subjects', or start from fresh weights."
             )
         known = [k for k, name in held_out.items() if has_seen(card, name)]
         if known:
             return (
-                f"{card.name} was trained on {held_out[known[0]]}: fold {known[0]} cannot hold it "
-                "out and start from it. Tick all subjects only, or start from fresh weights."
+                f"{card.name} was trained on {held_out[known[0]]}, which fold {known[0]} holds "
+                "out. Select only 'all subjects', or start from fresh weights."
             )
         return None
 
     def fix(self, why: str, start_from: str) -> None:
-        """Freeze the recipe of a study that has begun, show its start, and say why."""
+        """Freeze the recipe of a study that has begun, show its start and the reason."""
         self._is_fixed = True
         self.start_chooser.show_guest(start_from)
         self._enable(why)
 
     def free(self) -> None:
-        """Let the recipe be chosen; the start is the user's own choice again."""
+        """Let the recipe be chosen again; restore the user's own choice of a start."""
         self._is_fixed = False
         self.start_chooser.end_guest()
         self._enable("")
 
     def _enable(self, why_not: str) -> None:
-        for widget in (self.start_chooser, self.preset_box, self.numbers):
+        for widget in (self.start_chooser, self.preset_box, self.settings):
             widget.setEnabled(not why_not)
         self._free_network()
-        self.show_box.setToolTip(why_not or NUMBERS)
+        self.show_box.setToolTip(why_not or SETTINGS)
 
 
 def _as_text(value: Any) -> str:
@@ -252,11 +255,11 @@ def _as_text(value: Any) -> str:
         return ",".join(str(item) for item in value)
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
-    return str(value)  # of a float all digits: six of them may be another number
+    return str(value)  # all digits of a float: six of them may be another number
 
 
 class FoldList(QListWidget):
-    """The folds, one per subject held out; those that are done are ticked and cannot be chosen."""
+    """The folds, one per held-out subject; those that are done are ticked and disabled."""
 
     changed = Signal()
 
@@ -265,15 +268,15 @@ class FoldList(QListWidget):
         self._names: list[str] = []
         self.setFixedHeight(FOLD_LIST_HEIGHT)
         self.setToolTip(
-            "Fold k trains on all subjects but one, and is judged on that one.\n"
-            "All subjects: the model to be used afterwards; nobody is held out."
+            "Each fold trains on all subjects but one and is evaluated on that one.\n"
+            "All subjects: the model to use afterwards; no subject is held out."
         )
         self.itemChanged.connect(lambda item: self.changed.emit())
 
     def show_folds(self, names: Iterable[str], done: Iterable[int]) -> None:
-        """List the subjects; the user's choice is kept where the subjects are the same."""
+        """List the subjects; the user's selection stays where the subjects are the same."""
         before, self._names = self._names, list(names)
-        titles = {n: f"{n}  without {name}" for n, name in enumerate(self._names)}
+        titles = {n: f"{n}  held out: {name}" for n, name in enumerate(self._names)}
         if titles:
             titles[FINAL] = "all subjects"
         is_known = self._names == before
@@ -293,7 +296,7 @@ class FoldList(QListWidget):
         self.changed.emit()
 
     def chosen(self) -> tuple[int, ...]:
-        """Give the folds that are ticked and not done."""
+        """Return the folds that are selected and not done."""
         return tuple(
             item.data(Qt.ItemDataRole.UserRole)
             for item in self._items()
@@ -302,11 +305,11 @@ class FoldList(QListWidget):
         )
 
     def held_out(self) -> dict[int, str]:
-        """Name the subjects that the chosen folds hold out."""
+        """Return the subjects that the selected folds hold out."""
         return {k: self._names[k] for k in self.chosen() if k != FINAL}
 
     def choose(self, folds: Iterable[int]) -> None:
-        """Tick these folds only."""
+        """Select these folds only."""
         wanted = set(folds)
         for item in self._items():
             is_wanted = item.data(Qt.ItemDataRole.UserRole) in wanted
@@ -314,7 +317,7 @@ class FoldList(QListWidget):
                 item.setCheckState(Qt.CheckState.Checked if is_wanted else Qt.CheckState.Unchecked)
 
     def done(self) -> list[int]:
-        """Give the folds that are done."""
+        """Return the folds that are done."""
         return [
             item.data(Qt.ItemDataRole.UserRole)
             for item in self._items()

@@ -1,16 +1,11 @@
-"""What the widget "Train folds" has done away from Qt's thread, and the state it is found by.
-
-What the widget "Train folds" says: of the folders it is given, and of a training that runs.
-"""
+"""What the widget "Train" has done in another thread: reading the data, training, previewing."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.datasets.subjects import (
     Subject,
@@ -19,17 +14,19 @@ from napari_mri7t.engine.datasets.subjects import (
     leave_one_out,
 )
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.widgets.shared.job_panel import duration
-from napari_mri7t.widgets.shared.worker import Job, Step, running_jobs
+from napari_mri7t.widgets.shared.worker import Job
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.training.loop import TrainProgress
     from napari_mri7t.engine.training.pairs import TrainingSubject
-    from napari_mri7t.engine.training.run import FoldProgress, Preview
+    from napari_mri7t.engine.training.run import Preview
     from napari_mri7t.engine.training.study import Study, StudySettings
 
-FAILURE = "mri7t_training_failure"  # property of the application, which outlives every widget
-MOST_ERRORS = 5  # shown of one dataset
+MOST_ERRORS = 5  # shown for one dataset
+MEMORY_STEPS = 50  # training steps between two readings of the GPU's memory
 
 
 @dataclass(frozen=True)
@@ -57,74 +54,67 @@ class TrainingState:
     fold: int | None = None
     curves: dict[int, list[tuple[int, float, float]]] = field(default_factory=dict)
     memory: tuple[int, int] | None = None
-    last: FoldProgress | None = None
+    last: TrainProgress | None = None
+
+    def note(self, now: TrainProgress) -> None:
+        """Keep a training step for the widgets."""
+        self.last = now
+        if now.loss == now.loss:  # NaN in the first steps
+            self.curves[now.fold].append((int(now.done), now.loss, now.learning_rate))
 
     def folds_left(self) -> int:
-        """Count the folds that were asked for and come after the present one."""
+        """Count the requested folds that come after the present one."""
         if self.study is None or self.fold not in self.request.folds:
             return len(self.request.folds)
         later = self.request.folds[self.request.folds.index(self.fold) + 1 :]
         return sum(not self.study.is_done(k) for k in later)
 
 
-def find_training() -> Job | None:
-    """Find the training that runs, whoever started it."""
-    return next((job for job in running_jobs() if isinstance(job.state, TrainingState)), None)
-
-
 def new_training(request: Request) -> Job:
-    """Make the job of a training; if it fails, the sentence is kept until a widget has shown it."""
+    """Make the job of a training."""
     state = TrainingState(request)
-    job = Job(f"Train {request.network}", lambda: training_steps(state), state=state)
-    job.failed.connect(lambda text: QApplication.instance().setProperty(FAILURE, text))
-    return job
+    work = partial(train_folds, state)
+    return Job(f"Train {request.network}", work, state=state)
 
 
-def take_failure() -> str:
-    """Give the sentence by which the last training failed, once; empty where none did."""
-    application = QApplication.instance()
-    text = application.property(FAILURE)
-    application.setProperty(FAILURE, None)
-    return text or ""
-
-
-def training_steps(state: TrainingState) -> Generator[Any, None, int]:
-    """Train the folds asked for, one after the other; returns how many are done now."""
-    yield Step(0, 0, "Loading torch")
+def train_folds(state: TrainingState, report: Report) -> int:
+    """Train the requested folds one after the other; return how many are done."""
+    report(Progress(0, 0, "Loading torch"))
     from napari_mri7t.engine.devices import memory_in_use
+    from napari_mri7t.engine.training.loop import TrainProgress
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.start import check_start
     from napari_mri7t.engine.training.study import create_study, discard_on_error
 
+    def report_step(now: Progress) -> None:
+        if isinstance(now, TrainProgress):
+            now = replace(now, message=now.label)  # the figures have their own place
+            state.note(now)
+            if now.done % MEMORY_STEPS == 0:
+                state.memory = memory_in_use(request.device)
+        report(now)
+
     request = state.request
-    yield Step(0, 0, "Reading the dataset")
+    report(Progress(0, 0, "Reading the dataset"))
     with discard_on_error(request.run):
         state.study = create_study(request.dataset, request.run, _settings(request))
         wanted = [k for k in request.folds if not state.study.is_done(k)]
         for k in wanted:
             check_start(state.study, k)  # before hours go into the folds before it
     if wanted:
-        state.pairs = yield from prepare_study(state.study)
+        state.pairs = prepare_study(state.study, report=report)
     for k in wanted:
         state.fold = k
         state.curves[k] = []
-        steps = run_fold(state.study, k, request.device, state.pairs)
-        try:
-            for record in steps:
-                _note(state, record)
-                if record.done % 50 == 0:
-                    state.memory = memory_in_use(request.device)
-                yield record
-        finally:
-            steps.close()
+        run_fold(state.study, k, request.device, state.pairs, report=report_step)
     return sum(state.study.is_done(k) for k in request.folds)
 
 
 def _settings(request: Request) -> StudySettings:
-    """Give what was asked for; what the widget has no field for, a study that has begun decides."""
+    """Return what was requested; a study that has begun decides what has no field."""
     from napari_mri7t.engine.training.study import StudySettings
 
-    known = look_at(request.run)
+    known = open_run(request.run)
     if known is not None and known.settings.network == request.network:
         asked = {"preset": request.preset, "config": request.config}
         return replace(known.settings, **asked, network_config=request.network_config)
@@ -132,13 +122,6 @@ def _settings(request: Request) -> StudySettings:
     return StudySettings(
         request.network, request.preset, request.config, request.network_config, start_from=start
     )
-
-
-def _note(state: TrainingState, record: FoldProgress) -> None:
-    state.last = record
-    now = record.training
-    if now is not None and now.loss == now.loss:  # no loss is known in the first steps
-        state.curves[record.fold].append((now.step, now.loss, now.learning_rate))
 
 
 def network_names() -> tuple[list[str], list[str]]:
@@ -149,7 +132,7 @@ def network_names() -> tuple[list[str], list[str]]:
     return list(found), complaints
 
 
-def look_at(run: Path) -> Study | None:
+def open_run(run: Path) -> Study | None:
     """Open a run folder if there is a study in it; this imports torch."""
     from napari_mri7t.engine.training.study import STUDY_FILE, open_study
 
@@ -162,16 +145,15 @@ def preview_of(state: TrainingState, k: int) -> tuple[str, Preview] | None:
 
     if state.study is None or not state.pairs:
         return None
-    pair = state.pairs[max(k, 0)]  # all subjects: the first one, which is no fair look
+    pair = state.pairs[max(k, 0)]  # all subjects: the first one, although it is trained on
     preview = preview_slice(state.study, k, pair, len(pair.target) // 2)
-    name = pair.name if k >= 0 else f"{pair.name} (trained on)"
+    name = pair.name if k >= 0 else f"{pair.name} (training subject)"
     return None if preview is None else (name, preview)
 
 
-def figures_of(state: TrainingState, record: FoldProgress) -> list[str]:
-    """Say loss, pace, time left and memory at a training step."""
-    now = record.training
-    is_trained = now.step == now.n_steps
+def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
+    """Return loss, pace, time left and memory at a training step, as lines of text."""
+    is_trained = now.done == now.total
     left = "all steps done" if is_trained else f"{duration(now.seconds_left)} left in this fold"
     lines = [
         f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
@@ -179,19 +161,21 @@ def figures_of(state: TrainingState, record: FoldProgress) -> list[str]:
     ]
     n_left = state.folds_left()
     if n_left:
-        in_all = now.seconds_left + n_left * now.n_steps * now.seconds_per_step
-        lines.append(f"{n_left} more to come: {duration(in_all)} left in all")
+        fold_seconds = now.total * state.request.config.batch_size / now.patches_per_second
+        seconds_left = now.seconds_left + n_left * fold_seconds
+        folds = "1 more fold" if n_left == 1 else f"{n_left} more folds"
+        lines.append(f"{folds}: {duration(seconds_left)} left in total")
     if state.memory is not None:
         used, total = (part / 2**30 for part in state.memory)
         lines.append(f"GPU memory: {used:.1f} of {total:.1f} GiB")
     return lines
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Found:
     """What a dataset and a run folder hold.
 
-    `subjects` are empty where nobody can be trained on; `pairs`: one line per subject.
+    `subjects` is empty where nobody can be trained on; `pairs` has one line per subject.
     """
 
     subjects: list[Subject] = field(default_factory=list)
@@ -202,30 +186,21 @@ class Found:
 
 
 def look_into(dataset: Path | None, run: Path | None) -> Found:
-    """Look into both folders: subjects, study, what they hold and what is wrong, in words."""
+    """Look into both folders: subjects, study, and what is wrong, in words."""
     found = Found()
-    if dataset is not None:
-        try:
-            subjects = find_subjects(dataset)
-        except (Mri7tError, OSError) as error:
-            found.errors.append(str(error))
-        else:
-            _check(subjects, found)
-    if run is None:
-        return found
-    try:
-        study = look_at(run)
-    except (Mri7tError, OSError) as error:
-        found.errors.append(str(error))
-        return found
-    if study is not None:
-        found.facts.append(_of_study(study))
-    return replace(found, study=study)
+    for look, folder in ((_look_into_dataset, dataset), (_look_into_run, run)):
+        if folder is not None:
+            try:
+                look(folder, found)
+            except (Mri7tError, OSError) as error:
+                found.errors.append(str(error))
+    return found
 
 
-def _check(subjects: list[Subject], found: Found) -> None:
-    """Hold the headers of every subject against each other, and say who there is."""
-    found.pairs.extend(_of_files(subject) for subject in subjects)
+def _look_into_dataset(dataset: Path, found: Found) -> None:
+    """List the subjects, and compare the headers of each."""
+    subjects = find_subjects(dataset)
+    found.pairs.extend(_describe_files(subject) for subject in subjects)
     has_pairs = any(subject.source is not None for subject in subjects)
     kind = "pairs of 3T and 7T" if has_pairs else "7T volumes; their 3T is simulated"
     found.facts.append(f"{len(subjects)} subject{'s' * (len(subjects) != 1)}: {kind}")
@@ -237,19 +212,21 @@ def _check(subjects: list[Subject], found: Found) -> None:
             wrong.append(str(error))
     found.errors.extend(wrong[:MOST_ERRORS])
     if len(wrong) > MOST_ERRORS:
-        found.errors.append(f"and {len(wrong) - MOST_ERRORS} more of this kind")
+        found.errors.append(f"and {len(wrong) - MOST_ERRORS} more errors like these")
     if not wrong:
         found.subjects.extend(subjects)
 
 
-def _of_files(subject: Subject) -> str:
+def _look_into_run(run: Path, found: Found) -> None:
+    study = found.study = open_run(run)
+    if study is not None:
+        done = sum(study.is_done(k) for k in range(len(study.subjects)))
+        found.facts.append(
+            f"The run folder has a study of {study.settings.network} ({study.settings.preset}): "
+            f"{done} of {len(study.subjects)} folds done"
+        )
+
+
+def _describe_files(subject: Subject) -> str:
     source = "simulated" if subject.source is None else subject.source.name
     return f"{subject.name}: 3T {source}, 7T {subject.target.name}"
-
-
-def _of_study(study: Study) -> str:
-    done = sum(study.is_done(k) for k in range(len(study.subjects)))
-    return (
-        f"The run folder has a study of {study.settings.network} ({study.settings.preset}): "
-        f"{done} of {len(study.subjects)} folds done"
-    )

@@ -1,13 +1,14 @@
-"""The widget "Train folds": a leave-one-out study, watched while it runs."""
+"""The widget "Train": a leave-one-out study, watched while it runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
 from qtpy.QtWidgets import QCheckBox, QLabel
 
+from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.widgets.layers.planes import preview_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.controls import (
@@ -21,31 +22,31 @@ from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import LossPlot
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
-from napari_mri7t.widgets.shared.worker import Job
-from napari_mri7t.widgets.train.fields import FINAL, FoldList, RecipeFields
+from napari_mri7t.widgets.shared.worker import Job, find_job, take_failure
+from napari_mri7t.widgets.train.fields import FoldList, RecipeFields
 from napari_mri7t.widgets.train.jobs import (
     Found,
     Request,
     TrainingState,
-    figures_of,
-    find_training,
+    describe_step,
     look_into,
     network_names,
     new_training,
     preview_of,
-    take_failure,
 )
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.datasets.subjects import Subject
-    from napari_mri7t.engine.training.run import FoldProgress, Preview
+    from napari_mri7t.engine.progress import Progress
+    from napari_mri7t.engine.training.loop import TrainProgress
+    from napari_mri7t.engine.training.run import Preview
 
 CHOICES = "training"  # section of the memory
-RECIPE_FIXED = "The run folder's study has this recipe; for another one choose a new run folder"
+RECIPE_FIXED = "Set by the study in the run folder; for another recipe choose a new run folder"
 
 
 class TrainWidget(EngineWidget):
-    """Dataset, recipe, folds; start, pause, cancel, go on; curves and a slice while it runs."""
+    """Dataset, recipe, folds; start, pause, resume, cancel; curves and a slice while it runs."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -56,7 +57,7 @@ class TrainWidget(EngineWidget):
         self._preview: Image | None = None
         self._fold: int | None = None
         self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
-        self._of_data = Latest("Look at the dataset", self)
+        self._of_data = Latest("Check the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._of_preview = Latest("Estimate a slice", self)
         self._build_data()
@@ -70,9 +71,9 @@ class TrainWidget(EngineWidget):
     def _build_data(self) -> None:
         form = self.group("Data")
         self.dataset_field = FolderField(
-            "Folder of 7T volumes (their 3T is simulated), of pairs, or a BIDS dataset"
+            "Folder of 7T volumes (their 3T is simulated), folder of pairs, or BIDS dataset"
         )
-        self.run_field = FolderField("Run folder: gets all that the training writes")
+        self.run_field = FolderField("Receives everything that the training writes")
         self.data_notices = Notices()
         form.addRow("Dataset", self.dataset_field)
         form.addRow("Run folder", self.run_field)
@@ -83,27 +84,27 @@ class TrainWidget(EngineWidget):
         self.group("Recipe").addRow(self.recipe)
         form = self.group("Folds")
         self.folds = FoldList()
-        self.device_box = DeviceBox("Where to train; a GPU should be many times faster")
+        self.device_box = DeviceBox("Where to train; a GPU is usually many times faster")
         form.addRow(self.folds)
         form.addRow("Device", self.device_box)
         self.panel = JobPanel(
             "Train",
-            "Train the ticked folds one after the other; one that was stopped goes on",
+            "Train the selected folds one after the other; a stopped fold continues",
             pausable=True,
-            cancelled="Stopped; what was learnt is kept, Train goes on from there.",
+            cancelled="Stopped. Progress is saved; press Train to continue.",
         )
-        self.panel.cancel_button.setToolTip("Stop; what was learnt is kept, Train goes on")
+        self.panel.cancel_button.setToolTip("Stop; progress is saved, press Train to continue")
         self.column.addWidget(self.panel)
 
     def _build_live(self) -> None:
-        form = self.group("While it trains")
+        form = self.group("Progress")
         self.plot = LossPlot()
         self.figures_label = QLabel()
         self.figures_label.setWordWrap(True)
         self.preview_box = QCheckBox("Show a slice of the held-out brain")
         self.preview_box.setToolTip(
-            "After every checkpoint one slice of the held-out brain goes through the network, on\n"
-            "the CPU: 3T, the estimate so far and 7T, side by side in one layer"
+            "After every checkpoint, estimate one slice of the held-out brain on the CPU and show\n"
+            "3T, estimate and 7T side by side in one layer"
         )
         form.addRow(self.plot)
         form.addRow(self.figures_label)
@@ -130,22 +131,22 @@ class TrainWidget(EngineWidget):
         self._ask_of_data()
 
     def _find_again(self) -> None:
-        """Show a training that goes on since its widget was closed, or why one failed."""
-        job = find_training()
+        """Show a training that is still running from an earlier widget, or why it failed."""
+        job = find_job(TrainingState)
         if job is not None:
             request = self._found = job.state.request
             self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
             self.device_box.choose(request.device)
             self._follow(job)
             self._on_progressed(job.state.last)
-        if failure := take_failure():
+        if failure := take_failure(TrainingState):
             self.panel.fail(f"A training failed while this widget was closed: {failure}")
 
     def _ask_of_data(self) -> None:
         self._of_data.ask(look_into, self.dataset_field.folder, self.run_field.folder)
 
     def _show_data(self, found: Found) -> None:
-        """Tell what the folders hold; a study that has begun fixes its recipe."""
+        """Show what the folders hold; a study that has begun fixes its recipe."""
         self._subjects, study = found.subjects, found.study
         self.data_notices.clear()
         for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
@@ -171,19 +172,19 @@ class TrainWidget(EngineWidget):
     def _check(self) -> None:
         why_not = None
         if not self._subjects:
-            why_not = "Choose a dataset: a folder of 7T volumes, of pairs, or BIDS."
+            why_not = "Choose a dataset: a folder of 7T volumes, a folder of pairs, or BIDS."
         elif self.run_field.folder is None:
-            why_not = "Choose the run folder."
+            why_not = "Choose a run folder."
         elif not self.folds.chosen():
             is_left = len(self.folds.done()) < self.folds.count()
-            why_not = "Tick what is to be trained." if is_left else "All folds are trained."
+            why_not = "Select folds to train." if is_left else "All folds are trained."
         else:
             why_not = self.recipe.why_not(self.folds.held_out())
         self.panel.set_ready(why_not)
 
     def start(self) -> None:
-        """Train in the background; the widget may be closed meanwhile."""
-        if self.panel.job is not None or find_training() is not None:
+        """Train in the background; the training outlives the widget."""
+        if self.panel.job is not None or find_job(TrainingState) is not None:
             return
         request = Request(
             self.dataset_field.folder,
@@ -214,35 +215,35 @@ class TrainWidget(EngineWidget):
     def _on_succeeded(self, n_done: int) -> None:
         request = self.panel.job.state.request
         if set(request.folds) - {FINAL}:
-            self.panel.inform("Trained. Evaluate scores the estimates of the held-out subjects.")
+            self.panel.inform("Trained. Score the held-out estimates with Evaluate.")
         if FINAL in request.folds:
             self.panel.inform(
-                f"Trained on all subjects: {request.run / 'final'}. Synthesize 7T takes it."
+                f"Trained on all subjects. Use the model {request.run / 'final'} in Synthesize 7T."
             )
 
     def _on_failed(self, text: str) -> None:
         if not self._released:
-            take_failure()  # the panel shows it
+            take_failure(TrainingState)  # the panel shows it
 
-    def _on_progressed(self, record: Any) -> None:
+    def _on_progressed(self, now: Progress | None) -> None:
         state = None if self.panel.job is None else self.panel.job.state
         if state is None or self._released:
             return
         if state.fold != self._fold:
             self._fold = state.fold
             self._ask_of_data()  # the one before is done now
-        if record is state.last and getattr(record, "training", None) is not None:
-            self._show_live(state, record)
+        if now is not None and now is state.last:
+            self._show_step(state, now)
 
-    def _show_live(self, state: TrainingState, record: FoldProgress) -> None:
+    def _show_step(self, state: TrainingState, now: TrainProgress) -> None:
         """Show curve and figures, and the held-out slice once per checkpoint."""
-        self.plot.show_curve(state.curves[record.fold])
-        self.figures_label.setText("\n".join(figures_of(state, record)))
-        n_checkpoints = record.training.step // state.request.config.checkpoint_steps
-        reached = record.fold, n_checkpoints
+        self.plot.show_curve(state.curves[now.fold])
+        self.figures_label.setText("\n".join(describe_step(state, now)))
+        n_checkpoints = now.done // state.request.config.checkpoint_steps
+        reached = now.fold, n_checkpoints
         if self.preview_box.isChecked() and n_checkpoints and reached != self._previewed:
             self._previewed = reached
-            self._of_preview.ask(preview_of, state, record.fold)
+            self._of_preview.ask(preview_of, state, now.fold)
 
     def _show_preview(self, answer: tuple[str, Preview] | None) -> None:
         if answer is None:
@@ -256,7 +257,7 @@ class TrainWidget(EngineWidget):
             self._preview = self.viewer.add_image(data, **meta | {"name": title})
 
     def release(self) -> None:
-        """Let the training go on: the next widget finds it again."""
+        """Let the training run on: the next widget finds it again."""
         for latest in (self._of_data, self._of_networks, self._of_preview):
             latest.drop()
         super().release()

@@ -8,15 +8,14 @@ import pytest
 from napari_mri7t.engine.evaluation import baselines
 from napari_mri7t.engine.evaluation.baselines import BASELINES, Baseline
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.progress import run_to_end
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_has_a_parameter_that_improves_the_phantom(name, source, target):
     baseline, brain = BASELINES[name], target.array > 0
-    scores = run_to_end(baselines.tuning_steps(source.array, target.array, [baseline]))
+    scores = baselines.try_parameters(source.array, target.array, [baseline])
     parameter = baselines.choose_parameter(baseline, [scores])
-    estimate = run_to_end(baselines.denoise_steps(baseline, source.array, parameter))
+    estimate = baselines.denoise(baseline, source.array, parameter)
     assert estimate.dtype == np.float32
     before = psnr(target.array, source.array, data_range=1, mask=brain)
     assert psnr(target.array, estimate, data_range=1, mask=brain) > before + 1
@@ -25,15 +24,11 @@ def test_every_baseline_has_a_parameter_that_improves_the_phantom(name, source, 
 def test_chunks_leave_no_seam(source):
     baseline = BASELINES["non_local_means"]
     whole = baseline.denoise(source.array, 0.05)
-    shares = []
-    steps = baselines.denoise_steps(baseline, source.array, 0.05)
-    try:
-        while True:
-            shares.append(next(steps))
-    except StopIteration as end:
-        np.testing.assert_allclose(end.value, whole, atol=1e-5)  # float32 running sums
-    assert len(shares) == 5  # 36 slices, 8 at a time
-    assert shares == sorted(shares)
+    records = []
+    made = baselines.denoise(baseline, source.array, 0.05, report=records.append)
+    np.testing.assert_allclose(made, whole, atol=1e-5)  # float32 running sums
+    assert len(records) == 5  # 36 slices, 8 at a time
+    assert [record.done for record in records] == sorted(record.done for record in records)
 
 
 def test_the_parameter_is_the_best_on_the_mean_of_the_training_subjects():
@@ -56,7 +51,7 @@ def test_tuning_scores_every_parameter_on_the_slab_only(source, target):
         return array
 
     baseline = Baseline("spy", "Spy", "", (1.0, 2.0), spy)
-    scores = run_to_end(baselines.tuning_steps(source.array, target.array, [baseline]))
+    scores = baselines.try_parameters(source.array, target.array, [baseline])
     assert [shape[2] for shape in seen] == [baselines.SLAB_SLICES] * 2
     slab = slice(18 - 8, 18 + 8)  # the middle of 36 slices
     x, y = target.array[..., slab], source.array[..., slab]
@@ -66,6 +61,6 @@ def test_tuning_scores_every_parameter_on_the_slab_only(source, target):
 
 def test_a_baseline_whose_strength_depends_on_the_background_is_tuned_on_all(source, target):
     whole = Baseline("b", "B", "", (1.0,), lambda array, _: array, is_tuned_whole=True)
-    scores = run_to_end(baselines.tuning_steps(source.array, target.array, [whole]))
+    scores = baselines.try_parameters(source.array, target.array, [whole])
     expected = psnr(target.array, source.array, data_range=1, mask=target.array > 0)
     assert scores == {"b": [expected]}

@@ -9,9 +9,8 @@ import pytest
 
 from napari_mri7t.engine.evaluation import evaluate as ev
 from napari_mri7t.engine.evaluation.baselines import BASELINES, Baseline
-from napari_mri7t.engine.evaluation.results import load_results
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 SUBJECTS = ("a", "b", "c")
@@ -43,20 +42,23 @@ def study(target, tmp_path) -> Study:
 
 
 def test_every_method_is_scored_on_every_held_out_subject(study, tmp_path):
-    found = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    found = ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN)
     assert [(r.subject, r.method) for r in found] == [
         (subject, method) for subject in SUBJECTS for method in ("source", "gaussian", "net")
     ]
     source, target = study.load("b")
     expected = psnr(target.array, source.array, data_range=1)
-    assert found[3].metrics["whole_psnr"] == pytest.approx(expected)
-    assert found[4].note.startswith("sigma, voxels: 0.")
+    assert found.results[3].metrics["whole_psnr"] == pytest.approx(expected)
+    assert found.results[4].note.startswith("sigma, voxels: 0.")
     key = "brain_nrmse"
-    assert found[5].metrics[key] == pytest.approx(0.1, rel=1e-5)  # 0.9 of the target, float32
+    assert found.results[5].metrics[key] == pytest.approx(
+        0.1, rel=1e-5
+    )  # 0.9 of the target, float32
 
 
 def test_progress_counts_to_the_total(study, tmp_path):
-    records = list(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    records = []
+    ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN, report=records.append)
     assert {record.total for record in records} == {3 + 9}
     done = [record.done for record in records]
     assert done == sorted(done)
@@ -66,33 +68,37 @@ def test_progress_counts_to_the_total(study, tmp_path):
 
 
 def test_a_second_evaluation_computes_nothing(study, tmp_path):
-    first = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    first = ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN)
     study.loads.clear()
-    again = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
+    again = ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN)
     assert again == first
     assert study.loads == []
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 20, 30, 33])
 def test_a_stopped_evaluation_ends_with_the_same_figures(study, tmp_path, stop_after):
-    whole = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN))
-    steps = ev.evaluate(study.pairs, study.cases, tmp_path / "s", baselines=GAUSSIAN)
-    for _ in range(stop_after):
-        next(steps)
-    steps.close()
-    resumed = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "s", baselines=GAUSSIAN))
+    whole = ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN)
+    calls = iter(range(1, stop_after))
+
+    def cancel(_: object) -> None:
+        if next(calls, None) is None:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        ev.evaluate(study.pairs, study.cases, tmp_path / "s", baselines=GAUSSIAN, report=cancel)
+    resumed = ev.evaluate(study.pairs, study.cases, tmp_path / "s", baselines=GAUSSIAN)
     assert resumed == whole
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # no temporary is left
 
 
 def test_an_estimate_made_anew_is_scored_anew(study, tmp_path, target):
-    run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={}))
+    ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={})
     study.loads.clear()
     save_volume(target, study.cases[1].estimates["net"], overwrite=True)
-    found = run_to_end(ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={}))
+    found = ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={})
     assert study.loads == ["b"]
-    assert found[3].metrics["brain_mae"] == 0
-    assert len(load_results(tmp_path / "r" / ev.SCORES_FOLDER)) == 6
+    assert found.results[3].metrics["brain_mae"] == 0
+    assert len(list((tmp_path / "r" / ev.SCORES_FOLDER).iterdir())) == 6
 
 
 def test_baselines_are_tuned_without_the_held_out_subject(target, tmp_path):
@@ -101,7 +107,7 @@ def test_baselines_are_tuned_without_the_held_out_subject(target, tmp_path):
     pairs = {name: ev.Pair(name, partial(_marked_pair, target, liked[name])) for name in SUBJECTS}
     cases = [ev.Case("c", ("a", "b"), {}), ev.Case("a", ("c",), {})]
     picky = Baseline("picky", "Picky", "p", (1.0, 2.0), _worse_unless_liked)
-    found = run_to_end(ev.evaluate(pairs, cases, tmp_path, baselines={"picky": picky}))
+    found = ev.evaluate(pairs, cases, tmp_path, baselines={"picky": picky})
     notes = {r.subject: r.note for r in found if r.method == "picky"}
     assert notes == {"c": "p: 1", "a": "p: 2"}
 
@@ -119,7 +125,7 @@ def _worse_unless_liked(array: np.ndarray, parameter: float) -> np.ndarray:
 
 def test_a_case_without_training_subjects_goes_without_baselines(study, tmp_path):
     case = ev.Case("a", (), study.cases[0].estimates)
-    found = run_to_end(ev.evaluate(study.pairs, [case], tmp_path / "r", baselines=GAUSSIAN))
+    found = ev.evaluate(study.pairs, [case], tmp_path / "r", baselines=GAUSSIAN)
     assert [r.method for r in found] == ["source", "net"]
 
 
@@ -128,15 +134,15 @@ def test_a_case_without_training_subjects_goes_without_baselines(study, tmp_path
     [
         (ev.Case("x", (), {}), "x: no pair"),
         (ev.Case("a", ("y",), {}), "y: no pair"),
-        (ev.Case("a", ("a",), {}), "held out and trained on at once"),
+        (ev.Case("a", ("a",), {}), "both held out and trained on"),
     ],
 )
 def test_a_study_that_means_nothing_is_refused(study, tmp_path, case, message):
     with pytest.raises(ValueError, match=message):
-        run_to_end(ev.evaluate(study.pairs, [case], tmp_path))
+        ev.evaluate(study.pairs, [case], tmp_path)
 
 
 def test_a_network_named_like_a_baseline_is_refused(study, tmp_path):
     case = ev.Case("a", (), {"median": tmp_path / "x.nii"})
-    with pytest.raises(ValueError, match="baseline's name"):
-        run_to_end(ev.evaluate(study.pairs, [case], tmp_path))
+    with pytest.raises(ValueError, match="name of a baseline"):
+        ev.evaluate(study.pairs, [case], tmp_path)

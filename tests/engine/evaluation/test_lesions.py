@@ -11,13 +11,13 @@ from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.evaluation import robustness
 from napari_mri7t.engine.evaluation.robustness import Lesion, LesionConfig
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Progress
 
 SMALL = LesionConfig(diameters_mm=(4.0, 8.0), n_each=2, variance=0.0005)
 
 
-def as_is(volume):
-    yield "one step"
+def as_is(volume, report):
+    report(Progress(0, 1, "one step"))
     return volume
 
 
@@ -80,7 +80,7 @@ def test_no_room_at_all_is_said():
 
 
 def test_doing_nothing_keeps_what_the_source_has(brain):
-    found = run_to_end(robustness.lesion_steps(brain, as_is, config=SMALL))
+    found = robustness.measure_lesions(brain, as_is, config=SMALL)
     for result in found:
         assert result.estimate_retained == result.source_retained
         assert np.sign(result.target_contrast) == np.sign(result.lesion.contrast)
@@ -89,21 +89,16 @@ def test_doing_nothing_keeps_what_the_source_has(brain):
 
 
 def test_a_method_that_always_gives_the_same_brain_retains_nothing(brain):
-    def anatomy_only(_):
-        yield from ()
-        return brain
-
-    found = run_to_end(robustness.lesion_steps(brain, anatomy_only, config=SMALL))
+    found = robustness.measure_lesions(brain, lambda volume, report: brain, config=SMALL)
     assert all(result.estimate_retained == 0 for result in found)
 
 
 def test_blurring_takes_more_from_small_lesions(fine_brain):
-    def blur(volume):
-        yield from ()
+    def blur(volume, report):
         return volume.with_array(gaussian_filter(volume.array, 1))
 
     config = LesionConfig(diameters_mm=(2.0, 8.0), n_each=3, variance=0)
-    found = run_to_end(robustness.lesion_steps(fine_brain, blur, config=config))
+    found = robustness.measure_lesions(fine_brain, blur, config=config)
     left = {
         d: np.mean([r.estimate_retained for r in found if r.lesion.diameter_mm == d])
         for d in config.diameters_mm
@@ -112,7 +107,8 @@ def test_blurring_takes_more_from_small_lesions(fine_brain):
 
 
 def test_progress_has_two_runs_and_passes_steps_on(brain):
-    records = list(robustness.lesion_steps(brain, as_is, config=SMALL))
+    records = []
+    robustness.measure_lesions(brain, as_is, config=SMALL, report=records.append)
     assert [record.message for record in records] == [
         "placing lesions",
         *["without lesions"] * 2,

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from napari_mri7t.engine.evaluation import results
-from napari_mri7t.engine.evaluation.results import Cost, SubjectResult
+from napari_mri7t.engine.evaluation.results import Cost, StudyResults, SubjectResult
 
 RESULT = SubjectResult(
     "sub-01", "watnet", {"brain_psnr": 25.125, "brain_cnr": math.inf}, "a note", Cost(2.5, 7)
@@ -16,8 +16,7 @@ RESULT = SubjectResult(
 
 def test_a_result_comes_back_as_it_was(tmp_path):
     results.save_result(tmp_path / "new", RESULT, "mark")
-    assert results.load_result(tmp_path / "new", "sub-01", "watnet", "mark") == RESULT
-    (back,) = results.load_results(tmp_path / "new")
+    back = results.load_result(tmp_path / "new", "sub-01", "watnet", "mark")
     assert back == RESULT
     assert back.cost == RESULT.cost
 
@@ -36,7 +35,7 @@ def test_another_fingerprint_counts_as_missing(tmp_path):
 
 def test_nothing_there_is_no_error(tmp_path):
     assert results.load_result(tmp_path, "sub-01", "watnet", "mark") is None
-    assert results.load_results(tmp_path / "none") == []
+    assert results.load_result(tmp_path / "none", "sub-01", "watnet", "mark") is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,6 @@ def test_a_damaged_file_counts_as_missing(tmp_path, text):
     (path,) = tmp_path.glob("*.json")
     path.write_text(text)
     assert results.load_result(tmp_path, "sub-01", "watnet", "mark") is None
-    assert results.load_results(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ['"><script>', "../../etc/passwd", "é" * 300, "", "a b"])
@@ -70,11 +68,24 @@ def test_names_that_look_alike_get_files_of_their_own():
 
 
 def test_values_of_one_method():
-    some = [
-        SubjectResult("1", "net", {"x": 1.0}),
-        SubjectResult("2", "net", {}),
-        SubjectResult("1", "source", {"x": 3.0}),
-    ]
-    values = results.values_of(some, "net", "x")
+    some = StudyResults(
+        (
+            SubjectResult("1", "net", {"x": 1.0}),
+            SubjectResult("2", "net", {}),
+            SubjectResult("1", "source", {"x": 3.0}),
+        )
+    )
+    values = some.values("net", "x")
     assert values["1"] == 1
     assert math.isnan(values["2"])
+
+
+def test_gains_are_those_of_the_subjects_that_both_methods_have():
+    some = StudyResults(
+        (
+            SubjectResult("1", "net", {"brain_mae": 0.25}),
+            SubjectResult("2", "net", {"brain_mae": 0.5}),
+            SubjectResult("2", "source", {"brain_mae": 1.0}),
+        )
+    )
+    assert some.gains("net", "source", "brain_mae").tolist() == [0.5]  # lower is better

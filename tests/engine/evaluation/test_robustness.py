@@ -1,4 +1,4 @@
-"""Harm done as said, scored against the unharmed target, and where help ends."""
+"""Degradations are as specified and scored against the original target; where help ends."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from scipy.ndimage import gaussian_filter
 from napari_mri7t.engine.evaluation import robustness
 from napari_mri7t.engine.evaluation.robustness import Condition, RobustnessPoint
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Progress
 
 
-def as_is(volume):
-    yield "one step"
+def as_is(volume, report):
+    report(Progress(0, 1, "one step"))
     return volume
 
 
-def smooth(volume):
-    yield from ()
+def smooth(volume, report):
     return volume.with_array(gaussian_filter(volume.array, 0.6))
 
 
@@ -56,9 +55,9 @@ def test_what_cannot_be_done_is_refused(target, condition, message):
         robustness.degrade_input(target.array, condition)
 
 
-def test_points_are_scored_against_the_unharmed_target(brain):
+def test_points_are_scored_against_the_original_target(brain):
     conditions = [Condition("noise", 0.0), Condition("noise", 0.003)]
-    clean, noisy = run_to_end(robustness.robustness_steps(brain, as_is, conditions=conditions))
+    clean, noisy = robustness.measure_robustness(brain, as_is, conditions=conditions)
     assert clean.source["brain_mae"] == pytest.approx(0, abs=1e-7)
     assert noisy.estimate == noisy.source
     assert (noisy.kind, noisy.level) == ("noise", 0.003)
@@ -67,24 +66,28 @@ def test_points_are_scored_against_the_unharmed_target(brain):
 
 def test_a_reference_gives_its_histogram_to_the_target(brain):
     reference = brain.with_array(brain.array**2)
-    (point,) = run_to_end(
-        robustness.robustness_steps(
-            brain, lambda _: as_is(brain.with_array((brain.array / brain.array.max()) ** 2)),
-            reference=reference, conditions=[Condition("noise", 0.003)],
-        )
-    )  # fmt: skip
+    square = brain.with_array((brain.array / brain.array.max()) ** 2)
+    (point,) = robustness.measure_robustness(
+        brain,
+        lambda volume, report: square,
+        reference=reference,
+        conditions=[Condition("noise", 0.003)],
+    )
     assert point.estimate["brain_psnr"] > 60  # float32: the matched target is the square
 
 
 def test_smoothing_helps_more_the_more_noise_there_is(brain):
     conditions = [Condition("noise", level) for level in (0.001, 0.01)]
-    low, high = run_to_end(robustness.robustness_steps(brain, smooth, conditions=conditions))
+    low, high = robustness.measure_robustness(brain, smooth, conditions=conditions)
     gains = [point.estimate["brain_psnr"] - point.source["brain_psnr"] for point in (low, high)]
     assert gains[1] > gains[0]
 
 
 def test_the_steps_of_the_method_are_passed_on(brain):
-    records = list(robustness.robustness_steps(brain, as_is, conditions=[Condition("blur", 0.0)]))
+    records = []
+    robustness.measure_robustness(
+        brain, as_is, conditions=[Condition("blur", 0.0)], report=records.append
+    )
     assert len(records) == 2
     assert {record.total for record in records} == {1}
     assert records[0].message == "sigma of the blur, mm 0"
@@ -110,9 +113,7 @@ def test_the_conditions_are_those_of_the_protocol():
 
 
 def test_the_source_is_the_noisy_brain_and_its_background_is_put_back_to_zero(brain):
-    (made,) = run_to_end(
-        robustness.robustness_steps(brain, as_is, conditions=[Condition("noise", 0.003)])
-    )
+    (made,) = robustness.measure_robustness(brain, as_is, conditions=[Condition("noise", 0.003)])
     scaled = brain.array / brain.array.max()
     noisy = robustness.degrade_input(scaled, Condition("noise", 0.003))
     assert made.source["whole_psnr"] > psnr(scaled, noisy, data_range=1)

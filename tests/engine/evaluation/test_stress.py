@@ -1,4 +1,4 @@
-"""Stress results are kept, resumed and summed up."""
+"""Stress results are saved, resumed and summarised."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_mri7t.engine.atomic import scores_to_json
+from napari_mri7t.engine.atomic import to_json
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
-from napari_mri7t.engine.evaluation.stress import StressCase, stress_steps, summarize_stress
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.evaluation.stress import StressCase, stress, summarize_stress
+from napari_mri7t.engine.progress import Cancelled, Progress, ignore
 
 CONDITIONS = (Condition("noise", 0.001), Condition("noise", 0.01), Condition("blur", 0.0))
 LESIONS = LesionConfig(diameters_mm=(4.0, 8.0), n_each=1)
@@ -22,9 +22,9 @@ class Smoothing:
     def __init__(self) -> None:
         self.runs = 0
 
-    def __call__(self, volume):
+    def __call__(self, volume, report):
         self.runs += 1
-        yield "step"
+        report(Progress(0, 1, "step"))
         return volume.with_array(gaussian_filter(volume.array, 0.6))
 
 
@@ -38,14 +38,14 @@ def case(brain, method) -> StressCase:
     return StressCase("mark", brain, method)
 
 
-def run(case, folder):
-    return run_to_end(stress_steps(case, folder, conditions=CONDITIONS, lesions=LESIONS))
+def run(case, folder, report=ignore):
+    return stress(case, folder, conditions=CONDITIONS, lesions=LESIONS, report=report)
 
 
 def test_every_condition_and_the_lesions_are_there(case, tmp_path):
-    stress = run(case, tmp_path)
-    assert [(p.kind, p.level) for p in stress.points] == [(c.kind, c.level) for c in CONDITIONS]
-    assert {r.lesion.diameter_mm for r in stress.lesions} == {4.0, 8.0}
+    found = run(case, tmp_path)
+    assert [(p.kind, p.level) for p in found.points] == [(c.kind, c.level) for c in CONDITIONS]
+    assert {r.lesion.diameter_mm for r in found.lesions} == {4.0, 8.0}
 
 
 def test_a_second_run_reads_what_the_first_wrote(case, method, tmp_path):
@@ -58,10 +58,14 @@ def test_a_second_run_reads_what_the_first_wrote(case, method, tmp_path):
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 9])
 def test_a_stopped_run_ends_with_the_same_figures(case, tmp_path, stop_after):
     whole = run(case, tmp_path / "whole")
-    steps = stress_steps(case, tmp_path / "stopped", conditions=CONDITIONS, lesions=LESIONS)
-    for _ in range(stop_after):
-        next(steps)
-    steps.close()
+    calls = iter(range(1, stop_after))
+
+    def cancel(_: object) -> None:
+        if next(calls, None) is None:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(case, tmp_path / "stopped", report=cancel)
     assert run(case, tmp_path / "stopped") == whole
 
 
@@ -74,7 +78,7 @@ def test_another_model_is_run_anew(case, brain, method, tmp_path):
 
 def test_the_summary_is_what_a_card_can_hold(case, tmp_path):
     summary = summarize_stress(run(case, tmp_path))
-    assert json.loads(scores_to_json(summary)) == json.loads(json.dumps(summary))
+    assert json.loads(to_json(summary)) == json.loads(json.dumps(summary))
     noise = summary["robustness"]["noise"]
     assert [entry["level"] for entry in noise["levels"]] == [0.001, 0.01]
     assert noise["levels"][1]["estimate_psnr"] > noise["levels"][1]["source_psnr"]

@@ -13,6 +13,7 @@ from skimage.metrics import (
     structural_similarity,
 )
 
+from napari_mri7t.engine.atomic import to_json
 from napari_mri7t.engine.errors import GridError
 from napari_mri7t.engine.metrics import basic
 from napari_mri7t.engine.metrics.similarity import ssim_map
@@ -212,12 +213,12 @@ def test_compare_refuses_an_empty_mask(source, target):
 
 
 def test_scores_of_identical_volumes_become_strict_json(target):
-    text = basic.scores_to_json(basic.compare(target, target))
+    text = to_json(basic.compare(target, target))
     read = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert float(read["brain"]["psnr"]) == math.inf
     assert read["whole"]["ssim"] == pytest.approx(1)
 
 
-def test_scores_to_json_writes_numpy_numbers_lists_and_nan():
-    text = basic.scores_to_json({"a": [np.float32(0.5), math.nan, -math.inf, "b"]}, indent=None)
+def test_to_json_writes_numpy_numbers_lists_and_nan():
+    text = to_json({"a": [np.float32(0.5), math.nan, -math.inf, "b"]}, indent=None)
     assert text == '{"a": [0.5, "NaN", "-Infinity", "b"]}'

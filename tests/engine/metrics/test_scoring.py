@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import nibabel
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.metrics import basic, scoring
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 
 def test_score_keeps_every_figure_of_compare(source, target):
@@ -42,3 +43,18 @@ def test_figures_that_are_not_defined_are_nan():
 def test_gain_is_positive_where_ours_is_better(better, ours, theirs, gain):
     metric = scoring.Metric("key", "label", better)
     assert metric.gain(np.array(ours), np.array(theirs)) == pytest.approx(gain)
+
+
+def test_arrow_points_to_better():
+    headings = [scoring.METRICS[k].heading for k in ("brain_psnr", "brain_mae")]
+    assert headings == ["PSNR, brain, dB ↑", "MAE, brain ↓"]
+    assert scoring.METRICS["brain_cjv"].best_places(np.array([0.5, math.nan, 0.2])) == [2]
+    assert scoring.METRICS["brain_cjv"].best_places(np.array([math.nan])) == []
+
+
+def test_path_image_and_volume_give_the_same_scores(source, target, tmp_path):
+    paths = [save_volume(v, tmp_path / f"{n}.nii") for n, v in enumerate((target, source, target))]
+    expected = scoring.score(target, source, mask=target)
+    assert scoring.score(paths[0], paths[1], mask=paths[2]) == expected
+    images = [nibabel.load(path) for path in paths]
+    assert scoring.score(images[0], images[1], mask=images[2]) == expected

@@ -1,19 +1,20 @@
-"""What a preparation will do is told before it does it, and it then does just that."""
+"""A preparation does exactly what its plan says."""
 
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation import checks
-from napari_mri7t.engine.preparation import prepare as raw_scan
+from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.prepare import (
     STEPS,
+    Decision,
     PreparationConfig,
     plan_preparation,
     prepare,
 )
 from napari_mri7t.engine.preparation.registration import save_transform
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
 
 
 @pytest.fixture
@@ -26,23 +27,22 @@ def raw(head):
 
 @pytest.fixture
 def done(raw, head_brain, monkeypatch):
-    """Which steps were computed, by the names the outlook gives them."""
+    """Which steps were computed, by their names in the plan."""
     calls = []
-    for user in (checks, raw_scan):
+    for user in (checks, module):
         monkeypatch.setattr(user, "load_template", lambda: head_brain)
 
     def computed(name, value):
-        def steps(*_):
+        def step(*_, report):
             calls.append(name)
-            yield
             return value
 
-        return steps
+        return step
 
     values = raw[1], 1 + raw[0].array / 10_000, np.eye(4)
     names = ("extract_brain", "estimate_bias_field", "register")
     for step, name, value in zip(STEPS, names, values, strict=True):
-        monkeypatch.setattr(raw_scan, name, computed(step, value))
+        monkeypatch.setattr(module, name, computed(step, value))
     return calls
 
 
@@ -50,28 +50,36 @@ def asked(**choices):
     return PreparationConfig(allow_out_of_domain=True, **choices)
 
 
+def run(scan, config, space="native"):
+    return prepare(scan, plan_preparation(scan, config, space))
+
+
 def test_every_step_that_is_told_is_computed_and_then_kept(raw, done, tmp_path):
     config = asked(prepare="full", keep=tmp_path)
     before = plan_preparation(raw[0], config)
-    assert before.sentence == "Preparation: brain extraction, bias field, registration."
-    run_to_end(prepare(raw[0], config))
+    assert before.describe() == f"Preparation: {', '.join(STEPS)}."
+    prepare(raw[0], before)
     assert tuple(done) == before.steps == STEPS
     after = plan_preparation(raw[0], config)
     assert after.steps == ()
-    assert after.sentence.count("as kept") == 3
-    run_to_end(prepare(raw[0], config))
+    assert set(after.decisions.values()) == {Decision.REUSE}
+    assert after.describe().count("reused") == 3
+    prepare(raw[0], after)
     assert len(done) == 3
 
 
 def test_what_was_found_before_a_cancel_is_kept(raw, done, tmp_path):
     config = asked(prepare="full", keep=tmp_path)
-    steps = prepare(raw[0], config)
-    while next(steps).message != "registration":
-        pass
-    steps.close()
+
+    def cancel(progress):
+        if progress.message == "registration":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        prepare(raw[0], plan_preparation(raw[0], config), report=cancel)
     assert tuple(done) == STEPS[:2]
     assert plan_preparation(raw[0], config).steps == ("registration",)
-    run_to_end(prepare(raw[0], config))
+    run(raw[0], config)
     assert tuple(done) == STEPS
 
 
@@ -79,9 +87,9 @@ def test_what_another_version_of_a_library_found_is_computed_again(
     raw, done, tmp_path, monkeypatch
 ):
     config = asked(prepare="full", keep=tmp_path)
-    run_to_end(prepare(raw[0], config))
+    run(raw[0], config)
     assert plan_preparation(raw[0], config).steps == ()
-    monkeypatch.setattr(raw_scan, "library_versions", lambda: {"deepbet": "another"})
+    monkeypatch.setattr(module, "library_versions", lambda names: {"deepbet": "another"})
     assert plan_preparation(raw[0], config).steps == STEPS
 
 
@@ -89,40 +97,44 @@ def test_what_is_given_is_not_counted(raw, done, mask_file, tmp_path):
     save_transform(np.eye(4), tmp_path / "to-MNI.txt")
     config = asked(prepare="full", mask=mask_file, transform=tmp_path / "to-MNI.txt")
     found = plan_preparation(raw[0], config)
-    assert found.steps == ("bias field",)
-    assert "brain extraction by your mask; registration by your transform" in found.sentence
-    run_to_end(prepare(raw[0], config))
-    assert done == ["bias field"]
+    assert found.steps == STEPS[1:2]
+    words = "brain extraction replaced by your mask; registration replaced by your transform"
+    assert words in found.describe()
+    prepare(raw[0], found)
+    assert done == [STEPS[1]]
 
 
 def test_extracted_brain_keeps_its_zeros(head_brain, done):
-    assert plan_preparation(head_brain, asked()).steps == ("bias field", "registration")
-    assert (
-        "brain extraction left out (the background is 0)"
-        in plan_preparation(head_brain, asked()).sentence
+    plan = plan_preparation(head_brain, asked())
+    assert plan.steps == STEPS[1:]
+    assert plan.describe() == (
+        "Preparation: bias field correction, registration if needed; "
+        "brain extraction skipped (background is 0)."
     )
 
 
 def test_registration_left_out_is_no_finding_for_another_space(head_brain, done, tmp_path):
     """The brain lies in MNI space, so that the own grid needs no registration; MNI space does."""
-    run_to_end(prepare(head_brain, asked(keep=tmp_path)))
-    assert done == ["bias field"]
-    config = asked(keep=tmp_path, space="mni")
-    assert plan_preparation(head_brain, config).steps == ("registration",)
-    run_to_end(prepare(head_brain, config))
-    assert done == ["bias field", "registration"]
+    config = asked(keep=tmp_path)
+    found = run(head_brain, config)
+    assert found.decisions[STEPS[2]] is Decision.ALIGNED
+    assert found.facts["registration"] == "skipped: the brain lies in MNI space"
+    assert done == [STEPS[1]]
+    assert plan_preparation(head_brain, config, "mni").steps == (STEPS[2],)
+    run(head_brain, config, "mni")
+    assert done == list(STEPS[1:])
 
 
 @pytest.mark.parametrize("prepare", ["none", "auto"])
 def test_scan_that_needs_nothing_is_told_to_go_as_it_is(phantom, done, prepare):
     found = plan_preparation(phantom, PreparationConfig(prepare))
-    assert (found.is_prepared, found.steps) == (False, ())
-    assert "goes to the model as it is" in found.sentence
+    assert (found.is_needed, found.steps) == (False, ())
+    assert "goes to the model as it is" in found.describe()
 
 
 def test_name_of_a_layer_that_is_no_name_of_a_file_is_kept_all_the_same(raw, done, tmp_path):
     scan = raw[0].with_array(raw[0].array, name="sub-1/T1w: raw?")
-    run_to_end(prepare(scan, asked(keep=tmp_path)))
+    run(scan, asked(keep=tmp_path))
     assert (tmp_path / "sub-1-T1w- raw-_mask.nii.gz").is_file()
     assert plan_preparation(scan, asked(keep=tmp_path)).steps == ("registration",)
 
@@ -130,7 +142,7 @@ def test_name_of_a_layer_that_is_no_name_of_a_file_is_kept_all_the_same(raw, don
 @pytest.mark.parametrize("note", ["", "[]", '{"Source": 1}', "[" * 100_000])
 def test_note_that_somebody_edited_counts_for_nothing(raw, done, tmp_path, note):
     config = asked(prepare="full", keep=tmp_path)
-    run_to_end(prepare(raw[0], config))
+    run(raw[0], config)
     (path,) = tmp_path.glob("*_preparation.json")
     path.write_text(note)
     assert plan_preparation(raw[0], config).steps == STEPS

@@ -1,5 +1,6 @@
-"""Raw scans: what is recognised, what stops, and that the result lies where it was asked for."""
+"""Raw scans: what is recognised, what is refused, and where the result lies."""
 
+import threading
 from dataclasses import replace
 
 import nibabel as nib
@@ -10,9 +11,14 @@ from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.preparation import checks, optional, registration
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, prepare
+from napari_mri7t.engine.preparation.prepare import (
+    PreparationConfig,
+    plan_preparation,
+    prepare,
+)
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled, Progress, ignore
+from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.engine.synthesis.scan import SEAM_MM, blend, seam_weight
 from napari_mri7t.engine.volumes.brain import looks_extracted
 from napari_mri7t.engine.volumes.grids import resample
@@ -21,6 +27,12 @@ from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 HEAD_SHAPE = (44, 54, 42)
 HEAD_MM = 4.0  # as conftest draws it
+NOW = Progress(0, 1, "work")
+
+
+def run(scan, **choices):
+    config = PreparationConfig(allow_out_of_domain=True, **choices)
+    return prepare(scan, plan_preparation(scan, config))
 
 
 @pytest.fixture
@@ -39,22 +51,26 @@ def test_zeros_around_no_more_than_a_brain_are_an_extraction(head, head_brain):
 @pytest.mark.usefixtures("on_template")
 def test_brain_that_fits_needs_nothing(head_brain, monkeypatch):
     monkeypatch.setattr(checks, "MODEL_VOXEL_MM", HEAD_MM)
-    assert run_to_end(prepare(head_brain)) is None
+    config = PreparationConfig(allow_out_of_domain=True)
+    assert not plan_preparation(head_brain, config).is_needed
 
 
 def test_less_than_a_brain_goes_the_straight_way(phantom):
-    assert run_to_end(prepare(phantom)) is None
+    assert not plan_preparation(phantom, PreparationConfig()).is_needed
+    np.testing.assert_array_equal(prepare(phantom).brain.array, phantom.array)
 
 
 def test_nothing_is_done_where_nothing_is_asked_for(head):
-    assert run_to_end(prepare(head[0], PreparationConfig(prepare="none"))) is None
+    config = PreparationConfig(prepare="none", allow_out_of_domain=True)
+    assert not plan_preparation(head[0], config).is_needed
 
 
 @pytest.mark.parametrize("size", [(1, 1, 3), (2.5, 2.5, 2.5), (0.5, 0.5, 1.2)])
 def test_coarse_scan_is_refused_unless_allowed(phantom, size):
     scan = replace(phantom, affine=np.diag([*size, 1.0]))
-    with pytest.raises(VolumeError, match="--allow-out-of-domain"):
+    with pytest.raises(VolumeError, match="take another scan") as caught:
         checks.check_resolution(scan)
+    assert caught.value.argument == "allow_out_of_domain"
     (note,) = checks.check_resolution(scan, allowed=True)
     assert "out of the domain" in note
 
@@ -64,12 +80,12 @@ def test_implausible_mask_stops_with_a_reason(head, tmp_path):
     mask[:30] = False
     small = save_volume(scan.with_array(mask), tmp_path / "small.nii.gz")
     with pytest.raises(VolumeError, match="litres"):
-        run_to_end(prepare(scan, PreparationConfig(mask=small)))
+        run(scan, mask=small)
 
 
 def test_mask_on_another_grid_is_refused(head, phantom_file):
     with pytest.raises(GridError, match="one grid"):
-        run_to_end(prepare(head[0], PreparationConfig(mask=phantom_file)))
+        run(head[0], mask=phantom_file)
 
 
 @pytest.mark.usefixtures("on_template")
@@ -97,7 +113,7 @@ def test_real_brain_turned_by_90_degrees_stops_after_its_registration(axis):
     affine = template.affine @ np.diag([2.0, 2, 2, 1])
     scan = replace(template, array=np.ascontiguousarray(turned), affine=affine, name="turned")
     with pytest.raises(VolumeError, match="turned: registration to MNI space failed"):
-        run_to_end(prepare(scan))
+        run(scan)
 
 
 @pytest.mark.usefixtures("on_template")
@@ -115,7 +131,7 @@ def test_registration_undoes_a_known_turn(head_brain):
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     turn[:3, 3] = (5, -7, 3)
     turned = replace(head_brain, affine=turn @ head_brain.affine)
-    found = run_to_end(registration.register(turned, head_brain)) @ turn
+    found = registration.register(turned, head_brain) @ turn
     corners = np.array([[60, 0, 0, 1], [0, 70, 0, 1], [0, 0, 60, 1], [-50, 0, -30, 1]]).T
     # a quarter of the phantom's voxel
     assert np.abs((found @ corners - corners)[:3]).max() < HEAD_MM / 4
@@ -127,7 +143,7 @@ def test_bias_field_is_found_up_to_a_factor(head_brain):
     y = np.linspace(-1, 1, HEAD_SHAPE[1])[None, :, None]
     shading = np.broadcast_to(np.exp(0.3 * y), HEAD_SHAPE)
     flat = head_brain.with_array(np.where(mask, 500 + head_brain.array % 97, 0))
-    found = run_to_end(estimate_bias_field(flat.with_array(flat.array * shading), mask))
+    found = estimate_bias_field(flat.with_array(flat.array * shading), mask)
     assert found[mask].mean() == pytest.approx(1, abs=1e-4)
     assert strength_of(found, mask) > 0.25
     ratio = (found / shading)[mask]
@@ -139,14 +155,30 @@ def test_missing_library_is_named_with_what_to_install():
         optional.optional("nosuchlibrary.inside", "deep sleep")
 
 
-def test_closing_background_work_stops_it_at_once():
-    import threading
-
+def test_cancel_of_background_work_stops_it_at_once():
     stopped = threading.Event()
-    steps = optional.in_background(lambda: stopped.wait(20), stopped.set)
-    next(steps)
-    steps.close()
+
+    def cancel(progress):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        optional.in_background(lambda: stopped.wait(20), cancel, NOW, stopped.set)
     assert stopped.is_set()
+
+
+def test_work_that_cannot_be_stopped_is_listed_until_it_ends():
+    release, seen = threading.Event(), []
+
+    def cancel(progress):
+        seen.append(progress)
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        optional.in_background(lambda: release.wait(20), cancel, NOW)
+    (thread,) = optional.unfinished_work()
+    release.set()
+    thread.join(10)
+    assert (seen, optional.unfinished_work()) == ([NOW], [])
 
 
 def test_runtime_error_of_a_library_becomes_ours():
@@ -154,7 +186,7 @@ def test_runtime_error_of_a_library_becomes_ours():
         raise RuntimeError("itk::ERROR")
 
     with pytest.raises(Mri7tError, match="itk::ERROR"):
-        run_to_end(optional.in_background(fail))
+        optional.in_background(fail, ignore, NOW)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +203,7 @@ def test_fault_30_lack_of_memory_in_a_step_says_what_to_do(error):
         raise error
 
     with pytest.raises(Mri7tError, match="not enough memory: close other programs, or give your"):
-        run_to_end(optional.in_background(fail))
+        optional.in_background(fail, ignore, NOW)
 
 
 def test_text_matrix_comes_back(tmp_path):
@@ -254,32 +286,33 @@ def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
     calls = []
 
     def computed(name, value):
-        def steps(*_):
+        def step(*_, report):
             calls.append(name)
-            yield
             return value
 
-        return steps
+        return step
 
     noisy = scan.with_array(scan.array + 1 + np.random.default_rng(0).random(HEAD_SHAPE))
     monkeypatch.setattr(module, "extract_brain", computed("mask", mask))
     field = 1 + noisy.array / 10_000
     monkeypatch.setattr(module, "estimate_bias_field", computed("field", field))
     monkeypatch.setattr(module, "register", computed("matrix", np.eye(4)))
-    config = PreparationConfig(prepare="full", keep=tmp_path / "kept")
-    first = run_to_end(prepare(noisy, config))
+    choices = {"prepare": "full", "keep": tmp_path / "kept"}
+    first = run(noisy, **choices)
     assert calls == ["mask", "field", "matrix"]
-    second = run_to_end(prepare(noisy, config))
+    second = run(noisy, **choices)
     assert len(calls) == 3
     np.testing.assert_array_equal(second.brain.array, first.brain.array)
     assert second.facts == first.facts
-    run_to_end(prepare(noisy.with_array(noisy.array + 1), config))
+    run(noisy.with_array(noisy.array + 1), **choices)
     assert len(calls) == 6  # another scan of the same name
 
 
 def test_unknown_choice_lists_the_known():
+    with pytest.raises(ValueError, match="auto, none, full"):
+        PreparationConfig(prepare="half")
     with pytest.raises(ValueError, match="native, mni"):
-        PreparationConfig(space="talairach")
+        OutputConfig(space="talairach")
 
 
 def test_forms_that_mirror_each_other_stop_with_a_reason(head_brain, tmp_path):
@@ -288,8 +321,9 @@ def test_forms_that_mirror_each_other_stop_with_a_reason(head_brain, tmp_path):
     image.set_qform(head_brain.affine @ np.diag([-1.0, 1, 1, 1]), 1)
     image.to_filename(path)
     with pytest.raises(VolumeError, match="sform and qform mirror each other"):
-        run_to_end(prepare(load_volume(path)))
-    assert run_to_end(prepare(load_volume(path), PreparationConfig(prepare="none"))) is None
+        run(load_volume(path))
+    config = PreparationConfig(prepare="none", allow_out_of_domain=True)
+    assert not plan_preparation(load_volume(path), config).is_needed
 
 
 def test_forms_that_agree_on_handedness_pass(head_brain, tmp_path):
@@ -304,4 +338,4 @@ def test_thread_that_ends_before_its_work_begins_lacks_memory(monkeypatch):
     """As Python's own threads do where there is no memory for their first frame."""
     monkeypatch.setattr(optional.threading.Thread, "run", lambda thread: None)
     with pytest.raises(Mri7tError, match="not enough memory"):
-        run_to_end(optional.in_background(lambda: 1))
+        optional.in_background(lambda: 1, ignore, NOW)

@@ -13,10 +13,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.engine.evaluation.results import StudyResults, SubjectResult
 from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, RobustnessPoint
+from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import flatten, score
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.report.report import ReportData, ReportSubject, write_report, write_tables
 from napari_mri7t.engine.report.sections import TESTED, table_sections
 from napari_mri7t.engine.volumes.provenance import NOTICE
@@ -80,25 +81,24 @@ def data(volumes) -> ReportData:
     ]
     steps = np.arange(1.0, 21)
     figures = {"brain_psnr": 20.0}
-    points = [
+    points = tuple(
         RobustnessPoint("noise", v, figures, {"brain_psnr": 25 - 1000 * v}) for v in (0.001, 0.01)
-    ]
-    lesions = [LesionResult(Lesion((1, 1, 1), 4.0, c), c, 1.0, 0.5) for c in (0.2, -0.2)]
+    )
+    lesions = tuple(LesionResult(Lesion((1, 1, 1), 4.0, c), c, 1.0, 0.5) for c in (0.2, -0.2))
     return ReportData(
         title=f"Study of {HOSTILE}",
         facts=[("Seed", "0"), (HOSTILE, HOSTILE)],
-        results=results,
+        results=StudyResults(tuple(results)),
         subjects=[ReportSubject(name, lambda: volumes) for name in SUBJECTS],
         histories={"watnet": [("fold 0", steps, 1 / steps)]},
-        robustness={"watnet": points},
-        lesions={"watnet": lesions},
+        stress={"watnet": Stress(points, lesions)},
     )
 
 
 @pytest.fixture(scope="module")
 def folder(data, tmp_path_factory):
     place = tmp_path_factory.mktemp("report")
-    run_to_end(write_report(data, place, place / "report.html"))
+    write_report(data, place, place / "report.html")
     return place
 
 
@@ -115,19 +115,19 @@ def page(text) -> Page:
 def test_every_part_is_there(page):
     titles = [content for _, content in page.of("h2")]
     assert titles == [
-        "What was done",
+        "Data and settings",
         "Results",
         "Inside the brain",
         "Whole volume, as in the report",
-        "Is it more than chance?",
-        "Every subject",
+        "Statistical tests",
+        "Individual subjects",
         "Box plots",
         "Subjects",
         "Details",
         "Error maps",
         "Agreement of intensities",
         "Training",
-        "Noise and shift",
+        "Robustness",
         "Lesions",
         "Slice browser",
     ]
@@ -199,22 +199,27 @@ def test_figures_are_written_as_png_and_svg_under_harmless_names(folder):
 
 
 def test_the_same_data_give_the_same_page(data, folder, tmp_path, text):
-    run_to_end(write_report(data, tmp_path, tmp_path / "report.html"))
+    write_report(data, tmp_path, tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
 
 
 def test_a_stopped_report_leaves_the_old_page_alone(data, tmp_path):
     page = tmp_path / "report.html"
     page.write_text("old")
-    steps = write_report(data, tmp_path, page)
-    for _ in range(4):
-        next(steps)
-    steps.close()
+    calls = iter(range(3))
+
+    def cancel(_: object) -> None:
+        if next(calls, None) is None:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        write_report(data, tmp_path, page, report=cancel)
     assert page.read_text() == "old"
 
 
 def test_progress_counts_subjects_and_two_more(data, tmp_path):
-    records = list(write_report(data, tmp_path, tmp_path / "report.html"))
+    records = []
+    write_report(data, tmp_path, tmp_path / "report.html", report=records.append)
     assert {record.total for record in records} == {len(SUBJECTS) + 2}
     assert [record.done for record in records] == sorted(record.done for record in records)
 
@@ -224,11 +229,11 @@ def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_p
         return [
             table
             for part in table_sections(results)
-            if "chance" in part.title
+            if part.title == "Statistical tests"
             for table in part.tables
         ]
 
-    one = [result for result in data.results if result.subject == SUBJECTS[0]]
+    one = StudyResults(tuple(r for r in data.results if r.subject == SUBJECTS[0]))
     assert len(tests(data.results)) == len(TESTED)
     assert all(table.rows for table in tests(data.results))
     assert tests(one) == []
@@ -238,8 +243,8 @@ def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_p
 
 
 def test_a_study_without_anything_still_says_so(tmp_path):
-    empty = ReportData("Nothing", [], [], [])
-    run_to_end(write_report(empty, tmp_path, tmp_path / "report.html"))
+    empty = ReportData("Nothing", [], StudyResults(), [])
+    write_report(empty, tmp_path, tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
     assert not page.of("script")
 

@@ -10,15 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.evaluation.results import Cost, SubjectResult, networks_of, ordered_methods
+from napari_mri7t.engine.evaluation.results import Cost, StudyResults, SubjectResult
 from napari_mri7t.engine.metrics.scoring import METRICS
-from napari_mri7t.engine.report import table, tables
-from napari_mri7t.engine.report.table import Table
+from napari_mri7t.engine.report import tables
+from napari_mri7t.engine.report.statistics import network_tests
+from napari_mri7t.engine.report.tables import Table
 
 ODD = "a|b & <script>_{x}\\ 50% é"
 
 
-def study(n_subjects: int = 10) -> list[SubjectResult]:
+def study(n_subjects: int = 10) -> StudyResults:
     """Made-up figures: watnet gains 1 dB on all, median 0.5 dB, basic_cnn nothing on the mean."""
     made = []
     for index in range(n_subjects):
@@ -27,33 +28,33 @@ def study(n_subjects: int = 10) -> list[SubjectResult]:
             figures = dict.fromkeys(METRICS, 0.5)
             figures |= {"brain_psnr": 20 + index + gain, "whole_psnr": 28 + index / 10 + gain}
             made.append(SubjectResult(f"sub-{index}", method, figures))
-    return made
+    return StudyResults(tuple(made))
 
 
 def test_numbers():
-    assert table.number(1.23456, 2) == "1.23"
-    assert table.number(math.nan, 2) == "–"
-    assert table.number(math.inf, 2) == "∞"
-    assert table.number(-math.inf, 2) == "-∞"
-    assert table.spread(1, 0.5, 1) == "1.0 ± 0.5"
-    assert table.spread(math.nan, math.nan, 1) == "–"
+    assert tables.number(1.23456, 2) == "1.23"
+    assert tables.number(math.nan, 2) == "–"
+    assert tables.number(math.inf, 2) == "∞"
+    assert tables.number(-math.inf, 2) == "-∞"
+    assert tables.spread(1, 0.5, 1) == "1.0 ± 0.5"
+    assert tables.spread(math.nan, math.nan, 1) == "–"
 
 
 def test_csv_comes_back_as_it_was():
     made = Table("t", ("a", "b"), ((ODD, "1,2"), ('"q"', "line\nbreak")))
-    rows = list(csv.reader(io.StringIO(table.as_csv(made))))
+    rows = list(csv.reader(io.StringIO(tables.as_csv(made))))
     assert [tuple(row) for row in rows] == [made.header, *made.rows]
 
 
 def test_markdown_escapes_and_embolds():
-    text = table.as_markdown(Table("t", ("h", "x"), ((ODD, "1"),), frozenset({(0, 1)}), "note"))
+    text = tables.as_markdown(Table("t", ("h", "x"), ((ODD, "1"),), frozenset({(0, 1)}), "note"))
     assert r"| a\|b & \<script\>\_{x}\\ 50% é | **1** |" in text
     assert text.startswith("**t**\n\n| h | x |\n| --- | --- |\n")
     assert text.endswith("\n\nnote\n")
 
 
 def test_latex_escapes_and_embolds():
-    text = table.as_latex(Table("t", ("h", "x"), ((ODD, "1 ± 2"),), frozenset({(0, 1)})))
+    text = tables.as_latex(Table("t", ("h", "x"), ((ODD, "1 ± 2"),), frozenset({(0, 1)})))
     cell = r"a|b \& \textless{}script\textgreater{}\_\{x\}\textbackslash{} 50\% é"
     assert rf"{cell} & \textbf{{1 $\pm$ 2}} \\" in text
     assert r"\begin{tabular}{lr}" in text
@@ -61,10 +62,10 @@ def test_latex_escapes_and_embolds():
 
 
 def test_methods_come_in_their_order():
-    assert ordered_methods(study()) == ["source", "median", "basic_cnn", "watnet"]
-    assert networks_of(study()) == ["basic_cnn", "watnet"]
+    assert study().methods == ["source", "median", "basic_cnn", "watnet"]
+    assert study().networks == ["basic_cnn", "watnet"]
     unknown = SubjectResult("s", "my_net", {})
-    assert ordered_methods([unknown, *study(1)])[-1] == "my_net"
+    assert StudyResults((unknown, *study(1))).methods[-1] == "my_net"
 
 
 def test_table_1_stands_beside_what_was_published():
@@ -81,7 +82,7 @@ def test_table_1_stands_beside_what_was_published():
 
 
 def test_table_1_gives_other_networks_one_column():
-    made = tables.table_1([SubjectResult("s", "slice_unet", {"whole_mae": 0.25})])
+    made = tables.table_1(StudyResults((SubjectResult("s", "slice_unet", {"whole_mae": 0.25}),)))
     assert made.header == ("", "SliceUNet")
     assert made.rows[0][1] == "0.250000"
     assert made.rows[1][1] == "–"
@@ -96,7 +97,7 @@ def test_summary_shows_every_method_and_marks_the_best():
 
 def test_result_table_by_hand():
     results = [replace(r, cost=Cost(3.0, 672_963)) if r.method == "watnet" else r for r in study()]
-    made = tables.result_table(results)
+    made = tables.result_table(StudyResults(tuple(results)))
     rows = {row[0]: dict(zip(made.header, row, strict=True)) for row in made.rows}
     assert rows["WATNet"]["Parameters"] == "672,963"
     assert rows["WATNet"]["Seconds"] == "3.0"
@@ -108,7 +109,7 @@ def test_result_table_by_hand():
 
 def test_method_with_fewer_subjects_is_counted_and_never_in_bold():
     best = SubjectResult("sub-9", "slice_unet", {"brain_psnr": 99.0})
-    made = tables.result_table([*study(), best])
+    made = tables.result_table(StudyResults((*study(), best)))
     rows = {row[0]: row for row in made.rows}
     assert rows["SliceUNet"][1] == "1"
     assert rows["SliceUNet"][4] == "70.00"  # against its own subject's 29 dB
@@ -134,7 +135,7 @@ def test_spread_by_hand():
 
 def test_subject_table_keeps_full_precision():
     result = SubjectResult("s", "watnet", {"brain_psnr": 1 / 3}, "note")
-    made = tables.subject_table([result])
+    made = tables.subject_table(StudyResults((result,)))
     row = dict(zip(made.header, made.rows[0], strict=True))
     assert float(row["brain_psnr"]) == 1 / 3
     assert row["whole_mae"] == "nan"
@@ -142,7 +143,7 @@ def test_subject_table_keeps_full_precision():
 
 
 def test_networks_are_tested_against_source_best_baseline_and_each_other():
-    tests = {(t.ours, t.theirs): t for t in tables.tests_of(study(), "brain_psnr")}
+    tests = {(t.ours, t.theirs): t for t in network_tests(study(), "brain_psnr")}
     assert set(tests) == {
         ("basic_cnn", "source"),
         ("basic_cnn", "median"),
@@ -159,7 +160,9 @@ def test_networks_are_tested_against_source_best_baseline_and_each_other():
 
 def test_method_with_one_subject_is_not_tested_and_costs_the_others_nothing():
     lone = SubjectResult("sub-0", "slice_unet", {"brain_psnr": 30.0})
-    tests = {(t.ours, t.theirs): t for t in tables.tests_of([*study(), lone], "brain_psnr")}
+    tests = {
+        (t.ours, t.theirs): t for t in network_tests(StudyResults((*study(), lone)), "brain_psnr")
+    }
     assert tests["watnet", "source"].p_holm == pytest.approx(5 * 2 / 2**10)
     assert len(tests) == 5
     assert not any("slice_unet" in pair for pair in tests)
@@ -174,13 +177,13 @@ def test_published_figures_stand_beside_the_report_s_preset_alone():
         ]
         for remark in ("report", "best")
     )
-    header = tables.table_1([*short, *long]).header
+    header = tables.table_1(StudyResults((*short, *long))).header
     assert header[1:] == ("WATNet (report), ours", "WATNet (report), published", "WATNet (best)")
 
 
 def test_mean_over_fewer_subjects_is_not_the_best():
     lone = SubjectResult("sub-0", "slice_unet", dict.fromkeys(METRICS, 99.0))
-    made = tables.summary_table([*study(), lone], ["brain_psnr"])
+    made = tables.summary_table(StudyResults((*study(), lone)), ["brain_psnr"])
     (place,) = made.strong
     assert made.rows[place[0]][0] == "WATNet"
 
@@ -191,7 +194,7 @@ def test_tests_are_given_the_direction_of_the_metric():
         for i in range(3)
         for method, value in (("source", 0.5), ("watnet", 0.4))
     ]
-    (test,) = tables.tests_of(lower, "brain_mae")
+    (test,) = network_tests(StudyResults(tuple(lower)), "brain_mae")
     assert test.gain == pytest.approx(0.1)
 
 
@@ -203,6 +206,6 @@ def test_tests_table_has_a_row_for_each_test():
 
 
 def test_nothing_evaluated_makes_empty_tables_not_errors():
-    assert tables.summary_table([]).rows == ()
-    assert tables.tests_table([], "brain_psnr").rows == ()
-    assert np.all([len(row) == 1 for row in tables.table_1([]).rows])
+    assert tables.summary_table(StudyResults()).rows == ()
+    assert tables.tests_table(StudyResults(), "brain_psnr").rows == ()
+    assert np.all([len(row) == 1 for row in tables.table_1(StudyResults()).rows])

@@ -1,10 +1,13 @@
 """Pseudo-3T as the report makes it."""
 
+import nibabel
 import numpy as np
 import pytest
 from skimage.exposure import match_histograms
 
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 
 def test_source_is_noise_then_match_as_in_the_report(phantom):
@@ -47,3 +50,33 @@ def test_both_stay_on_the_targets_grid(phantom):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="must be"):
         SimulationConfig(**settings)
+
+
+def test_seed_takes_the_place_of_that_of_the_settings(phantom):
+    pair = simulate_3t(phantom, seed=4)
+    expected = simulate_3t(phantom, config=SimulationConfig(seed=4))
+    np.testing.assert_array_equal(pair.source.array, expected.source.array)
+    assert pair.sidecar() == expected.sidecar()
+
+
+def test_path_image_and_volume_give_the_same_pair(phantom, tmp_path):
+    path = save_volume(phantom, tmp_path / "phantom.nii.gz")
+    made = [simulate_3t(scan, reference=scan) for scan in (path, nibabel.load(path), phantom)]
+    for pair in made[1:]:
+        np.testing.assert_array_equal(pair.source.array, made[0].source.array)
+
+
+def test_a_pair_is_saved_with_its_sidecars(phantom, tmp_path):
+    pair = simulate_3t(phantom, seed=4)
+    paths = tmp_path / "3t.nii.gz", tmp_path / "7t.nii.gz"
+    assert pair.save(*paths) == paths[0]
+    for path, volume, image in zip(paths, pair, ("source", "target"), strict=True):
+        np.testing.assert_array_equal(load_volume(path).array, volume.array)
+        assert f'"image": "{image}"' in path.with_name(f"{path.name[:2]}.json").read_text()
+
+
+def test_a_pair_whose_second_file_exists_is_not_saved_at_all(phantom, tmp_path):
+    (tmp_path / "7t.nii").write_text("mine")
+    with pytest.raises(Mri7tError, match="exists"):
+        simulate_3t(phantom).save(tmp_path / "3t.nii", tmp_path / "7t.nii")
+    assert [path.name for path in tmp_path.iterdir()] == ["7t.nii"]

@@ -106,10 +106,10 @@ def test_strengths_lie_in_their_ranges_and_differ():
 
 def test_simulation_takes_the_realistic_preset_and_its_seed(phantom):
     first, other = (
-        simulate_3t(phantom, config=SimulationConfig(seed=seed, preset="realistic"))[0].array
+        simulate_3t(phantom, config=SimulationConfig(seed=seed, preset="realistic")).source.array
         for seed in (1, 2)
     )
-    again = simulate_3t(phantom, config=SimulationConfig(seed=1, preset="realistic"))[0].array
+    again = simulate_3t(phantom, config=SimulationConfig(seed=1, preset="realistic")).source.array
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert (first[phantom.array <= phantom.array.min()] == 0).all()

@@ -1,9 +1,10 @@
 """Cancels of a synthesis at random moments: each within two seconds, no file, no thread.
 
-The full number runs under `make cancels`; MRI7T_CANCELS says how many. On the command line a cancel
-is Ctrl-C, in a window the generator is closed; both end the same generator.
+The full number runs under `make cancels`; MRI7T_CANCELS says how many. A Ctrl-C on the command line
+and a cancel in the window both end in the report, which raises.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume
@@ -21,21 +23,23 @@ MOST_SECONDS = 2.0
 
 
 def cancel_often(n_cancels, volume, model_folder, folder, clock=time.monotonic):
-    """Start, wait a random time, close; return the seconds that each close took."""
+    """Start, cancel after a random time; return the seconds that each cancel took."""
     model = load_model(model_folder)
     config = SynthesisConfig(device="cpu", planes=("axial", "coronal", "sagittal"), flips=True)
     rng, seconds = np.random.default_rng(0), []
     before = threading.active_count()
     for _ in range(n_cancels):
-        steps = estimate(volume, model, config)
         until = time.monotonic() + rng.uniform(0, 0.5)
-        asked = clock()
-        for _ in steps:
+        asked = [clock()]
+
+        def cancel_when_due(_, until=until, asked=asked):
             if time.monotonic() > until:
-                break
-            asked = clock()  # a cancel asked for right after this waits for the next step
-        steps.close()
-        seconds.append(clock() - asked)
+                raise Cancelled
+            asked.append(clock())  # a cancel asked for right after this waits for the next report
+
+        with contextlib.suppress(Cancelled):
+            estimate(volume, model, config, report=cancel_when_due)
+        seconds.append(clock() - asked[-1])
     assert threading.active_count() == before
     assert os.listdir(folder) == []
     return seconds

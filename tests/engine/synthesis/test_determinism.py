@@ -10,7 +10,6 @@ import torch
 
 from napari_mri7t.engine.devices import available_devices
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 
@@ -26,7 +25,7 @@ def model(request):
 
 
 def estimate_array(volume, model, config=CPU):
-    return run_to_end(estimate(volume, model, config)).volume.array
+    return estimate(volume, model, config).volume.array
 
 
 @pytest.fixture
@@ -55,4 +54,6 @@ def test_another_device_stays_within_the_tolerance_and_repeats_itself(brain, mod
     config = replace(CPU, device=available_devices()[0])
     first = estimate_array(brain, model, config)
     np.testing.assert_allclose(first, estimate_array(brain, model), rtol=0, atol=ACROSS_DEVICES)
-    np.testing.assert_allclose(first, estimate_array(brain, model, config), rtol=0, atol=ACROSS_DEVICES)
+    np.testing.assert_allclose(
+        first, estimate_array(brain, model, config), rtol=0, atol=ACROSS_DEVICES
+    )

@@ -36,15 +36,15 @@ def test_a_slab_gets_the_cores_that_memory_leaves_without_one(
 
 MEASURE = """
 import resource, sys, torch
-from napari_mri7t.engine.networks.model import load_model
-from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.synthesis import SynthesisConfig, synthesize
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.volumes.volume import load_volume
 model = load_model("slice_unet")
 torch.ones(64, 64) @ torch.ones(64, 64)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 base = peak()
-run_to_end(synthesize(load_volume(sys.argv[1]), model, SynthesisConfig(device="cpu", step=3)))
+estimate(load_volume(sys.argv[1]), model, SynthesisConfig(device="cpu", step=3))
 print(peak() - base)
 """
 

@@ -1,4 +1,4 @@
-"""A lack of memory injected at every stage: a sentence, no half-written file, nothing lost.
+"""Running out of memory at every stage: a clear message, no half-written file, nothing lost.
 
 numpy raises MemoryError, CUDA torch.OutOfMemoryError, torch on the CPU a plain RuntimeError, which
 napari's worker would swallow.
@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from napari_mri7t.engine.errors import DeviceError, Mri7tError, is_out_of_memory
 from napari_mri7t.engine.networks.unet import SliceUNet
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis import slabs, synthesize
 from napari_mri7t.engine.training import checkpoint, loop, pairs, run
 from napari_mri7t.engine.training.config import TrainConfig
@@ -148,7 +147,7 @@ def test_fault_30_lack_of_memory_anywhere_in_a_training_loses_nothing(
     with pytest.MonkeyPatch.context() as patched:
         failing = inject(patched, place, name, ERRORS[error], at)
         with pytest.raises((Mri7tError, MemoryError, RuntimeError)) as caught:
-            run_to_end(run_fold(study, 0, "cpu"))
+            run_fold(study, 0, "cpu")
         assert failing.left <= 0, "never reached"
     if place is not run:  # there it is not ours that failed, but the stand-in for it
         assert isinstance(caught.value, (Mri7tError, MemoryError))
@@ -156,9 +155,9 @@ def test_fault_30_lack_of_memory_anywhere_in_a_training_loses_nothing(
     left = [path.name for path in study.folder.rglob("*") if path.name.startswith(".mri7t-")]
     assert left == []
     assert not study.is_done(0)
-    run_to_end(run_fold(study, 0, "cpu"))
+    run_fold(study, 0, "cpu")
     whole = replace(study, folder=tmp_path / "whole")
-    run_to_end(run_fold(whole, 0, "cpu"))
+    run_fold(whole, 0, "cpu")
     first, second = (load_file(s.fold_folder(0) / "weights.safetensors") for s in (study, whole))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -180,4 +179,4 @@ def test_fault_30_training_without_memory_says_what_to_set(
     config = TrainConfig(batch_size=batch_size, patch_size=patch_size)
     job = TrainJob("basic_cnn", config, 0, tmp_path, torch.device("cpu"))
     with pytest.raises(DeviceError, match=rf"^cpu: out of memory at .*{advice}"):
-        run_to_end(train(job, []))
+        train(job, [])

@@ -1,5 +1,6 @@
-"""Raw scans all the way: the result lies where it was asked for, and can be judged by eye."""
+"""Raw scans: the result lies where it was asked for, and its quality can be checked."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,26 +9,33 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation import checks, quality
 from napari_mri7t.engine.preparation.checks import contrast_distance
-from napari_mri7t.engine.preparation.prepare import PreparationConfig, Prepared
+from napari_mri7t.engine.preparation.prepare import (
+    REGISTRATION,
+    STEPS,
+    Decision,
+    PreparationConfig,
+    Prepared,
+)
 from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.report import quality_page
 from napari_mri7t.engine.report.quality_page import write_quality_page
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
+from napari_mri7t.engine.volumes.volume import load_volume
 
 HEAD_MM = 4.0  # as conftest draws it
 CPU = SynthesisConfig(device="cpu", precision="float32")
 
 
 class Same(nn.Module):
-    """Gives back the three slices it sees."""
+    """Returns the three slices it sees."""
 
     n_slices = 3
     n_outputs = 3
@@ -68,29 +76,28 @@ def _on_template(monkeypatch, head_brain):
 @pytest.fixture
 def prepared(head, tmp_path):
     scan, mask = head
-    facts = {"brain_litres": 1.26, "registration_score": 0.7}
-    steps = dict.fromkeys(("brain_extraction", "bias_field", "registration"), "as in the test")
-    return Prepared(scan, scan, mask, np.eye(4), facts | steps)
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE)
+    return Prepared(scan, scan, mask, np.eye(4), 0.7, decisions)
 
 
-@pytest.mark.parametrize("way", ["grid", "model"])
-def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, way):
+@pytest.mark.parametrize("via", ["scan", "mni"])
+def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, via):
     scan, mask = head
     scan = replace(scan, array=gaussian_filter(scan.array, 1))
     identity = tmp_path / "identity.txt"
     save_transform(np.eye(4), identity)
     preparation = PreparationConfig(
-        prepare="none", mask=mask_file, transform=identity, way=way, allow_out_of_domain=True
+        prepare="none", mask=mask_file, transform=identity, allow_out_of_domain=True
     )
-    run = run_to_end(synthesize(scan, model_of(scan), CPU, preparation))
-    result = run.synthesis.volume
+    made = synthesize(scan, model_of(scan), CPU, preparation, OutputConfig(via=via))
+    result = made.volume
     np.testing.assert_array_equal(result.affine, scan.affine)
     np.testing.assert_array_equal(result.array[~mask], scan.array[~mask])
-    # Same gives back what it sees: what is left is the interpolation there and back
+    # Same returns what it sees: what is left is the interpolation there and back
     inside = np.abs(result.array - scan.array)[mask]
     assert inside.mean() < 0.02 * scan.array.max()
-    assert "out of the domain" in run.synthesis.warnings[0]
-    assert run.synthesis.settings["preparation"]["mask"]["File"] == mask_file.name
+    assert "out of the domain" in made.warnings[0]
+    assert made.settings["preparation"]["mask"]["File"] == mask_file.name
 
 
 def test_result_in_mni_space_lies_where_the_transform_says(head, mask_file, tmp_path):
@@ -102,23 +109,22 @@ def test_result_in_mni_space_lies_where_the_transform_says(head, mask_file, tmp_
     save_transform(shift, tmp_path / "shift.txt")
     preparation = PreparationConfig(
         prepare="none",
-        space="mni",
         mask=mask_file,
         transform=tmp_path / "shift.txt",
         allow_out_of_domain=True,
     )
-    run = run_to_end(synthesize(scan, model_of(scan), CPU, preparation))
-    result = run.synthesis.volume
+    made = synthesize(scan, model_of(scan), CPU, preparation, OutputConfig("mni"))
+    result = made.volume
     assert result.shape == (182, 218, 182)
     np.testing.assert_array_equal(result.affine[:3, 3], (-91, -126, -72))
     np.testing.assert_array_equal(result.affine[:3, :3], np.eye(3))
     assert result.geometry is None
-    # the spline meets its own knots; Same gives back what it sees, mapped there and back
+    # the spline meets its own knots; Same returns what it sees, mapped there and back
     assert result.array[89, 96, 92] == pytest.approx(scan.array[20, 26, 20], rel=0.02)
     skull = (41, 27, 20)  # outside the mask: mm (78, -18, 8), shifted (82, -26, 20)
     assert scan.array[skull] > 50
     assert result.array[173, 100, 92] == pytest.approx(scan.array[skull], rel=1e-3)
-    assert run.synthesis.settings["preparation"]["space"] == "mni"
+    assert made.settings["output"]["space"] == "mni"
 
 
 def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
@@ -129,36 +135,57 @@ def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
     save_transform(np.eye(4), tmp_path / "same.txt")
     preparation = PreparationConfig(
         prepare="none",
-        space="mni",
         mask=mask_file,
         transform=tmp_path / "same.txt",
         allow_out_of_domain=True,
     )
-    run = run_to_end(synthesize(head_brain, model_of(head_brain), CPU, preparation))
-    result = run.synthesis.volume.array
+    made = synthesize(head_brain, model_of(head_brain), CPU, preparation, OutputConfig("mni"))
+    result = made.volume.array
     assert (result != 0).sum() == pytest.approx(mask.sum() * HEAD_MM**3, rel=0.02)
 
 
 def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
     scan, _ = head
     preparation = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
-    run = run_to_end(synthesize(scan, model_of(scan), CPU, preparation))
-    words = " ".join(run.synthesis.settings["preparation"]["distance"])
+    made = synthesize(scan, model_of(scan), CPU, preparation)
+    words = " ".join(made.settings["preparation"]["distance"])
     assert "voxels 4 x 4 x 4 mm (trained on 1 x 1 x 1)" in words
     assert "brain 1.25 litres" in words
     assert "not registered (good from 0.6, training data: 0.74 to 0.80)" in words
     quantiles = np.asarray(model_of(scan).card.preprocessing["intensity_quantiles"])
-    expected = contrast_distance(run.prepared.brain.array, quantiles)
-    assert f"histogram's distance {expected:.3f}" in words
+    expected = contrast_distance(made.prepared.brain.array, quantiles)
+    assert f"histogram distance {expected:.3f}" in words
 
 
 def test_doubtful_registration_warns_and_a_good_one_does_not(prepared):
-    prepared.facts["registration_score"] = 0.57
-    (warning,) = registration_warnings(prepared)
+    doubtful = replace(prepared, registration_score=0.57)
+    (warning,) = registration_warnings(doubtful)
     assert "0.57" in warning
     assert "checkerboard" in warning
-    prepared.facts["registration_score"] = 0.7
     assert registration_warnings(prepared) == ()
+    not_asked = {**prepared.decisions, REGISTRATION: Decision.NOT_REQUESTED}
+    assert registration_warnings(replace(doubtful, decisions=not_asked)) == ()
+
+
+def test_result_is_saved_with_its_sidecar_and_never_over_another_file(phantom, tmp_path):
+    made = synthesize(phantom, model_of(phantom), CPU)
+    assert made.prepared is None
+    path = made.save(tmp_path / "e.nii.gz")
+    np.testing.assert_array_equal(load_volume(path).array, made.volume.array)
+    facts = json.loads((tmp_path / "e.json").read_text())
+    assert facts == json.loads(json.dumps(made.sidecar()))
+    assert facts["Model"]["Name"] == "same"
+    with pytest.raises(Mri7tError) as caught:
+        made.save(path)
+    assert caught.value.argument == "overwrite"
+
+
+def test_prepared_brain_is_saved_with_what_was_done(prepared, tmp_path):
+    path = prepared.save(tmp_path / "brain.nii.gz")
+    np.testing.assert_allclose(load_volume(path).array, prepared.brain.array, rtol=1e-6)
+    facts = json.loads((tmp_path / "brain.json").read_text())
+    assert facts["GeneratedBy"][0]["Description"] == "prepare"
+    assert facts["Settings"]["brain_extraction"] == "deepbet"
 
 
 def test_quality_volumes_lie_on_the_grid_of_the_result(prepared, head_brain):

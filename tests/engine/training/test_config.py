@@ -9,12 +9,14 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 from napari_mri7t.engine.networks.wavelets import WaveletTransform
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import (
     PRESETS,
     TrainConfig,
     find_preset,
     from_dict,
     network_settings,
+    settings_of,
     with_settings,
 )
 from napari_mri7t.engine.training.losses import (
@@ -53,8 +55,10 @@ def test_warm_up_of_a_short_training_takes_a_third_of_it():
 def test_settings_are_read_from_text():
     config = with_settings(
         find_preset("best"),
-        {"n_steps": "50", "learning_rate": "2e-4", "flips": "no", "planes": "axial,coronal"},
+        {"n_steps": "50", "learning_rate": "2e-4", "flips": "no", "planes": "axial,coronal"}
+        | {"inference.step": "3", "inference.planes": "sagittal", "inference.flips": "yes"},
     )
+    assert config.inference == SynthesisConfig(step=3, planes=("sagittal",), flips=True)
     assert (config.n_steps, config.learning_rate) == (50, 2e-4)
     assert (config.flips, config.planes) == (False, ("axial", "coronal"))
 
@@ -72,6 +76,10 @@ def test_settings_are_read_from_text():
         ({"scales": "2"}, "scales must lie in"),
         ({"variance": "-1"}, "variance must be at least 0"),
         ({"flips": "perhaps"}, "flips: 'perhaps' is not of type bool"),
+        ({"gradient_clip": "inf"}, "gradient_clip must be at least 0, finite"),
+        ({"inference.step": "one"}, "inference.step: 'one' is not of type int"),
+        ({"inference.step": "0"}, "step must be at least 1, got 0"),
+        ({"inference.device": "cpu"}, "'inference.device' is unknown; .* inference.step, "),
     ],
 )
 def test_setting_that_makes_no_sense_is_refused(settings, message):
@@ -93,8 +101,18 @@ def test_settings_survive_json(name):
 
 
 def test_unknown_key_in_json_is_refused():
-    with pytest.raises(ValueError, match="unknown settings colour"):
-        from_dict({"colour": 1})
+    for values in ({"colour": 1}, {"inference": {"colour": 1}}):
+        with pytest.raises(ValueError, match="unknown settings colour"):
+            from_dict(values)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_settings_survive_text(name):
+    texts = {
+        key: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for key, value in settings_of(PRESETS[name]).items()
+    }
+    assert with_settings(TrainConfig(), texts) == PRESETS[name]
 
 
 TARGET = torch.tensor([[[[0.0, 0.5], [1.0, 0.0]]]])
@@ -172,9 +190,15 @@ def test_watnet_gives_the_central_slice_where_the_recipe_is_ours():
     assert network_settings("basic_cnn", "best") == {}
 
 
-def test_states_of_trainings_before_the_realistic_preset_stay_valid():
-    assert "pseudo_3t" not in TrainConfig().learnt_from()
-    assert TrainConfig(pseudo_3t="realistic").learnt_from()["pseudo_3t"] == "realistic"
+def test_a_use_of_the_weights_is_no_part_of_what_they_are_learnt_from():
+    config = TrainConfig(inference=SynthesisConfig(step=3), checkpoint_steps=7)
+    assert config.learnt_from() == TrainConfig().learnt_from()
+
+
+def test_held_out_estimate_has_the_precision_of_the_training():
+    config = TrainConfig(precision="float32", inference=SynthesisConfig(step=3))
+    expected = SynthesisConfig(device="cpu", precision="float32", step=3)
+    assert config.synthesis_config("cpu") == expected
 
 
 def test_unknown_pseudo_3t_is_refused():

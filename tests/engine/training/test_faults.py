@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file
 
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.config import TrainConfig
@@ -35,9 +34,9 @@ def test_fault_31_worker_killed_for_memory_is_told_with_that_word(study, monkeyp
 
     error = scheduler.KilledWorker("fold 0", None, 3)
     results = {study.label(0): error}
-    monkeypatch.setattr(tasks, "run_tasks", lambda *_: iter([results]))
+    monkeypatch.setattr(tasks, "run_tasks", lambda *_, **__: results)
     with pytest.raises(StateError, match=r"1 of 1 folds failed: .*killed.*memory") as caught:
-        run_to_end(tasks.run_folds(study, [0], None, "cpu", {}))
+        tasks.run_folds(study, [0], None, "cpu", {})
     assert study.label(0) in str(caught.value)
 
 
@@ -47,10 +46,10 @@ def test_fault_21_checkpoint_that_is_a_pickle_is_never_opened(study, content):
     fold.mkdir(parents=True)
     (fold / CURRENT).write_bytes(content * 100)
     with pytest.raises(StateError, match=r"state\.safetensors: .*delete the fold's folder"):
-        run_to_end(run_fold(study, 0, "cpu"))
+        run_fold(study, 0, "cpu")
 
 
-@pytest.mark.parametrize("stage", ["_estimate", "save_model"])
+@pytest.mark.parametrize("stage", ["estimate_held_out", "save_model"])
 def test_fault_40_fold_killed_after_its_training_is_ended_as_if_it_had_not_been(
     study, tmp_path, stage
 ):
@@ -63,13 +62,13 @@ def test_fault_40_fold_killed_after_its_training_is_ended_as_if_it_had_not_been(
         raise Killed
 
     whole = replace(study, folder=tmp_path / "whole")
-    run_to_end(run_fold(whole, 0, "cpu"))
+    run_fold(whole, 0, "cpu")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run, stage, killed)
         with pytest.raises(Killed):
-            run_to_end(run_fold(study, 0, "cpu"))
+            run_fold(study, 0, "cpu")
     assert not study.is_done(0)
-    card = run_to_end(run_fold(study, 0, "cpu"))
+    card = run_fold(study, 0, "cpu")
     assert study.is_done(0)
     first, second = study.fold_folder(0), whole.fold_folder(0)
     one, other = (load_file(folder / "weights.safetensors") for folder in (first, second))
@@ -77,4 +76,4 @@ def test_fault_40_fold_killed_after_its_training_is_ended_as_if_it_had_not_been(
     assert (first / "estimate.nii.gz").read_bytes() == (second / "estimate.nii.gz").read_bytes()
     figures = [json.loads((folder / "metrics.json").read_text()) for folder in (first, second)]
     assert figures[0]["estimate"] == figures[1]["estimate"]
-    assert run_to_end(run_fold(study, 0, "cpu")) == card  # a fold that is done is not done again
+    assert run_fold(study, 0, "cpu") == card  # a fold that is done is not done again

@@ -19,7 +19,6 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 from napari_mri7t.engine.atomic import TEMPORARY_PREFIX
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import open_study
@@ -32,7 +31,7 @@ def start(study):
     if child:
         return child
     try:
-        run_to_end(run_fold(study, 0, "cpu"))
+        run_fold(study, 0, "cpu")
         os._exit(0)
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)

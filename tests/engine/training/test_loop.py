@@ -10,16 +10,16 @@ from safetensors.torch import load_file
 
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training import loop
-from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS
-from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.export import Export, export_model, read_figures
+from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS, load_state
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
+from napari_mri7t.engine.training.export import export_model, read_figures, training_command
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
-from napari_mri7t.engine.training.loop import TrainJob, train
+from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.study import (
-    FINAL,
     StudySettings,
     adopt_training,
     create_study,
@@ -44,7 +44,7 @@ def study(dataset, tmp_path):
 
 @pytest.fixture
 def pairs(study):
-    return run_to_end(prepare_study(study))
+    return prepare_study(study)
 
 
 def job_in(folder, config=TINY, network="slice_unet"):
@@ -52,6 +52,19 @@ def job_in(folder, config=TINY, network="slice_unet"):
     return TrainJob(
         network, config, 0, folder, torch.device("cpu"), settings(config, network).network_config
     )
+
+
+def train_until(job, pairs, n, stop=Cancelled):
+    """Train n steps, and stop between two steps, as the window and the command line do."""
+    seen = []
+
+    def report(progress):
+        seen.append(progress)
+        if len(seen) == n:
+            raise stop
+
+    with pytest.raises(stop):
+        train(job, pairs, report=report)
 
 
 def weights_of(network):
@@ -64,38 +77,51 @@ def assert_equal_bits(first, second):
 
 
 def test_same_training_twice_gives_the_same_bits(pairs, tmp_path):
-    first = run_to_end(train(job_in(tmp_path / "a"), pairs[1:]))
-    second = run_to_end(train(job_in(tmp_path / "b"), pairs[1:]))
+    first = train(job_in(tmp_path / "a"), pairs[1:])
+    second = train(job_in(tmp_path / "b"), pairs[1:])
     assert_equal_bits(weights_of(first), weights_of(second))
 
 
 @pytest.mark.parametrize("network", ["slice_unet", "basic_cnn", "watnet_qu2020"])
 def test_training_stopped_at_any_step_ends_with_the_same_bits(pairs, tmp_path, network):
-    whole = run_to_end(train(job_in(tmp_path / "whole", network=network), pairs[1:]))
+    whole = train(job_in(tmp_path / "whole", network=network), pairs[1:])
     job = job_in(tmp_path / "stopped", network=network)
     for n_steps in (1, 5, 3):  # stopped three times, never at a checkpoint's step
-        steps = train(job, pairs[1:])
-        for _ in range(n_steps):
-            next(steps)
-        steps.close()
-    resumed = run_to_end(train(job, pairs[1:]))
+        train_until(job, pairs[1:], n_steps)
+    resumed = train(job, pairs[1:])
     assert_equal_bits(weights_of(whole), weights_of(resumed))
+
+
+def test_ctrl_c_between_two_steps_saves_and_within_a_step_does_not(pairs, tmp_path, monkeypatch):
+    whole = train(job_in(tmp_path / "whole"), pairs[1:])
+    job = job_in(tmp_path / "stopped")
+    train_until(job, pairs[1:], 6, stop=KeyboardInterrupt)
+    assert load_state(job.folder)[1]["step"] == 6
+
+    def interrupted(*arguments):
+        take_step(*arguments)  # the weights have moved on, the step is not counted yet
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "take_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(job, pairs[1:])
+    assert load_state(job.folder)[1]["step"] == 6
+    assert_equal_bits(weights_of(whole), weights_of(train(job, pairs[1:])))
 
 
 def test_gan_stopped_and_resumed_ends_with_the_same_bits(pairs, tmp_path):
     config = replace(TINY, adversarial_weight=0.01, n_steps=8)
-    whole = run_to_end(train(job_in(tmp_path / "whole", config), pairs[1:]))
-    steps = train(job_in(tmp_path / "stopped", config), pairs[1:])
-    for _ in range(5):
-        next(steps)
-    steps.close()
-    resumed = run_to_end(train(job_in(tmp_path / "stopped", config), pairs[1:]))
+    whole = train(job_in(tmp_path / "whole", config), pairs[1:])
+    train_until(job_in(tmp_path / "stopped", config), pairs[1:], 5)
+    resumed = train(job_in(tmp_path / "stopped", config), pairs[1:])
     assert_equal_bits(weights_of(whole), weights_of(resumed))
 
 
 def test_training_lowers_the_loss(pairs, tmp_path):
     config = replace(TINY, n_steps=80, learning_rate=3e-3)
-    records = list(train(job_in(tmp_path / "a", config), pairs[1:]))
+    records = []
+    train(job_in(tmp_path / "a", config), pairs[1:], report=records.append)
     assert np.isfinite([record.loss for record in records]).all()
     rows = (tmp_path / "a" / "history.csv").read_text().split()
     assert tuple(rows[0].split(",")) == HISTORY_COLUMNS
@@ -113,25 +139,29 @@ def test_pace_is_that_of_the_steps_and_not_of_a_pause_between_them(pairs, tmp_pa
 
     monkeypatch.setattr(loop, "take_step", half_a_second)
     monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[-1])
-    for n, record in enumerate(train(job_in(tmp_path / "a"), pairs[1:]), start=1):
+    records = []
+
+    def pause_for_an_hour(record):
         clock.append(clock[-1] + 3600)
+        records.append(record)
+
+    train(job_in(tmp_path / "a"), pairs[1:], report=pause_for_an_hour)
+    assert [record.done for record in records] == list(range(1, 13))
+    for n, record in enumerate(records, start=1):
         assert record.patches_per_second == 2 / 0.5
         assert record.seconds_left == (12 - n) * 0.5
 
 
 def test_fault_20_damaged_checkpoint_falls_back_on_the_one_before(pairs, tmp_path):
-    whole = run_to_end(train(job_in(tmp_path / "whole"), pairs[1:]))
+    whole = train(job_in(tmp_path / "whole"), pairs[1:])
     job = job_in(tmp_path / "damaged")
-    steps = train(job, pairs[1:])
-    for _ in range(9):
-        next(steps)
-    steps.close()
+    train_until(job, pairs[1:], 9)
     current = job.folder / CURRENT
     assert (job.folder / PREVIOUS).exists()
     content = bytearray(current.read_bytes())
     content[-100] ^= 1  # a flipped bit, which safetensors alone would not notice
     current.write_bytes(content)
-    resumed = run_to_end(train(job, pairs[1:]))
+    resumed = train(job, pairs[1:])
     assert_equal_bits(weights_of(whole), weights_of(resumed))
 
 
@@ -139,26 +169,23 @@ def test_fault_20_without_a_whole_checkpoint_the_error_names_the_file(pairs, tmp
     job = job_in(tmp_path / "a")
     (job.folder / CURRENT).write_bytes(b"not a checkpoint")
     with pytest.raises(StateError, match=r"state\.safetensors.*damaged"):
-        run_to_end(train(job, pairs[1:]))
+        train(job, pairs[1:])
 
 
 def test_fault_21_checkpoint_of_other_settings_is_refused(pairs, tmp_path):
-    steps = train(job_in(tmp_path / "a"), pairs[1:])
-    for _ in range(4):
-        next(steps)
-    steps.close()
+    train_until(job_in(tmp_path / "a"), pairs[1:], 4)
     with pytest.raises(StateError, match="settings differ from what is asked"):
-        run_to_end(train(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:]))
+        train(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:])
 
 
 def test_diverging_training_stops_with_advice(pairs, tmp_path):
     config = replace(TINY, learning_rate=1e30, gradient_clip=0.0, warmup_steps=0)
     with pytest.raises(StateError, match=r"diverged; lower learning_rate"):
-        run_to_end(train(job_in(tmp_path / "a", config), pairs[1:]))
+        train(job_in(tmp_path / "a", config), pairs[1:])
 
 
 def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
-    card = run_to_end(run_fold(study, 1, "cpu", pairs))
+    card = run_fold(study, 1, "cpu", pairs)
     folder = study.fold_folder(1)
     assert study.is_done(1)
     assert not study.is_done(0)
@@ -178,26 +205,25 @@ def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
 
 
 def test_done_fold_is_skipped(study, pairs):
-    card = run_to_end(run_fold(study, 0, "cpu", pairs))
+    card = run_fold(study, 0, "cpu", pairs)
     before = (study.fold_folder(0) / "weights.safetensors").stat().st_mtime_ns
-    steps = run_fold(study, 0, "cpu", pairs)
-    with pytest.raises(StopIteration) as end:
-        next(steps)
-    assert end.value.value == card
+    seen = []
+    assert run_fold(study, 0, "cpu", pairs, report=seen.append) == card
+    assert seen == []
     assert (study.fold_folder(0) / "weights.safetensors").stat().st_mtime_ns == before
 
 
 def test_held_out_subject_has_no_part_in_its_fold(dataset, tmp_path):
     first = create_study(dataset, tmp_path / "first", settings())
-    run_to_end(run_fold(first, 0, "cpu"))
+    run_fold(first, 0, "cpu")
     target = dataset / "sub-A.nii.gz"
     target.write_bytes((dataset / "sub-B.nii.gz").read_bytes())
     # The reference is sub-A unless said otherwise: take one that did not change.
     second = create_study(dataset, tmp_path / "second", replace(settings(), reference="sub-C"))
     third = create_study(dataset, tmp_path / "third", replace(settings(), reference="sub-C"))
-    run_to_end(run_fold(second, 0, "cpu"))
+    run_fold(second, 0, "cpu")
     target.write_bytes((dataset / "sub-C.nii.gz").read_bytes())
-    run_to_end(run_fold(third, 0, "cpu"))
+    run_fold(third, 0, "cpu")
     assert_equal_bits(
         load_file(second.fold_folder(0) / "weights.safetensors"),
         load_file(third.fold_folder(0) / "weights.safetensors"),
@@ -205,14 +231,14 @@ def test_held_out_subject_has_no_part_in_its_fold(dataset, tmp_path):
 
 
 def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_path):
-    run_to_end(run_fold(study, 0, "cpu", pairs))
-    card = run_to_end(run_fold(study, FINAL, "cpu", pairs))
+    run_fold(study, 0, "cpu", pairs)
+    card = run_fold(study, FINAL, "cpu", pairs)
     assert card.training["subjects"] == ["sub-A", "sub-B", "sub-C"]
     assert card.metrics["n_held_out"] == 1
     assert card.metrics["seconds"] > 0
     stress = {"lesions": {"bright": []}}
-    wanted = Export("mine", "Mine", "phantoms, public domain", half=True, stress=stress)
-    exported = export_model(study, FINAL, tmp_path / "model", wanted)
+    facts = {"name": "mine", "title": "Mine", "data": "phantoms, public domain", "stress": stress}
+    exported = export_model(study.folder, tmp_path / "model", half=True, **facts)
     assert load_model(tmp_path / "model").card == exported
     assert (exported.name, exported.title) == ("mine", "Mine")
     assert exported.metrics["lesions"] == {"bright": []}
@@ -220,22 +246,25 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
     assert "--set n_steps=12" in exported.training["command"]
     assert exported.training["command"].endswith("--folds none --final")
     assert exported.training["held_out_command"].endswith("--folds 0")
-    assert study.command(0, 2).endswith("--folds 0,2")
-    assert "--folds" not in study.command(0, 1, 2)
+    assert training_command(study, 0, 2).endswith("--folds 0,2")
+    assert "--folds" not in training_command(study, 0, 1, 2)
 
 
 def test_export_of_an_open_fold_is_refused(study, tmp_path):
     with pytest.raises(StateError, match=r"fold 2 \(sub-C held out\): not trained yet"):
-        export_model(study, 2, tmp_path / "model", Export("mine"))
+        export_model(study, tmp_path / "model", fold=2)
+    with pytest.raises(ValueError, match="fold 3 does not exist: the study has folds 0 to 2"):
+        export_model(study, tmp_path / "model", fold="3")
 
 
 def test_estimates_made_anew_take_the_weights_of_a_finished_study(study, pairs, dataset, tmp_path):
-    run_to_end(run_fold(study, 0, "cpu", pairs))
-    config = replace(TINY, inference_planes=("axial", "coronal"), inference_flips=True)
+    run_fold(study, 0, "cpu", pairs)
+    config = replace(TINY, inference=SynthesisConfig(planes=("axial", "coronal"), flips=True))
     other = create_study(dataset, tmp_path / "planes", settings(config))
     assert adopt_training(other, study.folder, 0)
-    steps = list(run_fold(other, 0, "cpu", pairs))
-    assert not any(now.training for now in steps), "nothing is trained again"
+    seen = []
+    run_fold(other, 0, "cpu", pairs, report=seen.append)
+    assert not any(isinstance(now, TrainProgress) for now in seen), "nothing is trained again"
     first, second = (
         load_file(place.fold_folder(0) / "weights.safetensors") for place in (study, other)
     )
@@ -247,11 +276,12 @@ def test_estimates_made_anew_take_the_weights_of_a_finished_study(study, pairs, 
 
 
 def test_weights_of_a_study_that_learnt_otherwise_are_refused(study, pairs, dataset, tmp_path):
-    run_to_end(run_fold(study, 0, "cpu", pairs))
+    run_fold(study, 0, "cpu", pairs)
     other = create_study(dataset, tmp_path / "o", settings(replace(TINY, learning_rate=0.1)))
     with pytest.raises(StateError, match=r"learning_rate .* use another folder"):
         adopt_training(other, study.folder, 0)
-    same = create_study(dataset, tmp_path / "s", settings(replace(TINY, inference_flips=True)))
+    flipped = replace(TINY, inference=SynthesisConfig(flips=True))
+    same = create_study(dataset, tmp_path / "s", settings(flipped))
     with pytest.raises(StateError, match=r"fold 1 .* not trained yet"):
         adopt_training(same, study.folder, 1)
 
@@ -288,13 +318,15 @@ def test_folder_without_a_study_is_refused(tmp_path, content):
 
 def test_fold_that_does_not_exist_is_refused(study, pairs):
     with pytest.raises(ValueError, match="folds 0 to 2"):
-        run_to_end(run_fold(study, 3, "cpu", pairs))
+        run_fold(study, 3, "cpu", pairs)
 
 
 def test_fault_39_second_run_on_one_fold_is_refused(study, pairs):
-    first = run_fold(study, 0, "cpu", pairs)
-    next(first)
-    with pytest.raises(StateError, match="another process is training this fold"):
-        run_to_end(run_fold(study, 0, "cpu", pairs))
-    first.close()
-    run_to_end(run_fold(study, 0, "cpu", pairs))
+    def run_a_second_time(progress):
+        with pytest.raises(StateError, match="another process is training this fold"):
+            run_fold(study, 0, "cpu", pairs)
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_fold(study, 0, "cpu", pairs, report=run_a_second_time)
+    run_fold(study, 0, "cpu", pairs)

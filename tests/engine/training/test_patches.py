@@ -204,7 +204,7 @@ def test_realistic_source_without_strength_is_the_target(monkeypatch):
     nothing = {"GREY_TO_WHITE": (0.65, 0.65), "SHADING": (0, 0), "NOISE": (1e-6, 1e-6)}
     for name, bounds in nothing.items():
         monkeypatch.setattr(realistic, name, bounds)
-    monkeypatch.setattr(realistic_patches, "LEFT_OVER", (1, 1))
+    monkeypatch.setattr(realistic_patches, "RESIDUAL_EXPONENT", (1, 1))
     clean = np.zeros((40, 44, 48), np.float32)
     clean[4:36, 4:40, 4:44] = np.random.default_rng(0).random((32, 36, 40)) + 0.01
     target = np.where(clean > 0.1, (clean - 0.1).clip(0) ** 0.5, 0).astype(np.float32)

@@ -8,8 +8,8 @@ import torch
 
 from napari_mri7t.engine.devices import memory_in_use
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.run import prepare_study, preview_slice, run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study
 
@@ -26,24 +26,26 @@ def study(dataset, tmp_path):
 
 
 def test_preview_shows_the_held_out_slice_at_the_last_checkpoint(study):
-    pairs = run_to_end(prepare_study(study))
+    pairs = prepare_study(study)
     assert preview_slice(study, 1, pairs[1], 16) is None
-    steps = run_fold(study, 1, "cpu", pairs)
-    for record in steps:
-        if record.training is not None and record.training.step == 3:
-            break
-    preview = preview_slice(study, 1, pairs[1], 16)
+    previews = []
+
+    def report(progress):
+        if isinstance(progress, TrainProgress) and progress.done == 3:
+            previews.append(preview_slice(study, 1, pairs[1], 16))
+
+    run_fold(study, 1, "cpu", pairs, report=report)
+    (preview,) = previews
     assert preview.step == 2
     np.testing.assert_array_equal(preview.source, pairs[1].source[16])
     np.testing.assert_array_equal(preview.target, pairs[1].target[16])
     assert preview.estimate.shape == preview.source.shape
     assert np.isfinite(preview.estimate).all()
-    steps.close()
 
 
 def test_preview_at_the_end_is_the_model_s_own_estimate(study):
-    pairs = run_to_end(prepare_study(study))
-    run_to_end(run_fold(study, 0, "cpu", pairs))
+    pairs = prepare_study(study)
+    run_fold(study, 0, "cpu", pairs)
     model = load_model(study.fold_folder(0))
     n_slices, n_outputs = model.network.n_slices, model.network.n_outputs
     slab = torch.from_numpy(pairs[0].source[16 - n_slices // 2 : 17 + n_slices // 2])[None]
@@ -56,8 +58,8 @@ def test_preview_at_the_end_is_the_model_s_own_estimate(study):
 
 @pytest.mark.parametrize("index", [0, 31])
 def test_first_and_last_slice_can_be_looked_at(study, index):
-    pairs = run_to_end(prepare_study(study))
-    run_to_end(run_fold(study, 2, "cpu", pairs))
+    pairs = prepare_study(study)
+    run_fold(study, 2, "cpu", pairs)
     assert np.isfinite(preview_slice(study, 2, pairs[2], index).estimate).all()
 
 

@@ -14,11 +14,13 @@ from napari_mri7t.cli import app
 from napari_mri7t.engine.errors import ModelError, StateError
 from napari_mri7t.engine.models.card import find_model
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
+from napari_mri7t.engine.training.export import training_command
+from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.start import check_start
-from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study, open_study
+from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
 
 TINY = TrainConfig(
     n_steps=4, batch_size=2, patch_size=24, checkpoint_steps=2, warmup_steps=1, precision="float32"
@@ -37,10 +39,16 @@ def begin(dataset, folder, config=TINY, start_from="", network="slice_unet"):
 def first(dataset, tmp_path):
     """Give a study whose folds 0 and 1 and final training are done."""
     study = begin(dataset, tmp_path / "first")
-    pairs = run_to_end(prepare_study(study))
+    pairs = prepare_study(study)
     for k in (0, 1, FINAL):
-        run_to_end(run_fold(study, k, "cpu", pairs))
+        run_fold(study, k, "cpu", pairs)
     return study
+
+
+def stop_training(progress):
+    """Cancel after the first training step."""
+    if isinstance(progress, TrainProgress):
+        raise Cancelled
 
 
 def weights(study, k):
@@ -54,7 +62,7 @@ def are_close(one, other):
 @pytest.mark.parametrize("k", [0, 1, FINAL])
 def test_every_fold_goes_on_from_the_weights_of_the_same_fold(first, dataset, tmp_path, k):
     study = begin(dataset, tmp_path / "next", STILL, first.folder)
-    card = run_to_end(run_fold(study, k, "cpu"))
+    card = run_fold(study, k, "cpu")
     assert are_close(weights(study, k), weights(first, k))
     assert not are_close(weights(study, k), weights(first, 1 if k == 0 else 0))
     started = card.training["started_from"]
@@ -65,9 +73,9 @@ def test_every_fold_goes_on_from_the_weights_of_the_same_fold(first, dataset, tm
 
 def test_a_start_draws_other_patches_than_the_training_before(dataset, tmp_path):
     still = begin(dataset, tmp_path / "still", STILL)
-    run_to_end(run_fold(still, 0, "cpu"))
+    run_fold(still, 0, "cpu")
     again = begin(dataset, tmp_path / "again", STILL, still.folder)
-    run_to_end(run_fold(again, 0, "cpu"))
+    run_fold(again, 0, "cpu")
     before, after = (
         float((study.fold_folder(0) / "history.csv").read_text().splitlines()[1].split(",")[1])
         for study in (still, again)
@@ -78,12 +86,10 @@ def test_a_start_draws_other_patches_than_the_training_before(dataset, tmp_path)
 def test_a_start_stopped_in_the_middle_ends_with_the_same_bits(first, dataset, tmp_path):
     whole = begin(dataset, tmp_path / "whole", TINY, first.folder)
     stopped = begin(dataset, tmp_path / "stopped", TINY, first.folder)
-    run_to_end(run_fold(whole, 0, "cpu"))
-    steps = run_fold(stopped, 0, "cpu")
-    while next(steps).training is None:
-        pass
-    steps.close()
-    run_to_end(run_fold(stopped, 0, "cpu"))
+    run_fold(whole, 0, "cpu")
+    with pytest.raises(Cancelled):
+        run_fold(stopped, 0, "cpu", report=stop_training)
+    run_fold(stopped, 0, "cpu")
     one, other = weights(whole, 0), weights(stopped, 0)
     assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -91,20 +97,20 @@ def test_a_start_stopped_in_the_middle_ends_with_the_same_bits(first, dataset, t
 def test_a_model_that_knows_the_held_out_subject_is_no_start(first, dataset, tmp_path):
     study = begin(dataset, tmp_path / "leak", TINY, first.fold_folder(1))
     with pytest.raises(StateError, match=r"trained on sub-A, which fold 0 holds out; start from"):
-        run_to_end(run_fold(study, 0, "cpu"))
+        run_fold(study, 0, "cpu")
     assert check_start(study, 1) is not None, "fold 1's model does not know fold 1's subject"
 
 
 def test_subjects_seen_two_trainings_ago_still_count(first, dataset, tmp_path):
     second = begin(dataset, tmp_path / "second", STILL, first.fold_folder(FINAL))
-    final = run_to_end(run_fold(second, FINAL, "cpu"))
+    final = run_fold(second, FINAL, "cpu")
     assert final.training["started_from"]["subjects"] == ["sub-A", "sub-B", "sub-C"]
     other = tmp_path / "others"
     other.mkdir()
     for letter, path in zip("XYZ", sorted(dataset.iterdir()), strict=True):
         shutil.copy(path, other / f"sub-{letter}.nii.gz")
     tuned = begin(other, tmp_path / "tuned", STILL, second.fold_folder(FINAL))
-    run_to_end(run_fold(tuned, FINAL, "cpu"))
+    run_fold(tuned, FINAL, "cpu")
     back = begin(dataset, tmp_path / "back", TINY, tuned.fold_folder(FINAL))
     with pytest.raises(StateError, match=r"trained on sub-A"):
         check_start(back, 0)
@@ -136,7 +142,7 @@ def test_a_card_that_does_not_say_whom_it_knows_holds_nobody_out(first, dataset,
     for odd in ({}, {"subjects": None}, {"subjects": 3, "started_from": ["x"]}):
         (folder / "card.json").write_text(json.dumps(card | {"training": odd}))
         study = begin(dataset, tmp_path / "run", TINY, folder)
-        with pytest.raises(StateError, match="does not say on whom it was trained"):
+        with pytest.raises(StateError, match="does not list its training subjects"):
             check_start(study, 0)
         assert check_start(study, FINAL).sha256 == card["sha256"]
 
@@ -167,17 +173,15 @@ def test_a_refused_start_leaves_no_study_behind(
 
 def test_a_training_goes_on_when_its_start_is_gone(first, dataset, tmp_path):
     study = begin(dataset, tmp_path / "run", TINY, first.folder)
-    steps = run_fold(study, 0, "cpu")
-    while next(steps).training is None:
-        pass
-    steps.close()
+    with pytest.raises(Cancelled):
+        run_fold(study, 0, "cpu", report=stop_training)
     sha256 = load_model(first.fold_folder(0)).card.sha256
     shutil.rmtree(first.folder)
     again = begin(dataset, tmp_path / "run", TINY, first.folder)
-    card = run_to_end(run_fold(again, 0, "cpu"))
+    card = run_fold(again, 0, "cpu")
     assert card.training["started_from"]["sha256"] == sha256
     with pytest.raises(ModelError, match="no such model"):
-        run_to_end(run_fold(again, 1, "cpu"))
+        run_fold(again, 1, "cpu")
 
 
 def test_a_start_that_was_moved_is_known_again(first, dataset, tmp_path):
@@ -185,7 +189,7 @@ def test_a_start_that_was_moved_is_known_again(first, dataset, tmp_path):
     moved = first.folder.rename(tmp_path / "moved")
     study = begin(dataset, tmp_path / "run", TINY, moved)
     assert open_study(study.folder).settings.start_from == str(moved)
-    run_to_end(run_fold(study, 0, "cpu"))
+    run_fold(study, 0, "cpu")
 
 
 def test_a_folder_named_like_a_bundled_model_is_no_such_model(dataset, tmp_path, monkeypatch):
@@ -194,7 +198,7 @@ def test_a_folder_named_like_a_bundled_model_is_no_such_model(dataset, tmp_path,
     network = load_model("slice_unet").card
     asked = StudySettings(network.network, "best", TINY, {}, start_from="slice_unet")
     study = create_study(dataset, tmp_path / "run", asked)
-    assert study.command(0).count("--start-from slice_unet") == 1
+    assert training_command(study, 0).count("--start-from slice_unet") == 1
     asked = replace(asked, start_from=str(find_model("slice_unet")))  # as the window has it
     assert create_study(dataset, tmp_path / "run", asked).settings.start_from == "slice_unet"
 

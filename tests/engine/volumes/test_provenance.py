@@ -51,11 +51,13 @@ def test_notice_says_what_it_must():
         assert word in NOTICE
 
 
-def test_library_that_is_missing_is_left_out(monkeypatch):
+def test_library_that_is_missing_is_recorded_as_such(monkeypatch):
     monkeypatch.setattr(
         "napari_mri7t.engine.volumes.provenance.LIBRARIES", ("numpy", "no-such-library")
     )
-    assert set(sidecar("x", [], Execution())["Versions"]) == {"python", "numpy"}
+    found = sidecar("x", [], Execution())["Versions"]
+    assert set(found) == {"python", "numpy", "no-such-library"}
+    assert found["no-such-library"] == "not installed"
 
 
 def test_no_folder_reaches_the_sidecar(make_nifti, tmp_path):
@@ -151,6 +153,6 @@ def test_same_run_gives_the_same_sidecar(make_nifti):
 
 
 def test_provenance_does_not_load_torch():
-    code = "import sys; from napari_mri7t.engine import provenance as p; p.versions()"
+    code = "import sys; from napari_mri7t.engine.volumes import provenance as p; p.versions()"
     command = [sys.executable, "-c", f"{code}; print('torch' in sys.modules)"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -15,9 +15,9 @@ import torch
 from napari_mri7t.engine.datasets.bids import find_scans, start_derivative
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
-from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.networks import build_network
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
@@ -30,17 +30,18 @@ from napari_mri7t.engine.workflows.batch import (
     synthesize_batch,
     write_summary,
 )
-from napari_mri7t.engine.workflows.repeat import SourcePaths, find_sources, read_record
+from napari_mri7t.engine.workflows.record import read_record
+from napari_mri7t.engine.workflows.repeat import SourcePaths, find_sources
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
 FIRST = "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    torch.manual_seed(0)
+def save_quick(folder, seed=0):
+    """A model that computes quickly."""
+    torch.manual_seed(seed)
     card = ModelCard(
-        name="quick",
+        name=folder.name,
         title="Untrained",
         network="slice_unet",
         n_parameters=0,
@@ -51,9 +52,18 @@ def model() -> Model:
         training={},
         metrics={},
         intended_use="Tests.",
-        sha256="a" * 64,
+        sha256="",
     )
-    return Model("quick", build_network("slice_unet", widths=(8, 8), n_blocks=1).eval(), card)
+    settings = {"widths": (8, 8), "n_blocks": 1}
+    save_model(
+        folder, build_network("slice_unet", **settings), replace(card, network_config=settings)
+    )
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_quick(tmp_path_factory.mktemp("models") / "quick")
 
 
 @pytest.fixture
@@ -75,16 +85,27 @@ def job(tmp_path, raw, model):
     return BatchJob(tmp_path / "out", model, CONFIG)
 
 
+def cancel_at(n_reports):
+    """A report that cancels at its n-th call."""
+    left = iter(range(n_reports))
+
+    def report(_):
+        if next(left) == n_reports - 1:
+            raise Cancelled
+
+    return report
+
+
 def images(job):
     return sorted(path.name[:6] for path in job.output.glob("sub-*/anat/*.nii.gz"))
 
 
 def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
     scans = find_scans(raw)
-    summary = run_to_end(synthesize_batch(scans, job))
+    summary = synthesize_batch(scans, job)
     assert summary.written == tuple(scan.name for scan in scans)
     assert not summary.failed
-    expected = run_to_end(estimate(load_volume(scans[0].path), job.model, CONFIG)).volume
+    expected = estimate(load_volume(scans[0].path), load_model(job.model), CONFIG).volume
     np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
     facts = json.loads((job.output / FIRST.replace(".nii.gz", ".json")).read_text())
     digest = hashlib.sha256(scans[0].path.read_bytes()).hexdigest()
@@ -95,7 +116,7 @@ def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
 
 
 def test_derivative_is_valid_bids(raw, job, bids_errors):
-    summary = run_to_end(synthesize_batch(find_scans(raw), job))
+    summary = synthesize_batch(find_scans(raw), job)
     write_summary(job.output, summary)
     assert bids_errors(job.output) == []
     assert images(job) == ["sub-01", "sub-02", "sub-03"]
@@ -104,7 +125,7 @@ def test_derivative_is_valid_bids(raw, job, bids_errors):
 def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
     bad = raw / "sub-02/anat/sub-02_T1w.nii.gz"
     bad.write_bytes(bad.read_bytes()[:-20])
-    summary = run_to_end(synthesize_batch(find_scans(raw), job))
+    summary = synthesize_batch(find_scans(raw), job)
     assert images(job) == ["sub-01", "sub-03"]
     assert list(summary.failed) == ["sub-02/anat/sub-02_T1w.nii.gz"]
     assert "is cut short" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
@@ -113,37 +134,35 @@ def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
 def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, monkeypatch):
     monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a step for every slab
     for n_steps in (1, 3, 12):
-        steps = synthesize_batch(find_scans(raw), job)
-        for _ in range(n_steps):
-            next(steps)
-        steps.close()
+        with pytest.raises(Cancelled):
+            synthesize_batch(find_scans(raw), job, cancel_at(n_steps))
         assert not [t.name for t in threading.enumerate() if t.name.startswith("mri7t-")]
         assert not list(job.output.rglob("*.tmp"))
         for image in job.output.rglob("*.nii.gz"):
             load_volume(image)
             assert image.with_name(image.name.replace(".nii.gz", ".json")).exists()
     before = {path: path.stat().st_mtime_ns for path in job.output.rglob("*.nii.gz")}
-    summary = run_to_end(synthesize_batch(find_scans(raw), job))
+    summary = synthesize_batch(find_scans(raw), job)
     assert len(summary.known) == len(before)
     assert len(summary.known) + len(summary.written) == 3
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
 
 
-def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(raw, job, model):
+def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(raw, job, tmp_path):
     scans = find_scans(raw)
-    run_to_end(synthesize_batch(scans, job))
-    assert len(run_to_end(synthesize_batch(scans, job)).known) == 3
-    other_card = replace(model.card, sha256="b" * 64)
+    synthesize_batch(scans, job)
+    assert len(synthesize_batch(scans, job).known) == 3
     changed = [
         replace(job, config=replace(CONFIG, step=2)),
-        replace(job, model=Model("other", model.network, other_card)),
+        replace(job, model=save_quick(tmp_path / "other", seed=1)),
     ]
     for other in changed:
-        summary = run_to_end(synthesize_batch(scans, other))
+        summary = synthesize_batch(scans, other)
         assert len(summary.failed) == 3
-        assert "--overwrite" in summary.failed[scans[0].name]
+        assert "allow overwriting" in summary.failed[scans[0].name]
+        assert summary.arguments[scans[0].name] == "overwrite"
     again = replace(changed[0], overwrite=True)
-    assert len(run_to_end(synthesize_batch(scans, again)).written) == 3
+    assert len(synthesize_batch(scans, again).written) == 3
     assert is_made(scans[0], again)
     assert is_made(scans[0], replace(again, config=replace(again.config, memory_mb=7)))
     scans[0].path.write_bytes(scans[0].path.read_bytes() + bytes(8))  # other bytes, same voxels
@@ -152,15 +171,15 @@ def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(ra
 
 def test_estimate_of_a_batch_can_be_repeated(raw, job):
     (scan, *_) = find_scans(raw)
-    run_to_end(synthesize_batch([scan], job))
-    recipe = read_record(job.output / FIRST.replace(".nii.gz", ".json"))
-    (found,) = find_sources(recipe, SourcePaths(source=scan.path))
+    synthesize_batch([scan], job)
+    record = read_record(job.output / FIRST.replace(".nii.gz", ".json"))
+    (found,) = find_sources(record, SourcePaths(input=scan.path))
     np.testing.assert_array_equal(found.array, load_volume(scan.path).array)
 
 
 def test_image_without_a_sidecar_that_can_be_read_is_not_made(raw, job):
     scans = find_scans(raw)
-    run_to_end(synthesize_batch(scans, job))
+    synthesize_batch(scans, job)
     sidecar = job.output / FIRST.replace(".nii.gz", ".json")
     for text in ("", "[]", "[" * 100_000):
         sidecar.write_text(text)
@@ -179,14 +198,14 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
         order.append(f"read {path.name[:6]}")
         return load_volume(path, index=index)
 
-    def compute(*arguments):
+    def compute(*arguments, report):
         order.append("compute")
         computing.set()
-        return (yield from estimate(*arguments))
+        return estimate(*arguments, report=report)
 
     monkeypatch.setattr(batch, "load_scan", load)
     monkeypatch.setattr(batch, "estimate", compute)
-    assert len(run_to_end(synthesize_batch(find_scans(raw), job)).written) == 3
+    assert len(synthesize_batch(find_scans(raw), job).written) == 3
     assert order[:3] == ["read sub-01", "compute", "read sub-02"]
 
 
@@ -198,15 +217,15 @@ def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
         n_read += 1
         return load_volume(path, index=index)
 
-    def compute(*arguments):
+    def compute(*arguments, report):
         nonlocal n_read, most
         most = max(most, n_read)
         n_read -= 1
-        return (yield from estimate(*arguments))
+        return estimate(*arguments, report=report)
 
     monkeypatch.setattr(batch, "load_scan", load)
     monkeypatch.setattr(batch, "estimate", compute)
-    assert len(run_to_end(synthesize_batch(find_scans(raw), job)).written) == 3
+    assert len(synthesize_batch(find_scans(raw), job).written) == 3
     assert most <= 2
 
 
@@ -217,7 +236,7 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
         return save_volume(volume, path, **options)
 
     monkeypatch.setattr(batch, "save_volume", save)
-    summary = run_to_end(synthesize_batch(find_scans(raw), job))
+    summary = synthesize_batch(find_scans(raw), job)
     assert images(job) == ["sub-01", "sub-03"]
     assert "No space left" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
 
@@ -225,10 +244,10 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "error", "words"),
     [
-        ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "mri7t synthesize"),
-        ("synthesize", RuntimeError("[enforce fail] can't allocate memory"), "--cluster local:N"),
-        ("synthesize", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory beside"),
-        ("save_volume", KeyError("ours"), "KeyError: 'ours': a fault of napari-mri7t"),
+        ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "synthesise this scan alone"),
+        ("estimate", RuntimeError("[enforce fail] can't allocate memory"), "use fewer processes"),
+        ("estimate", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory beside"),
+        ("save_volume", KeyError("ours"), "KeyError: 'ours': a bug in napari-mri7t"),
     ],
 )
 def test_error_of_any_kind_ends_one_scan_and_no_other(
@@ -243,7 +262,7 @@ def test_error_of_any_kind_ends_one_scan_and_no_other(
         return original(*arguments, **options)
 
     monkeypatch.setattr(batch, stage, failing)
-    summary = run_to_end(synthesize_batch(find_scans(raw), job))
+    summary = synthesize_batch(find_scans(raw), job)
     assert images(job) == ["sub-01", "sub-03"]
     (why,) = summary.failed.values()
     assert words in why
@@ -255,11 +274,12 @@ def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
     small = phantom.array[:, :, :12]
     nibabel.save(nibabel.Nifti1Image(np.stack([small / 2, small], axis=-1), phantom.affine), path)
     (scan, *_) = find_scans(raw)
-    summary = run_to_end(synthesize_batch([scan], job))
-    assert "choose one with index (--index)" in summary.failed[scan.name]
+    summary = synthesize_batch([scan], job)
+    assert "choose one with index" in summary.failed[scan.name]
+    assert summary.arguments == {scan.name: "index"}
     second = replace(job, index=1)
-    assert run_to_end(synthesize_batch([scan], second)).written == (scan.name,)
-    expected = run_to_end(estimate(load_volume(path, index=1), job.model, CONFIG)).volume
+    assert synthesize_batch([scan], second).written == (scan.name,)
+    expected = estimate(load_volume(path, index=1), load_model(job.model), CONFIG).volume
     np.testing.assert_array_equal(load_volume(job.output / FIRST).array, expected.array)
     assert is_made(scan, second)
     assert not is_made(scan, replace(job, index=0))
@@ -267,13 +287,17 @@ def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
 
 
 def test_progress_rises_to_the_total(raw, job):
-    records = list(synthesize_batch(find_scans(raw), job))
+    records = []
+    synthesize_batch(find_scans(raw), job, records.append)
     done = [record.done for record in records]
     assert done == sorted(done)
-    assert records[-1].done == records[-1].total == 3000
-    assert records[0].message == "sub-01/anat/sub-01_T1w.nii.gz, scan 1 of 3"
+    assert records[-1].done == records[-1].total == 3
+    assert [record.message for record in records[:2]] == [
+        "loading the model",
+        "scan 1 of 3 (sub-01_T1w.nii.gz)",
+    ]
 
 
 def test_nothing_to_do_is_an_empty_summary(job):
-    summary = run_to_end(synthesize_batch([], job))
+    summary = synthesize_batch([], job)
     assert replace(summary, seconds=0.0) == BatchSummary()

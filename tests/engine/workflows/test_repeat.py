@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mri7t.engine.errors import DeviceError, ModelError, StateError, VolumeError
+from napari_mri7t.engine.errors import (
+    DeviceError,
+    ModelError,
+    Mri7tWarning,
+    StateError,
+    VolumeError,
+)
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.models.model import load_model, save_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import estimate, synthesis_sidecar
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import repeat as repetition
-from napari_mri7t.engine.workflows.repeat import find_image, find_same_model, read_record
+from napari_mri7t.engine.workflows.record import find_image, read_record
+from napari_mri7t.engine.workflows.repeat import SourcePaths, find_model
 
 CONFIG = SynthesisConfig(
     device="cpu", precision="float32", step=3, end_slices=2, flips=True, planes=("axial", "coronal")
@@ -31,19 +37,19 @@ def made(phantom_file, tiny_model, tmp_path):
 
 def make(source_file, tiny_model, output, index=None, config=CONFIG):
     source, model = load_volume(source_file, index=index), load_model(tiny_model)
-    result = run_to_end(estimate(source, model, config))
-    facts = synthesis_sidecar(source, model, result)
-    save_volume(result.volume, output, sidecar=facts)
+    estimate(source, model, config).save(output)
     return output.with_name(f"{output.name.split('.')[0]}.json")
 
 
 def test_repetition_is_equal_bit_for_bit(repeat, made, tiny_model):
-    assert repeat(made, tiny_model) == repetition.Comparison(0, 0.0, True)
+    found = repeat(made, tiny_model)
+    assert (found.n_differing, found.largest, found.same_place) == (0, 0.0, True)
+    assert found.is_equal
 
 
-def test_recipe_holds_every_setting_of_then(made):
+def test_record_holds_every_setting(made):
     found = read_record(made)
-    assert found.synthesis == CONFIG
+    assert found.config == CONFIG
     assert found.threads == torch.get_num_threads()
     assert found.other_versions == ()
 
@@ -56,26 +62,27 @@ def test_one_volume_of_a_series_is_repeated(repeat, phantom, tiny_model, tmp_pat
 
 
 def test_source_of_no_file_is_known_by_its_voxels(repeat, phantom, tiny_model, tmp_path):
-    model = load_model(tiny_model)
-    result = run_to_end(estimate(phantom, model, CONFIG))
-    facts = synthesis_sidecar(phantom, model, result)
-    save_volume(result.volume, tmp_path / "e.nii", sidecar=facts)
-    with pytest.raises(StateError, match="was in no file: save it and give --input"):
+    estimate(phantom, load_model(tiny_model), CONFIG).save(tmp_path / "e.nii")
+    with pytest.raises(StateError, match="was never saved to a file: save it") as caught:
         repeat(tmp_path / "e.json", tiny_model)
+    assert caught.value.argument == "input"
     saved = save_volume(phantom, tmp_path / "saved.nii.gz")
     assert repeat(tmp_path / "e.json", tiny_model, saved).is_equal
 
 
-def test_threads_of_then_are_taken_and_given_back(made, tiny_model, monkeypatch):
+def test_recorded_number_of_threads_is_used_and_restored(repeat, made, tiny_model, monkeypatch):
     facts = json.loads(made.read_text())
     before = torch.get_num_threads()
     facts["Threads"] = before + 1
     made.write_text(json.dumps(facts))
-    seen = []
-    monkeypatch.setattr(
-        repetition, "synthesize", lambda *_: iter(seen.append(torch.get_num_threads()) or ())
-    )
-    run_to_end(repetition.repeat_synthesis(read_record(made), None, None, None))
+    seen, synthesize = [], repetition.synthesize
+
+    def count(*arguments, report):
+        seen.append(torch.get_num_threads())
+        return synthesize(*arguments, report=report)
+
+    monkeypatch.setattr(repetition, "synthesize", count)
+    repeat(made, tiny_model)
     assert (seen, torch.get_num_threads()) == ([before + 1], before)
 
 
@@ -83,10 +90,10 @@ def test_sidecar_tells_the_threads_of_the_synthesis_whoever_writes_it(phantom, t
     """A batch writes in another thread, while lanes of the next scan change torch's setting."""
     model = load_model(tiny_model)
     before = torch.get_num_threads()
-    result = run_to_end(estimate(phantom, model, CONFIG))
+    result = estimate(phantom, model, CONFIG)
     torch.set_num_threads(before + 1)
     try:
-        facts = synthesis_sidecar(phantom, model, result)
+        facts = result.sidecar()
     finally:
         torch.set_num_threads(before)
     assert facts["Threads"] == before
@@ -114,22 +121,23 @@ def test_moved_image_is_told(repeat, made, tiny_model):
 
 def test_image_of_another_shape_is_refused(phantom, made):
     volume = load_volume(find_image(read_record(made)))
-    with pytest.raises(VolumeError, match="is not the one that its sidecar tells of"):
+    with pytest.raises(VolumeError, match="is not the one that its sidecar describes"):
         repetition.compare_bits(volume, type(volume)(phantom.array[1:], phantom.affine))
 
 
 def test_other_input_is_refused_with_both_digests(repeat, made, phantom_file, tiny_model):
     with phantom_file.open("ab") as file:
         file.write(b"x")
-    with pytest.raises(StateError, match=r"phantom\.nii\.gz: is not the input of then"):
+    with pytest.raises(StateError, match=r"phantom\.nii\.gz: is not the original input"):
         repeat(made, tiny_model)
 
 
 def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_model, tmp_path):
     elsewhere = tmp_path / "elsewhere.nii.gz"
     phantom_file.rename(elsewhere)
-    with pytest.raises(StateError, match="the input is not there: say with --input"):
+    with pytest.raises(StateError, match="the input is not there: give its path") as caught:
         repeat(made, tiny_model)
+    assert caught.value.argument == "input"
     assert repeat(made, tiny_model, elsewhere).is_equal
     find_image(read_record(made)).unlink()
     with pytest.raises(StateError, match="there is no image estimate"):
@@ -139,24 +147,25 @@ def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_
 def test_other_model_is_refused_and_the_same_is_found_by_its_digest(
     made, tiny_model, tmp_path, monkeypatch
 ):
-    recipe = read_record(made)
-    with pytest.raises(ModelError, match="is not in the package: give its folder with --model"):
-        find_same_model(recipe)
+    record = read_record(made)
+    with pytest.raises(ModelError, match="is not in the package: give its folder") as caught:
+        find_model(record)
+    assert caught.value.argument == "model"
     model = load_model(tiny_model)
     with torch.no_grad():
         next(model.network.parameters()).add_(1)
     save_model(tmp_path / "other", model.network, model.card)
     with pytest.raises(ModelError, match=r"other: has weights of SHA-256"):
-        find_same_model(recipe, tmp_path / "other")
+        find_model(record, tmp_path / "other")
     folders = [tmp_path / "other", tmp_path / "no model", tiny_model]
     monkeypatch.setattr("napari_mri7t.engine.workflows.repeat.bundled_folders", lambda: folders)
-    assert find_same_model(recipe).card == read_card(tiny_model)
+    assert find_model(record).card == read_card(tiny_model)
 
 
 def test_model_beside_the_sidecar_is_found(made, tiny_model):
     for path in tiny_model.iterdir():
         shutil.copy(path, made.parent)
-    assert find_same_model(read_record(made)).name == "tiny"
+    assert find_model(read_record(made)).name == "tiny"
 
 
 def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny_model):
@@ -164,7 +173,7 @@ def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny
     made.write_text(json.dumps(facts | {"Device": "cuda:7"}))
     with pytest.raises(DeviceError, match="choose auto or one of"):
         repeat(made, tiny_model)
-    assert read_record(made, "cpu").synthesis.device == "cpu"
+    assert read_record(made, "cpu").config.device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -199,6 +208,21 @@ def test_other_versions_are_named(made):
     facts["Versions"] |= {"numpy": "1.0", "extinct": "2"}
     made.write_text(json.dumps(facts))
     assert read_record(made).other_versions == (
-        f"numpy 1.0 then, {np.__version__} now",
-        "extinct 2 then, none now",
+        f"made with numpy 1.0, {np.__version__} is installed",
+        "made with extinct 2, none is installed",
     )
+
+
+def test_python_repeats_a_synthesis_in_one_call_and_warns_of_other_versions(made, tiny_model):
+    facts = json.loads(made.read_text())
+    facts["Versions"]["numpy"] = "1.0"
+    made.write_text(json.dumps(facts))
+    seen = []
+    with pytest.warns(Mri7tWarning, match=r"made with numpy 1\.0"):
+        found = repetition.repeat(
+            made, model=tiny_model, sources=SourcePaths(), device="cpu", report=seen.append
+        )
+    assert found.image == find_image(read_record(made))
+    assert found.made_with == "tiny on cpu in float32"
+    assert found.sidecar["Synthetic"] is True
+    assert seen[-1].done == seen[-1].total

@@ -1,7 +1,6 @@
 """Raw scans and simulations made again from their sidecars: equal bits, or a sentence."""
 
 import json
-import threading
 
 import numpy as np
 import pytest
@@ -13,20 +12,23 @@ from napari_mri7t.engine.preparation import checks, optional, prepare
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.preparation.registration import register, save_transform
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled, Progress, ignore
 from napari_mri7t.engine.simulation.pseudo_3t import (
     PAIR,
     SimulationConfig,
     simulate_3t,
     simulation_sidecar,
 )
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
-from napari_mri7t.engine.synthesis.synthesize import synthesis_sidecar
+from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.workflows import record as record_module
 from napari_mri7t.engine.workflows import repeat as repeat_module
-from napari_mri7t.engine.workflows.repeat import read_record
+from napari_mri7t.engine.workflows.record import read_record
 from napari_mri7t.engine.workflows.simulate import simulate_dataset
+
+NOW = Progress(0, 0, "work of ITK")
 
 
 @pytest.fixture
@@ -42,26 +44,25 @@ def own_files(phantom_file, tmp_path):
     return {"mask": mask, "transform": tmp_path / "to-MNI.txt"}
 
 
-def prepared(scan_file, model_folder, output, preparation):
+def prepared(scan_file, model_folder, output, preparation, where=None):
     """Synthesise with a preparation; gives the sidecar."""
     scan, model = load_volume(scan_file), load_model(model_folder)
     config = SynthesisConfig(device="cpu", precision="float32", step=3)
-    result = run_to_end(synthesize(scan, model, config, preparation)).synthesis
-    save_volume(result.volume, output, sidecar=synthesis_sidecar(scan, model, result))
+    synthesize(scan, model, config, preparation, where or OutputConfig()).save(output)
     return output.with_suffix(".json")
 
 
-@pytest.mark.parametrize(
-    ("space", "way"), [("native", "grid"), ("native", "model"), ("mni", "grid")]
-)
+@pytest.mark.parametrize(("space", "via"), [("native", "scan"), ("native", "mni"), ("mni", "scan")])
 def test_prepared_scan_is_repeated_wherever_it_went(
-    repeat, phantom_file, tiny_model, own_files, tmp_path, space, way
+    repeat, phantom_file, tiny_model, own_files, tmp_path, space, via
 ):
-    asked = PreparationConfig("none", space=space, way=way, outside="zero", **own_files)
-    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
-    assert repeat(made, tiny_model) == repeat_module.Comparison(0, 0.0, True)
-    recorded = json.loads(made.read_text())["Settings"]["preparation"]
-    assert (recorded["space"], recorded["way"]) == (space, way)
+    asked = PreparationConfig("none", **own_files)
+    where = OutputConfig(space=space, via=via, background="zero")
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked, where)
+    found = repeat(made, tiny_model)
+    assert (found.n_differing, found.largest, found.same_place) == (0, 0.0, True)
+    recorded = json.loads(made.read_text())["Settings"]["output"]
+    assert recorded == {"space": space, "via": via, "background": "zero"}
 
 
 def test_own_mask_that_changed_or_moved_is_told(
@@ -70,10 +71,11 @@ def test_own_mask_that_changed_or_moved_is_told(
     asked = PreparationConfig("none", mask=own_files["mask"])
     made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
     moved = own_files["mask"].rename(tmp_path / "moved.nii.gz")
-    with pytest.raises(StateError, match="the mask is not there: say with --mask"):
+    with pytest.raises(StateError, match="the mask is not there: give its path") as caught:
         repeat(made, tiny_model)
+    assert caught.value.argument == "mask"
     assert repeat(made, tiny_model, mask=moved).is_equal
-    with pytest.raises(StateError, match=r"phantom\.nii\.gz: is not the mask of then"):
+    with pytest.raises(StateError, match=r"phantom\.nii\.gz: is not the original mask"):
         repeat(made, tiny_model, mask=phantom_file)
 
 
@@ -84,11 +86,11 @@ def test_mask_that_was_a_layer_is_known_by_its_voxels(
     made = prepared(
         phantom_file, tiny_model, tmp_path / "e.nii", PreparationConfig("none", mask=layer)
     )
-    with pytest.raises(StateError, match="the mask own-mask was in no file"):
+    with pytest.raises(StateError, match="the mask own-mask was never saved to a file"):
         repeat(made, tiny_model)
     save_volume(layer.with_array(layer.array * 7), tmp_path / "labels.nii")
     assert repeat(made, tiny_model, mask=tmp_path / "labels.nii").is_equal
-    with pytest.raises(StateError, match="is not the mask of then"):
+    with pytest.raises(StateError, match="is not the original mask"):
         repeat(made, tiny_model, mask=phantom_file)
 
 
@@ -102,8 +104,8 @@ def test_bias_field_and_registration_are_repeated_bit_for_bit(
         monkeypatch.setattr(user, "load_template", lambda: scan.with_array(scan.array * mask))
     scan_file = save_volume(scan, tmp_path / "head.nii.gz")
     own = save_volume(scan.with_array(mask), tmp_path / "own.nii.gz")
-    asked = PreparationConfig("full", way="model", mask=own, allow_out_of_domain=True)
-    made = prepared(scan_file, tiny_model, tmp_path / "e.nii", asked)
+    asked = PreparationConfig("full", mask=own, allow_out_of_domain=True)
+    made = prepared(scan_file, tiny_model, tmp_path / "e.nii", asked, OutputConfig(via="mni"))
     recorded = json.loads(made.read_text())["Settings"]["preparation"]
     assert recorded["registration"].startswith("rigid")
     assert recorded["bias_field"].startswith("N4")
@@ -120,22 +122,27 @@ def test_threads_of_itk_decide_no_bit_and_stay_as_they_were(head, head_brain):
     try:
         for n_threads in (2, 4, 4):
             process.SetGlobalDefaultNumberOfThreads(n_threads)
-            field = run_to_end(estimate_bias_field(scan, mask))
-            found.append((field.tobytes(), run_to_end(register(turned, head_brain)).tobytes()))
+            field = estimate_bias_field(scan, mask)
+            found.append((field.tobytes(), register(turned, head_brain).tobytes()))
             assert process.GetGlobalDefaultNumberOfThreads() == n_threads
     finally:
         process.SetGlobalDefaultNumberOfThreads(before)
     assert len(set(found)) == 1
 
 
-def test_work_of_itk_closed_while_it_waits_for_other_work_never_begins():
+def test_work_of_itk_cancelled_while_it_waits_for_other_work_never_begins():
     sitk = pytest.importorskip("SimpleITK")
     done, stopped = [], []
-    with optional._itk_is_ours:
-        steps = optional.in_one_itk_thread(sitk, lambda: done.append(1), lambda: stopped.append(1))
-        next(steps)
-        steps.close()
-    (thread,) = [each for each in threading.enumerate() if each.name == optional.THREAD_NAME]
+
+    def cancel(_):
+        raise Cancelled
+
+    with optional._itk_lock:
+        with pytest.raises(Cancelled):
+            optional.in_one_itk_thread(
+                sitk, lambda: done.append(1), cancel, NOW, lambda: stopped.append(1)
+            )
+        (thread,) = optional.unfinished_work()
     thread.join(10)
     assert (done, stopped) == ([], [1])
 
@@ -151,7 +158,7 @@ def test_failed_work_of_itk_gives_its_threads_back():
         raise RuntimeError("no overlap")
 
     with pytest.raises(Mri7tError, match="preparation failed: no overlap"):
-        run_to_end(optional.in_one_itk_thread(sitk, fail, seen.clear))
+        optional.in_one_itk_thread(sitk, fail, ignore, NOW, seen.clear)
     assert seen == [1]
     assert process.GetGlobalDefaultNumberOfThreads() == before
 
@@ -163,9 +170,11 @@ def test_libraries_of_the_preparation_are_compared_too(
     made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
     then = read_record(made).versions["deepbet"]
     monkeypatch.setattr(
-        repeat_module, "library_versions", lambda: {**optional.library_versions(), "deepbet": "0.1"}
+        record_module,
+        "library_versions",
+        lambda names: library_versions(names) | {"deepbet": "0.1"},
     )
-    assert read_record(made).other_versions == (f"deepbet {then} then, 0.1 now",)
+    assert read_record(made).other_versions == (f"made with deepbet {then}, 0.1 is installed",)
 
 
 @pytest.mark.parametrize("image", PAIR)
@@ -177,7 +186,7 @@ def test_simulated_pair_is_repeated(repeat, phantom_file, tmp_path, image):
     facts = simulation_sidecar(inputs, config, image)
     save_volume(pair[PAIR.index(image)], tmp_path / "s.nii.gz", sidecar=facts)
     assert repeat(tmp_path / "s.json", None).is_equal
-    with pytest.raises(StateError, match="is not the reference of then"):
+    with pytest.raises(StateError, match="is not the original reference"):
         repeat(tmp_path / "s.json", None, reference=phantom_file)
 
 
@@ -187,14 +196,15 @@ def test_pair_of_a_simulated_dataset_is_repeated(repeat, phantom_file, tmp_path)
     reference = type(target)(target.array**2, target.affine, name="reference")
     subject = Subject("sub-01", phantom_file)
     config = SimulationConfig(seed=3, preset="realistic")
-    steps = simulate_dataset([subject], tmp_path / "pairs", reference=reference, config=config)
-    files = run_to_end(steps)
+    files = simulate_dataset([subject], tmp_path / "pairs", reference=reference, config=config)
     saved = save_volume(reference, tmp_path / "saved.nii")
     for path in files:
         sidecar = path.with_name("sub-01.json")
-        with pytest.raises(StateError, match="say with --input"):
+        with pytest.raises(StateError, match="the input is not there"):
             repeat(sidecar, None)
-        with pytest.raises(StateError, match="reference was in no file: save it and give"):
+        with pytest.raises(
+            StateError, match="reference was never saved to a file: save it and give"
+        ):
             repeat(sidecar, None, phantom_file)
         assert repeat(sidecar, None, phantom_file, reference=saved).is_equal
 

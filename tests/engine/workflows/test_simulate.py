@@ -9,7 +9,7 @@ import pytest
 
 from napari_mri7t.engine.datasets.subjects import find_subjects
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, preview_plane, simulate_3t
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows.simulate import simulate_dataset
@@ -25,7 +25,7 @@ def targets(phantom, tmp_path):
 
 
 def test_training_finds_the_pairs_that_were_written(targets, tmp_path):
-    run_to_end(simulate_dataset(targets, tmp_path / "pairs"))
+    simulate_dataset(targets, tmp_path / "pairs")
     subjects = find_subjects(tmp_path / "pairs")
     assert [subject.name for subject in subjects] == ["sub-01", "sub-02"]
     assert all(subject.source is not None for subject in subjects)
@@ -33,7 +33,7 @@ def test_training_finds_the_pairs_that_were_written(targets, tmp_path):
 
 def test_every_pair_is_what_simulate_3t_makes_with_its_own_seed(targets, tmp_path):
     config = SimulationConfig(variance=0.01, seed=5)
-    written = run_to_end(simulate_dataset(targets, tmp_path / "pairs", config=config))
+    written = simulate_dataset(targets, tmp_path / "pairs", config=config)
     for index, subject in enumerate(targets):
         expected = simulate_3t(
             load_volume(subject.target), config=SimulationConfig(variance=0.01, seed=5 + index)
@@ -47,7 +47,7 @@ def test_every_pair_is_what_simulate_3t_makes_with_its_own_seed(targets, tmp_pat
 
 def test_reference_gives_all_its_histogram(targets, tmp_path):
     reference = load_volume(targets[0].target)
-    written = run_to_end(simulate_dataset(targets, tmp_path / "pairs", reference=reference))
+    written = simulate_dataset(targets, tmp_path / "pairs", reference=reference)
     own, other = (np.sort(load_volume(written[n]).array, None) for n in (1, 3))
     np.testing.assert_allclose(own, other, atol=0.02)
 
@@ -57,18 +57,22 @@ def test_existing_pair_is_refused_before_anything_is_written(targets, tmp_path):
     folder.mkdir(parents=True)
     (folder / "sub-02.nii.gz").write_bytes(b"mine")
     with pytest.raises(Mri7tError, match="exists already"):
-        run_to_end(simulate_dataset(targets, tmp_path / "pairs"))
+        simulate_dataset(targets, tmp_path / "pairs")
     assert [p.name for p in tmp_path.glob("pairs/**/*.*")] == ["sub-02.nii.gz"]
 
 
-def test_closing_in_the_middle_leaves_whole_pairs(targets, tmp_path):
-    steps = simulate_dataset(targets, tmp_path / "pairs")
-    records = [next(steps), next(steps)]
-    steps.close()
-    assert [(r.done, r.total, r.message) for r in records] == [
-        (0, 2, "simulate sub-01"),
-        (1, 2, "simulate sub-02"),
-    ]
+def test_cancel_in_the_middle_leaves_whole_pairs(targets, tmp_path):
+    records = []
+
+    def report(now):
+        records.append((now.done, now.total, now.message))
+        if now.message == "simulate sub-02":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        simulate_dataset(targets, tmp_path / "pairs", report=report)
+    assert records[0] == (0, 2, "simulate sub-01")
+    assert records[-1] == (1, 2, "simulate sub-02")
     names = sorted(str(p.relative_to(tmp_path / "pairs")) for p in tmp_path.glob("pairs/*/*"))
     assert names == [
         f"{field}T_images/sub-01{suffix}" for field in "37" for suffix in (".json", ".nii.gz")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,14 +19,15 @@ from safetensors.torch import load_file
 
 from napari_mri7t.engine.datasets.bids import find_scans
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.checkpoint import CURRENT
-from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.run import LOCK_FILE, run_fold
-from napari_mri7t.engine.training.study import FINAL, StudySettings, create_study
+from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.workflows.batch import BatchJob
 from napari_mri7t.engine.workflows.cluster import Place, open_client
-from napari_mri7t.engine.workflows.tasks import ClusterBatch, run_batch, run_folds
+from napari_mri7t.engine.workflows.tasks import run_batch, run_folds
 
 pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
 dask = pytest.importorskip("dask")
@@ -79,13 +80,9 @@ def kill_in_mid_fold(client, dataset, tmp_path, kill):
     """Train two folds, kill one of two workers, compare the weights with those of one process."""
     study = create_study(dataset, tmp_path / "run", SETTINGS)
     killed, last = False, 0
-    steps = run_folds(study, [0, 1], client, "cpu", PLACE.resources)
-    while True:
-        try:
-            now = next(steps)
-        except StopIteration as end:
-            cards = end.value
-            break
+
+    def report(now):
+        nonlocal killed, last
         assert now.total == 2 * CONFIG.n_steps
         assert now.done >= last, "no step that a checkpoint holds is lost"
         last = now.done
@@ -93,6 +90,8 @@ def kill_in_mid_fold(client, dataset, tmp_path, kill):
         if not killed and all(started) and not study.is_done(0):
             kill()
             killed = True
+
+    cards = run_folds(study, [0, 1], client, PLACE, report)
     assert killed, "the folds were too short to be disturbed"
     assert sorted(cards) == [0, 1]
     assert cards[1].training["held_out"] == "sub-B"
@@ -101,7 +100,7 @@ def kill_in_mid_fold(client, dataset, tmp_path, kill):
     torch.set_num_threads(N_THREADS)
     try:
         for k in (0, 1):
-            run_to_end(run_fold(alone, k, "cpu"))
+            run_fold(alone, k, "cpu")
             one, other = (
                 load_file(s.fold_folder(k) / "weights.safetensors") for s in (study, alone)
             )
@@ -168,7 +167,7 @@ def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_p
     study.fold_folder(1).mkdir()
     (study.fold_folder(1) / CURRENT).write_bytes(b"no checkpoint")
     with pytest.raises(StateError, match=r"1 of 2 folds failed: fold 1 \(sub-B held out\)"):
-        run_to_end(run_folds(study, [0, 1, FINAL], client, "cpu", PLACE.resources))
+        run_folds(study, [0, 1, FINAL], client, PLACE)
     assert study.is_done(0)
     assert not study.is_done(FINAL)
 
@@ -176,10 +175,13 @@ def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_p
 def test_stopped_study_stops_its_workers_at_their_next_step(client, dataset, tmp_path):
     long = replace(SETTINGS, config=replace(CONFIG, n_steps=2000))
     study = create_study(dataset, tmp_path / "run", long)
-    steps = run_folds(study, [0], client, "cpu", PLACE.resources)
-    while not (study.fold_folder(0) / CURRENT).exists():
-        next(steps)
-    steps.close()
+
+    def report(_):
+        if (study.fold_folder(0) / CURRENT).exists():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_folds(study, [0], client, PLACE, report)
     with FileLock(study.fold_folder(0) / LOCK_FILE, timeout=240):  # the worker has let go of it
         assert not study.is_done(0)
 
@@ -187,11 +189,10 @@ def test_stopped_study_stops_its_workers_at_their_next_step(client, dataset, tmp
 def test_batch_on_a_cluster_is_that_of_one_process(client, dataset, model_folder, tmp_path):
     scans = find_scans(dataset)
     (dataset / "sub-B.nii.gz").write_bytes(b"<html>")
-    settings = asdict(SynthesisConfig(device="cpu", step=3))
-    job = ClusterBatch(str(tmp_path / "out"), str(model_folder), settings)
-    summary = run_to_end(run_batch(scans, job, client, PLACE.resources))
+    job = BatchJob(tmp_path / "out", str(model_folder), SynthesisConfig(device="cpu", step=3))
+    summary = run_batch(scans, job, client, PLACE)
     assert summary.written == ("sub-A.nii.gz", "sub-C.nii.gz")
     assert "not" in summary.failed["sub-B.nii.gz"]
-    again = run_to_end(run_batch(scans, job, client, PLACE.resources))
+    again = run_batch(scans, job, client, PLACE)
     assert again.known == summary.written
-    assert len(list(Path(job.output).rglob("*.nii.gz"))) == 2
+    assert len(list(job.output.rglob("*.nii.gz"))) == 2

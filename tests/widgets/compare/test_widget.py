@@ -1,4 +1,4 @@
-"""The widget "Compare" in a real viewer: views, figures, difference, profile, keys."""
+"""The widget "Compare" in a real viewer: views, metrics, difference, profile, shortcuts."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_side_by_side_shows_the_two_with_the_reference_on_the_left(widget, viewe
     widget.volumes.estimate_chooser.layer = viewer.layers["phantom"]
     widget.view_box.setCurrentText("Side by side")
     assert grid.position(1, viewer.layers) == (0, 0)
-    widget.view_box.setCurrentText("Off")
+    widget.view_box.setCurrentText("Single view")
     assert not grid.enabled
     assert shown(viewer) == {"phantom", "estimate", "other"}
 
@@ -140,7 +140,7 @@ def test_flicker_shows_one_after_the_other(widget, viewer, qtbot):
         return seen == {"phantom", "estimate"} and len(shown(viewer)) == 1
 
     qtbot.waitUntil(both, timeout=5000)
-    widget.view_box.setCurrentText("Off")
+    widget.view_box.setCurrentText("Single view")
     assert shown(viewer) == {"phantom", "estimate", "other"}
 
 
@@ -156,7 +156,7 @@ def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewe
     widget.swipe_slider.setValue(1000)
     assert swipe.data.shape == (32, 48, 1)
     assert "swipe" not in [widget.volumes.estimate_chooser.itemText(n) for n in range(3)]
-    widget.view_box.setCurrentText("Off")
+    widget.view_box.setCurrentText("Single view")
     assert "swipe" not in viewer.layers
     assert shown(viewer) == {"phantom", "estimate", "other"}
 
@@ -207,7 +207,7 @@ def test_new_layer_leaves_the_grid_that_it_would_disturb(widget, viewer, button,
     widget.view_box.setCurrentText("Side by side")
     getattr(widget, button).click()
     wait_idle()
-    assert widget.view_box.currentText() == "Off"
+    assert widget.view_box.currentText() == "Single view"
     assert not viewer.canvas.grid.enabled
     assert viewer.layers[-1].visible
 
@@ -216,7 +216,7 @@ def test_intensities_beyond_the_range_are_told(widget, wait_idle):
     widget.volumes.range_box.setValue(0.1)
     wait_idle()
     (text,) = widget.notices.texts(WARNING_COLOUR)
-    assert "twice the data range of 0.1" in text
+    assert "but the data range is 0.1" in text
 
 
 def test_keys_do_what_the_widget_lists(widget, viewer):
@@ -225,7 +225,7 @@ def test_keys_do_what_the_widget_lists(widget, viewer):
     bound["Shift-G"](viewer)
     assert widget.view_box.currentText() == "Side by side"
     bound["Shift-G"](viewer)
-    assert widget.view_box.currentText() == "Off"
+    assert widget.view_box.currentText() == "Single view"
     bound["Shift-W"](viewer)
     assert "swipe" in viewer.layers
     bound["Shift-F"](viewer)
@@ -285,9 +285,9 @@ def test_removed_layer_ends_the_view(widget, viewer, wait_idle):
     viewer.layers.remove("estimate")
     viewer.layers.remove("other")
     wait_idle()
-    assert widget.view_box.currentText() == "Off"
+    assert widget.view_box.currentText() == "Single view"
     assert not widget.view_box.isEnabled()
-    assert "choose two different volumes" in widget.view_box.toolTip()
+    assert "Choose two different volumes" in widget.view_box.toolTip()
     assert shown(viewer) == {"phantom"}
 
 

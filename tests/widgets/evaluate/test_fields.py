@@ -7,7 +7,7 @@ import math
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_mri7t.engine.evaluation.results import SubjectResult
+from napari_mri7t.engine.evaluation.results import StudyResults, SubjectResult
 from napari_mri7t.widgets.evaluate.fields import ResultTable
 
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
@@ -20,7 +20,8 @@ def test_missing_figures_come_last_in_either_order(qtbot, order, expected):
     table = ResultTable()
     qtbot.addWidget(table)
     figures = {"a": 9.5, "e": math.nan, "b": 9.0, "c": 10.5, "d": 2.0, "f": math.nan}
-    table.show_results([SubjectResult(k, "source", {"brain_psnr": v}) for k, v in figures.items()])
+    found = (SubjectResult(k, "source", {"brain_psnr": v}) for k, v in figures.items())
+    table.show_results(StudyResults(tuple(found)))
     table.sortItems(PSNR, order)
     names = "".join(table.item(row, 0).text() for row in range(table.rowCount()))
     assert names[:4] == expected

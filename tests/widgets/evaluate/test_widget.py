@@ -9,6 +9,7 @@ from napari.utils import progress
 from napari.utils.theme import get_theme
 
 from napari_mri7t.engine.metrics.scoring import flatten, score
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.widgets.evaluate import widget as evaluate
@@ -19,14 +20,18 @@ from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
 pytestmark = pytest.mark.gui
 
 CONFIG = TrainConfig(
-    n_steps=1, batch_size=1, patch_size=16, warmup_steps=0, precision="float32", inference_step=3
+    n_steps=1,
+    batch_size=1,
+    patch_size=16,
+    warmup_steps=0,
+    precision="float32",
+    inference=SynthesisConfig(step=3),
 )
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """Two folds of three subjects, trained for one step."""
-    from napari_mri7t.engine.progress import run_to_end
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.study import StudySettings, create_study
 
@@ -40,9 +45,9 @@ def run_folder(tmp_path_factory):
     network = {"widths": [8, 8], "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", CONFIG, network)
     study = create_study(place / "dataset", place / "run", settings)
-    pairs = run_to_end(prepare_study(study))
+    pairs = prepare_study(study)
     for k in (0, 1):
-        run_to_end(run_fold(study, k, "cpu", pairs))
+        run_fold(study, k, "cpu", pairs)
     return place / "run"
 
 
@@ -141,7 +146,7 @@ def test_folder_without_a_study_is_explained(widget, tmp_path, wait_idle):
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
     assert "no study here" in text
     assert not widget.report_button.isEnabled()
-    assert "evaluate something first" in widget.report_button.toolTip()
+    assert "evaluate first" in widget.report_button.toolTip()
 
 
 def test_run_folder_is_remembered(evaluated, viewer, run_folder):
@@ -198,7 +203,7 @@ def test_two_layers_are_scored_like_files(widget, viewer, layers, wait_idle, tmp
         assert by_method[method] == flatten(score(layers["7T"], layers[name]))
     assert by_method["estimate"]["brain_psnr"] > by_method["source"]["brain_psnr"] + 8
     assert "estimate: PSNR" in widget.summary_label.text()
-    assert widget.panel.status.text() == "1 subject evaluated"
+    assert widget.panel.status.text() == "Evaluated 1 subject"
     assert not widget.picture.isVisibleTo(widget)
     widget.load("7T")  # nothing to load: the layers are there
     widget.export_tables(tmp_path)

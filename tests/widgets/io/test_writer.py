@@ -144,7 +144,7 @@ def test_layer_that_cannot_be_a_volume_is_refused_and_nothing_is_written(tmp_pat
 def test_series_is_refused_with_what_to_do(tmp_path):
     layer = napari.layers.Image(np.ones((2, 7, 6, 5)), name="fmri")
     data, meta, _ = layer.as_layer_data_tuple()
-    with pytest.raises(VolumeError, match=r"fmri: holds 2 volumes.*Split Stack"):
+    with pytest.raises(VolumeError, match=r"fmri: has 2 volumes.*Split Stack"):
         write_image(str(tmp_path / "a.nii"), data, meta)
 
 
@@ -224,7 +224,7 @@ def test_views_are_left_out_of_save_all_and_named(tmp_path, source_layer, told):
     assert Path(saved).name == "sub-source_desc-input_T1w.nii.gz"
     (saved,) = write_layers(str(tmp_path / "all.nii"), layers)
     assert Path(saved).name == "all_source.nii"
-    assert told == ["Not saved, as they are no volumes of their own: swipe, difference, flat."] * 2
+    assert told == ["Not saved, because they are not volumes: swipe, difference, flat."] * 2
 
 
 def test_view_that_is_saved_alone_is_not_called_a_scan(tmp_path, source_layer, told):
@@ -232,7 +232,7 @@ def test_view_that_is_saved_alone_is_not_called_a_scan(tmp_path, source_layer, t
     (saved,) = write_layers(str(tmp_path / "out"), [difference])
     assert Path(saved).name == "sub-difference_desc-difference_T1w.nii.gz"
     facts = json.loads(Path(saved.replace(".nii.gz", ".json")).read_text())
-    assert facts["Description"] == "Computed to be looked at (difference), no scan"
+    assert facts["Description"] == "Computed for display (difference), not a scan"
     write_image(str(tmp_path / "alone.nii"), *difference[:2])
     assert (tmp_path / "alone.nii").exists()
     assert told == []
@@ -240,7 +240,7 @@ def test_view_that_is_saved_alone_is_not_called_a_scan(tmp_path, source_layer, t
 
 def test_layers_without_voxels_alone_are_refused(tmp_path):
     line = napari.layers.Shapes([[[0, 0], [1, 1]]], shape_type="line", name="line")
-    with pytest.raises(VolumeError, match="line: no image among them"):
+    with pytest.raises(VolumeError, match="line: not an image"):
         write_layers(str(tmp_path / "out"), [line.as_layer_data_tuple()])
 
 
@@ -267,7 +267,7 @@ def test_line_and_points_keep_no_writer_from_save_all(
     assert Path(saved).name == "all_volume.nii.gz"
     (saved,) = viewer.layers.save(tmp_path / "folder", plugin="napari-mri7t")
     assert Path(saved).is_relative_to(tmp_path / "folder")
-    assert told == ["Not saved, as they are no volumes of their own: line, points, tracks."] * 2
+    assert told == ["Not saved, because they are not volumes: line, points, tracks."] * 2
 
 
 @pytest.mark.gui

@@ -11,10 +11,10 @@ from nibabel.eulerangles import euler2mat
 from napari_mri7t.engine.errors import GridError, VolumeError
 from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.engine.metrics.scoring import flatten, score
-from napari_mri7t.engine.progress import run_to_end
+from napari_mri7t.engine.progress import ignore
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.compare.jobs import plane_scores, volume_scores
-from napari_mri7t.widgets.evaluate.jobs import LayersToScore, layer_steps
+from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluate_layers
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.layers.masks import brain_of
 
@@ -55,7 +55,7 @@ def test_mask_painted_on_an_oblique_scan_counts_in_compare(scan, estimate):
 
 def test_mask_painted_on_an_oblique_scan_counts_in_evaluate(scan, estimate):
     asked = LayersToScore(image(scan), image(estimate), None, painted(scan), 1.0)
-    (result,) = run_to_end(layer_steps(asked)).results
+    (result,) = evaluate_layers(asked, ignore).results
     expected = flatten(score(scan, estimate, mask=scan.with_array(scan.array > 0.7)))
     assert result.metrics == pytest.approx(expected, nan_ok=True)
 

@@ -162,7 +162,7 @@ def test_disabled_control_says_why(qtbot):
     qtbot.addWidget(button)
     set_enabled(button, "there is no layer", "Go there")
     assert not button.isEnabled()
-    assert button.toolTip() == "Go there\nNot now: there is no layer"
+    assert button.toolTip() == "Go there\nUnavailable: there is no layer"
     set_enabled(button, None, "Go there")
     assert button.isEnabled()
     assert button.toolTip() == "Go there"

@@ -28,7 +28,7 @@ def test_two_layers_are_suggested_and_what_we_made_is_the_estimate(
 ):
     viewer = make_napari_viewer()
     _, empty = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
-    assert empty.notices.texts() == ["Choose two different volumes above."]
+    assert empty.notices.texts() == ["Choose two different volumes."]
     assert likely_pair([]) is None
     viewer.window.remove_dock_widget("all")
     facts = {"Notice": "made by a network"}

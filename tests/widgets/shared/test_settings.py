@@ -69,9 +69,7 @@ def test_preference_changed_since_wins_over_what_is_remembered(make_napari_viewe
 INPUTS = (QComboBox, QAbstractSpinBox, QLineEdit, QAbstractButton, QListWidget, QTableWidget)
 
 
-@pytest.mark.parametrize(
-    "name", ["Synthesize 7T", "Compare", "Simulate 3T", "Train folds", "Evaluate"]
-)
+@pytest.mark.parametrize("name", ["Synthesize 7T", "Compare", "Simulate 3T", "Train", "Evaluate"])
 def test_every_field_says_what_it_is_for(make_napari_viewer, name):
     _, widget = make_napari_viewer().window.add_plugin_dock_widget("napari-mri7t", name)
     for kind in INPUTS:

@@ -1,4 +1,4 @@
-"""Jobs: every way in which an engine's generator can end, in a real Qt application."""
+"""Jobs: every way in which the engine's work can end, in a real Qt application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,20 +15,19 @@ from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.engine.errors import Mri7tWarning, VolumeError
-from napari_mri7t.engine.training.loop import TrainProgress
-from napari_mri7t.engine.training.run import FoldProgress
+from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.widgets.shared.stopping import PATIENCE_S
-from napari_mri7t.widgets.shared.worker import Job, Step, as_step, running_jobs
+from napari_mri7t.widgets.shared.worker import Job, find_job, running_jobs, take_failure
 
 
 class Record:
     """Everything a job reports, in order."""
 
     def __init__(
-        self, make: Callable[[], Generator[Any, None, Any]], *, breakable: bool = False
+        self, work: Callable[[Report], Any], *, breakable: bool = False, state: object = None
     ) -> None:
         self.events: list[tuple[str, Any]] = []
-        self.job = Job("Test", make, breakable=breakable)
+        self.job = Job("Test", work, breakable=breakable, state=state)
         for name in ("progressed", "warned", "succeeded", "failed"):
             getattr(self.job, name).connect(lambda value, n=name: self.events.append((n, value)))
         for name in ("cancelled", "ended"):
@@ -45,61 +44,57 @@ class Record:
 
 def counting(
     n_steps: int, closed: list[str] | None = None, pause_s: float = 0.01
-) -> Generator[Step, None, str]:
-    try:
-        for n in range(n_steps):
-            time.sleep(pause_s)
-            yield Step(n + 1, n_steps, "Working")
-        return "done"
-    finally:
-        if closed is not None:
-            closed.append(threading.current_thread().name)
+) -> Callable[[Report], str]:
+    def work(report: Report) -> str:
+        try:
+            for n in range(n_steps):
+                time.sleep(pause_s)
+                report(Progress(n + 1, n_steps, "working"))
+            return "done"
+        finally:
+            if closed is not None:
+                closed.append(threading.current_thread().name)
+
+    return work
 
 
-def test_job_gives_every_record_then_the_result(qtbot):
-    record = Record(lambda: counting(3))
+def test_job_gives_every_progress_then_the_result(qtbot):
+    record = Record(counting(3))
     record.wait(qtbot)
     assert record.names == ["progressed"] * 3 + ["succeeded", "ended"]
     assert [value.done for _, value in record.events[:3]] == [1, 2, 3]
     assert record.events[3][1] == "done"
 
 
-def test_names_of_stages_and_training_steps_are_records_too():
-    training = TrainProgress(3, 40, 0.1, 1e-3, seconds_per_step=1.0, batch_size=2)
-    fold = FoldProgress(7, 3, 40, "loss 1", training, label="fold 7 (sub-H held out)")
-    assert as_step("add noise") == Step(0, 0, "Add noise")
-    assert as_step(fold) == Step(3, 40, "Fold 7 (sub-H held out)")
-
-
-def test_generator_runs_in_another_thread(qtbot):
+def test_work_runs_in_another_thread(qtbot):
     threads: list[int] = []
 
-    def make() -> Generator[Step, None, None]:
+    def work(report: Report) -> None:
         threads.append(threading.get_ident())
-        yield Step(1, 1, "Working")
+        report(Progress(1, 1, "working"))
 
-    Record(make).wait(qtbot)
+    Record(work).wait(qtbot)
     assert threads[0] != threading.get_ident()
 
 
 def test_runtime_error_is_reported_in_one_sentence(qtbot):
     """superqt alone swallows it: neither `errored` nor `finished` would fire."""
 
-    def make() -> Generator[Step, None, None]:
-        yield Step(1, 2, "Working")
+    def work(report: Report) -> None:
+        report(Progress(1, 2, "working"))
         raise RuntimeError("CUDA out of memory")
 
-    record = Record(make)
+    record = Record(work)
     record.wait(qtbot)
     assert record.names == ["progressed", "failed", "ended"]
     assert record.events[1][1] == "Test failed: CUDA out of memory"
 
 
-def test_runtime_error_before_the_first_record_is_reported(qtbot):
-    def make() -> Generator[Step, None, None]:
+def test_runtime_error_before_the_first_report_is_reported(qtbot):
+    def work(report: Report) -> None:
         raise RuntimeError("no model")
 
-    record = Record(make)
+    record = Record(work)
     record.wait(qtbot)
     assert record.names == ["failed", "ended"]
 
@@ -109,23 +104,23 @@ def test_runtime_error_before_the_first_record_is_reported(qtbot):
     [
         (VolumeError("a.nii: is empty: copy it again"), "a.nii: is empty: copy it again"),
         (ValueError("step must be 1 or 3"), "step must be 1 or 3"),
-        (ZeroDivisionError("x"), "Something that should not happen: ZeroDivisionError: x. "),
+        (ZeroDivisionError("x"), "Unexpected error: ZeroDivisionError: x. "),
     ],
 )
 def test_errors_keep_their_own_words(qtbot, error, expected):
-    def make() -> Generator[Step, None, None]:
-        yield Step(1, 2, "Working")
+    def work(report: Report) -> None:
+        report(Progress(1, 2, "working"))
         raise error
 
-    record = Record(make)
+    record = Record(work)
     record.wait(qtbot)
     assert record.events[-2][0] == "failed"
     assert record.events[-2][1].startswith(expected)
 
 
-def test_cancel_closes_the_generator_in_its_own_thread(qtbot):
+def test_cancel_ends_the_work_in_its_own_thread(qtbot):
     closed: list[str] = []
-    record = Record(lambda: counting(10_000, closed))
+    record = Record(counting(10_000, closed))
     qtbot.waitUntil(lambda: "progressed" in record.names)
     record.job.cancel()
     record.wait(qtbot)  # 100 seconds of work
@@ -135,20 +130,24 @@ def test_cancel_closes_the_generator_in_its_own_thread(qtbot):
     assert closed[0] != threading.main_thread().name
 
 
-def stuck(closed: list[str]) -> Generator[Step, None, None]:
-    """One step that takes for ever, as a slab of slices does on a busy processor."""
-    try:
-        yield Step(0, 10, "Working")
-        while True:
-            sum(range(100_000))
-    finally:
-        closed.append("closed")
+def stuck(closed: list[str]) -> Callable[[Report], None]:
+    """One step that takes forever, as a slab of slices does on a busy processor."""
+
+    def work(report: Report) -> None:
+        try:
+            report(Progress(0, 10, "working"))
+            while True:
+                sum(range(100_000))
+        finally:
+            closed.append("closed")
+
+    return work
 
 
-def test_step_that_takes_for_ever_is_broken_off_within_two_seconds(qtbot, quickest):
+def test_step_that_takes_forever_is_broken_off_within_two_seconds(qtbot, quickest):
     def break_off() -> float:
         closed: list[str] = []
-        record = Record(lambda: stuck(closed), breakable=True)
+        record = Record(stuck(closed), breakable=True)
         qtbot.waitUntil(lambda: "progressed" in record.names)
         qtbot.wait(50)
         started = time.monotonic()
@@ -159,23 +158,23 @@ def test_step_that_takes_for_ever_is_broken_off_within_two_seconds(qtbot, quicke
         return time.monotonic() - started
 
     assert quickest(break_off, 2) < 2
-    Record(lambda: counting(100)).wait(qtbot)  # the pool's thread took no harm
+    Record(counting(100)).wait(qtbot)  # the pool's thread took no harm
 
 
 def test_a_job_that_may_not_be_broken_off_is_left_to_end_its_step(qtbot):
-    def make() -> Generator[Step, None, None]:
-        yield Step(0, 10, "Working")
+    def work(report: Report) -> None:
+        report(Progress(0, 10, "working"))
         until = math.inf
         while time.monotonic() < until:
             sum(range(1000))
             if until == math.inf and records and records[0].job.is_cancelling:
                 until = time.monotonic() + 2 * PATIENCE_S
         finished.append(1)
-        yield Step(1, 10, "Working")
+        report(Progress(1, 10, "working"))
 
     finished: list[int] = []
     records: list[Record] = []  # empty when the thread begins
-    record = Record(make)
+    record = Record(work)
     records.append(record)
     qtbot.waitUntil(lambda: "progressed" in record.names)
     record.job.cancel()
@@ -184,7 +183,7 @@ def test_a_job_that_may_not_be_broken_off_is_left_to_end_its_step(qtbot):
 
 
 def test_a_paused_job_goes_on_and_can_be_cancelled(qtbot):
-    record = Record(lambda: counting(10_000))
+    record = Record(counting(10_000))
     qtbot.waitUntil(lambda: "progressed" in record.names)
     record.job.pause()
     qtbot.wait(100)
@@ -201,7 +200,7 @@ def test_a_paused_job_goes_on_and_can_be_cancelled(qtbot):
 
 
 def test_resume_that_comes_before_the_pause_has_begun_is_not_forgotten(qtbot):
-    record = Record(lambda: counting(3, pause_s=0.3))
+    record = Record(counting(3, pause_s=0.3))
     qtbot.waitUntil(lambda: "progressed" in record.names)
     record.job.pause()
     assert record.job.is_held
@@ -212,18 +211,18 @@ def test_resume_that_comes_before_the_pause_has_begun_is_not_forgotten(qtbot):
 
 
 def test_warnings_of_the_engine_arrive_and_foreign_ones_do_not(qtbot):
-    def make() -> Generator[Step, None, None]:
+    def work(report: Report) -> None:
         warnings.warn("the skull is still on", Mri7tWarning, stacklevel=1)
         warnings.warn("old name", DeprecationWarning, stacklevel=1)
-        yield Step(1, 1, "Working")
+        report(Progress(1, 1, "working"))
 
-    record = Record(make)
+    record = Record(work)
     record.wait(qtbot)
     assert [value for name, value in record.events if name == "warned"] == ["the skull is still on"]
 
 
 def test_activity_bar_is_there_while_the_job_runs_and_gone_after(qtbot):
-    record = Record(lambda: counting(40))
+    record = Record(counting(40))
     qtbot.waitUntil(lambda: "progressed" in record.names)
     assert [bar.desc for bar in progress._all_instances] == ["Test"]
     record.wait(qtbot)
@@ -231,18 +230,33 @@ def test_activity_bar_is_there_while_the_job_runs_and_gone_after(qtbot):
 
 
 def test_running_jobs_are_found_again_and_forgotten_when_they_end(qtbot):
-    record = Record(lambda: counting(50))
+    record = Record(counting(50))
     assert running_jobs() == [record.job]
     record.wait(qtbot)
     assert running_jobs() == []
     assert QThreadPool.globalInstance().activeThreadCount() == 0
 
 
+def test_job_is_found_by_its_state_and_its_error_is_taken_once(qtbot):
+    class State:
+        pass
+
+    def work(report: Report) -> None:
+        time.sleep(0.2)
+        raise ValueError("no data")
+
+    record = Record(work, state=State())
+    assert find_job(State) is record.job
+    record.wait(qtbot)
+    assert find_job(State) is None
+    assert [take_failure(State), take_failure(State)] == ["no data", ""]
+
+
 def test_a_job_that_nobody_holds_runs_to_its_end(qtbot):
     results: list[str] = []
 
     def start() -> None:
-        job = Job("Test", lambda: counting(20))
+        job = Job("Test", counting(20))
         job.succeeded.connect(results.append)
         job.start()
 
@@ -254,7 +268,7 @@ def test_fifty_cancels_at_random_moments_leave_nothing(qtbot):
     rng = random.Random(0)
     for _ in range(50):
         closed: list[str] = []
-        record = Record(lambda c=closed: counting(10_000, c, 0.002), breakable=True)
+        record = Record(counting(10_000, closed, 0.002), breakable=True)
         qtbot.wait(rng.randrange(1, 30))
         record.job.cancel()
         record.wait(qtbot)

@@ -50,7 +50,7 @@ def test_layer_becomes_the_pseudo_3t_of_the_engine(widget, viewer, phantom, wait
 
 def test_realistic_preset_is_that_of_the_engine(widget, viewer, phantom, wait_idle):
     assert widget.variance_box.isEnabled()
-    widget.preset_box.setCurrentText("realistic")
+    widget.preset_box.setCurrentText("Realistic")
     assert not widget.variance_box.isEnabled()  # it draws its own noise
     widget.seed_box.setValue(7)
     widget.start()
@@ -135,10 +135,11 @@ def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, folder, w
     assert [bar.desc for bar in progress._all_instances] == ["Simulate a dataset"]
     assert panel.cancel_button.isEnabled()
     wait_idle()
-    counted = [(value, most) for value, most, _ in seen if most]
-    assert counted == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    counted = [value for value, most, _ in seen if most == 100]
+    assert counted == sorted(counted)
+    assert {0, 33, 66, 100} <= set(counted)  # a third for each subject
     told = [text.replace("\u200b", "").partition(",")[0] for *_, text in seen]
-    assert told[1:3] == ["Simulate sub-01: 0 of 3", "Simulate sub-02: 1 of 3"]
+    assert {"Simulate sub-01", "Simulate sub-02: 33 %"} <= set(told)
     assert not progress._all_instances
 
 
@@ -160,10 +161,10 @@ def test_cancelled_folder_keeps_whole_pairs_only(
     assert widget.panel.status.text() == "Stopping"
     may_go_on.set()
     wait_idle()
-    assert "whole pairs stay in" in widget.panel.status.text()
-    assert [s.name for s in find_subjects(tmp_path / "pairs")] == ["sub-01", "sub-02"]
-    names = {path.name for path in (tmp_path / "pairs").rglob("*") if path.is_file()}
-    assert names == {f"sub-0{n}.{end}" for n in (1, 2) for end in ("nii.gz", "json")}
+    assert "complete pairs only" in widget.panel.status.text()
+    assert [s.name for s in find_subjects(tmp_path / "pairs")] == ["sub-01"]
+    files = [path for path in (tmp_path / "pairs").rglob("*") if path.is_file()]
+    assert sorted(path.name for path in files) == 2 * ["sub-01.json"] + 2 * ["sub-01.nii.gz"]
     assert widget.panel.start_button.isEnabled()
 
 
@@ -175,7 +176,7 @@ def test_cancelled_layer_leaves_no_layer(widget, viewer, qtbot, monkeypatch, wai
         assert may_go_on.wait(60)
         return layer_to_volume(layer)
 
-    monkeypatch.setattr("napari_mri7t.widgets.simulate.widget.layer_to_volume", read)
+    monkeypatch.setattr("napari_mri7t.widgets.simulate.jobs.layer_to_volume", read)
     widget.start()
     qtbot.waitUntil(lambda: has_begun.is_set() and widget.panel.status.text() != "Starting")
     assert widget.panel.status.text() == "Preparing the volume"
@@ -238,7 +239,7 @@ def test_without_a_layer_the_widget_says_what_is_missing(widget, viewer):
     viewer.layers.clear()
     assert not widget.panel.start_button.isEnabled()
     assert widget.panel.status.text() == "Open a 7T volume first."
-    assert "open a 7T volume" in widget.preview_button.toolTip()
+    assert "Open a 7T volume" in widget.preview_button.toolTip()
 
 
 def test_dock_closed_in_mid_job_ends_it(viewer, wait_idle):

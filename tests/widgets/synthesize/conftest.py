@@ -7,6 +7,7 @@ import pytest
 
 from napari_mri7t.engine.preparation import checks, prepare, quality
 from napari_mri7t.engine.preparation.optional import in_background
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
@@ -43,14 +44,15 @@ def calls(head, monkeypatch) -> list[str]:
         monkeypatch.setattr(user, "load_template", lambda: scan.with_array(scan.array * mask))
     done: list[str] = []
 
-    def counted(name, steps):
-        def run(*arguments):
+    def counted(name, work):
+        def run(*arguments, report):
             done.append(name)
-            return (yield from steps(*arguments))
+            return work(*arguments, report=report)
 
         return run
 
-    known = counted("extraction", lambda *_: in_background(lambda: mask))
+    now = Progress(0, 4, "brain extraction")
+    known = counted("extraction", lambda *_, report: in_background(lambda: mask, report, now))
     monkeypatch.setattr(prepare, "extract_brain", known)
     monkeypatch.setattr(
         prepare, "estimate_bias_field", counted("field", prepare.estimate_bias_field)

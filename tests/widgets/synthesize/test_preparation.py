@@ -7,6 +7,7 @@ import pytest
 
 from napari_mri7t.engine.preparation.optional import INSTALL
 from napari_mri7t.engine.preparation.registration import save_transform
+from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR
@@ -34,18 +35,18 @@ def facts_of_last(widget) -> dict:
     return widget.viewer.layers[-1].metadata[KEY]["provenance"]
 
 
-def _outlook(widget, wait_idle) -> str:
+def _plan(widget, wait_idle) -> str:
     wait_idle()
-    return plain(widget.outlook_label)
+    return plain(widget.preparation_label)
 
 
 def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     ready, calls, wait_idle, monkeypatch
 ):
     monkeypatch.setattr("napari_mri7t.widgets.synthesize.widget.LEAST_PACE_S", 0.0)
-    told = _outlook(ready, wait_idle)
-    assert "Preparation: brain extraction, bias field, registration." in told
-    assert "The first run here tells how long" in told
+    told = _plan(ready, wait_idle)
+    assert "Preparation: brain extraction, bias field correction, registration" in told
+    assert "No timing on this computer yet (40 s on two cores)." in told
     assert calls == []
     choose(ready.preparation.mode_box, "full")
     ready.start()
@@ -53,9 +54,9 @@ def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     ready.preparation.release()  # what was kept is gone: all must be computed again
     ready.source.layer_chooser.layer = ready.viewer.layers["head"]
     ready.preparation.changed.emit()
-    assert "as measured here before" in _outlook(ready, wait_idle)
+    assert "based on earlier runs" in _plan(ready, wait_idle)
     choose(ready.preparation.mode_box, "none")
-    assert _outlook(ready, wait_idle) == "The scan goes to the model as it is."
+    assert _plan(ready, wait_idle) == "The scan goes to the model as it is."
 
 
 def test_scan_that_is_too_coarse_is_refused_before_it_runs(widget, head, calls, wait_idle):
@@ -84,7 +85,7 @@ def test_painted_mask_is_taken_and_its_voxels_are_noted(ready, head, calls, wait
     facts = facts_of_last(ready)["Settings"]["preparation"]
     assert facts["mask"]["Name"] == "painted"
     assert len(facts["mask"]["VoxelsSHA256"]) == 64
-    assert facts["brain_extraction"] == "the mask given"
+    assert facts["brain_extraction"] == "mask provided"
 
 
 def test_mask_on_another_grid_is_refused_before_it_runs(ready, head, wait_idle):
@@ -98,7 +99,7 @@ def test_mask_on_another_grid_is_refused_before_it_runs(ready, head, wait_idle):
     assert not ready.panel.start_button.isEnabled()
 
 
-def test_going_on_is_offered_only_where_the_scan_is_too_coarse(widget, phantom, wait_idle):
+def test_processing_anyway_is_offered_only_where_the_scan_is_too_coarse(widget, phantom, wait_idle):
     source = show(widget, phantom)
     widget.viewer.add_labels(np.ones((3, 3, 3), np.uint8), name="elsewhere")
     widget.source.layer_chooser.layer = source
@@ -127,7 +128,7 @@ def test_mask_that_was_opened_is_held_against_the_scan_by_its_affine(
     ready.preparation.mask_chooser.layer = ready.viewer.layers["fits"]
     wait_idle()
     assert ready.panel.start_button.isEnabled()
-    assert "brain extraction by your mask" in plain(ready.outlook_label)
+    assert "brain extraction replaced by your mask" in plain(ready.preparation_label)
 
 
 def test_own_files_are_taken_and_missing_ones_named(ready, head, calls, wait_idle, tmp_path):
@@ -135,7 +136,7 @@ def test_own_files_are_taken_and_missing_ones_named(ready, head, calls, wait_idl
     fields = ready.preparation
     fields.more_box.setChecked(True)
     fields.transform_field.folder = tmp_path / "to-MNI.txt"
-    assert ready.panel.status.text() == "There is no such file for the transform."
+    assert ready.panel.status.text() == "The transform file does not exist."
     save_transform(np.eye(4), tmp_path / "to-MNI.txt")
     fields.mask_field.folder = save_volume(scan.with_array(mask), tmp_path / "mask.nii.gz")
     fields.changed.emit()
@@ -171,20 +172,23 @@ def test_choices_are_remembered_but_no_mask_or_transform(ready, calls, wait_idle
     fields.transform_field.folder = tmp_path / "to-MNI.txt"
     choose(fields.mode_box, "full")
     choose(fields.space_box, "mni")
+    choose(fields.via_box, "mni")
+    choose(fields.background_box, "zero")
     ready.start()
     wait_idle()
     again = SynthesizeWidget(ready.viewer)
     asked = again.preparation.asked()
     again.release()
-    config = asked.config
-    assert (config.prepare, config.space, config.keep) == ("full", "mni", tmp_path / "kept")
+    config = asked.preparation
+    assert (config.prepare, config.keep) == ("full", tmp_path / "kept")
+    assert asked.output == OutputConfig("mni", via="mni", background="zero")
     assert (config.mask, asked.mask_layer, config.transform) == (None, None, None)
 
 
 def test_folder_is_not_prepared_and_the_widget_says_so(widget):
     widget.source.mode_box.setCurrentText(FOLDER)
     assert not widget.preparation.isEnabled()
-    assert "taken as they are" in widget.preparation.toolTip()
+    assert "without preparation" in widget.preparation.toolTip()
 
 
 def test_widget_with_all_of_its_fields_fits_350_pixels(ready, calls, wait_idle):
@@ -200,7 +204,7 @@ def test_findings_lie_in_the_folder_of_the_user_and_the_session_leaves_none(
     ready, calls, wait_idle, tmp_path
 ):
     ready.preparation.begin_session()
-    session = ready.preparation.asked().config.keep
+    session = ready.preparation.asked().preparation.keep
     assert session.is_dir()
     ready.preparation.more_box.setChecked(True)
     ready.preparation.keep_field.folder = tmp_path / "kept"

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.preparation import prepare
-from napari_mri7t.engine.preparation.optional import in_background
-from napari_mri7t.engine.progress import run_to_end
-from napari_mri7t.engine.volumes.volume import load_volume, save_volume
-from napari_mri7t.engine.workflows import repeat
-from napari_mri7t.engine.workflows.repeat import find_same_model, read_record
+from napari_mri7t.engine.preparation.optional import in_background, unfinished_work
+from napari_mri7t.engine.progress import Progress
+from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.engine.workflows.repeat import read_record, repeat
 from napari_mri7t.widgets.layers.layers import KEY
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
-from napari_mri7t.widgets.synthesize.jobs import leftovers
 
 pytestmark = pytest.mark.gui
 
@@ -37,9 +35,9 @@ def facts_of_last(widget) -> dict:
     return widget.viewer.layers[-1].metadata[KEY]["provenance"]
 
 
-def _outlook(widget, wait_idle) -> str:
+def _plan(widget, wait_idle) -> str:
     wait_idle()
-    return plain(widget.outlook_label)
+    return plain(widget.preparation_label)
 
 
 def test_raw_scan_is_prepared_and_its_estimate_lies_on_the_scan(ready, head, calls, wait_idle):
@@ -72,14 +70,8 @@ def test_saved_estimate_of_a_prepared_scan_is_repeated_bit_for_bit(
     widget.start()
     wait_idle()
     widget.viewer.layers[-1].save(tmp_path / "made.nii.gz", plugin="napari-mri7t")
-    recipe = read_record(tmp_path / "made.json")
-    assert recipe.preparation["prepare"] == "full"
-    (scan,) = repeat.find_sources(recipe)
-    preparation = repeat.find_preparation(recipe, scan)
-    model = find_same_model(recipe, quick_model)
-    again = run_to_end(repeat.repeat_synthesis(recipe, scan, model, preparation))
-    image = load_volume(tmp_path / "made.nii.gz")
-    assert repeat.compare_bits(image, again.synthesis.volume).is_equal
+    assert read_record(tmp_path / "made.json").preparation["prepare"] == "full"
+    assert repeat(tmp_path / "made.json", model=quick_model).is_equal
 
 
 def test_nothing_is_computed_twice_when_only_the_model_changes(ready, calls, wait_idle):
@@ -88,7 +80,7 @@ def test_nothing_is_computed_twice_when_only_the_model_changes(ready, calls, wai
     wait_idle()
     assert calls == ["extraction", "field", "register"]
     choose(ready.computation.step_box, 1)
-    assert "brain extraction as kept" in _outlook(ready, wait_idle)
+    assert "brain extraction reused" in _plan(ready, wait_idle)
     ready.source.layer_chooser.layer = ready.viewer.layers["head"]
     ready.start()
     wait_idle()
@@ -102,15 +94,20 @@ def test_nothing_is_computed_twice_when_only_the_model_changes(ready, calls, wai
 def test_cancel_ends_every_step_within_two_seconds(
     ready, calls, monkeypatch, qtbot, wait_idle, step
 ):
-    """What cannot be broken off, as deepbet, ends by itself, and the next run waits for it."""
+    """What cannot be stopped, as deepbet, ends by itself, and the next run waits for it."""
     choose(ready.preparation.mode_box, "full")
     end = threading.Event()
     stop = None if step == "extract_brain" else end.set
-    monkeypatch.setattr(prepare, step, lambda *_: in_background(lambda: end.wait(60), stop))
+    now = Progress(0, 4, prepare.STEPS[0])
+
+    def wait(*_, report):
+        return in_background(lambda: end.wait(60), report, now, stop)
+
+    monkeypatch.setattr(prepare, step, wait)
     before = list(ready.viewer.layers)
     ready.start()
     qtbot.waitUntil(
-        lambda: bool(leftovers()) and "Step" in ready.panel.status.text(), timeout=90_000
+        lambda: bool(unfinished_work()) and "Step" in ready.panel.status.text(), timeout=90_000
     )
     started = time.monotonic()
     ready.panel.cancel_button.click()
@@ -119,15 +116,13 @@ def test_cancel_ends_every_step_within_two_seconds(
     assert list(ready.viewer.layers) == before
     assert ready.panel.status.text().startswith("Cancelled; nothing was changed.")
     if stop is None:
-        assert "ends by itself" in ready.panel.status.text()
+        assert "The current step will finish in the background" in ready.panel.status.text()
         ready.start()
-        qtbot.waitUntil(
-            lambda: "could not be broken off" in plain(ready.panel.status), timeout=60_000
-        )
+        qtbot.waitUntil(lambda: "cancelled run" in plain(ready.panel.status), timeout=60_000)
         ready.panel.cancel()
     end.set()
     wait_idle()
-    qtbot.waitUntil(lambda: not leftovers(), timeout=5000)
+    qtbot.waitUntil(lambda: not unfinished_work(), timeout=5000)
 
 
 def test_estimate_in_mni_space_is_a_layer_on_the_models_grid(ready, calls, wait_idle):
@@ -150,7 +145,7 @@ def test_failed_registration_is_one_sentence_and_leaves_no_layer(
 ):
     away = np.eye(4)
     away[0, 3] = 500
-    monkeypatch.setattr(prepare, "register", lambda *_: in_background(lambda: away))
+    monkeypatch.setattr(prepare, "register", lambda *_, report: away)
     choose(ready.preparation.mode_box, "full")
     ready.start()
     wait_idle()
@@ -213,7 +208,7 @@ def test_quality_layers_that_failed_can_be_asked_for_again(ready, calls, monkeyp
 def test_real_scan_with_its_skull_goes_through_and_is_cancelled_anywhere(widget, qtbot, wait_idle):
     pytest.importorskip("deepbet")
     widget.viewer.open(SCAN, plugin="napari-mri7t")
-    for words in ("step 1 of 4, look", "step 1 of 4, brain", "step 2", "step 3"):
+    for words in ("inspecting", "step 1 of 3, brain", "step 2", "step 3"):
         widget.start()
         qtbot.waitUntil(
             lambda now=words: now in plain(widget.panel.status).lower(), timeout=400_000

@@ -14,7 +14,7 @@ import pytest
 from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, list_models, read_card
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, models, read_card
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.shared import fields
@@ -281,7 +281,7 @@ def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait
     widget.source.output_field.folder = tmp_path / "out"
     wait_idle()
     plan = widget.plan_label.text().replace("\u200b", "")
-    assert plan.startswith("2 scans through quick, into a BIDS derivative")
+    assert plan.startswith("2 scans through quick into a BIDS derivative")
     widget.start()
     wait_idle()
     names = sorted(path.name for path in (tmp_path / "out").rglob("sub-*.*"))
@@ -290,11 +290,11 @@ def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait
     assert (tmp_path / "out/logs/batch.json").exists()
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
     assert text.count("b.nii.gz") == 1
-    assert widget.panel.status.text() == "Done: 1 written"
+    assert widget.panel.status.text() == "1 written"
     assert not viewer.layers
     widget.start()
     wait_idle()
-    assert widget.panel.status.text() == "Done: 0 written, 1 done before"
+    assert widget.panel.status.text() == "0 written, 1 skipped"
 
 
 def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, tmp_path):
@@ -332,16 +332,16 @@ def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, 
     widget.computation.step_box.setCurrentIndex(1)
     widget.computation.end_slices_box.setValue(2)
     widget.computation.device_box.setCurrentIndex(1)
-    assert "the time is known after the first run" in widget.plan_label.text()
+    assert "No timing on this computer yet." in widget.plan_label.text()
     widget.start()
     wait_idle()
-    assert "as measured here before" in widget.plan_label.text()
+    assert "based on earlier runs" in widget.plan_label.text()
     dock.destroyOnClose()
     widget.deleteLater()
     again = docked(viewer)
     assert again.model_chooser.folder == quick_model
     assert again.computation.values() == {"device": "cpu", "step": 3, "end_slices": 2}
-    assert "as measured here before" in again.plan_label.text()
+    assert "based on earlier runs" in again.plan_label.text()
 
 
 def test_time_of_the_card_is_told_before_the_first_run(
@@ -354,10 +354,10 @@ def test_time_of_the_card_is_told_before_the_first_run(
     add(viewer, brain)
     widget = docked(viewer)
     widget.model_chooser.add(folder)
-    assert "about 3 s a brain elsewhere (Abacus, 2 threads)" in widget.plan_label.text()
+    assert "No timing on this computer yet (3 s on Abacus, 2 threads)." in widget.plan_label.text()
     widget.start()
     wait_idle()
-    assert "as measured here before" in widget.plan_label.text()
+    assert "based on earlier runs" in widget.plan_label.text()
 
 
 def test_scan_unlike_the_training_data_is_told_before_anything_runs(
@@ -385,12 +385,12 @@ def test_card_shows_figures_and_use(viewer, quick_model):
     chooser.add(Path(str(quick_model)))
     assert chooser.box.count() == n_models, "the same folder again"
     text = chooser.card_label.text().replace("\u200b", "")
-    assert "On 3 brains it had not seen: PSNR 26.7 ± 1.5 (3T as is 21.8) dB" in text
-    assert "SSIM 0.951 ± 0.010 (3T as is 0.850)" in text
-    assert "Trained" not in text
+    assert "On 3 brains not used in training: PSNR 26.7 ± 1.5 dB (3T: 21.8)" in text
+    assert "SSIM 0.951 ± 0.010 (3T: 0.850)" in text
+    assert "Leave-one-out" not in text
     final = summary(replace(chooser.card, training={"held_out": None}))
-    assert "alike without one, on the one left out (3 brains in turn): PSNR 26.7" in final
-    assert "it had not seen" not in final
+    assert "Leave-one-out on 3 brains: PSNR 26.7 ± 1.5 dB (3T: 21.8)" in final
+    assert "not used in training" not in final
     assert "Tests." in text
     assert "Not for: Diagnosis" in chooser.card_label.toolTip()
 
@@ -398,8 +398,8 @@ def test_card_shows_figures_and_use(viewer, quick_model):
 @pytest.mark.parametrize(
     ("metrics", "words"),
     [
-        ({}, "No figures of brains that it had not seen."),
-        ({"n_held_out": 1, "source": {}, "estimate": {}}, "No figures of brains"),
+        ({}, "No held-out figures."),
+        ({"n_held_out": 1, "source": {}, "estimate": {}}, "No held-out figures."),
         (
             {
                 "n_held_out": 1,
@@ -411,7 +411,7 @@ def test_card_shows_figures_and_use(viewer, quick_model):
                     }
                 },
             },
-            "On 1 brain it had not seen: PSNR 26.7 (3T as is 23.0) dB, SSIM 0.942 (3T as is 0.849)",
+            "On 1 brain not used in training: PSNR 26.7 dB (3T: 23.0), SSIM 0.942 (3T: 0.849)",
         ),
     ],
 )
@@ -422,7 +422,7 @@ def test_card_of_one_held_out_brain_or_none_is_read(quick_model, metrics, words)
 def test_every_bundled_model_is_offered_with_its_card(viewer):
     chooser = docked(viewer).model_chooser
     names = [chooser.box.itemText(n) for n in range(chooser.box.count())]
-    assert names == [card.name for card in list_models()]
+    assert names == [card.name for card in models()]
     assert chooser.card.name == DEFAULT_MODEL
 
 

@@ -1,4 +1,4 @@
-"""Faults of data, checkpoints and run folders, as the widget "Train folds" tells them."""
+"""Faults of data, checkpoints and run folders, as the widget "Train" shows them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_mri7t.engine.training import loop
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.run import LOCK_FILE
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, INFORMATION_COLOUR
-from napari_mri7t.widgets.shared.worker import running_jobs
-from napari_mri7t.widgets.train.jobs import find_training
+from napari_mri7t.widgets.shared.worker import find_job, running_jobs
+from napari_mri7t.widgets.train.jobs import TrainingState
 
 pytestmark = pytest.mark.gui
 
@@ -26,7 +26,7 @@ TINY = {
     "patch_size": "16",
     "checkpoint_steps": "1",
     "precision": "float32",
-    "inference_step": "3",
+    "inference.step": "3",
 }
 
 
@@ -47,7 +47,7 @@ def save(path, array, shift=0.0):
 @pytest.fixture
 def widget(make_napari_viewer, dataset, tmp_path, wait_idle):
     viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
     widget.dataset_field.folder = dataset
     widget.run_field.folder = tmp_path / "run"
     wait_idle()
@@ -61,7 +61,7 @@ def widget(make_napari_viewer, dataset, tmp_path, wait_idle):
 def choose(widget, network="basic_cnn", **changed):
     widget.recipe.network_box.setCurrentText(network)
     for name, text in {**TINY, **changed}.items():
-        widget.recipe.set_number(name, text)
+        widget.recipe.set_setting(name, text)
     widget.folds.choose([0])
 
 
@@ -131,9 +131,9 @@ def stopped(widget, qtbot, wait_idle, tmp_path):
     widget.start()
 
     def reached() -> bool:
-        job = find_training()
+        job = find_job(TrainingState)
         last = None if job is None else job.state.last
-        return last is not None and last.training is not None and last.training.step >= 3
+        return last is not None and last.done >= 3
 
     qtbot.waitUntil(reached, timeout=120_000)
     widget.panel.cancel()
@@ -147,11 +147,11 @@ def test_fault_20_truncated_checkpoint_goes_on_from_the_one_before(stopped, widg
     widget.start()
 
     def goes_on() -> bool:
-        job = find_training()
+        job = find_job(TrainingState)
         return job is not None and bool(job.state.curves.get(0))
 
     qtbot.waitUntil(goes_on, timeout=120_000)
-    assert find_training().state.curves[0][0][0] > 1
+    assert find_job(TrainingState).state.curves[0][0][0] > 1
     assert widget.panel.notices.texts(ERROR_COLOUR) == []
 
 
@@ -178,10 +178,10 @@ def test_fault_30_lack_of_memory_names_a_setting_that_can_be_set(widget, tmp_pat
         patched.setattr(loop, "take_step", full)
         (text,) = run(widget, wait_idle)
     assert "set batch_size to 1, in a new run folder" in text
-    assert not widget.recipe.numbers.isEnabled()
+    assert not widget.recipe.settings.isEnabled()
     widget.run_field.folder = tmp_path / "new"
     wait_idle()
-    assert widget.recipe.numbers.isEnabled()
+    assert widget.recipe.settings.isEnabled()
     choose(widget, batch_size="1")
     assert run(widget, wait_idle) == []
     assert widget.folds.done() == [0]
@@ -204,11 +204,11 @@ def test_failure_while_the_widget_is_closed_is_told_by_the_next_one(
     widget.start()
     widget.parent().destroyOnClose()
     qtbot.wait(200)
-    assert find_training() is not None
+    assert find_job(TrainingState) is not None
     is_closed.set()
     wait_idle()
     for expected in (1, 0):  # told once
-        _, again = widget.viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+        _, again = widget.viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
         texts = again.panel.notices.texts(ERROR_COLOUR)
         assert len(texts) == expected
         assert all("while this widget was closed: cpu: out of memory" in text for text in texts)

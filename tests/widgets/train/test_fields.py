@@ -1,4 +1,4 @@
-"""The recipe of the widget "Train folds": networks, preset, numbers and their meaning."""
+"""The recipe of the widget "Train": networks, preset, settings and their meaning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from napari_mri7t.engine.models.card import find_model
-from napari_mri7t.engine.training.config import PRESETS, TrainConfig
+from napari_mri7t.engine.training.config import PRESETS, TrainConfig, settings_of
 from napari_mri7t.widgets.train.fields import RecipeFields, describe_settings
 
 pytestmark = pytest.mark.gui
@@ -20,9 +20,9 @@ def recipe(qtbot):
     return recipe
 
 
-def test_every_number_is_explained_in_a_sentence():
+def test_every_setting_is_explained_in_a_sentence():
     meanings = describe_settings()
-    assert set(TrainConfig.__dataclass_fields__) <= set(meanings)
+    assert set(settings_of(TrainConfig())) <= set(meanings)
     assert [name for name, text in meanings.items() if not text.endswith(".")] == []
 
 

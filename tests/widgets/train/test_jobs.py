@@ -1,4 +1,4 @@
-"""What the widget "Train folds" says of a training that runs."""
+"""What the widget "Train" says about a running training."""
 
 from __future__ import annotations
 
@@ -7,30 +7,40 @@ from types import SimpleNamespace
 
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.loop import TrainProgress
-from napari_mri7t.engine.training.run import FoldProgress
-from napari_mri7t.widgets.train.jobs import Request, TrainingState, figures_of
+from napari_mri7t.widgets.train.jobs import Request, TrainingState, describe_step
 
 FOLDS = (0, 1, 2)
 
 
 def said_at(step: int) -> list[str]:
     """What is said in the first of three folds of 60 steps, two seconds each."""
-    request = Request(Path(), Path(), "basic_cnn", "best", TrainConfig(), FOLDS, "cpu")
+    config = TrainConfig(n_steps=60, batch_size=8)
+    request = Request(Path(), Path(), "basic_cnn", "best", config, FOLDS, "cpu")
     state = TrainingState(request, SimpleNamespace(is_done=lambda k: False), fold=0)
-    now = TrainProgress(step, 60, 0.25, 1e-3, seconds_per_step=2.0, batch_size=8)
-    return figures_of(state, FoldProgress(0, step, 60, "", now))
+    now = TrainProgress(
+        step,
+        60,
+        "",
+        fold=0,
+        label="",
+        loss=0.25,
+        learning_rate=1e-3,
+        patches_per_second=4.0,
+        seconds_left=2.0 * (60 - step),
+    )
+    return describe_step(state, now)
 
 
 def test_time_left_counts_this_fold_and_those_to_come():
     assert said_at(30) == [
         "Loss 0.25000, learning rate 1.0e-03",
         "4.0 patches/s; about 60 s left in this fold",
-        "2 more to come: about 5 min left in all",
+        "2 more folds: about 5 min left in total",
     ]
 
 
 def test_folds_to_come_take_their_time_also_while_a_held_out_brain_is_estimated():
     assert said_at(60)[1:] == [
         "4.0 patches/s; all steps done",
-        "2 more to come: about 4 min left in all",
+        "2 more folds: about 4 min left in total",
     ]

@@ -1,4 +1,4 @@
-"""The widget "Train folds" in a real viewer, on studies that train in seconds."""
+"""The widget "Train" in a real viewer, on studies that train in seconds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from qtpy.QtCore import QThreadPool
 from napari_mri7t.cli.train import train
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model, read_card
 from napari_mri7t.engine.training import run
-from napari_mri7t.engine.training.config import PRESETS
+from napari_mri7t.engine.training.config import FINAL, PRESETS
+from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.study import StudySettings, create_study
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, INFORMATION_COLOUR
-from napari_mri7t.widgets.shared.worker import running_jobs
-from napari_mri7t.widgets.train.fields import DEFAULT_NETWORK, FINAL
-from napari_mri7t.widgets.train.jobs import find_training
+from napari_mri7t.widgets.shared.worker import find_job, running_jobs
+from napari_mri7t.widgets.train.fields import DEFAULT_NETWORK
+from napari_mri7t.widgets.train.jobs import TrainingState
 from napari_mri7t.widgets.train.widget import TrainWidget
 
 pytestmark = pytest.mark.gui
@@ -28,7 +29,7 @@ TINY = {
     "patch_size": "16",
     "checkpoint_steps": "2",
     "precision": "float32",
-    "inference_step": "3",
+    "inference.step": "3",
 }
 
 
@@ -38,7 +39,7 @@ def viewer(make_napari_viewer):
 
 
 def docked(viewer) -> TrainWidget:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train folds")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
     return widget
 
 
@@ -50,7 +51,7 @@ def widget(viewer, dataset, tmp_path, wait_idle):
     wait_idle()
     widget.recipe.network_box.setCurrentText("basic_cnn")
     for name, text in TINY.items():
-        widget.recipe.set_number(name, text)
+        widget.recipe.set_setting(name, text)
     yield widget
     for job in running_jobs():
         job.cancel()
@@ -59,14 +60,14 @@ def widget(viewer, dataset, tmp_path, wait_idle):
 
 def set_long(widget) -> None:
     """Make a training that can be caught in the middle."""
-    widget.recipe.set_number("n_steps", "100000")
+    widget.recipe.set_setting("n_steps", "100000")
 
 
 def wait_step(widget, qtbot, step: int) -> None:
     def reached() -> bool:
-        job = find_training()
+        job = find_job(TrainingState)
         last = None if job is None else job.state.last
-        return last is not None and last.training is not None and last.training.step >= step
+        return last is not None and last.done >= step
 
     qtbot.waitUntil(reached, timeout=120_000)
 
@@ -107,13 +108,13 @@ def test_folds_of_other_subjects_are_all_ticked_again(viewer, dataset, tmp_path,
     assert chosen == [(1,), (1,), (0, 1, 2)]
 
 
-def test_every_number_of_the_preset_can_be_seen_and_changed(widget):
+def test_every_setting_of_the_preset_can_be_seen_and_changed(widget):
     assert widget.recipe.config().n_steps == 4
     widget.recipe.preset_box.setCurrentText("report")
     assert widget.recipe.config() == PRESETS["report"]
-    widget.recipe.set_number("learning_rate", "2e-3")
+    widget.recipe.set_setting("learning_rate", "2e-3")
     assert widget.recipe.config().learning_rate == 2e-3
-    widget.recipe.set_number("planes", "axial, coronal")
+    widget.recipe.set_setting("planes", "axial, coronal")
     assert widget.recipe.config().planes == ("axial", "coronal")
 
 
@@ -121,8 +122,8 @@ def test_every_number_of_the_preset_can_be_seen_and_changed(widget):
     ("name", "text", "words"),
     [("n_steps", "many", "n_steps: 'many'"), ("patch_size", "20", "multiple of 8")],
 )
-def test_number_that_cannot_be_is_explained_before_the_start(widget, name, text, words):
-    widget.recipe.set_number(name, text)
+def test_setting_that_cannot_be_is_explained_before_the_start(widget, name, text, words):
+    widget.recipe.set_setting(name, text)
     assert not widget.panel.start_button.isEnabled()
     assert words in widget.panel.status.text().replace("\u200b", "")
 
@@ -154,7 +155,7 @@ def test_chosen_folds_are_trained_and_ticked(widget, wait_idle, tmp_path):
     assert steps[-1] == 4
     (told,) = widget.panel.notices.texts(INFORMATION_COLOUR)
     assert "Evaluate" in told
-    assert widget.panel.status.text() == "Tick what is to be trained."
+    assert widget.panel.status.text() == "Select folds to train."
     widget.folds.choose([FINAL])
     assert widget.folds.chosen() == (FINAL,)
     assert widget.panel.status.text() == ""
@@ -192,23 +193,23 @@ def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wa
     widget.folds.choose([0])
     widget.start()
     wait_step(widget, qtbot, 3)
-    state = find_training().state
+    state = find_job(TrainingState).state
     widget.panel.pause_button.click()
-    held = state.last.training.step + 1  # the step that it was in
+    held = state.last.done + 1  # the step that it was in
     qtbot.wait(600)
-    assert state.last.training.step <= held
+    assert state.last.done <= held
     assert widget.panel.status.text() == "Paused"
     widget.panel.pause_button.click()
     wait_step(widget, qtbot, held + 2)
     widget.panel.cancel_button.click()
     wait_idle()
-    assert widget.panel.status.text().startswith("Stopped; what was learnt is kept")
-    reached = state.last.training.step
+    assert widget.panel.status.text().startswith("Stopped. Progress is saved")
+    reached = state.last.done
     assert (tmp_path / "run/fold-00/state.safetensors").exists()
     widget.folds.choose([0])
     widget.start()
     wait_step(widget, qtbot, reached + 1)
-    assert find_training().state.curves[0][0][0] > held
+    assert find_job(TrainingState).state.curves[0][0][0] > held
 
 
 def test_training_goes_on_without_its_widget_and_is_found_again(viewer, widget, qtbot, wait_idle):
@@ -221,7 +222,7 @@ def test_training_goes_on_without_its_widget_and_is_found_again(viewer, widget, 
     dock = widget.parent()
     dock.destroyOnClose()
     qtbot.wait(200)
-    job = find_training()
+    job = find_job(TrainingState)
     assert job is not None
     widget.memory.keep("training", {"device": "auto"})
     again = docked(viewer)
@@ -232,7 +233,7 @@ def test_training_goes_on_without_its_widget_and_is_found_again(viewer, widget, 
     assert again.device_box.currentData() == "cpu"
     assert "Loss" in again.figures_label.text()
     qtbot.waitUntil(lambda: again.folds.chosen() == (2,))
-    step = job.state.last.training.step
+    step = job.state.last.done
     again.panel.pause()
     wait_step(again, qtbot, step + 2)
     again.panel.cancel()
@@ -243,7 +244,7 @@ def test_closing_the_viewer_ends_the_training_and_keeps_what_it_learnt(
     viewer, widget, qtbot, tmp_path
 ):
     set_long(widget)
-    widget.recipe.set_number("checkpoint_steps", "100000")
+    widget.recipe.set_setting("checkpoint_steps", "100000")
     widget.folds.choose([0])
     widget.start()
     wait_step(widget, qtbot, 2)
@@ -285,13 +286,15 @@ def held_at_step_2(widget, monkeypatch):
     """Have every fold pause by itself at its second step."""
     run_fold = run.run_fold
 
-    def steps(*arguments):
-        for record in run_fold(*arguments):
-            if record.training is not None and record.training.step == 2:
+    def pausing(*arguments, report):
+        def report_step(now):
+            if isinstance(now, TrainProgress) and now.done == 2:
                 widget.panel.job.pause()
-            yield record
+            report(now)
 
-    monkeypatch.setattr(run, "run_fold", steps)
+        return run_fold(*arguments, report=report_step)
+
+    monkeypatch.setattr(run, "run_fold", pausing)
 
 
 def test_second_fold_has_its_slice_too_and_the_first_is_ticked_meanwhile(
@@ -363,7 +366,7 @@ def test_model_that_knows_a_held_out_subject_is_refused_before_the_click(
     chooser = widget.recipe.start_chooser
     chooser.add(folder)
     assert chooser.card_label.isVisibleTo(widget)
-    assert "was trained on sub-B: fold 1 cannot hold it out" in widget.panel.start_button.toolTip()
+    assert "was trained on sub-B, which fold 1 holds out" in widget.panel.start_button.toolTip()
     assert not widget.panel.start_button.isEnabled()
     widget.folds.choose([0, 2])
     assert widget.panel.start_button.isEnabled()

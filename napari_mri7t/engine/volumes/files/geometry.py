@@ -1,10 +1,8 @@
-"""Where a file's voxels lie: its own facts, kept to be written back, and what is odd about them.
+"""Where a file's voxels lie, and how its array is brought to closest RAS+ and back.
 
 Which affine counts follows nibabel: the sform if its code is above 0, else the qform if its code is
 above 0, else the voxel sizes alone with the origin in the middle and x to the left.
 NIfTI-1: https://nifti.nimh.nih.gov/nifti-1, sections "METHOD 1-3".
-
-Flips and swaps of axes: from a file's order to the closest RAS+, and back, voxels untouched.
 """
 
 from dataclasses import dataclass
@@ -33,6 +31,68 @@ SPATIAL_UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
 TIME_UNITS = {0: "unknown", 8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 UNIT_MM = 2
+_MEND = "its voxels have no place in space; convert the scan again from its source"
+
+
+@dataclass(frozen=True, eq=False)
+class FileGeometry:
+    """The geometry as the file stores it, so that it can be written back bit for bit.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (I, J, K) as the file orders its voxels.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel of the file to RAS+ mm, by the rule above.
+    sform, qform : ndarray of float64, shape (4, 4)
+        Both, in the file's unit; meaningful where their code is above 0.
+    sform_code, qform_code : int
+        0 unknown, 1 scanner, 2 aligned, 3 Talairach, 4 MNI, 5 other template.
+    quaternion : tuple of float
+        b, c, d, offset x, y, z, qfac: what the qform is stored as.
+    zooms : tuple of float
+        Voxel size along the file's axes, in the file's unit.
+    units : int
+        NIfTI's `xyzt_units`: spatial and time unit in one byte.
+    version : int
+        1 or 2, of NIfTI.
+    path : Path or None
+        Where the file was read from.
+    computed : bool
+        True once the voxels are no longer those of the file, but computed on its grid.
+    series_index, series_length : int
+        Which volume of how many; 0 of 1 for a file of one volume.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    sform: np.ndarray
+    sform_code: int
+    qform: np.ndarray
+    qform_code: int
+    quaternion: tuple[float, ...]
+    zooms: tuple[float, float, float]
+    units: int = UNIT_MM
+    version: int = 1
+    path: Path | None = None
+    computed: bool = False
+    series_index: int = 0
+    series_length: int = 1
+
+    @property
+    def orientation(self) -> str:
+        """Axis codes of the file, e.g. "LAS"."""
+        return orientation_of(self.affine)
+
+    @property
+    def spatial_unit(self) -> str:
+        """Unit of `zooms`, `sform` and `qform`."""
+        return SPATIAL_UNITS.get(self.units & 7, "unknown")
+
+    @property
+    def time_unit(self) -> str:
+        """Unit of the fourth axis."""
+        return TIME_UNITS.get(self.units & 56, "unknown")
 
 
 def orientation_of(affine: np.ndarray) -> str:
@@ -130,76 +190,15 @@ def from_ras(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.asarray(apply_orientation(array, back))  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True, eq=False)
-class FileGeometry:
-    """A file's own geometry, raw enough to be written back bit for bit.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (I, J, K) as the file orders its voxels.
-    affine : ndarray of float64, shape (4, 4)
-        Voxel of the file to RAS+ mm, by the rule above.
-    sform, qform : ndarray of float64, shape (4, 4)
-        Both, in the file's unit; meaningful where their code is above 0.
-    sform_code, qform_code : int
-        0 unknown, 1 scanner, 2 aligned, 3 Talairach, 4 MNI, 5 other template.
-    quaternion : tuple of float
-        b, c, d, offset x, y, z, qfac: what the qform is stored as.
-    zooms : tuple of float
-        Voxel size along the file's axes, in the file's unit.
-    units : int
-        NIfTI's `xyzt_units`: spatial and time unit in one byte.
-    version : int
-        1 or 2, of NIfTI.
-    path : Path or None
-        Where the file was read from.
-    computed : bool
-        True once the voxels are no longer those of the file, but computed on its grid.
-    series_index, series_length : int
-        Which volume of how many; 0 of 1 for a file of one volume.
-    """
-
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    sform: np.ndarray
-    sform_code: int
-    qform: np.ndarray
-    qform_code: int
-    quaternion: tuple[float, ...]
-    zooms: tuple[float, float, float]
-    units: int = UNIT_MM
-    version: int = 1
-    path: Path | None = None
-    computed: bool = False
-    series_index: int = 0
-    series_length: int = 1
-
-    @property
-    def orientation(self) -> str:
-        """Axis codes of the file, e.g. "LAS"."""
-        return orientation_of(self.affine)
-
-    @property
-    def spatial_unit(self) -> str:
-        """Unit of `zooms`, `sform` and `qform`."""
-        return SPATIAL_UNITS.get(self.units & 7, "unknown")
-
-    @property
-    def time_unit(self) -> str:
-        """Unit of the fourth axis."""
-        return TIME_UNITS.get(self.units & 56, "unknown")
-
-
 def check_affine(affine: np.ndarray, what: str) -> None:
-    """Refuse an affine that maps no volume: NaN, infinite, or with axes that coincide.
+    """Refuse an affine that cannot place a volume: NaN, infinite, or with axes that coincide.
 
     Parameters
     ----------
     affine : ndarray, shape (4, 4)
         Voxel to mm.
     what : str
-        Begins the message: the file, and which of its forms.
+        Begins the message: the file and which of its forms.
 
     Raises
     ------
@@ -222,11 +221,8 @@ def check_affine(affine: np.ndarray, what: str) -> None:
         raise VolumeError(f"{what} is singular (its axes coincide): {_MEND}")
 
 
-_MEND = "its voxels have no place in space; convert the scan again from its source"
-
-
 def quaternion_affine(quaternion: tuple[float, ...], zooms: tuple[float, ...]) -> np.ndarray:
-    """Return the affine that a NIfTI quaternion and the voxel sizes stand for.
+    """Return the affine of a NIfTI quaternion and voxel sizes.
 
     Parameters
     ----------
@@ -238,7 +234,7 @@ def quaternion_affine(quaternion: tuple[float, ...], zooms: tuple[float, ...]) -
     Returns
     -------
     ndarray of float64, shape (4, 4)
-        NaN throughout if the quaternion is none.
+        NaN throughout if the quaternion is invalid.
     """
     b_c_d = np.array(quaternion[:3], dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -263,7 +259,7 @@ def affine_quaternion(affine: np.ndarray) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        What NIfTI stores as the qform, beside the voxel sizes.
+        What NIfTI stores as the qform besides the voxel sizes.
     """
     rotation = affine[:3, :3] / np.array(voxel_size_of(affine))
     qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
@@ -274,7 +270,7 @@ def affine_quaternion(affine: np.ndarray) -> tuple[float, ...]:
 
 
 def centred_affine(shape: tuple[int, ...], zooms: tuple[float, ...]) -> np.ndarray:
-    """Return what nibabel assumes where a file gives no form: x to the left, origin in the middle.
+    """Return the affine nibabel assumes without sform and qform: x to the left, origin centred.
 
     Parameters
     ----------
@@ -292,50 +288,10 @@ def centred_affine(shape: tuple[int, ...], zooms: tuple[float, ...]) -> np.ndarr
     return np.asarray(from_matvec(np.diag(scale), -scale * (np.array(shape) - 1) / 2))
 
 
-def is_sheared(affine: np.ndarray) -> bool:
-    """Tell whether two axes of an affine are not at right angles.
-
-    Parameters
-    ----------
-    affine : ndarray, shape (4, 4)
-        Voxel to mm.
-
-    Returns
-    -------
-    bool
-        True beyond 0.06 degrees.
-    """
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = np.abs(directions.T @ directions - np.eye(3))
-    return bool(cosines.max() > SHEAR_COSINE)
-
-
-def largest_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Return how far apart two affines place a volume's corners.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (4, 4)
-        Voxel to mm.
-    shape : tuple of int
-        (I, J, K).
-
-    Returns
-    -------
-    float
-        The largest distance of a corner from itself; nowhere inside is it larger. NaN or infinite
-        if an affine is.
-    """
-    corners = np.array([(*c, 1.0) for c in np.ndindex(2, 2, 2)])
-    corners[:, :3] *= np.array(shape) - 1
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
-
-
 def geometry_of(
     affine: np.ndarray, shape: tuple[int, int, int], *, path: Path | None = None, code: int = 2
 ) -> FileGeometry:
-    """Return the NIfTI geometry of an affine that comes from no NIfTI file.
+    """Return the NIfTI geometry of an affine that was not read from a NIfTI file.
 
     Parameters
     ----------
@@ -370,25 +326,64 @@ def geometry_of(
 
 
 def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
-    """Put into words forms that disagree, and shear.
+    """Note a sform and qform that disagree, and shear.
 
     Parameters
     ----------
     geometry : FileGeometry
-        Its affine is a sound one.
+        With a valid affine.
     notes : list of str
-        Gets a sentence for each oddity.
+        A sentence is added for each oddity.
     """
     if geometry.sform_code > 0 and geometry.qform_code > 0:
         factor = MM_PER_UNIT.get(geometry.units & 7, 1.0)
         apart = factor * largest_distance(geometry.sform, geometry.qform, geometry.shape)
         origin = factor * largest_distance(geometry.sform, geometry.qform, (1, 1, 1))
         if not np.isfinite(apart):
-            notes.append("the qform is no rotation; the sform was followed")
+            notes.append("the qform is no rotation; the sform was used")
         elif apart > FORMS_TOLERANCE_MM:
             notes.append(
                 f"sform and qform disagree by up to {apart:.1f} mm ({origin:.1f} mm at the first "
-                "voxel); the sform was followed"
+                "voxel); the sform was used"
             )
     if is_sheared(geometry.affine):
         notes.append("the voxel axes are not at right angles (shear)")
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Return whether the axes of an affine are not at right angles.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        Voxel to mm.
+
+    Returns
+    -------
+    bool
+        True beyond 0.06 degrees.
+    """
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = np.abs(directions.T @ directions - np.eye(3))
+    return bool(cosines.max() > SHEAR_COSINE)
+
+
+def largest_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Return how far apart two affines place the corners of a volume.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (4, 4)
+        Voxel to mm.
+    shape : tuple of int
+        (I, J, K).
+
+    Returns
+    -------
+    float
+        The largest distance, which no voxel inside exceeds. NaN or infinite if an affine is.
+    """
+    corners = np.array([(*c, 1.0) for c in np.ndindex(2, 2, 2)])
+    corners[:, :3] *= np.array(shape) - 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())

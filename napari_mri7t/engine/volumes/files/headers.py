@@ -1,4 +1,4 @@
-"""What every header comes down to, and the refusals that all formats share."""
+"""What the headers of all formats have in common, and what is refused in each of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ DAMAGED = "the header is damaged; copy the file again"
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
-    """What is needed to read the voxels, whatever the format.
+    """What reading the voxels needs, whatever the format.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class ImageHeader:
     slack : int
         Bytes that may follow the last voxel.
     warnings : tuple of str
-        What is odd, in plain words.
+        What is unusual, in plain words.
     """
 
     geometry: FileGeometry
@@ -56,15 +56,13 @@ class ImageHeader:
         return self.offset + self.n_volumes * self.n_voxels * self.dtype.itemsize
 
 
-def as_series(sizes: list[int], text: str, path: Path) -> tuple[tuple[int, int, int], int]:
+def as_series(sizes: list[int], path: Path) -> tuple[tuple[int, int, int], int]:
     """Split the declared sizes into the shape of one volume and the number of volumes.
 
     Parameters
     ----------
     sizes : list of int
-        Every one above 0.
-    text : str
-        The sizes in words, for messages.
+        Along each axis.
     path : Path
         For messages.
 
@@ -78,8 +76,11 @@ def as_series(sizes: list[int], text: str, path: Path) -> tuple[tuple[int, int, 
     Raises
     ------
     VolumeError
-        If there is only one slice, or a fifth axis.
+        If a size is below 1, there is only one slice, or a fifth axis.
     """
+    text = " x ".join(str(n) for n in sizes)
+    if min(sizes) < 1:
+        raise VolumeError(f"{path}: declares {text} voxels, a size below 1: {DAMAGED}")
     spatial = sizes[:3]
     if len(spatial) < 3 or min(spatial) == 1:
         raise VolumeError(f"{path}: is 2-D ({text}): give a 3-D volume of two slices or more")
@@ -88,8 +89,27 @@ def as_series(sizes: list[int], text: str, path: Path) -> tuple[tuple[int, int, 
     return (spatial[0], spatial[1], spatial[2]), (sizes[3] if len(sizes) > 3 else 1)
 
 
+def check_real(dtype: np.dtype[Any], name: str | Path) -> None:
+    """Refuse complex numbers, colours and text.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the voxels.
+    name : str or Path
+        For messages.
+
+    Raises
+    ------
+    VolumeError
+        If the voxels are no real numbers.
+    """
+    if dtype.kind not in "buif":
+        raise VolumeError(f"{name}: holds {dtype}: a volume holds real numbers")
+
+
 def what_is_it(block: bytes) -> str:
-    """Say what stands under an image's name that is not that image, and what to do.
+    """Return what a file that is no image holds instead, and what to do.
 
     Parameters
     ----------

@@ -30,23 +30,19 @@ def parse_mgh(block: bytes, path: Path) -> ImageHeader:
     Returns
     -------
     ImageHeader
-        With the geometry that a NIfTI-1 file of the same place would have.
+        With the geometry of a NIfTI-1 file at the same place.
 
     Raises
     ------
     VolumeError
-        If it is not MGH or cannot be a volume or series.
+        If it is not MGH, or no volume or series of volumes.
     """
     if len(block) < DATA_OFFSET:
         raise VolumeError(f"{path}: {what_is_it(block).replace('NIfTI', 'MGH')}")
     raw = np.frombuffer(block, header_dtype, count=1)[0]
     if int(raw["version"]) != 1:
         raise VolumeError(f"{path}: is not an MGH file of version 1: copy or convert it again")
-    sizes = [int(n) for n in raw["dims"]]
-    text = " x ".join(str(n) for n in sizes)
-    if min(sizes) < 1:
-        raise VolumeError(f"{path}: declares {text} voxels, a size below 1: {DAMAGED}")
-    shape, n_volumes = as_series(sizes, text, path)
+    shape, n_volumes = as_series([int(n) for n in raw["dims"]], path)
     code = int(raw["type"])
     if code not in MGH_DTYPES:
         raise VolumeError(f"{path}: declares the unknown datatype {code}: {DAMAGED}")

@@ -1,9 +1,7 @@
 """Headers of NIfTI-1 and NIfTI-2, checked field by field before any voxel is read.
 
-Only the first bytes of a file are looked at. What nibabel repairs silently is refused here or put
-into words: see `warnings` of `ImageHeader`. https://nifti.nimh.nih.gov/nifti-1
-
-The two forms of a NIfTI header, sform and qform: which one counts, and what is odd there.
+What nibabel repairs silently is refused here, or noted in the `warnings` of `ImageHeader`.
+https://nifti.nimh.nih.gov/nifti-1
 """
 
 from collections.abc import Mapping
@@ -28,7 +26,6 @@ from napari_mri7t.engine.volumes.files.geometry import (
 from napari_mri7t.engine.volumes.files.headers import DAMAGED, ImageHeader, as_series, what_is_it
 
 HUGE_SLOPE = 1e6  # scanners use up to about 1e3
-NIFTI_SLACK_BYTES = 4096  # padding to a block or page after the voxels
 NIFTI_DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
     256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
@@ -39,35 +36,127 @@ NIFTI_UNFIT = {
 }  # fmt: skip
 
 
-def nifti_geometry(
-    raw: np.void, shape: tuple[int, int, int], version: int, path: Path, notes: list[str]
-) -> FileGeometry:
-    """Read both forms, choose one, and say what is odd.
+def parse_nifti(block: bytes, path: Path, *, paired: bool) -> ImageHeader:
+    """Check the first bytes of a NIfTI file, and return where and how its voxels are stored.
 
     Parameters
     ----------
-    raw : numpy.void
-        The header's fields.
-    shape : tuple of int
-        (I, J, K).
-    version : int
-        1 or 2, of NIfTI.
+    block : bytes
+        The first `HEADER_BYTES` of the file, fewer if it is shorter.
     path : Path
-        The file.
-    notes : list of str
-        Gets a sentence for each oddity.
+        For messages.
+    paired : bool
+        True for .hdr, whose voxels are in the .img beside it.
 
     Returns
     -------
-    FileGeometry
-        With the affine that counts, in mm.
+    ImageHeader
+        Checked; whether the file is long enough for its sizes is not known yet.
 
     Raises
     ------
     VolumeError
-        If a voxel size is 0 or no number, or the form that counts maps no volume.
+        If it is not NIfTI, or no 3-D volume or series of volumes.
     """
-    zooms = _nifti_zooms([float(z) for z in raw["pixdim"][1:4]], path, notes)
+    raw, version = _fields(block, path, paired)
+    shape, n_volumes = _shape([int(n) for n in raw["dim"]], path)
+    dtype = _dtype(int(raw["datatype"]), path).newbyteorder(raw.dtype["dim"].base.byteorder)
+    notes: list[str] = []
+    if int(raw["bitpix"]) != dtype.itemsize * 8:
+        notes.append(
+            f"bits per voxel ({int(raw['bitpix'])}) contradict the datatype ({dtype.name}); "
+            "the datatype was used"
+        )
+    offset = _offset(raw, block, path, notes, paired)
+    geometry = _geometry(raw, shape, version, path, notes)
+    slope, intercept = _scaling(float(raw["scl_slope"]), float(raw["scl_inter"]), notes)
+    return ImageHeader(geometry, n_volumes, dtype, offset, slope, intercept, warnings=tuple(notes))
+
+
+def _fields(block: bytes, path: Path, paired: bool) -> tuple[np.void, int]:
+    for version, dtype in ((1, nifti1_dtype), (2, nifti2_dtype)):
+        for ordered in (dtype.newbyteorder("<"), dtype.newbyteorder(">")):
+            if len(block) < dtype.itemsize:
+                continue
+            raw: np.void = np.frombuffer(block, ordered, count=1)[0]
+            if int(raw["sizeof_hdr"]) != dtype.itemsize:
+                continue
+            magic = bytes(raw["magic"])
+            single, pair = (b"n+1", b"ni1") if version == 1 else (b"n+2", b"ni2")
+            if magic == (pair if paired else single):
+                _check_line_ends(raw, path)
+                return raw, version
+            if magic in (single, pair):
+                other = "one file (.nii)" if paired else "a pair (.hdr and .img)"
+                raise VolumeError(f"{path}: its header says it belongs to {other}: rename it")
+            raise VolumeError(
+                f"{path}: has no NIfTI signature (Analyze 7.5, or damaged), so left and right "
+                "are not known: convert the scan again from its source to NIfTI"
+            )
+    raise VolumeError(f"{path}: {what_is_it(block)}")
+
+
+def _check_line_ends(raw: np.void, path: Path) -> None:
+    """Check the four bytes of NIfTI-2 that a transfer as text changes."""
+    names = raw.dtype.names or ()
+    if "eol_check" in names and tuple(raw["eol_check"]) not in ((0, 0, 0, 0), (13, 10, 26, 10)):
+        raise VolumeError(f"{path}: was damaged by a transfer as text: copy it again as binary")
+
+
+def _shape(dim: list[int], path: Path) -> tuple[tuple[int, int, int], int]:
+    n_dims = dim[0]
+    if not 1 <= n_dims <= 7:
+        raise VolumeError(f"{path}: declares {n_dims} dimensions: {DAMAGED}")
+    return as_series(dim[1 : n_dims + 1], path)
+
+
+def _dtype(code: int, path: Path) -> np.dtype[Any]:
+    if code in NIFTI_DTYPES:
+        return np.dtype(NIFTI_DTYPES[code])
+    if code in NIFTI_UNFIT:
+        raise VolumeError(
+            f"{path}: stores {NIFTI_UNFIT[code]}: give a volume of real numbers (a T1w image)"
+        )
+    raise VolumeError(f"{path}: declares the unknown datatype {code}: {DAMAGED}")
+
+
+def _offset(raw: np.void, block: bytes, path: Path, notes: list[str], paired: bool) -> int:
+    declared = float(raw["vox_offset"])
+    least = 0 if paired else raw.dtype.itemsize + 4
+    if not isfinite(declared) or not (declared == 0 or declared >= least) or declared > 2**62:
+        raise VolumeError(f"{path}: declares its voxels at byte {declared:g}: {DAMAGED}")
+    offset = max(int(declared), least)
+    flag = block[raw.dtype.itemsize : raw.dtype.itemsize + 4]
+    if flag[:1] not in (b"", b"\0") and not _has_extension(block, raw, offset, paired):
+        notes.append("the header announces an extension but holds none; it was ignored")
+    return offset
+
+
+def _has_extension(block: bytes, raw: np.void, offset: int, paired: bool) -> bool:
+    start = raw.dtype.itemsize + 4
+    sizes = np.frombuffer(block[start : start + 4].ljust(4, b"\0"), raw.dtype["sizeof_hdr"])
+    size = int(sizes[0])
+    return size >= 16 and size % 16 == 0 and (paired or start + size <= offset)
+
+
+def _scaling(slope: float, intercept: float, notes: list[str]) -> tuple[float, float]:
+    """Return slope and intercept; by the standard, a slope of 0 means no scaling."""
+    if slope == 0 or not isfinite(slope):
+        notes.append(f"the intensity slope is {slope:g}; the stored values were used unscaled")
+        return 1.0, 0.0
+    if not isfinite(intercept):
+        notes.append(f"the intensity intercept is {intercept:g}; 0 was used")
+        intercept = 0.0
+    if abs(slope) > HUGE_SLOPE:
+        notes.append(f"the intensity slope is huge ({slope:g}); it was applied as declared")
+    return slope, intercept
+
+
+def _geometry(
+    raw: np.void, shape: tuple[int, int, int], version: int, path: Path, notes: list[str]
+) -> FileGeometry:
+    """Read sform and qform, choose one, and note what is unusual."""
+    zooms = _zooms([float(z) for z in raw["pixdim"][1:4]], path, notes)
     codes = [_form_code(int(raw[f"{form}_code"]), form, notes) for form in ("sform", "qform")]
     qfac = -1.0 if float(raw["pixdim"][0]) < 0 else 1.0
     names = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
@@ -94,14 +183,14 @@ def nifti_geometry(
     return geometry
 
 
-def _nifti_zooms(zooms: list[float], path: Path, notes: list[str]) -> tuple[float, float, float]:
+def _zooms(zooms: list[float], path: Path, notes: list[str]) -> tuple[float, float, float]:
     if not all(isfinite(zoom) and zoom != 0 for zoom in zooms):
         text = " x ".join(f"{zoom:g}" for zoom in zooms)
         raise VolumeError(
             f"{path}: declares a voxel size of {text}: convert the scan again from its source"
         )
     if min(zooms) < 0:
-        notes.append("a voxel size is negative; its absolute value was taken")
+        notes.append("a voxel size is negative; its absolute value was used")
     return abs(zooms[0]), abs(zooms[1]), abs(zooms[2])
 
 
@@ -124,8 +213,8 @@ def _choose_affine(
             check_affine(affine, f"{path}: its {form}")
             return affine
     notes.append(
-        "neither sform nor qform is set: where the head lies, and which side is left, is not "
-        "known; x was taken to run to the left"
+        "neither sform nor qform is set, so position and left-right orientation are unknown; x was "
+        "assumed to run to the left"
     )
     check_affine(assumed, f"{path}: its voxel size")
     return assumed
@@ -139,123 +228,3 @@ def _in_mm(affine: np.ndarray, units: int, notes: list[str]) -> np.ndarray:
     converted = affine.copy()
     converted[:3] *= factor
     return converted
-
-
-def parse_nifti(block: bytes, path: Path, *, paired: bool) -> ImageHeader:
-    """Check the first bytes of a NIfTI file and say where and how its voxels lie.
-
-    Parameters
-    ----------
-    block : bytes
-        The first `HEADER_BYTES` of the file, fewer if it is shorter.
-    path : Path
-        For messages.
-    paired : bool
-        True for .hdr, whose voxels are in the .img beside it.
-
-    Returns
-    -------
-    ImageHeader
-        Checked; its sizes are still only a claim about the rest of the file.
-
-    Raises
-    ------
-    VolumeError
-        If it is not NIfTI or cannot be a 3-D volume or a series of them.
-    """
-    raw, version = _nifti_fields(block, path, paired)
-    shape, n_volumes = _nifti_shape([int(n) for n in raw["dim"]], path)
-    dtype = _nifti_dtype(int(raw["datatype"]), path).newbyteorder(raw.dtype["dim"].base.byteorder)
-    notes: list[str] = []
-    if int(raw["bitpix"]) != dtype.itemsize * 8:
-        notes.append(
-            f"bits per voxel ({int(raw['bitpix'])}) contradict the datatype ({dtype.name}); "
-            "the datatype was followed"
-        )
-    offset = _nifti_offset(raw, block, path, notes, paired)
-    geometry = nifti_geometry(raw, shape, version, path, notes)
-    slope, intercept = _nifti_scaling(float(raw["scl_slope"]), float(raw["scl_inter"]), notes)
-    return ImageHeader(geometry, n_volumes, dtype, offset, slope, intercept, warnings=tuple(notes))
-
-
-def _nifti_fields(block: bytes, path: Path, paired: bool) -> tuple[np.void, int]:
-    for version, dtype in ((1, nifti1_dtype), (2, nifti2_dtype)):
-        for ordered in (dtype.newbyteorder("<"), dtype.newbyteorder(">")):
-            if len(block) < dtype.itemsize:
-                continue
-            raw: np.void = np.frombuffer(block, ordered, count=1)[0]
-            if int(raw["sizeof_hdr"]) != dtype.itemsize:
-                continue
-            magic = bytes(raw["magic"])
-            single, pair = (b"n+1", b"ni1") if version == 1 else (b"n+2", b"ni2")
-            if magic == (pair if paired else single):
-                _check_line_ends(raw, path)
-                return raw, version
-            if magic in (single, pair):
-                other = "one file (.nii)" if paired else "a pair (.hdr and .img)"
-                raise VolumeError(f"{path}: its header says it belongs to {other}: rename it")
-            raise VolumeError(
-                f"{path}: has no NIfTI signature (Analyze 7.5, or damaged), so left and right "
-                "are not known: convert the scan again from its source to NIfTI"
-            )
-    raise VolumeError(f"{path}: {what_is_it(block)}")
-
-
-def _check_line_ends(raw: np.void, path: Path) -> None:
-    """Look at the four bytes of NIfTI-2 that a transfer as text would have changed."""
-    names = raw.dtype.names or ()
-    if "eol_check" in names and tuple(raw["eol_check"]) not in ((0, 0, 0, 0), (13, 10, 26, 10)):
-        raise VolumeError(f"{path}: was damaged by a transfer as text: copy it again as binary")
-
-
-def _nifti_shape(dim: list[int], path: Path) -> tuple[tuple[int, int, int], int]:
-    n_dims = dim[0]
-    if not 1 <= n_dims <= 7:
-        raise VolumeError(f"{path}: declares {n_dims} dimensions: {DAMAGED}")
-    sizes = dim[1 : n_dims + 1]
-    text = " x ".join(str(n) for n in sizes)
-    if min(sizes) < 1:
-        raise VolumeError(f"{path}: declares {text} voxels, a size below 1: {DAMAGED}")
-    return as_series(sizes, text, path)
-
-
-def _nifti_dtype(code: int, path: Path) -> np.dtype[Any]:
-    if code in NIFTI_DTYPES:
-        return np.dtype(NIFTI_DTYPES[code])
-    if code in NIFTI_UNFIT:
-        raise VolumeError(
-            f"{path}: stores {NIFTI_UNFIT[code]}: give a volume of real numbers (a T1w image)"
-        )
-    raise VolumeError(f"{path}: declares the unknown datatype {code}: {DAMAGED}")
-
-
-def _nifti_offset(raw: np.void, block: bytes, path: Path, notes: list[str], paired: bool) -> int:
-    declared = float(raw["vox_offset"])
-    least = 0 if paired else raw.dtype.itemsize + 4
-    if not isfinite(declared) or not (declared == 0 or declared >= least) or declared > 2**62:
-        raise VolumeError(f"{path}: declares its voxels at byte {declared:g}: {DAMAGED}")
-    offset = max(int(declared), least)
-    flag = block[raw.dtype.itemsize : raw.dtype.itemsize + 4]
-    if flag[:1] not in (b"", b"\0") and not _has_extension(block, raw, offset, paired):
-        notes.append("the header announces an extension but holds none; it was ignored")
-    return offset
-
-
-def _has_extension(block: bytes, raw: np.void, offset: int, paired: bool) -> bool:
-    start = raw.dtype.itemsize + 4
-    sizes = np.frombuffer(block[start : start + 4].ljust(4, b"\0"), raw.dtype["sizeof_hdr"])
-    size = int(sizes[0])
-    return size >= 16 and size % 16 == 0 and (paired or start + size <= offset)
-
-
-def _nifti_scaling(slope: float, intercept: float, notes: list[str]) -> tuple[float, float]:
-    """Follow the standard: a slope of 0 means no scaling; so, here, does one that is no number."""
-    if slope == 0 or not isfinite(slope):
-        notes.append(f"the intensity slope is {slope:g}; the stored numbers were taken unscaled")
-        return 1.0, 0.0
-    if not isfinite(intercept):
-        notes.append(f"the intensity intercept is {intercept:g}; 0 was taken")
-        intercept = 0.0
-    if abs(slope) > HUGE_SLOPE:
-        notes.append(f"the intensity slope is huge ({slope:g}); it was applied as declared")
-    return slope, intercept

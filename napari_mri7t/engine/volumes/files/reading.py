@@ -1,9 +1,8 @@
-"""Voxels from a file, in bounded memory: nothing is allocated that the file has not shown to hold.
+"""Headers and voxels from files, in bounded memory.
 
-A gzip stream is always read to its end, because its checksum comes last: nibabel stops at the last
-voxel and so loads most streams with a flipped bit silently wrong.
-
-Which files make up an image, and its header held against their sizes before anything is read.
+The header is compared with the size of the file before anything is allocated. A gzip stream is
+always read to its end, where its checksum is: nibabel stops at the last voxel, and so loads most
+streams with a flipped bit silently wrong.
 """
 
 import gzip
@@ -33,11 +32,11 @@ from napari_mri7t.engine.volumes.files.streams import (
 
 CHUNK_VOXELS = 1 << 18
 GIVE_A_HEAD = "give an image of a head"
-TRUSTED_BYTES = 64 << 20  # a volume up to this size, or so many times its file, is read at
-TRUSTED_RATIO = 4  # once; a larger one out of a .gz only when the stream has been proved
+TRUSTED_BYTES = 64 << 20  # a volume up to this size, or this many times its file, is read at
+TRUSTED_RATIO = 4  # once; a larger one from a .gz only after the whole stream was checked
 LARGEST_EXTENSION = 64 << 20  # bytes after the header proper in a .hdr
-DEFLATE_RATIO = 1032  # no deflate stream unfolds to more (RFC 1951: 258 bytes from 2 bits)
-UNFOLDED_BYTES = 1 << 30  # what a small .gz may unfold to; a mask compresses by hundreds,
+DEFLATE_RATIO = 1032  # the most a deflate stream expands (RFC 1951: 258 bytes from 2 bits)
+UNFOLDED_BYTES = 1 << 30  # what a small .gz may decompress to; a mask compresses by hundreds,
 UNFOLDED_RATIO = 100  # an image by 2 to 20
 
 
@@ -47,27 +46,133 @@ class Voxels:
 
     Attributes
     ----------
-    values : ndarray of float32, shape (n,)
-        The file's order, first axis fastest; voxels that were no number are 0.
+    values : ndarray of float32
+        Finite: NaN and infinite voxels are 0.
     n_not_finite : int
-        How many were NaN or infinite.
+        How many voxels were NaN or infinite.
     low, high : float
         Extremes of `values`.
     overflowed : bool
-        True if a finite stored number became infinite by scaling.
+        True if a finite stored value became infinite by scaling.
     """
 
     values: np.ndarray
     n_not_finite: int
     low: float
     high: float
-    overflowed: bool
+    overflowed: bool = False
+
+
+def read_header(path: Path) -> tuple[ImageHeader, Path]:
+    """Read a header and compare it with the file.
+
+    Parameters
+    ----------
+    path : Path
+        Image, or either file of a pair.
+
+    Returns
+    -------
+    header : ImageHeader
+        Checked; an uncompressed file has the size it declares.
+    voxel_path : Path
+        The file that holds the voxels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    VolumeError
+        If it is not a readable volume.
+    """
+    check_readable(path)
+    extension = extension_of(path)
+    if not extension:
+        raise VolumeError(f"{path}: unknown extension: give {', '.join(EXTENSIONS)}{_dicom(path)}")
+    paired = extension.startswith((".hdr", ".img"))
+    header_path, voxel_path = files_of(path)
+    with open_stream(header_path) as stream:
+        block = read_fully(stream, HEADER_BYTES)
+        if paired and drain(stream, LARGEST_EXTENSION) == 0:
+            raise VolumeError(f"{header_path}: is far too long for a header: {AGAIN}")
+    if extension.startswith(".mg"):
+        header = parse_mgh(block, path)
+    else:
+        header = parse_nifti(block, header_path, paired=paired)
+    _check_size(header, voxel_path)
+    return header, voxel_path
+
+
+def files_of(path: Path) -> tuple[Path, Path]:
+    """Return the files of header and voxels, which are two only for a pair.
+
+    Parameters
+    ----------
+    path : Path
+        Image, or either file of a pair.
+
+    Returns
+    -------
+    tuple of Path
+        Header, voxels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one file of a pair is missing.
+    """
+    if not extension_of(path).startswith((".hdr", ".img")):
+        return path, path
+    return _partner(path, ".hdr"), _partner(path, ".img")
+
+
+def _partner(path: Path, kind: str) -> Path:
+    """Return the .hdr or .img of a pair, compressed or not, in upper or lower case."""
+    extension = extension_of(path)
+    if extension.startswith(kind):
+        return path
+    stem = path.name[: -len(extension)]
+    plain, folded = [kind, kind.upper()], [f"{kind}.gz", f"{kind}.GZ", f"{kind}.gz".upper()]
+    for suffix in folded + plain if is_compressed(path) else plain + folded:
+        candidate = path.with_name(stem + suffix)
+        if candidate.exists():
+            check_readable(candidate)
+            return candidate
+    missing = path.with_name(stem + kind)
+    raise FileNotFoundError(f"{missing}: is missing beside {path.name}: both files are needed")
+
+
+def _dicom(path: Path) -> str:
+    is_dicom = path.suffix.lower() in (".dcm", ".ima", "")
+    return "; of DICOM, make NIfTI with dcm2niix" if is_dicom else ""
+
+
+def _check_size(header: ImageHeader, path: Path) -> None:
+    """Compare what the header declares with the size of the file."""
+    size = file_size(path)
+    declared = f"its header declares {header.end:,} bytes"
+    if not is_compressed(path):
+        if size < header.end:
+            raise VolumeError(f"{path}: is cut short ({declared}, it has {size:,}): {AGAIN}")
+        if size > header.end + header.slack:
+            raise VolumeError(f"{path}: has {size:,} bytes, but {declared}: {AGAIN}")
+        return
+    if header.end > DEFLATE_RATIO * size + header.slack:
+        raise VolumeError(
+            f"{path}: {declared}, more than {size:,} compressed bytes can hold: {AGAIN}"
+        )
+    needed = max(header.end, 4 * header.n_voxels * header.n_volumes)
+    if needed > max(UNFOLDED_BYTES, UNFOLDED_RATIO * size):
+        raise VolumeError(
+            f"{path}: would decompress from {size:,} bytes to {needed:,}, which no image does: "
+            "decompress it with gunzip if you trust it"
+        )
 
 
 def read_intensities(
     header: ImageHeader, path: Path, *, first: int, count: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read consecutive volumes, refuse what shows nothing, and say what was odd.
+    """Read consecutive volumes of a file.
 
     Parameters
     ----------
@@ -83,35 +188,121 @@ def read_intensities(
     values : ndarray of float32, shape (n,)
         Finite; `count` volumes one after the other, each with its first axis fastest.
     warnings : tuple of str
-        Of the header and of the voxels.
+        Of header and voxels.
 
     Raises
     ------
     VolumeError
-        If the file is damaged, cut short, longer than declared, does not fit into memory, or holds
-        nothing but one value.
+        If the file is damaged, cut short, longer than declared, does not fit into memory, or all
+        voxels have one value.
     """
     notes = list(header.warnings)
     voxels = _read_voxels(header, path, first, count)
     if voxels.overflowed or _overflows_elsewhere(header, path, count):
-        notes.append("scaling exceeds what float32 can hold; the stored numbers were taken")
+        notes.append("scaling exceeds the range of float32; the stored values were used")
         unscaled = replace(header, slope=1.0, intercept=0.0)
         voxels = _read_voxels(unscaled, path, first, count)
-    n_values = voxels.values.size
-    if voxels.n_not_finite == n_values:
+    return voxels.values, (*notes, *check_voxels(voxels, path))
+
+
+def check_voxels(voxels: Voxels, path: Path) -> list[str]:
+    """Refuse a blank image.
+
+    Parameters
+    ----------
+    voxels : Voxels
+        All that were read.
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    list of str
+        What is unusual, in plain words.
+
+    Raises
+    ------
+    VolumeError
+        If no voxel is finite, or all have one value.
+    """
+    if voxels.n_not_finite == voxels.values.size:
         raise VolumeError(f"{path}: no voxel is a finite number: {GIVE_A_HEAD}")
     if voxels.low == voxels.high:
         raise VolumeError(f"{path}: all voxels have one value ({voxels.low:g}): {GIVE_A_HEAD}")
-    if voxels.n_not_finite:
-        notes.append(
-            f"{voxels.n_not_finite} of {n_values} voxels were NaN or infinite; they were set to "
-            "0 (background)"
+    if not voxels.n_not_finite:
+        return []
+    return [
+        f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite; they were "
+        "set to 0 (background)"
+    ]
+
+
+def _read_voxels(header: ImageHeader, path: Path, first: int, count: int) -> Voxels:
+    n_values = count * header.n_voxels
+    _check_memory(path, 4 * n_values)
+    budget = max(TRUSTED_BYTES, TRUSTED_RATIO * file_size(path))
+    if is_compressed(path) and 4 * n_values > budget:
+        _prove(header, path)
+    start = header.offset + first * header.n_voxels * header.dtype.itemsize
+    with open_stream(path) as stream:
+        _skip(stream, start, path)
+        voxels = _fill(stream, header, path, n_values)
+        if is_compressed(path):
+            rest = header.end - start - n_values * header.dtype.itemsize
+            _skip(stream, rest, path, seekable=False)
+            _check_end(stream, header, path)
+    return voxels
+
+
+def _check_memory(path: Path, needed: int) -> None:
+    available = available_memory()
+    if available is not None and needed > available:
+        raise VolumeError(
+            f"{path}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are free: "
+            "close other programs or give a smaller volume"
         )
-    return voxels.values, tuple(notes)
+
+
+def _prove(header: ImageHeader, path: Path) -> None:
+    """Read the whole stream, keeping nothing: it must be intact, as declared, and no blank."""
+    with open_stream(path) as stream:
+        _skip(stream, header.offset, path)
+        left = header.end - header.offset
+        constant, sample = True, b""
+        while left > 0:
+            data = read_fully(stream, min(left, CHUNK_VOXELS * header.dtype.itemsize))
+            if not data:
+                raise VolumeError(f"{path}: is cut short: it ends before its last voxel: {AGAIN}")
+            left -= len(data)
+            sample = sample or data[: header.dtype.itemsize]
+            if constant:
+                constant = data == sample * (len(data) // len(sample))
+        _check_end(stream, header, path)
+    if constant:
+        raise VolumeError(f"{path}: all voxels have one value: {GIVE_A_HEAD}")
+
+
+def _fill(stream: BinaryIO, header: ImageHeader, path: Path, n_values: int) -> Voxels:
+    values = np.empty(n_values, dtype=np.float32)
+    n_not_finite, low, high, overflowed = 0, np.inf, -np.inf, False
+    for begin in range(0, n_values, CHUNK_VOXELS):
+        part = values[begin : begin + CHUNK_VOXELS]
+        data = read_fully(stream, part.size * header.dtype.itemsize)
+        if len(data) < part.size * header.dtype.itemsize:
+            raise VolumeError(f"{path}: is cut short: it ends before its last voxel: {AGAIN}")
+        stored = np.frombuffer(data, header.dtype)
+        part[:] = _scale(stored, header)
+        finite = np.isfinite(part)
+        if not finite.all():
+            overflowed |= _is_scaled(header) and bool(np.isfinite(stored[~finite]).any())
+            n_not_finite += int(part.size - np.count_nonzero(finite))
+            part[~finite] = 0
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return Voxels(values, n_not_finite, low, high, overflowed)
 
 
 def _overflows_elsewhere(header: ImageHeader, path: Path, count: int) -> bool:
-    """Tell whether scaling exceeds float32 in a volume not asked for: a file has one scaling."""
+    """Return whether scaling exceeds float32 in another volume: a file has one scaling."""
     kind = np.iinfo if header.dtype.kind in "iu" else np.finfo
     limits = kind(header.dtype)
     largest = max(abs(float(limits.min)), float(limits.max)) * abs(header.slope)
@@ -135,66 +326,11 @@ def _is_scaled(header: ImageHeader) -> bool:
 
 
 def _scale(stored: np.ndarray, header: ImageHeader) -> np.ndarray:
-    """Give the intensities of stored numbers, float32; infinite where they exceed it."""
+    """Return the intensities of stored values, float32; infinite where they exceed its range."""
     with np.errstate(over="ignore", invalid="ignore"):
         if not _is_scaled(header):
             return stored.astype(np.float32)
         return (stored.astype(np.float64) * header.slope + header.intercept).astype(np.float32)
-
-
-def _read_voxels(header: ImageHeader, path: Path, first: int, count: int) -> Voxels:
-    n_values = count * header.n_voxels
-    _check_memory(path, 4 * n_values)
-    budget = max(TRUSTED_BYTES, TRUSTED_RATIO * file_size(path))
-    if is_compressed(path) and 4 * n_values > budget:
-        _prove(header, path)
-    start = header.offset + first * header.n_voxels * header.dtype.itemsize
-    with open_stream(path) as stream:
-        _skip(stream, start, path)
-        voxels = _fill(stream, header, path, n_values)
-        if is_compressed(path):
-            rest = header.end - start - n_values * header.dtype.itemsize
-            _skip(stream, rest, path, seekable=False)
-            _check_end(stream, header, path)
-    return voxels
-
-
-def _fill(stream: BinaryIO, header: ImageHeader, path: Path, n_values: int) -> Voxels:
-    values = np.empty(n_values, dtype=np.float32)
-    n_not_finite, low, high, overflowed = 0, np.inf, -np.inf, False
-    for begin in range(0, n_values, CHUNK_VOXELS):
-        part = values[begin : begin + CHUNK_VOXELS]
-        data = read_fully(stream, part.size * header.dtype.itemsize)
-        if len(data) < part.size * header.dtype.itemsize:
-            raise VolumeError(f"{path}: is cut short: it ends before its last voxel: {AGAIN}")
-        stored = np.frombuffer(data, header.dtype)
-        part[:] = _scale(stored, header)
-        finite = np.isfinite(part)
-        if not finite.all():
-            overflowed |= _is_scaled(header) and bool(np.isfinite(stored[~finite]).any())
-            n_not_finite += int(part.size - np.count_nonzero(finite))
-            part[~finite] = 0
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
-    return Voxels(values, n_not_finite, low, high, overflowed)
-
-
-def _prove(header: ImageHeader, path: Path) -> None:
-    """Read the whole stream, keeping nothing: it must be sound, as declared, and an image."""
-    with open_stream(path) as stream:
-        _skip(stream, header.offset, path)
-        left = header.end - header.offset
-        constant, sample = True, b""
-        while left > 0:
-            data = read_fully(stream, min(left, CHUNK_VOXELS * header.dtype.itemsize))
-            if not data:
-                raise VolumeError(f"{path}: is cut short: it ends before its last voxel: {AGAIN}")
-            left -= len(data)
-            sample = sample or data[: header.dtype.itemsize]
-            if constant:
-                constant = data == sample * (len(data) // len(sample))
-        _check_end(stream, header, path)
-    if constant:
-        raise VolumeError(f"{path}: all voxels have one value: {GIVE_A_HEAD}")
 
 
 def _skip(stream: BinaryIO, n_bytes: int, path: Path, *, seekable: bool = True) -> None:
@@ -209,124 +345,9 @@ def _skip(stream: BinaryIO, n_bytes: int, path: Path, *, seekable: bool = True) 
 
 
 def _check_end(stream: BinaryIO, header: ImageHeader, path: Path) -> None:
-    """Read what follows the last voxel, so that gzip compares its checksum; allow little."""
+    """Read what follows the last voxel, so that gzip compares its checksum; allow padding only."""
     if drain(stream, header.slack + 1) == 0:
         raise VolumeError(
-            f"{path}: goes on after its last voxel (the header is damaged, or the file is made "
-            f"to fill the memory): {AGAIN}"
-        )
-
-
-def _check_memory(path: Path, needed: int) -> None:
-    available = available_memory()
-    if available is not None and needed > available:
-        raise VolumeError(
-            f"{path}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are free: "
-            "close other programs or give a smaller volume"
-        )
-
-
-def read_header(path: Path) -> tuple[ImageHeader, Path]:
-    """Check a file's header against the file.
-
-    Parameters
-    ----------
-    path : Path
-        Image, or either file of a pair.
-
-    Returns
-    -------
-    header : ImageHeader
-        Checked; of an uncompressed file also against its size.
-    voxel_path : Path
-        The file that holds the voxels.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    VolumeError
-        If it is no volume that can be read.
-    """
-    check_readable(path)
-    extension = extension_of(path)
-    if not extension:
-        raise VolumeError(f"{path}: unknown extension: give {', '.join(EXTENSIONS)}{_dicom(path)}")
-    paired = extension.startswith((".hdr", ".img"))
-    header_path, voxel_path = files_of(path)
-    with open_stream(header_path) as stream:
-        block = read_fully(stream, HEADER_BYTES)
-        if paired and drain(stream, LARGEST_EXTENSION) == 0:
-            raise VolumeError(f"{header_path}: is far too long for a header: {AGAIN}")
-    if extension.startswith(".mg"):
-        header = parse_mgh(block, path)
-    else:
-        header = parse_nifti(block, header_path, paired=paired)
-    _check_size(header, voxel_path)
-    return header, voxel_path
-
-
-def files_of(path: Path) -> tuple[Path, Path]:
-    """Return the file of the header and that of the voxels: one and the same, but for a pair.
-
-    Parameters
-    ----------
-    path : Path
-        Image, or either file of a pair.
-
-    Returns
-    -------
-    tuple of Path
-        Header, voxels.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one file of a pair is missing.
-    """
-    if not extension_of(path).startswith((".hdr", ".img")):
-        return path, path
-    return _partner(path, ".hdr"), _partner(path, ".img")
-
-
-def _dicom(path: Path) -> str:
-    is_dicom = path.suffix.lower() in (".dcm", ".ima", "")
-    return "; of DICOM, make NIfTI with dcm2niix" if is_dicom else ""
-
-
-def _partner(path: Path, kind: str) -> Path:
-    """Return the .hdr or .img of a pair, whichever way its extension is written."""
-    extension = extension_of(path)
-    if extension.startswith(kind):
-        return path
-    stem = path.name[: -len(extension)]
-    plain, folded = [kind, kind.upper()], [f"{kind}.gz", f"{kind}.GZ", f"{kind}.gz".upper()]
-    for suffix in folded + plain if is_compressed(path) else plain + folded:
-        candidate = path.with_name(stem + suffix)
-        if candidate.exists():
-            check_readable(candidate)
-            return candidate
-    missing = path.with_name(stem + kind)
-    raise FileNotFoundError(f"{missing}: is missing beside {path.name}: both files are needed")
-
-
-def _check_size(header: ImageHeader, path: Path) -> None:
-    """Hold what the header declares against the size of the file, before anything is allocated."""
-    size = file_size(path)
-    declared = f"its header declares {header.end:,} bytes"
-    if not is_compressed(path):
-        if size < header.end:
-            raise VolumeError(f"{path}: is cut short ({declared}, it has {size:,}): {AGAIN}")
-        if size > header.end + header.slack:
-            raise VolumeError(f"{path}: has {size:,} bytes, but {declared}: {AGAIN}")
-        return
-    if header.end > DEFLATE_RATIO * size + header.slack:
-        raise VolumeError(
-            f"{path}: {declared}, more than {size:,} compressed bytes can hold: {AGAIN}"
-        )
-    needed = max(header.end, 4 * header.n_voxels * header.n_volumes)
-    if needed > max(UNFOLDED_BYTES, UNFOLDED_RATIO * size):
-        raise VolumeError(
-            f"{path}: would unfold from {size:,} bytes to {needed:,}, as no image does: "
-            "unpack it with gunzip if you trust it"
+            f"{path}: goes on after its last voxel (the header is damaged, or the file was made "
+            f"to exhaust the memory): {AGAIN}"
         )

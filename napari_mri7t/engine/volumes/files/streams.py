@@ -1,4 +1,4 @@
-"""Files as streams of bytes: which can be read, decompressed, with every failure put into words."""
+"""Files as decompressed streams of bytes, with a clear message for every failure."""
 
 import gzip
 import stat
@@ -52,12 +52,28 @@ def stem_of(path: Path) -> str:
 
 
 def sidecar_of(path: Path) -> Path:
-    """Name the JSON file that stands beside an image and says how it was made."""
+    """Return the path of an image's sidecar, the JSON file beside it."""
     return path.with_name(f"{stem_of(path)}.json")
 
 
+def is_compressed(path: Path) -> bool:
+    """Return whether a file is gzip-compressed, by its name.
+
+    Parameters
+    ----------
+    path : Path
+        A file with one of `EXTENSIONS`.
+
+    Returns
+    -------
+    bool
+        True for .gz and .mgz.
+    """
+    return extension_of(path).endswith((".gz", ".mgz"))
+
+
 def check_readable(path: Path) -> None:
-    """Refuse what is not a file with something in it.
+    """Refuse what is not a regular file with content.
 
     Parameters
     ----------
@@ -69,7 +85,7 @@ def check_readable(path: Path) -> None:
     FileNotFoundError
         If nothing is there.
     VolumeError
-        If it is a folder, a device, empty or out of reach.
+        If it is a folder, a device, empty or not accessible.
     """
     try:
         status = path.stat()
@@ -85,25 +101,33 @@ def check_readable(path: Path) -> None:
         raise VolumeError(f"{path}: is empty (0 bytes): copy or download it again")
 
 
-def is_compressed(path: Path) -> bool:
-    """Tell from its name whether a file is gzip-compressed.
+def file_size(path: Path) -> int:
+    """Return the size of a file.
 
     Parameters
     ----------
     path : Path
-        A file with one of `EXTENSIONS`.
+        A file.
 
     Returns
     -------
-    bool
-        True for .gz and .mgz.
+    int
+        Bytes.
+
+    Raises
+    ------
+    VolumeError
+        If it is not accessible.
     """
-    return extension_of(path).endswith((".gz", ".mgz"))
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 @contextmanager
 def open_stream(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, decompressed; what goes wrong inside becomes a VolumeError.
+    """Open a file for reading, decompressed; any failure inside becomes a VolumeError.
 
     Parameters
     ----------
@@ -152,7 +176,7 @@ def read_fully(stream: BinaryIO, n_bytes: int) -> bytes:
     stream : BinaryIO
         Open for reading.
     n_bytes : int
-        How many are wanted.
+        How many to read.
 
     Returns
     -------
@@ -167,7 +191,7 @@ def read_fully(stream: BinaryIO, n_bytes: int) -> bytes:
 
 
 def drain(stream: BinaryIO, limit: int) -> int:
-    """Read on to the end, so that gzip compares its checksum.
+    """Read to the end, so that gzip compares its checksum.
 
     Parameters
     ----------
@@ -179,32 +203,8 @@ def drain(stream: BinaryIO, limit: int) -> int:
     Returns
     -------
     int
-        How many of those were not needed; 0 if the stream may go on.
+        How many of them the stream did not hold; 0 if it may be longer.
     """
     while limit > 0 and (data := stream.read(min(limit, SKIP_BYTES))):
         limit -= len(data)
     return limit
-
-
-def file_size(path: Path) -> int:
-    """Return the length of a file.
-
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    int
-        Bytes.
-
-    Raises
-    ------
-    VolumeError
-        If it cannot be reached.
-    """
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read: {error.strerror}") from error

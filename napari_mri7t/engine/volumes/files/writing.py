@@ -1,4 +1,4 @@
-"""NIfTI bytes: a fresh header with the geometry copied, and float32 voxels."""
+"""NIfTI files of float32 voxels, with a new header that copies the geometry only."""
 
 import gzip
 import json
@@ -18,18 +18,18 @@ from napari_mri7t.engine.volumes.files.geometry import FileGeometry
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
 
 OUTPUT_EXTENSIONS = (".nii.gz", ".nii")
-# In the header of a computed image, whose sidecar may be lost: 79 bytes at most.
+# For the header of a computed image, whose sidecar may get lost; 79 bytes at most.
 BRIEF_NOTICE = "Synthetic: may add or remove lesions; for research, not for diagnosis"
 GZIP_LEVEL = 1  # of isal, 0 to 3: smaller than zlib's level 1 at a tenth of its time
 
 
 def nifti_header(geometry: FileGeometry, description: str = "") -> bytes:
-    """Return the bytes before the first voxel: geometry, float32, and nothing else of the source.
+    """Return the bytes before the first voxel: geometry and datatype, nothing else of the source.
 
     Parameters
     ----------
     geometry : FileGeometry
-        Of the file that is written.
+        Of the file to write.
     description : str
         ASCII, 79 bytes at most.
 
@@ -67,10 +67,10 @@ def write_image(
     overwrite: bool,
     sidecar: Mapping[str, Any] | None,
 ) -> None:
-    """Write an image, and its sidecar if there is one: both or neither.
+    """Write an image and its sidecar, if there is one: both or neither.
 
-    The sidecar takes its place first: a kill between the two leaves a note without an image, never
-    a synthetic image without its note.
+    The sidecar is placed first: a kill between the two leaves a sidecar without an image, never a
+    synthetic image without its sidecar.
 
     Parameters
     ----------
@@ -81,23 +81,23 @@ def write_image(
     path : Path
         .nii or .nii.gz.
     overwrite : bool
-        True allows existing files to be replaced.
+        True replaces existing files.
     sidecar : mapping or None
-        Written as JSON beside the image; where it says Synthetic, the header does as well.
+        Written as JSON beside the image; if it says Synthetic, so does the header.
 
     Raises
     ------
     Mri7tError
-        If the path will not do, the array holds NaN, or writing fails.
+        If the path is unsuitable, the array holds NaN, or writing fails.
     """
     if extension_of(path) not in OUTPUT_EXTENSIONS:
         raise VolumeError(f"{path}: unknown extension for saving: use .nii.gz or .nii")
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # both pass NaN on
         raise VolumeError(f"{path}: the volume holds NaN or infinite voxels: nothing was saved")
     _refuse_own_source(path, geometry.path, overwrite)
-    check_target(path, overwrite=overwrite)  # of the two, the image is the one to be named
+    check_target(path, overwrite=overwrite)  # so that the error names the image, not its sidecar
     description = BRIEF_NOTICE if sidecar is not None and sidecar.get("Synthetic") else ""
-    parts: list[tuple[Path, Writer]] = [(path, nifti_writer(array, geometry, path, description))]
+    parts: list[tuple[Path, Writer]] = [(path, _image_writer(array, geometry, path, description))]
     if sidecar is not None:
         parts.insert(0, (sidecar_of(path), json_writer(sidecar)))
     write_together(parts, overwrite=overwrite)
@@ -112,31 +112,16 @@ def _refuse_own_source(path: Path, source: Path | None, overwrite: bool) -> None
         return
     if is_source:
         raise VolumeError(
-            f"{path}: is the file the volume was read from: give another name, or allow overwriting"
+            f"{path}: is the file the volume was read from: give another name, or allow "
+            "overwriting",
+            argument="overwrite",
         )
 
 
-def nifti_writer(
+def _image_writer(
     array: np.ndarray, geometry: FileGeometry, path: Path, description: str = ""
 ) -> Writer:
-    """Return a function that writes a volume into an open file.
-
-    Parameters
-    ----------
-    array : ndarray, shape (I, J, K)
-        In the file's own orientation.
-    geometry : FileGeometry
-        Of that orientation.
-    path : Path
-        The target: .gz is compressed, without a date, so that the same volume gives the same bytes.
-    description : str
-        For the header; ASCII, 79 bytes at most.
-
-    Returns
-    -------
-    callable
-        For `write_atomically`.
-    """
+    """Return a function that writes a volume; a .gz holds no date: same volume, same bytes."""
     header = nifti_header(geometry, description)
 
     def write(file: BinaryIO) -> None:
@@ -156,18 +141,7 @@ def _write_plain(file: BinaryIO | gzip.GzipFile, array: np.ndarray, header: byte
 
 
 def json_writer(content: Mapping[str, Any]) -> Writer:
-    """Return a function that writes a mapping as JSON into an open file.
-
-    Parameters
-    ----------
-    content : mapping
-        Of what JSON knows; NaN is refused, since JSON has none.
-
-    Returns
-    -------
-    callable
-        For `write_atomically`.
-    """
+    """Return a function that writes a sidecar; NaN, which JSON lacks, is refused."""
     text = json.dumps(dict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # A file name that is not UTF-8 holds lone surrogates: \udcff is their spelling in JSON too.
     data = text.encode("utf-8", "backslashreplace")

@@ -183,10 +183,12 @@ def test_fault_09_gzip_bomb_with_a_matching_header_is_refused(tmp_path, side):
     assert growth < 64e6
 
 
-def test_fault_09_image_that_unfolds_as_no_image_does_is_refused(make_nifti, monkeypatch, refuse):
+def test_fault_09_image_that_decompresses_as_no_image_does_is_refused(
+    make_nifti, monkeypatch, refuse
+):
     monkeypatch.setattr("napari_mri7t.engine.volumes.files.reading.UNFOLDED_BYTES", 0)
     monkeypatch.setattr("napari_mri7t.engine.volumes.files.reading.UNFOLDED_RATIO", 2)
-    refuse(make_nifti("scan.nii.gz"), "unfold")
+    refuse(make_nifti("scan.nii.gz"), "would decompress")
 
 
 def load_elsewhere(path: Path) -> tuple[float, float]:
@@ -194,7 +196,7 @@ def load_elsewhere(path: Path) -> tuple[float, float]:
     code = """
 import resource, sys, time
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volume import load_volume
+from napari_mri7t.engine.volumes.volume import load_volume
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before, started = peak(), time.process_time()
 try:

@@ -119,7 +119,7 @@ def test_fault_25_huge_slope_is_applied_with_a_warning(make_nifti, values):
 
 def test_fault_25_slope_beyond_float32_leaves_the_stored_numbers(make_nifti, values):
     volume = load_volume(make_nifti(scl_slope=3e38, scl_inter=0))
-    assert any("stored numbers were taken" in note for note in volume.warnings)
+    assert any("stored values were used" in note for note in volume.warnings)
     np.testing.assert_array_equal(volume.array, values)
 
 
@@ -189,4 +189,4 @@ def test_lengths_in_another_unit_become_mm_in_memory_and_stay_in_the_file(
 def test_negative_voxel_size_and_wrong_bit_count_are_warnings(make_nifti):
     volume = load_volume(make_nifti(pixdim=[1, -1, 2, 3, 0, 0, 0, 0]))
     assert "negative" in only_warning(volume)
-    assert "datatype was followed" in only_warning(load_volume(make_nifti(bitpix=32)))
+    assert "datatype was used" in only_warning(load_volume(make_nifti(bitpix=32)))

@@ -1,0 +1,36 @@
+# What `import napari_mri7t as mri7t` offers; `__init__.py` loads each name when it is first used.
+from .engine.metrics.scoring import score
+from .engine.models.card import models
+from .engine.models.model import load_model
+from .engine.preparation.prepare import PreparationConfig, prepare
+from .engine.simulation.pseudo_3t import simulate_3t
+from .engine.synthesis.config import OutputConfig, SynthesisConfig
+from .engine.synthesis.scan import synthesize
+from .engine.training.config import TrainConfig
+from .engine.training.export import export_model
+from .engine.volumes.volume import Volume, load_volume, save_volume
+from .engine.workflows.repeat import repeat
+from .engine.workflows.studies import evaluate, report, train
+
+__version__: str
+__all__ = [
+    "OutputConfig",
+    "PreparationConfig",
+    "SynthesisConfig",
+    "TrainConfig",
+    "Volume",
+    "__version__",
+    "evaluate",
+    "export_model",
+    "load_model",
+    "load_volume",
+    "models",
+    "prepare",
+    "repeat",
+    "report",
+    "save_volume",
+    "score",
+    "simulate_3t",
+    "synthesize",
+    "train",
+]

@@ -1,0 +1,71 @@
+"""What the widget "Simulate 3T" has done in another thread: layers or a folder in, pairs out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_mri7t.engine.datasets.subjects import find_subjects
+from napari_mri7t.engine.progress import Progress, Report
+from napari_mri7t.engine.simulation.pseudo_3t import (
+    PAIR,
+    SimulationConfig,
+    preview_plane,
+    simulate_3t,
+    simulation_sidecar,
+)
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.workflows.simulate import simulate_dataset
+from napari_mri7t.widgets.layers.layers import (
+    LayerData,
+    estimate_to_layer,
+    layer_to_volume,
+    volume_to_layer,
+)
+
+
+def simulate_layer(
+    layer: Layer, reference: Layer | None, config: SimulationConfig, report: Report
+) -> list[LayerData]:
+    """Simulate one layer: its pseudo-3T, and its 7T where a reference changes that too."""
+    report(Progress(0, 0, "Preparing the volume"))
+    target, histogram = layer_to_volume(layer), _volume(reference)
+    pair = simulate_3t(target, reference=histogram, config=config, report=report)
+    report(Progress(0, 0, "Writing provenance"))
+    inputs = [target] if histogram is None else [target, histogram]
+    made = pair[:1] if histogram is None else pair
+    limits = {"contrast_limits": (0.0, 1.0)}
+    return [
+        estimate_to_layer(
+            v, layer, simulation_sidecar(inputs, config, image), name=v.name, **limits
+        )
+        for v, image in zip(made, PAIR, strict=False)
+    ]
+
+
+def simulate_folder(
+    folder: Path, output: Path, reference: Layer | None, config: SimulationConfig, report: Report
+) -> list[Path]:
+    """Simulate every subject of a folder."""
+    report(Progress(0, 0, "Looking for subjects"))
+    subjects, histogram = find_subjects(folder), _volume(reference)
+    return simulate_dataset(subjects, output, reference=histogram, config=config, report=report)
+
+
+def preview_of(
+    layer: Layer, plane: tuple[int, int], reference: Layer | None, config: SimulationConfig
+) -> tuple[Layer, tuple[int, int], np.ndarray]:
+    """Simulate one plane of a layer."""
+    target, histogram = layer_to_volume(layer), _volume(reference)
+    return layer, plane, preview_plane(target, plane, reference=histogram, config=config)
+
+
+def first_volume(folder: Path) -> tuple[Path, LayerData]:
+    """Load a folder's first 7T volume."""
+    return folder, volume_to_layer(load_volume(find_subjects(folder)[0].target))
+
+
+def _volume(layer: Layer | None) -> Volume | None:
+    return None if layer is None else layer_to_volume(layer)
