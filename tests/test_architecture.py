@@ -1,11 +1,15 @@
 """The walls of the house: who imports whom, what is never loaded, what is never written."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 import napari_mri7t
@@ -17,6 +21,11 @@ QT = ("qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6")
 # Docstrings apart: numpydoc asks for long ones, and nobody should save on them.
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_FUNCTION = 40
+MODULES_OF_THE_ENGINES_ROOT = {"__init__", "atomic", "devices", "errors", "progress", "system"}
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*|\bmri7t [a-z]+\b")
+in_checkout = pytest.mark.skipif(
+    not (ROOT / "pyproject.toml").exists(), reason="needs the checkout"
+)
 
 
 def loaded_modules(program: str, *arguments: str) -> set[str]:
@@ -44,13 +53,96 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the checkout")
+@in_checkout
 def test_every_import_contract_holds():
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@in_checkout
+def test_every_room_of_the_engine_has_its_place_in_the_layers():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert "exclude_type_checking_imports" not in settings["importlinter"]
+    (layers,) = (c["layers"] for c in settings["importlinter"]["contracts"] if "layers" in c)
+    named = {name.split(".")[-1] for layer in layers for name in layer.split(" | ")}
+    assert named >= {path.stem for path in (PACKAGE / "engine").iterdir() if is_module(path)}
+
+
+def is_module(path: Path) -> bool:
+    return (path / "__init__.py").exists() or (path.suffix == ".py" and path.stem != "__init__")
+
+
+def test_no_module_imports_itself_through_others():
+    graph = grimp.build_graph("napari_mri7t", exclude_type_checking_imports=False)
+    arrows = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert len(arrows) > 100
+    graphlib.TopologicalSorter(arrows).prepare()  # CycleError names the circle
+
+
+def test_the_engines_root_holds_no_loose_modules():
+    assert {path.stem for path in (PACKAGE / "engine").glob("*.py")} <= MODULES_OF_THE_ENGINES_ROOT
+
+
+@in_checkout
+@pytest.mark.parametrize("folder", ["cli", "widgets", "engine"])
+def test_the_map_of_the_developers_page_names_every_module(folder):
+    page = (ROOT / "docs" / "developers.md").read_text(encoding="utf-8")
+    (tree,) = [b for b in re.findall(r"```text\n(.*?)```", page, re.DOTALL) if "engine/" in b]
+    named = set(re.findall(r"\w+", tree))
+    modules = {path for path in FILES if path.is_relative_to(PACKAGE / folder)}
+    words = {part for path in modules for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    assert words - named - {"__init__"} == set()
+
+
+ENGINE = [path for path in FILES if path.is_relative_to(PACKAGE / "engine")]
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_engine_speaks_of_no_command_line_option(path):
+    assert not options_named(path)
+
+
+def test_the_search_for_options_finds(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        'def f(x):\n    """Work, unlike `--this` of a docstring."""\n'
+        '    raise ValueError(f"{x}: choose one (--index)" + "or run `mri7t train` a--b c -- d")\n'
+        'def training_command():\n    return "mri7t train --preset"\n'
+        'SLURM = ["--gres=gpu:1"]\n'
+    )
+    assert options_named(path) == {"--index", "mri7t train"}
+
+
+def options_named(path: Path) -> set[str]:
+    """Find the command-line options and commands that messages name.
+
+    Docstrings, commands and arguments of other programs, and the command that a model card records
+    are left out.
+    """
+    every = list(nodes(path))
+    apart = {id(node.body[0].value) for node in every if documented(node)}
+    for node in every:
+        if isinstance(node, ast.FunctionDef) and node.name == "training_command":
+            apart |= {id(below) for below in ast.walk(node)}
+    texts = [
+        node.value
+        for node in every
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in apart
+    ]
+    return {
+        found
+        for text in texts
+        if not text.startswith("--")
+        for found in OPTION.findall(re.sub("'dask worker[^']*'", "", text))
+    }
+
+
+def documented(node: ast.AST) -> bool:
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    return isinstance(node, kinds) and described(node)
 
 
 def test_importing_the_package_loads_neither_torch_nor_qt():
@@ -102,8 +194,7 @@ def test_file_keeps_the_house_rules(path):
 
 
 def docstring_lines(path: Path) -> int:
-    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    texts = [node.body[0] for node in nodes(path) if isinstance(node, kinds) and described(node)]
+    texts = [node.body[0] for node in nodes(path) if documented(node)]
     return sum((text.end_lineno or 0) - text.lineno + 1 for text in texts)
 
 

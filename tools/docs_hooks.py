@@ -1,8 +1,8 @@
 """What mkdocs does beyond Markdown, called by mkdocs.yml.
 
-Pages that nobody types: the model cards from the card.json of every bundled model, the command
-line from its own --help, the changes from CHANGELOG.md. A link that leaves docs/ becomes the file's
-name. A page that would load anything from another server stops the build.
+Generated pages: the model cards from the card.json of every bundled model, the command line from
+its own --help, the changes from CHANGELOG.md. A link that leaves docs/ becomes the file's name. A
+page that would load anything from another server stops the build.
 """
 
 import re
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 HELP_WIDTH = "78"
 SHOWN = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "mae": ("MAE", 4)}
-METHODS = {"source": "3T as is", "estimate": "this model"}
+METHODS = {"source": "3T", "estimate": "this model"}
 PLACES = {"brain": "in the brain", "whole": "whole volume"}
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)")
 PICTURE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
@@ -43,7 +43,7 @@ REMOTE = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made."""
+    """Add the generated pages."""
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for name, text in (
         ("models.md", cards_page(models())),
@@ -55,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Keep the links within docs/; name the file where one leaves it, for the site has no more."""
+    """Keep the links within docs/; replace those that leave it by the file's name."""
     folder = (DOCS / page.file.src_uri).parent
 
     def keep_or_name(link: re.Match[str]) -> str:
@@ -72,10 +72,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mend what the docstrings' reader gets wrong, and let a click enlarge a picture.
+    """Correct what mkdocstrings gets wrong, and let a click enlarge a picture.
 
-    The reader takes the first of several choices for the default, and one default for two names;
-    the signature above has the true ones. It leaves references as they are in reStructuredText.
+    It takes the first of several choices for the default, and one default for two names; the
+    signature above has the true ones. It leaves references as they are in reStructuredText.
     """
     html = PARAMETERS.sub(lambda table: DEFAULT.sub("", table.group(0)), html)
     html = FOOTNOTE.sub("", html)
@@ -92,12 +92,12 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 
 def cli_page() -> str:
-    """Give every command's own help."""
+    """Return the help of every command."""
     run = CliRunner()
     parts = [
         "# Command line",
-        "What `mri7t COMMAND --help` prints. Bad input ends with one sentence on stderr and exit "
-        "code 1, a command that does not exist or an option that is wrong with 2.",
+        "The output of `mri7t COMMAND --help`. Bad input ends with one sentence on stderr and exit "
+        "code 1, an unknown command or option with exit code 2.",
     ]
     for name in ("", *get_command(app).commands):
         arguments = [name, "--help"] if name else ["--help"]
@@ -110,19 +110,19 @@ def cli_page() -> str:
 
 
 def cards_page(cards: list[ModelCard]) -> str:
-    """Give the cards of the bundled models, the default first."""
+    """Return the cards of the bundled models, the default first."""
     cards = sorted(cards, key=lambda card: (card.name != DEFAULT_MODEL, card.name))
     head = [
         "# Model cards",
-        "The models in the package, from the `card.json` beside the weights of each; `mri7t models "
-        "--json` prints the whole cards. A model trained with `mri7t train` has such a card, too.",
+        "The bundled models, from the `card.json` beside the weights of each; `mri7t models "
+        "--json` prints the full cards. A model trained with `mri7t train` has such a card, too.",
         "> **A synthetic image may add or remove lesions. It is for research, not for diagnosis.**",
     ]
     return "\n\n".join([*head, *(card_section(card) for card in cards)]) + "\n"
 
 
 def card_section(card: ModelCard) -> str:
-    """Give one card: what it is and is not for, figures, training."""
+    """Return one card: intended use, scores, training."""
     training, expected = card.training, card.preprocessing
     subjects = training.get("subjects", [])
     facts = {
@@ -137,9 +137,9 @@ def card_section(card: ModelCard) -> str:
             ]
         ),
         "Trained on": f"{len(subjects)} subjects. {training.get('data', '')}",
-        "Held out": training.get("held_out") or "nobody: it was trained on all of them",
+        "Held out": training.get("held_out") or "none: trained on all subjects",
         "Trained with": f"`{training['command']}`",
-        "Figures from": f"`{training['held_out_command']}`"
+        "Scores from": f"`{training['held_out_command']}`"
         if training.get("held_out_command")
         else "",
         "When, on what": f"{training.get('date', '')}, {training.get('hardware', '')}",
@@ -159,14 +159,13 @@ def card_section(card: ModelCard) -> str:
 
 
 def figures(metrics: Mapping[str, Any]) -> str:
-    """Give the held-out figures as a table, the brain first."""
+    """Return the held-out scores as a table, the brain first."""
     if not all(method in metrics for method in METHODS):
-        return "No figures of brains that it had not seen."
+        return "No scores on held-out brains."
     n_brains = metrics["n_held_out"]
     names = ", ".join(str(name).partition("_")[0] for name in metrics.get("subjects", []))
     lines = [
-        f"On {n_brains} {'brain' if n_brains == 1 else 'brains'} that the training of these "
-        f"figures had not seen ({names}):",
+        f"On {n_brains} held-out {'brain' if n_brains == 1 else 'brains'} ({names}):",
         "",
         "| | " + " | ".join(title for title, _ in SHOWN.values()) + " |",
         "|---|" + "---|" * len(SHOWN),
@@ -179,16 +178,16 @@ def figures(metrics: Mapping[str, Any]) -> str:
 
 
 def stress(metrics: Mapping[str, Any]) -> list[str]:
-    """Say what is left of lesions, and what noise, blur and shading cost, where it was measured."""
+    """Return what is left of lesions, and the gain under noise, blur and shading, if measured."""
     texts = []
     if stressed := metrics.get("stressed"):
         texts.append(
-            f"On {stressed['brain']}, by {stressed['model']} of the same recipe, trained without "
-            f"{stressed.get('held_out') or 'nobody'}:"
+            f"On {stressed['brain']}, by {stressed['model']} of the same recipe, with "
+            f"{stressed.get('held_out') or 'no subject'} held out:"
         )
     if lesions := metrics.get("lesions"):
         sizes = [f"{entry['diameter_mm']:g} mm" for entry in lesions["bright"]]
-        rows = [["Share of a lesion's contrast left", *sizes], ["---"] * (len(sizes) + 1)]
+        rows = [["Remaining share of a lesion's contrast", *sizes], ["---"] * (len(sizes) + 1)]
         for kind, entries in lesions.items():
             rows.append([f"{kind} spheres", *(spread(entry, 2) for entry in entries)])
         texts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
@@ -199,11 +198,11 @@ def stress(metrics: Mapping[str, Any]) -> list[str]:
             for level in levels
         )
         if gains:
-            texts.append(f"Gain over the 3T as is inside the brain, dB, by {what}: {gains}.")
+            texts.append(f"PSNR gain over the 3T inside the brain, dB, by {what}: {gains}.")
     return texts
 
 
 def spread(figure: Mapping[str, float | None], digits: int) -> str:
-    """Write mean ± standard deviation; of a single brain there is none."""
+    """Return mean ± standard deviation; a single brain has no deviation."""
     mean, std = figure["mean"], figure.get("std")
     return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")

@@ -1,4 +1,4 @@
-"""Write docs/faults.md: the forty faults and the tests of each, found by their names.
+"""Write docs/faults.md: the forty faults and their tests, found by name.
 
     python tools/fault_table.py           write it
     python tools/fault_table.py --check   exit code 1 if it is out of date or a fault has no test
@@ -23,14 +23,17 @@ FAULTS = {
     2: (REFUSE, "truncated `.nii`"),
     3: (REFUSE, "truncated `.nii.gz`"),
     4: (REFUSE, "a flipped bit in the `.gz`: read to the end, the checksum finds it"),
-    5: (REFUSE, "a `.gz` name, and no gzip in it"),
+    5: (REFUSE, "a `.gz` name without gzip content"),
     6: (REFUSE, "HTML, text or a Git LFS pointer under a `.nii` name"),
     7: (REFUSE, "dimensions beyond the file or the memory"),
     8: (REFUSE, "zero or negative dimensions"),
     9: (REFUSE, "gzip bomb"),
     10: (REFUSE, "RGB or complex datatype"),
     11: (WARN, "extension flag without an extension"),
-    12: (REFUSE, "4-D with more than one volume and no `--index`; a trailing 1 is accepted"),
+    12: (
+        REFUSE,
+        "4-D with more than one volume and no `--index`; a trailing 1 is accepted",
+    ),
     13: (REFUSE, "2-D"),
     14: (REFUSE, "NaN or singular affine"),
     15: (REFUSE, "voxel size 0 or NaN"),
@@ -48,12 +51,12 @@ FAULTS = {
     27: (WARN, "spacing, intensity or skull outside what the model was trained on"),
     28: (WARN, "some NaN voxels: background"),
     29: (WARN, "NaN in a half-precision result: computed again in float32, never saved"),
-    30: (SURVIVE, "out of memory: a smaller batch, then the CPU; then a sentence"),
-    31: (SURVIVE, "a worker killed for memory: the word memory is said"),
+    30: (SURVIVE, "out of memory: a smaller batch, then the CPU, then a clear message"),
+    31: (SURVIVE, "a worker killed for memory: the message names memory"),
     32: (SURVIVE, "disk full: the old file intact, no temporary left"),
     33: (SURVIVE, "read-only folder"),
-    34: (SURVIVE, "output = input: refused unless told to overwrite, then atomic"),
-    35: (SURVIVE, "viewer closed in mid-job"),
+    34: (SURVIVE, "output = input: refused without `--overwrite`, then replaced atomically"),
+    35: (SURVIVE, "viewer closed during a job"),
     36: (SURVIVE, "error or warning inside a worker"),
     37: (SURVIVE, "spaces, non-ASCII, long paths"),
     38: (SURVIVE, "no network at all"),
@@ -66,14 +69,14 @@ CANNOT = {
     (40, "Widget"): "the widgets start no workers",
 }
 TITLES = {
-    REFUSE: "Refused: one sentence (file, what is wrong, what to do), exit code 1, no output",
-    WARN: "Warned of: the work goes on, the sidecar records it",
+    REFUSE: "Refused: one sentence (file, problem, remedy), exit code 1, no output",
+    WARN: "Warning: the work continues, the sidecar records it",
     SURVIVE: "Survived: nothing is lost",
 }
 
 
 def tests_of_faults(folder: Path) -> dict[int, list[tuple[str, str]]]:
-    """Find the tests of each fault: (file, name)."""
+    """Return the tests of each fault: (file, name)."""
     found: dict[int, list[tuple[str, str]]] = {number: [] for number in FAULTS}
     for path in sorted(folder.rglob("test_*.py")):
         place = path.relative_to(ROOT).as_posix()
@@ -86,7 +89,7 @@ def tests_of_faults(folder: Path) -> dict[int, list[tuple[str, str]]]:
 
 
 def numbers_of(test: ast.FunctionDef, tree: ast.Module) -> Iterator[int]:
-    """Tell which faults a test is of."""
+    """Yield the faults that a test covers."""
     named = re.match(r"test_fault_(\d\d)_", test.name)
     if named:
         yield int(named[1])
@@ -97,7 +100,7 @@ def numbers_of(test: ast.FunctionDef, tree: ast.Module) -> Iterator[int]:
 
 
 def table_keys(name: str, tree: ast.Module) -> Iterator[int]:
-    """Read the keys of a table at the head of a test file."""
+    """Yield the keys of a table at the head of a test file."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             yield from (int(key) for key in ast.literal_eval(_keys(node.value)))
@@ -110,28 +113,30 @@ def _keys(table: ast.expr) -> ast.expr:
 
 
 def place_of(file: str) -> str:
-    """Tell where a test looks for a fault, by its folder."""
+    """Return the column of a test, by its folder."""
     return max(PLACES, key=lambda place: len(PLACES[place]) * file.startswith(PLACES[place]))
 
 
 def holes(found: dict[int, list[tuple[str, str]]]) -> list[str]:
-    """List where a fault can occur and has no test, and excuses that have one."""
+    """Return where a fault can occur and has no test, and exceptions that have one."""
     wrong = []
     for number in FAULTS:
         for place in PLACES:
             is_tested = any(place_of(file) == place for file, _ in found[number])
             if is_tested == ((number, place) in CANNOT):
-                wrong.append(f"{number} {place}: {'excused' if is_tested else 'no'} test")
+                wrong.append(
+                    f"{number} {place}: {'needless exception' if is_tested else 'no test'}"
+                )
     return wrong
 
 
 def page(found: dict[int, list[tuple[str, str]]]) -> str:
-    """Write the page."""
+    """Return the page."""
     lines = [
         "# Faults and bad input, and their tests",
         "",
-        "Made from the names of the tests by `make faults`; a test holds it up to date, and",
-        "that no fault lacks a test where it can occur.",
+        "Generated from the names of the tests by `make faults`. A test checks that it is up to",
+        "date, and that no fault lacks a test where it can occur.",
     ]
     for kind, title in TITLES.items():
         columns = ["", "Fault", *PLACES]
@@ -149,7 +154,7 @@ def _cell(number: int, place: str, found: dict[int, list[tuple[str, str]]]) -> s
 
 
 def _links(tests: list[tuple[str, str]]) -> str:
-    """Name each file once, with its tests."""
+    """Return links: each file once, with its tests."""
     files: dict[str, list[str]] = {}
     for place, name in tests:
         words = re.sub(r"^test_(fault_\d\d_)?", "", name).replace("_", " ")
@@ -159,7 +164,7 @@ def _links(tests: list[tuple[str, str]]) -> str:
 
 
 def main() -> None:
-    """Write the page, or hold it against the tests."""
+    """Write the page, or compare it with the tests."""
     found = tests_of_faults(ROOT / "tests")
     unknown = sorted(set(found) - set(FAULTS))
     if unknown or holes(found):

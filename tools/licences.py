@@ -1,10 +1,10 @@
-"""Licences of everything that an installation brings along, against the list of those allowed.
+"""Check the licences of all packages of an installation against the list of allowed ones.
 
     python tools/licences.py             what `pip install napari-mri7t` brings
     python tools/licences.py all,docs    with these extras
 
-Exit code 1 if a licence is not allowed. Read from the packages' own metadata: nothing is asked of
-the network.
+Exit code 1 if a licence is not allowed. Read from the packages' own metadata, without the
+network.
 """
 
 import re
@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PACKAGE = "napari-mri7t"
-# How the licences begin that a BSD-3-Clause package may stand on; MPL-2.0 and LGPL bind only their
-# own files. Whatever is not here is refused, "not told" too.
+# Beginnings of the licences that a BSD-3-Clause package may depend on; MPL-2.0 and LGPL bind only
+# their own files. Anything else is refused, "unknown" too.
 ALLOWED = re.compile(
     r"0BSD|Apache|BSD|BSL-1\.0|CC0|HPND|ISC|LGPL|MIT\b|Mozilla Public License 2|MPL-2|PSF|"
     r"Python Software Foundation|Unlicense|Zlib",
@@ -28,7 +28,7 @@ OPTIONAL = {"pyqt6", "pyqt6-qt6", "pyqt6-sip"}
 
 
 def closure(name: str, extras: frozenset[str]) -> dict[str, Distribution]:
-    """Find a package and all that it needs, among what is installed."""
+    """Return a package and all installed packages that it needs."""
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     todo = [(canonicalize_name(name), extras)]
@@ -46,7 +46,7 @@ def closure(name: str, extras: frozenset[str]) -> dict[str, Distribution]:
 
 
 def needs_of(package: Distribution, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    """List what a package needs here, with these of its extras."""
+    """Yield what a package needs here, with these of its extras."""
     for text in package.requires or ():
         need = Requirement(text)
         marker = need.marker
@@ -55,7 +55,7 @@ def needs_of(package: Distribution, extras: frozenset[str]) -> Iterator[tuple[st
 
 
 def licence_of(package: Distribution) -> str:
-    """Take a package's word for its licence: expression, then classifiers, then free text."""
+    """Return a package's licence: its expression, else its classifiers, else its free text."""
     meta = package.metadata
     if meta.get("License-Expression"):
         return str(meta["License-Expression"])
@@ -67,11 +67,11 @@ def licence_of(package: Distribution) -> str:
     if classes:
         return " OR ".join(classes)
     text = " ".join((meta.get("License") or "").split())
-    return text[:60] or "not told"
+    return text[:60] or "unknown"
 
 
 def is_allowed(licence: str) -> bool:
-    """Tell whether all that AND joins, and one of what OR offers, is on the list."""
+    """Return whether every licence joined by AND, and one of each OR, is on the list."""
     plain = licence.replace("(", "").replace(")", "")
     return all(
         any(ALLOWED.match(choice.strip()) for choice in re.split(r"\bOR\b", part))
@@ -80,7 +80,7 @@ def is_allowed(licence: str) -> bool:
 
 
 def rows(extras: frozenset[str]) -> list[tuple[str, str, str, str]]:
-    """Give name, version, licence and verdict of each package."""
+    """Return name, version, licence and verdict of each package."""
     table = []
     for name, package in sorted(closure(PACKAGE, extras).items()):
         licence = licence_of(package)

@@ -207,7 +207,7 @@ def train(studio: Studio, model: Path | None) -> None:
     widget.asked.run_field.folder = place / "run"
     widget.start()
     wait_until(lambda: not running_jobs())
-    widget.load(widget.evaluation.results[0].subject)
+    widget.load(widget.evaluation.results.subjects[0])
     wait_until(lambda: not running_jobs())
     studio.viewer.reset_view()
     studio.take("evaluate")

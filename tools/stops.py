@@ -1,4 +1,4 @@
-"""Kill `mri7t reproduce` at random moments; hold its tables against those of a run left alone.
+"""Kill `mri7t reproduce` at random moments; compare its tables with an uninterrupted run's.
 
 python tools/stops.py DATASET FOLDER [--stops 10] [options of `mri7t reproduce`]
 """
@@ -19,20 +19,20 @@ WHOLE = ("weights.safetensors", "estimate.nii.gz", "history.csv")  # of a fold
 
 
 def start(dataset: Path, run: Path, options: list[str]) -> subprocess.Popen[bytes]:
-    """Begin the study, or go on with it."""
+    """Start the study, or resume it."""
     command = [str(MRI7T), "reproduce", str(dataset), str(run), *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end, which must be a good one."""
+    """Wait for the end; a failure ends this script."""
     _, error = process.communicate()
     if process.returncode:
         raise SystemExit(f"it failed:\n{error.decode()[-3000:]}")
 
 
 def was_killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Kill it after a time; False if it had ended by itself."""
+    """Kill it after a time; return False if it had ended by itself."""
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -44,7 +44,7 @@ def was_killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def tables(run: Path) -> dict[str, list[list[str]]]:
-    """Read every table of a study but the times in it."""
+    """Return every table of a study without measured times."""
     found = {}
     for path in sorted(run.rglob("tables/*.csv")):
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
@@ -54,16 +54,16 @@ def tables(run: Path) -> dict[str, list[list[str]]]:
 
 
 def files(run: Path) -> dict[str, bytes]:
-    """Read what the folds left."""
+    """Return the files of the folds."""
     paths = sorted(path for path in run.rglob("fold-*/*") if path.name in WHOLE)
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
 
 
 def main() -> None:
-    """Run the study twice: left alone, and killed."""
+    """Run the study twice: uninterrupted, and killed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("folder", type=Path, help="gets whole/ and stopped/; neither may be there")
+    parser.add_argument("folder", type=Path, help="gets whole/ and stopped/; neither may exist")
     parser.add_argument("--stops", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     known, options = parser.parse_known_args()
@@ -74,7 +74,7 @@ def main() -> None:
     began = time.monotonic()
     end(start(known.dataset, whole, options))
     span = time.monotonic() - began
-    print(f"left alone: {span:.0f} s, {len(files(whole))} files of folds")
+    print(f"uninterrupted: {span:.0f} s, {len(files(whole))} files of folds")
     chance, n_kills, times = random.Random(known.seed), 0, []
     while n_kills < known.stops:
         pause = chance.uniform(0.2, 1.8) * span / known.stops

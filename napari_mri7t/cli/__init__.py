@@ -26,26 +26,18 @@ from napari_mri7t.cli.console import sentences_for_errors
 
 app = typer.Typer(
     name="mri7t",
-    help="7T-like T1w brain volumes from 3T scans: for research, not for diagnosis.",
+    help="Synthesise 7T-like T1w brain images from 3T scans: for research, not for diagnosis.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to import than everything else
 )
-app.command("synthesize")(synthesize.synthesize)
-app.command("batch")(batch.batch)
-app.command("simulate")(simulate.simulate)
-app.command("compare")(compare.compare)
-app.command("models")(models.models)
-app.command("demo")(demo.demo)
-app.command("train")(train.train)
-app.command("export")(train.export)
-app.command("evaluate")(evaluate.evaluate)
-app.command("report")(evaluate.report)
-app.command("reproduce")(evaluate.reproduce)
-app.command("robustness")(robustness.robustness)
-app.command("repeat")(repeat.repeat)
-app.command("doctor")(doctor.doctor)
+for command in (
+    synthesize.synthesize, batch.batch, simulate.simulate, compare.compare, models.models,
+    demo.demo, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
+    robustness.robustness, repeat.repeat, doctor.doctor,
+):  # fmt: skip
+    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,6 +59,6 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one sentence on stderr and exit code 1."""
+    """Run the command line; bad input ends with one sentence on stderr and exit code 1."""
     with sentences_for_errors():
         app()

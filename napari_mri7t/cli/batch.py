@@ -1,4 +1,4 @@
-"""`mri7t batch`: a folder or a BIDS dataset in, a BIDS derivative out."""
+"""`mri7t batch`: synthesise a folder or a BIDS dataset into a BIDS derivative."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 1
 Labels = Annotated[
     list[str] | None,
-    typer.Option(metavar="LABEL", help="Only this one; may be given more than once."),
+    typer.Option(metavar="LABEL", help="Only this one; may be repeated."),
 ]
 
 
@@ -37,9 +37,7 @@ def batch(
     ],
     output: Annotated[
         Path,
-        typer.Argument(
-            metavar="OUTPUT", help="BIDS derivative; run again, it goes on from where it was."
-        ),
+        typer.Argument(metavar="OUTPUT", help="BIDS derivative; run again to resume."),
     ],
     model: Model = None,
     device: Device = SynthesisConfig.device,
@@ -51,21 +49,22 @@ def batch(
         list[str] | None,
         typer.Option(
             metavar="SUFFIX",
-            help="Kind of image, may be given more than once.",
-            show_default="T1w of a BIDS dataset, every volume of a folder",
+            help="Kind of image; may be repeated.",
+            show_default="T1w in a BIDS dataset, every volume in a folder",
         ),
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Make again what another scan, model or setting made."),
+        typer.Option("--overwrite", help="Replace estimates from another scan, model or settings."),
     ] = False,
     scheduler: Scheduler = "",
     cluster: Cluster = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Synthesise every scan of INPUT; a bad one is reported, and the others go on.
+    """Synthesise every scan of INPUT into a BIDS derivative.
 
-    Exit code 0 says that every scan has its estimate.
+    A failed scan is reported, and the others go on. The exit code is 0 if every scan has its
+    estimate.
     """
     place = find_place(scheduler, cluster, device)
     if dry_run:

@@ -1,4 +1,4 @@
-"""`mri7t compare`: how close an estimate comes to its reference."""
+"""`mri7t compare`: score an estimate against its reference."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import warn
+from napari_mri7t.cli.console import option_of, warn
 from napari_mri7t.cli.options import Index
 
 
@@ -15,19 +15,22 @@ def compare(
     estimate: Annotated[Path, typer.Argument(help="The volume to score, on the same grid.")],
     mask: Annotated[
         Path | None,
-        typer.Option(help="The brain: voxels above 0.", show_default="the reference's own"),
+        typer.Option(
+            help="Brain mask: voxels above 0.", show_default="voxels of REFERENCE above 0"
+        ),
     ] = None,
     data_range: Annotated[
         float | None,
-        typer.Option(help="Span that intensities can take, never guessed.", show_default="1"),
+        typer.Option(help="Data range of the intensities; never guessed.", show_default="1"),
     ] = None,
     index: Index = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score ESTIMATE against REFERENCE: MAE, PSNR (dB), SSIM; whole volume and inside the brain.
+    """Score an estimate against its reference.
 
-    Inside the brain also fine detail (3-D SSIM, HFEN, gradients), how well grey and white matter
-    stand apart (CNR, CJV), and whether the error follows the anatomy (it should not).
+    MAE, PSNR (dB) and SSIM of the whole volume and inside the brain; inside the brain also fine
+    detail (3-D SSIM, HFEN, gradients), the contrast of grey and white matter (CNR, CJV), and
+    whether the error follows the anatomy (it should not).
     """
     from napari_mri7t.engine.atomic import to_json
     from napari_mri7t.engine.datasets.bids import load_scan
@@ -39,7 +42,7 @@ def compare(
     span = 1.0 if data_range is None else data_range
     complaint = range_complaint(real, scored, span)
     if complaint is not None:
-        warn([f"{complaint} (--data-range)"])
+        warn([complaint + option_of("data_range")])
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:
         typer.echo(to_json(scores))
@@ -48,7 +51,7 @@ def compare(
 
 
 def detail_table(figures: Mapping[str, float]) -> str:
-    """Set the figures that `scores_table` does not show, a line each."""
+    """Return the scores that `scores_table` leaves out, one per line."""
     from napari_mri7t.engine.metrics.scoring import METRICS
 
     shown = ("mae", "psnr", "ssim")
@@ -60,7 +63,7 @@ def detail_table(figures: Mapping[str, float]) -> str:
 
 
 def scores_table(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Set scores as a small table, one row per region or per volume."""
+    """Return scores as a small table, one row per region or per volume."""
     lines = [f"{'':<14}{'MAE':>10}{'PSNR, dB':>10}{'SSIM':>10}"]
     lines += [
         f"{row:<14}{cells['mae']:>10.6f}{cells['psnr']:>10.4f}{cells['ssim']:>10.5f}"

@@ -10,22 +10,19 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import typer
 
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 from napari_mri7t.engine.progress import Progress, Report
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 LOG_SECONDS = 30.0
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
-Config = TypeVar("Config", bound="Settings")
-
-
-class Settings(Protocol):
-    """Any dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @contextlib.contextmanager

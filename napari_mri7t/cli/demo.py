@@ -1,4 +1,4 @@
-"""`mri7t demo`: a real brain, its pseudo-3T and its synthetic 7T."""
+"""`mri7t demo`: the MNI152 template, its pseudo-3T and its synthetic 7T."""
 
 import os
 import sys
@@ -17,11 +17,14 @@ DEFAULT_FOLDER = Path("mri7t-demo")
 
 def demo(
     no_gui: Annotated[
-        bool, typer.Option("--no-gui", help="Write the files, open no window.")
+        bool, typer.Option("--no-gui", help="Write the files without opening a window.")
     ] = False,
     output: Annotated[Path, typer.Option(help="Folder for the files.")] = DEFAULT_FOLDER,
 ) -> None:
-    """Show the whole way on the MNI152 template: pseudo-3T, synthetic 7T, figures, a picture."""
+    """Run the whole pipeline on the MNI152 template.
+
+    It writes a pseudo-3T, its synthetic 7T, scores and a figure.
+    """
     from napari_mri7t.cli.compare import scores_table
     from napari_mri7t.engine.models.card import DEFAULT_MODEL
     from napari_mri7t.engine.models.model import load_model
@@ -43,7 +46,7 @@ def demo(
 
 
 def _show(made: "Demo") -> None:
-    """Open napari on the result, if that can be done here; the files are there in any case."""
+    """Open the result in napari, where that is possible."""
     if not _has_display():
         typer.echo("No display here: napari was not opened.")
         return

@@ -1,6 +1,6 @@
-"""`mri7t doctor`: what a bug report needs to know of a machine, and nothing of its owner.
+"""`mri7t doctor`: the facts about a machine that a bug report needs.
 
-No user, host or folder is named: only versions, hardware and sizes.
+Only versions, hardware and sizes: no user, host or folder is named.
 """
 
 import json
@@ -24,12 +24,7 @@ Facts = list[tuple[str, str]]
 
 
 def system_facts() -> Facts:
-    """Name the package, the interpreter and the system; no host, no user.
-
-    Returns
-    -------
-    list of (str, str)
-    """
+    """Return package, interpreter and system; no host, no user."""
     return [
         ("napari-mri7t", __version__),
         ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
@@ -38,13 +33,7 @@ def system_facts() -> Facts:
 
 
 def device_facts() -> Facts:
-    """Tell what can compute here, in which precision, and with how much memory.
-
-    Returns
-    -------
-    list of (str, str)
-        One entry per device, the fastest first, as `--device` takes it; then the memory.
-    """
+    """Return devices, the fastest first, with their precision, and the memory."""
     import torch
 
     from napari_mri7t.engine.devices import available_devices
@@ -76,13 +65,7 @@ def _auto_precision(device: "torch.device") -> str:
 
 
 def model_facts() -> Facts:
-    """Load every bundled model, and tell which are sound.
-
-    Returns
-    -------
-    list of (str, str)
-        Name, and "sound" with the start of the weights' SHA-256, or what is wrong.
-    """
+    """Load every bundled model, and return which are intact."""
     from napari_mri7t.engine.models.card import BUNDLED, bundled_folders
 
     found = [(folder.relative_to(BUNDLED).as_posix(), folder) for folder in bundled_folders()]
@@ -97,15 +80,16 @@ def _soundness(folder: "Path") -> str:
         model = load_model(folder)
     except ModelError as error:
         return str(error).replace(str(folder), folder.name)  # the path may hold a person's name
-    return f"sound, SHA-256 {model.card.sha256[:12]}..."
+    return f"intact, SHA-256 {model.card.sha256[:12]}..."
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print versions, devices, memory, Qt, OpenGL and who claims .nii: paste it into a bug report.
+    """Print the facts that a bug report needs.
 
-    Neither user, host nor folder is named. No window is opened.
+    Versions, devices, memory, Qt, OpenGL and the readers of .nii. Neither user, host nor
+    folder is named. No window is opened.
     """
     sections: dict[str, Facts] = {
         "System": system_facts(),
@@ -125,7 +109,7 @@ def doctor(
 
 
 def _window_facts() -> Facts:
-    """Ask napari's side, if it is there at all: the command line works without."""
+    """Return facts about napari, where it is installed."""
     try:
         from napari_mri7t.widgets import diagnosis
     except ImportError as error:

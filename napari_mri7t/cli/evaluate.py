@@ -1,4 +1,4 @@
-"""`mri7t evaluate`, `report` and `reproduce`: from finished folds to tables and one HTML page."""
+"""`mri7t evaluate`, `report` and `reproduce`: finished folds into tables and one HTML page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,56 +19,60 @@ Run = Annotated[
 ]
 Robustness = Annotated[
     bool,
-    typer.Option("--robustness", help="Noise, blur, bias field and lesions as well; takes long."),
+    typer.Option("--robustness", help="Also test noise, blur, bias field and lesions; slow."),
 ]
 
 
 def evaluate(
     run: Run, robustness: Robustness = False, device: Device = SynthesisConfig.device
 ) -> None:
-    """Score every held-out estimate of RUN, and the classical baselines beside it.
+    """Score the held-out estimates of RUN and the baselines.
 
-    Results, tables (CSV, Markdown, LaTeX) and JSON go to RUN/results. Stopped, it goes on from
-    where it was when run again.
+    Results, tables (CSV, Markdown, LaTeX) and JSON go to RUN/results. Run again to resume.
     """
     from napari_mri7t.engine.workflows.studies import open_studies
 
     studies = open_studies(run)
     _print_scores(studies, _evaluate(studies))
     if robustness:
-        _stress(studies, device, run_all=True)
+        _stress(studies, device)
 
 
 def report(
     run: Run,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The page.", show_default="RUN/report.html"),
+        typer.Option(metavar="FILE", help="The HTML page.", show_default="RUN/report.html"),
     ] = None,
     robustness: Robustness = False,
     device: Device = SynthesisConfig.device,
 ) -> None:
-    """Write one self-contained HTML page about RUN; what is not evaluated yet is evaluated."""
+    """Write one self-contained HTML page about RUN.
+
+    Missing scores are computed first.
+    """
     from napari_mri7t.engine.workflows.studies import open_studies
 
     studies = open_studies(run)
-    _write(studies, _evaluate(studies), output, _stress(studies, device, run_all=robustness))
+    _write(studies, _evaluate(studies), output, _stress(studies, device) if robustness else None)
 
 
 def reproduce(
     dataset: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of 7T volumes, of pairs, or BIDS.")
     ],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Gets a run folder per network.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder for one run folder per network.")
+    ],
     preset: Preset = "report",
-    networks: Annotated[str, typer.Option(help="Names, with commas.")] = "basic_cnn,watnet",
+    networks: Annotated[str, typer.Option(help="Comma-separated names.")] = "basic_cnn,watnet",
     settings: Settings = None,
     robustness: Robustness = False,
     device: Device = SynthesisConfig.device,
 ) -> None:
-    """Do the report's whole study: simulate, train by leave-one-out, evaluate, report.
+    """Repeat the report's whole study.
 
-    Stopped anywhere, the same command goes on from there.
+    Simulate, train by leave-one-out, evaluate, report. Run again to resume.
     """
     from napari_mri7t.cli.train import train
     from napari_mri7t.engine.workflows.studies import open_studies
@@ -78,7 +82,7 @@ def reproduce(
     studies = open_studies(run)
     results = _evaluate(studies)
     _print_scores(studies, results)
-    _write(studies, results, None, _stress(studies, device, run_all=robustness))
+    _write(studies, results, None, _stress(studies, device) if robustness else None)
 
 
 def _evaluate(studies: "Studies") -> "StudyResults":
@@ -97,18 +101,21 @@ def _print_scores(studies: "Studies", results: "StudyResults") -> None:
     typer.echo(f"all tables: {folder}")
 
 
-def _stress(studies: "Studies", device: str, *, run_all: bool) -> "dict[str, Stress]":
+def _stress(studies: "Studies", device: str) -> "dict[str, Stress]":
     from napari_mri7t.engine.evaluation.results import file_name
 
     with progress_bar("robustness") as report:
-        found = studies.stress(device, run_all=run_all, report=report)
-    for method in found if run_all else ():
+        found = studies.stress(device, run_all=True, report=report)
+    for method in found:
         typer.echo(f"robustness of {method}: {studies.robustness_folder / file_name(method)}")
     return found
 
 
 def _write(
-    studies: "Studies", results: "StudyResults", page: Path | None, stress: "dict[str, Stress]"
+    studies: "Studies",
+    results: "StudyResults",
+    page: Path | None,
+    stress: "dict[str, Stress] | None",
 ) -> None:
     from napari_mri7t.engine.volumes.provenance import NOTICE
 

@@ -1,4 +1,4 @@
-"""`mri7t models`: the trained models in the package, and the networks that can be trained."""
+"""`mri7t models`: the bundled models, and the networks of installed plugins."""
 
 from typing import Annotated
 
@@ -9,13 +9,13 @@ from napari_mri7t.cli.console import warn
 
 def models(
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole model cards as JSON.")
+        bool, typer.Option("--json", help="Print the full model cards as JSON.")
     ] = False,
     folds: Annotated[
-        bool, typer.Option("--folds", help="The models of single folds, to check figures with.")
+        bool, typer.Option("--folds", help="List the models of single folds, to verify scores.")
     ] = False,
 ) -> None:
-    """List the bundled models with their parameter counts, and the networks of other packages."""
+    """List the bundled models and the networks of plugins."""
     import json
 
     from napari_mri7t.engine.models.card import DEFAULT_MODEL
@@ -36,7 +36,7 @@ def models(
 
 
 def _list_networks() -> None:
-    """Say which networks other packages bring; they are imported for it, and torch with them."""
+    """Print the networks of other packages; this imports them, and torch."""
     from napari_mri7t.engine.networks import NETWORKS, available_networks
     from napari_mri7t.engine.networks.plugins import origin, registered_networks
 

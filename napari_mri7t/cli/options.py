@@ -1,7 +1,4 @@
-"""Options that several commands share; a default stands once, in the engine's settings.
-
-Options shared by the commands that can run on more than one machine.
-"""
+"""Options that several commands share; defaults are those of the engine's settings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,32 +13,34 @@ if TYPE_CHECKING:
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Name or folder; `mri7t models` lists names.",
-        show_default="the one that `mri7t models` marks",
+        help="Name or folder of the model; `mri7t models` lists the names.",
+        show_default="marked by `mri7t models`",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Step = Annotated[
     int,
     typer.Option(
-        help="Slices from one slab to the next: 1 averages a slice's estimates, 3 is fast; "
-        "never more than the model gives at once (watnet: 1)."
+        help="Slices from one slab to the next: 1 averages several estimates of a slice, 3 is "
+        "fast; at most the number of slices that the model returns at once (watnet: 1)."
     ),
 ]
 Index = Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Reference = Annotated[
     Path | None,
-    typer.Option(help="Volume whose histogram all get.", show_default="TARGET's own"),
+    typer.Option(
+        help="Volume to whose histogram intensities are matched.", show_default="TARGET's own"
+    ),
 ]
-Preset = Annotated[str, typer.Option(help="report, report-text, qu2020, best, gan.")]
+Preset = Annotated[str, typer.Option(help="Recipe: report, report-text, qu2020, best or gan.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a number of the preset."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the preset."),
 ]
 Scheduler = Annotated[
     str,
-    typer.Option(metavar="ADDRESS", help="Of a running Dask scheduler, tls://..."),
+    typer.Option(metavar="ADDRESS", help="Address of a running Dask scheduler, tls://..."),
 ]
 Cluster = Annotated[
     str,
@@ -52,12 +51,12 @@ Cluster = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Show the SLURM script, submit nothing."),
+    typer.Option("--dry-run", help="Print the SLURM script and submit nothing."),
 ]
 
 
 def find_place(scheduler: str, cluster: str, device: str) -> "Place | None":
-    """Say where the work runs; None for this process."""
+    """Return where the work runs; None for this process."""
     if not scheduler and not cluster:
         return None
     from napari_mri7t.engine.workflows.cluster import Place
@@ -66,9 +65,9 @@ def find_place(scheduler: str, cluster: str, device: str) -> "Place | None":
 
 
 def show_script(place: "Place | None") -> None:
-    """Print the job that would be submitted, and end."""
+    """Print the job that would be submitted, and exit."""
     if place is None or not place.cluster.startswith("slurm"):
-        raise Mri7tError("--dry-run shows what goes to SLURM: give --cluster slurm:...")
+        raise Mri7tError("--dry-run prints a SLURM script: give --cluster slurm:...")
     from napari_mri7t.engine.workflows.cluster import slurm_script
 
     typer.echo(slurm_script(place))

@@ -42,9 +42,10 @@ def repeat(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make the image of SIDECAR again from the same input with the same settings, and compare bits.
+    """Make an image again from its sidecar, and compare bits.
 
-    Preparation steps are repeated as well; an image of `simulate` is simulated again.
+    The same input and settings are used. Preparation steps are repeated as well; an image of
+    `simulate` is simulated again.
 
     The exit code is 0 if every bit is equal.
     """

@@ -26,7 +26,10 @@ def robustness(
     device: Device = SynthesisConfig.device,
     index: Index = None,
 ) -> None:
-    """Score a model under noise, blur, bias field and lesions, and print JSON for its card."""
+    """Test a model under degraded input and with lesions.
+
+    Noise, blur, bias field and lesions; prints JSON for the model card.
+    """
     from napari_mri7t.engine.atomic import to_json
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress

@@ -1,4 +1,4 @@
-"""`mri7t simulate`: a pseudo-3T from a 7T volume."""
+"""`mri7t simulate`: simulate a 3T scan from a 7T volume."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +15,11 @@ def simulate(
     ],
     source_out: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE_OUT", help="Where the pseudo-3T goes, .nii or .nii.gz."),
+        typer.Argument(metavar="SOURCE_OUT", help="The pseudo-3T, .nii or .nii.gz."),
     ],
     reference: Reference = None,
     target_out: Annotated[
-        Path | None, typer.Option(help="Where the 7T with that histogram goes.")
+        Path | None, typer.Option(help="The 7T with the matched histogram.")
     ] = None,
     preset: Annotated[
         str | None,
@@ -31,36 +31,30 @@ def simulate(
     variance: Annotated[
         float | None,
         typer.Option(
-            help="Of the report's noise, where the 7T fills 0 to 1.", show_default="the report's"
+            help="Noise variance of the preset report, on intensities from 0 to 1.",
+            show_default="0.003",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all that is random.", show_default="0")] = (
-        None
-    ),
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the random numbers.", show_default="0")
+    ] = (None),
     index: Index = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a pseudo-3T of TARGET, as the report did or closer to what scanners give."""
+    """Simulate a 3T scan from a 7T volume."""
     outputs = [source_out] if target_out is None else [source_out, target_out]
     refuse_targets(outputs, overwrite=overwrite)
 
     from napari_mri7t.engine.datasets.bids import load_scan
-    from napari_mri7t.engine.simulation.pseudo_3t import (
-        PAIR,
-        SimulationConfig,
-        simulate_3t,
-        simulation_sidecar,
-    )
+    from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
     from napari_mri7t.engine.volumes.provenance import NOTICE
-    from napari_mri7t.engine.volumes.volume import save_volume
 
     config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
     inputs = [load_scan(path, index) for path in (target, reference) if path is not None]
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)
-    made = simulate_3t(inputs[0], reference=None if reference is None else inputs[1], config=config)
-    for volume, path, image in zip(made, outputs, PAIR, strict=False):
-        facts = simulation_sidecar(inputs, config, image)
-        save_volume(volume, path, overwrite=overwrite, sidecar=facts)
+    pair = simulate_3t(inputs[0], reference=None if reference is None else inputs[1], config=config)
+    pair.save(source_out, target_out, overwrite=overwrite)
+    for path in outputs:
         typer.echo(f"{path}: written")
     typer.echo(NOTICE)

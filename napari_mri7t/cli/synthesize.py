@@ -25,8 +25,8 @@ def synthesize(
     prepare: Annotated[
         str | None,
         typer.Option(
-            help="auto: extract the brain, correct the bias field and register where the scan "
-            "needs it; none: take it as it is; full: every step.",
+            help="auto: brain extraction, bias field correction and registration as needed; none: "
+            "take INPUT as it is; full: every step.",
             show_default="auto",
         ),
     ] = None,
@@ -38,29 +38,20 @@ def synthesize(
         typer.Option(help="Your transform to MNI space: ITK's, or a 4 x 4 matrix in RAS+ mm."),
     ] = None,
     space: Annotated[
-        str | None,
-        typer.Option(
-            help="Grid of OUTPUT: native, INPUT's own; mni, 1 mm in MNI space.",
-            show_default="native",
-        ),
-    ] = None,
+        str, typer.Option(help="Grid of OUTPUT: native, INPUT's own; mni, 1 mm in MNI space.")
+    ] = OutputConfig.space,
     via: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the network works for a native OUTPUT: scan, on INPUT's own voxels; mni, "
-            "on 1 mm in MNI space.",
-            show_default="scan",
-        ),
-    ] = None,
+        str,
+        typer.Option(help="Grid of the network for a native OUTPUT: scan, INPUT's own; mni, 1 mm."),
+    ] = OutputConfig.via,
     background: Annotated[
-        str | None,
-        typer.Option(help="Outside the brain: scan, as in INPUT, or zero.", show_default="scan"),
-    ] = None,
+        str, typer.Option(help="Outside the brain: scan, as in INPUT; zero.")
+    ] = OutputConfig.background,
     keep: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Save mask, bias field, transform and a quality page there; a second run reuses "
+            help="Save mask, bias field, transform and a quality page there; the next run reuses "
             "them.",
         ),
     ] = None,
@@ -69,10 +60,11 @@ def synthesize(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Synthesise a 7T-like image of INPUT on the same grid, with a JSON sidecar beside it.
+    """Synthesise a 7T-like image of INPUT.
 
     INPUT may be any T1w scan of an adult's head. It is prepared as needed, which requires the extra
-    `native`; a brain that is extracted, of 1 mm and in MNI space needs no preparation.
+    `native`; a brain that is extracted, of 1 mm and in MNI space needs no preparation. OUTPUT gets
+    a JSON sidecar.
     """
     refuse_targets([output], overwrite=overwrite)
 
@@ -84,11 +76,11 @@ def synthesize(
     from napari_mri7t.engine.volumes.volume import load_volume
 
     config = SynthesisConfig(device=device, step=step, end_slices=end_slices)
+    goes_to = OutputConfig(space, via, background)
     preparation = given(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
         prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
-    goes_to = given(OutputConfig(), space=space, via=via, background=background)
     scan = load_volume(source, index=index)
     warn(scan.warnings)
     trained = load_model(model or DEFAULT_MODEL)

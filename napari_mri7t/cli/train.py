@@ -78,7 +78,10 @@ def train(
     cluster: Cluster = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Train NETWORK on DATASET by leave-one-out, and estimate every held-out subject."""
+    """Train a network by leave-one-out.
+
+    Every held-out subject of DATASET is estimated by the model that was trained without it.
+    """
     place = find_place(scheduler, cluster, device)
     if dry_run:
         show_script(place)
@@ -168,7 +171,10 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Copy a trained model from RUN to a folder that `--model` accepts."""
+    """Copy a trained model out of a run folder.
+
+    Any `--model` accepts the new folder.
+    """
     from napari_mri7t.engine.training.export import export_model
 
     stress = {} if robustness is None else _measured(robustness)

@@ -1,7 +1,4 @@
-"""Which device computes, and in which precision.
-
-How much of a GPU's memory is taken, for those who watch a training.
-"""
+"""Devices: which one computes, in which precision, and how much of its memory is in use."""
 
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +11,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def available_devices() -> list[str]:
-    """List what `resolve_device` takes on this machine, the fastest first."""
+    """Return the devices of this machine, the fastest first, as `resolve_device` takes them."""
     devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         devices.append("mps")
@@ -22,12 +19,26 @@ def available_devices() -> list[str]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device of this machine.
+    """Return the device of a name: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Parameters
+    ----------
+    name : str
+        "auto" is the fastest of this machine.
+
+    Returns
+    -------
+    torch.device
 
     Raises
     ------
     DeviceError
         If the machine has no such device.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
     """
     devices = available_devices()
     if name == "auto":
@@ -39,35 +50,8 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Turn "auto", "float32" or "bfloat16" into a type; auto takes bfloat16 where it is fast.
-
-    Raises
-    ------
-    ValueError
-        If the name is none of `PRECISIONS`.
-    """
-    if name not in PRECISIONS:
-        raise ValueError(f"precision {name!r} is unknown; choose one of {', '.join(PRECISIONS)}")
-    if name == "auto":
-        return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
-    return torch.bfloat16 if name == "bfloat16" else torch.float32
-
-
-def mixed_precision(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
-    """Open a context in which convolutions run in `precision`; nothing happens for float32."""
-    if precision == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, precision)
-
-
-def precision_name(precision: torch.dtype) -> str:
-    """Give the name a sidecar records: "float32" or "bfloat16"."""
-    return str(precision).removeprefix("torch.")
-
-
 def device_name(device: torch.device) -> str:
-    """Give the hardware's name, for model cards and tables."""
+    """Return the name of the hardware, for model cards and tables."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     if device.type == "cpu":
@@ -77,17 +61,8 @@ def device_name(device: torch.device) -> str:
     return device.type
 
 
-def _has_fast_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # Without the instructions oneDNN emulates bfloat16, several times slower than float32.
-        return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return False
-
-
 def memory_in_use(name: str) -> tuple[int, int] | None:
-    """Tell the memory taken on a CUDA device by all programs, and how much there is.
+    """Return the memory of a CUDA device that all programs use, and its total.
 
     Parameters
     ----------
@@ -97,10 +72,56 @@ def memory_in_use(name: str) -> tuple[int, int] | None:
     Returns
     -------
     tuple of int, or None
-        Bytes taken and in all; None where the device is no CUDA device.
+        Bytes in use and in total; None for any other device.
     """
     device = resolve_device(name)
     if device.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(device)
     return total - free, total
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the type of a precision: "auto", "float32" or "bfloat16".
+
+    Parameters
+    ----------
+    name : str
+        "auto" is bfloat16 where the device is fast in it, else float32.
+    device : torch.device
+
+    Returns
+    -------
+    torch.dtype
+
+    Raises
+    ------
+    ValueError
+        If the name is not among `PRECISIONS`.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision {name!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+    if name == "auto":
+        return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """Return the name recorded in a sidecar: "float32" or "bfloat16"."""
+    return str(precision).removeprefix("torch.")
+
+
+def mixed_precision(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Return a context in which convolutions run in `precision`; for float32 it does nothing."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Without these instructions oneDNN emulates bfloat16, several times slower than float32.
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return False

@@ -1,10 +1,10 @@
-"""The errors that reach a user: each message says what is wrong, where, and what to do.
+"""Errors for the user: each message says what is wrong, where, and what to do.
 
-None derives from RuntimeError: napari's worker takes any RuntimeError for a deleted widget and
-swallows it, so such an error would leave a progress bar that never ends.
+None derives from RuntimeError, which napari's worker swallows as the sign of a deleted widget: the
+progress bar would never end.
 """
 
-# Of CUDA alone torch has an error of its own for it; the CPU, MPS and cuDNN say it in these words.
+# Torch has a class for CUDA only; errors of the CPU, MPS and cuDNN have these words in common.
 OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -19,9 +19,9 @@ class Mri7tError(Exception):
     Parameters
     ----------
     message : str
-        What was expected, what came, where, and what to do; no word of a command line.
+        What was expected, what was found, where, and what to do, without command-line options.
     argument : str
-        Name of the argument that helps, such as "overwrite"; the command line names its option.
+        The argument that helps, such as "overwrite"; the command line names its option.
     """
 
     def __init__(self, message: str, *, argument: str = "") -> None:
@@ -42,23 +42,32 @@ class ModelError(Mri7tError):
 
 
 class SubjectError(Mri7tError):
-    """A folder of subjects cannot serve as a training set."""
+    """A folder of subjects cannot be used as a training set."""
 
 
 class StateError(Mri7tError):
-    """A run folder or checkpoint does not fit what is asked of it."""
+    """A run folder or checkpoint does not match the request."""
 
 
 class DeviceError(Mri7tError):
-    """A device is not there, or its memory does not suffice."""
+    """A device is missing, or its memory is too small."""
 
 
 class Mri7tWarning(UserWarning):
-    """Something unusual that does not stop the work; it is recorded in the sidecar too."""
+    """Something unusual that does not stop the work; it is also recorded in the sidecar."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell a lack of memory, on whatever device, from every other error; torch is not imported."""
+    """Return whether an error means that memory ran out, on any device.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and (

@@ -1,4 +1,4 @@
-"""Long work reports its progress with a plain call, which may wait (a pause) or raise (a cancel)."""
+"""Long work reports its progress by a plain call, which may wait (pause) or raise (cancel)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

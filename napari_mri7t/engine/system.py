@@ -38,12 +38,12 @@ def _version(name: str) -> str:
 
 
 def available_memory() -> int | None:
-    """Return the memory that can still be taken, container limits counted.
+    """Return the free memory, within the limit of the container.
 
     Returns
     -------
     int or None
-        Bytes; None where the system does not say.
+        Bytes; None if the system does not report it.
     """
     known = [free for free in (_machine_memory(), _container_memory()) if free is not None]
     return min(known, default=None)

@@ -202,7 +202,7 @@ def test_broken_packages_cost_one_sentence_each_and_no_other_network(installed, 
     assert "broken-import 0.1 cannot be loaded (ModuleNotFoundError" in by_name["absent"]
     assert "broken-name 0.1 cannot be loaded (AttributeError" in by_name["misspelt"]
     assert "broken_kind:Net is not a class" in by_name["number"]
-    assert "another one has that name" in by_name["watnet"]
+    assert "another one has the same name" in by_name["watnet"]
 
 
 def test_broken_packages_show_in_commands_and_stop_none(installed, install, run_cli):

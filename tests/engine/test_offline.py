@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
@@ -38,8 +37,8 @@ def sockets(hook):
 
 
 def test_fault_38_synthesis_opens_no_socket(sockets, phantom_file, tiny_model, tmp_path):
-    steps = estimate(load_volume(phantom_file), load_model(tiny_model), SynthesisConfig("cpu"))
-    save_volume(run_to_end(steps).volume, tmp_path / "o.nii")
+    found = estimate(load_volume(phantom_file), load_model(tiny_model), SynthesisConfig("cpu"))
+    save_volume(found.volume, tmp_path / "o.nii")
     assert sockets == []
 
 
@@ -52,6 +51,6 @@ def test_fault_38_training_opens_no_socket(sockets, phantom, tmp_path):
     network = {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", config, network)
     study = create_study(tmp_path / "dataset", tmp_path / "run", settings)
-    run_to_end(run_fold(study, 0, "cpu"))
+    run_fold(study, 0, "cpu")
     assert study.is_done(0)
     assert sockets == []

@@ -1,8 +1,8 @@
 """Atheris, the coverage-guided fuzzer, on the reader of volumes.
 
-What a file may do is written in `test_volume_fuzz.judge`. A finding does not end the run: its input
-is kept under FOLDER/findings, one for each place in the code, and becomes a case of the suite once
-it is understood. docs/reliability.md says how to run it and what came out.
+`judge` of tests/engine/volumes/files/test_fuzz.py decides what is a finding. A finding does not end
+the run: its input is stored under FOLDER/findings, one for each place in the code, and becomes a
+case of the suite once it is understood. docs/reliability.md describes the runs and their results.
 
     python tests/fuzz/atheris_reader.py FOLDER -max_total_time=3600
 """
@@ -41,8 +41,8 @@ SAY_EVERY = 10.0  # seconds
 
 def load_suite():
     """Return the module that holds the sound files, the mutations and the judge."""
-    path = ROOT / "tests" / "engine" / "test_volume_fuzz.py"
-    spec = importlib.util.spec_from_file_location("test_volume_fuzz", path)
+    path = ROOT / "tests" / "engine" / "volumes" / "files" / "test_fuzz.py"
+    spec = importlib.util.spec_from_file_location("test_fuzz", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -83,20 +83,6 @@ def qtbot(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return qtbot
 
 
-@pytest.fixture
-def quickest() -> Callable[[Callable[[], float], float], float]:
-    """Measure up to three times, until it is quick enough: a machine may do something else once."""
-
-    def measure(attempt: Callable[[], float], most: float) -> float:
-        for _ in range(3):
-            seconds = attempt()
-            if seconds < most:
-                break
-        return seconds
-
-    return measure
-
-
 @pytest.fixture(autouse=True)
 def _fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Remember nothing of other tests, nor of the machine's user."""

@@ -15,7 +15,7 @@ import pytest
 from napari_mri7t.engine.volumes.volume import load_volume
 
 #: From the close of a viewer to the end of its last thread; most of it is room for a busy machine.
-MOST_SECONDS = 30
+MOST_SECONDS = 120
 
 PROGRAM = """
 import json, sys, threading, time

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.metrics.detail import Spacing
 from napari_mri7t.engine.metrics.scoring import flatten
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, add_noise
@@ -29,7 +30,6 @@ Method = Callable[[Volume, Report], Volume]  # source to estimate
 SUPERSAMPLING = 5  # points along each side of a voxel, to find its share inside a sphere
 GAP_MM = 4.0  # between two spheres, so that a network does not merge them
 HEADROOM = 0.05  # of intensity, between a lesion and the ends of [0, 1]
-Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def degrade_input(
     condition: Condition,
     *,
     seed: int = 0,
-    voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    voxel_size: Spacing = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
     """Return the noisy, blurred or shaded input of one condition, before histogram matching.
 

@@ -189,17 +189,13 @@ def find_model(name_or_folder: str | Path) -> Path:
     ModelError
         If there is none; the message lists the bundled models.
     """
-    text = str(name_or_folder)
-    for folder in (*bundled_folders(), *fold_folders()):
-        if text == _bundled_name(folder):
-            return folder
-    folder = Path(name_or_folder).expanduser()
+    folder = folder_of(str(name_or_folder))
     if folder.is_dir():
         return folder
-    names = ", ".join(_bundled_name(known) for known in bundled_folders())
+    names = ", ".join(known.name for known in bundled_folders())
     raise ModelError(
-        f"{text}: no such model: choose {names}, or give a folder with {WEIGHTS_FILE} and "
-        f"{CARD_FILE}"
+        f"{name_or_folder}: no such model: choose {names}, or give a folder with {WEIGHTS_FILE} "
+        f"and {CARD_FILE}"
     )
 
 
@@ -238,16 +234,12 @@ def bundled_names() -> set[str]:
     """Return the names of the bundled models, and of the folders that hold a model per fold."""
     folds = fold_folders()
     folders = [*bundled_folders(), *folds, *(fold.parent for fold in folds)]
-    return {_bundled_name(folder) for folder in folders}
+    return {folder.relative_to(BUNDLED).as_posix() for folder in folders}
 
 
 def folder_of(place: str) -> Path:
     """Return the folder that a bundled name or a path stands for; it may not exist."""
     return BUNDLED / place if place in bundled_names() else Path(place).expanduser()
-
-
-def _bundled_name(folder: Path) -> str:
-    return folder.relative_to(BUNDLED).as_posix()
 
 
 def normalise_place(place: str) -> str:

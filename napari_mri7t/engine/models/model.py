@@ -75,7 +75,9 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
     try:
         network = build_network(card.network, **card.network_config)
         weights = {key: value.float() for key, value in load(content).items()}
-        network.load_state_dict(_with_counters(network, weights))
+        # No estimate depends on the counters of batch normalisation, and no file holds them.
+        counters = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
+        network.load_state_dict(counters | weights)
     except (SafetensorError, RuntimeError, *ODD_CONFIG) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: does not fit network {card.network!r}: {reason}") from error
@@ -131,9 +133,3 @@ def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:
         if value.is_floating_point()
     }
     return save(weights, {"network": name})
-
-
-def _with_counters(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Add the counters of batch normalisation, which no estimate needs and no file holds."""
-    counters = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
-    return counters | weights

@@ -10,13 +10,7 @@ GROUP = "napari_mri7t.networks"
 
 
 def registered_networks() -> list[EntryPoint]:
-    """Return the entry points of networks, sorted by name; nothing is imported.
-
-    Returns
-    -------
-    list of EntryPoint
-        Name and location of the network's class.
-    """
+    """Return the entry points of networks, sorted by name; nothing is imported."""
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, origin(entry)))
 
 
@@ -27,15 +21,6 @@ def origin(entry: EntryPoint) -> str:
 
 def load_network(entry: EntryPoint) -> Callable[..., Any]:
     """Import the class of a registered network.
-
-    Parameters
-    ----------
-    entry : EntryPoint
-
-    Returns
-    -------
-    callable
-        Constructor of the network.
 
     Raises
     ------

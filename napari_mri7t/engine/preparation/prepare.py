@@ -7,7 +7,7 @@ own grid.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -40,46 +40,30 @@ from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, as_volume, load_volume, save_volume
 
 MODES = ("auto", "none", "full")
-STEPS = EXTRACTION, CORRECTION, REGISTRATION = (
-    "brain extraction",
-    "bias field correction",
-    "registration",
-)
+EXTRACTION, CORRECTION, REGISTRATION = "brain extraction", "bias field correction", "registration"
+STEPS = (EXTRACTION, CORRECTION, REGISTRATION)
 N_STEPS = 4  # the last one checks the registration
 
 
 class Decision(Enum):
-    """What is done about one step of a preparation."""
+    """What is done about one step of a preparation; the last two are known only after it began."""
 
-    COMPUTE = auto()
-    REUSE = auto()  # from the cache
-    GIVEN = auto()  # by the user
-    EXTRACTED = auto()  # skipped: the scan's background is 0
-    NOT_REQUESTED = auto()  # skipped: `prepare` is "none"
-    WEAK = auto()  # skipped, as found while preparing: there is hardly any bias field
-    ALIGNED = auto()  # skipped, as found while preparing: the brain lies in MNI space
+    COMPUTE = "computed"
+    REUSE = "reused"  # from the cache
+    GIVEN = "given by the user"
+    EXTRACTED = "skipped (background is 0)"
+    NOT_REQUESTED = "skipped (not requested)"
+    WEAK = "skipped (hardly any bias field)"
+    ALIGNED = "skipped (the brain lies in MNI space)"
 
 
-_PLANNED = {
-    (EXTRACTION, Decision.GIVEN): "replaced by your mask",
-    (REGISTRATION, Decision.GIVEN): "replaced by your transform",
-    (EXTRACTION, Decision.EXTRACTED): "skipped (background is 0)",
-}
 _METHODS = {
     EXTRACTION: "deepbet",
     CORRECTION: "N4, divided out",
     REGISTRATION: "rigid, Mattes mutual information",
 }
-_OUTCOMES = {
-    (EXTRACTION, Decision.GIVEN): "mask provided",
-    (REGISTRATION, Decision.GIVEN): "transform provided",
-    (EXTRACTION, Decision.EXTRACTED): "skipped: background is 0",
-    (CORRECTION, Decision.WEAK): f"skipped: weaker than {LEAST_STRENGTH}",
-    (REGISTRATION, Decision.ALIGNED): "skipped: the brain lies in MNI space",
-    **{(step, Decision.NOT_REQUESTED): "skipped: not requested" for step in STEPS},
-}
-_SKIPPED = (Decision.NOT_REQUESTED, Decision.ALIGNED)  # registrations: no result to cache
-_NOTHING = dict.fromkeys(STEPS, Decision.NOT_REQUESTED)
+_OWN = {EXTRACTION: "mask", REGISTRATION: "transform"}
+_NO_RESULT = (Decision.NOT_REQUESTED, Decision.ALIGNED)  # the identity is not cached
 
 
 @dataclass(frozen=True)
@@ -91,11 +75,11 @@ class PreparationConfig:
     prepare : {"auto", "none", "full"}
         auto does what the scan needs; none takes it as extracted and corrected; full does every
         step, whatever the scan looks like.
-    mask : Path, Volume or None
+    mask : str, Path, Volume or None
         The user's own, in place of the brain extraction.
-    transform : Path or None
+    transform : str, Path or None
         The user's own, in place of the registration.
-    keep : Path or None
+    keep : str, Path or None
         Folder that caches the results of the steps.
     allow_out_of_domain : bool
         True takes a scan that is too coarse, with a warning.
@@ -110,6 +94,9 @@ class PreparationConfig:
     def __post_init__(self) -> None:
         if self.prepare not in MODES:
             raise ValueError(f"prepare must be one of {', '.join(MODES)}, got {self.prepare!r}")
+        for name in ("mask", "transform", "keep"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
 
     def record(self, scan: Volume) -> dict[str, Any]:
         """Return what decides the result, for a sidecar: a file by its name and digest."""
@@ -165,7 +152,7 @@ class PreparationPlan:
             for step in self.steps
         ]
         others = [
-            f"{step} {'reused' if how is Decision.REUSE else _PLANNED.get((step, how), 'skipped')}"
+            f"{step} {f'replaced by your {_OWN[step]}' if how is Decision.GIVEN else how.value}"
             for step, how in self.decisions.items()
             if how is not Decision.COMPUTE
         ]
@@ -214,10 +201,6 @@ class Prepared:
     @property
     def facts(self) -> dict[str, Any]:
         """What was asked for, done and measured, in words and numbers for the sidecar."""
-        done = [
-            _OUTCOMES.get((step, how), _METHODS[step])
-            for step, how in {**_NOTHING, **self.decisions}.items()
-        ]
         measured = {
             "brain_litres": brain_litres(self.scan, self.mask),
             "bias_field_strength": self.bias_field_strength,
@@ -225,10 +208,18 @@ class Prepared:
         }
         return {
             **self.asked,
-            **dict(zip(("brain_extraction", "bias_field", "registration"), done, strict=True)),
+            "brain_extraction": self._in_words(EXTRACTION),
+            "bias_field": self._in_words(CORRECTION),
+            "registration": self._in_words(REGISTRATION),
             **{name: round(found, 3) for name, found in measured.items() if found is not None},
             "to_mni": self.to_mni.round(6).tolist(),
         }
+
+    def _in_words(self, step: str) -> str:
+        how = self.decisions.get(step, Decision.NOT_REQUESTED)
+        if how is Decision.GIVEN:
+            return f"{_OWN[step]} provided"
+        return _METHODS[step] if how in (Decision.COMPUTE, Decision.REUSE) else how.value
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the brain and its sidecar, both or neither.
@@ -287,18 +278,17 @@ def plan_preparation(
     settings = {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
     found = open_cache(scan, config.keep, settings | {"libraries": library_versions(LIBRARIES)})
 
-    def decide(what: str, own: object = None, is_extracted: bool = False) -> Decision:
+    def decide(what: str, own: object = None) -> Decision:
         if own is not None:
             return Decision.GIVEN
         if is_none:
             return Decision.NOT_REQUESTED
-        if is_extracted:
+        if what == cache.MASK and is_auto and looks_extracted(scan):
             return Decision.EXTRACTED
         return Decision.REUSE if found is not None and found.holds(what) else Decision.COMPUTE
 
-    is_extracted = is_auto and config.mask is None and looks_extracted(scan)
     decisions = {
-        EXTRACTION: decide(cache.MASK, config.mask, is_extracted),
+        EXTRACTION: decide(cache.MASK, config.mask),
         CORRECTION: decide(cache.BIAS_FIELD),
         REGISTRATION: decide(cache.TRANSFORM, config.transform),
     }
@@ -367,7 +357,7 @@ def prepare(
     score = alignment(brain, to_mni)
     if plan.config.prepare != "none":
         check_alignment(brain, score)
-    if plan.cache is not None and decisions[REGISTRATION] not in _SKIPPED:
+    if plan.cache is not None and decisions[REGISTRATION] not in _NO_RESULT:
         plan.cache.save(cache.TRANSFORM, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
     asked = plan.config.record(scan)

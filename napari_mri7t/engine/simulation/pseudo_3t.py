@@ -4,7 +4,7 @@ Report: "CNN network to synthesize 7T MRI images from 3T MRI images", Univ. Lill
 Lille, section on the data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -228,13 +228,6 @@ def simulate_3t(
         inputs,
         config,
     )
-
-
-def simulation_sidecar(
-    inputs: Sequence[Volume], config: SimulationConfig, image: str = PAIR[0]
-) -> dict[str, Any]:
-    """Return `SimulatedPair.sidecar`; goes at 22:40."""
-    return SimulatedPair(inputs[0], inputs[0], tuple(inputs), config).sidecar(image)
 
 
 def preview_plane(

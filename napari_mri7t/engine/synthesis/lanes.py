@@ -1,6 +1,6 @@
-"""Pieces of one computation side by side: lanes of few threads never wait for each other.
+"""Pieces of one computation in parallel lanes of few threads, which never wait for each other.
 
-Torch shares every single operation out to all cores and waits for the last; a lane takes a piece
+Torch splits every single operation over all cores and waits for the slowest; a lane takes a piece
 from beginning to end on cores of its own.
 """
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-START_SECONDS = 60
+START_SECONDS = 60  # until every lane has begun
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -29,12 +29,12 @@ def in_lanes(
     items : iterable
         Taken as lanes become free.
     n_threads : int
-        Of one lane. Where there are no more in all, this thread is the only lane.
+        Of one lane. If torch may use no more in all, this thread is the only lane.
 
     Yields
     ------
     Result
-        Of every item; closing the generator waits for those under way.
+        Of every item; closing the generator waits for those being computed.
     """
     n_lanes = torch.get_num_threads() // n_threads
     if n_lanes < 2:
@@ -60,17 +60,19 @@ def _set_threads(pool: ThreadPoolExecutor, n_lanes: int, n_threads: int) -> None
     n_inherited = torch.get_num_threads()
 
     def begin() -> None:
-        try:
-            torch.get_num_threads()  # a thread's first call takes torch's setting over
-            torch.set_num_threads(n_threads)
-            everyone.wait(START_SECONDS)  # for ever, if one of them could not be started
-        except BaseException:
-            everyone.abort()
-            raise
+        torch.get_num_threads()  # a thread's first call takes torch's setting over
+        torch.set_num_threads(n_threads)
+        everyone.wait(START_SECONDS)  # or a lane that begins at once takes another one's turn
+
+    def abort_if_failed(lane: Future[None]) -> None:
+        if lane.exception():
+            everyone.abort()  # here, since `begin` may fail before its first line
 
     begun: list[Future[None]] = []
     try:
-        begun.extend(pool.submit(begin) for _ in range(n_lanes))
+        for _ in range(n_lanes):
+            begun.append(pool.submit(begin))
+            begun[-1].add_done_callback(abort_if_failed)
     except BaseException:
         everyone.abort()
         raise

@@ -89,6 +89,16 @@ class Synthesis:
         ------
         Mri7tError
             If the files cannot be written.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from napari_mri7t import load_model, load_volume
+        >>> blob = Volume(np.pad(np.ones((8, 8, 3)), 8), np.eye(4), name="blob")
+        >>> made = estimate(blob, load_model("basic_cnn"), SynthesisConfig(device="cpu"))
+        >>> with TemporaryDirectory() as folder:
+        ...     load_volume(made.save(f"{folder}/blob_7t.nii.gz")).shape
+        (24, 24, 19)
         """
         return save_volume(self.volume, path, overwrite=overwrite, sidecar=self.sidecar())
 

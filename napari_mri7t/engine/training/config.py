@@ -289,7 +289,7 @@ def network_settings(network: str, preset: str) -> dict[str, Any]:
 
 
 def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """Return every setting that `with_settings` takes, by name; "inference.step" for a nested one."""
+    """Return every setting that `with_settings` takes; the nested ones as "inference.step"."""
     found = {entry.name: getattr(config, entry.name) for entry in fields(config)}
     nested = found.pop("inference")
     return found | {f"inference.{name}": getattr(nested, name) for name in INFERENCE_SETTINGS}

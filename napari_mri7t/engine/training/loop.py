@@ -38,14 +38,10 @@ class TrainProgress(Progress):
 
     Parameters
     ----------
-    done, total : float
-        Optimiser steps.
-    message : str
-        Loss, learning rate and pace, for people.
-    fold : int
-        Number of the fold, or `FINAL`.
-    label : str
-        Of the fold, for people.
+    done, total, message
+        As in `Progress`, counted in optimiser steps.
+    fold, label : int, str
+        Number of the fold, or `FINAL`, and its name.
     loss : float
         Mean over the last `HISTORY_STEPS` steps of the history; NaN before the first.
     learning_rate : float

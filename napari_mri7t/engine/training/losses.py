@@ -13,13 +13,8 @@ from napari_mri7t.engine.training.config import TrainConfig
 LEAST_SQUARED_ERROR = 1e-6  # 60 dB, added so that the logarithm of a perfect patch is finite
 
 
-def brain_weights(target: Tensor, background_weight: float) -> Tensor:
-    """Return weight 1 where the target is above 0, `background_weight` elsewhere."""
-    return torch.where(target > 0, 1.0, background_weight)
-
-
 def pixel_loss(estimate: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
-    """Return the mean absolute or squared error, voxels weighted by `brain_weights`.
+    """Return the mean absolute or squared error, voxels of the background by `background_weight`.
 
     With `background_weight` 0 nothing is learnt from the dark background, as the report proposes
     for future work. "psnr" is the mean over patches of log10 of the squared error, that is -PSNR/10
@@ -32,7 +27,7 @@ def pixel_loss(estimate: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
     """
     error = estimate - target
     error = error.abs() if config.pixel_loss == "mae" else error.square()
-    weights = brain_weights(target, config.background_weight)
+    weights = torch.where(target > 0, 1.0, config.background_weight)
     if config.pixel_loss == "psnr":
         axes = (1, 2, 3)
         of_patch = (weights * error).sum(axes) / weights.sum(axes).clamp_min(1.0)

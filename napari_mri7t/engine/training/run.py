@@ -96,18 +96,7 @@ def estimate_held_out(
 
 
 def prepare_study(study: Study, report: Report = ignore) -> list[TrainingSubject]:
-    """Load and prepare all subjects of a study, once for all folds that run in one process.
-
-    Parameters
-    ----------
-    study : Study
-    report : callable
-
-    Returns
-    -------
-    list of TrainingSubject
-        In the order of `study.subjects`.
-    """
+    """Load and prepare all subjects of a study in order, for all folds in one process."""
     simulation = study.settings.config.simulation
     return prepare_pairs(list(study.subjects), study.reference, simulation, report=report)
 

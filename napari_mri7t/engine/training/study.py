@@ -14,6 +14,7 @@ from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import read_json, write_content, write_json
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import CARD_FILE, check_place, normalise_place
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
@@ -21,7 +22,6 @@ from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, s
 from napari_mri7t.engine.training.pairs import choose_reference
 from napari_mri7t.engine.volumes.provenance import file_digest
 
-STUDY_FILE = "study.json"  # in a run folder
 STUDY_FORMAT = 1
 
 
@@ -238,7 +238,7 @@ def _start_facts(known: Mapping[str, Any], settings: StudySettings) -> dict[str,
         return {}
     place = normalise_place(settings.start_from)
     if known.get("start_from") == place:
-        return {"start_from": place, "start_sha256": known["start_sha256"]}
+        return {"start_from": place, "start_sha256": known.get("start_sha256", "")}
     digest = check_place(settings.start_from, settings.network, settings.network_config)
     return {"start_from": place, "start_sha256": digest}
 

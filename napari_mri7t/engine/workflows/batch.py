@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -161,7 +161,7 @@ def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = igno
             try:
                 source = account.wait(present)
                 if source is None:
-                    account.known.append(scan.name)
+                    account.add(BatchSummary(known=(scan.name,)))
                     continue
                 result = estimate(source, model, job.config, report=own)
             except Exception as error:
@@ -172,21 +172,19 @@ def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = igno
             del source, result, present
         account.close(behind)
     report(Progress(len(scans), len(scans), "done"))
-    return account.summary(time.perf_counter() - start)
+    return replace(account.summary, seconds=time.perf_counter() - start)
 
 
-@dataclass(eq=False)
 class _Account:
     """Where a batch is, and what became of its scans so far."""
 
-    n_scans: int
-    report: Report
-    now: Progress = field(default=Progress(0, 0, ""))
-    written: list[str] = field(default_factory=list)
-    known: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    arguments: dict[str, str] = field(default_factory=dict)
+    def __init__(self, n_scans: int, report: Report) -> None:
+        self.n_scans, self.report = n_scans, report
+        self.now = Progress(0, n_scans, "")
+        self.summary = BatchSummary()
+
+    def add(self, outcome: BatchSummary) -> None:
+        self.summary = self.summary.with_other(outcome)
 
     def begin(self, n: int, scan: Scan) -> Report:
         """Report that a scan begins, and return the report of its estimate."""
@@ -215,9 +213,7 @@ class _Account:
         except Exception as error:
             self.fail(scan, error)
             return
-        self.written.append(scan.name)
-        if warnings:
-            self.warnings[scan.name] = warnings
+        self.add(BatchSummary((scan.name,), warnings={scan.name: warnings} if warnings else {}))
 
     def fail(self, scan: Scan, error: Exception) -> None:
         """Record why a scan has no estimate; the traceback of an unexpected error is logged."""
@@ -228,13 +224,9 @@ class _Account:
         else:
             LOGGER.error("%s", scan.name, exc_info=error)
             text = f"{type(error).__name__}: {error}: a bug in {NAME}: please report it"
-        self.failed[scan.name] = " ".join(text.split())
-        if argument := getattr(error, "argument", ""):
-            self.arguments[scan.name] = argument
-
-    def summary(self, seconds: float) -> BatchSummary:
-        written, known = tuple(self.written), tuple(self.known)
-        return BatchSummary(written, known, self.failed, self.warnings, seconds, self.arguments)
+        argument = getattr(error, "argument", "")
+        helps = {scan.name: argument} if argument else {}
+        self.add(BatchSummary(failed={scan.name: " ".join(text.split())}, arguments=helps))
 
 
 def is_made(scan: Scan, job: BatchJob) -> bool:

@@ -1,4 +1,4 @@
-"""Where work runs that is more than one process: a Dask scheduler, local workers, SLURM jobs.
+"""Where work of more than one process runs: a Dask scheduler, local workers, SLURM jobs.
 
 Nothing listens beyond this machine unless Dask's TLS is configured, and no dashboard is served.
 https://distributed.dask.org/en/stable/tls.html, https://jobqueue.dask.org
@@ -71,7 +71,7 @@ class Place:
 
 @contextlib.contextmanager
 def open_client(place: Place) -> "Iterator[Client]":
-    """Connect to a scheduler, or start one that ends with the context.
+    """Connect to a scheduler, or start one for the duration of the context.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def open_client(place: Place) -> "Iterator[Client]":
     with contextlib.ExitStack() as stack:
         if place.scheduler:
             if place.scheduler.startswith("tls") and _tls(CLIENT_FILES) is None:
-                raise StateError(f"{place.scheduler}: no certificate to show it: {TLS_HELP}")
+                raise StateError(f"{place.scheduler}: no certificate to present: {TLS_HELP}")
             target: Any = place.scheduler
         elif place.cluster.startswith("local:"):
             target = stack.enter_context(_local_cluster(place))
@@ -130,17 +130,18 @@ def _is_here(host: str) -> bool:
 
 
 def _check_workers(workers: Mapping[str, Any], place: Place) -> None:
-    """Refuse a task that no worker can take: it would wait for ever."""
+    """Refuse a task that no worker can take: it would wait forever."""
     offers = [worker.get("resources", {}).get(GPU, 0) for worker in workers.values()]
     if place.resources and offers and not any(offers):
         raise DeviceError(
             f"{place.scheduler}: none of its {len(offers)} workers offers a GPU: start them with "
-            f"'dask worker --nthreads 1 --resources GPU=1', or compute with --device cpu"
+            "'dask worker --nthreads 1 --resources GPU=1', or compute on the CPU",
+            argument="device",
         )
 
 
 def _local_cluster(place: Place) -> Any:
-    """N processes of one thread, each with its share of the cores and, where there are, one GPU."""
+    """Return N processes of one thread, each with its share of the cores and one GPU if any."""
     from distributed import Nanny, Scheduler, SpecCluster
 
     n_workers = int(place.cluster.partition(":")[2])
@@ -192,7 +193,7 @@ def slurm_settings(text: str) -> dict[str, str]:
 
 
 def slurm_script(place: Place) -> str:
-    """Write the job that would be submitted for every worker; nothing is started.
+    """Return the job script that would be submitted for every worker.
 
     Parameters
     ----------
@@ -259,7 +260,7 @@ def _slurm_cluster(place: Place) -> Any:
 
 
 def _tls(needed: Sequence[str] = TLS_FILES) -> "Security | None":
-    """Give Dask's own TLS configuration, if it has what is needed."""
+    """Return Dask's own TLS configuration, if it has what is needed."""
     import dask.config
     from distributed import Security
 

@@ -8,17 +8,12 @@ from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.report.figures import demo_figure
-from napari_mri7t.engine.simulation.pseudo_3t import (
-    PAIR,
-    SimulationConfig,
-    simulate_3t,
-    simulation_sidecar,
-)
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 TARGET_IS = "here the MNI152 template stands for it"
 
@@ -65,44 +60,25 @@ def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report
     """
     folder.mkdir(parents=True, exist_ok=True)
     source, target = _write_pair(folder)
-    synthesis = estimate(source, model, config, report=report)
-    estimate_file = synthesis.save(folder / "estimate.nii.gz", overwrite=True)
-    scores = {
-        "source": compare(target, source),
-        "estimate": compare(target, synthesis.volume),
+    made = estimate(source, model, config, report=report)
+    estimate_file = made.save(folder / "estimate.nii.gz", overwrite=True)
+    scores = {"source": compare(target, source), "estimate": compare(target, made.volume)}
+    facts = {
+        "model": model.name,
+        "device": made.device,
+        "precision": made.precision,
+        "seconds": round(made.seconds, 2),
+        "notice": NOTICE,
     }
-    metrics = _write_metrics(folder / "metrics.json", scores, synthesis, model)
-    figure = demo_figure((source, synthesis.volume, target), scores, NOTICE, TARGET_IS)
+    metrics = write_json(folder / "metrics.json", scores | facts)
+    figure = demo_figure((source, made.volume, target), scores, NOTICE, TARGET_IS)
     picture = write_atomically(folder / "demo.png", lambda file: figure.savefig(file, format="png"))
     files = (folder / "source.nii.gz", estimate_file, folder / "target.nii.gz", metrics, picture)
-    return Demo(source, synthesis.volume, target, scores, files, synthesis.warnings)
+    return Demo(source, made.volume, target, scores, files, made.warnings)
 
 
 def _write_pair(folder: Path) -> tuple[Volume, Volume]:
     """Write source and target, and read them back: the demonstration starts from files."""
-    config = SimulationConfig()
-    template = load_template()
-    pair = []
-    for volume, name in zip(simulate_3t(template, config=config), PAIR, strict=True):
-        path = folder / f"{name}.nii.gz"
-        facts = simulation_sidecar([template], config, name)
-        save_volume(volume, path, overwrite=True, sidecar=facts)
-        pair.append(load_volume(path))
-    return pair[0], pair[1]
-
-
-def _write_metrics(
-    path: Path,
-    scores: dict[str, dict[str, dict[str, float]]],
-    synthesis: Synthesis,
-    model: Model,
-) -> Path:
-    content = {
-        **scores,
-        "model": model.name,
-        "device": synthesis.device,
-        "precision": synthesis.precision,
-        "seconds": round(synthesis.seconds, 2),
-        "notice": NOTICE,
-    }
-    return write_json(path, content)
+    paths = folder / "source.nii.gz", folder / "target.nii.gz"
+    simulate_3t(load_template()).save(*paths, overwrite=True)
+    return load_volume(paths[0]), load_volume(paths[1])

@@ -67,6 +67,15 @@ class SidecarRecord:
             if now.get(name) != recorded
         )
 
+    def find_image(self) -> Path:
+        """Return the image that the sidecar stands beside; StateError if there is none."""
+        stem = self.path.stem
+        for extension in OUTPUT_EXTENSIONS:
+            path = self.path.with_name(stem + extension)
+            if path.is_file():
+                return path
+        raise StateError(f"{self.path}: there is no image {stem}.nii.gz or .nii beside it")
+
 
 def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
     """Read the sidecar of a synthesis or of a simulation.
@@ -74,7 +83,7 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
     Parameters
     ----------
     path : str or Path
-        JSON, as `Synthesis.sidecar` and `simulation_sidecar` give it.
+        JSON, as `Synthesis.sidecar` and `SimulatedPair.sidecar` give it.
     device : str, optional
         In place of the one recorded.
 
@@ -107,30 +116,6 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
         ) from error
     known = f"{SYNTHESIZE} and {SIMULATE}"
     raise StateError(f"{path}: records {', '.join(map(str, done))}: only {known} can be repeated")
-
-
-def find_image(record: SidecarRecord) -> Path:
-    """Return the image that a sidecar stands beside.
-
-    Parameters
-    ----------
-    record : SidecarRecord
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    StateError
-        If there is none.
-    """
-    stem = record.path.stem
-    for extension in OUTPUT_EXTENSIONS:
-        path = record.path.with_name(stem + extension)
-        if path.is_file():
-            return path
-    raise StateError(f"{record.path}: there is no image {stem}.nii.gz or .nii beside it to compare")
 
 
 def _synthesis(path: Path, facts: Mapping[str, Any], device: str | None) -> SidecarRecord:

@@ -15,18 +15,14 @@ from napari_mri7t.engine.models.card import bundled_folders, fold_folders, read_
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.progress import Report, ignore
-from napari_mri7t.engine.simulation.pseudo_3t import (
-    SimulationConfig,
-    simulate_3t,
-    simulation_sidecar,
-)
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
-from napari_mri7t.engine.workflows.record import SidecarRecord, find_image, read_record
+from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
 
 TEMPLATE_NAME = "MNI152"  # as `load_template` names it: it is always at hand
 SOURCES = ("input", "reference")  # in a sidecar's order
@@ -134,14 +130,14 @@ def repeat(
     True
     """
     record = read_record(sidecar, device)
-    image = find_image(record)
+    image = record.find_image()
     for text in record.other_versions:
         warnings.warn(text, Mri7tWarning, stacklevel=2)
     if isinstance(record.config, SynthesisConfig):
         run = _repeat_synthesis(record, record.config, sources, model, report)
     else:
         run = _repeat_simulation(record, record.config, sources, report)
-    return Comparison(image, *run, *compare_bits(load_volume(image), run[0]))
+    return Comparison(image, *run, *_compare_bits(load_volume(image), run[0]))
 
 
 def _repeat_synthesis(
@@ -152,9 +148,9 @@ def _repeat_synthesis(
     report: Report,
 ) -> tuple[Volume, dict[str, Any], str]:
     """Return the estimate, its sidecar, and with what it was made."""
-    (scan,) = find_sources(record, sources)
-    model = find_model(record, place)
-    preparation = find_preparation(record, scan, sources)
+    (scan,) = _find_sources(record, sources)
+    model = _find_model(record, place)
+    preparation = _find_preparation(record, scan, sources)
     with _threads(record.threads):
         result = synthesize(scan, model, config, preparation, record.output, report=report)
     made_with = f"{model.name} on {result.device} in {result.precision}"
@@ -165,11 +161,11 @@ def _repeat_simulation(
     record: SidecarRecord, config: SimulationConfig, sources: SourcePaths, report: Report
 ) -> tuple[Volume, dict[str, Any], str]:
     """Return the recorded one of the simulated pair, its sidecar, and its seed."""
-    volumes = find_sources(record, sources)
-    reference = volumes[1] if len(volumes) > 1 else None
-    source, target = simulate_3t(volumes[0], reference=reference, config=config, report=report)
-    facts = simulation_sidecar(volumes, config, record.image)
-    return (target if record.image == "target" else source), facts, f"seed {config.seed}"
+    target, *rest = _find_sources(record, sources)
+    reference = rest[0] if rest else None
+    pair = simulate_3t(target, reference=reference, config=config, report=report)
+    again = pair.target if record.image == "target" else pair.source
+    return again, pair.sidecar(record.image), f"seed {config.seed}"
 
 
 @contextlib.contextmanager
@@ -182,23 +178,8 @@ def _threads(n_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compare_bits(image: Volume, again: Volume) -> tuple[int, float, bool]:
-    """Compare a repetition with the image.
-
-    Parameters
-    ----------
-    image, again : Volume
-
-    Returns
-    -------
-    tuple
-        `n_differing`, `largest` and `same_place` of `Comparison`.
-
-    Raises
-    ------
-    VolumeError
-        If the shapes differ.
-    """
+def _compare_bits(image: Volume, again: Volume) -> tuple[int, float, bool]:
+    """Return `n_differing`, `largest` and `same_place` of `Comparison`."""
     if image.shape != again.shape:
         raise VolumeError(
             f"{image.name}: has shape {image.shape}, the repetition {again.shape}: the image is "
@@ -210,24 +191,8 @@ def compare_bits(image: Volume, again: Volume) -> tuple[int, float, bool]:
     return int(differing.sum()), largest, image.affine.tobytes() == again.affine.tobytes()
 
 
-def find_model(record: SidecarRecord, folder: str | Path | None = None) -> Model:
-    """Load the recorded model: by its weights' digest, whatever its name is now.
-
-    Parameters
-    ----------
-    record : SidecarRecord
-    folder : str or Path, optional
-        A name or a folder; by default the bundled models and the sidecar's own folder.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ModelError
-        If it is missing, damaged, or another one.
-    """
+def _find_model(record: SidecarRecord, folder: str | Path | None) -> Model:
+    """Load the recorded model: by its weights' digest, whatever its name is now."""
     wanted = f"{record.model} (SHA-256 {record.model_sha256[:12]}...)"
     if folder is not None:
         model = load_model(folder)
@@ -248,26 +213,8 @@ def find_model(record: SidecarRecord, folder: str | Path | None = None) -> Model
     )
 
 
-def find_sources(record: SidecarRecord, paths: SourcePaths = SourcePaths()) -> list[Volume]:
-    """Load the sources, and check that they are the recorded ones.
-
-    Parameters
-    ----------
-    record : SidecarRecord
-    paths : SourcePaths
-
-    Returns
-    -------
-    list of Volume
-        The scan; of a simulation the target, and its reference if there was one.
-
-    Raises
-    ------
-    StateError
-        If one is missing, or is another one.
-    VolumeError
-        If one is damaged.
-    """
+def _find_sources(record: SidecarRecord, paths: SourcePaths) -> list[Volume]:
+    """Load and check the sources: the scan; or the target, and its reference if any."""
     entries = list(record.sources)
     found = [_load(record, entries, getattr(paths, name), name) for name in SOURCES if entries]
     if entries:
@@ -295,27 +242,8 @@ def _load(
     return volume
 
 
-def find_preparation(
-    record: SidecarRecord, scan: Volume, paths: SourcePaths = SourcePaths()
-) -> PreparationConfig:
-    """Return the recorded preparation, with the user's own mask and transform checked.
-
-    Parameters
-    ----------
-    record : SidecarRecord
-    scan : Volume
-    paths : SourcePaths
-
-    Returns
-    -------
-    PreparationConfig
-        It allows a scan out of the domain, as the first run did.
-
-    Raises
-    ------
-    StateError
-        If a file is missing, or is another one.
-    """
+def _find_preparation(record: SidecarRecord, scan: Volume, paths: SourcePaths) -> PreparationConfig:
+    """Return the recorded preparation, with the user's own mask and transform checked."""
     asked = dict(record.preparation)
     for name, path in (("mask", paths.mask), ("transform", paths.transform)):
         facts = asked.get(name)

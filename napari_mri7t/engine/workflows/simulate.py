@@ -7,13 +7,8 @@ from pathlib import Path
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, Subject
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
-from napari_mri7t.engine.simulation.pseudo_3t import (
-    PAIR,
-    SimulationConfig,
-    simulate_3t,
-    simulation_sidecar,
-)
-from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
+from napari_mri7t.engine.volumes.volume import Volume
 
 
 def simulate_dataset(
@@ -63,14 +58,9 @@ def simulate_dataset(
         message = f"simulate {subject.name}"
         report(Progress(index, len(subjects), message))
         own = replace(config, seed=config.seed + index)
-        inputs = [load_volume(subject.target)]
         own_report = part(report, index, len(subjects), message)
-        pair = simulate_3t(inputs[0], reference=reference, config=own, report=own_report)
-        if reference is not None:
-            inputs.append(reference)
-        for volume, path, image in zip(pair, paths, PAIR, strict=True):
-            save_volume(volume, path, sidecar=simulation_sidecar(inputs, own, image))
-            written.append(path)
+        simulate_3t(subject.target, reference=reference, config=own, report=own_report).save(*paths)
+        written += paths
     report(Progress(len(subjects), len(subjects), "done"))
     return written
 

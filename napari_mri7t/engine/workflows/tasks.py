@@ -134,24 +134,10 @@ def run_tasks(
     resources: dict[str, float],
     on_ended: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Run tasks on a cluster.
+    """Run tasks, and return result or error by label.
 
     A task whose worker is killed is given to another one, `distributed.scheduler.allowed-failures`
-    times.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-    client : distributed.Client
-    resources : dict
-        What a task takes of a worker, from `Place.resources`.
-    on_ended : callable
-        Called at least every half second with what has ended; if it raises, the rest is cancelled.
-
-    Returns
-    -------
-    dict
-        Label to result, or to the error that a task ended with.
+    times. `on_ended` gets what has ended every half second; if it raises, the rest is cancelled.
     """
     import distributed
 

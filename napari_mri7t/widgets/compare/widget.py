@@ -125,14 +125,11 @@ class CompareWidget(EngineWidget):
         self._of_slice.answered.connect(lambda scores: self.table.show_scores("slice", scores))
         self._of_line.answered.connect(self.plot.show_profile)
         self._of_difference.answered.connect(self._show_difference)
-        for latest in self._questions():
+        for latest in (self._of_volume, self._of_slice, self._of_line, self._of_difference):
             latest.failed.connect(lambda text: self.notices.add(text, ERROR_COLOUR))
         self._of_volume.failed.connect(lambda text: self.table.clear_rows("volume"))
         self._of_slice.failed.connect(lambda text: self.table.clear_rows("slice"))
         self._of_line.failed.connect(lambda text: self.plot.clear_profile())
-
-    def _questions(self) -> tuple[Latest, ...]:
-        return self._of_volume, self._of_slice, self._of_line, self._of_difference
 
     @property
     def pair(self) -> tuple[Layer, Layer] | None:
@@ -252,8 +249,6 @@ class CompareWidget(EngineWidget):
     def release(self) -> None:
         """Restore the viewer."""
         self._rest.stop()
-        for latest in self._questions():
-            latest.drop()
         self.views.leave()
         for keys in SHORTCUTS:
             self.viewer.bind_key(keys, None, overwrite=True)

@@ -96,7 +96,7 @@ class EvaluateWidget(EngineWidget):
             lambda row, column: self.load(self.table.item(row, 0).text())
         )
         self.tables_button.clicked.connect(self._ask_tables_folder)
-        self.report_button.clicked.connect(self._ask_report_folder)
+        self.report_button.clicked.connect(self.write_report)
         self.open_button.clicked.connect(self._open_report)
         self._of_subject.answered.connect(self._show_subject)
         self._of_tables.answered.connect(self._on_tables)
@@ -195,25 +195,18 @@ class EvaluateWidget(EngineWidget):
     def _on_tables(self, folder: Path) -> None:
         self.panel.conclude(f"Tables: {folder}")
 
-    def _ask_report_folder(self) -> None:
-        """Write into the run folder; for two layers ask where to."""
-        if self.evaluation is None or self.evaluation.run is not None:
-            self.write_report()
-        elif folder := QFileDialog.getExistingDirectory(self, "Folder for the report"):
-            self.write_report(Path(folder))
-
-    def write_report(self, folder: Path | None = None) -> None:
-        """Write the HTML report in the background, into the run folder or this one."""
+    def write_report(self) -> None:
+        """Write the HTML report in the background: into the run folder, or one to choose."""
         evaluation = self.evaluation
         if evaluation is None or self.panel.job is not None:
             return
         if evaluation.run is not None:
             work = partial(report_run, evaluation.run, evaluation.results)
-            job = Job(f"Report of {evaluation.run.name}", work)
-        elif folder is not None:
-            job = Job("Report of two layers", partial(report_pair, evaluation, folder))
+        elif folder := QFileDialog.getExistingDirectory(self, "Folder for the report"):
+            work = partial(report_pair, evaluation, Path(folder))
         else:
             return
+        job = Job("Write the report", work)
         job.succeeded.connect(self._on_report)
         self._run(job)
 
@@ -230,8 +223,6 @@ class EvaluateWidget(EngineWidget):
     def release(self) -> None:
         """End what runs."""
         self.viewer.events.theme.disconnect(self._show_boxes)
-        for latest in (self._of_subject, self._of_tables):
-            latest.drop()
         self.panel.cancel()
         self.evaluation = None  # its volumes may be large
         super().release()

@@ -10,11 +10,7 @@ from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.simulation.pseudo_3t import (
-    SimulationConfig,
-    simulate_3t,
-    simulation_sidecar,
-)
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of, stem_of
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Series, load_series
@@ -117,8 +113,7 @@ def mni152() -> list[LayerData]:
 def mni152_3t() -> list[LayerData]:
     """Open the MNI152 T1w template as a pseudo-3T: noise added."""
     orient_empty_viewer()
-    template, config = load_template(), SimulationConfig()
-    source, _ = simulate_3t(template, config=config)
-    data, meta, kind = volume_to_layer(source)
-    meta["metadata"][KEY]["provenance"] = simulation_sidecar([template], config)
+    pair = simulate_3t(load_template())
+    data, meta, kind = volume_to_layer(pair.source)
+    meta["metadata"][KEY]["provenance"] = pair.sidecar("source")
     return [(data, meta, kind)]

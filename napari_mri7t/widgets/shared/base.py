@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.controls import LayerChooser
+from napari_mri7t.widgets.shared.latest import Latest
 
 #: What a widget may take of the window, pixels.
 WIDTH = 350
@@ -112,6 +113,8 @@ class EngineWidget(QWidget):
             self.release()
 
     def release(self) -> None:
-        """Stop listening to the viewer; each widget releases what it holds."""
+        """Stop listening to the viewer and drop open questions; subclasses add their own."""
+        for latest in self.findChildren(Latest):
+            latest.drop()
         for chooser in self.findChildren(LayerChooser):
             chooser.release()

@@ -14,7 +14,6 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
     SimulationConfig,
     preview_plane,
     simulate_3t,
-    simulation_sidecar,
 )
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.simulate import simulate_dataset
@@ -34,15 +33,12 @@ def simulate_layer(
     target, histogram = layer_to_volume(layer), _volume(reference)
     pair = simulate_3t(target, reference=histogram, config=config, report=report)
     report(Progress(0, 0, "Writing provenance"))
-    inputs = [target] if histogram is None else [target, histogram]
-    made = pair[:1] if histogram is None else pair
     limits = {"contrast_limits": (0.0, 1.0)}
-    return [
-        estimate_to_layer(
-            v, layer, simulation_sidecar(inputs, config, image), name=v.name, **limits
-        )
-        for v, image in zip(made, PAIR, strict=False)
+    layers = [
+        estimate_to_layer(volume, layer, pair.sidecar(image), name=volume.name, **limits)
+        for volume, image in zip(pair, PAIR, strict=True)
     ]
+    return layers[:1] if reference is None else layers
 
 
 def simulate_folder(

@@ -213,7 +213,5 @@ class SimulateWidget(EngineWidget):
     def release(self) -> None:
         """End what runs."""
         self.viewer.dims.events.ndisplay.disconnect(self._check)
-        for latest in (self._latest, self._of_folder):
-            latest.drop()
         self.panel.cancel()
         super().release()

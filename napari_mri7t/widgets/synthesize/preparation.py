@@ -32,8 +32,8 @@ MODES = {
     "none": "Nothing: take it as it is (none)",
     "full": "Every step (full)",
 }
-SPACES = {"native": "The scan's own grid", "mni": "MNI space, 1 mm"}
-VIAS = {"scan": "The scan's own grid", "mni": "MNI space, 1 mm"}
+SPACES = {"native": "Scan's own grid", "mni": "MNI space, 1 mm"}
+VIAS = {"scan": "Scan's own grid", "mni": "MNI space, 1 mm"}
 BACKGROUNDS = {"scan": "As in the scan", "zero": "Zero"}
 LIBRARIES = ("SimpleITK", "deepbet")  # of the extra `native`
 
@@ -83,7 +83,7 @@ class PreparationFields(QWidget):
             ("Save intermediate\nfiles to", self.keep_field),
             ("", self.coarse_box),
         ):
-            self._form.addRow(label, field)
+            self._form.addRow(*([label] if label else []), field)
         self._form.addRow(self.notices)
         self._recall(remembered)
         self._refuse_missing()

@@ -73,7 +73,6 @@ class QualityPanel(QWidget):
 
     def release(self) -> None:
         """Stop listening to the viewer."""
-        self._latest.drop()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
 
     def clear(self) -> None:

@@ -270,8 +270,6 @@ class SynthesizeWidget(EngineWidget):
 
     def release(self) -> None:
         """End the job with the widget: nobody would be there for its result."""
-        for latest in (self._latest, self._of_folder):
-            latest.drop()
         self.source.release()
         self.quality.release()
         self.panel.cancel()

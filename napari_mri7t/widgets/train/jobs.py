@@ -134,7 +134,8 @@ def network_names() -> tuple[list[str], list[str]]:
 
 def open_run(run: Path) -> Study | None:
     """Open a run folder if there is a study in it; this imports torch."""
-    from napari_mri7t.engine.training.study import STUDY_FILE, open_study
+    from napari_mri7t.engine.evaluation.results import STUDY_FILE
+    from napari_mri7t.engine.training.study import open_study
 
     return open_study(run) if (run / STUDY_FILE).exists() else None
 

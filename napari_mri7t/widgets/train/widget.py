@@ -46,7 +46,10 @@ RECIPE_FIXED = "Set by the study in the run folder; for another recipe choose a 
 
 
 class TrainWidget(EngineWidget):
-    """Dataset, recipe, folds; start, pause, resume, cancel; curves and a slice while it runs."""
+    """Dataset, recipe, folds; start, pause, resume, cancel; curves and a slice while it runs.
+
+    A training runs on when the widget is closed; the next widget finds it again.
+    """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -73,7 +76,7 @@ class TrainWidget(EngineWidget):
         self.dataset_field = FolderField(
             "Folder of 7T volumes (their 3T is simulated), folder of pairs, or BIDS dataset"
         )
-        self.run_field = FolderField("Receives everything that the training writes")
+        self.run_field = FolderField("Run folder: receives everything that the training writes")
         self.data_notices = Notices()
         form.addRow("Dataset", self.dataset_field)
         form.addRow("Run folder", self.run_field)
@@ -255,9 +258,3 @@ class TrainWidget(EngineWidget):
             self._preview.data, self._preview.name = data, title
         else:
             self._preview = self.viewer.add_image(data, **meta | {"name": title})
-
-    def release(self) -> None:
-        """Let the training run on: the next widget finds it again."""
-        for latest in (self._of_data, self._of_networks, self._of_preview):
-            latest.drop()
-        super().release()

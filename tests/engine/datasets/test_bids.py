@@ -92,5 +92,5 @@ def test_derivative_never_mixes_with_other_datasets(tmp_path):
         start_derivative(other, tmp_path)
     for content in ("", "[]", "[" * 100_000):
         path.write_text(content)
-        with pytest.raises(Mri7tError, match="mend or remove"):
+        with pytest.raises(Mri7tError, match="fix or remove"):
             start_derivative(other, tmp_path)

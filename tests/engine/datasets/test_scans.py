@@ -55,8 +55,9 @@ def test_filters_choose(dataset, wanted, expected):
 
 
 def test_filter_without_a_match_says_what_is_there(dataset):
-    with pytest.raises(Mri7tError, match=r"none of its 5 volumes .*sub-01_ses-a_T1w"):
+    with pytest.raises(Mri7tError, match=r"none of its 5 volumes .*sub-01_ses-a_T1w") as caught:
         find_scans(dataset, ScanFilter(participants=("9",)))
+    assert caught.value.argument == "participant"
 
 
 def test_plain_folder_gives_all_its_volumes(tmp_path):

@@ -59,7 +59,7 @@ class Faulty(torch.nn.Module):
         ("size", r"slices of 8 x 8 give an output of shape \(2, 1, 6, 6\)"),
         ("gradient", "no gradient reaches idle.weight, idle.bias"),
         ("random", "two different estimates"),
-        ("weights", "with the same weights gives another"),
+        ("weights", "with the same weights gives a different"),
         ("batch", "depends on the other slabs"),
     ],
 )

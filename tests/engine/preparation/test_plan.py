@@ -1,5 +1,7 @@
 """A preparation does exactly what its plan says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -118,7 +120,7 @@ def test_registration_left_out_is_no_finding_for_another_space(head_brain, done,
     config = asked(keep=tmp_path)
     found = run(head_brain, config)
     assert found.decisions[STEPS[2]] is Decision.ALIGNED
-    assert found.facts["registration"] == "skipped: the brain lies in MNI space"
+    assert found.facts["registration"] == "skipped (the brain lies in MNI space)"
     assert done == [STEPS[1]]
     assert plan_preparation(head_brain, config, "mni").steps == (STEPS[2],)
     run(head_brain, config, "mni")
@@ -156,3 +158,8 @@ def test_folder_that_is_not_there_is_not_made_by_looking(raw, tmp_path):
 def test_scan_that_is_too_coarse_is_refused_by_looking(raw):
     with pytest.raises(VolumeError, match="voxels of 4 x 4 x 4 mm"):
         plan_preparation(raw[0], PreparationConfig())
+
+
+def test_paths_may_be_given_as_text(tmp_path):
+    config = PreparationConfig(mask="m.nii", transform="t.txt", keep=str(tmp_path))
+    assert (config.mask, config.transform, config.keep) == (Path("m.nii"), Path("t.txt"), tmp_path)

@@ -17,7 +17,7 @@ from napari_mri7t.engine.evaluation.results import StudyResults, SubjectResult
 from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, RobustnessPoint
 from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import flatten, score
-from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.progress import Cancelled, Progress
 from napari_mri7t.engine.report.report import ReportData, ReportSubject, write_report, write_tables
 from napari_mri7t.engine.report.sections import TESTED, table_sections
 from napari_mri7t.engine.volumes.provenance import NOTICE
@@ -96,9 +96,15 @@ def data(volumes) -> ReportData:
 
 
 @pytest.fixture(scope="module")
-def folder(data, tmp_path_factory):
+def records() -> list[Progress]:
+    """What `folder` reports."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def folder(data, records, tmp_path_factory):
     place = tmp_path_factory.mktemp("report")
-    write_report(data, place, place / "report.html")
+    write_report(data, place, place / "report.html", report=records.append)
     return place
 
 
@@ -217,9 +223,7 @@ def test_a_stopped_report_leaves_the_old_page_alone(data, tmp_path):
     assert page.read_text() == "old"
 
 
-def test_progress_counts_subjects_and_two_more(data, tmp_path):
-    records = []
-    write_report(data, tmp_path, tmp_path / "report.html", report=records.append)
+def test_progress_counts_subjects_and_two_more(folder, records):
     assert {record.total for record in records} == {len(SUBJECTS) + 2}
     assert [record.done for record in records] == sorted(record.done for record in records)
 

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
+from napari_mri7t.engine.synthesis import lanes
 from napari_mri7t.engine.synthesis.lanes import in_lanes
 
 
@@ -94,3 +96,21 @@ def test_lane_that_cannot_begin_leaves_the_threads_of_others_as_they_were(
     thread.start()
     thread.join()
     assert [*found, torch.get_num_threads()] == [4, 4]
+
+
+def test_lane_that_fails_before_its_first_line_does_not_keep_the_others_waiting(
+    four_threads, monkeypatch
+):
+    """As CPython raises MemoryError where there is no memory for the frame of a call."""
+    submit, turns = ThreadPoolExecutor.submit, iter(range(100))
+
+    def fail():
+        raise MemoryError
+
+    def submit_or_fail(pool, work, *arguments):
+        return submit(pool, fail if next(turns) == 3 else work, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_or_fail)
+    monkeypatch.setattr(lanes, "START_SECONDS", 1e6)  # a wait for it would hang the test
+    with pytest.raises(MemoryError):
+        list(in_lanes(abs, range(9), 1))

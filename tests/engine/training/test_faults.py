@@ -31,12 +31,13 @@ def test_fault_31_worker_killed_for_memory_is_told_with_that_word(study, monkeyp
     """The scheduler's own error speaks of "a worker that died"; a person needs the likely cause."""
     scheduler = pytest.importorskip("distributed.scheduler", reason="needs napari-mri7t[cluster]")
     from napari_mri7t.engine.workflows import tasks
+    from napari_mri7t.engine.workflows.cluster import Place
 
     error = scheduler.KilledWorker("fold 0", None, 3)
     results = {study.label(0): error}
     monkeypatch.setattr(tasks, "run_tasks", lambda *_, **__: results)
     with pytest.raises(StateError, match=r"1 of 1 folds failed: .*killed.*memory") as caught:
-        tasks.run_folds(study, [0], None, "cpu", {})
+        tasks.run_folds(study, [0], None, Place(cluster="local:1", device="cpu"))
     assert study.label(0) in str(caught.value)
 
 

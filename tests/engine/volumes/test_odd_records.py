@@ -13,12 +13,13 @@ import pytest
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import run_to_end
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import estimate, synthesis_sidecar
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.study import STUDY_FILE, StudySettings, create_study, open_study
+from napari_mri7t.engine.training.export import training_command
+from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
 from napari_mri7t.engine.volumes.provenance import Execution
 from napari_mri7t.engine.workflows.repeat import read_record
 
@@ -84,7 +85,7 @@ def test_model_card(tiny_model, small, tmp_path):
     path = folder / "card.json"
 
     def read():
-        run_to_end(estimate(small, load_model(folder), SynthesisConfig("cpu", step=3)))
+        estimate(small, load_model(folder), SynthesisConfig("cpu", step=3))
 
     counts = understood_or_refused(path, json.loads(path.read_text()), read)
     assert min(counts.values()) > 20
@@ -93,9 +94,9 @@ def test_model_card(tiny_model, small, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'{\n "GeneratedBy": [,]}', "no JSON at line 2, column 18"),
-        (b"", "no JSON at line 1, column 1"),
-        (b"\xff\xfe", "no text in UTF-8"),
+        (b'{\n "GeneratedBy": [,]}', "not JSON at line 2, column 18"),
+        (b"", "not JSON at line 1, column 1"),
+        (b"\xff\xfe", "not text in UTF-8"),
         (DEEP.encode(), "nested too deeply"),
     ],
     ids=["comma", "empty", "bytes", "deep"],
@@ -107,7 +108,7 @@ def test_what_is_no_json_is_told_in_our_own_words(tmp_path, content, words):
         read_record(path)
 
 
-def test_mark_that_some_editors_put_before_a_text_is_no_fault(tmp_path):
+def test_byte_order_mark_of_an_editor_is_accepted(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"a": 1}', encoding="utf-8-sig")
     assert read_json(path) == {"a": 1}
@@ -115,8 +116,7 @@ def test_mark_that_some_editors_put_before_a_text_is_no_fault(tmp_path):
 
 def test_sidecar_of_a_repetition(small, tiny_model, tmp_path):
     model = load_model(tiny_model)
-    result = run_to_end(estimate(small, model, SynthesisConfig("cpu")))
-    facts = synthesis_sidecar(small, model, result)
+    facts = estimate(small, model, SynthesisConfig("cpu")).sidecar()
     assert facts["Model"]["Name"] == Execution(model="tiny").model
     path = tmp_path / "a.json"
     counts = understood_or_refused(path, facts, lambda: read_record(path).other_versions)
@@ -132,5 +132,5 @@ def test_study(phantom, tmp_path):
     run = create_study(tmp_path / "dataset", tmp_path / "run", settings).folder
     path = run / STUDY_FILE
     content = json.loads(path.read_text())
-    counts = understood_or_refused(path, content, lambda: open_study(run).command(0))
+    counts = understood_or_refused(path, content, lambda: training_command(open_study(run), 0))
     assert min(counts.values()) > 20

@@ -21,8 +21,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import repeat as repetition
-from napari_mri7t.engine.workflows.record import find_image, read_record
-from napari_mri7t.engine.workflows.repeat import SourcePaths, find_model
+from napari_mri7t.engine.workflows.record import read_record
+from napari_mri7t.engine.workflows.repeat import SourcePaths
 
 CONFIG = SynthesisConfig(
     device="cpu", precision="float32", step=3, end_slices=2, flips=True, planes=("axial", "coronal")
@@ -100,7 +100,7 @@ def test_sidecar_tells_the_threads_of_the_synthesis_whoever_writes_it(phantom, t
 
 
 def test_changed_image_is_told_with_its_difference(repeat, made, tiny_model):
-    image = find_image(read_record(made))
+    image = read_record(made).find_image()
     volume = load_volume(image)
     changed = volume.array.copy()
     changed[20, 20, 16] += 0.5
@@ -111,7 +111,7 @@ def test_changed_image_is_told_with_its_difference(repeat, made, tiny_model):
 
 
 def test_moved_image_is_told(repeat, made, tiny_model):
-    image = find_image(read_record(made))
+    image = read_record(made).find_image()
     old = nibabel.load(image)
     moved = old.affine + 0.5 * np.eye(4, k=3)
     nibabel.save(nibabel.Nifti1Image(old.get_fdata(dtype=np.float32), moved), image)
@@ -119,10 +119,11 @@ def test_moved_image_is_told(repeat, made, tiny_model):
     assert (found.n_differing, found.same_place, found.is_equal) == (0, False, False)
 
 
-def test_image_of_another_shape_is_refused(phantom, made):
-    volume = load_volume(find_image(read_record(made)))
+def test_image_of_another_shape_is_refused(repeat, phantom, made, tiny_model):
+    other = type(phantom)(phantom.array[1:], phantom.affine)
+    save_volume(other, read_record(made).find_image(), overwrite=True)
     with pytest.raises(VolumeError, match="is not the one that its sidecar describes"):
-        repetition.compare_bits(volume, type(volume)(phantom.array[1:], phantom.affine))
+        repeat(made, tiny_model)
 
 
 def test_other_input_is_refused_with_both_digests(repeat, made, phantom_file, tiny_model):
@@ -139,33 +140,32 @@ def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_
         repeat(made, tiny_model)
     assert caught.value.argument == "input"
     assert repeat(made, tiny_model, elsewhere).is_equal
-    find_image(read_record(made)).unlink()
+    read_record(made).find_image().unlink()
     with pytest.raises(StateError, match="there is no image estimate"):
         repeat(made, tiny_model, elsewhere)
 
 
 def test_other_model_is_refused_and_the_same_is_found_by_its_digest(
-    made, tiny_model, tmp_path, monkeypatch
+    repeat, made, tiny_model, tmp_path, monkeypatch
 ):
-    record = read_record(made)
     with pytest.raises(ModelError, match="is not in the package: give its folder") as caught:
-        find_model(record)
+        repeat(made, None)
     assert caught.value.argument == "model"
     model = load_model(tiny_model)
     with torch.no_grad():
         next(model.network.parameters()).add_(1)
     save_model(tmp_path / "other", model.network, model.card)
     with pytest.raises(ModelError, match=r"other: has weights of SHA-256"):
-        find_model(record, tmp_path / "other")
+        repeat(made, tmp_path / "other")
     folders = [tmp_path / "other", tmp_path / "no model", tiny_model]
     monkeypatch.setattr("napari_mri7t.engine.workflows.repeat.bundled_folders", lambda: folders)
-    assert find_model(record).card == read_card(tiny_model)
+    assert repeat(made, None).sidecar["Model"]["SHA256"] == read_card(tiny_model).sha256
 
 
-def test_model_beside_the_sidecar_is_found(made, tiny_model):
+def test_model_beside_the_sidecar_is_found(repeat, made, tiny_model):
     for path in tiny_model.iterdir():
         shutil.copy(path, made.parent)
-    assert find_model(read_record(made)).name == "tiny"
+    assert repeat(made, None).made_with.startswith("tiny on")
 
 
 def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny_model):
@@ -222,7 +222,7 @@ def test_python_repeats_a_synthesis_in_one_call_and_warns_of_other_versions(made
         found = repetition.repeat(
             made, model=tiny_model, sources=SourcePaths(), device="cpu", report=seen.append
         )
-    assert found.image == find_image(read_record(made))
+    assert found.image == read_record(made).find_image()
     assert found.made_with == "tiny on cpu in float32"
     assert found.sidecar["Synthetic"] is True
     assert seen[-1].done == seen[-1].total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 
@@ -10,7 +11,7 @@ import pytest
 
 from napari_mri7t import cli
 from napari_mri7t.engine.errors import Mri7tError, StateError, SubjectError
-from napari_mri7t.engine.evaluation.results import StudyResults
+from napari_mri7t.engine.evaluation.results import StudyResults, file_name
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import is_known, stress
 from napari_mri7t.engine.metrics.basic import compare
@@ -193,6 +194,7 @@ def test_report_of_the_window_holds_what_the_command_line_measured(study, monkey
     found = studies.stress("cpu", run_all=True, report=seen.append)
     assert seen[0].message.startswith("SliceUNet, ")
     assert found["slice_unet"].points[0].kind == "noise"
-    assert (studies.robustness_folder / "slice_unet.json").exists()
+    summary = studies.robustness_folder / file_name("slice_unet")
+    assert set(json.loads(summary.read_text())) == {"robustness", "lesions"}
     data = studies.report_data(studies.evaluate(baselines={}))
     assert data.stress == found

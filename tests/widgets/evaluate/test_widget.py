@@ -8,10 +8,13 @@ import pytest
 from napari.utils import progress
 from napari.utils.theme import get_theme
 
+from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, RobustnessPoint
+from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import flatten, score
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.workflows.studies import Studies
 from napari_mri7t.widgets.evaluate import widget as evaluate
 from napari_mri7t.widgets.evaluate.jobs import on_background
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
@@ -93,10 +96,10 @@ def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, wait_idle
     assert panel.cancel_button.isEnabled()
     wait_idle()
     counted = dict.fromkeys((value, most) for value, most, _ in seen if most)
-    assert list(counted) == [(0, 4), (1, 4), (2, 4), (3, 4)]  # two subjects, two methods
+    assert list(counted) == [(n, 100) for n in (0, 25, 50, 75)]  # two subjects, two methods
     told = [text.replace("\u200b", "") for *_, text in seen]
     assert told[0] == "Loading torch"
-    assert any(text.startswith("Sub-B: ") and ": 3 of 4" in text for text in told)
+    assert any(text.startswith("Sub-B: ") and ": 75 %" in text for text in told)
     assert not progress._all_instances
 
 
@@ -125,15 +128,28 @@ def test_double_click_loads_the_subject_s_volumes(evaluated, viewer, wait_idle, 
     assert len(viewer.layers) == 3
 
 
-def test_tables_and_report_are_exported(evaluated, wait_idle, tmp_path, run_folder):
-    assert not evaluated.open_button.isEnabled()
+def test_tables_are_exported(evaluated, wait_idle, tmp_path):
     evaluated.export_tables(tmp_path / "tables")
     wait_idle()
     assert list((tmp_path / "tables").glob("*.csv"))
+
+
+def test_report_has_figures_and_what_was_measured_on_the_command_line(
+    evaluated, wait_idle, run_folder, monkeypatch
+):
+    noise = (0.001, 0.01)
+    scores = {"brain_psnr": 20.0}, {"brain_psnr": 24.0}
+    points = tuple(RobustnessPoint("noise", variance, *scores) for variance in noise)
+    lesions = (LesionResult(Lesion((1, 1, 1), 4.0, 0.2), 0.2, 1.0, 0.5),)
+    known = {"slice_unet": Stress(points, lesions)}
+    monkeypatch.setattr(Studies, "stress", lambda studies: known)
+    assert not evaluated.open_button.isEnabled()
     evaluated.report_button.click()
     wait_idle()
     assert evaluated.panel.notices.texts(ERROR_COLOUR) == []
-    assert (run_folder / "report.html").exists()
+    page = (run_folder / "report.html").read_text()
+    assert "<h2>Robustness</h2>" in page
+    assert "<h2>Lesions</h2>" in page
     assert list((run_folder / "results/figures").iterdir())
     assert evaluated.open_button.isEnabled()
     (run_folder / "report.html").unlink()

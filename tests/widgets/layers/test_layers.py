@@ -214,7 +214,7 @@ def test_layer_of_a_script_takes_its_place_from_scale_and_translate_in_mm():
     )
     assert volume.geometry is None
     assert volume.warnings == (
-        "mine was not opened by this plugin: its axes were taken as S, A, R; if they are others, "
+        "mine was not opened by this plugin: its axes were taken as S, A, R; if they differ, "
         "open its file here",
     )
 
@@ -222,7 +222,7 @@ def test_layer_of_a_script_takes_its_place_from_scale_and_translate_in_mm():
 def test_layer_without_a_unit_counts_as_mm_and_says_so():
     volume = layer_to_volume(napari.layers.Image(np.ones((7, 6, 5)), scale=(3, 2, 1), name="mine"))
     assert volume.voxel_size == (1, 2, 3)
-    assert any("its scale was taken as mm; if it is not" in text for text in volume.warnings)
+    assert any("its scale was taken as mm; if it differs" in text for text in volume.warnings)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_layer_whose_grid_is_not_known_is_refused(settings, words):
         (napari.layers.Image(np.ones((7, 6, 5, 3)), rgb=True), "colour image"),
         (napari.layers.Image([np.ones((8, 8, 8)), np.ones((4, 4, 4))]), "multiscale"),
         (napari.layers.Image(np.ones((2, 7, 6, 5))), "choose one of its 2 volumes, 0 to 1"),
-        (napari.layers.Points(np.ones((2, 3))), "not an image"),
+        (napari.layers.Points(np.ones((2, 3))), "is a points layer"),
     ],
 )
 def test_layer_that_is_no_volume_is_refused_in_words(layer, words):

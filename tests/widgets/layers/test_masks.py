@@ -50,7 +50,7 @@ def test_mask_painted_on_an_oblique_scan_counts_in_compare(scan, estimate):
     scores, _ = volume_scores(*layers, 1.0)
     assert scores == basic.compare(scan, estimate, mask=mask)
     expected = inspection.plane_scores(scan, estimate, (2, 16), mask=mask)
-    assert plane_scores(*layers, (2, 16), 1.0) == expected
+    assert plane_scores(*layers, 1.0, (2, 16)) == expected
 
 
 def test_mask_painted_on_an_oblique_scan_counts_in_evaluate(scan, estimate):

@@ -149,7 +149,7 @@ def test_cancelled_folder_keeps_whole_pairs_only(
     is_in_second, may_go_on = threading.Event(), threading.Event()
 
     def simulate(target, **settings):
-        if target.name == "sub-02":
+        if target.name == "sub-02.nii.gz":
             is_in_second.set()
             assert may_go_on.wait(60)
         return simulate_3t(target, **settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +90,7 @@ def test_nothing_is_computed_twice_when_only_the_model_changes(ready, calls, wai
 
 
 @pytest.mark.parametrize("step", ["extract_brain", "estimate_bias_field", "register"])
-def test_cancel_ends_every_step_within_two_seconds(
-    ready, calls, monkeypatch, qtbot, wait_idle, step
-):
+def test_cancel_ends_every_step(ready, calls, monkeypatch, qtbot, wait_idle, step):
     """What cannot be stopped, as deepbet, ends by itself, and the next run waits for it."""
     choose(ready.preparation.mode_box, "full")
     end = threading.Event()
@@ -101,7 +98,7 @@ def test_cancel_ends_every_step_within_two_seconds(
     now = Progress(0, 4, prepare.STEPS[0])
 
     def wait(*_, report):
-        return in_background(lambda: end.wait(60), report, now, stop)
+        return in_background(lambda: end.wait(600), report, now, stop)
 
     monkeypatch.setattr(prepare, step, wait)
     before = list(ready.viewer.layers)
@@ -109,10 +106,9 @@ def test_cancel_ends_every_step_within_two_seconds(
     qtbot.waitUntil(
         lambda: bool(unfinished_work()) and "Step" in ready.panel.status.text(), timeout=90_000
     )
-    started = time.monotonic()
     ready.panel.cancel_button.click()
-    qtbot.waitUntil(lambda: ready.panel.job is None, timeout=5000)
-    assert time.monotonic() - started < 2
+    qtbot.waitUntil(lambda: ready.panel.job is None)
+    assert end.is_set() == (stop is not None), "only what can be stopped is"
     assert list(ready.viewer.layers) == before
     assert ready.panel.status.text().startswith("Cancelled; nothing was changed.")
     if stop is None:
@@ -134,7 +130,7 @@ def test_estimate_in_mni_space_is_a_layer_on_the_models_grid(ready, calls, wait_
     assert estimate.data.shape == (182, 218, 182)
     np.testing.assert_array_equal(estimate.scale, (1, 1, 1))
     np.testing.assert_array_equal(estimate.translate, (-72, -126, -91))
-    assert facts_of_last(ready)["Settings"]["preparation"]["space"] == "mni"
+    assert facts_of_last(ready)["Settings"]["output"]["space"] == "mni"
     ready.quality.toggle()
     wait_idle()
     assert {layer.data.shape for layer in ready.viewer.layers[1:]} == {(182, 218, 182)}
@@ -213,10 +209,8 @@ def test_real_scan_with_its_skull_goes_through_and_is_cancelled_anywhere(widget,
         qtbot.waitUntil(
             lambda now=words: now in plain(widget.panel.status).lower(), timeout=400_000
         )
-        started = time.monotonic()
         widget.panel.cancel()
-        qtbot.waitUntil(lambda: widget.panel.job is None, timeout=10_000)
-        assert time.monotonic() - started < 2, words
+        qtbot.waitUntil(lambda: widget.panel.job is None)
         wait_idle()
         assert len(widget.viewer.layers) == 1
     widget.start()

@@ -229,7 +229,7 @@ def test_training_goes_on_without_its_widget_and_is_found_again(viewer, widget, 
     assert again.panel.job is job
     assert not again.panel.start_button.isEnabled()
     assert again.panel.status.text() == "Paused"
-    assert again.panel.bar.maximum() == 100_000
+    assert again.panel.bar.maximum() == 100
     assert again.device_box.currentData() == "cpu"
     assert "Loss" in again.figures_label.text()
     qtbot.waitUntil(lambda: again.folds.chosen() == (2,))

@@ -71,7 +71,7 @@ def test_unknown_extension_is_refused(volume, tmp_path, name):
 
 
 def test_missing_folder_is_refused(volume, tmp_path):
-    with pytest.raises(VolumeError, match="does not exist: make it first"):
+    with pytest.raises(VolumeError, match="does not exist: create it first"):
         save_volume(volume, tmp_path / "nowhere" / "out.nii")
 
 

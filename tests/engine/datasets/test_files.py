@@ -1,0 +1,67 @@
+"""One finder of volumes for scans and subjects alike."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.datasets.bids import find_scans
+from napari_mri7t.engine.datasets.files import find_volumes
+from napari_mri7t.engine.datasets.subjects import find_subjects
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_every_format_counts_once_and_nothing_else(tmp_path):
+    touch(tmp_path, "a.nii", "B.NII.GZ", "c.mgz", "d.mgh.gz", "pair.hdr", "pair.img")
+    touch(tmp_path, "a.json", "notes.txt", "c.png", ".hidden.nii", "e_desc-synth7T_T1w.nii")
+    (tmp_path / "folder.nii").mkdir()
+    found = ["B.NII.GZ", "a.nii", "c.mgz", "d.mgh.gz", "pair.hdr"]
+    assert names(find_volumes(tmp_path)) == found
+
+
+def test_links_to_files_count_and_dead_links_do_not(tmp_path):
+    touch(tmp_path, "store/a.nii")
+    (tmp_path / "link.nii").symlink_to("store/a.nii")
+    (tmp_path / "dead.nii").symlink_to("store/none.nii")
+    assert names(find_volumes(tmp_path)) == ["link.nii"]
+
+
+def test_hidden_folder_below_the_root_is_skipped_but_not_the_root_itself(tmp_path):
+    root = tmp_path / ".cache" / "data"
+    touch(root, "sub-1/anat/a.nii", "sub-1/.git/b.nii")
+    assert names(find_volumes(root, "sub-*/**/*")) == ["a.nii"]
+
+
+def test_half_a_pair_is_not_overlooked(tmp_path):
+    touch(tmp_path, "a.nii", "lonely.img")
+    assert names(find_volumes(tmp_path)) == ["a.nii", "lonely.img"]
+    with pytest.raises(FileNotFoundError, match=r"lonely\.hdr: is missing beside lonely\.img"):
+        find_subjects(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "sub-1/ses-7T/anat"])
+def test_scans_and_subjects_are_found_by_the_same_rules(tmp_path, folder):
+    place = tmp_path / folder
+    stems = ("sub-1_T1w",) if folder else ("sub-1_T1w", "sub-2_T1w")
+    touch(place, *(f"{stem}.nii" for stem in stems), ".sub-3_T1w.nii")
+    touch(place, "sub-1_desc-synth7T_T1w.nii")
+    (place / "sub-4_T1w.nii").mkdir()
+    found = [f"{stem}.nii" for stem in stems]
+    assert [scan.path.name for scan in find_scans(tmp_path)] == found
+    assert [subject.target.name for subject in find_subjects(tmp_path)] == found
+
+
+def test_subject_stored_as_a_pair_is_known_by_its_voxels(tmp_path):
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    nibabel.save(nibabel.Nifti1Pair(array, np.eye(4)), tmp_path / "a.img")
+    (subject,) = find_subjects(tmp_path)
+    assert subject.target.name == "a.img"
