@@ -24,7 +24,7 @@ NOT_FOR = (
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What describes a model beside its weights.
+    """Description of a model that accompanies its weights.
 
     Parameters
     ----------

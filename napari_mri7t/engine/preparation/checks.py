@@ -159,7 +159,7 @@ def alignment(brain: Volume, transform: np.ndarray) -> float:
 def check_alignment(scan: Volume, score: float) -> None:
     """Check that a brain is aligned with the template's after registration.
 
-    A brain mirrored left to right cannot be told from one that is not: the template is symmetric.
+    A brain mirrored left to right is not detected: the template is symmetric.
 
     Raises
     ------

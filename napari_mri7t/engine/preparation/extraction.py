@@ -81,5 +81,6 @@ def check_mask(scan: Volume, mask: np.ndarray) -> None:
     if not low <= litres <= high:
         raise VolumeError(
             f"{scan.name}: the brain mask holds {litres:.2f} litres, an adult brain {low} to "
-            f"{high}: check the scan, or give a brain mask"
+            f"{high}: check the scan, or give a brain mask",
+            argument="mask",
         )

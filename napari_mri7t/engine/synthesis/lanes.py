@@ -55,7 +55,7 @@ def in_lanes(
 
 
 def _set_threads(pool: ThreadPoolExecutor, n_lanes: int, n_threads: int) -> None:
-    """Give every lane its threads; torch's setting is the thread's own, but new ones inherit it."""
+    """Set every lane's threads; torch's setting is the thread's own, but new ones inherit it."""
     everyone = Barrier(n_lanes)
     n_inherited = torch.get_num_threads()
 

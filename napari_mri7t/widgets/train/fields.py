@@ -276,7 +276,7 @@ class FoldList(QListWidget):
     def show_folds(self, names: Iterable[str], done: Iterable[int]) -> None:
         """List the subjects; the user's selection stays where the subjects are the same."""
         before, self._names = self._names, list(names)
-        titles = {n: f"{n}  held out: {name}" for n, name in enumerate(self._names)}
+        titles = {n: f"Fold {n}: {name} held out" for n, name in enumerate(self._names)}
         if titles:
             titles[FINAL] = "all subjects"
         is_known = self._names == before

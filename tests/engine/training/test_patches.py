@@ -8,7 +8,7 @@ import torch
 
 from napari_mri7t.engine.simulation import realistic
 from napari_mri7t.engine.simulation.realistic import lower_resolution
-from napari_mri7t.engine.training import patches as realistic_patches
+from napari_mri7t.engine.training import patches
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.training.patches import PatchPool, map_by_landmarks
@@ -188,7 +188,7 @@ def test_realistic_sources_follow_the_generator_alone():
     assert not torch.equal(draws[0], draws[2])
 
 
-def test_map_of_realistic_patches_is_that_of_inference():
+def test_map_of_patches_is_that_of_inference():
     rng = np.random.default_rng(0)
     scan = np.zeros((30, 30, 30), np.float32)
     scan[5:25, 5:25, 5:25] = rng.gamma(4, 40, (20, 20, 20))
@@ -204,7 +204,7 @@ def test_realistic_source_without_strength_is_the_target(monkeypatch):
     nothing = {"GREY_TO_WHITE": (0.65, 0.65), "SHADING": (0, 0), "NOISE": (1e-6, 1e-6)}
     for name, bounds in nothing.items():
         monkeypatch.setattr(realistic, name, bounds)
-    monkeypatch.setattr(realistic_patches, "RESIDUAL_EXPONENT", (1, 1))
+    monkeypatch.setattr(patches, "RESIDUAL_EXPONENT", (1, 1))
     clean = np.zeros((40, 44, 48), np.float32)
     clean[4:36, 4:40, 4:44] = np.random.default_rng(0).random((32, 36, 40)) + 0.01
     target = np.where(clean > 0.1, (clean - 0.1).clip(0) ** 0.5, 0).astype(np.float32)

@@ -37,7 +37,7 @@ def begin(dataset, folder, config=TINY, start_from="", network="slice_unet"):
 
 @pytest.fixture
 def first(dataset, tmp_path):
-    """Give a study whose folds 0 and 1 and final training are done."""
+    """A study whose folds 0 and 1 and final training are done."""
     study = begin(dataset, tmp_path / "first")
     pairs = prepare_study(study)
     for k in (0, 1, FINAL):

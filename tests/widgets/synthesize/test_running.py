@@ -93,19 +93,18 @@ def test_nothing_is_computed_twice_when_only_the_model_changes(ready, calls, wai
 def test_cancel_ends_every_step(ready, calls, monkeypatch, qtbot, wait_idle, step):
     """What cannot be stopped, as deepbet, ends by itself, and the next run waits for it."""
     choose(ready.preparation.mode_box, "full")
-    end = threading.Event()
+    begun, end = threading.Event(), threading.Event()
     stop = None if step == "extract_brain" else end.set
     now = Progress(0, 4, prepare.STEPS[0])
 
     def wait(*_, report):
+        begun.set()
         return in_background(lambda: end.wait(600), report, now, stop)
 
     monkeypatch.setattr(prepare, step, wait)
     before = list(ready.viewer.layers)
     ready.start()
-    qtbot.waitUntil(
-        lambda: bool(unfinished_work()) and "Step" in ready.panel.status.text(), timeout=90_000
-    )
+    qtbot.waitUntil(lambda: begun.is_set() and bool(unfinished_work()), timeout=90_000)
     ready.panel.cancel_button.click()
     qtbot.waitUntil(lambda: ready.panel.job is None)
     assert end.is_set() == (stop is not None), "only what can be stopped is"
