@@ -3,7 +3,7 @@ from .engine.metrics.scoring import score
 from .engine.models.card import models
 from .engine.models.model import load_model
 from .engine.preparation.prepare import PreparationConfig, prepare
-from .engine.simulation.pseudo_3t import simulate_3t
+from .engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from .engine.synthesis.config import OutputConfig, SynthesisConfig
 from .engine.synthesis.scan import synthesize
 from .engine.training.config import TrainConfig
@@ -16,6 +16,7 @@ __version__: str
 __all__ = [
     "OutputConfig",
     "PreparationConfig",
+    "SimulationConfig",
     "SynthesisConfig",
     "TrainConfig",
     "Volume",

@@ -113,10 +113,6 @@ def write_content(path: str | Path, content: str | bytes) -> Path:
     path : str or Path
     content : str or bytes
         Text becomes UTF-8; the undecodable bytes of a file name become escapes.
-
-    Returns
-    -------
-    Path
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     return write_atomically(path, lambda file: file.write(data))
@@ -142,10 +138,6 @@ def to_json(content: Any, *, indent: int | None = 2, ascii_only: bool = True) ->
     ascii_only : bool
         True escapes every other character, for a terminal that may not know it.
 
-    Returns
-    -------
-    str
-
     Examples
     --------
     >>> to_json({"psnr": float("inf")}, indent=None)
@@ -169,10 +161,6 @@ def _strict(value: object) -> object:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------

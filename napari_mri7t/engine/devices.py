@@ -26,10 +26,6 @@ def resolve_device(name: str) -> torch.device:
     name : str
         "auto" is the fastest of this machine.
 
-    Returns
-    -------
-    torch.device
-
     Raises
     ------
     DeviceError
@@ -89,10 +85,6 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     name : str
         "auto" is bfloat16 where the device is fast in it, else float32.
     device : torch.device
-
-    Returns
-    -------
-    torch.dtype
 
     Raises
     ------

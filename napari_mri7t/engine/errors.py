@@ -58,16 +58,7 @@ class Mri7tWarning(UserWarning):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out, on any device.
-
-    Parameters
-    ----------
-    error : BaseException
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether an error means that memory ran out, on any device."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and (

@@ -11,7 +11,21 @@ import pytest
 
 #: Each takes a second or more to import, or to compute with.
 HEAVY = {"torch", "deepbet", "SimpleITK", "nilearn", "skimage", "dask", "distributed", "monai"}
-READ = (".json", ".yaml", ".toml", ".py", ".pyc", ".so", ".svg", ".png", ".qss", ".txt", ".zip", ".pyi", "METADATA")
+READ = (
+    ".json",
+    ".yaml",
+    ".toml",
+    ".py",
+    ".pyc",
+    ".so",
+    ".svg",
+    ".png",
+    ".qss",
+    ".txt",
+    ".zip",
+    ".pyi",
+    "METADATA",
+)
 
 PROGRAM = """
 import json, os, sys, threading, traceback

@@ -162,10 +162,6 @@ def load_scan(path: Path, index: int | None) -> Volume:
     index : int or None
         Which volume of a 4-D file, from 0; ignored for a 3-D file.
 
-    Returns
-    -------
-    Volume
-
     Raises
     ------
     FileNotFoundError, VolumeError
@@ -192,10 +188,6 @@ def derivative_path(
     taken : collection of PurePosixPath
         Paths in use; the description gets a number to avoid them.
 
-    Returns
-    -------
-    PurePosixPath
-
     Examples
     --------
     >>> str(derivative_path("sub-01_ses-2_T1w", "synthesize"))
@@ -220,10 +212,6 @@ def derivative_path(
 def entities(name: str) -> dict[str, str]:
     """Return the BIDS entities in a name, and ignore the rest.
 
-    Parameters
-    ----------
-    name : str
-
     Returns
     -------
     dict of str to str
@@ -245,10 +233,6 @@ def anatomical_suffix(name: str) -> str:
     ----------
     name : str
         E.g. "sub-01_T2w".
-
-    Returns
-    -------
-    str
     """
     parts = re.split(r"[_ ]", name)
     return next((part for part in reversed(parts) if part in ANATOMICAL_SUFFIXES), DEFAULT_SUFFIX)
@@ -269,10 +253,6 @@ def bids_sidecar(
         The image.
     uri : str, optional
         Of the source, if it is part of a dataset.
-
-    Returns
-    -------
-    dict
     """
     extracted = is_brain_extracted(volume.array)
     if facts is None:

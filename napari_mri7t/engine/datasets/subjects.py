@@ -54,10 +54,6 @@ def find_subjects(folder: str | Path) -> list[Subject]:
     folders `3T_images` and `7T_images` with equal file names, and a flat folder, either of pairs
     whose names differ only in `3T` and `7T` or of 7T volumes alone.
 
-    Parameters
-    ----------
-    folder : str or Path
-
     Returns
     -------
     list of Subject
@@ -132,10 +128,6 @@ def _pair(root: Path, entries: list[tuple[str, str, Path]]) -> list[Subject]:
 def leave_one_out(subjects: list[Subject]) -> list[Fold]:
     """Return one fold for each subject, which holds that subject out.
 
-    Parameters
-    ----------
-    subjects : list of Subject
-
     Returns
     -------
     list of Fold
@@ -165,10 +157,6 @@ def leave_one_out(subjects: list[Subject]) -> list[Fold]:
 
 def load_pair(subject: Subject) -> tuple[Volume | None, Volume]:
     """Load a subject's source, if there is one, and target, and check them for training.
-
-    Parameters
-    ----------
-    subject : Subject
 
     Returns
     -------
@@ -200,10 +188,6 @@ def check_headers(subject: Subject) -> None:
     """Check by the headers that files are readable and pairs lie on one grid.
 
     No voxel is read, so a whole dataset is checked at once.
-
-    Parameters
-    ----------
-    subject : Subject
 
     Raises
     ------

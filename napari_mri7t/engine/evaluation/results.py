@@ -97,12 +97,7 @@ class SubjectResult:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Results of several methods on several subjects.
-
-    Parameters
-    ----------
-    results : tuple of SubjectResult
-    """
+    """Results of several methods on several subjects."""
 
     results: tuple[SubjectResult, ...] = ()
 
@@ -217,10 +212,6 @@ def load_record(folder: Path, name: str, mark: str) -> dict[str, object] | None:
         From `file_name`.
     mark : str
         The fingerprint that it must have.
-
-    Returns
-    -------
-    dict or None
     """
     path = folder / name
     try:

@@ -140,10 +140,6 @@ def degrade_input(
     voxel_size : tuple of float
         mm.
 
-    Returns
-    -------
-    ndarray of float32, shape (I, J, K)
-
     Raises
     ------
     ValueError
@@ -171,10 +167,6 @@ def bias_shape(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
         (I, J, K).
     seed : int
         Of the coefficients.
-
-    Returns
-    -------
-    ndarray of float64, the shape
     """
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
     terms = [axes[a] * axes[b] for a in range(3) for b in range(a, 3)] + list(axes)

@@ -30,13 +30,7 @@ STRESS_VERSION = 1  # raised whenever a definition changes: old results are redo
 
 @dataclass(frozen=True)
 class Stress:
-    """Robustness and lesion results of one model.
-
-    Parameters
-    ----------
-    points : tuple of RobustnessPoint
-    lesions : tuple of LesionResult
-    """
+    """Robustness and lesion results of one model."""
 
     points: tuple[RobustnessPoint, ...]
     lesions: tuple[LesionResult, ...]
@@ -82,10 +76,6 @@ def stress(
     lesions : LesionConfig
     report : callable
         Called with the number of conditions done, and by the method.
-
-    Returns
-    -------
-    Stress
     """
     total, points = len(conditions) + 1, []
     for done, condition in enumerate(conditions):
@@ -142,10 +132,6 @@ def is_known(
     ----------
     case, folder, conditions, lesions
         As for `stress`.
-
-    Returns
-    -------
-    bool
     """
     keys = [*(_condition_key(case, c) for c in conditions), _lesions_key(case, lesions)]
     return all(load_record(folder, name, mark) is not None for name, mark in keys)
@@ -165,10 +151,6 @@ def _lesions_key(case: StressCase, config: LesionConfig) -> tuple[str, str]:
 
 def summarize_stress(found: Stress) -> dict[str, Any]:
     """Summarise for a model card, in what JSON can hold.
-
-    Parameters
-    ----------
-    found : Stress
 
     Returns
     -------

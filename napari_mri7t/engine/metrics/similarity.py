@@ -24,15 +24,6 @@ SSIM_MARGIN = SSIM_WINDOW // 2  # voxels that the "valid" map lacks on each side
 def pick(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the values inside a mask.
 
-    Parameters
-    ----------
-    array : ndarray, any shape
-    mask : ndarray of bool, the same shape
-
-    Returns
-    -------
-    ndarray of float64, shape (n,), n > 0
-
     Raises
     ------
     ValueError
@@ -48,10 +39,6 @@ def pick(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def check_pair(reference: np.ndarray, estimate: np.ndarray) -> None:
     """Refuse arrays that cannot be compared voxel by voxel.
-
-    Parameters
-    ----------
-    reference, estimate : ndarray
 
     Raises
     ------
@@ -69,10 +56,6 @@ def check_pair(reference: np.ndarray, estimate: np.ndarray) -> None:
 
 def check_range(data_range: float) -> None:
     """Refuse a data range that is not a positive number.
-
-    Parameters
-    ----------
-    data_range : float
 
     Raises
     ------
@@ -140,10 +123,6 @@ def similarity_of_moments(
         Local means of x, y, x y and x^2 + y^2.
     data_range : float
         Positive.
-
-    Returns
-    -------
-    ndarray of float64, the same shape
     """
     c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
     means = mean_x * mean_y
@@ -162,10 +141,6 @@ def mean_similarity(similarity: np.ndarray, mask: np.ndarray | None) -> float:
         From `ssim_map`.
     mask : ndarray of bool, shape (I, J, K), or None
         None averages the whole map.
-
-    Returns
-    -------
-    float
 
     Raises
     ------

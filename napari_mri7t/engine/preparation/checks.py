@@ -100,10 +100,6 @@ def check_handedness(scan: Volume) -> None:
 def fits_as_it_is(scan: Volume) -> bool:
     """Return whether a scan needs no preparation, or shows too little for one.
 
-    Parameters
-    ----------
-    scan : Volume
-
     Returns
     -------
     bool
@@ -178,11 +174,6 @@ def check_alignment(scan: Volume, score: float) -> None:
 
 def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     """Compare a scan with what a model expects.
-
-    Parameters
-    ----------
-    volume : Volume
-    card : ModelCard
 
     Returns
     -------

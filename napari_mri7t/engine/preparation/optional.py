@@ -27,10 +27,6 @@ def optional(module: str, purpose: str) -> Any:
     purpose : str
         What it is needed for, as the subject of a sentence.
 
-    Returns
-    -------
-    module
-
     Raises
     ------
     Mri7tError

@@ -257,10 +257,6 @@ def plan_preparation(
     space : {"native", "mni"}
         Where the estimate goes; MNI space needs a registration.
 
-    Returns
-    -------
-    PreparationPlan
-
     Raises
     ------
     VolumeError

@@ -75,10 +75,6 @@ def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
     prepared : Prepared
     result : Volume
         The estimate in its scan, on the scan's grid or in MNI space.
-
-    Returns
-    -------
-    QualityVolumes
     """
     scan = prepared.scan
     if lies_on(result, scan):
@@ -133,17 +129,7 @@ def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.nd
 
 
 def histograms(prepared: Prepared, card: ModelCard) -> Histograms:
-    """Return the scan's histogram as the model sees it, and that of the training data.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    card : ModelCard
-
-    Returns
-    -------
-    Histograms
-    """
+    """Return the scan's histogram as the model sees it, and that of the training data."""
     quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
     brain = prepared.brain.array
     seen = harmonize(brain, quantiles).to_model(brain)[prepared.mask]
@@ -168,11 +154,6 @@ def _scaled(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
     """Describe how far a prepared scan is from what the model was trained on.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    card : ModelCard
 
     Returns
     -------
@@ -203,10 +184,6 @@ def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
 
 def registration_warnings(prepared: Prepared) -> tuple[str, ...]:
     """Return a warning if a registration did not fail but is worse than usual.
-
-    Parameters
-    ----------
-    prepared : Prepared
 
     Returns
     -------

@@ -46,16 +46,7 @@ INK, PAPER = "white", "black"
 
 
 def report_slice(n_slices: int) -> int:
-    """Return slice 100 of 182, or the one at the same relative height.
-
-    Parameters
-    ----------
-    n_slices : int
-
-    Returns
-    -------
-    int
-    """
+    """Return slice 100 of 182, or the one at the same relative height."""
     return min(n_slices - 1, round(REPORT_SLICE * n_slices / REPORT_SLICES))
 
 
@@ -69,10 +60,6 @@ def slice_figure(title: str, slices: Mapping[str, np.ndarray], reference: str) -
         Label to slice, in [0, 1], i to the subject's right and j to anterior; in display order.
     reference : str
         Label of the slice that defines the brain and the patches.
-
-    Returns
-    -------
-    Figure
     """
     window = _window(slices[reference] > 0)
     cropped = {label: array[window] for label, array in slices.items()}
@@ -138,10 +125,6 @@ def overview_figure(rows: Mapping[str, Mapping[str, np.ndarray]], reference: str
 def short_names(names: Sequence[str]) -> list[str]:
     """Return subjects' names that fit beside a slice.
 
-    Parameters
-    ----------
-    names : sequence of str
-
     Returns
     -------
     list of str
@@ -162,10 +145,6 @@ def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.n
         The real 7T slice, as in `slice_figure`.
     estimates : mapping of str to ndarray, shape (I, J)
         Label to slice.
-
-    Returns
-    -------
-    Figure
     """
     window = _window(reference > 0)
     inside = reference[window] > 0
@@ -195,10 +174,6 @@ def error_figure(title: str, reference: np.ndarray, estimates: Mapping[str, np.n
 
 def detailed_patches(reference: np.ndarray) -> list[tuple[int, int]]:
     """Return the two places of a slice with most detail that do not overlap.
-
-    Parameters
-    ----------
-    reference : ndarray, shape (I, J)
 
     Returns
     -------

@@ -92,10 +92,6 @@ def data_url(content: bytes, kind: str) -> str:
     content : bytes
     kind : str
         Media type, such as "image/png".
-
-    Returns
-    -------
-    str
     """
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
@@ -157,10 +153,6 @@ def picture(content: bytes, form: str, caption: str) -> Picture:
     form : str
         "png" or "svg".
     caption : str
-
-    Returns
-    -------
-    Picture
     """
     if form == "svg":
         return Picture(data_url(content, "image/svg+xml"), caption, is_plot=True)

@@ -180,10 +180,6 @@ def save_figure(figure: Figure, folder: Path, stem: str, caption: str, shown: st
     caption : str
     shown : str
         "png" or "svg": SVG for lines, PNG for pictures of brains.
-
-    Returns
-    -------
-    Picture
     """
     files = {form: figure_bytes(figure, form) for form in ("png", "svg")}
     for form, content in files.items():
@@ -200,31 +196,13 @@ def _choose_voxels(name: str, target: np.ndarray) -> np.ndarray:
 
 
 def facts_section(facts: Sequence[tuple[str, str]]) -> Section:
-    """Return the section of data, settings and versions.
-
-    Parameters
-    ----------
-    facts : sequence of (str, str)
-
-    Returns
-    -------
-    Section
-    """
+    """Return the section of data, settings and versions."""
     table = Table("Study", ("Item", "Value"), tuple(facts))
     return Section("Data and settings", tables=(table,))
 
 
 def table_sections(results: StudyResults) -> list[Section]:
-    """Return the sections with tables, the brain first.
-
-    Parameters
-    ----------
-    results : StudyResults
-
-    Returns
-    -------
-    list of Section
-    """
+    """Return the sections with tables, the brain first."""
     groups = {"All methods": LEADING, "Fine detail": DETAIL, "Tissues and errors": TISSUE}
     brain = [
         replace(summary_table(results, keys), title=title) for title, keys in groups.items()
@@ -251,10 +229,6 @@ def figure_sections(results: StudyResults, drawn: SubjectDrawings, folder: Path)
     drawn : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
-
-    Returns
-    -------
-    list of Section
     """
     sections = []
     if results:
@@ -280,10 +254,6 @@ def agreement_section(drawn: SubjectDrawings, folder: Path) -> Section:
     drawn : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
-
-    Returns
-    -------
-    Section
     """
     samples = {
         label: (np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts]))
@@ -299,17 +269,7 @@ def agreement_section(drawn: SubjectDrawings, folder: Path) -> Section:
 def training_section(
     histories: Mapping[str, Sequence[tuple[str, np.ndarray, np.ndarray]]], folder: Path
 ) -> Section:
-    """Return the section of training losses.
-
-    Parameters
-    ----------
-    histories : mapping of str to sequence of (fold, steps, losses)
-    folder : Path
-
-    Returns
-    -------
-    Section
-    """
+    """Return the section of training losses."""
     losses = save_figure(loss_figure(histories), folder, "losses", LOSSES, "svg")
     return Section("Training", pictures=(losses,))
 
@@ -323,10 +283,6 @@ def stress_sections(stress: Mapping[str, Stress], folder: Path) -> list[Section]
         By network.
     folder : Path
         For the figures' files; must exist.
-
-    Returns
-    -------
-    list of Section
     """
     points = {network: found.points for network, found in stress.items() if found.points}
     lesions = {network: found.lesions for network, found in stress.items() if found.lesions}

@@ -248,10 +248,6 @@ def summary_of(results: StudyResults, method: str, key: str) -> Summary:
     method : str
     key : str
         Of `METRICS`.
-
-    Returns
-    -------
-    Summary
     """
     return summarize(np.array(list(results.values(method, key).values())), METRICS[key].better)
 
@@ -268,10 +264,6 @@ def network_tests(results: StudyResults, key: str) -> list[PairedTest]:
     results : StudyResults
     key : str
         Of `METRICS`.
-
-    Returns
-    -------
-    list of PairedTest
     """
     networks = results.networks
     baselines = [m for m in results.methods if m in BASELINES]

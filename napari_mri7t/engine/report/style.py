@@ -34,12 +34,7 @@ TEXT_WIDTH = 7.0  # inches, of a figure across a printed page
 
 
 def house_style() -> contextlib.AbstractContextManager[None]:
-    """Set sizes and lines of the figures drawn inside a ``with`` block.
-
-    Returns
-    -------
-    context manager
-    """
+    """Set sizes and lines of the figures drawn inside a ``with`` block."""
     return rc_context(
         {
             "font.size": 9,
@@ -63,10 +58,6 @@ def new_figure(height: float, width: float = TEXT_WIDTH) -> Figure:
     ----------
     height, width : float
         Inches.
-
-    Returns
-    -------
-    Figure
     """
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
@@ -79,10 +70,6 @@ def title_of(label: str, width: float) -> str:
     label : str
     width : float
         Of the panel, inches.
-
-    Returns
-    -------
-    str
     """
     return textwrap.fill(label, max(MIN_LETTERS, int(LETTERS_PER_INCH * width)))
 
@@ -123,10 +110,6 @@ def look_of(method: str, networks: Sequence[str]) -> tuple[str, str]:
     method : str
     networks : sequence of str
         All networks of the study, in order.
-
-    Returns
-    -------
-    colour, marker : str
     """
     if method == SOURCE:
         return SOURCE_COLOUR, "X"

@@ -78,10 +78,6 @@ def number(value: float, digits: int) -> str:
         NaN becomes a dash.
     digits : int
         Decimals.
-
-    Returns
-    -------
-    str
     """
     if math.isnan(value):
         return UNDEFINED
@@ -98,25 +94,12 @@ def spread(mean: float, std: float, digits: int) -> str:
     mean, std : float
     digits : int
         Decimals.
-
-    Returns
-    -------
-    str
     """
     return number(mean, digits) + ("" if math.isnan(std) else f" ± {number(std, digits)}")
 
 
 def as_csv(table: Table) -> str:
-    """Format header and rows as CSV.
-
-    Parameters
-    ----------
-    table : Table
-
-    Returns
-    -------
-    str
-    """
+    """Format header and rows as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.header)
@@ -125,16 +108,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Format as Markdown with pipes, title above, note below.
-
-    Parameters
-    ----------
-    table : Table
-
-    Returns
-    -------
-    str
-    """
+    """Format as Markdown with pipes, title above, note below."""
     lines = [
         f"**{_markdown(table.title)}**",
         "",
@@ -151,16 +125,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Format as a LaTeX float with booktabs rules.
-
-    Parameters
-    ----------
-    table : Table
-
-    Returns
-    -------
-    str
-    """
+    """Format as a LaTeX float with booktabs rules."""
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -194,10 +159,6 @@ def _latex(text: str) -> str:
 
 def table_1(results: StudyResults) -> Table:
     """Return the report's Table 1: whole volume, data range 1, ours beside the published figures.
-
-    Parameters
-    ----------
-    results : StudyResults
 
     Returns
     -------
@@ -239,10 +200,6 @@ def summary_table(results: StudyResults, keys: Sequence[str] = tuple(METRICS)) -
     results : StudyResults
     keys : sequence of str
         Of `METRICS`.
-
-    Returns
-    -------
-    Table
     """
     methods = results.methods
     cells = [[summary_of(results, method, key) for key in keys] for method in methods]
@@ -264,10 +221,6 @@ def summary_table(results: StudyResults, keys: Sequence[str] = tuple(METRICS)) -
 
 def result_table(results: StudyResults) -> Table:
     """Return the main table of a study: cost, and figures of the brain and the whole volume.
-
-    Parameters
-    ----------
-    results : StudyResults
 
     Returns
     -------
@@ -308,10 +261,6 @@ def spread_table(results: StudyResults, key: str) -> Table:
     results : StudyResults
     key : str
         Of `METRICS`.
-
-    Returns
-    -------
-    Table
     """
     metric, rows = METRICS[key], []
     for method in results.methods:
@@ -324,10 +273,6 @@ def spread_table(results: StudyResults, key: str) -> Table:
 
 def subject_table(results: StudyResults) -> Table:
     """Return every figure of every subject and method, in full precision, for machines.
-
-    Parameters
-    ----------
-    results : StudyResults
 
     Returns
     -------
@@ -354,10 +299,6 @@ def per_subject_table(results: StudyResults, key: str) -> Table:
     results : StudyResults
     key : str
         Of `METRICS`.
-
-    Returns
-    -------
-    Table
     """
     metric, methods = METRICS[key], results.methods
     columns = [results.values(method, key) for method in methods]

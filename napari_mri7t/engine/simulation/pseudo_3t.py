@@ -56,12 +56,6 @@ class SimulationConfig:
 def add_noise(array: np.ndarray, variance: float, seed: int) -> np.ndarray:
     """Add white Gaussian noise.
 
-    Parameters
-    ----------
-    array : ndarray of float32
-    variance : float
-    seed : int
-
     Returns
     -------
     ndarray of float32, same shape

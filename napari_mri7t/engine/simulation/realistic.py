@@ -110,10 +110,6 @@ def white_of(clean: np.ndarray) -> float:
     clean : ndarray
         T1w brain, background 0.
 
-    Returns
-    -------
-    float
-
     Raises
     ------
     VolumeError
@@ -133,10 +129,6 @@ def lower_resolution(array: np.ndarray, voxel_size: Sequence[float]) -> np.ndarr
     array : ndarray, shape (I, J, K)
     voxel_size : sequence of float
         mm; a coarser axis stays as it is.
-
-    Returns
-    -------
-    ndarray of float32, same shape
     """
     from scipy import fft  # training on GPUs loads no other part of scipy
 
@@ -195,10 +187,6 @@ def shading_field(shape: Sequence[int], strengths: Strengths, generator: torch.G
         (N, D, H, W); smaller shapes are random parts of the field.
     strengths : Strengths
     generator : torch.Generator
-
-    Returns
-    -------
-    Tensor, shape (N, D, H, W)
     """
     n, *sides = shape
     device = strengths.shading.device

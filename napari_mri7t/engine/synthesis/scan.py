@@ -152,10 +152,6 @@ def model_grid() -> Volume:
 def to_mni(prepared: Prepared) -> tuple[Volume, np.ndarray, Volume]:
     """Resample a prepared scan to the models' space.
 
-    Parameters
-    ----------
-    prepared : Prepared
-
     Returns
     -------
     brain : Volume

@@ -126,10 +126,6 @@ def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) ->
     report : callable
         Called after every batch of slabs.
 
-    Returns
-    -------
-    ndarray of float32, shape (S, A, R)
-
     Raises
     ------
     VolumeError

@@ -84,11 +84,6 @@ def draft_card(
 def training_command(study: Study, *folds: int) -> str:
     """Return the command that trains some folds, or `FINAL`, for the model card.
 
-    Parameters
-    ----------
-    study : Study
-    *folds : int
-
     Returns
     -------
     str

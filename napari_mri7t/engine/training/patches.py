@@ -53,13 +53,6 @@ def realistic_source(
 ) -> Tensor:
     """Simulate the 3T side of patches as a network will see it after harmonisation.
 
-    Parameters
-    ----------
-    clean, coarse : Tensor, shape (N, D, H, W)
-    samples : BrainSamples
-    subject : Tensor of int, shape (N,)
-    generator : torch.Generator
-
     Returns
     -------
     Tensor, shape (N, D, H, W)

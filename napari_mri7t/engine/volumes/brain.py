@@ -26,10 +26,6 @@ def is_mostly_background(foreground: np.ndarray) -> bool:
     ----------
     foreground : ndarray of bool
         Voxels above the background.
-
-    Returns
-    -------
-    bool
     """
     return bool(1 - foreground.mean() >= LEAST_ZEROS)
 
@@ -41,20 +37,12 @@ def is_brain_extracted(array: np.ndarray) -> bool:
     ----------
     array : ndarray
         The scan, at any scale.
-
-    Returns
-    -------
-    bool
     """
     return is_mostly_background(array > background_of(array))
 
 
 def looks_extracted(volume: Volume) -> bool:
     """Return whether a scan shows nothing but a brain, in its amount of background and its size.
-
-    Parameters
-    ----------
-    volume : Volume
 
     Returns
     -------
@@ -103,16 +91,7 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def fill_brain(array: np.ndarray) -> np.ndarray:
-    """Return the mask above the background, with the holes of every axial slice filled.
-
-    Parameters
-    ----------
-    array : ndarray, shape (I, J, K)
-
-    Returns
-    -------
-    ndarray of bool, same shape
-    """
+    """Return the mask above the background, with the holes of every axial slice filled."""
     mask: np.ndarray = array > background_of(array)
     if not mask.any():
         return mask
@@ -137,10 +116,6 @@ def brain_region(array: np.ndarray) -> np.ndarray:
     ----------
     array : ndarray, shape (S, A, R)
         Background 0.
-
-    Returns
-    -------
-    ndarray of bool, same shape
     """
     region: np.ndarray = array > 0
     inside = region[bounding_box(region, BRAIN_RIM)]

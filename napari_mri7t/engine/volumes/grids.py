@@ -24,10 +24,6 @@ def resample(
         From mm of `volume` to mm of `grid`; the identity by default.
     order : int
         Of the spline: 1 linear, 3 cubic, whose overshoots are clipped.
-
-    Returns
-    -------
-    ndarray of float32, shape of `grid`
     """
     to_grid = np.eye(4) if transform is None else transform
     index = np.linalg.inv(volume.affine) @ np.linalg.inv(to_grid) @ grid.affine
@@ -44,10 +40,6 @@ def downsample(volume: Volume, grid: Volume, transform: np.ndarray | None = None
     ----------
     volume, grid, transform
         As for `resample`.
-
-    Returns
-    -------
-    ndarray of float32, shape of `grid`
     """
     sigmas = [
         np.sqrt(max(0.0, max(grid.voxel_size) ** 2 - size**2)) / FWHM_PER_SIGMA / size
@@ -80,11 +72,6 @@ def upright_grid(corners: np.ndarray, voxel_size: float) -> Volume:
 
 def bounding_box(mask: np.ndarray, margin_voxels: int) -> tuple[slice, ...]:
     """Return the smallest box around a mask, widened by a margin within the array.
-
-    Parameters
-    ----------
-    mask : ndarray of bool
-    margin_voxels : int
 
     Returns
     -------

@@ -89,10 +89,6 @@ def match_histogram(array: np.ndarray, reference: np.ndarray) -> np.ndarray:
     array, reference : ndarray, any shapes
         Whole volumes in the report, background included.
 
-    Returns
-    -------
-    ndarray of float32, shape of `array`
-
     References
     ----------
     .. [1] R. C. Gonzalez, R. E. Woods, Digital Image Processing, section "histogram matching
@@ -141,10 +137,6 @@ def histogram_table(
         The distributions to map from and to.
     n_entries : int
         Entries of the table, evenly spaced over the range of `array`.
-
-    Returns
-    -------
-    LookUpTable
 
     Raises
     ------
@@ -200,10 +192,6 @@ class Harmonization:
             1, the excess is added back; no voxel exceeds the scan's maximum.
         brain : ndarray of bool, same shape
             Outside, the map is linear through the background.
-
-        Returns
-        -------
-        ndarray of float32, same shape
         """
         if self.scan is None or self.model is None:
             return estimate.astype(np.float32, copy=False)

@@ -330,10 +330,6 @@ def as_volume(scan: VolumeLike) -> Volume:
     scan : VolumeLike
         A path as for `load_volume`, an image as for `Volume.from_nibabel`, or a volume.
 
-    Returns
-    -------
-    Volume
-
     Raises
     ------
     FileNotFoundError, VolumeError

@@ -135,10 +135,6 @@ def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = igno
         Progress in scans, at least every tenth of a second while waiting. A cancel keeps what is
         finished, and leaves nothing half-written.
 
-    Returns
-    -------
-    BatchSummary
-
     Raises
     ------
     ModelError
@@ -231,11 +227,6 @@ class _Account:
 
 def is_made(scan: Scan, job: BatchJob) -> bool:
     """Return whether a scan has its estimate: from the same bytes, weights and settings.
-
-    Parameters
-    ----------
-    scan : Scan
-    job : BatchJob
 
     Returns
     -------

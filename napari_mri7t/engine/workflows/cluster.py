@@ -73,10 +73,6 @@ class Place:
 def open_client(place: Place) -> "Iterator[Client]":
     """Connect to a scheduler, or start one for the duration of the context.
 
-    Parameters
-    ----------
-    place : Place
-
     Yields
     ------
     distributed.Client
@@ -169,10 +165,6 @@ def slurm_settings(text: str) -> dict[str, str]:
     ----------
     text : str
         What follows "slurm:".
-
-    Returns
-    -------
-    dict of str to str
 
     Raises
     ------

@@ -53,10 +53,6 @@ def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report
         Trained on brains like the template: extracted, 1 mm.
     config : SynthesisConfig
     report : callable
-
-    Returns
-    -------
-    Demo
     """
     folder.mkdir(parents=True, exist_ok=True)
     source, target = _write_pair(folder)

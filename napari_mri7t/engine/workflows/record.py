@@ -87,10 +87,6 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
     device : str, optional
         In place of the one recorded.
 
-    Returns
-    -------
-    SidecarRecord
-
     Raises
     ------
     StateError

@@ -26,10 +26,6 @@ def case_of_model(
         Volume to whose histogram source and target are matched; the target itself by default.
     config : SynthesisConfig
         All settings that decide the voxels are part of the case's fingerprint.
-
-    Returns
-    -------
-    StressCase
     """
 
     def through_model(source: Volume, report: Report) -> Volume:
@@ -48,10 +44,6 @@ def case_of_study(study: Study, device: str = "auto") -> StressCase:
     study : Study
     device : str
         As `SynthesisConfig.device`.
-
-    Returns
-    -------
-    StressCase
 
     Raises
     ------

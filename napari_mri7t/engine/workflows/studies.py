@@ -123,10 +123,6 @@ class Studies:
     def cases(self) -> list[Case]:
         """List the held-out subjects that have an estimate, with the fold's training subjects.
 
-        Returns
-        -------
-        list of Case
-
         Raises
         ------
         StateError
@@ -309,14 +305,6 @@ class Studies:
 
 def open_studies(folder: str | Path) -> Studies:
     """Open a run folder, or a folder of run folders.
-
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    Studies
 
     Raises
     ------

@@ -57,10 +57,6 @@ def run_folds(
     report : callable
         Progress in steps of all folds; a cancel stops the tasks at their next step.
 
-    Returns
-    -------
-    dict of int to ModelCard
-
     Raises
     ------
     StateError
@@ -103,10 +99,6 @@ def run_batch(
         Says what a task takes of a worker.
     report : callable
         Progress in scans; a cancel stops the tasks.
-
-    Returns
-    -------
-    BatchSummary
     """
     start = time.perf_counter()
     there = replace(job, output=job.output.resolve(), model=str(find_model(job.model).resolve()))

@@ -67,10 +67,6 @@ def image_header(image: SpatialImage, path: Path) -> ImageHeader:
 def unread_file(image: SpatialImage) -> Path | None:
     """Return the file that still holds an image's voxels, which nibabel reads only when asked.
 
-    Parameters
-    ----------
-    image : SpatialImage
-
     Returns
     -------
     Path or None
