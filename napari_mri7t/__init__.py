@@ -1,4 +1,4 @@
-"""7T-like T1w brain images from 3T scans: what a notebook or a script calls.
+"""7T-like T1w brain images from 3T scans: the functions for notebooks and scripts.
 
 The names are listed in `__init__.pyi`; each is loaded when it is first used, so that importing the
 package costs milliseconds and loads neither torch nor Qt.

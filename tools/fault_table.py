@@ -50,7 +50,7 @@ FAULTS = {
     26: (WARN, "float under an integer header: float32 is always written"),
     27: (WARN, "spacing, intensity or skull outside what the model was trained on"),
     28: (WARN, "some NaN voxels: background"),
-    29: (WARN, "NaN in a half-precision result: computed again in float32, never saved"),
+    29: (WARN, "NaN in a half-precision result: recomputed in float32, never saved"),
     30: (SURVIVE, "out of memory: a smaller batch, then the CPU, then a clear message"),
     31: (SURVIVE, "a worker killed for memory: the message names memory"),
     32: (SURVIVE, "disk full: the old file intact, no temporary left"),

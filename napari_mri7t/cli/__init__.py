@@ -1,7 +1,7 @@
 """The command line `mri7t ...`: parses, calls the engine, prints.
 
 One module per command or group of commands; each imports the engine inside its functions, so that
-`mri7t --help` answers at once. A new command is such a module and one line below.
+`mri7t --help` responds at once. A new command is such a module and one line below.
 """
 
 from typing import Annotated

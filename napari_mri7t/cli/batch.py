@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 1
 Labels = Annotated[
     list[str] | None,
-    typer.Option(metavar="LABEL", help="Only this one; may be repeated."),
+    typer.Option(metavar="LABEL", help="Only this label; may be repeated."),
 ]
 
 
@@ -55,7 +55,9 @@ def batch(
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace estimates from another scan, model or settings."),
+        typer.Option(
+            "--overwrite", help="Replace estimates made from another scan, model or settings."
+        ),
     ] = False,
     scheduler: Scheduler = "",
     cluster: Cluster = "",
@@ -63,8 +65,8 @@ def batch(
 ) -> None:
     """Synthesise every scan of INPUT into a BIDS derivative.
 
-    A failed scan is reported, and the others go on. The exit code is 0 if every scan has its
-    estimate.
+    A scan that fails is reported, and the batch continues. The exit code is 0 if every scan has
+    its estimate.
     """
     place = find_place(scheduler, cluster, device)
     if dry_run:
@@ -109,7 +111,7 @@ def _print_summary(summary: "BatchSummary", path: Path) -> None:
     made = f"{len(summary.written)} written" + (
         f" ({summary.seconds / len(summary.written):.1f} s each)" if summary.written else ""
     )
-    typer.echo(f"{made}, {len(summary.known)} done before, {len(summary.failed)} failed: {path}")
+    typer.echo(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed: {path}")
     typer.echo(NOTICE)
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -21,7 +21,9 @@ def compare(
     ] = None,
     data_range: Annotated[
         float | None,
-        typer.Option(help="Data range of the intensities; never guessed.", show_default="1"),
+        typer.Option(
+            help="Data range of the intensities; never inferred from the data.", show_default="1"
+        ),
     ] = None,
     index: Index = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -1,4 +1,4 @@
-"""What all commands share: one sentence for an error, a progress bar, checks before the work."""
+"""Shared by all commands: one sentence for an error, a progress bar, checks before the work."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ Config = TypeVar("Config", bound="DataclassInstance")
 def sentences_for_errors() -> Iterator[None]:
     """Turn the errors that a user can cause into one sentence on stderr and exit code 1.
 
-    The option that sets an error's `argument` is named behind it. Any other error is a bug and
+    The option that sets an error's `argument` is appended. Any other error is a bug and
     keeps its traceback.
     """
     with warnings.catch_warnings():
@@ -45,7 +45,7 @@ def sentences_for_errors() -> Iterator[None]:
 
 
 def option_of(argument: str) -> str:
-    """Return " (--option)", the option that sets an engine's argument; "" of none."""
+    """Return " (--option)", the option that sets an engine's argument; "" if there is none."""
     return f" (--{argument.replace('_', '-')})" if argument else ""
 
 
@@ -98,13 +98,13 @@ def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
         for target in (path, sidecar_of(path)):
             resolved = check_target(target, overwrite=overwrite)
             if resolved in seen:
-                raise Mri7tError(f"{path}: named twice: give every output its own name")
+                raise Mri7tError(f"{path}: used for two outputs: choose another name for one")
             seen.add(resolved)
 
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Report]:
-    """Show the progress of long work, and let Ctrl-C end it at its next report.
+    """Show the progress of long work, and let Ctrl-C stop it at its next report.
 
     A bar if stderr is a terminal; elsewhere (a log file, a cluster) a line every `LOG_SECONDS`.
     """
@@ -143,7 +143,7 @@ def progress_bar(title: str) -> Iterator[Report]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Note the first Ctrl-C, so that the work can clean up; the second one raises at once."""
+    """Record the first Ctrl-C, so that the work can clean up; the second one raises at once."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return

@@ -46,9 +46,9 @@ def demo(
 
 
 def _show(made: "Demo") -> None:
-    """Open the result in napari, where that is possible."""
+    """Open the result in napari, if possible."""
     if not _has_display():
-        typer.echo("No display here: napari was not opened.")
+        typer.echo("No display found: napari was not opened.")
         return
     try:
         from napari_mri7t.widgets.demo import show_demo

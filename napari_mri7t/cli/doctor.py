@@ -1,6 +1,6 @@
-"""`mri7t doctor`: the facts about a machine that a bug report needs.
+"""`mri7t doctor`: versions and hardware, for a bug report.
 
-Only versions, hardware and sizes: no user, host or folder is named.
+Only versions, hardware and sizes: no user, host or folder names.
 """
 
 import json
@@ -41,7 +41,7 @@ def device_facts() -> Facts:
 
     found = [(name, _describe(torch.device(name))) for name in available_devices()]
     free = available_memory()
-    memory = "unknown" if free is None else f"{free / 2**30:.1f} GiB free, container limits counted"
+    memory = "unknown" if free is None else f"{free / 2**30:.1f} GiB free, within container limits"
     cuda = torch.version.cuda or "none"
     return [*found, ("CUDA in torch", cuda), ("Memory", memory)]
 
@@ -86,10 +86,10 @@ def _soundness(folder: "Path") -> str:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the facts that a bug report needs.
+    """Print versions and hardware for a bug report.
 
-    Versions, devices, memory, Qt, OpenGL and the readers of .nii. Neither user, host nor
-    folder is named. No window is opened.
+    Versions, devices, memory, Qt, OpenGL and the readers of .nii; no user, host or folder
+    names. No window is opened.
     """
     sections: dict[str, Facts] = {
         "System": system_facts(),

@@ -19,7 +19,7 @@ Run = Annotated[
 ]
 Robustness = Annotated[
     bool,
-    typer.Option("--robustness", help="Also test noise, blur, bias field and lesions; slow."),
+    typer.Option("--robustness", help="Also test noise, blur, bias fields and lesions (slow)."),
 ]
 
 
@@ -59,7 +59,8 @@ def report(
 
 def reproduce(
     dataset: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of 7T volumes, of pairs, or BIDS.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder of 7T volumes or pairs, or BIDS dataset."),
     ],
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Folder for one run folder per network.")

@@ -21,16 +21,16 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Step = Annotated[
     int,
     typer.Option(
-        help="Slices from one slab to the next: 1 averages several estimates of a slice, 3 is "
+        help="Step between slabs, in slices: 1 averages several estimates of a slice, 3 is "
         "fast; at most the number of slices that the model returns at once (watnet: 1)."
     ),
 ]
-Index = Annotated[int | None, typer.Option(help="Which volume of a 4-D file, from 0.")]
+Index = Annotated[int | None, typer.Option(help="Index of the volume in a 4-D file, from 0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Reference = Annotated[
     Path | None,
     typer.Option(
-        help="Volume to whose histogram intensities are matched.", show_default="TARGET's own"
+        help="Volume whose histogram intensities are matched to.", show_default="TARGET's own"
     ),
 ]
 Preset = Annotated[str, typer.Option(help="Recipe: report, report-text, qu2020, best or gan.")]
@@ -67,7 +67,7 @@ def find_place(scheduler: str, cluster: str, device: str) -> "Place | None":
 def show_script(place: "Place | None") -> None:
     """Print the job that would be submitted, and exit."""
     if place is None or not place.cluster.startswith("slurm"):
-        raise Mri7tError("--dry-run prints a SLURM script: give --cluster slurm:...")
+        raise Mri7tError("--dry-run prints a SLURM script: add --cluster slurm:...")
     from napari_mri7t.engine.workflows.cluster import slurm_script
 
     typer.echo(slurm_script(place))

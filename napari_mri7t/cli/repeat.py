@@ -1,4 +1,4 @@
-"""`mri7t repeat`: make a synthesis or a simulation again from its sidecar, and compare."""
+"""`mri7t repeat`: repeat a synthesis or a simulation from its sidecar, and compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +31,7 @@ def repeat(
         Path | None, typer.Option(help="Your original transform.", show_default="as for --input")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File for the repetition.", show_default="not written")
+        Path | None, typer.Option(help="Where to save the repetition.", show_default="not written")
     ] = None,
     model: Annotated[
         str | None,
@@ -42,7 +42,7 @@ def repeat(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make an image again from its sidecar, and compare bits.
+    """Recompute an image from its sidecar, and compare bit for bit.
 
     The same input and settings are used. Preparation steps are repeated as well; an image of
     `simulate` is simulated again.
@@ -68,9 +68,9 @@ def repeat(
     if found.is_equal:
         typer.echo(f"{found.image}: repeated with {found.made_with}: equal, bit for bit")
         return
-    place = "" if found.same_place else ", and has another affine"
+    place = "" if found.same_place else ", and has a different affine"
     raise Mri7tError(
         f"{found.image}: repeated with {found.made_with}: differs in {found.n_differing} of "
-        f"{found.again.array.size} voxels, by up to {found.largest:.3g}{place}: the image was "
-        "changed since, or computed with other versions or on other hardware"
+        f"{found.again.array.size} voxels, by up to {found.largest:.3g}{place}: the image has "
+        "changed since, or was computed with other versions or on other hardware"
     )

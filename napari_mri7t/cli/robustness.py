@@ -1,4 +1,4 @@
-"""`mri7t robustness`: from which degradation a model stops helping, and what it does to lesions."""
+"""`mri7t robustness`: at which degradation a model stops helping, and what it does to lesions."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +47,7 @@ def robustness(
     ):
         found = stress(case, Path(temporary) if records is None else records, report=report)
     if any(name and name in brain.name for name in seen_subjects(trained.card)):
-        warn([f"{trained.name} was trained on {brain.name}: these scores are too good"])
+        warn([f"{trained.name} was trained on {brain.name}: these scores are too optimistic"])
     stressed = {
         "brain": brain.name,
         "model": trained.name,

@@ -19,7 +19,7 @@ def simulate(
     ],
     reference: Reference = None,
     target_out: Annotated[
-        Path | None, typer.Option(help="The 7T with the matched histogram.")
+        Path | None, typer.Option(help="Where to save the histogram-matched 7T.")
     ] = None,
     preset: Annotated[
         str | None,

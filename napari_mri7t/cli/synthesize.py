@@ -19,14 +19,14 @@ def synthesize(
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
     end_slices: Annotated[
-        int, typer.Option(help="Slices at either end left as in INPUT.")
+        int, typer.Option(help="Slices at either end to leave unchanged.")
     ] = SynthesisConfig.end_slices,
     index: Index = None,
     prepare: Annotated[
         str | None,
         typer.Option(
             help="auto: brain extraction, bias field correction and registration as needed; none: "
-            "take INPUT as it is; full: every step.",
+            "use INPUT as is; full: every step.",
             show_default="auto",
         ),
     ] = None,
@@ -56,14 +56,14 @@ def synthesize(
         ),
     ] = None,
     allow_out_of_domain: Annotated[
-        bool, typer.Option("--allow-out-of-domain", help="Process a scan that is too coarse.")
+        bool, typer.Option("--allow-out-of-domain", help="Process a scan even if it is too coarse.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Synthesise a 7T-like image of INPUT.
 
-    INPUT may be any T1w scan of an adult's head. It is prepared as needed, which requires the extra
-    `native`; a brain that is extracted, of 1 mm and in MNI space needs no preparation. OUTPUT gets
+    INPUT may be any T1w scan of an adult head. It is prepared as needed, which requires the extra
+    `native`; a brain-extracted scan at 1 mm in MNI space needs no preparation. OUTPUT gets
     a JSON sidecar.
     """
     refuse_targets([output], overwrite=overwrite)

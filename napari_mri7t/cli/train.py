@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def train(
     dataset: Annotated[
         Path,
-        typer.Argument(metavar="DATASET", help="Folder of 7T volumes, of pairs, or BIDS."),
+        typer.Argument(metavar="DATASET", help="Folder of 7T volumes or pairs, or BIDS dataset."),
     ],
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Run folder; the same command resumes it.")
@@ -53,7 +53,7 @@ def train(
     reference: Annotated[
         str,
         typer.Option(
-            help="Subject to whose histogram all are matched.",
+            help="Subject whose histogram all are matched to.",
             show_default="the report's, else the first",
         ),
     ] = "",
@@ -185,7 +185,7 @@ def export(
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    """Read what `mri7t robustness` printed."""
+    """Read the output of `mri7t robustness`."""
     from napari_mri7t.engine.atomic import read_json
 
     try:
@@ -214,7 +214,7 @@ def _folds(text: str, study: "Study") -> list[int]:
 
 
 def _figures(metrics: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
-    """Return the PSNR of the held-out subjects in words, if there are any."""
+    """Return the PSNR of the held-out subjects as text, if there are any."""
     if "estimate" not in metrics:
         return ""
     before = metrics["source"]["brain"]["psnr"]["mean"]

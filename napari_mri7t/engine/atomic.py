@@ -2,7 +2,7 @@
 
 Everything the package writes (volumes, sidecars, checkpoints, histories, reports) goes through
 `write_atomically`, or `write_together` for files that belong together. JSON is written strictly;
-reading it raises ValueError for any fault, since anybody may have edited it.
+reading it raises ValueError for any fault, since it may have been edited by hand.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from napari_mri7t.engine.errors import Mri7tError
 TEMPORARY_PREFIX = ".mri7t-"  # without the target's name, which may be 255 bytes long
 TEMPORARY_SUFFIX = ".tmp"
 Writer = Callable[[BinaryIO], object]
-_EXISTS = "exists already: give another name, or allow overwriting"
+_EXISTS = "already exists: choose another name, or allow overwriting"
 _ADVICE = {
     "ENOSPC": "free some space or choose another disk",
     "EDQUOT": "free some space or choose another disk",
@@ -33,7 +33,7 @@ _ADVICE = {
     "EROFS": "choose a folder that can be written to",
     "EACCES": "choose a folder that you may write to",
     "EPERM": "choose a folder that you may write to",
-    "ENOENT": "the folder has vanished; create it again",
+    "ENOENT": "the folder no longer exists; create it again",
     "ENAMETOOLONG": "choose a shorter name",
     "EIO": "check the disk",
 }
@@ -124,7 +124,7 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 
 def to_json(content: Any, *, indent: int | None = 2, ascii_only: bool = True) -> str:
-    """Return strict JSON, which knows no infinity and no NaN.
+    """Return strict JSON, which has no infinity and no NaN.
 
     They become the strings ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``, which ``float()`` in
     Python and ``Number()`` in JavaScript read back. NumPy numbers become plain ones.
@@ -136,7 +136,7 @@ def to_json(content: Any, *, indent: int | None = 2, ascii_only: bool = True) ->
     indent : int, optional
         Of the text; None for one line.
     ascii_only : bool
-        True escapes every other character, for a terminal that may not know it.
+        True escapes every other character, for a terminal that may not support it.
 
     Examples
     --------
@@ -223,9 +223,9 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     except (OSError, ValueError) as error:
         raise Mri7tError(f"{path}: cannot be written: {error}") from error
     if mode is not None and stat.S_ISDIR(mode):
-        raise Mri7tError(f"{path}: is a folder: give the name of a file")
+        raise Mri7tError(f"{path}: is a folder: choose a file name")
     if mode is not None and not stat.S_ISREG(mode):
-        raise Mri7tError(f"{path}: is not a regular file: give another name")
+        raise Mri7tError(f"{path}: is not a regular file: choose another name")
     if mode is not None and not overwrite:
         raise Mri7tError(f"{path}: {_EXISTS}", argument="overwrite")
     if not has_folder:
@@ -265,7 +265,7 @@ def _keep_mode(descriptor: int, target: Path) -> None:
     try:
         os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
     except OSError as error:
-        _log.warning("%s: its mode could not be kept: %s", target, error)
+        _log.warning("%s: its mode could not be preserved: %s", target, error)
 
 
 def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) -> None:

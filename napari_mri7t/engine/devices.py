@@ -83,7 +83,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     Parameters
     ----------
     name : str
-        "auto" is bfloat16 where the device is fast in it, else float32.
+        "auto" is bfloat16 where the device is fast with it, else float32.
     device : torch.device
 
     Raises

@@ -14,7 +14,7 @@ OUT_OF_MEMORY = (
 
 
 class Mri7tError(Exception):
-    """Base of every error this package raises on purpose, beside ValueError and TypeError.
+    """Base of every error this package raises on purpose, besides ValueError and TypeError.
 
     Parameters
     ----------

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Progress:
-    """How far long work is.
+    """Progress of long work.
 
     Parameters
     ----------
     done, total : float
-        Steps done and to do; a total of 0 means that the end is not known.
+        Steps done and in all; a total of 0 means that the end is unknown.
     message : str
         What is being done.
     """
@@ -25,11 +25,11 @@ Report = Callable[[Progress], None]
 
 
 class Cancelled(BaseException):
-    """Raised by a report to end the work; no `except Exception` on its way may take it."""
+    """Raised by a report to stop the work; no `except Exception` on its way may catch it."""
 
 
 def ignore(progress: Progress) -> None:
-    """Take no notice: what every function reports to by default."""
+    """Ignore the progress: the default report of every function."""
 
 
 def part(report: Report, done: float, total: float, message: str = "", share: float = 1) -> Report:
@@ -44,7 +44,7 @@ def part(report: Report, done: float, total: float, message: str = "", share: fl
     message : str
         Shown in place of the part's own, if given.
     share : float
-        Steps of the whole that the part is worth.
+        Steps of the whole that the part accounts for.
 
     Returns
     -------

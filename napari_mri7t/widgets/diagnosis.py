@@ -19,7 +19,7 @@ Facts = list[tuple[str, str]]
 
 
 def opengl_facts() -> Facts:
-    """Return facts on Qt and OpenGL, from a subprocess: Qt without a screen aborts its process."""
+    """Return facts on Qt and OpenGL, from a subprocess: without a screen, Qt aborts the process."""
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
@@ -37,7 +37,9 @@ def opengl_facts() -> Facts:
         return [("OpenGL", f"no answer: {type(error).__name__}")]
     lines = ran.stdout.strip().splitlines()
     if ran.returncode or not lines:
-        return [("OpenGL", f"Qt could not start, exit code {ran.returncode}: is there a screen?")]
+        return [
+            ("OpenGL", f"Qt could not start, exit code {ran.returncode}: is a screen available?")
+        ]
     return [(name, value) for name, value in json.loads(lines[-1]).items()]
 
 

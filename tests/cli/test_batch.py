@@ -40,7 +40,7 @@ def test_batch_makes_a_derivative_and_then_has_nothing_to_do(run, folder, model_
     code, out, _ = run(folder, tmp_path / "out", *options)
     assert code == 0
     assert "1 written" in out
-    assert "1 done before, 0 failed" in out
+    assert "1 already done, 0 failed" in out
 
 
 def test_failed_scan_shows_in_exit_code_and_summary(run, folder, model_folder, tmp_path):

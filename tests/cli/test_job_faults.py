@@ -92,10 +92,10 @@ def test_fault_29_not_a_number_in_half_precision_is_never_saved(
     words = ("synthesize", phantom_file, output, "--model", tiny_model, "--device", "cpu")
     code, _, error = run_cli(*words)
     assert code == 0
-    assert "warning: bfloat16 overflowed: computed again in float32" in error
+    assert "warning: bfloat16 overflowed: recomputed in float32" in error
     facts = json.loads((tmp_path / "o.json").read_text())
     assert facts["Precision"] == "float32"
-    assert "bfloat16 overflowed: computed again in float32" in facts["Warnings"]
+    assert "bfloat16 overflowed: recomputed in float32" in facts["Warnings"]
     assert np.isfinite(load_volume(output).array).all()
 
 

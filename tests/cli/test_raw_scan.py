@@ -37,7 +37,7 @@ def test_thick_slices_go_on_where_allowed_and_the_sidecar_says_so(
     output = tmp_path / "e.nii"
     options = ("--model", model_folder, "--allow-out-of-domain")
     assert run("synthesize", thick_file, output, *options)[0] == 0
-    assert "out of the domain" in json.loads((tmp_path / "e.json").read_text())["Warnings"][0]
+    assert "the models' domain" in json.loads((tmp_path / "e.json").read_text())["Warnings"][0]
 
 
 def test_own_mask_decides_where_the_estimate_goes(run, phantom_file, model_folder, tmp_path):

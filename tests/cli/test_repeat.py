@@ -51,5 +51,5 @@ def test_repeat_replaces_no_file_unasked(run_cli, estimate, tiny_model, tmp_path
     options = ("--model", tiny_model, "--output", estimate)
     code, _, error = run_cli("repeat", tmp_path / "estimate.json", *options)
     assert code == 1
-    assert "exists already" in error
+    assert "already exists" in error
     assert estimate.read_bytes() == before

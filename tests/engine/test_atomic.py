@@ -113,7 +113,7 @@ def test_hard_link_keeps_the_old_content(tmp_path):
 
 def test_existing_file_is_refused_without_overwrite(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(Mri7tError, match="a: exists already"):
+    with pytest.raises(Mri7tError, match="a: already exists"):
         write_atomically(tmp_path / "a", writes(b"new"), overwrite=False)
     assert (tmp_path / "a").read_bytes() == b"old"
 
@@ -123,7 +123,7 @@ def test_file_that_appears_while_writing_is_not_overwritten(tmp_path):
         (tmp_path / "a").write_bytes(b"another run's")
         file.write(b"new")
 
-    with pytest.raises(Mri7tError, match="a: exists already"):
+    with pytest.raises(Mri7tError, match="a: already exists"):
         write_atomically(tmp_path / "a", write, overwrite=False)
     assert (tmp_path / "a").read_bytes() == b"another run's"
     assert names(tmp_path) == ["a"]
@@ -146,7 +146,7 @@ def test_file_system_without_hard_links_is_served(tmp_path, monkeypatch, exists)
         assert names(tmp_path) == ["a", "b"]
         write_together(parts, overwrite=True)
         return
-    with pytest.raises(Mri7tError, match="b: exists already"):
+    with pytest.raises(Mri7tError, match="b: already exists"):
         write_together(parts, overwrite=False)
     assert names(tmp_path) == ["b"]
 

@@ -15,7 +15,7 @@ from napari_mri7t.widgets.shared.worker import running_jobs
 
 
 def save_untrained(folder: Path, network: str, **config: Any) -> Path:
-    """Write a model folder with fresh weights."""
+    """Write a model folder with random weights."""
     import torch
 
     from napari_mri7t.engine.models.model import save_model

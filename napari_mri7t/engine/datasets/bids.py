@@ -47,7 +47,7 @@ SHA-256, and every setting. Computed volumes share the grid of their scan.
 
 @dataclass(frozen=True)
 class ScanFilter:
-    """Which scans of a dataset to take; empty means all.
+    """Which scans of a dataset to select; empty means all.
 
     Parameters
     ----------
@@ -106,12 +106,14 @@ def find_scans(folder: str | Path, wanted: ScanFilter = ScanFilter()) -> list[Sc
     """
     root = Path(folder)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder: give a folder of volumes or BIDS")
+        raise FileNotFoundError(f"{root}: no such folder: choose a folder of volumes or BIDS")
     in_subjects = find_volumes(root, "sub-*/**/*")
     is_bids = bool(in_subjects)
     volumes = in_subjects or find_volumes(root)
     if not volumes:
-        raise Mri7tError(f"{root}: holds no volume: give a folder of NIfTI files or a BIDS dataset")
+        raise Mri7tError(
+            f"{root}: holds no volume: choose a folder of NIfTI files or a BIDS dataset"
+        )
     suffixes = wanted.suffixes or ((DEFAULT_SUFFIX,) if is_bids else ())
     chosen = []
     for path in volumes:
@@ -147,7 +149,7 @@ def _refuse_equal_outputs(scans: Sequence[Scan]) -> None:
         other = first.setdefault(scan.output.lower(), scan)  # some disks ignore case
         if other is not scan:
             raise Mri7tError(
-                f"{scan.name} and {other.name}: both would give {scan.output}: choose one by "
+                f"{scan.name} and {other.name}: both would become {scan.output}: choose one by "
                 "participant, session or suffix, or rename one",
                 argument="participant",
             )
@@ -283,15 +285,15 @@ def start_derivative(folder: str | Path, source: str | Path | None = None) -> No
     """
     place = Path(folder)
     if source is not None and place.resolve() == Path(source).resolve():
-        raise Mri7tError(f"{place}: is the input: give another folder for the results")
+        raise Mri7tError(f"{place}: is the input: choose another folder for the results")
     description = _read_description(place)
     if description:
         makers = description.get("GeneratedBy")
         names = [maker.get("Name") for maker in makers] if isinstance(makers, list) else []
         if NAME not in names:
             raise Mri7tError(
-                f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not make: give "
-                "another folder"
+                f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not create: "
+                "choose another folder"
             )
         return
     place.mkdir(parents=True, exist_ok=True)
@@ -325,5 +327,5 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise Mri7tError(f"{path}: cannot be read ({error}): fix or remove it") from error
     if not isinstance(found, dict):
-        raise Mri7tError(f"{path}: is no description of a dataset: fix or remove it")
+        raise Mri7tError(f"{path}: is not a description of a dataset: fix or remove it")
     return found

@@ -10,8 +10,8 @@ ESTIMATE = "synth7T"  # the label after desc- of what this package synthesises
 def find_volumes(folder: Path, pattern: str = "*") -> list[Path]:
     """Find the volumes of a folder: no hidden files, no estimates of this package.
 
-    Only names are looked at. Links to files count. A pair counts as its .hdr, or as its .img where
-    the .hdr is missing, so that reading it says so.
+    Only names are checked. Links to files count. A pair counts as its .hdr, or as its .img where
+    the .hdr is missing, so that reading it reports this.
 
     Parameters
     ----------

@@ -68,7 +68,9 @@ def find_subjects(folder: str | Path) -> list[Subject]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder: give a folder of 7T volumes or of pairs")
+        raise FileNotFoundError(
+            f"{root}: no such folder: choose a folder of 7T volumes or of pairs"
+        )
     if all((root / name).is_dir() for name in PAIR_FOLDERS.values()):
         entries = [
             (stem_of(path), field, path)
@@ -205,7 +207,7 @@ def _empty_volume(path: Path) -> Volume:
     """Return a volume on the grid of a file, without reading its voxels."""
     header, _ = read_header(path)
     if header.n_volumes > 1:
-        raise VolumeError(f"{path}: holds {header.n_volumes} volumes: give a 3-D volume")
+        raise VolumeError(f"{path}: holds {header.n_volumes} volumes: use a 3-D volume")
     affine, shape = ras_grid(header.geometry.affine, header.geometry.shape)
     return Volume(np.broadcast_to(np.float32(0), shape), affine, stem_of(path))
 

@@ -171,7 +171,7 @@ def denoise(
     Returns
     -------
     ndarray of float32, shape (I, J, K)
-        As of one call on the whole array.
+        Same as from one call on the whole array.
     """
     n_slices = array.shape[2]
     if baseline.reach is None or n_slices <= CHUNK_SLICES:

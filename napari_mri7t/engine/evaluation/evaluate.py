@@ -1,6 +1,6 @@
 """Score the held-out estimates of a study, and the baselines beside them; resumable at any time.
 
-A study is known here by its pairs of volumes, the held-out and training subjects of each fold, and
+Here, a study consists of its pairs of volumes, the held-out and training subjects of each fold, and
 the files of the estimates.
 """
 
@@ -229,7 +229,7 @@ def _check(pairs: Mapping[str, Pair], cases: Sequence[Case]) -> None:
     for case in cases:
         missing = [name for name in (case.subject, *case.training) if name not in pairs]
         if missing:
-            raise ValueError(f"{', '.join(missing)}: no pair of volumes was given to score with")
+            raise ValueError(f"{', '.join(missing)}: has no pair of volumes to score with")
         if case.subject in case.training:
             raise ValueError(f"{case.subject}: is both held out and trained on; correct the folds")
         taken = {SOURCE, *BASELINES} & set(case.estimates)

@@ -3,7 +3,7 @@
 Each result is a small file with the fingerprint of its inputs, so that a stopped evaluation resumes
 without loss: a damaged file, or one with another fingerprint, counts as missing.
 
-Here too: the names of methods, and what the report published of them.
+Also the names of methods, and their scores as published in the report.
 """
 
 from __future__ import annotations

@@ -67,9 +67,9 @@ class RobustnessPoint:
 
 
 KINDS: dict[str, str] = {
-    "noise": "variance of the noise",
-    "blur": "sigma of the blur, mm",
-    "bias": "amplitude of the bias field",
+    "noise": "noise variance",
+    "blur": "blur sigma, mm",
+    "bias": "bias field amplitude",
 }
 CONDITIONS: tuple[Condition, ...] = (
     *(Condition("noise", level) for level in (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01)),
@@ -95,7 +95,7 @@ def measure_robustness(
     method : callable
         (source, report) to the estimate.
     reference : Volume, optional
-        Whose histogram source and target get; the target's own by default.
+        Whose histogram source and target are matched to; the target's own by default.
     conditions : sequence of Condition
     report : callable
         Called with the number of conditions done, and by the method.
@@ -285,7 +285,7 @@ def measure_lesions(
     method : callable
         (source, report) to the estimate.
     reference : Volume, optional
-        Whose histogram source and target get; the target's own by default.
+        Whose histogram source and target are matched to; the target's own by default.
     config : LesionConfig
     report : callable
         Called for each of the two runs, and by the method.
@@ -337,7 +337,7 @@ def place_lesions(clean: np.ndarray, voxel_size: Spacing, config: LesionConfig) 
     Returns
     -------
     list of Lesion
-        Largest first, as they need most room.
+        Largest first, as they need the most room.
 
     Raises
     ------

@@ -48,7 +48,7 @@ class StressCase:
     method : callable
         (source, report) to the estimate.
     reference : Volume or None
-        Whose histogram source and target get.
+        Whose histogram source and target are matched to.
     """
 
     fingerprint: str

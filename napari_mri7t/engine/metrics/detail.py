@@ -105,7 +105,7 @@ def hfen(reference: np.ndarray, estimate: np.ndarray, *, mask: np.ndarray) -> fl
     detail = pick(_laplacian(x), inside[box])
     scale = float(np.linalg.norm(detail))
     if scale == 0:
-        raise ValueError("hfen: the reference is flat inside the mask, so that HFEN is not defined")
+        raise ValueError("hfen: the reference is flat inside the mask, so HFEN is undefined")
     error = _laplacian(np.asarray(estimate[box], np.float64) - x)
     return float(np.linalg.norm(pick(error, inside[box]))) / scale
 

@@ -59,7 +59,7 @@ def error_map(reference: Volume, estimate: Volume) -> Volume:
 
 
 def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> str | None:
-    """Return why figures of these intensities would mislead; None if they are comparable.
+    """Return why scores of these intensities would mislead; None if they are comparable.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> s
     real, made = float(reference.array.max()), float(estimate.array.max())
     if min(real, made) > 0 and max(real, made) > UNLIKE * min(real, made):
         return (
-            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale, "
-            "without which the figures mean nothing"
+            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale; "
+            "otherwise the scores are meaningless"
         )
     if real > 2 * data_range:
         return (

@@ -1,4 +1,4 @@
-"""All metrics of one estimate; the register of metrics: label, unit, and which way is better."""
+"""All metrics of one estimate; their register: label, unit, and which direction is better."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Metric:
     key : str
         In results and JSON: region, underscore, name.
     label : str
-        For people.
+        For display.
     better : str
         "higher", "lower", or "zero" where it should vanish.
     unit : str

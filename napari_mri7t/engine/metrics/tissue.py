@@ -93,7 +93,7 @@ def tissue_contrast(array: np.ndarray, tissues: np.ndarray) -> tuple[float, floa
     Returns
     -------
     cnr, cjv : float
-        Infinite where a tissue has no spread, or both have one mean.
+        Infinite where a tissue has no spread, or both have the same mean.
     """
     grey, white = pick(array, tissues == GREY), pick(array, tissues == WHITE)
     step = abs(float(white.mean() - grey.mean()))

@@ -101,7 +101,9 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
     quantiles, size = (_numbers(expected, key) for key in ("intensity_quantiles", "voxel_size_mm"))
     ends = quantiles[:1] + quantiles[-1:]
     if len(quantiles) < 2 or quantiles != sorted(quantiles) or not 0 <= ends[0] <= ends[1] <= 1:
-        raise ModelError(f"{where}: intensity_quantiles must rise within 0 to 1, two at least")
+        raise ModelError(
+            f"{where}: intensity_quantiles must be two or more rising values in 0 to 1"
+        )
     if len(size) != 3 or not min(size) > 0:
         raise ModelError(f"{where}: voxel_size_mm must be three lengths above 0")
     return ModelCard(**values)
@@ -194,7 +196,7 @@ def find_model(name_or_folder: str | Path) -> Path:
         return folder
     names = ", ".join(known.name for known in bundled_folders())
     raise ModelError(
-        f"{name_or_folder}: no such model: choose {names}, or give a folder with {WEIGHTS_FILE} "
+        f"{name_or_folder}: no such model: choose {names}, or a folder with {WEIGHTS_FILE} "
         f"and {CARD_FILE}"
     )
 

@@ -44,7 +44,7 @@ def available_networks() -> tuple[dict[str, Callable[..., nn.Module]], list[str]
     Returns
     -------
     found : dict
-        Name to constructor, ours first.
+        Name to constructor, those of this package first.
     complaints : list of str
         One sentence for each registered network that cannot be used.
     """

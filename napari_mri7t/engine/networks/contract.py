@@ -15,7 +15,7 @@ Build = Callable[[], nn.Module]
 
 
 def check_network(name: str, **config: object) -> None:
-    """Run the checks that our own networks pass.
+    """Check that a network meets the requirements of training and synthesis.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def check_slices(build: Build) -> None:
     n_slices, n_outputs = slices_of(build())
     if n_slices % 2 == 0 or n_outputs % 2 == 0 or not 0 < n_outputs <= n_slices:
         raise ModelError(
-            f"n_slices {n_slices} and n_outputs {n_outputs} must be odd, outputs the fewer"
+            f"n_slices {n_slices} and n_outputs {n_outputs} must be odd, n_outputs at most n_slices"
         )
 
 

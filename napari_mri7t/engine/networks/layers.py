@@ -1,4 +1,4 @@
-"""Shared by several networks: Keras' padding, padding to a multiple, memory layout."""
+"""Parts shared by several networks: Keras' padding, padding to a multiple, memory layout."""
 
 import torch
 from torch import Tensor, nn

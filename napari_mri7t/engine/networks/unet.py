@@ -63,7 +63,8 @@ class SliceUNet(nn.Module):
         super().__init__()
         if n_slices % 2 == 0 or n_outputs % 2 == 0 or n_outputs > n_slices:
             raise ValueError(
-                f"n_slices {n_slices} and n_outputs {n_outputs} must be odd, outputs the fewer"
+                f"n_slices {n_slices} and n_outputs {n_outputs} must be odd, "
+                "n_outputs at most n_slices"
             )
         self.n_slices = n_slices
         self.n_outputs = n_outputs

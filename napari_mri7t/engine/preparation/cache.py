@@ -1,7 +1,7 @@
 """The results of a preparation's steps in a folder, so that nothing is computed twice.
 
-Files of one scan share its name. A note beside them records from which voxels and settings they
-came, and their digests: whatever has changed since is computed again.
+Files of one scan share its name. A note beside them records the voxels and settings they came
+from, and their digests: whatever has changed since is computed again.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a scan needs before a model can take it, and how it differs from the training data."""
+"""What a scan needs before a model can process it, and how it differs from the training data."""
 
 from collections.abc import Iterable
 
@@ -61,13 +61,13 @@ def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
     if max(sizes) <= LARGEST_VOXEL_MM and max(sizes) / min(sizes) <= LARGEST_ANISOTROPY:
         return ()
     what = (
-        f"voxels of {sizes_in_words(sizes)} mm; the models were trained at 1 mm and take at most "
-        f"{LARGEST_VOXEL_MM:g} mm, and {LARGEST_ANISOTROPY:g} times longer than wide"
+        f"voxels of {sizes_in_words(sizes)} mm; the models were trained at 1 mm and accept at most "
+        f"{LARGEST_VOXEL_MM:g} mm, and voxels at most {LARGEST_ANISOTROPY:g} times longer than wide"
     )
     if allowed:
-        return (f"out of the domain: {what}: do not rely on the result",)
+        return (f"outside the models' domain: {what}: do not rely on the result",)
     raise VolumeError(
-        f"{scan.name}: {what}: take another scan, or allow scans out of the domain",
+        f"{scan.name}: {what}: use another scan, or allow scans outside the models' domain",
         argument="allow_out_of_domain",
     )
 
@@ -105,7 +105,7 @@ def fits_as_it_is(scan: Volume) -> bool:
     bool
         True for a brain that is extracted, has voxels of 1 mm and lies in MNI space; also for
         less than a brain (a slab, a phantom), which no step can handle: such a scan goes to the
-        model as it is, with its warnings.
+        model as is, with its warnings.
     """
     if brain_litres(scan, scan.array > background_of(scan.array)) < BRAIN_LITRES[0]:
         return True
@@ -166,8 +166,8 @@ def check_alignment(scan: Volume, score: float) -> None:
         raise VolumeError(
             f"{scan.name}: registration to MNI space failed: the correlation with the template is "
             f"{score:.2f}, at least {FAILED} is needed: check that the header's orientation is "
-            "correct (the scan may be mirrored or turned by 90 degrees) and that the scan is a T1w "
-            "image of a whole head; or give a transform",
+            "correct (the scan may be mirrored or rotated by 90 degrees) and that the scan is a "
+            "T1w image of a whole head; or provide a transform",
             argument="transform",
         )
 
@@ -198,7 +198,7 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
             )
         elif not low <= litres <= high:
             found.append(
-                f"the volume above 0 is {litres:.2f} litres, an adult brain has {low} to {high}: "
+                f"the volume above 0 is {litres:.2f} litres, an adult brain {low} to {high}: "
                 "check the brain mask"
             )
     quantiles = np.asarray(card.preprocessing["intensity_quantiles"])

@@ -4,7 +4,7 @@ References
 ----------
 .. [1] Fisch et al., deepbet: fast brain extraction of T1-weighted MRI using convolutional neural
    networks, Computers in Biology and Medicine 179:108845, 2024.
-   DOI 10.1016/j.compbiomed.2024.108845. Its weights come in its wheel.
+   DOI 10.1016/j.compbiomed.2024.108845. Its wheel includes the weights.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def extract_brain(scan: Volume, report: Report = ignore) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (I, J, K)
-        One piece without holes.
+        One component without holes.
 
     Raises
     ------
@@ -81,6 +81,6 @@ def check_mask(scan: Volume, mask: np.ndarray) -> None:
     if not low <= litres <= high:
         raise VolumeError(
             f"{scan.name}: the brain mask holds {litres:.2f} litres, an adult brain {low} to "
-            f"{high}: check the scan, or give a brain mask",
+            f"{high}: check the scan, or provide a brain mask",
             argument="mask",
         )

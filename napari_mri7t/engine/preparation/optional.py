@@ -1,4 +1,4 @@
-"""The optional libraries behind raw scans, and blocking work in a thread that can be left."""
+"""The optional libraries for raw scans, and blocking work in a thread that can be abandoned."""
 
 import importlib
 import threading
@@ -47,7 +47,7 @@ def in_background(
 ) -> Result:
     """Do blocking work in a thread, reporting while it lasts.
 
-    The libraries behind raw scans compute for seconds without a break, but release the interpreter.
+    The libraries for raw scans compute for seconds without a break, but release the interpreter.
     If the report raises, this returns at once: `stop` asks the work to end, and work that cannot
     be stopped finishes in the background, its result unused.
 
@@ -78,7 +78,7 @@ def in_background(
         finally:
             _working.discard(thread)
 
-    thread = threading.Thread(target=run, name="mri7t-preparation")
+    thread = threading.Thread(target=run, name="mri7t-preparation", daemon=False)
     _working.add(thread)
     thread.start()
     try:
@@ -93,7 +93,7 @@ def in_background(
     error = failure[0] if failure else MemoryError()  # without any, a thread ends before `run`
     if is_out_of_memory(error) or _is_itk_out_of_memory(error):
         raise Mri7tError(
-            "preparation: not enough memory: close other programs, or give your own mask and "
+            "preparation: not enough memory: close other programs, or provide your own mask and "
             "transform"
         ) from error
     if isinstance(error, RuntimeError):
@@ -102,7 +102,7 @@ def in_background(
 
 
 def unfinished_work() -> list[threading.Thread]:
-    """Return the threads of cancelled work that could not be stopped and still run."""
+    """Return the threads of cancelled work that could not be stopped and are still running."""
     return [thread for thread in list(_working) if thread.is_alive()]
 
 
@@ -113,7 +113,7 @@ def in_one_itk_thread(
     now: Progress,
     stop: Callable[[], object],
 ) -> Result:
-    """Do work of ITK in the background and in one thread of ITK's, so that its bits repeat.
+    """Run ITK in the background and in one thread, so that its result is reproducible bit for bit.
 
     `SetNumberOfThreads` of N4 and of a registration does not reach the filters and the metric
     within, which sum in threads too: those ask for the default of the process, set back after.
@@ -150,6 +150,6 @@ def in_one_itk_thread(
 
 
 def _is_itk_out_of_memory(error: BaseException) -> bool:
-    """Return whether ITK ran out of memory, which it words unlike torch."""
+    """Return whether ITK ran out of memory; its message differs from torch's."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in text for words in ITK_OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""From a raw scan to a brain that a model can take: the plan, and its execution.
+"""From a raw scan to a brain that a model can process: the plan, and its execution.
 
 Three steps, each skipped where the scan does not need it or replaced by the user's own result:
 brain extraction, bias field correction, registration to MNI space. The brain stays on the scan's
@@ -46,14 +46,14 @@ N_STEPS = 4  # the last one checks the registration
 
 
 class Decision(Enum):
-    """What is done about one step of a preparation; the last two are known only after it began."""
+    """What happens to one step of a preparation; the last two are known only once it has begun."""
 
     COMPUTE = "computed"
     REUSE = "reused"  # from the cache
-    GIVEN = "given by the user"
+    GIVEN = "provided by the user"
     EXTRACTED = "skipped (background is 0)"
     NOT_REQUESTED = "skipped (not requested)"
-    WEAK = "skipped (hardly any bias field)"
+    WEAK = "skipped (negligible bias field)"
     ALIGNED = "skipped (the brain lies in MNI space)"
 
 
@@ -73,8 +73,8 @@ class PreparationConfig:
     Parameters
     ----------
     prepare : {"auto", "none", "full"}
-        auto does what the scan needs; none takes it as extracted and corrected; full does every
-        step, whatever the scan looks like.
+        auto does what the scan needs; none takes it as brain-extracted and corrected; full does
+        every step, whatever the scan looks like.
     mask : str, Path, Volume or None
         The user's own, in place of the brain extraction.
     transform : str, Path or None
@@ -82,7 +82,7 @@ class PreparationConfig:
     keep : str, Path or None
         Folder that caches the results of the steps.
     allow_out_of_domain : bool
-        True takes a scan that is too coarse, with a warning.
+        True accepts a scan that is too coarse, with a warning.
     """
 
     prepare: str = "auto"
@@ -118,7 +118,7 @@ class PreparationPlan:
     ----------
     config : PreparationConfig
     decisions : dict
-        Step to `Decision`; empty where the scan goes to the model as it is.
+        Step to `Decision`; empty where the scan goes to the model as is.
     warnings : tuple of str
         If the scan is out of the models' domain and that is allowed.
     cache : PreparationCache or None
@@ -134,7 +134,7 @@ class PreparationPlan:
 
     @property
     def is_needed(self) -> bool:
-        """Whether anything is done; otherwise the scan goes to the model as it is."""
+        """Whether anything is done; otherwise the scan goes to the model as is."""
         return bool(self.decisions)
 
     @property
@@ -146,7 +146,7 @@ class PreparationPlan:
         """Return the plan as a sentence."""
         if not self.is_needed:
             needs = "" if self.config.prepare == "none" else "needs no preparation and "
-            return f"The scan {needs}goes to the model as it is."
+            return f"The scan {needs}goes to the model as is."
         computed = [
             f"{step} if needed" if step == REGISTRATION and self.skips_if_aligned else step
             for step in self.steps
@@ -166,9 +166,9 @@ class Prepared:
     Attributes
     ----------
     scan : Volume
-        As it came.
+        As loaded.
     corrected : Volume
-        Without its bias field; the scan itself where that was left in.
+        Without its bias field; the scan itself where it was not corrected.
     mask : ndarray of bool, shape (I, J, K)
         The brain.
     to_mni : ndarray, shape (4, 4)
@@ -200,7 +200,7 @@ class Prepared:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was asked for, done and measured, in words and numbers for the sidecar."""
+        """What was requested, done and measured, as text and numbers for the sidecar."""
         measured = {
             "brain_litres": brain_litres(self.scan, self.mask),
             "bias_field_strength": self.bias_field_strength,
@@ -246,7 +246,7 @@ class Prepared:
 def plan_preparation(
     scan: Volume, config: PreparationConfig = PreparationConfig(), space: str = "native"
 ) -> PreparationPlan:
-    """Decide what a scan needs before a model can take it, which takes about a second.
+    """Decide what a scan needs before a model can process it, which takes about a second.
 
     Parameters
     ----------

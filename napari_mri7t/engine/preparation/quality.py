@@ -1,4 +1,4 @@
-"""The quality of a preparation: mask, registration and intensities, as volumes and in words."""
+"""The quality of a preparation: mask, registration and intensities, as volumes and as text."""
 
 from dataclasses import dataclass
 

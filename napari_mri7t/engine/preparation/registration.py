@@ -83,7 +83,7 @@ def register(brain: Volume, template: Volume, report: Report = ignore) -> np.nda
 
 
 def matrix_of(transform: Any) -> np.ndarray:
-    """Return any linear transform of ITK as a matrix, by what it does to points; (4, 4)."""
+    """Return any linear ITK transform as a matrix (4, 4), from its effect on points."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack(
@@ -109,7 +109,7 @@ def _upright(brain: Volume) -> Volume:
 
 
 def _image(sitk: Any, volume: Volume) -> Any:
-    """Hand a volume on an upright grid to ITK, with RAS+ mm for its physical space."""
+    """Convert a volume on an upright grid to an ITK image, with RAS+ mm as its physical space."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
     image.SetSpacing(volume.voxel_size)
     image.SetOrigin(volume.affine[:3, 3].tolist())
@@ -139,7 +139,7 @@ def load_transform(path: Path) -> np.ndarray:
         If it holds no such transform.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such transform file")
+        raise FileNotFoundError(f"{path}: no such transform file")
     with path.open("rb") as file:
         is_itk = file.read(len(ITK_MARK)) == ITK_MARK.encode()
     is_itk = is_itk or path.suffix in (".tfm", ".mat")
@@ -176,11 +176,11 @@ def _read_itk(path: Path) -> np.ndarray:
     lps = matrix_of(transform)
     far = np.array([80.0, -60.0, 70.0, 1.0])
     if np.abs(lps @ far - [*transform.TransformPoint(far[:3].tolist()), 1]).max() > LINEARITY_MM:
-        raise VolumeError(f"{path}: the transform is not linear: give only its linear part")
+        raise VolumeError(f"{path}: the transform is not linear: use only its linear part")
     try:
         inverse: np.ndarray = np.linalg.inv(LPS @ lps @ LPS)
     except np.linalg.LinAlgError as error:
-        raise VolumeError(f"{path}: the transform is singular: give one with an inverse") from error
+        raise VolumeError(f"{path}: the transform is singular: use one with an inverse") from error
     return inverse
 
 

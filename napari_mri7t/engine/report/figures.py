@@ -277,7 +277,7 @@ def demo_figure(
     colours = LinearSegmentedColormap.from_list("error", ERROR_COLOURS)
     error = _show(axes[3], error_map[window], titles[3], colours, (-limit, limit))
     _bar(figure, grey, 0.255, "intensity")
-    _bar(figure, error, 0.775, "difference of intensity")
+    _bar(figure, error, 0.775, "intensity difference")
     for x, side in ((0.02, "L"), (0.94, "R")):
         axes[0].text(x, 0.5, side, color=INK, transform=axes[0].transAxes)
     figure.text(0.5, 0.015, notice, color=INK, fontsize=10, ha="center")

@@ -1,6 +1,6 @@
 """Write the report of a study, or of one estimate: tables and figures as files, one HTML page.
 
-What a report is made of (`ReportData`, `PairVolumes`) and the order in which its parts are written;
+The content of a report (`ReportData`, `PairVolumes`) and the order in which its parts are written;
 their content comes from `tables`, `figures`, `plots` and `sections`, the page from `page`.
 """
 
@@ -207,7 +207,7 @@ def write_pair_report(
     """
     taken = [name for name in (STUDY_FILE, REPORT_FILE) if (folder / name).exists()]
     if taken:
-        raise StateError(f"{folder}: has a {taken[0]} already; choose another folder")
+        raise StateError(f"{folder}: already has a {taken[0]}; choose another folder")
     (subject,) = results.subjects
     drawings = folder / FIGURES_FOLDER
     drawings.mkdir(parents=True, exist_ok=True)

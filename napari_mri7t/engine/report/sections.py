@@ -61,8 +61,8 @@ LEADING = ("brain_psnr", "brain_ssim", "brain_mae", "brain_nrmse")
 DETAIL = ("brain_ssim_3d", "brain_hfen", "brain_gradient_error")
 TISSUE = ("brain_cnr", "brain_cjv", "brain_anatomy_correlation", "brain_edge_correlation")
 BRAIN_TEXT = (
-    "Four fifths of a volume are background, which every method reproduces. The figures inside the "
-    "brain, where the target is above 0, show what a method is worth. Baselines are tuned on the "
+    "Four fifths of a volume are background, which every method reproduces. The scores inside the "
+    "brain, where the target is above 0, are more informative. Baselines are tuned on the "
     "training subjects of each fold only."
 )
 TESTS_TEXT = (

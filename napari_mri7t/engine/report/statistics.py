@@ -255,8 +255,8 @@ def summary_of(results: StudyResults, method: str, key: str) -> Summary:
 def network_tests(results: StudyResults, key: str) -> list[PairedTest]:
     """Test each network against the source, the best baseline, and the other networks.
 
-    The best baseline is the one with the best mean of this very metric: chosen with hindsight, in
-    its favour. Methods that share fewer than two subjects are not tested. All tests of one metric
+    The best baseline is the one with the best mean of this metric: chosen with hindsight, in its
+    favour. Methods that share fewer than two subjects are not tested. All tests of one metric
     are one family for Holm's correction.
 
     Parameters

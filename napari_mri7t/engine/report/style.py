@@ -91,7 +91,7 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
     Raises
     ------
     ValueError
-        If the format is another.
+        If the format is neither.
     """
     if form not in ("png", "svg"):
         raise ValueError(f"{form}: unknown format, expected png or svg")

@@ -1,6 +1,6 @@
 """Tables: a table as text, its CSV, Markdown and LaTeX, and what a study shows in tables.
 
-Table 1 of the report beside its published values, summaries by method, figures by subject, tests.
+Table 1 of the report beside its published values, summaries by method, scores by subject, tests.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Table:
 
 
 def number(value: float, digits: int) -> str:
-    """Format a figure.
+    """Format a number.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _latex(text: str) -> str:
 
 
 def table_1(results: StudyResults) -> Table:
-    """Return the report's Table 1: whole volume, data range 1, ours beside the published figures.
+    """Return the report's Table 1: whole volume, data range 1, ours beside the published values.
 
     Returns
     -------
@@ -185,9 +185,9 @@ def table_1(results: StudyResults) -> Table:
     note = (
         f"Mean ± standard deviation over {of}, whole volume, data range 1. Published: the report's "
         "ten subjects, sub-TELL0101 to 0110, whichever subjects are held out here. Four fifths of "
-        "a volume are background, so the figures inside the brain are more meaningful."
+        "a volume are background, so the scores inside the brain are more meaningful."
     )
-    return Table("Table 1 in the report's form", tuple(header), tuple(rows), note=note)
+    return Table("Table 1 as in the report", tuple(header), tuple(rows), note=note)
 
 
 def summary_table(results: StudyResults, keys: Sequence[str] = tuple(METRICS)) -> Table:
@@ -220,7 +220,7 @@ def summary_table(results: StudyResults, keys: Sequence[str] = tuple(METRICS)) -
 
 
 def result_table(results: StudyResults) -> Table:
-    """Return the main table of a study: cost, and figures of the brain and the whole volume.
+    """Return the main table of a study: cost, and scores in the brain and the whole volume.
 
     Returns
     -------
@@ -272,7 +272,7 @@ def spread_table(results: StudyResults, key: str) -> Table:
 
 
 def subject_table(results: StudyResults) -> Table:
-    """Return every figure of every subject and method, in full precision, for machines.
+    """Return every score of every subject and method, in full precision, machine-readable.
 
     Returns
     -------

@@ -35,7 +35,7 @@ class SimulationConfig:
     variance : float
         Of the report's Gaussian noise, on the scale where the target fills [0, 1]; at least 0.
     seed : int
-        Of all that is random; the same seed gives the same volume, at least 0.
+        Of the random numbers, at least 0; the same seed gives the same volume.
     preset : {"report", "realistic"}
         Gaussian noise; or contrast, resolution, shading and Rician noise (`realistic.py`).
     """
@@ -206,15 +206,15 @@ def simulate_3t(
     clean, _ = normalize(target.array)
     matched_to = clean if reference is None else normalize(inputs[-1].array)[0]
     if config.preset == "realistic":
-        report(Progress(1, N_STEPS, "contrast, resolution, shading and noise"))
+        report(Progress(1, N_STEPS, "simulating contrast, resolution, shading and noise"))
         source = realistic_3t(clean, target.voxel_size, config.seed)
     else:
-        report(Progress(1, N_STEPS, "add noise"))
+        report(Progress(1, N_STEPS, "adding noise"))
         source = add_noise(clean, config.variance, config.seed)
     if reference is not None or config.preset == "report":
-        report(Progress(2, N_STEPS, "match the source's histogram"))
+        report(Progress(2, N_STEPS, "matching the source's histogram"))
         source = match_histogram(source, matched_to)
-    report(Progress(3, N_STEPS, "match the target's histogram"))
+    report(Progress(3, N_STEPS, "matching the target's histogram"))
     matched = clean if reference is None else match_histogram(clean, matched_to)
     return SimulatedPair(
         target.with_array(source, name=f"{target.name}_pseudo-3T"),

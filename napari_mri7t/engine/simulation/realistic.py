@@ -53,13 +53,13 @@ class Strengths:
     loss : Tensor
         Of resolution, from 0 (the volume's own) to 1 (`COARSEST_MM`).
     shading : Tensor
-        Darkest to brightest, part of the mean.
+        Darkest to brightest, as a fraction of the mean.
     field : Tensor
         Weights of the field's polynomials; their absolute values sum to 1.
     noise : Tensor
         Sigma over the signal of white matter.
     spread : Tensor
-        Part of the noise in each neighbour.
+        Fraction of the noise in each neighbour.
     """
 
     contrast: Tensor
@@ -117,12 +117,12 @@ def white_of(clean: np.ndarray) -> float:
     """
     brain = clean[clean > 0]
     if not brain.size:
-        raise VolumeError("no voxel above 0, so there is no brain to simulate; check the volume")
+        raise VolumeError("no voxel is above 0: there is no brain to simulate; check the volume")
     return float(np.quantile(brain, WHITE_QUANTILE))
 
 
 def lower_resolution(array: np.ndarray, voxel_size: Sequence[float]) -> np.ndarray:
-    """Cut k-space to that of voxels of 1.25 mm.
+    """Truncate k-space to that of 1.25 mm voxels.
 
     Parameters
     ----------

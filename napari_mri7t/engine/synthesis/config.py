@@ -16,12 +16,12 @@ class SynthesisConfig:
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}
-        auto takes bfloat16 where the hardware is fast at it.
+        auto uses bfloat16 where the hardware is fast with it.
     step : int
         Slices from one slab to the next; 1 averages every slice over all slabs that estimate it, 3
         estimates each once, as in the report. At most the network's number of outputs counts.
     end_slices : int
-        Slices at either end that are left as in the source; 30 in the report.
+        Slices at either end that stay as in the source; 30 in the report.
     planes : tuple of {"axial", "coronal", "sagittal"}
         Planes whose estimates are averaged.
     flips : bool

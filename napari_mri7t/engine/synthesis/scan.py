@@ -1,4 +1,4 @@
-"""Any T1w scan to its 7T-like estimate, on the grid that was asked for."""
+"""Any T1w scan to its 7T-like estimate, on the requested grid."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -199,7 +199,7 @@ def blend(
     Parameters
     ----------
     scan : Volume
-        As it came.
+        As loaded.
     estimate : ndarray, shape (I, J, K)
     mask : ndarray of bool, shape (I, J, K)
         The brain.

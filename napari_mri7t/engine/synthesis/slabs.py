@@ -166,7 +166,7 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
     if last < ends:
         raise VolumeError(
             f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: lower "
-            "end_slices or take another volume",
+            "end_slices or use another volume",
             argument="end_slices",
         )
     starts = list(range(ends, last + 1, effective_step(runner)))

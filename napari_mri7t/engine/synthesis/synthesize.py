@@ -43,7 +43,7 @@ class Synthesis:
     settings : dict
         Everything that decides the voxels, and what was found about the scan.
     prepared : Prepared or None
-        None where the scan went to the model as it is.
+        None where the scan went to the model as is.
     """
 
     volume: Volume
@@ -109,7 +109,7 @@ def estimate(
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen
     report: Report = ignore,
 ) -> Synthesis:
-    """Take a prepared volume through a network.
+    """Run a prepared volume through a network.
 
     Parameters
     ----------
@@ -168,8 +168,8 @@ def _check(source: Volume, config: SynthesisConfig) -> None:
     n_slices = source.shape[2]
     if 2 * config.end_slices >= n_slices:
         raise VolumeError(
-            f"{source.name}: {config.end_slices} end slices on either side leave nothing of "
-            f"{n_slices} to synthesise; lower end_slices",
+            f"{source.name}: {config.end_slices} end slices on either side leave none of the "
+            f"{n_slices} slices to synthesise; lower end_slices",
             argument="end_slices",
         )
     if not (source.array > background_of(source.array)).any():
@@ -192,7 +192,7 @@ def _on_any_device(
             return slices
         if runner.precision == torch.float32:
             raise VolumeError("the network's output is not finite; check the model")
-        notes.append(f"{precision_name(runner.precision)} overflowed: computed again in float32")
+        notes.append(f"{precision_name(runner.precision)} overflowed: recomputed in float32")
         runner.precision = torch.float32
 
 

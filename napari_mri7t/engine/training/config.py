@@ -85,13 +85,13 @@ class TrainConfig:
     end_slices : int
         Axial slices at either end that are not trained on.
     fresh_noise : bool
-        Draw everything random in the pseudo-3T anew for every patch, instead of once per subject.
+        Draw all random parts of the pseudo-3T anew for every patch, instead of once per subject.
     pseudo_3t : {"report", "realistic"}
         How sources are simulated where there is no 3T volume; see `SimulationConfig`.
     variance : float
         Noise variance of the report's pseudo-3T.
     precision : {"auto", "float32", "bfloat16"}
-        Number format of the convolutions; "auto" takes bfloat16 where the device is fast in it.
+        Number format of the convolutions; "auto" uses bfloat16 where the device is fast with it.
     seed : int
         Decides initial weights, patches and noise: on a CPU the same seed gives the same bits.
     checkpoint_steps : int
@@ -164,7 +164,9 @@ class TrainConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                _require(0 <= value < math.inf, f"{entry.name} must be at least 0, finite", value)
+                _require(
+                    0 <= value < math.inf, f"{entry.name} must be finite and at least 0", value
+                )
 
     @property
     def simulation(self) -> SimulationConfig:

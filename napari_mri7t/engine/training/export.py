@@ -32,7 +32,7 @@ QUANTILE_DIGITS = 6
 def draft_card(
     study: Study, k: int, network: nn.Module, device: str, start: Start | None
 ) -> ModelCard:
-    """Return the model card of a trained fold, still without figures of held-out subjects.
+    """Return the model card of a trained fold, still without scores of held-out subjects.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ HISTORY_STEPS = 10  # losses fetched from the device at once, and averaged for t
 
 @dataclass(frozen=True)
 class TrainProgress(Progress):
-    """How far a training is, after every step.
+    """Progress of a training after every step.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class TrainProgress(Progress):
 
 @dataclass(frozen=True)
 class TrainJob:
-    """One training: of which network, with which settings, and where its state is kept.
+    """One training: its network, its settings and the folder of its state.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def train(job: TrainJob, subjects: list[TrainingSubject], report: Report = ignor
 
 
 def _smaller(config: TrainConfig) -> str:
-    """Return the advice which setting needs less memory; a study keeps its settings."""
+    """Return which setting to change to save memory; a study keeps its settings."""
     if config.batch_size > 1:
         advice = f"set batch_size to {config.batch_size // 2}"
     elif config.patch_size > SMALLEST_PATCH:
@@ -274,7 +274,7 @@ def _resume(learner: Learner, job: TrainJob) -> bool:
     for key, value in expected.items():
         if _as_json(facts.get(key)) != _as_json(value):  # JSON has no tuples
             raise StateError(
-                f"{job.folder}: the checkpoint's {key} differ from what is asked for "
+                f"{job.folder}: the checkpoint's {key} differ from the requested ones "
                 f"({facts.get(key)} against {value}); use another run folder"
             )
     learner.restore(tensors, step)

@@ -14,7 +14,7 @@ LEAST_SQUARED_ERROR = 1e-6  # 60 dB, added so that the logarithm of a perfect pa
 
 
 def pixel_loss(estimate: Tensor, target: Tensor, config: TrainConfig) -> Tensor:
-    """Return the mean absolute or squared error, voxels of the background by `background_weight`.
+    """Return the mean absolute or squared error, background weighted by `background_weight`.
 
     With `background_weight` 0 nothing is learnt from the dark background, as the report proposes
     for future work. "psnr" is the mean over patches of log10 of the squared error, that is -PSNR/10

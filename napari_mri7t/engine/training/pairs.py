@@ -52,7 +52,7 @@ class TrainingSubject:
 
 
 def choose_reference(subjects: list[Subject], name: str = "") -> Subject:
-    """Return the subject to whose 7T histogram all volumes are matched.
+    """Return the subject whose 7T histogram all volumes are matched to.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """One fold from start to end: prepare, train, estimate the held-out subject, write the model.
 
-`run_fold` skips what is done and resumes what is not, so that the same call serves in this process,
+`run_fold` skips what is done and resumes what is not, so that the same call works in this process,
 on a cluster, and after a crash.
 """
 

@@ -1,7 +1,7 @@
 """The model that a training starts from: one for all folds, or that of the same fold elsewhere.
 
-A held-out subject must be unseen by all trainings before: a model that was trained on the subject
-that a fold holds out is no start for that fold.
+A held-out subject must be unseen in all earlier trainings: a model that was trained on the subject
+that a fold holds out cannot be the start of that fold.
 """
 
 from dataclasses import dataclass

@@ -110,7 +110,7 @@ class Study:
         return (self.fold_folder(k) / CARD_FILE).exists()
 
     def label(self, k: int) -> str:
-        """Return the name of fold k for people."""
+        """Return the name of fold k for display."""
         return "all subjects" if k == FINAL else f"fold {k} ({self.subjects[k].name} held out)"
 
 
@@ -217,7 +217,7 @@ def adopt_training(study: Study, trained: str | Path, k: int) -> bool:
     Raises
     ------
     StateError
-        If the studies differ in more, or the other one has not finished the fold.
+        If the studies differ in other settings, or the other one has not finished the fold.
     """
     other = open_study(trained)
     path = other.folder / STUDY_FILE
@@ -268,7 +268,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _compare(
     path: Path, known: Mapping[str, Any], asked: Mapping[str, Any], *, inference: bool = True
 ) -> None:
-    """Refuse to continue a study other than the one asked for."""
+    """Refuse to continue a study other than the requested one."""
     old, new = (_comparable(facts, inference) for facts in (known, asked))
     differing = [key for key in old if old[key] != new[key]]
     if "config" in differing:

@@ -31,7 +31,7 @@ def is_mostly_background(foreground: np.ndarray) -> bool:
 
 
 def is_brain_extracted(array: np.ndarray) -> bool:
-    """Return whether a scan shows nothing but a brain, in its amount of background alone.
+    """Return whether a scan shows nothing but a brain, judged by its background alone.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def is_brain_extracted(array: np.ndarray) -> bool:
 
 
 def looks_extracted(volume: Volume) -> bool:
-    """Return whether a scan shows nothing but a brain, in its amount of background and its size.
+    """Return whether a scan shows nothing but a brain, judged by its background and its size.
 
     Returns
     -------

@@ -1,10 +1,11 @@
 """Intensities on one scale: normalisation, histogram matching, and harmonisation with a model.
 
-A model knows one distribution of brain intensities: that of its reference. A scan is mapped to it
-by a piecewise linear, monotone function through a few landmarks of both brains [1]_, not by a full
-histogram match. The tails of a histogram depend on the brain extraction, not on tissue: matched to
-a reference whose darkest voxels are almost 0, bright cerebrospinal fluid turns black. Beyond the
-outer landmarks the map is linear; intensities above the model's range are added back afterwards.
+A model expects one distribution of brain intensities: that of its reference. A scan is mapped to
+it by a piecewise linear, monotone function through a few landmarks of both brains [1]_, not by a
+full histogram match. The tails of a histogram depend on the brain extraction, not on tissue:
+matched to a reference whose darkest voxels are almost 0, bright cerebrospinal fluid turns black.
+Beyond the outer landmarks the map is linear; intensities above the model's range are added back
+afterwards.
 
 References
 ----------
@@ -62,7 +63,7 @@ def normalize(
     (array([0. , 0.5, 1. ], dtype=float32), (10.0, 30.0))
     """
     if not 0 <= low < high <= 100:
-        raise ValueError(f"percentiles must obey 0 <= low < high <= 100, got {low} and {high}")
+        raise ValueError(f"percentiles must satisfy 0 <= low < high <= 100, got {low} and {high}")
     values = array if mask is None else array[mask]
     if values.size == 0:
         raise VolumeError("the mask is empty: no voxel to take percentiles from; check the mask")

@@ -1,4 +1,4 @@
-"""Provenance: the sidecar beside every output, in the manner of BIDS derivatives.
+"""Provenance: the sidecar beside every output, following BIDS derivatives.
 
 It names files, never folders or people, and holds no date: the same run gives the same bytes.
 https://bids-specification.readthedocs.io/en/stable/derivatives/common-data-types.html
@@ -62,7 +62,7 @@ def sidecar(
     settings: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the sidecar of a computed image: what made it, and that it is no scan.
+    """Return the sidecar of a computed image: how it was made, and that it is not a scan.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """`Volume`: a 3-D image with its place in space, loaded with every check and saved atomically.
 
 In memory every volume is as close to RAS+ as flips and swaps of axes can bring it; nothing is
-resampled. `geometry` holds the file's own orientation, which saving restores. Which affine counts
+resampled. `geometry` holds the file's own orientation, which saving restores. Which affine is used
 where sform and qform disagree: see `files/geometry.py`.
 """
 
@@ -78,7 +78,7 @@ class Volume:
         affine = np.array(self.affine, dtype=np.float64)
         check_affine(affine, f"{self.name}: its affine")
         if array.size == 0:
-            raise VolumeError(f"{self.name}: has shape {array.shape}: a volume has voxels")
+            raise VolumeError(f"{self.name}: has shape {array.shape}: a volume needs voxels")
         object.__setattr__(self, "array", array.astype(np.float32, copy=False))
         object.__setattr__(self, "affine", affine)
 
@@ -410,7 +410,9 @@ def _as_stored(volume: Volume) -> tuple[np.ndarray, FileGeometry]:
         return volume.array, geometry_of(volume.affine, volume.shape)
     expected, shape = ras_grid(geometry.affine, geometry.shape)
     if shape != volume.shape or np.abs(expected - volume.affine).max() > GRID_TOLERANCE_MM:
-        raise VolumeError(f"{volume.name}: has left the grid of its file: set geometry to None")
+        raise VolumeError(
+            f"{volume.name}: is no longer on the grid of its file: set geometry to None"
+        )
     return from_ras(volume.array, geometry.affine), geometry
 
 

@@ -1,4 +1,4 @@
-"""A whole dataset through one model into a BIDS derivative; stopped, it resumes when run again.
+"""A whole dataset through one model into a BIDS derivative; resumes when run again.
 
 One thread reads the next scan and one writes the last estimate while the present one is computed:
 the device is never idle, and two scans and two estimates are in memory at most.
@@ -34,8 +34,8 @@ LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
 EXPECTED = (Mri7tError, OSError)  # errors whose text is a sentence for the user
 LACK_OF_MEMORY = (
-    "not enough memory beside the scan that was read ahead and the estimate that was being "
-    "written: synthesise this scan alone, or use fewer processes"
+    "not enough memory while the next scan was being read and the last estimate written: "
+    "synthesise this scan alone, or use fewer processes"
 )
 Result = TypeVar("Result")
 
@@ -102,7 +102,7 @@ def write_summary(folder: Path, summary: BatchSummary) -> Path:
 
 @dataclass(frozen=True)
 class BatchJob:
-    """What all scans of a batch have in common.
+    """The settings that all scans of a batch share.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class BatchJob:
 
 
 def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = ignore) -> BatchSummary:
-    """Synthesise scans into a derivative; a failure is recorded, and the other scans go on.
+    """Synthesise scans into a derivative; a failure is recorded, and the batch continues.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = igno
 
 
 class _Account:
-    """Where a batch is, and what became of its scans so far."""
+    """Progress of a batch, and the outcome of its scans so far."""
 
     def __init__(self, n_scans: int, report: Report) -> None:
         self.n_scans, self.report = n_scans, report
@@ -252,7 +252,7 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
 
 
 def _read(scan: Scan, job: BatchJob) -> Volume | None:
-    """Load a scan; None if its estimate exists already."""
+    """Load a scan; None if its estimate already exists."""
     image = job.output / scan.output
     if is_made(scan, job):
         return None

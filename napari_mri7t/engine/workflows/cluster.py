@@ -52,7 +52,7 @@ class Place:
 
     def __post_init__(self) -> None:
         if bool(self.scheduler) == bool(self.cluster):
-            raise ValueError("give either the address of a scheduler or a cluster, not both")
+            raise ValueError("specify either the address of a scheduler or a cluster, not both")
         kind, _, rest = self.cluster.partition(":")
         if kind == "local" and not (rest.isdecimal() and int(rest) > 0):
             raise ValueError(f"cluster {self.cluster!r}: expected local:N, for example local:2")
@@ -65,7 +65,7 @@ class Place:
 
     @property
     def resources(self) -> dict[str, float]:
-        """What a task takes of a worker."""
+        """The resources that a task takes of a worker."""
         return {} if self.device == "cpu" else {GPU: 1}
 
 
@@ -113,7 +113,7 @@ def _check_address(address: str) -> None:
         return
     if parts.scheme != "tcp" or not parts.hostname or not _is_here(parts.hostname):
         raise ValueError(
-            f"scheduler {address}: its tasks would travel unprotected: give a tls:// address and "
+            f"scheduler {address}: its tasks would be sent unprotected: use a tls:// address and "
             f"{TLS_HELP}"
         )
 

@@ -30,7 +30,7 @@ class SidecarRecord:
         The sidecar.
     sources : tuple of dict
         `File` and `SHA256` each, `Index` of a series; `Name` and `VoxelsSHA256` of a volume that
-        was in no file. A simulation's reference follows its target.
+        was never saved to a file. A simulation's reference follows its target.
     versions : dict
         Of the libraries that decide the voxels.
     config : SynthesisConfig or SimulationConfig
@@ -43,7 +43,7 @@ class SidecarRecord:
         Of `PreparationConfig`: `prepare`, and `mask` and `transform` as one of `sources`.
     output : OutputConfig
     image : {"source", "target"}
-        Which one of a simulated pair the sidecar stands beside.
+        Which image of a simulated pair the sidecar belongs to.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class SidecarRecord:
 
     @property
     def other_versions(self) -> tuple[str, ...]:
-        """What is now installed in another version, in words."""
+        """The libraries now installed in another version, as sentences."""
         now = versions() | library_versions(LIBRARIES)
         return tuple(
             f"made with {name} {recorded}, {now.get(name, 'none')} is installed"
@@ -68,7 +68,7 @@ class SidecarRecord:
         )
 
     def find_image(self) -> Path:
-        """Return the image that the sidecar stands beside; StateError if there is none."""
+        """Return the image that the sidecar belongs to; StateError if there is none."""
         stem = self.path.stem
         for extension in OUTPUT_EXTENSIONS:
             path = self.path.with_name(stem + extension)
@@ -97,7 +97,7 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
         facts = read_json(path)
     except (OSError, ValueError) as error:
         raise StateError(
-            f"{path}: cannot be read ({error}): give the .json beside a synthetic image"
+            f"{path}: cannot be read ({error}): use the .json beside a synthetic image"
         ) from error
     try:
         done = [entry["Description"] for entry in facts["GeneratedBy"]]
@@ -107,7 +107,7 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
             return _simulation(path, facts)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(
-            f"{path}: lacks what a repetition needs ({type(error).__name__}: {error}): give the "
+            f"{path}: lacks what a repetition needs ({type(error).__name__}: {error}): use the "
             ".json that was written beside a synthetic image"
         ) from error
     known = f"{SYNTHESIZE} and {SIMULATE}"

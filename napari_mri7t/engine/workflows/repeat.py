@@ -1,4 +1,4 @@
-"""A synthesis or a simulation made again from its sidecar, and compared bit for bit."""
+"""Repeat a synthesis or a simulation from its sidecar, and compare bit for bit."""
 
 import contextlib
 import warnings
@@ -88,7 +88,7 @@ def repeat(
     device: str | None = None,
     report: Report = ignore,
 ) -> Comparison:
-    """Make an image again from its sidecar, and compare the two bit for bit.
+    """Recompute an image from its sidecar, and compare the two bit for bit.
 
     Another version of a library than the recorded one is warned of.
 
@@ -112,9 +112,9 @@ def repeat(
     Raises
     ------
     StateError
-        If the sidecar does not suffice, or a source or the image is missing or another one.
+        If the sidecar does not suffice, or a source or the image is missing or different.
     ModelError
-        If the model is missing, damaged or another one.
+        If the model is missing, damaged or different.
     VolumeError
         If a volume is damaged, or the image has another shape than the repetition.
 
@@ -147,7 +147,7 @@ def _repeat_synthesis(
     place: str | Path | None,
     report: Report,
 ) -> tuple[Volume, dict[str, Any], str]:
-    """Return the estimate, its sidecar, and with what it was made."""
+    """Return the estimate, its sidecar, and what it was made with."""
     (scan,) = _find_sources(record, sources)
     model = _find_model(record, place)
     preparation = _find_preparation(record, scan, sources)
@@ -199,7 +199,7 @@ def _find_model(record: SidecarRecord, folder: str | Path | None) -> Model:
         if model.card.sha256 != record.model_sha256:
             raise ModelError(
                 f"{folder}: has weights of SHA-256 {model.card.sha256[:12]}...; the image was made "
-                f"with {wanted}: give the folder of that model"
+                f"with {wanted}: specify the folder of that model"
             )
         return model
     for place in (*bundled_folders(), *fold_folders(), record.path.parent):
@@ -208,7 +208,7 @@ def _find_model(record: SidecarRecord, folder: str | Path | None) -> Model:
                 return load_model(place)
     raise ModelError(
         f"{record.path}: the image was made with model {wanted}, which is not in the package: "
-        "give its folder",
+        "specify its folder",
         argument="model",
     )
 
@@ -218,7 +218,7 @@ def _find_sources(record: SidecarRecord, paths: SourcePaths) -> list[Volume]:
     entries = list(record.sources)
     found = [_load(record, entries, getattr(paths, name), name) for name in SOURCES if entries]
     if entries:
-        raise StateError(f"{record.path}: names more sources than a repetition takes")
+        raise StateError(f"{record.path}: lists more sources than a repetition takes")
     return found
 
 
@@ -264,12 +264,12 @@ def _locate(record: SidecarRecord, facts: Mapping[str, Any], path: Path | None, 
     if path is None and "File" not in facts:
         raise StateError(
             f"{record.path}: the {name} {facts['Name']} was never saved to a file: save it and "
-            "give its path",
+            "specify its path",
             argument=name,
         )
     place = path or record.path.with_name(facts["File"])
     if not place.is_file():
-        raise StateError(f"{place}: the {name} is not there: give its path", argument=name)
+        raise StateError(f"{place}: the {name} is not there: specify its path", argument=name)
     return place
 
 
@@ -280,6 +280,6 @@ def _check_digests(
     if list(digests) != recorded:
         raise StateError(
             f"{path}: is not the original {name} (SHA-256 {digests[0][:12]}..., recorded "
-            f"{recorded[0][:12] if recorded else 'none'}...): give the path of the original",
+            f"{recorded[0][:12] if recorded else 'none'}...): specify the path of the original",
             argument=name,
         )

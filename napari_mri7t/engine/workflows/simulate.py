@@ -50,12 +50,12 @@ def simulate_dataset(
     wanted = [_paths(folder, subject) for subject in subjects]
     known = [path for pair in wanted for path in pair if path.exists()]
     if known:
-        raise Mri7tError(f"{known[0]}: exists already: choose an empty folder for the pairs")
+        raise Mri7tError(f"{known[0]}: already exists: choose an empty folder for the pairs")
     for name in PAIR_FOLDERS.values():
         (folder / name).mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for index, (subject, paths) in enumerate(zip(subjects, wanted, strict=True)):
-        message = f"simulate {subject.name}"
+        message = f"simulating {subject.name}"
         report(Progress(index, len(subjects), message))
         own = replace(config, seed=config.seed + index)
         own_report = part(report, index, len(subjects), message)

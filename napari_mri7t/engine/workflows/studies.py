@@ -144,7 +144,7 @@ class Studies:
     def evaluate(
         self, *, baselines: Mapping[str, Baseline] | None = None, report: Report = ignore
     ) -> StudyResults:
-        """Score every held-out estimate, the 3T and the baselines; known scores are read.
+        """Score every held-out estimate, the 3T and the baselines; earlier scores are reused.
 
         Parameters
         ----------
@@ -280,7 +280,7 @@ class Studies:
         return histories
 
     def facts(self) -> list[tuple[str, str]]:
-        """Describe the studies in words, for the head of a report: data, settings, versions.
+        """Describe the studies as text, for the head of a report: data, settings, versions.
 
         Returns
         -------
@@ -317,7 +317,7 @@ def open_studies(folder: str | Path) -> Studies:
     else:
         found = [open_study(path.parent) for path in sorted(place.glob(f"*/{STUDY_FILE}"))]
     if not found:
-        raise StateError(f"{place}: no study here nor in its folders; train one first")
+        raise StateError(f"{place}: no study in this folder or its subfolders; train one first")
     shared = [_shared_facts(study) for study in found]
     for study, facts in zip(found, shared, strict=True):
         if facts != shared[0]:

@@ -1,4 +1,4 @@
-"""What was done in studies, in words: for the head of their report."""
+"""A description of studies, for the head of their report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +62,7 @@ def _pseudo_3t(study: Study) -> str:
     config = study.settings.config
     noise = f"Gaussian noise of variance {config.variance:g} on intensities in [0, 1]"
     made = noise if config.pseudo_3t == "report" else config.pseudo_3t
-    return f"pseudo-3T: {made}, seed {config.seed} for the first subject, one more for each next"
+    return f"pseudo-3T: {made}, seed {config.seed} for the first subject, increasing by one"
 
 
 def _plain(value: object) -> str:

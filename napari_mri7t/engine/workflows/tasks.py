@@ -44,7 +44,7 @@ def run_folds(
     place: Place,
     report: Report = ignore,
 ) -> dict[int, ModelCard]:
-    """Train folds on a cluster, as `run_fold` does each; `FINAL` comes after the others.
+    """Train folds on a cluster, each by `run_fold`; `FINAL` comes after the others.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def run_folds(
     folds : sequence of int
     client : distributed.Client
     place : Place
-        Says on which device, and what a task takes of a worker.
+        Sets the device, and what a task takes of a worker.
     report : callable
         Progress in steps of all folds; a cancel stops the tasks at their next step.
 
@@ -96,7 +96,7 @@ def run_batch(
     job : BatchJob
     client : distributed.Client
     place : Place
-        Says what a task takes of a worker.
+        Sets what a task takes of a worker.
     report : callable
         Progress in scans; a cancel stops the tasks.
     """
@@ -187,7 +187,7 @@ def _ended(futures: "dict[str, Future[Any]]") -> dict[str, Any]:
 def _in_words(error: BaseException) -> str:
     if type(error).__name__ == "KilledWorker":
         return (
-            "its workers were killed again and again, most likely for memory: use fewer workers "
+            "its workers were killed repeatedly, most likely for lack of memory: use fewer workers "
             "or more memory"
         )
     if isinstance(error, (Mri7tError, OSError, ValueError)):

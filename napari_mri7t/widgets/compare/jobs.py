@@ -1,4 +1,4 @@
-"""What the widget "Compare" asks of the engine in another thread: layers in, answers out."""
+"""Background work of the widget "Compare": scores, differences and profiles of layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Scores = dict[str, dict[str, float]]  # as `basic.compare`
 def volume_scores(
     reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
 ) -> tuple[Scores, str | None]:
-    """Score the volumes; return a complaint too if the data range does not fit them."""
+    """Score the volumes; return a warning, too, if the data range does not fit them."""
     real, made = layer_to_volume(reference), layer_to_volume(estimate)
     brain = brain_of(real, reference, mask)
     scores = basic.compare(real, made, mask=brain, data_range=data_range)

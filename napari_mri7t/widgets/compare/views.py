@@ -19,7 +19,7 @@ VIEWS = (SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE)
 
 @dataclass(frozen=True)
 class _Before:
-    """What a view changes, as it was before."""
+    """The state that a view changes, as it was before."""
 
     visible: dict[Layer, bool]
     grid: dict[str, Any]
@@ -42,7 +42,7 @@ class CompareViews(QObject):
         self._timer.timeout.connect(self.swap)
 
     def show(self, view: str, reference: Layer, estimate: Layer) -> None:
-        """Leave the present view and enter another."""
+        """Leave the current view and enter another."""
         self.leave()
         if view == SINGLE:
             return
@@ -81,18 +81,18 @@ class CompareViews(QObject):
         self._before, self._pair, self.view = None, None, SINGLE
 
     def swap(self) -> None:
-        """Show the hidden one of the two, hide the other."""
+        """Show the hidden layer of the two, hide the other."""
         if self._pair is not None:
             self._turn(*self._pair)
 
     def swap_by_hand(self, reference: Layer, estimate: Layer) -> None:
-        """Swap as `swap` does, in `SINGLE` too; stop a flicker, which would undo it at once."""
+        """Swap as `swap` does, also in `SINGLE`; stop a flicker, which would undo it at once."""
         self._timer.stop()
         if self.view != SIDE_BY_SIDE:
             self._turn(reference, estimate)
 
     def _turn(self, reference: Layer, estimate: Layer) -> None:
-        """Hide the one that is seen: of two visible layers the upper one covers the lower."""
+        """Hide the layer on display: of two visible layers, the upper one."""
         layers = self._viewer.layers
         is_upper = layers.index(estimate) > layers.index(reference)
         is_seen = estimate.visible and (is_upper or not reference.visible)

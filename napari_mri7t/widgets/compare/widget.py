@@ -137,13 +137,15 @@ class CompareWidget(EngineWidget):
         return self.volumes.pair
 
     def _on_pair_changed(self) -> None:
-        """Start again for other volumes, another mask or another range."""
+        """Update everything for other volumes, another mask or another range."""
         self.notices.clear()
         self.table.clear_rows("slice")
         self.table.clear_rows("volume")
         self.plot.clear_profile()
         why_not = None if self.pair else CHOOSE_TWO
-        set_enabled(self.view_box, why_not, "How to show the two; Single view restores the viewer")
+        set_enabled(
+            self.view_box, why_not, "How to show both volumes; Single view restores the viewer"
+        )
         set_enabled(self.difference_button, why_not, "Estimate minus reference, symmetric limits")
         set_enabled(self.line_button, why_not, "Plot both intensities along a line")
         if self.pair is None or self.views.view != SINGLE:
@@ -169,7 +171,7 @@ class CompareWidget(EngineWidget):
             self.notices.add(f"{complaint[:1].upper()}{complaint[1:]}.", WARNING_COLOUR)
 
     def _on_inserted(self, event: object) -> None:
-        """Leave the grid, where one more layer would move the two."""
+        """Leave the grid, which another layer would rearrange."""
         if self.views.view == SIDE_BY_SIDE:
             self.view_box.setCurrentText(SINGLE)
 
@@ -222,7 +224,7 @@ class CompareWidget(EngineWidget):
         self.difference = self.viewer.add_image(data, **meta)
 
     def draw_line(self) -> None:
-        """Add a line with ends to drag, or select the existing one."""
+        """Add a line with draggable ends, or select the existing one."""
         if self.pair is None:
             return
         reference = self.pair[0]

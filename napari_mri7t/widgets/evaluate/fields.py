@@ -35,7 +35,7 @@ HEIGHT = 220
 
 
 class EvaluationFields(QWidget):
-    """A choice between run folder and layers, and the fields of what is chosen."""
+    """A choice between run folder and layers, and the fields of either."""
 
     changed = Signal()
 
@@ -87,7 +87,7 @@ class EvaluationFields(QWidget):
         return None if self.volumes.pair else "Choose two different volumes."
 
     def job(self) -> Job:
-        """Make the job of what is chosen, where nothing is missing."""
+        """Return the job for the current choice, if nothing is missing."""
         if self.is_of_layers:
             volumes, source = self.volumes, self.source_chooser.layer
             asked = LayersToScore(*volumes.pair, source, volumes.mask, volumes.data_range)

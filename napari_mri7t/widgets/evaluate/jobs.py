@@ -1,4 +1,4 @@
-"""What the widget "Evaluate" has done in another thread, the import of torch included."""
+"""Background work of the widget "Evaluate", including the import of torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LayersToScore:
 
 
 def evaluate_run(run: Path, with_baselines: bool, report: Report) -> Evaluation:
-    """Score every held-out estimate of a run folder; earlier results are only read."""
+    """Score every held-out estimate of a run folder; earlier results are reused."""
     report(Progress(0, 0, "Loading torch"))
     from napari_mri7t.engine.report.tables import summary_table
     from napari_mri7t.engine.workflows.studies import open_studies
@@ -99,7 +99,7 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
 
 
 def _named(report: Report, name: str) -> Report:
-    """Return a report that says of what the steps are."""
+    """Return a report whose messages begin with a name."""
     return lambda now: report(replace(now, message=f"{name}: {now.message}"))
 
 

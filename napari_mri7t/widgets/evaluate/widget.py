@@ -1,4 +1,4 @@
-"""The widget "Evaluate": how good estimates are, subject by subject."""
+"""The widget "Evaluate": the quality of estimates, subject by subject."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class EvaluateWidget(EngineWidget):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(page.resolve())))
 
     def release(self) -> None:
-        """End what runs."""
+        """Stop running work."""
         self.viewer.events.theme.disconnect(self._show_boxes)
         self.panel.cancel()
         self.evaluation = None  # its volumes may be large

@@ -1,4 +1,4 @@
-"""NIfTI and MGH files into layers, and the sample data. Loads no torch: opening must be quick."""
+"""NIfTI and MGH files into layers, and the sample data. Opens quickly: torch is not loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
 
 
 def read(path: Paths) -> list[LayerData]:
-    """Open each file as a layer of its own; a bad file does not prevent the others.
+    """Open each file as a layer of its own; a bad file does not stop the others.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _without_partners(paths: Sequence[Path]) -> list[Path]:
 
 
 def _warn(series: Series) -> None:
-    """Show what is odd about a file, in one message."""
+    """Show everything unusual about a file, in one message."""
     volume = series[0]
     notes = list(series.warnings)
     if is_oblique(volume):

@@ -107,7 +107,7 @@ def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
 
 
 def _provenance(meta: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what made a layer; None for a layer as it was opened."""
+    """Return the provenance of a layer; None for a layer as it was opened."""
     return meta.get("metadata", {}).get(KEY, {}).get("provenance")
 
 

@@ -1,4 +1,4 @@
-"""The position in space of a layer that this plugin did not open, as far as it is known."""
+"""The position in space of a layer that this plugin did not open, as far as known."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def affine_of_foreign_layer(
     affine = np.diag([*(scale * to_mm)[::-1], 1.0])  # S, A, R -> R, A, S
     affine[:3, 3] = (shift[-3:] * to_mm)[::-1]
     warnings = [
-        f"{name} was not opened by this plugin: its axes were taken as S, A, R; if they differ, "
-        "open its file here"
+        f"{name} was not opened by this plugin: its axes were assumed to be S, A, R; if not, "
+        "open its file with this plugin"
     ]
     if not is_known:
         warnings.append(
-            f"{name} has no unit of length: its scale was taken as mm; if it differs, set the "
+            f"{name} has no unit of length: its scale was assumed to be in mm; if not, set the "
             "layer's units"
         )
     return affine, tuple(warnings)
@@ -46,8 +46,8 @@ def _refuse_turned_layer(name: str, meta: Mapping[str, Any]) -> None:
         turned.append("shear")
     if turned:
         raise VolumeError(
-            f"{name}: shown with {' and '.join(turned)}: its voxel grid is not known; "
-            "save it with its own plugin and open the NIfTI file here"
+            f"{name}: shown with {' and '.join(turned)}: its voxel grid is unknown; "
+            "save it with its own plugin and open the NIfTI file with this one"
         )
 
 

@@ -1,7 +1,7 @@
 """Volume <-> layer: the only file that knows the display's axis order.
 
 A volume's array (I, J, K), closest RAS+, is shown as its transpose: axes S, A, R, so that napari's
-slider walks through axial slices from the feet to the head, up the screen is anterior, and the
+slider moves through axial slices from the feet to the head, up the screen is anterior, and the
 patient's right hand is on the right of the screen ("neurological"; "radiological" turns the camera,
 never the data: a negative scale would mirror the coordinates under the mouse). napari cannot slice
 obliquely, so an oblique volume is shown along its own voxel axes with its centre in the right
@@ -119,7 +119,7 @@ def data_to_volume(
     Raises
     ------
     VolumeError
-        If it is not a grey 3-D volume, or its position in space is not known.
+        If it is not a grey 3-D volume, or its position in space is unknown.
     """
     name = str(meta.get("name", "layer"))
     why_not = unusable(data, meta, kind)
@@ -151,7 +151,7 @@ def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def facts_of(volume: Volume) -> dict[str, Any]:
-    """Return everything of a volume but its voxels, for a layer's metadata."""
+    """Return everything about a volume but its voxels, for a layer's metadata."""
     return {
         "shape": volume.shape,
         "affine": volume.affine,
@@ -165,8 +165,8 @@ def _volume_with_facts(
 ) -> Volume:
     if tuple(facts["shape"]) != array.shape:
         raise VolumeError(
-            f"{name}: it has {array.shape} voxels, its file {tuple(facts['shape'])}: "
-            "its position in space is lost; use the layer as it was opened"
+            f"{name}: has shape {array.shape}, but its file has {tuple(facts['shape'])}: "
+            "its position in space is lost; use the layer as opened"
         )
     geometry = facts["geometry"]
     if geometry is not None and index is not None:
@@ -178,7 +178,7 @@ def _volume_with_facts(
 
 
 def unusable(data: Any, meta: Mapping[str, Any], kind: str) -> str | None:
-    """Return the reason why a layer cannot be a volume; None if it can."""
+    """Return why a layer cannot be a volume; None if it can."""
     if kind not in ("image", "labels"):
         return f"is a {kind} layer: choose an image layer"
     if meta.get("multiscale"):
@@ -224,7 +224,7 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
 
 
 def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
-    """Return the 3T of a reference: topmost of its shape that is no 7T and no model's estimate."""
+    """Return the 3T of a reference: topmost of its shape, neither 7T nor a model's estimate."""
     for layer in _images(layers):
         if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
             return layer
@@ -232,12 +232,12 @@ def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
 
 
 def _images(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the single volumes that nobody painted, topmost first."""
+    """Return the single volumes that are not painted, topmost first."""
     return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
 
 
 def _distance_from_scan(layer: Layer) -> int:
-    """Return 0 for what may be a 7T scan, 1 for a 3T, real or simulated, 2 for a model's."""
+    """Return 0 for what may be a 7T scan, 1 for a 3T, real or simulated, 2 for an estimate."""
     provenance = layer.metadata.get(KEY, {}).get("provenance")
     if provenance:
         is_real = provenance.get("Settings", {}).get("image") == "target"  # with another histogram

@@ -30,7 +30,7 @@ def mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
     apart = max(abs(a - b) for a, b in zip(*settings, strict=True))
     if tuple(data.shape) != tuple(shown[0].shape[-3:]) or apart > SAME_PLACE_MM:
         raise VolumeError(
-            f"{name}: the mask lies on another grid than {scan.name}: paint it on the scan, or "
+            f"{name}: the mask is not on the grid of {scan.name}: paint it on the scan, or "
             "open a mask on the scan's grid"
         )
     return scan.with_array(data.T > 0, name=name)

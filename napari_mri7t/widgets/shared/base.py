@@ -1,4 +1,4 @@
-"""The base of every widget of the plugin: a column of groups, and one moment at which it ends."""
+"""The base of every widget of the plugin: a column of groups, and one clean-up on removal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _brief_notice() -> QLabel:
 
 
 class EngineWidget(QWidget):
-    """A plugin widget: a column that fits 350 px, and one moment at which it is removed."""
+    """A plugin widget: a column that fits 350 px, and one clean-up on removal."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class EngineWidget(QWidget):
         self.body.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Return the width that the fields and the scroll bar need; what is too high scrolls."""
+        """Return the width that the fields and the scroll bar need; tall contents scroll."""
         bar = self._scroll.verticalScrollBar().sizeHint().width()
         return QSize(self.body.minimumSizeHint().width() + bar, LEAST_HEIGHT)
 
@@ -78,13 +78,13 @@ class EngineWidget(QWidget):
         return form
 
     def event(self, event: QEvent) -> bool:
-        """Notice that napari removes the parent, as it does when the dock's x is pressed."""
+        """Detect that napari removes the parent, as when the dock's x is pressed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._release_once()
         return super().event(event)
 
     def showEvent(self, event: object) -> None:  # noqa: N802
-        """Watch the main window: its close ends the widget, too."""
+        """Watch the main window: closing it also ends the widget."""
         window = self.window()
         while window is not None and not isinstance(window, QMainWindow):
             window = window.parent()
@@ -93,7 +93,7 @@ class EngineWidget(QWidget):
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
-        """Notice the window's close, which the user may still cancel in napari's dialog."""
+        """Detect that the window closes, which the user may still cancel in napari's dialog."""
         if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
             if event.spontaneous():
                 QTimer.singleShot(0, self._release_if_gone)
@@ -113,7 +113,7 @@ class EngineWidget(QWidget):
             self.release()
 
     def release(self) -> None:
-        """Stop listening to the viewer and drop open questions; subclasses add their own."""
+        """Stop listening to the viewer and drop pending requests; subclasses add their own."""
         for latest in self.findChildren(Latest):
             latest.drop()
         for chooser in self.findChildren(LayerChooser):

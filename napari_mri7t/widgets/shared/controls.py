@@ -62,7 +62,7 @@ ZERO_WIDTH_SPACE = "\u200b"
 
 
 def icon_button(name: str, text: str) -> QPushButton:
-    """Return a button of an icon and a word, small enough to stand beside others."""
+    """Return a button with an icon and a label, small enough to stand beside others."""
     button = QPushButton(icon(name), text)
     button.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
     return button
@@ -113,7 +113,7 @@ class Notice(QLabel):
 
 
 class Notices(QWidget):
-    """Errors and warnings as sentences, where the user looks."""
+    """Errors and warnings as sentences, inside the widget."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class LayerChooser(QComboBox):
             self.layer_changed.emit(self.layer)
 
     def _explain(self) -> None:
-        self.setToolTip(f"{self._tooltip}\n{self.currentText() or 'no such layer yet'}")
+        self.setToolTip(f"{self._tooltip}\n{self.currentText() or 'no suitable layer yet'}")
 
     def _announce(self, index: int = 0) -> None:
         self._explain()
@@ -212,7 +212,7 @@ class LayerChooser(QComboBox):
 
 
 class FolderField(QWidget):
-    """A line for a folder, and a button to browse; `what` names it in a refusal."""
+    """A line for a folder, and a button to browse; `what` names it in messages."""
 
     changed = Signal()
 
@@ -234,7 +234,7 @@ class FolderField(QWidget):
 
     @property
     def folder(self) -> Path | None:
-        """What was chosen."""
+        """The chosen folder."""
         text = self.line.text().strip()
         return Path(text).expanduser() if text else None
 
@@ -243,10 +243,10 @@ class FolderField(QWidget):
         self.line.setText(str(folder))
 
     def why_not(self) -> str | None:
-        """Return the reason why nothing can be read from it; None if it is there."""
+        """Return why the folder cannot be read; None if it exists."""
         if self.folder is None:
             return f"Choose {self._what}."
-        return None if self.folder.is_dir() else f"There is no folder {self.folder}."
+        return None if self.folder.is_dir() else f"Folder {self.folder} does not exist."
 
     def _ask(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, self.line.toolTip(), self.line.text())

@@ -1,7 +1,7 @@
 """Fields that several widgets share: the device, and the two layers that are compared.
 
 Whether a device can exist is decided without torch, which takes seconds to load: a missing driver
-rules it out; where there is one, the engine has the last word.
+rules it out; where there is one, the engine decides.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ DRIVER_FILES = (
 
 
 def why_absent(device: str) -> str | None:
-    """Return the reason why this computer cannot have a device; None if it may have it."""
+    """Return why this computer cannot have a device; None if it may have it."""
     if device == "mps" and SYSTEM != "Darwin":
-        return "Only Apple's computers have an Apple GPU"
+        return "Only Apple computers have an Apple GPU"
     if device == "cuda" and not any(Path(name).exists() for name in DRIVER_FILES):
-        return "No driver of an NVIDIA GPU was found"
+        return "No NVIDIA driver was found"
     return None
 
 
 class DeviceBox(QComboBox):
-    """The devices; those that this computer cannot have are greyed, with the reason."""
+    """The devices; those that this computer lacks are greyed out, with the reason."""
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class DeviceBox(QComboBox):
         return chosen
 
     def choose(self, device: object) -> None:
-        """Choose a device; Automatic in place of one that this computer cannot have."""
+        """Choose a device, or Automatic if this computer lacks it."""
         index = self.findData(device)
         is_offered = index >= 0 and self.model().item(index).isEnabled()
         self.setCurrentIndex(index if is_offered else 0)

@@ -76,7 +76,7 @@ class JobPanel(QWidget):
             self._show_idle(self._last_words)
 
     def follow(self, job: Job, cancelled: str | None = None) -> None:
-        """Show `job`, which may run or be paused already; `cancelled`: what a cancel leaves."""
+        """Show `job`, which may run or be paused already; `cancelled`: the message if cancelled."""
         self.job = job
         self._what_is_left = cancelled or self._cancelled
         self._first = None
@@ -127,7 +127,7 @@ class JobPanel(QWidget):
         self.notices.add(text, WARNING_COLOUR)
 
     def inform(self, text: str) -> None:
-        """Show something worth knowing."""
+        """Show a note."""
         self.notices.add(text, INFORMATION_COLOUR)
 
     def fail(self, text: str) -> None:
@@ -152,7 +152,7 @@ class JobPanel(QWidget):
         self.bar.setValue(percent(progress))
 
     def _time_left(self, done: float, total: float) -> str:
-        """Return the time left by the pace since the first report: loading a model is no pace."""
+        """Return the time left at the pace since the first report, once the model is loaded."""
         now = time.monotonic()
         if self._first is None or done <= self._first[1] or total != self._first[2]:
             self._first = (now, done, total)
@@ -161,7 +161,7 @@ class JobPanel(QWidget):
         return f", {duration((now - since) / (done - first) * (total - done))} left"
 
     def conclude(self, text: str) -> None:
-        """Show a line that stays when the job has ended, while another could start."""
+        """Show a line that stays after the job has ended, as long as another can start."""
         self._last_words = text
         if self.job is None:
             self._show_idle(text)
@@ -185,7 +185,7 @@ class JobPanel(QWidget):
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words."""
+    """Return a duration as text."""
     if seconds < 1:
         return "less than a second"
     if seconds < 100:

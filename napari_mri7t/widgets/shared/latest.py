@@ -1,4 +1,4 @@
-"""Quick answers that follow a slider: away from Qt's thread, and only to the latest question."""
+"""Quick background work that follows a slider: only the latest request counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_mri7t.widgets.shared.worker import Job
 
 
 class Latest(QObject):
-    """Answers one question at a time; of those that wait only the last is answered.
+    """Runs one request at a time; of those waiting, only the latest is run.
 
     Signals: `answered` (what the function returned), `failed` (a sentence).
     """
@@ -26,7 +26,7 @@ class Latest(QObject):
         self._next: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call `function(*arguments)`, now or after the present question."""
+        """Call `function(*arguments)`, now or after the current request."""
         if self._job is not None:
             self._next = (function, arguments)
             return
@@ -37,7 +37,7 @@ class Latest(QObject):
         self._job.start()
 
     def drop(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._next = None
         if self._job is not None:
             self._job.cancel()

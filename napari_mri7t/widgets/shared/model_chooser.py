@@ -89,7 +89,7 @@ class ModelChooser(QWidget):
         return self._cards[index] if 0 <= index < len(self._cards) else None
 
     def add(self, folder: Path) -> bool:
-        """Offer the model in `folder` and choose it; show an error if there is none."""
+        """Add the model in `folder` and choose it; show an error if there is none."""
         self.notices.clear()
         card = self._card_of(folder)
         if card is None:
@@ -103,7 +103,7 @@ class ModelChooser(QWidget):
         return True
 
     def show_guest(self, place: str) -> None:
-        """Show, until `end_guest`, what a study started from: not always one of the models."""
+        """Show, until `end_guest`, what a study started from, if not one of the models."""
         if self._own is not None and place == self._guest_place:
             return
         self.end_guest()
@@ -118,7 +118,7 @@ class ModelChooser(QWidget):
         self.box.setCurrentIndex(known)
 
     def end_guest(self) -> None:
-        """Remove the guest and show what the user had chosen."""
+        """Remove the guest and restore the user's choice."""
         if self._own is None:
             return
         self.notices.clear()
@@ -144,7 +144,7 @@ class ModelChooser(QWidget):
         return next((n for n, card in enumerate(self._cards) if card and card.name == name), -1)
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A folder with a model")
+        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
         if folder:
             self.add(Path(folder))
 
@@ -157,13 +157,13 @@ class ModelChooser(QWidget):
 
 
 def summary(card: ModelCard) -> str:
-    """Return what a model is, its held-out figures, and what it is for."""
+    """Return a model's title, its held-out scores and its intended use."""
     title = f"{card.title} ({card.n_parameters:,} parameters)"
     return "\n".join([title, _figures(card), card.intended_use])
 
 
 def whole_card(card: ModelCard) -> str:
-    """Return the text of the tooltip: use, misuse, data and figures."""
+    """Return the text of the tooltip: use, misuse, data and scores."""
     figures = "\n".join(f"  {name}: {value}" for name, value in _flat(card.metrics))
     training = "\n".join(f"  {name}: {value}" for name, value in _flat(card.training))
     return "\n".join(
@@ -171,7 +171,7 @@ def whole_card(card: ModelCard) -> str:
             card.title,
             f"For: {card.intended_use}",
             f"Not for: {card.not_for}",
-            f"Held-out figures:\n{figures}",
+            f"Held-out scores:\n{figures}",
             f"Training:\n{training}",
             f"SHA-256 of the weights: {card.sha256}",
         ]
@@ -179,7 +179,7 @@ def whole_card(card: ModelCard) -> str:
 
 
 def _figures(card: ModelCard) -> str:
-    """Return the held-out figures inside the brain, beside those of the 3T itself."""
+    """Return the held-out scores inside the brain, beside those of the 3T itself."""
     metrics = card.metrics
     try:
         estimate, source = metrics["estimate"]["brain"], metrics["source"]["brain"]
@@ -187,7 +187,7 @@ def _figures(card: ModelCard) -> str:
         ssim = f"{_spread(estimate['ssim'], '.3f')} (3T: {source['ssim']['mean']:.3f})"
         n_brains = int(metrics["n_held_out"])
     except (KeyError, TypeError, ValueError):
-        return "No held-out figures."
+        return "No held-out scores."
     brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
     is_final = card.training.get("held_out", "somebody") is None  # the figures are of its folds
     which = f"Leave-one-out on {brains}" if is_final else f"On {brains} not used in training"

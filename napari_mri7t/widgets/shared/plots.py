@@ -71,7 +71,7 @@ class ScoreTable(QWidget):
                 cell.setText("-" if value is None else FORMATS[name].format(value))
 
     def as_text(self) -> str:
-        """Return the table with tabs, as spreadsheets paste it."""
+        """Return the table, tab-separated for spreadsheets."""
         lines = ["\t".join(["", *COLUMNS.values()])]
         for (part, region), heading in ROWS.items():
             cells = [self._cells[part, region, name].text() for name in COLUMNS]

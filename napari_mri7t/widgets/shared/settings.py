@@ -1,7 +1,7 @@
 """The plugin's page in napari's Preferences, and what the widgets remember between sessions.
 
 The page (manifest: `configurations`) is the user's own. What is remembered, choices and how fast
-this computer is, lies in a file that may be lost.
+this computer is, is in a file that may be lost.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def last_choice(remembered: dict[str, Any], name: str, default: Any) -> Any:
 
 
 def preferred(**defaults: Any) -> dict[str, Any]:
-    """Return what `last_choice` needs beside the choices: today's preferences."""
+    """Return the current preferences, which `last_choice` needs beside the choices."""
     return {PREFERRED: {name: preference(SECTION, name, defaults[name]) for name in defaults}}
 
 
 def opens_nifti_by_default() -> bool:
-    """Whether napari gives NIfTI files to this plugin without asking."""
+    """Whether napari opens NIfTI files with this plugin without asking."""
     chosen = get_settings().plugins.extension2reader
     return all(chosen.get(pattern) == PLUGIN for pattern in NIFTI_PATTERNS)
 
 
 def open_nifti_by_default() -> None:
-    """Make this plugin napari's reader of NIfTI files: its own claims them and fails."""
+    """Make this plugin napari's reader of NIfTI files: its own reader claims them and fails."""
     plugins = get_settings().plugins
     plugins.extension2reader = {
         **plugins.extension2reader,
@@ -99,12 +99,12 @@ class Memory:
         self.path = path or config_folder() / "memory.json"
 
     def recall(self, section: str) -> dict[str, Any]:
-        """Return what was kept under `section`."""
+        """Return what is stored under `section`."""
         found = self._read().get(section, {})
         return found if isinstance(found, dict) else {}
 
     def keep(self, section: str, values: dict[str, Any]) -> None:
-        """Keep JSON values under `section`, beside those of other names."""
+        """Store JSON values under `section`, beside those of other names."""
         content = self._read()
         content[section] = self.recall(section) | values
         try:

@@ -1,4 +1,4 @@
-"""How a thread is asked to stop, and made to stop where a single step of its work takes too long.
+"""How a thread is asked to stop, and forced to where one step of its work takes too long.
 
 The engine stops at a report. One slab of slices through a large network on a busy processor takes
 seconds, though; then an exception is raised between two Python instructions of that thread, as
@@ -57,7 +57,7 @@ class Stop:
         self._free.set()
 
     def rest(self) -> None:
-        """Wait in the thread while it is held; raise `Cancelled` in it if it shall stop."""
+        """Wait in the thread while it is held; raise `Cancelled` in it if it is to stop."""
         self._free.wait()
         if self.is_requested:
             raise Cancelled

@@ -1,6 +1,6 @@
 """Runs the engine's long work away from Qt's thread: the only place where a thread starts.
 
-A `Job` belongs to the application, not to the widget that started it: a training goes on when its
+A `Job` belongs to the application, not to the widget that started it: a training continues when its
 widget is closed, and the next widget finds it with `find_job`, or its error with `take_failure`.
 """
 
@@ -34,7 +34,7 @@ _failures: dict[type, str] = {}  # by the type of a job's state
 
 @dataclass(frozen=True)
 class Uneven(Progress):
-    """Parts that take each its own time: they do not tell the time left."""
+    """Parts of unequal duration, which do not show the time left."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ class Job(QObject):
         title : str
             What napari calls it.
         work : callable
-            Called once in the thread, with the report that it shall call often: it waits while
+            Called once in the thread, with the report that it must call often: it waits while
             the job is paused, and raises `Cancelled` once the job is cancelled.
         quiet : bool
-            A second's work that follows the slider, of which napari need not speak.
+            Brief work that follows a slider, not shown in napari's activity dock.
         breakable : bool
             A cancel may interrupt the time after a report whose `total` is above 0; no library
             may be imported there, and no file left half-made.
@@ -156,7 +156,7 @@ class Job(QObject):
             self._worker.quit()
 
     def pause(self) -> None:
-        """Hold the work at its next report, or let it go on."""
+        """Hold the work at its next report, or resume it."""
         if self.is_held:
             self._stop.let_go()
         else:
@@ -178,7 +178,7 @@ class Job(QObject):
         self._show_activity(progress)
 
     def _show_activity(self, progress: Progress) -> None:
-        """Update the bar seldom, and last in a handler: each update runs Qt's event loop."""
+        """Update the bar rarely, and last in a handler: each update runs Qt's event loop."""
         now = time.monotonic()
         if self._activity is None or now - self._activity_at < ACTIVITY_INTERVAL_S:
             return
@@ -230,7 +230,7 @@ def _noticed_worker(run: _Run) -> _Worker:
 
 
 def percent(progress: Progress) -> int:
-    """Return how much is done; 0 where the end is not known."""
+    """Return how much is done; 0 if the end is unknown."""
     return int(100 * progress.done / progress.total) if progress.total else 0
 
 
@@ -238,7 +238,7 @@ def percent(progress: Progress) -> int:
 def _end_before_qt() -> None:
     """Have threads end before the interpreter does: one that outlives Qt aborts the process.
 
-    Registered after Qt's own farewell, and therefore called before it.
+    Registered after Qt's own exit handler, and therefore called before it.
     """
     atexit.register(_end_jobs)
 
@@ -274,18 +274,18 @@ def find_job(kind: type) -> Job | None:
 def take_failure(kind: type) -> str:
     """Return, once, the error of the last job with a state of this kind; empty where none failed.
 
-    A widget that shows it takes it; what nobody took waits for the next widget.
+    A widget that shows it takes it; otherwise it waits for the next widget.
     """
     return _failures.pop(kind, "")
 
 
 def sentence(error: BaseException) -> str:
-    """Return one clear sentence for the user; log in full what the engine did not foresee."""
+    """Return one clear sentence for the user; log unexpected errors in full."""
     if isinstance(error, Mri7tError | ValueError | OSError) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
         return "Not enough memory: close other programs or choose a smaller volume."
-    LOGGER.error("unforeseen error", exc_info=error)
+    LOGGER.error("unexpected error", exc_info=error)
     return (
         f"Unexpected error: {type(error).__name__}: {error}. "
         "Please report it; the details are in the terminal."

@@ -1,4 +1,4 @@
-"""What the widget "Simulate 3T" has done in another thread: layers or a folder in, pairs out."""
+"""Background work of the widget "Simulate 3T": layers or a folder in, pairs out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from napari_mri7t.widgets.layers.layers import (
 def simulate_layer(
     layer: Layer, reference: Layer | None, config: SimulationConfig, report: Report
 ) -> list[LayerData]:
-    """Simulate one layer: its pseudo-3T, and its 7T where a reference changes that too."""
+    """Simulate one layer: its pseudo-3T, and its 7T if a reference changes it."""
     report(Progress(0, 0, "Preparing the volume"))
     target, histogram = layer_to_volume(layer), _volume(reference)
     pair = simulate_3t(target, reference=histogram, config=config, report=report)

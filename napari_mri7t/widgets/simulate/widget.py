@@ -134,8 +134,8 @@ class SimulateWidget(EngineWidget):
             self.target_form.labelForField(field).setVisible(visible)
         set_enabled(
             self.variance_box,
-            None if self.config.preset == "report" else "Realistic draws its own noise",
-            "Variance of the Gaussian noise for 7T intensities in 0 to 1; 0.003 in the report",
+            None if self.config.preset == "report" else "Realistic sets its own noise",
+            "Variance of the Gaussian noise for 7T intensities from 0 to 1; 0.003 in the report",
         )
         missing = self.folder_field.why_not() if is_folder else None
         if not is_folder and self.layer_chooser.layer is None:
@@ -189,7 +189,7 @@ class SimulateWidget(EngineWidget):
             job = Job("Simulate a dataset", work)
             job.succeeded.connect(lambda written: self._on_dataset(written, output))
             cancelled = (
-                f"Cancelled. {output} has complete pairs only; start again in an empty folder."
+                f"Cancelled. {output} holds complete pairs only; start again in an empty folder."
             )
         elif (layer := self.layer_chooser.layer) is not None:
             job = Job(f"Simulate {layer.name}", partial(simulate_layer, layer, reference, config))
@@ -211,7 +211,7 @@ class SimulateWidget(EngineWidget):
         self.panel.conclude(f"Done: {len(written) // 2} pairs in {folder}")
 
     def release(self) -> None:
-        """End what runs."""
+        """Stop running work."""
         self.viewer.dims.events.ndisplay.disconnect(self._check)
         self.panel.cancel()
         super().release()

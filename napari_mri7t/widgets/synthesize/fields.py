@@ -45,7 +45,7 @@ class SourceFields(QWidget):
         self.mode_box.setToolTip("Selected layers: those marked in the layer list, 3-D only")
         self.layer_chooser = LayerChooser(viewer, _is_offered, "The 3T volume, T1w")
         self.index_box = QSpinBox()
-        self.index_box.setToolTip("Which volume of the 4-D layer to take, counted from 0")
+        self.index_box.setToolTip("Index of the volume in the 4-D layer, from 0")
         self.selection_label = QLabel()
         self.selection_label.setWordWrap(True)
         self.folder_field = FolderField(
@@ -54,7 +54,7 @@ class SourceFields(QWidget):
         )
         self.output_field = FolderField(
             "Becomes a BIDS derivative: an estimate and a JSON sidecar for every scan.\n"
-            "A second run skips what is already there."
+            "A second run skips existing estimates."
         )
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
@@ -81,7 +81,7 @@ class SourceFields(QWidget):
         self.output_field.folder = str(remembered.get("output", ""))
 
     def values(self) -> dict[str, Any]:
-        """Return the choices that the next session begins with."""
+        """Return the choices to restore in the next session."""
         return {
             "from": self.mode,
             "folder": str(self.folder_field.folder or ""),
@@ -94,11 +94,11 @@ class SourceFields(QWidget):
 
     @property
     def mode(self) -> str:
-        """One of the three."""
+        """`ONE_LAYER`, `SELECTED_LAYERS` or `FOLDER`."""
         return self.mode_box.currentText()
 
     def layers(self) -> list[Layer]:
-        """Return what would be synthesised, in the order of the layer list; none of a folder."""
+        """Return the layers to synthesise, in the order of the layer list; none for a folder."""
         if self.mode == SELECTED_LAYERS:
             chosen = self._viewer.layers.selection
             return [x for x in self._viewer.layers if x in chosen and is_single_volume(x)]
@@ -150,19 +150,18 @@ class ComputationFields(QWidget):
     def __init__(self, remembered: dict[str, Any]) -> None:
         super().__init__()
         self.device_box = DeviceBox(
-            "Where to compute: Automatic takes the fastest device, CPU always works."
+            "Where to compute: Automatic uses the fastest device, CPU always works."
         )
         self.step_box = choice(STEPS)
         self.step_box.setToolTip(
-            "Slices from one input of the network to the next.\n"
+            "Step between the network's inputs, in slices.\n"
             "1: every slice is the mean of three predictions: less noise, three times slower.\n"
             "3: every slice is predicted once, as in the report."
         )
         self.end_slices_box = QSpinBox()
         self.end_slices_box.setRange(0, 500)
         self.end_slices_box.setToolTip(
-            "Axial slices at either end that stay as they are in the 3T image\n"
-            "(the report skipped 30)"
+            "Axial slices at either end to leave as in the 3T image\n(the report skipped 30)"
         )
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The work of the widget "Synthesize 7T" away from Qt's thread, torch's import included."""
+"""Background work of the widget "Synthesize 7T", including the import of torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What the user asked for, as it was at the start; a layer's data are read in the thread."""
+    """The user's request at the start; a layer's data are read in the thread."""
 
     preparation: PreparationConfig
     output: OutputConfig
@@ -156,7 +156,7 @@ def synthesize_layers(
 
 
 def _wait_for_cancelled_work(report: Report) -> None:
-    """Let it end first: two brain extractions at once may need more memory than there is."""
+    """Wait for it to end: two brain extractions at once may exceed the memory."""
     while unfinished_work():
         report(Progress(0, 0, "waiting for a step of the cancelled run to finish"))
         time.sleep(WAIT_S)
@@ -171,7 +171,7 @@ def _load_libraries(report: Report) -> None:
 
 
 def _timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
-    """Show since when a step of a preparation runs, and note in `seconds` how long it took."""
+    """Show how long a preparation step has been running; record its time in `seconds`."""
     step, since = "", 0.0
 
     def report_step(progress: Progress) -> None:

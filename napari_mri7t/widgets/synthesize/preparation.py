@@ -29,7 +29,7 @@ from napari_mri7t.widgets.synthesize.jobs import Asked
 
 MODES = {
     "auto": "What the scan needs (auto)",
-    "none": "Nothing: take it as it is (none)",
+    "none": "Nothing: use it as is (none)",
     "full": "Every step (full)",
 }
 SPACES = {"native": "Scan's own grid", "mni": "MNI space, 1 mm"}
@@ -60,7 +60,7 @@ class FileField(FolderField):
 
 
 class PreparationFields(QWidget):
-    """How the scan is prepared, with whose mask and transform, and where its estimate goes."""
+    """How the scan is prepared, with which mask and transform, and where its estimate goes."""
 
     changed = Signal()
 
@@ -98,7 +98,7 @@ class PreparationFields(QWidget):
         )
         self.space_box = choice(SPACES)
         self.space_box.setToolTip(
-            "Where the estimate lies: on exactly the scan's voxels, or on the models' grid,\n"
+            "Grid of the estimate: exactly the scan's voxels, or the models' grid,\n"
             "182 x 218 x 182 voxels of 1 mm in MNI152 space"
         )
         self.via_box = choice(VIAS)
@@ -119,7 +119,7 @@ class PreparationFields(QWidget):
             optional="extract the brain",
         )
         self.mask_field = FileField(
-            "Your brain mask on the scan's grid; what is not 0 is brain",
+            "Your brain mask on the scan's grid; nonzero voxels are brain",
             "Volumes (*.nii *.nii.gz *.mgz *.mgh *.img *.hdr)",
         )
         self.transform_field = FileField(
@@ -129,7 +129,7 @@ class PreparationFields(QWidget):
         )
         self.keep_field = FolderField(
             "Folder for mask, bias field and transform, which later runs reuse.\n"
-            "Empty: they are kept until this widget is closed"
+            "Empty: kept until this widget is closed"
         )
         self.keep_field.line.setPlaceholderText("this session only")
         self.coarse_box = QCheckBox("Process anyway (voxels too coarse)")
@@ -238,7 +238,7 @@ class PreparationFields(QWidget):
         return None if self._session is None else Path(self._session.name)
 
     def values(self) -> dict[str, Any]:
-        """Return the choices that the next session begins with."""
+        """Return the choices to restore in the next session."""
         keep = self.keep_field.folder if self.more_box.isChecked() else None
         return self._output_values() | {
             "prepare": self.mode_box.currentData(),

@@ -1,4 +1,4 @@
-"""How a preparation is judged: layers over the result, a histogram, figures in words."""
+"""The quality of a preparation: layers over the result, a histogram, a summary."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VISIBLE = ("checkerboard", "mask")
 
 
 class QualityPanel(QWidget):
-    """Shows how good a preparation was; of the last run that had one."""
+    """Shows the quality of the last preparation."""
 
     failed = Signal(str)
 
@@ -76,7 +76,7 @@ class QualityPanel(QWidget):
         self._viewer.layers.events.removed.disconnect(self._on_removed)
 
     def clear(self) -> None:
-        """Forget the last run; its layers stay, they are the user's."""
+        """Forget the last run; its layers stay in the viewer."""
         self._run, self._shown, self._layers = None, None, []
         self.button.setText(SHOW)
         self.plot.setVisible(False)
@@ -85,7 +85,7 @@ class QualityPanel(QWidget):
     def offer(self, prepared: Prepared, result: Volume, card: ModelCard, shown: Layer) -> None:
         """Offer the layers of a run, and show how similar its scan is to the training data.
 
-        `shown` is the layer of `result`, which knows what made it.
+        `shown` is the layer of `result`, which holds its provenance.
         """
         self.clear()
         self._run, self._shown = (prepared, result, card), shown
@@ -94,7 +94,7 @@ class QualityPanel(QWidget):
         self.setVisible(True)
 
     def toggle(self) -> None:
-        """Compute and show the layers, or take them away."""
+        """Compute and show the layers, or remove them."""
         if self._layers:
             for layer in list(self._layers):
                 self._viewer.layers.remove(layer)

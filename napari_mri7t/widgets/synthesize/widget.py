@@ -223,7 +223,7 @@ class SynthesizeWidget(EngineWidget):
         self.panel.conclude(" ".join(words))
 
     def _on_progressed(self, progress: Progress) -> None:
-        """Show a result as soon as it is there, though others are still to come."""
+        """Show a result as soon as it is ready, before the others."""
         if not isinstance(progress, Finished):
             return
         synthesis, prepared = progress.synthesis, progress.synthesis.prepared
@@ -252,7 +252,7 @@ class SynthesizeWidget(EngineWidget):
         self._check()
 
     def _remember_pace(self, finished: Finished) -> None:
-        """Keep how long each step took here; what took no time was reused."""
+        """Store how long each step took here; a step that took no time was reused."""
         synthesis = finished.synthesis
         paces = {self._running_pace: synthesis.seconds / synthesis.volume.array.size}
         taken = {name: value for name, value in finished.seconds.items() if value > LEAST_PACE_S}
@@ -269,7 +269,7 @@ class SynthesizeWidget(EngineWidget):
         self.panel.inform(NOTICE)
 
     def release(self) -> None:
-        """End the job with the widget: nobody would be there for its result."""
+        """End the job with the widget, which would show its result."""
         self.source.release()
         self.quality.release()
         self.panel.cancel()
@@ -278,7 +278,7 @@ class SynthesizeWidget(EngineWidget):
 
 
 def _elsewhere(card: ModelCard) -> str:
-    """Return how long the model took where it was evaluated, if its card tells."""
+    """Return how long the model took where it was evaluated, if its card records it."""
     seconds, hardware = card.metrics.get("seconds"), card.metrics.get("hardware")
     if not isinstance(seconds, int | float) or not hardware:
         return ""

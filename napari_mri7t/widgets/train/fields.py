@@ -34,7 +34,7 @@ from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_sh
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
-FRESH_WEIGHTS = "Fresh weights"
+FRESH_WEIGHTS = "Random weights"
 SETTINGS = "All settings of the preset; hover over one for its meaning"
 FOLD_LIST_HEIGHT = 130
 
@@ -74,7 +74,7 @@ class RecipeFields(QWidget):
         self.network_box.setToolTip("Network to train")
         self.start_chooser = ModelChooser(
             FRESH_WEIGHTS,
-            "Initial weights: random, or of a trained model to fine-tune it on your own pairs",
+            "Initial weights: random, or those of a trained model to fine-tune on your own pairs",
         )
         self.preset_box = QComboBox()
         let_shrink(self.preset_box)
@@ -155,7 +155,7 @@ class RecipeFields(QWidget):
         self.changed.emit()
 
     def network_config(self) -> dict[str, Any]:
-        """Return the arguments of the network's constructor as they stand.
+        """Return the current arguments of the network's constructor.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class RecipeFields(QWidget):
         self.changed.emit()
 
     def offer_networks(self, names: Iterable[str], complaints: Iterable[str] = ()) -> None:
-        """Offer these networks, the chosen one kept; show why others cannot be offered."""
+        """List these networks, keeping the choice; show why others are unavailable."""
         chosen = self.network_box.currentText()
         self.network_box.blockSignals(True)
         self.network_box.clear()
@@ -184,7 +184,7 @@ class RecipeFields(QWidget):
             self.notices.add(text, WARNING_COLOUR)
 
     def choose_network(self, name: str) -> None:
-        """Show `name`, even before the networks are listed or where it is not among them."""
+        """Show `name`, even before the networks are listed or if it is not among them."""
         if self.network_box.findText(name) < 0:
             self.network_box.addItem(name)
         self.network_box.setCurrentText(name)
@@ -195,7 +195,7 @@ class RecipeFields(QWidget):
         self.changed.emit()
 
     def config(self) -> TrainConfig:
-        """Return the settings as they stand.
+        """Return the current settings.
 
         Raises
         ------
@@ -221,24 +221,24 @@ class RecipeFields(QWidget):
         if not seen_subjects(card):
             return (
                 f"The card of {card.name} does not list its training subjects. Select only "
-                "'all subjects', or start from fresh weights."
+                "'all subjects', or start from random weights."
             )
         known = [k for k, name in held_out.items() if has_seen(card, name)]
         if known:
             return (
                 f"{card.name} was trained on {held_out[known[0]]}, which fold {known[0]} holds "
-                "out. Select only 'all subjects', or start from fresh weights."
+                "out. Select only 'all subjects', or start from random weights."
             )
         return None
 
     def fix(self, why: str, start_from: str) -> None:
-        """Freeze the recipe of a study that has begun, show its start and the reason."""
+        """Lock the recipe of a study that has begun; show its start and the reason."""
         self._is_fixed = True
         self.start_chooser.show_guest(start_from)
         self._enable(why)
 
     def free(self) -> None:
-        """Let the recipe be chosen again; restore the user's own choice of a start."""
+        """Unlock the recipe; restore the user's own choice of a start."""
         self._is_fixed = False
         self.start_chooser.end_guest()
         self._enable("")

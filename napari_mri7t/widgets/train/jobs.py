@@ -1,4 +1,4 @@
-"""What the widget "Train" has done in another thread: reading the data, training, previewing."""
+"""Background work of the widget "Train": reading the data, training, previewing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEMORY_STEPS = 50  # training steps between two readings of the GPU's memory
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """The user's request."""
 
     dataset: Path
     run: Path
@@ -40,13 +40,13 @@ class Request:
     config: TrainConfig
     folds: tuple[int, ...]
     device: str
-    start: Path | None = None  # a model's folder; None: fresh weights
+    start: Path | None = None  # a model's folder; None: random weights
     network_config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class TrainingState:
-    """How far a training is; written by its thread, read by any widget that finds the job."""
+    """Progress of a training; written by its thread, read by any widget that finds the job."""
 
     request: Request
     study: Study | None = None
@@ -63,7 +63,7 @@ class TrainingState:
             self.curves[now.fold].append((int(now.done), now.loss, now.learning_rate))
 
     def folds_left(self) -> int:
-        """Count the requested folds that come after the present one."""
+        """Count the requested folds that come after the current one."""
         if self.study is None or self.fold not in self.request.folds:
             return len(self.request.folds)
         later = self.request.folds[self.request.folds.index(self.fold) + 1 :]
@@ -111,7 +111,7 @@ def train_folds(state: TrainingState, report: Report) -> int:
 
 
 def _settings(request: Request) -> StudySettings:
-    """Return what was requested; a study that has begun decides what has no field."""
+    """Return the request; a study that has begun sets what has no field."""
     from napari_mri7t.engine.training.study import StudySettings
 
     known = open_run(request.run)
@@ -176,7 +176,7 @@ def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
 class Found:
     """What a dataset and a run folder hold.
 
-    `subjects` is empty where nobody can be trained on; `pairs` has one line per subject.
+    `subjects` is empty if none can be trained on; `pairs` has one line per subject.
     """
 
     subjects: list[Subject] = field(default_factory=list)
@@ -187,7 +187,7 @@ class Found:
 
 
 def look_into(dataset: Path | None, run: Path | None) -> Found:
-    """Look into both folders: subjects, study, and what is wrong, in words."""
+    """Inspect both folders: subjects, study, and errors as text."""
     found = Found()
     for look, folder in ((_look_into_dataset, dataset), (_look_into_run, run)):
         if folder is not None:

@@ -48,7 +48,7 @@ RECIPE_FIXED = "Set by the study in the run folder; for another recipe choose a 
 class TrainWidget(EngineWidget):
     """Dataset, recipe, folds; start, pause, resume, cancel; curves and a slice while it runs.
 
-    A training runs on when the widget is closed; the next widget finds it again.
+    A training continues when the widget is closed; the next widget finds it again.
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -76,7 +76,7 @@ class TrainWidget(EngineWidget):
         self.dataset_field = FolderField(
             "Folder of 7T volumes (their 3T is simulated), folder of pairs, or BIDS dataset"
         )
-        self.run_field = FolderField("Run folder: receives everything that the training writes")
+        self.run_field = FolderField("Folder for everything that the training writes")
         self.data_notices = Notices()
         form.addRow("Dataset", self.dataset_field)
         form.addRow("Run folder", self.run_field)
@@ -92,7 +92,7 @@ class TrainWidget(EngineWidget):
         form.addRow("Device", self.device_box)
         self.panel = JobPanel(
             "Train",
-            "Train the selected folds one after the other; a stopped fold continues",
+            "Train the selected folds one after the other; a stopped fold resumes",
             pausable=True,
             cancelled="Stopped. Progress is saved; press Train to continue.",
         )
@@ -175,7 +175,7 @@ class TrainWidget(EngineWidget):
     def _check(self) -> None:
         why_not = None
         if not self._subjects:
-            why_not = "Choose a dataset: a folder of 7T volumes, a folder of pairs, or BIDS."
+            why_not = "Choose a dataset: a folder of 7T volumes or of pairs, or a BIDS dataset."
         elif self.run_field.folder is None:
             why_not = "Choose a run folder."
         elif not self.folds.chosen():

@@ -88,7 +88,7 @@ def test_derivative_never_mixes_with_other_datasets(tmp_path):
     other.mkdir()
     path = other / "dataset_description.json"
     path.write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
-    with pytest.raises(Mri7tError, match="did not make"):
+    with pytest.raises(Mri7tError, match="did not create"):
         start_derivative(other, tmp_path)
     for content in ("", "[]", "[" * 100_000):
         path.write_text(content)

@@ -69,7 +69,7 @@ def test_plain_folder_gives_all_its_volumes(tmp_path):
 def test_two_scans_of_one_output_are_refused(tmp_path):
     for name in ("sub-01_desc-a_T1w.nii", "sub-01_desc-b_T1w.nii"):
         (tmp_path / name).touch()
-    with pytest.raises(Mri7tError, match="both would give sub-01/anat"):
+    with pytest.raises(Mri7tError, match="both would become sub-01/anat"):
         find_scans(tmp_path)
 
 

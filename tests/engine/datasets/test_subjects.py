@@ -136,7 +136,7 @@ def test_headers_of_a_pair_on_one_grid_in_two_orientations_are_accepted(tmp_path
 
 def test_headers_tell_a_file_that_is_no_3d_volume(tmp_path):
     series = write(tmp_path / "a.nii.gz", np.ones((4, 5, 6, 2), np.float32))
-    with pytest.raises(VolumeError, match=r"a\.nii\.gz: holds 2 volumes: give a 3-D volume"):
+    with pytest.raises(VolumeError, match=r"a\.nii\.gz: holds 2 volumes: use a 3-D volume"):
         check_headers(Subject("a", series))
     cut = write(tmp_path / "b.nii")
     cut.write_bytes(cut.read_bytes()[:-50])

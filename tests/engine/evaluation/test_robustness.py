@@ -90,7 +90,7 @@ def test_the_steps_of_the_method_are_passed_on(brain):
     )
     assert len(records) == 2
     assert {record.total for record in records} == {1}
-    assert records[0].message == "sigma of the blur, mm 0"
+    assert records[0].message == "blur sigma, mm 0"
 
 
 def point(level: float, gain: float) -> RobustnessPoint:

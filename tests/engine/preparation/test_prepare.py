@@ -68,11 +68,11 @@ def test_nothing_is_done_where_nothing_is_asked_for(head):
 @pytest.mark.parametrize("size", [(1, 1, 3), (2.5, 2.5, 2.5), (0.5, 0.5, 1.2)])
 def test_coarse_scan_is_refused_unless_allowed(phantom, size):
     scan = replace(phantom, affine=np.diag([*size, 1.0]))
-    with pytest.raises(VolumeError, match="take another scan") as caught:
+    with pytest.raises(VolumeError, match="use another scan") as caught:
         checks.check_resolution(scan)
     assert caught.value.argument == "allow_out_of_domain"
     (note,) = checks.check_resolution(scan, allowed=True)
-    assert "out of the domain" in note
+    assert "outside the models' domain" in note
 
 
 def test_implausible_mask_stops_with_a_reason(head, tmp_path):
@@ -92,7 +92,7 @@ def test_mask_on_another_grid_is_refused(head, phantom_file):
 @pytest.mark.parametrize("axis", [1, 2])
 def test_mirrored_brain_stops_with_a_reason(head_brain, axis):
     mirrored = head_brain.with_array(np.flip(head_brain.array, axis))
-    with pytest.raises(VolumeError, match="mirrored or turned"):
+    with pytest.raises(VolumeError, match="mirrored or rotated"):
         checks.check_alignment(mirrored, checks.alignment(mirrored, np.eye(4)))
 
 
@@ -202,7 +202,7 @@ def test_fault_30_lack_of_memory_in_a_step_says_what_to_do(error):
     def fail():
         raise error
 
-    with pytest.raises(Mri7tError, match="not enough memory: close other programs, or give your"):
+    with pytest.raises(Mri7tError, match="not enough memory: close other programs, or provide"):
         optional.in_background(fail, ignore, NOW)
 
 

@@ -126,7 +126,7 @@ def test_reference_gives_a_realistic_source_its_histogram(phantom):
 
 
 def test_volume_without_a_brain_is_refused():
-    with pytest.raises(VolumeError, match="no voxel above 0"):
+    with pytest.raises(VolumeError, match="no voxel is above 0"):
         realistic.white_of(np.zeros((4, 4, 4)))
     constant = Volume(np.ones((8, 8, 8), np.float32), np.eye(4))
     with pytest.raises(VolumeError, match="constant"):

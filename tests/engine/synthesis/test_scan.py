@@ -1,4 +1,4 @@
-"""Raw scans: the result lies where it was asked for, and its quality can be checked."""
+"""Raw scans: the result lies where it was requested, and its quality can be checked."""
 
 import json
 from dataclasses import replace
@@ -96,7 +96,7 @@ def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, via
     # Same returns what it sees: what is left is the interpolation there and back
     inside = np.abs(result.array - scan.array)[mask]
     assert inside.mean() < 0.02 * scan.array.max()
-    assert "out of the domain" in made.warnings[0]
+    assert "outside the models' domain" in made.warnings[0]
     assert made.settings["preparation"]["mask"]["File"] == mask_file.name
 
 

@@ -310,7 +310,7 @@ def test_fault_29_not_a_number_in_half_precision_is_computed_again_in_float32(vo
     result = estimate(volume, model_of(Overflow(), volume), config)
     assert np.isfinite(result.volume.array).all()
     assert result.precision == "float32"
-    assert any("computed again in float32" in text for text in result.warnings)
+    assert any("recomputed in float32" in text for text in result.warnings)
 
 
 def test_network_that_gives_no_numbers_is_an_error(volume):
@@ -347,7 +347,7 @@ def test_volume_with_too_few_slices_is_refused(phantom):
 
 
 def test_end_slices_that_leave_nothing_are_refused(volume):
-    with pytest.raises(VolumeError, match="16 end slices on either side leave nothing of 32"):
+    with pytest.raises(VolumeError, match="16 end slices on either side leave none of the 32"):
         estimate_array(volume, Shade(), end_slices=16, crop=True)
 
 

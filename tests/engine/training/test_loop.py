@@ -175,7 +175,7 @@ def test_fault_20_without_a_whole_checkpoint_the_error_names_the_file(pairs, tmp
 
 def test_fault_21_checkpoint_of_other_settings_is_refused(pairs, tmp_path):
     train_until(job_in(tmp_path / "a"), pairs[1:], 4)
-    with pytest.raises(StateError, match="settings differ from what is asked"):
+    with pytest.raises(StateError, match="settings differ from the requested"):
         train(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:])
 
 

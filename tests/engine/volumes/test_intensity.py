@@ -36,7 +36,7 @@ def test_denormalize_undoes_normalize():
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 50), (50, 50), (60, 40), (0, 101)])
 def test_percentiles_out_of_order_are_refused(low, high):
-    with pytest.raises(ValueError, match="percentiles must obey"):
+    with pytest.raises(ValueError, match="percentiles must satisfy"):
         normalize(np.arange(5.0), low=low, high=high)
 
 

@@ -40,7 +40,7 @@ def test_float32_array_is_not_copied(values):
     [
         (np.zeros((4, 4)), "3 dimensions"),
         (np.zeros((4, 4, 4, 1)), "3 dimensions"),
-        (np.zeros((4, 0, 4)), "has voxels"),
+        (np.zeros((4, 0, 4)), "needs voxels"),
         (np.zeros((4, 4, 4), complex), "real numbers"),
         (np.full((4, 4, 4), "a"), "real numbers"),
     ],

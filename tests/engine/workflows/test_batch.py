@@ -244,7 +244,7 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
     [
         ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "synthesise this scan alone"),
         ("estimate", RuntimeError("[enforce fail] can't allocate memory"), "use fewer processes"),
-        ("estimate", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory beside"),
+        ("estimate", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory while"),
         ("save_volume", KeyError("ours"), "KeyError: 'ours': a bug in napari-mri7t"),
     ],
 )

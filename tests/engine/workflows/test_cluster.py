@@ -32,7 +32,7 @@ def test_unclear_place_is_refused(options, words):
     "address", ["tcp://10.0.0.5:8786", "10.0.0.5:8786", "tcp://node1:8786", "ucx://127.0.0.1:1"]
 )
 def test_scheduler_beyond_this_machine_needs_tls(address):
-    with pytest.raises(ValueError, match="unprotected: give a tls://"):
+    with pytest.raises(ValueError, match="unprotected: use a tls://"):
         Place(scheduler=address)
 
 

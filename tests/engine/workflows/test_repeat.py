@@ -1,4 +1,4 @@
-"""A synthesis made again from its sidecar: equal bits, or a sentence that says why not."""
+"""A synthesis repeated from its sidecar: equal bits, or a sentence that says why not."""
 
 import json
 import shutil
@@ -136,7 +136,7 @@ def test_other_input_is_refused_with_both_digests(repeat, made, phantom_file, ti
 def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_model, tmp_path):
     elsewhere = tmp_path / "elsewhere.nii.gz"
     phantom_file.rename(elsewhere)
-    with pytest.raises(StateError, match="the input is not there: give its path") as caught:
+    with pytest.raises(StateError, match="the input is not there: specify its path") as caught:
         repeat(made, tiny_model)
     assert caught.value.argument == "input"
     assert repeat(made, tiny_model, elsewhere).is_equal
@@ -148,7 +148,7 @@ def test_missing_input_and_image_are_asked_for(repeat, made, phantom_file, tiny_
 def test_other_model_is_refused_and_the_same_is_found_by_its_digest(
     repeat, made, tiny_model, tmp_path, monkeypatch
 ):
-    with pytest.raises(ModelError, match="is not in the package: give its folder") as caught:
+    with pytest.raises(ModelError, match="is not in the package: specify its folder") as caught:
         repeat(made, None)
     assert caught.value.argument == "model"
     model = load_model(tiny_model)

@@ -1,4 +1,4 @@
-"""Raw scans and simulations made again from their sidecars: equal bits, or a sentence."""
+"""Raw scans and simulations repeated from their sidecars: equal bits, or a sentence."""
 
 import json
 
@@ -71,7 +71,7 @@ def test_own_mask_that_changed_or_moved_is_told(
     asked = PreparationConfig("none", mask=own_files["mask"])
     made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
     moved = own_files["mask"].rename(tmp_path / "moved.nii.gz")
-    with pytest.raises(StateError, match="the mask is not there: give its path") as caught:
+    with pytest.raises(StateError, match="the mask is not there: specify its path") as caught:
         repeat(made, tiny_model)
     assert caught.value.argument == "mask"
     assert repeat(made, tiny_model, mask=moved).is_equal
@@ -213,7 +213,7 @@ def test_pair_of_a_simulated_dataset_is_repeated(repeat, phantom_file, tmp_path)
         with pytest.raises(StateError, match="the input is not there"):
             repeat(sidecar, None)
         with pytest.raises(
-            StateError, match="reference was never saved to a file: save it and give"
+            StateError, match="reference was never saved to a file: save it and specify"
         ):
             repeat(sidecar, None, phantom_file)
         assert repeat(sidecar, None, phantom_file, reference=saved).is_equal

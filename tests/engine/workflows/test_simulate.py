@@ -56,7 +56,7 @@ def test_existing_pair_is_refused_before_anything_is_written(targets, tmp_path):
     folder = tmp_path / "pairs/7T_images"
     folder.mkdir(parents=True)
     (folder / "sub-02.nii.gz").write_bytes(b"mine")
-    with pytest.raises(Mri7tError, match="exists already"):
+    with pytest.raises(Mri7tError, match="already exists"):
         simulate_dataset(targets, tmp_path / "pairs")
     assert [p.name for p in tmp_path.glob("pairs/**/*.*")] == ["sub-02.nii.gz"]
 

@@ -91,7 +91,7 @@ def test_studies_of_other_pairs_are_not_compared(study, dataset, tmp_path):
 
 
 def test_no_study_and_no_fold_are_said(dataset, tmp_path):
-    with pytest.raises(StateError, match="no study here"):
+    with pytest.raises(StateError, match="no study in this folder"):
         open_studies(tmp_path)
     create_study(dataset, tmp_path / "run", settings())
     studies = open_studies(tmp_path / "run")

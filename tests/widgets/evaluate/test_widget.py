@@ -160,7 +160,7 @@ def test_folder_without_a_study_is_explained(widget, tmp_path, wait_idle):
     widget.start()
     wait_idle()
     (text,) = widget.panel.notices.texts(ERROR_COLOUR)
-    assert "no study here" in text
+    assert "no study in this folder" in text
     assert not widget.report_button.isEnabled()
     assert "evaluate first" in widget.report_button.toolTip()
 
@@ -260,7 +260,7 @@ def test_report_of_two_layers_is_one_page_in_a_folder(
     widget.report_button.click()
     wait_idle()
     (refused,) = widget.panel.notices.texts(ERROR_COLOUR)
-    assert "has a report.html already; choose another folder" in refused
+    assert "already has a report.html; choose another folder" in refused
     assert page.read_text() == text
 
 

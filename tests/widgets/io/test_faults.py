@@ -27,7 +27,7 @@ REFUSED = {
     "06": "is a web page",
     "07": "more than",
     "08": "a size below 1",
-    "09": "goes on after its last voxel",
+    "09": "continues after its last voxel",
     "10": "complex",
     "13": "is 2-D",
     "14": "sform",
@@ -35,7 +35,7 @@ REFUSED = {
     "16": "all voxels have one value",
 }
 WARNED = {
-    "11": "announces an extension",
+    "11": "declares an extension",
     "22": "disagree",
     "23": "neither sform nor qform is set",
     "24": "shear",

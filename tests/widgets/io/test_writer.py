@@ -183,7 +183,7 @@ def test_derivative_of_another_program_is_left_alone(tmp_path, source_layer):
     (tmp_path / "out").mkdir()
     description = tmp_path / "out/dataset_description.json"
     description.write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
-    with pytest.raises(Mri7tError, match="did not make"):
+    with pytest.raises(Mri7tError, match="did not create"):
         save_derivative(tmp_path / "out", source_layer)
     assert list((tmp_path / "out").iterdir()) == [description]
 

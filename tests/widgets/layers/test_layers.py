@@ -214,15 +214,15 @@ def test_layer_of_a_script_takes_its_place_from_scale_and_translate_in_mm():
     )
     assert volume.geometry is None
     assert volume.warnings == (
-        "mine was not opened by this plugin: its axes were taken as S, A, R; if they differ, "
-        "open its file here",
+        "mine was not opened by this plugin: its axes were assumed to be S, A, R; if not, "
+        "open its file with this plugin",
     )
 
 
 def test_layer_without_a_unit_counts_as_mm_and_says_so():
     volume = layer_to_volume(napari.layers.Image(np.ones((7, 6, 5)), scale=(3, 2, 1), name="mine"))
     assert volume.voxel_size == (1, 2, 3)
-    assert any("its scale was taken as mm; if it differs" in text for text in volume.warnings)
+    assert any("its scale was assumed to be in mm; if not" in text for text in volume.warnings)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_voxels_that_are_no_number_become_background_with_a_warning():
 
 def test_cropped_layer_is_refused_because_its_place_is_lost():
     data, meta, _ = volume_to_layer(straight())
-    with pytest.raises(VolumeError, match=r"\(5, 6, 4\) voxels, its file \(5, 6, 7\)"):
+    with pytest.raises(VolumeError, match=r"\(5, 6, 4\), but its file has \(5, 6, 7\)"):
         data_to_volume(data[:4], meta)
 
 

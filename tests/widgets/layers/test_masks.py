@@ -61,7 +61,7 @@ def test_mask_painted_on_an_oblique_scan_counts_in_evaluate(scan, estimate):
 
 
 def test_mask_painted_elsewhere_is_refused(scan):
-    with pytest.raises(VolumeError, match="painted: the mask lies on another grid than 7T"):
+    with pytest.raises(VolumeError, match="painted: the mask is not on the grid of 7T"):
         brain_of(scan, image(scan), painted(scan, translate=(0, 0, 0)))
 
 

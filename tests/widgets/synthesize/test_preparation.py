@@ -56,7 +56,7 @@ def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     ready.preparation.changed.emit()
     assert "based on earlier runs" in _plan(ready, wait_idle)
     choose(ready.preparation.mode_box, "none")
-    assert _plan(ready, wait_idle) == "The scan goes to the model as it is."
+    assert _plan(ready, wait_idle) == "The scan goes to the model as is."
 
 
 def test_scan_that_is_too_coarse_is_refused_before_it_runs(widget, head, calls, wait_idle):
@@ -95,7 +95,7 @@ def test_mask_on_another_grid_is_refused_before_it_runs(ready, head, wait_idle):
     ready.preparation.more_box.setChecked(True)
     ready.preparation.mask_chooser.layer = ready.viewer.layers["elsewhere"]
     wait_idle()
-    assert "elsewhere: the mask lies on another grid than head" in plain(ready.panel.status)
+    assert "elsewhere: the mask is not on the grid of head" in plain(ready.panel.status)
     assert not ready.panel.start_button.isEnabled()
 
 
@@ -106,7 +106,7 @@ def test_processing_anyway_is_offered_only_where_the_scan_is_too_coarse(widget, 
     widget.preparation.more_box.setChecked(True)
     widget.preparation.mask_chooser.layer = widget.viewer.layers["elsewhere"]
     wait_idle()
-    assert "another grid" in plain(widget.panel.status)
+    assert "not on the grid" in plain(widget.panel.status)
     assert widget.preparation.coarse_box.isHidden()
 
 

@@ -55,7 +55,7 @@ def test_raw_scan_is_prepared_and_its_estimate_lies_on_the_scan(ready, head, cal
     assert len(facts["distance"]) == 4
     assert plain(ready.quality.words) == "\n".join(facts["distance"])
     warnings = facts_of_last(ready)["Warnings"]
-    assert any("out of the domain" in text for text in warnings)
+    assert any("outside the models' domain" in text for text in warnings)
     assert ready.panel.notices.texts(WARNING_COLOUR) == warnings
 
 

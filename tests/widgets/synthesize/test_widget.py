@@ -313,7 +313,7 @@ def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, 
     widget.source.output_field.folder = tmp_path / "out"
     widget.source.folder_field.folder = tmp_path / "in"
     assert not widget.panel.start_button.isEnabled()
-    assert "There is no folder" in widget.panel.status.text()
+    assert "does not exist" in widget.panel.status.text()
     (tmp_path / "in").mkdir()
     widget.source.folder_field.folder = f"{tmp_path / 'in'}/"
     assert widget.panel.start_button.isEnabled()
@@ -408,8 +408,8 @@ def test_card_shows_figures_and_use(viewer, quick_model):
 @pytest.mark.parametrize(
     ("metrics", "words"),
     [
-        ({}, "No held-out figures."),
-        ({"n_held_out": 1, "source": {}, "estimate": {}}, "No held-out figures."),
+        ({}, "No held-out scores."),
+        ({"n_held_out": 1, "source": {}, "estimate": {}}, "No held-out scores."),
         (
             {
                 "n_held_out": 1,

@@ -371,7 +371,7 @@ def test_model_that_knows_a_held_out_subject_is_refused_before_the_click(
     widget.folds.choose([0, 2])
     assert widget.panel.start_button.isEnabled()
     widget.folds.choose([1])
-    chooser.box.setCurrentIndex(0)  # fresh weights
+    chooser.box.setCurrentIndex(0)  # random weights
     assert widget.panel.start_button.isEnabled()
     assert widget.recipe.network_box.isEnabled()
     assert not chooser.card_label.isVisibleTo(widget)
@@ -399,7 +399,7 @@ def test_study_shows_what_it_started_from_and_gives_the_choice_back(
         ("folds", "earlier, fold by fold"),
         ("none yet", "watnet"),
         ("folds", "earlier, fold by fold"),
-        ("fresh", "Fresh weights"),
+        ("fresh", "Random weights"),
         ("none yet", "watnet"),
     ):
         for _ in range(2):  # asked again whenever a fold is done

@@ -1,7 +1,7 @@
 """Where a file's voxels lie, and how its array is brought to closest RAS+ and back.
 
-Which affine counts follows nibabel: the sform if its code is above 0, else the qform if its code is
-above 0, else the voxel sizes alone with the origin in the middle and x to the left.
+As in nibabel, the affine is the sform if its code is above 0, else the qform if its code is above
+0, else the voxel sizes alone with the origin in the middle and x to the left.
 NIfTI-1: https://nifti.nimh.nih.gov/nifti-1, sections "METHOD 1-3".
 """
 
@@ -31,7 +31,7 @@ SPATIAL_UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
 TIME_UNITS = {0: "unknown", 8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 UNIT_MM = 2
-_MEND = "its voxels have no place in space; convert the scan again from its source"
+_MEND = "its voxels have no position in space; convert the scan again from its source"
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,7 +326,7 @@ def geometry_of(
 
 
 def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
-    """Note a sform and qform that disagree, and shear.
+    """Note where sform and qform disagree, and shear.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
         apart = factor * largest_distance(geometry.sform, geometry.qform, geometry.shape)
         origin = factor * largest_distance(geometry.sform, geometry.qform, (1, 1, 1))
         if not np.isfinite(apart):
-            notes.append("the qform is no rotation; the sform was used")
+            notes.append("the qform is not a rotation; the sform was used")
         elif apart > FORMS_TOLERANCE_MM:
             notes.append(
                 f"sform and qform disagree by up to {apart:.1f} mm ({origin:.1f} mm at the first "

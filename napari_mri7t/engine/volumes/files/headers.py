@@ -1,4 +1,4 @@
-"""What the headers of all formats have in common, and what is refused in each of them."""
+"""What the headers of all formats share, and what is refused in all of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +83,9 @@ def as_series(sizes: list[int], path: Path) -> tuple[tuple[int, int, int], int]:
         raise VolumeError(f"{path}: declares {text} voxels, a size below 1: {DAMAGED}")
     spatial = sizes[:3]
     if len(spatial) < 3 or min(spatial) == 1:
-        raise VolumeError(f"{path}: is 2-D ({text}): give a 3-D volume of two slices or more")
+        raise VolumeError(f"{path}: is 2-D ({text}): use a 3-D volume of two slices or more")
     if any(n > 1 for n in sizes[4:]):
-        raise VolumeError(f"{path}: has more than 4 dimensions ({text}): give a 3-D volume")
+        raise VolumeError(f"{path}: has more than 4 dimensions ({text}): use a 3-D volume")
     return (spatial[0], spatial[1], spatial[2]), (sizes[3] if len(sizes) > 3 else 1)
 
 
@@ -102,7 +102,7 @@ def check_real(dtype: np.dtype[Any], name: str | Path) -> None:
     Raises
     ------
     VolumeError
-        If the voxels are no real numbers.
+        If the voxels are not real numbers.
     """
     if dtype.kind not in "buif":
         raise VolumeError(f"{name}: holds {dtype}: a volume holds real numbers")
@@ -132,4 +132,4 @@ def what_is_it(block: bytes) -> str:
         return "is a text file, not an image: check that it was downloaded or copied whole"
     if len(block) < 348:
         return f"holds only {len(block)} bytes, less than a NIfTI header: copy it again"
-    return "is not a NIfTI file: give a .nii, .nii.gz, .hdr/.img or .mgz file"
+    return "is not a NIfTI file: use a .nii, .nii.gz, .hdr/.img or .mgz file"

@@ -101,7 +101,7 @@ def image_intensities(
     Raises
     ------
     VolumeError
-        If the voxels cannot be read, are no real numbers, or all have one value.
+        If the voxels cannot be read, are not real numbers, or all have one value.
     """
     try:
         stored = np.asanyarray(image.dataobj)

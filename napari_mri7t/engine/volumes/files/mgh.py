@@ -67,7 +67,7 @@ def _mgh_affine(raw: np.void, shape: tuple[int, int, int], notes: list[str]) -> 
             scaled = raw["Mdc"].T.astype(np.float64) * raw["delta"]
         centre = np.asarray(raw["Pxyz_c"], dtype=np.float64)
     else:
-        notes.append("the file gives no orientation; FreeSurfer's coronal one was taken")
+        notes.append("the file has no orientation; FreeSurfer's coronal default was used")
         scaled = np.array([(-1.0, 0, 0), (0, 0, 1.0), (0, -1.0, 0)])
         centre = np.zeros(3)
     with np.errstate(over="ignore", invalid="ignore"):

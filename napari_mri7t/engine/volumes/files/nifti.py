@@ -115,7 +115,7 @@ def _dtype(code: int, path: Path) -> np.dtype[Any]:
         return np.dtype(NIFTI_DTYPES[code])
     if code in NIFTI_UNFIT:
         raise VolumeError(
-            f"{path}: stores {NIFTI_UNFIT[code]}: give a volume of real numbers (a T1w image)"
+            f"{path}: stores {NIFTI_UNFIT[code]}: use a volume of real numbers (a T1w image)"
         )
     raise VolumeError(f"{path}: declares the unknown datatype {code}: {DAMAGED}")
 
@@ -128,7 +128,7 @@ def _offset(raw: np.void, block: bytes, path: Path, notes: list[str], paired: bo
     offset = max(int(declared), least)
     flag = block[raw.dtype.itemsize : raw.dtype.itemsize + 4]
     if flag[:1] not in (b"", b"\0") and not _has_extension(block, raw, offset, paired):
-        notes.append("the header announces an extension but holds none; it was ignored")
+        notes.append("the header declares an extension but has none; it was ignored")
     return offset
 
 

@@ -1,8 +1,8 @@
 """Headers and voxels from files, in bounded memory.
 
 The header is compared with the size of the file before anything is allocated. A gzip stream is
-always read to its end, where its checksum is: nibabel stops at the last voxel, and so loads most
-streams with a flipped bit silently wrong.
+always read to its end, where its checksum is: nibabel stops at the last voxel, and so silently
+loads most streams with a flipped bit.
 """
 
 import gzip
@@ -31,7 +31,7 @@ from napari_mri7t.engine.volumes.files.streams import (
 )
 
 CHUNK_VOXELS = 1 << 18
-GIVE_A_HEAD = "give an image of a head"
+GIVE_A_HEAD = "use an image of a head"
 TRUSTED_BYTES = 64 << 20  # a volume up to this size, or this many times its file, is read at
 TRUSTED_RATIO = 4  # once; a larger one from a .gz only after the whole stream was checked
 LARGEST_EXTENSION = 64 << 20  # bytes after the header proper in a .hdr
@@ -88,7 +88,7 @@ def read_header(path: Path) -> tuple[ImageHeader, Path]:
     check_readable(path)
     extension = extension_of(path)
     if not extension:
-        raise VolumeError(f"{path}: unknown extension: give {', '.join(EXTENSIONS)}{_dicom(path)}")
+        raise VolumeError(f"{path}: unknown extension: use {', '.join(EXTENSIONS)}{_dicom(path)}")
     paired = extension.startswith((".hdr", ".img"))
     header_path, voxel_path = files_of(path)
     with open_stream(header_path) as stream:
@@ -144,7 +144,7 @@ def _partner(path: Path, kind: str) -> Path:
 
 def _dicom(path: Path) -> str:
     is_dicom = path.suffix.lower() in (".dcm", ".ima", "")
-    return "; of DICOM, make NIfTI with dcm2niix" if is_dicom else ""
+    return "; convert DICOM to NIfTI with dcm2niix" if is_dicom else ""
 
 
 def _check_size(header: ImageHeader, path: Path) -> None:
@@ -258,8 +258,8 @@ def _check_memory(path: Path, needed: int) -> None:
     available = available_memory()
     if available is not None and needed > available:
         raise VolumeError(
-            f"{path}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are free: "
-            "close other programs or give a smaller volume"
+            f"{path}: needs {needed / 1e9:.1f} GB of memory, but only "
+            f"{available / 1e9:.1f} GB are free: close other programs or use a smaller volume"
         )
 
 
@@ -348,6 +348,6 @@ def _check_end(stream: BinaryIO, header: ImageHeader, path: Path) -> None:
     """Read what follows the last voxel, so that gzip compares its checksum; allow padding only."""
     if drain(stream, header.slack + 1) == 0:
         raise VolumeError(
-            f"{path}: goes on after its last voxel (the header is damaged, or the file was made "
+            f"{path}: continues after its last voxel (the header is damaged, or the file was made "
             f"to exhaust the memory): {AGAIN}"
         )

@@ -94,7 +94,7 @@ def check_readable(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise VolumeError(f"{path}: cannot be read: {error}") from error
     if stat.S_ISDIR(status.st_mode):
-        raise VolumeError(f"{path}: is a folder: give a file in it")
+        raise VolumeError(f"{path}: is a folder: choose a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise VolumeError(f"{path}: is not a regular file: copy the image to a disk")
     if status.st_size == 0:

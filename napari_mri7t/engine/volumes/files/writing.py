@@ -112,7 +112,7 @@ def _refuse_own_source(path: Path, source: Path | None, overwrite: bool) -> None
         return
     if is_source:
         raise VolumeError(
-            f"{path}: is the file the volume was read from: give another name, or allow "
+            f"{path}: is the file the volume was read from: choose another name, or allow "
             "overwriting",
             argument="overwrite",
         )

@@ -67,7 +67,7 @@ def test_file_longer_than_declared_is_refused(make_nifti, refuse):
     refuse(path, "declares")
     packed = path.with_name("scan.nii.gz")
     packed.write_bytes(gzip.compress(data + bytes(4097)))
-    refuse(packed, "goes on after its last voxel")
+    refuse(packed, "continues after its last voxel")
 
 
 def test_gzip_of_several_members_is_read_whole(make_nifti, values, refuse):

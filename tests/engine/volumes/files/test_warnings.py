@@ -76,7 +76,7 @@ def test_fault_22_without_sform_the_qform_counts(make_nifti):
 @pytest.mark.parametrize("bad", [np.nan, 0.9])
 def test_fault_22_qform_that_is_no_rotation_is_a_warning_beside_an_sform(make_nifti, bad):
     volume = load_volume(make_nifti(quatern_b=bad, quatern_c=0.9))
-    assert "qform is no rotation" in only_warning(volume)
+    assert "qform is not a rotation" in only_warning(volume)
 
 
 def test_fault_23_both_codes_zero_is_a_warning_and_follows_nibabel(make_nifti):

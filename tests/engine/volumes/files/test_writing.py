@@ -78,7 +78,7 @@ def test_missing_folder_is_refused(volume, tmp_path):
 def test_existing_output_is_refused_unless_overwritten(volume, tmp_path):
     path = save_volume(volume, tmp_path / "out.nii", sidecar={"n": 1})
     before = contents(tmp_path)
-    with pytest.raises(VolumeError, match=r"out\.nii: exists already"):
+    with pytest.raises(VolumeError, match=r"out\.nii: already exists"):
         save_volume(volume, path, sidecar={"n": 2})
     assert contents(tmp_path) == before
     save_volume(volume.with_array(volume.array + 1), path, overwrite=True, sidecar={"n": 2})
@@ -88,7 +88,7 @@ def test_existing_output_is_refused_unless_overwritten(volume, tmp_path):
 
 def test_sidecar_of_another_file_is_not_overwritten_unasked(volume, tmp_path):
     (tmp_path / "out.json").write_text("the scanner's own")
-    with pytest.raises(VolumeError, match=r"out\.json: exists already"):
+    with pytest.raises(VolumeError, match=r"out\.json: already exists"):
         save_volume(volume, tmp_path / "out.nii", sidecar={})
     assert not (tmp_path / "out.nii").exists()
 
@@ -193,7 +193,7 @@ def test_volume_that_has_left_its_files_grid_is_refused(volume, tmp_path):
         replace(volume, affine=moved),
         replace(volume, array=volume.array[1:]),
     ):
-        with pytest.raises(VolumeError, match="has left the grid of its file"):
+        with pytest.raises(VolumeError, match="is no longer on the grid of its file"):
             save_volume(stray, tmp_path / "out.nii")
     saved = save_volume(replace(volume, affine=moved, geometry=None), tmp_path / "out.nii")
     np.testing.assert_allclose(load_volume(saved).affine, moved)
