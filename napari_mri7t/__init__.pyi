@@ -2,21 +2,25 @@
 from .engine.metrics.scoring import score
 from .engine.models.card import models
 from .engine.models.model import load_model
-from .engine.preparation.prepare import PreparationConfig, prepare
+from .engine.preparation.prepare import PreparationConfig, plan_preparation, prepare
+from .engine.progress import Cancelled, Progress
 from .engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from .engine.synthesis.config import OutputConfig, SynthesisConfig
 from .engine.synthesis.scan import synthesize
 from .engine.training.config import TrainConfig
 from .engine.training.export import export_model
 from .engine.volumes.volume import Volume, load_volume, save_volume
-from .engine.workflows.repeat import repeat
+from .engine.workflows.repeat import SourcePaths, repeat
 from .engine.workflows.studies import evaluate, report, train
 
 __version__: str
 __all__ = [
+    "Cancelled",
     "OutputConfig",
     "PreparationConfig",
+    "Progress",
     "SimulationConfig",
+    "SourcePaths",
     "SynthesisConfig",
     "TrainConfig",
     "Volume",
@@ -26,6 +30,7 @@ __all__ = [
     "load_model",
     "load_volume",
     "models",
+    "plan_preparation",
     "prepare",
     "repeat",
     "report",

@@ -27,7 +27,7 @@ def text_of(page):
 
 
 def code_lines(page):
-    """Give the lines of code blocks, fenced or indented, those with a backslash joined."""
+    """Yield the lines of code blocks, fenced or indented, those with a backslash joined."""
     joined = text_of(page).replace("\\\n", " ")
     is_fenced = False
     for line in joined.splitlines():
@@ -38,12 +38,12 @@ def code_lines(page):
 
 
 def commands(page):
-    """Give the command lines of a page's code blocks."""
+    """Return the command lines of a page's code blocks."""
     return [found.group(1) for line in code_lines(page) if (found := PROMPT.match(line))]
 
 
 def mentions(page):
-    """Give the commands that running text names, often without what they need."""
+    """Return the commands that running text names, often without what they need."""
     return INLINE.findall(text_of(page).replace("\n", " "))
 
 
@@ -64,7 +64,7 @@ def command_line():
 
 
 def complaint(command_line, words):
-    """Say why the command line refuses these words; None if it takes them."""
+    """Return why the command line refuses these words; None if it takes them."""
     try:
         command_line.main(words, standalone_mode=False)
     except Exception as error:  # the parser's own classes are private to typer

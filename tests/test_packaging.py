@@ -115,6 +115,7 @@ def test_every_library_imported_is_a_declared_dependency():
         "pywavelets": "pywt",
         "scikit-image": "skimage",
         "dask-jobqueue": "dask_jobqueue",
+        "lazy-loader": "lazy_loader",
         "PyOpenGL": "OpenGL",
     }
     project = settings()["project"]

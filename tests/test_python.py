@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ FUNCTIONS = [name for name in mri7t.__all__ if inspect.isfunction(getattr(mri7t,
 PROMISED = {
     "load_volume", "save_volume", "Volume", "synthesize", "prepare", "simulate_3t", "score",
     "train", "evaluate", "report", "export_model", "load_model", "models", "repeat", "__version__",
+    "plan_preparation", "Progress", "Cancelled", "SynthesisConfig", "PreparationConfig",
+    "OutputConfig", "SimulationConfig", "TrainConfig", "SourcePaths",
 }  # fmt: skip
 
 
@@ -48,12 +51,16 @@ def test_the_stub_lists_what_is_offered():
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_examples_run(path, tmp_path, monkeypatch):
-    """Of the front door's functions, and of all others in the engine that have any."""
-    monkeypatch.chdir(tmp_path)
+    """Of every function in the engine that has any, each in a folder of its own."""
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    ran = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    assert ran.attempted
-    assert ran.failed == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for example in doctest.DocTestFinder().find(module):
+        folder = tmp_path / example.name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        runner.run(example)
+    assert runner.tries
+    assert runner.failures == 0
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -71,17 +78,44 @@ def test_path_image_and_volume_give_the_same_estimate(phantom_file, tiny_model):
         np.testing.assert_array_equal(other.affine, made[0].affine)
 
 
-def test_python_and_the_command_line_write_the_same_voxels(phantom_file, tiny_model, tmp_path):
+PROGRAM = """
+import sys
+import napari_mri7t as m
+scan, model, path, *own = sys.argv[1:]
+asked = m.PreparationConfig("none", *own) if own else m.PreparationConfig()
+m.synthesize(scan, model, preparation=asked, output=m.OutputConfig(via="mni")).save(path)
+"""
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_python_and_the_command_line_write_the_same_voxels(
+    phantom_file, tiny_model, tmp_path, is_prepared
+):
+    """Where it is prepared, by an own mask and transform: no other library decides then."""
     ours, theirs = tmp_path / "python.nii", tmp_path / "command_line.nii"
-    program = (
-        "import sys, napari_mri7t as m; m.synthesize(sys.argv[1], sys.argv[2]).save(sys.argv[3])"
-    )
+    own, options = (), ()
+    if is_prepared:
+        own = own_files(mri7t.load_volume(phantom_file), tmp_path)
+        options = ("--prepare", "none", "--mask", own[0], "--transform", own[1])
     command_line = "from napari_mri7t.cli import main; main()"
-    command = ("-c", command_line, "synthesize", phantom_file, theirs, "--model", tiny_model)
-    for words in (("-c", program, phantom_file, tiny_model, ours), command):
+    where = (phantom_file, theirs, "--model", tiny_model, "--via", "mni")
+    command = ("-c", command_line, "synthesize", *where, *options)
+    for words in (("-c", PROGRAM, phantom_file, tiny_model, ours, *own), command):
         subprocess.run([sys.executable, *map(str, words)], check=True, timeout=240)
     assert ours.read_bytes() == theirs.read_bytes()
-    assert ours.with_suffix(".json").exists()
+    facts = [json.loads(path.with_suffix(".json").read_text()) for path in (ours, theirs)]
+    assert facts[0]["Settings"] == facts[1]["Settings"]
+    assert ("preparation" in facts[0]["Settings"]) == is_prepared
+
+
+def own_files(scan, folder):
+    """A mask that leaves out half of the scan, and a transform that tilts it."""
+    mask = scan.array > 0
+    mask[: scan.shape[0] // 2] = False
+    tilt = np.eye(4)
+    tilt[1:3, 1:3] = [[0.96, -0.28], [0.28, 0.96]]
+    np.savetxt(folder / "to-MNI.txt", tilt)
+    return mri7t.save_volume(scan.with_array(mask), folder / "mask.nii.gz"), folder / "to-MNI.txt"
 
 
 def test_the_notebook_is_the_page():

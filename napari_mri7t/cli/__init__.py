@@ -22,7 +22,7 @@ from napari_mri7t.cli import (
     synthesize,
     train,
 )
-from napari_mri7t.cli.console import sentences_for_errors
+from napari_mri7t.cli.console import own_options, sentences_for_errors
 
 app = typer.Typer(
     name="mri7t",
@@ -37,7 +37,7 @@ for command in (
     demo.demo, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
     robustness.robustness, repeat.repeat, doctor.doctor,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(own_options(command)(command))
 
 
 def _print_version(wanted: bool) -> None:

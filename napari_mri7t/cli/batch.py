@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import option_of, progress_bar, warn
+from napari_mri7t.cli.console import has_option, option_of, progress_bar, warn
 from napari_mri7t.cli.options import (
     Cluster,
     Device,
@@ -106,7 +106,8 @@ def _print_summary(summary: "BatchSummary", path: Path) -> None:
 
     warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
     for name, reason in summary.failed.items():
-        hint = option_of(summary.arguments.get(name, ""))
+        argument = summary.arguments.get(name, "")
+        hint = option_of(argument) if has_option(batch, argument) else ""
         typer.echo(f"failed: {name}: {reason}{hint}", err=True)
     made = f"{len(summary.written)} written" + (
         f" ({summary.seconds / len(summary.written):.1f} s each)" if summary.written else ""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import threading
@@ -10,19 +11,26 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
 import typer
 
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 from napari_mri7t.engine.progress import Progress, Report
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 LOG_SECONDS = 30.0
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
-Config = TypeVar("Config", bound="DataclassInstance")
+STOPPING = "Stopping at the next step; press Ctrl-C again to stop at once."
+STDERR = 2  # file descriptor
+
+
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+Config = TypeVar("Config", bound=Dataclass)
 
 
 @contextlib.contextmanager
@@ -47,6 +55,27 @@ def sentences_for_errors() -> Iterator[None]:
 def option_of(argument: str) -> str:
     """Return " (--option)", the option that sets an engine's argument; "" if there is none."""
     return f" (--{argument.replace('_', '-')})" if argument else ""
+
+
+def has_option(command: Callable[..., object], argument: str) -> bool:
+    """Return whether a command has the option that sets an engine's argument."""
+    from typer.main import get_command
+
+    alone = typer.Typer(add_completion=False)
+    alone.command()(command)
+    names = {name for parameter in get_command(alone).params for name in parameter.opts}
+    return f"--{argument.replace('_', '-')}" in names
+
+
+@contextlib.contextmanager
+def own_options(command: Callable[..., object]) -> Iterator[None]:
+    """Clear the `argument` of an error for which the running command has no option."""
+    try:
+        yield
+    except Mri7tError as error:
+        if error.argument and not has_option(command, error.argument):
+            error.argument = ""
+        raise
 
 
 def _explain(error: OSError) -> str:
@@ -131,9 +160,12 @@ def progress_bar(title: str) -> Iterator[Report]:
             if is_interrupted():
                 raise KeyboardInterrupt
             text = f"{title}: {now.message}"
-            bar.update(task, completed=now.done, total=now.total, description=text)
+            if now.total:  # otherwise the end is unknown, and the bar stays where it is
+                bar.update(task, completed=now.done, total=now.total)
+            bar.update(task, description=text)
             if not console.is_terminal and time.monotonic() - logged > LOG_SECONDS:
-                typer.echo(f"{text}, {now.done:.0f} of {now.total:.0f}", err=True)
+                count = f", {now.done:.0f} of {now.total:.0f}" if now.total else ""
+                typer.echo(f"{text}{count}", err=True)
                 logged = time.monotonic()
 
         yield report
@@ -153,6 +185,8 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
         if pressed.is_set():
             raise KeyboardInterrupt
         pressed.set()
+        with contextlib.suppress(OSError):  # past the buffer, which may just be written to
+            os.write(STDERR, f"\n{STOPPING}\n".encode())
 
     before = signal.signal(signal.SIGINT, note)
     try:

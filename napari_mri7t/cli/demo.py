@@ -51,7 +51,7 @@ def _show(made: "Demo") -> None:
         typer.echo("No display found: napari was not opened.")
         return
     try:
-        from napari_mri7t.widgets.demo import show_demo
+        from napari_mri7t.widgets.compare.demo import show_demo
 
         show_demo(made)
     except ImportError as error:

@@ -111,7 +111,7 @@ def doctor(
 def _window_facts() -> Facts:
     """Return facts about napari, where it is installed."""
     try:
-        from napari_mri7t.widgets import diagnosis
+        from napari_mri7t.widgets.shared import diagnosis
     except ImportError as error:
         reason = str(error).split(" (")[0]  # what stands in parentheses is a path
         return [("napari", f"cannot be imported: {reason}")]

@@ -54,7 +54,6 @@ def repeat(
 
     from napari_mri7t.engine.errors import Mri7tError
     from napari_mri7t.engine.volumes.provenance import NOTICE
-    from napari_mri7t.engine.volumes.volume import save_volume
     from napari_mri7t.engine.workflows.repeat import SourcePaths
     from napari_mri7t.engine.workflows.repeat import repeat as repeat_image
 
@@ -62,7 +61,7 @@ def repeat(
     with progress_bar("again") as report:
         found = repeat_image(sidecar, model=model, sources=paths, device=device, report=report)
     if output is not None:
-        save_volume(found.again, output, overwrite=overwrite, sidecar=found.sidecar)
+        found.save(output, overwrite=overwrite)
         typer.echo(f"{output}: written")
         typer.echo(NOTICE)
     if found.is_equal:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import given, refuse_targets, warn
+from napari_mri7t.cli.console import given, progress_bar, refuse_targets, warn
 from napari_mri7t.cli.options import Index, Overwrite, Reference
 
 
@@ -37,7 +37,7 @@ def simulate(
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the random numbers.", show_default="0")
-    ] = (None),
+    ] = None,
     index: Index = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -53,7 +53,9 @@ def simulate(
     inputs = [load_scan(path, index) for path in (target, reference) if path is not None]
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)
-    pair = simulate_3t(inputs[0], reference=None if reference is None else inputs[1], config=config)
+    matched_to = None if reference is None else inputs[1]
+    with progress_bar("pseudo-3T") as report:
+        pair = simulate_3t(inputs[0], reference=matched_to, config=config, report=report)
     pair.save(source_out, target_out, overwrite=overwrite)
     for path in outputs:
         typer.echo(f"{path}: written")

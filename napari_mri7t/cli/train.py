@@ -87,31 +87,21 @@ def train(
         show_script(place)
 
     from napari_mri7t.engine.training.config import (
-        FINAL,
         find_preset,
         network_arguments,
         network_settings,
         pairs_of,
         with_settings,
     )
-    from napari_mri7t.engine.training.start import check_start
-    from napari_mri7t.engine.training.study import (
-        StudySettings,
-        adopt_training,
-        create_study,
-        discard_on_error,
-    )
+    from napari_mri7t.engine.training.start import start_training
+    from napari_mri7t.engine.training.study import StudySettings, adopt_training
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
     built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
     asked = StudySettings(network, preset, config, built, reference, start_from)
-    with discard_on_error(run):
-        study = create_study(dataset, run, asked)
-        wanted = [*_folds(folds, study), *([FINAL] if final else [])]
-        open_folds = _not_done(study, wanted)
-        for k in open_folds:
-            check_start(study, k)
+    study, wanted = start_training(dataset, run, asked, _folds(folds), final=final)
+    open_folds = _not_done(study, wanted)
     if not open_folds:
         return
     if trained is not None:
@@ -197,20 +187,14 @@ def _measured(path: Path) -> dict[str, Any]:
     return found
 
 
-def _folds(text: str, study: "Study") -> list[int]:
-    n_subjects = len(study.subjects)
-    if text == "all":
-        return list(range(n_subjects))
-    if text == "none":
-        return []
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise Mri7tError(f"folds {text!r}: expected all, none, or numbers such as 0,3,7") from None
-    for k in numbers:
-        if not 0 <= k < n_subjects:
-            raise Mri7tError(f"fold {k}: the dataset has folds 0 to {n_subjects - 1}")
-    return list(dict.fromkeys(numbers))
+def _folds(text: str) -> list[int] | None:
+    """Read --folds; None for all of them."""
+    if text in ("all", "none"):
+        return None if text == "all" else []
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(number.isdecimal() for number in numbers):
+        raise Mri7tError(f"folds {text!r}: expected all, none, or numbers such as 0,3,7")
+    return [int(number) for number in numbers]
 
 
 def _figures(metrics: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:

@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from napari_mri7t.engine.errors import DeviceError
-
-PRECISIONS = ("auto", "float32", "bfloat16")
+from napari_mri7t.engine.system import PRECISIONS
 
 
 def available_devices() -> list[str]:

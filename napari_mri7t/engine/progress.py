@@ -49,7 +49,7 @@ def part(report: Report, done: float, total: float, message: str = "", share: fl
     Returns
     -------
     callable
-        What the part reports to.
+        What the part reports to; where it does not know its end, the whole stays where it is.
 
     Examples
     --------
@@ -59,9 +59,12 @@ def part(report: Report, done: float, total: float, message: str = "", share: fl
     >>> seen
     [Progress(done=1.5, total=4, message='second scan')]
     """
+    step = 0.0
 
     def report_part(progress: Progress) -> None:
-        step = share * progress.done / progress.total if progress.total else 0
+        nonlocal step
+        if progress.total:
+            step = share * progress.done / progress.total
         text = message or progress.message
         report(replace(progress, done=done + step, total=total, message=text))
 

@@ -1,10 +1,11 @@
-"""What the machine offers: free memory, and the libraries installed."""
+"""What the machine offers: precisions, free memory, and the libraries installed."""
 
 import os
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+PRECISIONS = ("auto", "float32", "bfloat16")  # auto: what the device is fast with
 MEMORY_FACTS = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # version 2
 

@@ -71,6 +71,25 @@ def test_volume_of_a_series_is_chosen(run, folder, model_folder, tmp_path):
     assert "1 written" in out
 
 
+def test_only_options_that_the_command_has_are_named(run, run_cli, phantom, model_folder, tmp_path):
+    """`synthesize` has --end-slices, `batch` and `train` do not; nor has `train` --index."""
+    places = {name: tmp_path / name for name in ("thin", "series")}
+    for place in places.values():
+        place.mkdir()
+    thin = places["thin"] / "sub-01_T1w.nii.gz"
+    save_volume(type(phantom)(phantom.array[:, :, 15:17], phantom.affine), thin)
+    for name in ("sub-01.nii.gz", "sub-02.nii.gz"):
+        both = np.stack([phantom.array] * 2, axis=-1)
+        nibabel.save(nibabel.Nifti1Image(both, phantom.affine), places["series"] / name)
+    options = ("--model", model_folder, "--device", "cpu")
+    code, _, error = run_cli("synthesize", thin, tmp_path / "o.nii", *options)
+    assert (code, error.endswith(" (--end-slices)\n")) == (1, True)
+    code, _, error = run(places["thin"], tmp_path / "out", *options)
+    assert (code, "slices" in error, "--" in error) == (1, True, False)
+    code, _, error = run_cli("train", places["series"], tmp_path / "run", "--device", "cpu")
+    assert (code, "volumes" in error, "--" in error) == (1, True, False)
+
+
 def test_wrong_input_is_refused_before_a_model_is_loaded(run, tmp_path):
     code, out, error = run(tmp_path / "none", tmp_path / "out", "--model", "no-such-model")
     assert (code, out) == (1, "")

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from rich.progress import Progress as Bar
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.metrics.basic import compare
@@ -21,6 +22,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.workflows.demo import run_demo
 
 HEAVY = {"torch", "numpy", "scipy", "nibabel", "napari", "matplotlib", "rich"}
 
@@ -105,6 +107,22 @@ def test_simulate_writes_what_the_engine_makes(run, phantom_file, tmp_path):
     )
     np.testing.assert_array_equal(load_volume(source_out).array, source.array)
     np.testing.assert_array_equal(load_volume(target_out).array, target.array)
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_simulate_and_demo_report_so_that_they_can_be_stopped(
+    run, phantom_file, model_folder, tmp_path, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(Bar, "update", lambda _, task, **changes: seen.append(changes))
+    assert run("simulate", phantom_file, tmp_path / "source.nii")[0] == 0
+    assert any("pseudo-3T: " in str(changes.get("description")) for changes in seen)
+    seen.clear()
+    run_demo(tmp_path, load_model(model_folder), SynthesisConfig("cpu", step=3), seen.append)
+    shares = [now.done / now.total for now in seen]
+    assert shares == sorted(shares)
+    assert seen[0].message == "simulating the 3T scan"
+    assert shares[-1] == 1
 
 
 def test_simulate_takes_the_realistic_preset(run, phantom_file, tmp_path):

@@ -16,6 +16,7 @@ import nibabel
 import numpy as np
 import pytest
 import rich.console
+import rich.progress
 import torch
 from filelock import FileLock
 from nibabel.nifti1 import header_dtype
@@ -427,6 +428,29 @@ def press(n_times, passed):
         if n_times:
             report(Progress(1, 2, "next"))
         passed.append("reported")
+
+
+def test_first_ctrl_c_says_that_the_work_stops_at_its_next_step(capfd):
+    with pytest.raises(KeyboardInterrupt):
+        press(1, [])
+    text = "Stopping at the next step; press Ctrl-C again to stop at once."
+    assert capfd.readouterr().err.strip() == text
+
+
+def test_end_that_is_unknown_leaves_the_bar_where_it_is(monkeypatch):
+    updates = []
+    screen = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(rich.console, "Console", lambda **_: screen)
+    monkeypatch.setattr(
+        rich.progress.Progress, "update", lambda _, task, **changes: updates.append(changes)
+    )
+    with progress_bar("work") as report:
+        report(Progress(0, 0, "loading the model"))
+        report(Progress(1, 2, "scan 1"))
+    (first, counted, second) = updates
+    assert first == {"description": "work: loading the model"}
+    assert counted == {"completed": 1, "total": 2}
+    assert second == {"description": "work: scan 1"}
 
 
 def press_after_the_last_report():

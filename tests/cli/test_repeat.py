@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.workflows.repeat import SourcePaths, repeat
 
 
 @pytest.fixture
@@ -27,6 +29,23 @@ def test_repeat_finds_equal_bits(run_cli, estimate, tiny_model, tmp_path):
     )
     first["Settings"] |= {"device": "cpu", "precision": second["Precision"]}  # what auto came to
     assert first == second
+
+
+def test_repetition_is_saved_with_its_sidecar_and_its_sources_may_be_text(
+    estimate, phantom_file, tiny_model, tmp_path
+):
+    paths = SourcePaths(input=str(phantom_file))
+    found = repeat(str(estimate.with_name("estimate.json")), model=tiny_model, sources=paths)
+    assert found.is_equal
+    saved = found.save(tmp_path / "again.nii.gz")
+    assert saved.read_bytes() == estimate.read_bytes()
+    assert json.loads((tmp_path / "again.json").read_text()) == found.sidecar
+    with pytest.raises(Mri7tError, match="already exists"):
+        found.save(saved)
+    with pytest.raises(StateError, match="the input is not there"):
+        repeat(
+            estimate.with_name("estimate.json"), model=tiny_model, sources=SourcePaths("none.nii")
+        )
 
 
 def test_repeat_tells_of_a_changed_image(run_cli, estimate, tiny_model, tmp_path):

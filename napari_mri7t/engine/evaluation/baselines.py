@@ -166,7 +166,7 @@ def denoise(
     parameter : float
         The baseline's.
     report : callable
-        Called before each chunk, with slices done.
+        Called before each chunk, and at the end, with slices done.
 
     Returns
     -------
@@ -174,9 +174,12 @@ def denoise(
         Same as from one call on the whole array.
     """
     n_slices = array.shape[2]
+    done = Progress(n_slices, n_slices, baseline.label)
     if baseline.reach is None or n_slices <= CHUNK_SLICES:
         report(Progress(0, n_slices, baseline.label))
-        return baseline.denoise(array, parameter).astype(np.float32)
+        whole = baseline.denoise(array, parameter).astype(np.float32)
+        report(done)
+        return whole
     out = np.empty(array.shape, np.float32)
     for first in range(0, n_slices, CHUNK_SLICES):
         report(Progress(first, n_slices, baseline.label))
@@ -184,6 +187,7 @@ def denoise(
         low, high = max(0, first - baseline.reach), min(n_slices, last + baseline.reach)
         chunk = baseline.denoise(array[..., low:high], parameter)
         out[..., first:last] = chunk[..., first - low : last - low]
+    report(done)
     return out
 
 

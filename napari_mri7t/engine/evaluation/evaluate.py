@@ -129,6 +129,7 @@ def evaluate(
         ordered = [first, *_baseline_jobs(chosen, training, pair), *others]
         here = part(report, len(to_tune) + len(results), total, share=len(ordered))
         results += _run_jobs(ordered, case.subject, pair, folder / SCORES_FOLDER, here)
+    report(Progress(total, total, "evaluated"))
     return StudyResults(tuple(results))
 
 
@@ -156,6 +157,7 @@ def _run_jobs(
         if result is None:
             here = part(report, done, len(jobs), message, share=0)
             source, target = volumes = volumes or pair.load()
+            here(Progress(0, 1, message))
             start = time.perf_counter()
             estimate = job.make(source, here)
             cost = job.cost or Cost(time.perf_counter() - start)
@@ -214,6 +216,7 @@ def _tune(
         report(replace(progress, message=f"{message}, {progress.message}"))
 
     source, target = pair.load()
+    report(Progress(0, 1, message))
     tried = try_parameters(source.array, target.array, baselines.values(), report=report_trial)
     save_record(folder, name, mark, {"psnr": tried})
     return tried

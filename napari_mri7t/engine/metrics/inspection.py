@@ -13,7 +13,6 @@ from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
 UNLIKE = 10  # times as bright: the two are in different units
-LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
 # Of an error map from too dark to too bright, black in the middle like the background.
 ERROR_COLOURS = ("#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090")
 
@@ -85,27 +84,6 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> s
             "of the intensities"
         )
     return None
-
-
-def symmetric_limit(difference: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Return the largest difference to show, the same for both signs.
-
-    Parameters
-    ----------
-    difference : ndarray
-        Of intensities.
-    mask : ndarray of bool, the same shape, optional
-        Where to look; the voxels that are not 0 by default.
-
-    Returns
-    -------
-    float
-        Above 0, so that a display always has a range.
-    """
-    size = np.abs(difference)
-    inside = size[size > 0 if mask is None else mask]
-    limit = float(np.percentile(inside, LIMIT_PERCENT)) if inside.size else 0.0
-    return limit if limit > 0 else 1.0
 
 
 def plane_scores(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.metrics import basic, detail, tissue
 from napari_mri7t.engine.metrics.similarity import SSIM_WINDOW
 from napari_mri7t.engine.progress import Progress, Report, ignore
-from napari_mri7t.engine.volumes.volume import Volume, as_volume
+from napari_mri7t.engine.volumes.volume import VolumeLike, as_volume
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,10 @@ METRICS: dict[str, Metric] = {
 
 
 def score(
-    reference: str | Path | SpatialImage | Volume,
-    estimate: str | Path | SpatialImage | Volume,
+    reference: VolumeLike,
+    estimate: VolumeLike,
     *,
-    mask: str | Path | SpatialImage | Volume | None = None,
+    mask: VolumeLike | None = None,
     data_range: float = 1.0,
     report: Report = ignore,
 ) -> dict[str, dict[str, float]]:
@@ -102,7 +100,7 @@ def score(
         The span that intensities can take, in PSNR and SSIM. 1 suits volumes in [0, 1], such as
         simulated pairs; it is never taken from the data.
     report : callable
-        Called before each metric.
+        Called before each metric, and at the end.
 
     Returns
     -------
@@ -120,6 +118,7 @@ def score(
     Examples
     --------
     >>> import numpy as np
+    >>> from napari_mri7t import Volume
     >>> rng = np.random.default_rng(0)
     >>> reference = Volume(rng.uniform(0.1, 1, (16, 16, 16)), np.eye(4))
     >>> scores = score(reference, reference.with_array(reference.array + 0.1))
@@ -144,12 +143,14 @@ def score(
             "edge_correlation": tissue.error_edge_correlation(x, y, mask=brain, voxel_size=size),
         },
     }
-    report(Progress(0, len(metrics) + 1, "MAE, PSNR, SSIM"))
+    total = len(metrics) + 1
+    report(Progress(0, total, "MAE, PSNR, SSIM"))
     scores = basic.compare(reference, estimate, mask=mask, data_range=data_range)
     scores["whole"]["nrmse"] = basic.nrmse(x, y)
     for done, (name, measure) in enumerate(metrics.items(), 1):
-        report(Progress(done, len(metrics) + 1, name))
+        report(Progress(done, total, name))
         scores["brain"] |= measure()
+    report(Progress(total, total, "scored"))
     return scores
 
 

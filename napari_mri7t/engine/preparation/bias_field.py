@@ -9,7 +9,8 @@ References
 import numpy as np
 
 from napari_mri7t.engine.preparation.optional import in_background, in_one_itk_thread, optional
-from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.preparation.steps import CORRECTION, running
+from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.volumes.volume import Volume
 
 SHRUNKEN_MM = 4.0  # voxels N4 works on: the field is far smoother than that
@@ -43,7 +44,7 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray, report: Report = ignor
     Mri7tError
         If SimpleITK is missing or N4 fails.
     """
-    sitk = optional("SimpleITK", "bias field correction")
+    sitk = optional("SimpleITK", CORRECTION)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(ITERATIONS)
@@ -60,7 +61,7 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray, report: Report = ignor
     positive = np.maximum(volume.array, 0)  # N4 takes logarithms
     inside = (mask & (positive > 0)).astype(np.uint8)
     shrunken, shrunken_mask = image_of(positive), image_of(inside)
-    now = Progress(0, 0, "bias field correction")
+    now = running(CORRECTION)
     in_one_itk_thread(sitk, lambda: n4.Execute(shrunken, shrunken_mask), report, now, n4.Abort)
 
     def on_every_voxel() -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.optional import in_background, optional
-from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.preparation.steps import EXTRACTION, running
+from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
@@ -40,7 +41,7 @@ def extract_brain(scan: Volume, report: Report = ignore) -> np.ndarray:
     VolumeError
         If no brain is found.
     """
-    bet = optional("deepbet.bet", "brain extraction")
+    bet = optional("deepbet.bet", EXTRACTION)
 
     def run() -> np.ndarray:
         network = bet.BrainExtraction(no_gpu=True)
@@ -53,7 +54,7 @@ def extract_brain(scan: Volume, report: Report = ignore) -> np.ndarray:
             ) from error
         return np.asarray(found) > 0
 
-    return in_background(run, report, Progress(0, 0, "brain extraction"))
+    return in_background(run, report, running(EXTRACTION))
 
 
 def mask_of(mask: Volume, scan: Volume) -> np.ndarray:

@@ -10,7 +10,9 @@ from napari_mri7t.engine.progress import Progress, Report
 
 POLL_SECONDS = 0.2  # between two reports while work runs in the background
 INSTALL = "pip install 'napari-mri7t[native]'"
-LIBRARIES = ("SimpleITK", "deepbet", "scipy")  # whose versions decide a preparation
+#: Modules of the extra `native`, and their libraries.
+NATIVE = {"SimpleITK": "SimpleITK", "deepbet.bet": "deepbet"}
+LIBRARIES = (*NATIVE.values(), "scipy")  # whose versions decide a preparation
 ITK_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc")
 Result = TypeVar("Result")
 _itk_lock = threading.Lock()

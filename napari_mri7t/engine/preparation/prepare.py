@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.preparation import cache
 from napari_mri7t.engine.preparation.bias_field import (
@@ -32,17 +31,28 @@ from napari_mri7t.engine.preparation.checks import (
 from napari_mri7t.engine.preparation.extraction import check_mask, extract_brain, mask_of
 from napari_mri7t.engine.preparation.optional import LIBRARIES
 from napari_mri7t.engine.preparation.registration import load_transform, register
+from napari_mri7t.engine.preparation.steps import (
+    CORRECTION,
+    EXTRACTION,
+    REGISTRATION,
+    STEPS,
+    running,
+)
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.brain import brain_litres, foreground_mask, looks_extracted
 from napari_mri7t.engine.volumes.provenance import Execution, file_digest, sidecar, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, as_volume, load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import (
+    Volume,
+    VolumeLike,
+    as_volume,
+    load_volume,
+    save_volume,
+)
 
 MODES = ("auto", "none", "full")
-EXTRACTION, CORRECTION, REGISTRATION = "brain extraction", "bias field correction", "registration"
-STEPS = (EXTRACTION, CORRECTION, REGISTRATION)
-N_STEPS = 4  # the last one checks the registration
+N_STEPS = len(STEPS) + 1  # the last one checks the registration
 
 
 class Decision(Enum):
@@ -75,7 +85,7 @@ class PreparationConfig:
     prepare : {"auto", "none", "full"}
         auto does what the scan needs; none takes it as brain-extracted and corrected; full does
         every step, whatever the scan looks like.
-    mask : str, Path, Volume or None
+    mask : str, Path, nibabel image, Volume or None
         The user's own, in place of the brain extraction.
     transform : str, Path or None
         The user's own, in place of the registration.
@@ -97,6 +107,8 @@ class PreparationConfig:
         for name in ("mask", "transform", "keep"):
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, Path(value))
+        if self.mask is not None and not isinstance(self.mask, Path):
+            object.__setattr__(self, "mask", as_volume(self.mask))
 
     def record(self, scan: Volume) -> dict[str, Any]:
         """Return what decides the result, for a sidecar: a file by its name and digest."""
@@ -122,15 +134,15 @@ class PreparationPlan:
     warnings : tuple of str
         If the scan is out of the models' domain and that is allowed.
     cache : PreparationCache or None
-    skips_if_aligned : bool
-        Whether a brain that turns out to lie in MNI space is not registered.
+    space : {"native", "mni"}
+        Where the estimate goes.
     """
 
     config: PreparationConfig
     decisions: Mapping[str, Decision]
     warnings: tuple[str, ...] = ()
     cache: PreparationCache | None = None
-    skips_if_aligned: bool = False
+    space: str = "native"
 
     @property
     def is_needed(self) -> bool:
@@ -141,6 +153,12 @@ class PreparationPlan:
     def steps(self) -> tuple[str, ...]:
         """The steps that are computed, by the messages of their progress."""
         return tuple(s for s in self.decisions if self.decisions[s] is Decision.COMPUTE)
+
+    @property
+    def skips_if_aligned(self) -> bool:
+        """Whether a brain that turns out to lie in MNI space is not registered."""
+        is_asked = self.config.prepare == "auto" and self.config.transform is None
+        return is_asked and self.space == "native"
 
     def describe(self) -> str:
         """Return the plan as a sentence."""
@@ -244,13 +262,13 @@ class Prepared:
 
 
 def plan_preparation(
-    scan: Volume, config: PreparationConfig = PreparationConfig(), space: str = "native"
+    scan: VolumeLike, config: PreparationConfig = PreparationConfig(), space: str = "native"
 ) -> PreparationPlan:
     """Decide what a scan needs before a model can process it, which takes about a second.
 
     Parameters
     ----------
-    scan : Volume
+    scan : str, Path, nibabel image or Volume
         T1w.
     config : PreparationConfig
         A folder `keep` that does not exist is not made.
@@ -262,7 +280,16 @@ def plan_preparation(
     VolumeError
         If the scan is too coarse and that is not allowed, or its header contradicts itself about
         left and right.
+
+    Examples
+    --------
+    >>> plan_preparation(load_template()).describe()
+    'The scan needs no preparation and goes to the model as is.'
+    >>> plan = plan_preparation(load_template(), PreparationConfig(prepare="full"))
+    >>> plan.describe()
+    'Preparation: brain extraction, bias field correction, registration.'
     """
+    scan = as_volume(scan)
     warnings = check_resolution(scan, allowed=config.allow_out_of_domain)
     is_auto, is_none = config.prepare == "auto", config.prepare == "none"
     if not is_none:
@@ -270,7 +297,7 @@ def plan_preparation(
     has_own = config.mask is not None or config.transform is not None
     is_free = space == "native" and not has_own
     if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
-        return PreparationPlan(config, {}, warnings)
+        return PreparationPlan(config, {}, warnings, space=space)
     settings = {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
     found = open_cache(scan, config.keep, settings | {"libraries": library_versions(LIBRARIES)})
 
@@ -288,13 +315,12 @@ def plan_preparation(
         CORRECTION: decide(cache.BIAS_FIELD),
         REGISTRATION: decide(cache.TRANSFORM, config.transform),
     }
-    skips = is_auto and space == "native" and config.transform is None
-    return PreparationPlan(config, decisions, warnings, found, skips)
+    return PreparationPlan(config, decisions, warnings, found, space)
 
 
 def prepare(
-    scan: str | Path | SpatialImage | Volume,
-    plan: PreparationPlan | None = None,
+    scan: VolumeLike,
+    preparation: PreparationConfig | PreparationPlan = PreparationConfig(),
     report: Report = ignore,
 ) -> Prepared:
     """Extract the brain of a scan, correct its bias field and register it, where needed.
@@ -302,9 +328,9 @@ def prepare(
     Parameters
     ----------
     scan : str, Path, nibabel image or Volume
-        T1w; what the plan was made for.
-    plan : PreparationPlan, optional
-        By default what `plan_preparation` decides.
+        T1w.
+    preparation : PreparationConfig or PreparationPlan
+        A plan for this scan is executed as it is; for settings, `plan_preparation` makes one.
     report : callable
         Called at least every 0.2 s in the long steps; what it raises cancels.
 
@@ -322,33 +348,38 @@ def prepare(
 
     Examples
     --------
-    The template needs nothing.
-
     >>> template = load_template()
     >>> prepare(template).brain.shape == template.shape
     True
+    >>> mask = template.with_array(template.array > 0)
+    >>> prepared = prepare(template, PreparationConfig(prepare="none", mask=mask))
+    >>> prepared.facts["brain_extraction"], prepared.facts["registration"]
+    ('mask provided', 'skipped (not requested)')
     """
     scan = as_volume(scan)
-    plan = plan or plan_preparation(scan)
+    plan = preparation
+    if isinstance(plan, PreparationConfig):
+        plan = plan_preparation(scan, plan)
     if not plan.is_needed:
         score = alignment(scan, np.eye(4))
         return Prepared(scan, scan, foreground_mask(scan), np.eye(4), score)
     if plan.cache is not None:
         plan.cache.folder.mkdir(parents=True, exist_ok=True)
     decisions = dict(plan.decisions)
-    mask = _brain_mask(scan, plan, part(report, 0, N_STEPS, EXTRACTION))
-    bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS, CORRECTION))
+    mask = _brain_mask(scan, plan, part(report, 0, N_STEPS))
+    bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS))
     corrected, strength = scan, None if bias is None else strength_of(bias, mask)
     if strength is not None and plan.config.prepare == "auto" and strength < LEAST_STRENGTH:
         decisions[CORRECTION] = Decision.WEAK
     elif bias is not None:
         corrected = scan.with_array(scan.array / bias)
     brain = corrected.with_array(np.where(mask, corrected.array, 0))
-    report(Progress(2, N_STEPS, REGISTRATION))
+    on_registration = part(report, 2, N_STEPS)
+    on_registration(running(REGISTRATION))
     if plan.skips_if_aligned and alignment(brain, np.eye(4)) >= UPRIGHT:
         to_mni, decisions[REGISTRATION] = np.eye(4), Decision.ALIGNED
     else:
-        to_mni = _to_mni(brain, plan, part(report, 2, N_STEPS, REGISTRATION))
+        to_mni = _to_mni(brain, plan, on_registration)
     report(Progress(3, N_STEPS, "checking the registration"))
     score = alignment(brain, to_mni)
     if plan.config.prepare != "none":
@@ -367,7 +398,7 @@ def _cached(plan: PreparationPlan, step: str, what: str) -> np.ndarray | None:
 
 
 def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
-    report(Progress(0, 0, EXTRACTION))
+    report(running(EXTRACTION))
     own = plan.config.mask
     if own is not None:
         mask = mask_of(own if isinstance(own, Volume) else load_volume(own), scan)
@@ -387,7 +418,7 @@ def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarr
 def _bias_field(
     scan: Volume, mask: np.ndarray, plan: PreparationPlan, report: Report
 ) -> np.ndarray | None:
-    report(Progress(0, 0, CORRECTION))
+    report(running(CORRECTION))
     if plan.decisions[CORRECTION] is Decision.NOT_REQUESTED:
         return None
     bias = _cached(plan, CORRECTION, cache.BIAS_FIELD)

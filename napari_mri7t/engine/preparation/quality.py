@@ -12,12 +12,13 @@ from napari_mri7t.engine.preparation.checks import (
     contrast_distance,
     sizes_in_words,
 )
-from napari_mri7t.engine.preparation.prepare import REGISTRATION, Decision, Prepared
+from napari_mri7t.engine.preparation.prepare import Decision, Prepared
+from napari_mri7t.engine.preparation.steps import REGISTRATION
 from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.grids import LINEAR, downsample, resample
-from napari_mri7t.engine.volumes.intensity import harmonize
+from napari_mri7t.engine.volumes.intensity import harmonize, symmetric_limit
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM, Volume
+from napari_mri7t.engine.volumes.volume import Volume, shares_grid
 
 CHECKER_MM = 24  # side of a square of the checkerboard
 WINDOW = (1.0, 99.5)  # percentiles of the brain that become black and white
@@ -41,6 +42,8 @@ class QualityVolumes:
         The result.
     difference : Volume
         After minus before, inside the brain.
+    limit : float
+        The largest difference to show, the same for both signs; above 0.
     """
 
     mask: Volume
@@ -48,6 +51,7 @@ class QualityVolumes:
     before: Volume
     after: Volume
     difference: Volume
+    limit: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,27 +81,22 @@ def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
         The estimate in its scan, on the scan's grid or in MNI space.
     """
     scan = prepared.scan
-    if lies_on(result, scan):
+    if shares_grid(result, scan):
         to_grid, mask, before = np.eye(4), prepared.mask, prepared.corrected.array
     else:
         to_grid = prepared.to_mni
         mask = resample(scan.with_array(prepared.mask), result, to_grid, order=LINEAR) > 0.5
         before = resample(prepared.corrected, result, to_grid, order=LINEAR)
     board = checkerboard(prepared, result, to_grid)
+    difference = np.where(mask, result.array - before, 0)
     return QualityVolumes(
         mask=result.with_array(mask),
         checkerboard=result.with_array(board),
         before=result.with_array(before),
         after=result,
-        difference=result.with_array(np.where(mask, result.array - before, 0)),
+        difference=result.with_array(difference),
+        limit=symmetric_limit(difference, mask),
     )
-
-
-def lies_on(volume: Volume, other: Volume) -> bool:
-    """Return whether two volumes share one grid."""
-    if volume.shape != other.shape:
-        return False
-    return bool(np.abs(volume.affine - other.affine).max() <= GRID_TOLERANCE_MM)
 
 
 def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ import numpy as np
 from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.optional import in_one_itk_thread, optional
-from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.preparation.steps import REGISTRATION, running
+from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -56,7 +57,7 @@ def register(brain: Volume, template: Volume, report: Report = ignore) -> np.nda
     Mri7tError
         If SimpleITK is missing or the optimiser fails.
     """
-    sitk = optional("SimpleITK", "registration")
+    sitk = optional("SimpleITK", REGISTRATION)
     fixed = _upright(template)
     moving = _upright(brain)
     start = sitk.Euler3DTransform()
@@ -77,7 +78,7 @@ def register(brain: Volume, template: Volume, report: Report = ignore) -> np.nda
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
     images = [_image(sitk, volume) for volume in (fixed, moving)]
-    now = Progress(0, 0, "registration")
+    now = running(REGISTRATION)
     found = in_one_itk_thread(sitk, lambda: method.Execute(*images), report, now, method.Abort)
     return np.linalg.inv(matrix_of(found))
 

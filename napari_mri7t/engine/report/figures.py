@@ -17,7 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
 
-from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS, symmetric_limit
+from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS
 from napari_mri7t.engine.models.card import subject_label
 from napari_mri7t.engine.report.style import (
     ERROR_MAP,
@@ -28,6 +28,7 @@ from napari_mri7t.engine.report.style import (
     new_figure,
     title_of,
 )
+from napari_mri7t.engine.volumes.intensity import symmetric_limit
 from napari_mri7t.engine.volumes.volume import Volume
 
 REPORT_SLICE = 100  # of 182, as in the report's figures

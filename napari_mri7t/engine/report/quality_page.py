@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from napari_mri7t.engine.atomic import write_content
-from napari_mri7t.engine.metrics.inspection import symmetric_limit
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.prepare import Prepared
 from napari_mri7t.engine.preparation.quality import (
@@ -17,7 +16,6 @@ from napari_mri7t.engine.preparation.quality import (
     checkerboard,
     describe_distance,
     histograms,
-    lies_on,
     window_of,
 )
 from napari_mri7t.engine.report.style import (
@@ -28,9 +26,10 @@ from napari_mri7t.engine.report.style import (
     new_figure,
 )
 from napari_mri7t.engine.volumes.grids import LINEAR, bounding_box_mm, resample, upright_grid
+from napari_mri7t.engine.volumes.intensity import symmetric_limit
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume, shares_grid
 
 PAGE_INCHES = (12.0, 8.5)
 VIEW_MM = 1.0  # pixels of the page's slices
@@ -105,7 +104,7 @@ def _views(
     grid = upright_grid(corners, VIEW_MM)
     mask = resample(scan.with_array(prepared.mask), grid, order=LINEAR) > 0.5
     moved = None
-    if not lies_on(result, scan):
+    if not shares_grid(result, scan):
         moved = np.linalg.inv(prepared.to_mni)
     after = resample(result, grid, moved, order=LINEAR)
     before = resample(scan, grid, order=LINEAR)

@@ -21,7 +21,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.report import sections as report_sections
 from napari_mri7t.engine.report import tables as report_tables
 from napari_mri7t.engine.report.page import Section, render_page
-from napari_mri7t.engine.report.sections import SubjectDrawings, draw_subject
+from napari_mri7t.engine.report.sections import N_PLOTS, SubjectDrawings, draw_subject
 from napari_mri7t.engine.report.tables import Table, as_csv, as_latex, as_markdown
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -83,7 +83,7 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
     page : Path
         The HTML file, replaced whole or not at all.
     report : callable
-        Called with the number of subjects drawn, of all and two more.
+        Called with the number of subjects drawn, of all and two more (plots and page).
 
     Returns
     -------
@@ -91,6 +91,7 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
         The page.
     """
     total = len(data.subjects) + 2
+    report(Progress(0, total, "tables"))
     drawings = folder / FIGURES_FOLDER
     drawings.mkdir(parents=True, exist_ok=True)
     write_tables(data.results, folder / TABLES_FOLDER)
@@ -99,17 +100,22 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
         report(Progress(done, total, subject.name))
         here = part(report, done, total, subject.name)
         draw_subject(subject.name, subject.load(), drawn, drawings, report=here)
-    report(Progress(total - 2, total, "plots"))
+    plots = part(report, total - 2, total)
+    plots(Progress(0, N_PLOTS, "tables"))
     sections = [
         report_sections.facts_section(data.facts),
         *report_sections.table_sections(data.results),
-        *report_sections.figure_sections(data.results, drawn, drawings),
+        *report_sections.figure_sections(data.results, drawn, drawings, report=plots),
     ]
+    plots(Progress(N_PLOTS - 2, N_PLOTS, "plot of the training"))
     if data.histories:
         sections.append(report_sections.training_section(data.histories, drawings))
+    plots(Progress(N_PLOTS - 1, N_PLOTS, "plots of robustness and lesions"))
     sections += report_sections.stress_sections(data.stress, drawings)
     report(Progress(total - 1, total, "page"))
-    return write_content(page, render_page(data.title, sections, drawn.browser))
+    written = write_content(page, render_page(data.title, sections, drawn.browser))
+    report(Progress(total, total, "report written"))
+    return written
 
 
 def write_tables(results: StudyResults, folder: Path) -> dict[str, Table]:
@@ -215,7 +221,7 @@ def write_pair_report(
     _write_tables({"metrics": table}, folder / TABLES_FOLDER)
     drawn = SubjectDrawings()
     draw_subject(subject, volumes.normalized(), drawn, drawings, report=part(report, 0, 2))
-    report(Progress(1, 2, "page"))
+    report(Progress(1, 2, "agreement of intensities and page"))
     sections = [
         report_sections.facts_section(facts),
         Section("Figures", tables=(table,)),
@@ -224,4 +230,6 @@ def write_pair_report(
         report_sections.agreement_section(drawn, drawings),
     ]
     page = render_page(f"{subject}: estimate and real 7T", sections, drawn.browser)
-    return write_content(folder / REPORT_FILE, page)
+    written = write_content(folder / REPORT_FILE, page)
+    report(Progress(2, 2, "report written"))
+    return written

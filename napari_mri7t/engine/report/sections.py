@@ -57,6 +57,7 @@ TARGET_LABEL = "7T"
 N_SAMPLES = 20_000  # voxels of each subject in the plots of agreement
 TESTED = ("brain_psnr", "brain_ssim", "brain_hfen", "whole_psnr")  # metrics with paired tests
 BY_SUBJECT = ("brain_psnr", "brain_ssim", "whole_psnr")  # metrics shown subject by subject
+N_PLOTS = 5  # box plots, overview, agreement, training, robustness and lesions
 LEADING = ("brain_psnr", "brain_ssim", "brain_mae", "brain_nrmse")
 DETAIL = ("brain_ssim_3d", "brain_hfen", "brain_gradient_error")
 TISSUE = ("brain_cnr", "brain_cjv", "brain_anatomy_correlation", "brain_edge_correlation")
@@ -220,7 +221,9 @@ def table_sections(results: StudyResults) -> list[Section]:
     ]
 
 
-def figure_sections(results: StudyResults, drawn: SubjectDrawings, folder: Path) -> list[Section]:
+def figure_sections(
+    results: StudyResults, drawn: SubjectDrawings, folder: Path, *, report: Report = ignore
+) -> list[Section]:
     """Return the sections with figures of all subjects; those without data are left out.
 
     Parameters
@@ -229,14 +232,19 @@ def figure_sections(results: StudyResults, drawn: SubjectDrawings, folder: Path)
     drawn : SubjectDrawings
     folder : Path
         For the figures' files; must exist.
+    report : callable
+        Called before each figure, with the number done of the report's `N_PLOTS`.
     """
     sections = []
+    report(Progress(0, N_PLOTS, "box plots"))
     if results:
         boxes = save_figure(box_figure(results), folder, "boxes", BOXES, "svg")
         sections.append(Section("Box plots", pictures=(boxes,)))
+    report(Progress(1, N_PLOTS, "overview of the subjects"))
     if drawn.slices:
         rows = overview_figure(drawn.slices, TARGET_LABEL)
         overview = save_figure(rows, folder, "overview", OVERVIEW, "png")
+        report(Progress(2, N_PLOTS, "agreement of intensities"))
         sections += [
             Section("Subjects", pictures=(overview,)),
             Section("Details", pictures=tuple(drawn.details), folded=True),

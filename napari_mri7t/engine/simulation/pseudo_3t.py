@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.atomic import check_target
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.intensity import histogram_table, match_histogram, normalize
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
-from napari_mri7t.engine.volumes.volume import Volume, as_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volume
 
 N_STEPS = 4  # that a simulation reports
 PAIR = ("source", "target")  # pseudo-3T and 7T, as `simulate_3t` returns them
@@ -155,9 +154,9 @@ class SimulatedPair:
 
 
 def simulate_3t(
-    target: str | Path | SpatialImage | Volume,
+    target: VolumeLike,
     *,
-    reference: str | Path | SpatialImage | Volume | None = None,
+    reference: VolumeLike | None = None,
     config: SimulationConfig = SimulationConfig(),
     seed: int | None = None,
     report: Report = ignore,
@@ -176,7 +175,7 @@ def simulate_3t(
     seed : int, optional
         In place of the seed of `config`.
     report : callable
-        Called before each step.
+        Called before each step, and at the end.
 
     Returns
     -------
@@ -216,6 +215,7 @@ def simulate_3t(
         source = match_histogram(source, matched_to)
     report(Progress(3, N_STEPS, "matching the target's histogram"))
     matched = clean if reference is None else match_histogram(clean, matched_to)
+    report(Progress(N_STEPS, N_STEPS, "simulated"))
     return SimulatedPair(
         target.with_array(source, name=f"{target.name}_pseudo-3T"),
         target.with_array(matched, name=f"{target.name}_7T"),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nibabel.spatialimages import SpatialImage
 from scipy.ndimage import distance_transform_edt
 
 from napari_mri7t.engine.models.card import DEFAULT_MODEL
@@ -15,6 +14,7 @@ from napari_mri7t.engine.preparation.optional import in_background
 from napari_mri7t.engine.preparation.prepare import (
     N_STEPS,
     PreparationConfig,
+    PreparationPlan,
     Prepared,
     plan_preparation,
     prepare,
@@ -24,7 +24,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
-from napari_mri7t.engine.volumes.volume import Volume, as_volume
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
 
 MODEL_SHAPE = (182, 218, 182)  # FSL's MNI152 grid of 1 mm, on which the models were trained
 MODEL_ORIGIN_MM = (-91.0, -126.0, -72.0)  # of the voxel (0, 0, 0), turned to RAS+
@@ -34,10 +34,10 @@ MERGING = Progress(1, 1, "merging into the scan")
 
 
 def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
-    scan: str | Path | SpatialImage | Volume,
+    scan: VolumeLike,
     model: str | Path | Model = DEFAULT_MODEL,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen, as the next two
-    preparation: PreparationConfig = PreparationConfig(),  # noqa: B008
+    preparation: PreparationConfig | PreparationPlan = PreparationConfig(),  # noqa: B008
     output: OutputConfig = OutputConfig(),  # noqa: B008
     report: Report = ignore,
 ) -> Synthesis:
@@ -50,7 +50,8 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     model : str, Path or Model
         Name of a bundled model, folder, or a loaded model.
     config : SynthesisConfig
-    preparation : PreparationConfig
+    preparation : PreparationConfig or PreparationPlan
+        A plan for this scan is executed as it is.
     output : OutputConfig
     report : callable
         Called with the `Progress` of the preparation, then of the synthesis; what it raises
@@ -69,6 +70,8 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
         If a library of the extra `native` is needed and missing.
     DeviceError
         As for `estimate`.
+    ValueError
+        If a plan is for another space than that of `output`.
 
     Examples
     --------
@@ -82,7 +85,7 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     scan = as_volume(scan)
     model = model if isinstance(model, Model) else load_model(model)
     report(Progress(0, N_STEPS, "inspecting the scan"))
-    plan = plan_preparation(scan, preparation, output.space)
+    plan = _plan(scan, preparation, output.space)
     if not plan.is_needed:
         made = estimate(scan, model, config, report=report)
         return replace(made, warnings=(*plan.warnings, *made.warnings))
@@ -102,6 +105,19 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
         settings=made.settings | {"preparation": facts, "output": asdict(output)},
         warnings=(*plan.warnings, *registration_warnings(prepared), *made.warnings),
     )
+
+
+def _plan(
+    scan: Volume, preparation: PreparationConfig | PreparationPlan, space: str
+) -> PreparationPlan:
+    if isinstance(preparation, PreparationConfig):
+        return plan_preparation(scan, preparation, space)
+    if preparation.space != space:
+        raise ValueError(
+            f"the preparation was planned for {preparation.space} space, but the output is in "
+            f"{space} space: plan it for that space"
+        )
+    return preparation
 
 
 def _on_own_grid(

@@ -3,6 +3,7 @@
 The last two states are kept: if one is damaged, only the steps since the one before are lost.
 """
 
+import csv
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -102,3 +104,21 @@ def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
         data = tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         checksum = zlib.crc32(data, checksum)
     return f"{checksum:08x}"
+
+
+def read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the loss curve of a training.
+
+    Parameters
+    ----------
+    path : Path
+        A file `HISTORY`.
+
+    Returns
+    -------
+    steps, losses : ndarray of float, shape (N,)
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [(float(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    steps, losses = np.array(rows).reshape(-1, 2).T
+    return steps, losses

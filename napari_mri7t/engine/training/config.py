@@ -23,6 +23,11 @@ CHOICES = {
     "pseudo_3t": SIMULATIONS,
     "precision": ("auto", "float32", "bfloat16"),
 }
+FIXED_IN_INFERENCE = {
+    "device": "it is that of the training",
+    "precision": "it is that of the training",
+    "memory_mb": "it is no setting of a study",
+}
 INFERENCE_SETTINGS = ("step", "end_slices", "planes", "flips", "crop")  # a study may choose these
 
 
@@ -98,7 +103,7 @@ class TrainConfig:
         Steps between two checkpoints.
     inference : SynthesisConfig
         How the held-out subject is estimated; no part of what is learnt. Device, precision and
-        memory bound stay at their defaults: `synthesis_config` fills them in.
+        memory bound must stay at their defaults: `synthesis_config` fills them in.
 
     Raises
     ------
@@ -155,6 +160,9 @@ class TrainConfig:
             f"planes must be some of {', '.join(PLANES)}",
             self.planes,
         )
+        for name, why in FIXED_IN_INFERENCE.items():
+            value, default = getattr(self.inference, name), getattr(SynthesisConfig, name)
+            _require(value == default, f"inference.{name} must stay {default!r}: {why}", value)
         _require(0 <= self.average_decay < 1, "average_decay must be in [0, 1)", self.average_decay)
         _require(
             bool(self.scales) and all(0 < scale <= 1 for scale in self.scales),

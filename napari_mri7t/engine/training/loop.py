@@ -39,7 +39,7 @@ class TrainProgress(Progress):
     Parameters
     ----------
     done, total, message
-        As in `Progress`, counted in optimiser steps.
+        As in `Progress`, counted in optimiser steps; `run_fold` adds one for the estimate.
     fold, label : int, str
         Number of the fold, or `FINAL`, and its name.
     loss : float

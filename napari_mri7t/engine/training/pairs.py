@@ -94,7 +94,7 @@ def prepare_pairs(
     simulation : SimulationConfig
         How sources are simulated where there is no 3T volume; subject i gets its seed plus i.
     report : callable
-        Called before the reference and before every subject.
+        Called before the reference, before every subject, and at the end.
 
     Returns
     -------
@@ -102,13 +102,14 @@ def prepare_pairs(
         In the order given; arrays float32 with axes (S, A, R).
     """
     total = len(subjects) + 1
-    report(Progress(0, total, f"Reading the reference {reference.name}"))
+    report(Progress(0, total, f"reading the reference {reference.name}"))
     matched_to = normalize(load_volume(reference.target).array)[0]
     prepared = []
     for index, subject in enumerate(subjects):
-        report(Progress(index + 1, total, f"Preparing {subject.name}"))
+        report(Progress(index + 1, total, f"preparing {subject.name}"))
         own = replace(simulation, seed=simulation.seed + index)
         prepared.append(_prepare(subject, matched_to, own))
+    report(Progress(total, total, "subjects prepared"))
     return prepared
 
 

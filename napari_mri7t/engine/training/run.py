@@ -120,8 +120,8 @@ def run_fold(
     pairs : list of TrainingSubject, optional
         From `prepare_study`; prepared here by default.
     report : callable
-        Gets a `TrainProgress` after every training step, a plain `Progress` before and after. If
-        it raises `Cancelled`, a later call resumes from there.
+        Gets a `TrainProgress` after every training step, a plain `Progress` before and after; the
+        estimate counts as one more step. If it raises `Cancelled`, a later call resumes from there.
 
     Returns
     -------
@@ -158,7 +158,8 @@ def _run_locked(
     if start is not None:
         keep_start(start, folder)
     if pairs is None:
-        pairs = prepare_study(study, report=report)
+        preparing = part(report, 0, settings.config.n_steps, share=0)
+        pairs = prepare_study(study, report=preparing)
     job = TrainJob(
         network=settings.network,
         config=settings.config,
@@ -168,11 +169,13 @@ def _run_locked(
         network_config=settings.network_config,
         start=start,
     )
-    label = study.label(k)
+    label, n_steps = study.label(k), settings.config.n_steps
+    total = n_steps + (k != FINAL)  # the estimate counts as one more step
 
     def report_step(now: Progress) -> None:
         if isinstance(now, TrainProgress):
-            now = replace(now, fold=k, label=label, message=f"{label}, {now.message}")
+            message = f"{label}, {now.message}"
+            now = replace(now, total=total, fold=k, label=label, message=message)
         report(now)
 
     training = [pair for index, pair in enumerate(pairs) if index != k]
@@ -183,7 +186,7 @@ def _run_locked(
     else:
         volumes = held_out_volumes(pairs[k], load_volume(study.subjects[k].target))
         model, config = Model(job.network, network, card), settings.config.synthesis_config(device)
-        estimating = part(report, 0, 1, f"Estimating {pairs[k].name}")
+        estimating = part(report, n_steps, total, f"estimating {pairs[k].name}")
         figures = [estimate_held_out(model, volumes, config, folder, report=estimating)]
     # From here on the fold is done.
     return save_model(folder, network, replace(card, metrics=summarize_figures(figures)))

@@ -1,9 +1,10 @@
-"""The model that a training starts from: one for all folds, or that of the same fold elsewhere.
+"""The start of a study, and the model that its folds start from: one for all, or one for each.
 
 A held-out subject must be unseen in all earlier trainings: a model that was trained on the subject
 that a fold holds out cannot be the start of that fold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from napari_mri7t.engine.models.card import (
     seen_subjects,
     start_folder,
 )
-from napari_mri7t.engine.training.study import Study
+from napari_mri7t.engine.training.config import FINAL
+from napari_mri7t.engine.training.study import (
+    Study,
+    StudySettings,
+    create_study,
+    discard_on_error,
+)
 from napari_mri7t.engine.volumes.provenance import file_digest
 
 START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is now
@@ -97,6 +104,51 @@ def check_start(study: Study, k: int) -> Start | None:
             argument="folds",
         )
     return Start(_facts(card), place, fold.name)
+
+
+def start_training(
+    dataset: str | Path,
+    run: str | Path,
+    settings: StudySettings,
+    folds: Sequence[int] | None = None,
+    *,
+    final: bool = False,
+) -> tuple[Study, list[int]]:
+    """Create or open a study, and check that its folds can be trained, before any takes long.
+
+    A new study that is refused leaves nothing behind.
+
+    Parameters
+    ----------
+    dataset, run, settings
+        As for `create_study`.
+    folds : sequence of int, optional
+        May include `FINAL`; by default all folds.
+    final : bool
+        Also train on all subjects.
+
+    Returns
+    -------
+    study : Study
+    folds : list of int
+        Those requested, once each, also those that are done.
+
+    Raises
+    ------
+    ValueError
+        If there is no such fold.
+    SubjectError, StateError, ModelError
+        As `create_study` and `check_start`.
+    """
+    with discard_on_error(Path(run)):
+        study = create_study(dataset, run, settings)
+        chosen = range(len(study.subjects)) if folds is None else folds
+        wanted = list(dict.fromkeys([*chosen, *([FINAL] if final else [])]))
+        for k in wanted:
+            study.check_fold(k)
+            if not study.is_done(k):
+                check_start(study, k)
+    return study, wanted
 
 
 def keep_start(start: Start, folder: Path) -> None:

@@ -5,7 +5,7 @@ A fold is done when its `card.json` exists, which is written last.
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,19 @@ def discard_on_error(run: Path) -> Iterator[None]:
     Parameters
     ----------
     run : Path
-        Run folder; a study that it already holds stays.
+        Run folder; a study that it already holds stays, as do folders that exist.
     """
     path = run / STUDY_FILE
     is_new = not path.exists()
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         yield
-    except Mri7tError:
+    except (Mri7tError, ValueError):
         if is_new:
             path.unlink(missing_ok=True)
+        with suppress(OSError):  # not made, or in use by now
+            for folder in made:
+                folder.rmdir()
         raise
 
 

@@ -24,6 +24,7 @@ from napari_mri7t.engine.volumes.brain import background_of
 N_TABLE_ENTRIES = 4096  # of a look-up table; finer than the 256 levels of the study's volumes
 N_QUANTILES = 257
 SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that is ignored, in [0, 1]
+LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
 LANDMARKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # quantiles of the brain
 
 
@@ -254,3 +255,24 @@ def _layers(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield the slices of volumes of one shape in memory order, small enough for a cache."""
     axis = int(np.argmax(np.abs(arrays[0].strides)))
     return zip(*(np.moveaxis(array, axis, 0) for array in arrays), strict=True)
+
+
+def symmetric_limit(difference: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Return the largest difference to show, the same for both signs.
+
+    Parameters
+    ----------
+    difference : ndarray
+        Of intensities.
+    mask : ndarray of bool, the same shape, optional
+        Where to look; the voxels that are not 0 by default.
+
+    Returns
+    -------
+    float
+        Above 0, so that a display always has a range.
+    """
+    size = np.abs(difference)
+    inside = size[size > 0 if mask is None else mask]
+    limit = float(np.percentile(inside, LIMIT_PERCENT)) if inside.size else 0.0
+    return limit if limit > 0 else 1.0

@@ -113,6 +113,12 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | library_versions(LIBRARIES)
 
 
+def describe_versions() -> str:
+    """Return the versions of this package, Python and those libraries as text."""
+    found = {NAME: napari_mri7t.__version__} | versions()
+    return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
 def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of a file.
 

@@ -160,7 +160,7 @@ class Volume:
         path = Path(name or image.get_filename() or "volume")
         header = image_header(image, path)
         _choose(None, header.n_volumes, path)
-        if file is not None and _is_same_grid(read_header(file)[0].geometry, header.geometry):
+        if file is not None and shares_grid(read_header(file)[0].geometry, header.geometry):
             volume = load_volume(file)
             return replace(volume, name=name or volume.name)
         array, notes = image_intensities(image, header, path)
@@ -350,11 +350,14 @@ def as_volume(scan: VolumeLike) -> Volume:
         return load_volume(scan)
     if isinstance(scan, SpatialImage):
         return Volume.from_nibabel(scan)
-    raise TypeError(f"expected a path, a nibabel image or a Volume, got {type(scan).__name__}")
+    raise TypeError(
+        f"expected a path, a nibabel image or a Volume, got {type(scan).__name__}: turn an array "
+        "into a Volume with Volume(array, affine)"
+    )
 
 
 def save_volume(
-    volume: Volume,
+    volume: VolumeLike,
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -366,7 +369,7 @@ def save_volume(
 
     Parameters
     ----------
-    volume : Volume
+    volume : str, Path, nibabel image or Volume
         Finite throughout.
     path : str or Path
         .nii or .nii.gz.
@@ -384,6 +387,8 @@ def save_volume(
     ------
     VolumeError
         If the path is unsuitable, the volume holds NaN, or writing fails; old files stay intact.
+    TypeError
+        If the volume is none of these; an array has no affine.
 
     Examples
     --------
@@ -395,7 +400,7 @@ def save_volume(
     'volume.nii.gz'
     """
     path = Path(path)
-    array, geometry = _as_stored(volume)
+    array, geometry = _as_stored(as_volume(volume))
     try:
         write_image(array, geometry, path, overwrite=overwrite, sidecar=sidecar)
     except Mri7tError as error:
@@ -435,14 +440,15 @@ def same_grid(first: Volume, second: Volume) -> None:
             f"{pair} must lie on one grid, but have shapes {first.shape} and {second.shape}: "
             "register them first"
         )
-    apart = float(np.abs(first.affine - second.affine).max())
-    if apart > GRID_TOLERANCE_MM:
+    if not shares_grid(first, second):
+        apart = np.abs(first.affine - second.affine).max()
         raise GridError(
             f"{pair} must lie on one grid, but their affines differ by up to {apart:.3g} mm: "
             "register them first"
         )
 
 
-def _is_same_grid(first: FileGeometry, second: FileGeometry) -> bool:
+def shares_grid(first: Volume | FileGeometry, second: Volume | FileGeometry) -> bool:
+    """Return whether the shapes are the same, and the affines within 0.001 mm."""
     apart = np.abs(first.affine - second.affine).max()
     return first.shape == second.shape and bool(apart <= GRID_TOLERANCE_MM)

@@ -19,9 +19,12 @@ from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, bids_sidecar, l
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
 from napari_mri7t.engine.models.card import find_model, read_card
 from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.preparation.checks import check_handedness
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
+from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.synthesize import Synthesis
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.streams import sidecar_of
 from napari_mri7t.engine.volumes.provenance import NAME, file_digest
@@ -32,6 +35,7 @@ SUMMARY_FILE = "batch.json"
 IGNORE_FILE = ".bidsignore"
 LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
+AS_IT_IS = PreparationConfig(prepare="none")
 EXPECTED = (Mri7tError, OSError)  # errors whose text is a sentence for the user
 LACK_OF_MEMORY = (
     "not enough memory while the next scan was being read and the last estimate written: "
@@ -127,6 +131,8 @@ class BatchJob:
 def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = ignore) -> BatchSummary:
     """Synthesise scans into a derivative; a failure is recorded, and the batch continues.
 
+    The scans are not prepared. What `synthesize` refuses, such as voxels above 2 mm, is a failure.
+
     Parameters
     ----------
     scans : sequence of Scan
@@ -159,7 +165,7 @@ def synthesize_batch(scans: Sequence[Scan], job: BatchJob, report: Report = igno
                 if source is None:
                     account.add(BatchSummary(known=(scan.name,)))
                     continue
-                result = estimate(source, model, job.config, report=own)
+                result = synthesize(source, model, job.config, AS_IT_IS, report=own)
             except Exception as error:
                 account.fail(scan, error)
                 continue
@@ -252,7 +258,7 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
 
 
 def _read(scan: Scan, job: BatchJob) -> Volume | None:
-    """Load a scan; None if its estimate already exists."""
+    """Load and check a scan; None if its estimate already exists."""
     image = job.output / scan.output
     if is_made(scan, job):
         return None
@@ -262,7 +268,9 @@ def _read(scan: Scan, job: BatchJob) -> Volume | None:
             "allow overwriting",
             argument="overwrite",
         )
-    return load_scan(scan.path, job.index)
+    volume = load_scan(scan.path, job.index)
+    check_handedness(volume)
+    return volume
 
 
 def _write(scan: Scan, result: Synthesis, job: BatchJob) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from napari_mri7t.engine.atomic import write_atomically, write_json
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.model import Model
-from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.progress import Report, ignore, part
 from napari_mri7t.engine.report.figures import demo_figure
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -55,8 +55,8 @@ def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report
     report : callable
     """
     folder.mkdir(parents=True, exist_ok=True)
-    source, target = _write_pair(folder)
-    made = estimate(source, model, config, report=report)
+    source, target = _write_pair(folder, part(report, 0, 4, "simulating the 3T scan"))
+    made = estimate(source, model, config, report=part(report, 1, 4, share=3))
     estimate_file = made.save(folder / "estimate.nii.gz", overwrite=True)
     scores = {"source": compare(target, source), "estimate": compare(target, made.volume)}
     facts = {
@@ -73,8 +73,8 @@ def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report
     return Demo(source, made.volume, target, scores, files, made.warnings)
 
 
-def _write_pair(folder: Path) -> tuple[Volume, Volume]:
+def _write_pair(folder: Path, report: Report) -> tuple[Volume, Volume]:
     """Write source and target, and read them back: the demonstration starts from files."""
     paths = folder / "source.nii.gz", folder / "target.nii.gz"
-    simulate_3t(load_template()).save(*paths, overwrite=True)
+    simulate_3t(load_template(), report=report).save(*paths, overwrite=True)
     return load_volume(paths[0]), load_volume(paths[1])

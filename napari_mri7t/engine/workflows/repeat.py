@@ -21,7 +21,7 @@ from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
 
 TEMPLATE_NAME = "MNI152"  # as `load_template` names it: it is always at hand
@@ -34,14 +34,14 @@ class SourcePaths:
 
     Parameters
     ----------
-    input, reference, mask, transform : Path or None
+    input, reference, mask, transform : str, Path or None
         Files: the 3T scan or a simulation's 7T, its reference; the user's own mask and transform.
     """
 
-    input: Path | None = None
-    reference: Path | None = None
-    mask: Path | None = None
-    transform: Path | None = None
+    input: str | Path | None = None
+    reference: str | Path | None = None
+    mask: str | Path | None = None
+    transform: str | Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,23 @@ class Comparison:
     def is_equal(self) -> bool:
         """Whether nothing differs."""
         return self.n_differing == 0 and self.same_place
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the repetition and its sidecar, both or neither.
+
+        Parameters
+        ----------
+        path : str or Path
+            .nii.gz or .nii.
+        overwrite : bool
+            False refuses files that exist.
+
+        Returns
+        -------
+        Path
+            The image.
+        """
+        return save_volume(self.again, path, overwrite=overwrite, sidecar=self.sidecar)
 
 
 def repeat(
@@ -126,8 +143,9 @@ def repeat(
     >>> scan = mri7t.load_volume(mri7t.save_volume(brain, "t1w.nii.gz"))
     >>> config = mri7t.SynthesisConfig(device="cpu", step=3)
     >>> _ = mri7t.synthesize(scan, "basic_cnn", config).save("t1w_7t.nii.gz")
-    >>> mri7t.repeat("t1w_7t.json").is_equal
-    True
+    >>> again = mri7t.repeat("t1w_7t.json", sources=mri7t.SourcePaths(input="t1w.nii.gz"))
+    >>> again.is_equal, again.save("again.nii.gz").name
+    (True, 'again.nii.gz')
     """
     record = read_record(sidecar, device)
     image = record.find_image()
@@ -223,7 +241,7 @@ def _find_sources(record: SidecarRecord, paths: SourcePaths) -> list[Volume]:
 
 
 def _load(
-    record: SidecarRecord, entries: list[dict[str, Any]], path: Path | None, name: str
+    record: SidecarRecord, entries: list[dict[str, Any]], path: str | Path | None, name: str
 ) -> Volume:
     """Load and check the source that the first of `entries` describe; take these off."""
     facts, digests = entries[0], []
@@ -259,7 +277,9 @@ def _find_preparation(record: SidecarRecord, scan: Volume, paths: SourcePaths) -
     return PreparationConfig(**asked, allow_out_of_domain=True)
 
 
-def _locate(record: SidecarRecord, facts: Mapping[str, Any], path: Path | None, name: str) -> Path:
+def _locate(
+    record: SidecarRecord, facts: Mapping[str, Any], path: str | Path | None, name: str
+) -> Path:
     """Return where a recorded file is now."""
     if path is None and "File" not in facts:
         raise StateError(
@@ -267,7 +287,7 @@ def _locate(record: SidecarRecord, facts: Mapping[str, Any], path: Path | None, 
             "specify its path",
             argument=name,
         )
-    place = path or record.path.with_name(facts["File"])
+    place = record.path.with_name(facts["File"]) if path is None else Path(path)
     if not place.is_file():
         raise StateError(f"{place}: the {name} is not there: specify its path", argument=name)
     return place

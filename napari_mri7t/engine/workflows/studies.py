@@ -4,7 +4,6 @@ A run folder holds the study of one network; a folder of run folders holds the s
 which are compared subject by subject.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mri7t.engine.atomic import write_json
-from napari_mri7t.engine.errors import Mri7tError, StateError, SubjectError
+from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.evaluation.baselines import Baseline
 from napari_mri7t.engine.evaluation.evaluate import Case, Pair
 from napari_mri7t.engine.evaluation.evaluate import evaluate as evaluate_cases
@@ -28,23 +27,13 @@ from napari_mri7t.engine.evaluation.results import (
     fingerprint,
     label_of,
 )
-from napari_mri7t.engine.evaluation.stress import (
-    Stress,
-    is_known,
-    stress,
-    summarize_stress,
-)
+from napari_mri7t.engine.evaluation.stress import Stress, is_known, stress, summarize_stress
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.report.report import REPORT_FILE, ReportData, ReportSubject, write_report
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
-from napari_mri7t.engine.training.checkpoint import HISTORY
-from napari_mri7t.engine.training.config import (
-    FINAL,
-    TrainConfig,
-    find_preset,
-    network_settings,
-)
+from napari_mri7t.engine.training.checkpoint import HISTORY, read_history
+from napari_mri7t.engine.training.config import TrainConfig, find_preset, network_settings
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.pairs import prepare_pairs
 from napari_mri7t.engine.training.run import (
@@ -53,13 +42,8 @@ from napari_mri7t.engine.training.run import (
     prepare_study,
     run_fold,
 )
-from napari_mri7t.engine.training.study import (
-    Study,
-    StudySettings,
-    create_study,
-    discard_on_error,
-    open_study,
-)
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import Study, StudySettings, open_study
 from napari_mri7t.engine.volumes.provenance import file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.stress import case_of_study
@@ -101,8 +85,13 @@ class Studies:
         study = self.studies[method]
         return [k for k in range(len(study.subjects)) if study.is_done(k)]
 
-    def pairs(self) -> dict[str, Pair]:
+    def pairs(self, report: Report = ignore) -> dict[str, Pair]:
         """Return every subject's source and target, as the trainings saw them.
+
+        Parameters
+        ----------
+        report : callable
+            Called now and whenever a pair is loaded.
 
         Returns
         -------
@@ -113,11 +102,11 @@ class Studies:
         reference = file_digest(study.reference.target)
         pairs = {}
         for k, subject in enumerate(study.subjects):
+            report(Progress(k, len(study.subjects), f"reading {subject.name}"))
             source = None if subject.source is None else file_digest(subject.source)
-            mark = fingerprint(
-                file_digest(subject.target), source, reference, _simulation(study, k)
-            )
-            pairs[subject.name] = Pair(mark, partial(_load_pair, study, k))
+            target = file_digest(subject.target)
+            mark = fingerprint(target, source, reference, _simulation(study, k))
+            pairs[subject.name] = Pair(mark, partial(_load_pair, study, k, report))
         return pairs
 
     def cases(self) -> list[Case]:
@@ -161,9 +150,9 @@ class Studies:
         StateError
             If no fold is done yet.
         """
-        return evaluate_cases(
-            self.pairs(), self.cases(), self.results_folder, baselines=baselines, report=report
-        )
+        scoring, loading = _with_loading(report)
+        pairs, cases, place = self.pairs(loading), self.cases(), self.results_folder
+        return evaluate_cases(pairs, cases, place, baselines=baselines, report=scoring)
 
     def stress(
         self, device: str = "auto", *, run_all: bool = False, report: Report = ignore
@@ -181,7 +170,7 @@ class Studies:
         Returns
         -------
         dict
-            Method to `Stress`; each also goes to a JSON file in `robustness_folder`.
+            Method to `Stress`; what is measured also goes to a JSON file in `robustness_folder`.
         """
         if not run_all and not self.robustness_folder.exists():
             return {}
@@ -189,11 +178,14 @@ class Studies:
         for n, method in enumerate(self.studies):
             if not run_all and not self.folds_done(method):
                 continue
+            here = part(partial(_report_of, report, label_of(method)), n, len(self.studies))
+            here(Progress(0, 1, "loading model and brain"))
             case = case_of_study(self.studies[method], device)
-            if run_all or is_known(case, records):
-                named = partial(_report_of, report, label_of(method))
-                found[method] = stress(case, records, report=part(named, n, len(self.studies)))
-                path = self.robustness_folder / file_name(method)
+            known = is_known(case, records)
+            if known or run_all:
+                found[method] = stress(case, records, report=here)
+            path = self.robustness_folder / file_name(method)
+            if run_all and not (known and path.exists()):
                 write_json(path, summarize_stress(found[method]))
         return found
 
@@ -222,21 +214,34 @@ class Studies:
         Path
             The page.
         """
-        data = self.report_data(results, stress)
+        writing, loading = _with_loading(report)
+        data = self.report_data(results, stress, report=loading)
         place = self.folder / REPORT_FILE if page is None else page
-        return write_report(data, self.results_folder, place, report=report)
+        return write_report(data, self.results_folder, place, report=writing)
 
     def report_data(
-        self, results: StudyResults, stress: Mapping[str, Stress] | None = None
+        self,
+        results: StudyResults,
+        stress: Mapping[str, Stress] | None = None,
+        report: Report = ignore,
     ) -> ReportData:
-        """Return the content of the report; parameters as for `write_report`."""
+        """Return the content of the report.
+
+        Parameters
+        ----------
+        results, stress
+            As for `write_report`.
+        report : callable
+            Called here, and later whenever a subject's volumes are loaded.
+        """
+        report(Progress(0, 1, "describing the studies"))
         return ReportData(
             title=f"7T-like brains from 3T: {self.folder.resolve().name}",
             facts=self.facts(),
             results=results,
-            subjects=self._report_subjects(),
+            subjects=self._report_subjects(report),
             histories=self.histories(),
-            stress=self.stress() if stress is None else stress,
+            stress=self.stress(report=report) if stress is None else stress,
         )
 
     def load_subject(self, name: str) -> dict[str, Volume]:
@@ -274,7 +279,7 @@ class Studies:
         for method, study in self.studies.items():
             folds = self.folds_done(method)
             paths = {study.label(k): study.fold_folder(k) / HISTORY for k in folds}
-            curves = [(name, *_read_history(p)) for name, p in paths.items() if p.exists()]
+            curves = [(name, *read_history(p)) for name, p in paths.items() if p.exists()]
             if curves:
                 histories[method] = curves
         return histories
@@ -289,16 +294,16 @@ class Studies:
         """
         return describe_studies(self.studies)
 
-    def _report_subjects(self) -> list[ReportSubject]:
+    def _report_subjects(self, report: Report) -> list[ReportSubject]:
         """Return the subjects that the studies with most folds have all held out."""
-        pairs, cases = self.pairs(), self.cases()
+        pairs, cases = self.pairs(report), self.cases()
         counts = Counter(method for case in cases for method in case.estimates)
         shown = [method for method in self.studies if counts[method] == max(counts.values())]
         subjects = []
         for case in cases:
             estimates = {m: case.estimates[m] for m in shown if m in case.estimates}
             if len(estimates) == len(shown):
-                load = partial(_load_all, pairs[case.subject], estimates)
+                load = partial(_load_all, pairs[case.subject], estimates, report)
                 subjects.append(ReportSubject(case.subject, load))
         return subjects
 
@@ -345,6 +350,8 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
     config: TrainConfig | None = None,
     folds: Sequence[int] | None = None,
     device: str = "auto",
+    reference: str = "",
+    start_from: str | Path = "",
     report: Report = ignore,
 ) -> Studies:
     """Train a network by leave-one-out, and estimate every held-out subject.
@@ -367,6 +374,12 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
         Fold k holds out subject k; `FINAL` trains on all subjects. By default all folds.
     device : str
         As `SynthesisConfig.device`.
+    reference : str
+        Name of the subject to whose histogram all are matched, or a unique part of it; see
+        `choose_reference`.
+    start_from : str or Path
+        Bundled name or folder of a model whose weights all folds start from, or a run folder, so
+        that fold k starts from its fold k; by default the weights are random.
     report : callable
 
     Returns
@@ -379,9 +392,9 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
     SubjectError
         If the dataset is not usable.
     StateError
-        If the run folder holds another study.
-    Mri7tError, ValueError
-        If a fold, the network or the preset is unknown.
+        If the run folder holds another study, or a fold may not start from `start_from`.
+    ValueError, ModelError
+        If a fold, the network or the preset is unknown, or the start is no model of the network.
 
     Examples
     --------
@@ -393,13 +406,9 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
     [0]
     """
     recipe = find_preset(preset) if config is None else config
-    settings = StudySettings(network, preset, recipe, network_settings(network, preset))
-    with discard_on_error(Path(run)):
-        study = create_study(dataset, run, settings)
-        n_folds = len(study.subjects)
-        wanted = list(range(n_folds)) if folds is None else list(folds)
-        if unknown := set(wanted) - {*range(n_folds), FINAL}:
-            raise Mri7tError(f"folds {sorted(unknown)}: the dataset has folds 0 to {n_folds - 1}")
+    built = network_settings(network, preset)
+    settings = StudySettings(network, preset, recipe, built, reference, str(start_from))
+    study, wanted = start_training(dataset, run, settings, folds)
     missing = [k for k in wanted if not study.is_done(k)]
     if missing:
         pairs = prepare_study(study, report=part(report, 0, len(missing), share=0))
@@ -480,9 +489,9 @@ def report(run: str | Path, page: str | Path | None = None, *, report: Report = 
     'report.html'
     """
     studies = open_studies(run)
-    results = studies.evaluate(report=report)
+    results = studies.evaluate(report=part(report, 0, 2))
     place = None if page is None else Path(page)
-    return studies.write_report(results, page=place, report=report)
+    return studies.write_report(results, page=place, report=part(report, 1, 2))
 
 
 def _shared_facts(study: Study) -> tuple[object, ...]:
@@ -495,15 +504,20 @@ def _simulation(study: Study, k: int) -> SimulationConfig:
     return replace(config.simulation, seed=config.seed + k)
 
 
-def _load_pair(study: Study, k: int) -> tuple[Volume, Volume]:
+def _load_pair(study: Study, k: int, report: Report) -> tuple[Volume, Volume]:
     subject = study.subjects[k]
-    (pair,) = prepare_pairs([subject], study.reference, _simulation(study, k))
+    (pair,) = prepare_pairs([subject], study.reference, _simulation(study, k), report=report)
     return held_out_volumes(pair, load_volume(subject.target))
 
 
-def _load_all(pair: Pair, estimates: Mapping[str, Path]) -> dict[str, Volume]:
+def _load_all(
+    pair: Pair, estimates: Mapping[str, Path], report: Report = ignore
+) -> dict[str, Volume]:
     source, target = pair.load()
-    loaded = {method: load_volume(path) for method, path in estimates.items()}
+    loaded = {}
+    for method, path in estimates.items():
+        report(Progress(0, 1, f"loading {label_of(method)}"))
+        loaded[method] = load_volume(path)
     return {SOURCE: source, **loaded, TARGET: target}
 
 
@@ -513,11 +527,19 @@ def _cost(fold: Path) -> Cost:
     return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
 
 
-def _read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(float(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
-    steps, losses = np.array(rows).reshape(-1, 2).T
-    return steps, losses
+def _with_loading(report: Report) -> tuple[Report, Report]:
+    """Return the report of some work, and one for the loading within it: the bar stays."""
+    latest = Progress(0, 1, "")
+
+    def report_work(now: Progress) -> None:
+        nonlocal latest
+        latest = now
+        report(now)
+
+    def report_loading(now: Progress) -> None:
+        report(replace(latest, message=now.message))
+
+    return report_work, report_loading
 
 
 def _report_of(report: Report, name: str, progress: Progress) -> None:

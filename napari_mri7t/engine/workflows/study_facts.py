@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from napari_mri7t import __version__
 from napari_mri7t.engine.evaluation.results import label_of
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.training.config import settings_of
 from napari_mri7t.engine.training.study import Study
-from napari_mri7t.engine.volumes.provenance import file_digest, versions
+from napari_mri7t.engine.volumes.provenance import describe_versions, file_digest
 
 
 def describe_studies(studies: Mapping[str, Study]) -> list[tuple[str, str]]:
@@ -34,8 +33,7 @@ def describe_studies(studies: Mapping[str, Study]) -> list[tuple[str, str]]:
     ]
     for method, each in studies.items():
         facts += _facts_of_study(label_of(method), each)
-    found = ", ".join(f"{name} {number}" for name, number in versions().items())
-    facts.append(("Versions", f"napari-mri7t {__version__}, {found}"))
+    facts.append(("Versions", describe_versions()))
     return [*facts, *((f"SHA-256 of {s.name}", file_digest(s.target)) for s in subjects)]
 
 

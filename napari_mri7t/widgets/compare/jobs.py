@@ -6,6 +6,7 @@ import numpy as np
 from napari.layers import Layer
 
 from napari_mri7t.engine.metrics import basic, inspection
+from napari_mri7t.engine.volumes.intensity import symmetric_limit
 from napari_mri7t.widgets.layers.layers import LayerData, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.layers.masks import brain_of
 
@@ -34,7 +35,7 @@ def plane_scores(
 def difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
     """Return estimate minus reference, and the largest difference to show."""
     error_map = inspection.error_map(layer_to_volume(reference), layer_to_volume(estimate))
-    return volume_to_layer(error_map), inspection.symmetric_limit(error_map.array)
+    return volume_to_layer(error_map), symmetric_limit(error_map.array)
 
 
 def profile(

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Layer
 
-from napari_mri7t import __version__
 from napari_mri7t.engine.progress import Progress, Report
-from napari_mri7t.engine.volumes.provenance import versions
+from napari_mri7t.engine.volumes.provenance import describe_versions
 from napari_mri7t.widgets.layers.layers import layer_to_volume
 from napari_mri7t.widgets.layers.masks import brain_of
 
@@ -57,20 +56,20 @@ class LayersToScore:
 
 def evaluate_run(run: Path, with_baselines: bool, report: Report) -> Evaluation:
     """Score every held-out estimate of a run folder; earlier results are reused."""
-    report(Progress(0, 0, "Loading torch"))
+    report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.report.tables import summary_table
     from napari_mri7t.engine.workflows.studies import open_studies
 
-    report(Progress(0, 0, "Reading the run folder"))
+    report(Progress(0, 0, "reading the run folder"))
     baselines = None if with_baselines else {}
     results = open_studies(run).evaluate(baselines=baselines, report=report)
-    report(Progress(0, 0, "Drawing"))
+    report(Progress(0, 0, "drawing"))
     return Evaluation(run, results, summary_table(results, SUMMARY_KEYS), box_picture(results))
 
 
 def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     """Score the estimate, and the 3T if it is given, with every metric of the engine."""
-    report(Progress(0, 0, "Loading torch"))
+    report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.evaluation.results import SOURCE, TARGET, StudyResults, SubjectResult
     from napari_mri7t.engine.metrics.inspection import range_complaint
     from napari_mri7t.engine.metrics.scoring import flatten, score
@@ -106,7 +105,6 @@ def _named(report: Report, name: str) -> Report:
 def _facts(asked: LayersToScore, complaints: list[str]) -> tuple[tuple[str, str], ...]:
     """Return what is compared, for the head of a report."""
     mask = asked.mask
-    found = ", ".join(f"{name} {number}" for name, number in versions().items())
     return (
         ("Real 7T", asked.reference.name),
         ("Estimate", asked.estimate.name),
@@ -114,7 +112,7 @@ def _facts(asked: LayersToScore, complaints: list[str]) -> tuple[tuple[str, str]
         ("Brain", "real 7T above 0" if mask is None else f"{mask.name} above 0"),
         ("Data range", f"{asked.data_range:g}; figures and plots are scaled by it"),
         *(("Warning", text) for text in complaints),
-        ("Versions", f"napari-mri7t {__version__}, {found}"),
+        ("Versions", describe_versions()),
     )
 
 
@@ -158,7 +156,7 @@ def on_background(
 
 def report_run(run: Path, results: StudyResults, report: Report) -> Path:
     """Write tables, figures and the HTML page into the run folder."""
-    report(Progress(0, 0, "Reading the run folder"))
+    report(Progress(0, 0, "reading the run folder"))
     from napari_mri7t.engine.workflows.studies import open_studies
 
     return open_studies(run).write_report(results, report=report)
@@ -166,7 +164,7 @@ def report_run(run: Path, results: StudyResults, report: Report) -> Path:
 
 def report_pair(evaluation: Evaluation, folder: Path, report: Report) -> Path:
     """Write table, figures and the HTML page of two layers into a folder."""
-    report(Progress(0, 0, "Loading matplotlib"))
+    report(Progress(0, 0, "loading matplotlib"))
     from napari_mri7t.engine.report.report import write_pair_report
 
     facts, results, volumes = evaluation.facts, evaluation.results, evaluation.volumes

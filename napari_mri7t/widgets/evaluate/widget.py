@@ -61,7 +61,7 @@ class EvaluateWidget(EngineWidget):
         self.panel = JobPanel(
             "Evaluate", "Score every held-out estimate; earlier results are reused"
         )
-        self.column.addWidget(self.panel)
+        self.pin(self.panel)
 
     def _build_results(self) -> None:
         form = self.group("Results")

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.controls import LayerChooser
+from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 
 #: What a widget may take of the window, pixels.
@@ -50,22 +51,37 @@ class EngineWidget(QWidget):
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._foot = QWidget()  # always in sight
+        foot = QVBoxLayout(self._foot)
+        foot.setContentsMargins(6, 0, 6, 0)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
+        outer.addWidget(self._foot)
         outer.addWidget(_brief_notice())
         self.body.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Return the width that the fields and the scroll bar need; tall contents scroll."""
         bar = self._scroll.verticalScrollBar().sizeHint().width()
-        return QSize(self.body.minimumSizeHint().width() + bar, LEAST_HEIGHT)
+        foot = self._foot.minimumSizeHint()
+        width = max(self.body.minimumSizeHint().width() + bar, foot.width())
+        return QSize(width, LEAST_HEIGHT + max(0, foot.height()))
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Return the size that shows every field."""
         bar = self._scroll.verticalScrollBar().sizeHint().width()
         wanted = self.body.sizeHint()
-        return QSize(min(wanted.width() + bar, WIDTH), wanted.height())
+        foot = self._foot.sizeHint().height()
+        return QSize(min(wanted.width() + bar, WIDTH), wanted.height() + max(0, foot))
+
+    def pin(self, panel: JobPanel) -> None:
+        """Keep start, cancel and progress in sight below the column; notices scroll with it."""
+        self._foot.layout().addWidget(panel)
+        self.column.addWidget(panel.notices)
+        later = QTimer(self, singleShot=True, interval=0)  # once they have their place
+        later.timeout.connect(lambda: self._scroll.ensureWidgetVisible(panel.notices))
+        panel.notices.added.connect(later.start)
 
     def group(self, title: str) -> QFormLayout:
         """Add a titled group of fields at the foot of the column."""

@@ -115,6 +115,8 @@ class Notice(QLabel):
 class Notices(QWidget):
     """Errors and warnings as sentences, inside the widget."""
 
+    added = Signal()
+
     def __init__(self) -> None:
         super().__init__()
         self._layout = QVBoxLayout(self)
@@ -125,6 +127,7 @@ class Notices(QWidget):
         """Show `text` once."""
         if text not in self.texts():
             self._layout.addWidget(Notice(text, colour))
+            self.added.emit()
 
     def clear(self) -> None:
         """Remove all."""

@@ -21,7 +21,10 @@ from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
 
 
 class JobPanel(QWidget):
-    """Shows one `Job` at a time, and the reason if another cannot start."""
+    """Shows one `Job` at a time, and the reason if another cannot start.
+
+    Its `notices` are placed by the widget it belongs to.
+    """
 
     start_requested = Signal()
     idle = Signal()
@@ -66,7 +69,7 @@ class JobPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(buttons)
-        for part in (self.bar, self.status, self.notices):
+        for part in (self.bar, self.status):
             column.addWidget(part)
 
     def set_ready(self, why_not: str | None) -> None:

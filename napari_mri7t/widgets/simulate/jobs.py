@@ -29,10 +29,10 @@ def simulate_layer(
     layer: Layer, reference: Layer | None, config: SimulationConfig, report: Report
 ) -> list[LayerData]:
     """Simulate one layer: its pseudo-3T, and its 7T if a reference changes it."""
-    report(Progress(0, 0, "Preparing the volume"))
+    report(Progress(0, 0, "preparing the volume"))
     target, histogram = layer_to_volume(layer), _volume(reference)
     pair = simulate_3t(target, reference=histogram, config=config, report=report)
-    report(Progress(0, 0, "Writing provenance"))
+    report(Progress(0, 0, "writing provenance"))
     limits = {"contrast_limits": (0.0, 1.0)}
     layers = [
         estimate_to_layer(volume, layer, pair.sidecar(image), name=volume.name, **limits)
@@ -45,7 +45,7 @@ def simulate_folder(
     folder: Path, output: Path, reference: Layer | None, config: SimulationConfig, report: Report
 ) -> list[Path]:
     """Simulate every subject of a folder."""
-    report(Progress(0, 0, "Looking for subjects"))
+    report(Progress(0, 0, "looking for subjects"))
     subjects, histogram = find_subjects(folder), _volume(reference)
     return simulate_dataset(subjects, output, reference=histogram, config=config, report=report)
 

@@ -45,7 +45,7 @@ class SimulateWidget(EngineWidget):
         self._build_target()
         self._build_settings()
         self.panel = JobPanel("Simulate", "Make the pseudo-3T: degrade, then match the histogram")
-        self.column.addWidget(self.panel)
+        self.pin(self.panel)
         self.column.addStretch()
         self._connect()
         self._check()

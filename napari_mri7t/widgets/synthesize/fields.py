@@ -14,7 +14,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
 from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, let_shrink
 from napari_mri7t.widgets.shared.fields import DeviceBox
-from napari_mri7t.widgets.shared.settings import last_choice
+from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
@@ -188,6 +188,11 @@ class ComputationFields(QWidget):
             "step": self.step_box.currentData(),
             "end_slices": self.end_slices_box.value(),
         }
+
+    def config(self) -> SynthesisConfig:
+        """Return the choices, with the memory of the user's preferences."""
+        memory_mb = preference("synthesis", "memory_mb", SynthesisConfig.memory_mb)
+        return SynthesisConfig(**self.values(), memory_mb=memory_mb)
 
 
 def choice(options: dict[Any, str]) -> QComboBox:

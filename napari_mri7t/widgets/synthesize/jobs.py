@@ -18,13 +18,13 @@ from napari_mri7t.engine.datasets.bids import find_scans, start_derivative
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.checks import check_domain
-from napari_mri7t.engine.preparation.optional import in_background, unfinished_work
+from napari_mri7t.engine.preparation.optional import NATIVE, in_background, unfinished_work
 from napari_mri7t.engine.preparation.prepare import (
-    STEPS,
     PreparationConfig,
     PreparationPlan,
     plan_preparation,
 )
+from napari_mri7t.engine.preparation.steps import STEPS, PreparationProgress
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.volumes.files.reading import read_header
@@ -37,11 +37,7 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.synthesis.synthesize import Synthesis
     from napari_mri7t.engine.workflows.batch import BatchSummary
 
-MODULES = {
-    "nilearn.datasets": "the template",
-    "SimpleITK": "SimpleITK",
-    "deepbet.bet": "deepbet",
-}
+MODULES = {"nilearn.datasets": "the template"} | NATIVE  # of a preparation
 WAIT_S = 0.1
 
 
@@ -128,31 +124,57 @@ class Finished(Progress):
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Planned(Progress):
+    """The preparation of one layer begins, as `plan` says.
+
+    `title`: before the plan, where there are several layers.
+    """
+
+    title: str
+    plan: PreparationPlan
+
+
 def synthesize_layers(
-    sources: Sequence[Source], model: Path, settings: dict[str, Any], asked: Asked, report: Report
+    sources: Sequence[Source], model: Path, config: SynthesisConfig, asked: Asked, report: Report
 ) -> None:
-    """Prepare and synthesise layers one after the other; each is reported as `Finished`."""
+    """Prepare and synthesise layers one after the other.
+
+    Each is reported as `Planned` when it begins, as `Finished` when it is done.
+    """
     report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.synthesis.scan import synthesize
 
     report(Progress(0, 0, "loading the model"))
-    trained, config = load_model(model), SynthesisConfig(**settings)
+    trained = load_model(model)
     _wait_for_cancelled_work(report)
     for n, source in enumerate(sources):
         name = source.layer.name
         which = f"{name} ({n + 1} of {len(sources)}): " if len(sources) > 1 else ""
-        report(Progress(0, 0, f"{which}reading the layer"))
-        volume = data_to_volume(*source.data, source.index)
-        preparation = asked.preparation_of(volume, source.data)
-        if plan_preparation(volume, preparation, asked.output.space).is_needed:
+        volume, plan = _read_and_plan(source, asked, which, report)
+        if plan.is_needed:
             _load_libraries(report)
         seconds: dict[str, float] = {}
         timed = _timed(report, which, seconds)
-        made = synthesize(volume, trained, config, preparation, asked.output, report=timed)
+        made = synthesize(volume, trained, config, plan, asked.output, report=timed)
         report(Progress(0, 0, f"{which}writing provenance"))
         facts = made.sidecar()
         report(Finished(n + 1, len(sources), f"{name} is done", source, made, facts, seconds))
+
+
+def _read_and_plan(
+    source: Source, asked: Asked, which: str, report: Report
+) -> tuple[Volume, PreparationPlan]:
+    """Read a layer, which may be lazy and slow, and plan its preparation."""
+    report(Progress(0, 1, f"{which}reading the layer"))  # a total: a cancel may interrupt it
+    volume = data_to_volume(*source.data, source.index)
+    preparation = asked.preparation_of(volume, source.data)
+    report(Progress(0, 0, f"{which}planning the preparation"))  # no total: it imports nilearn
+    plan = plan_preparation(volume, preparation, asked.output.space)
+    title = f"{source.layer.name}: " if which else ""
+    report(Planned(0, 0, f"{which}starting", title, plan))
+    return volume, plan
 
 
 def _wait_for_cancelled_work(report: Report) -> None:
@@ -176,7 +198,8 @@ def _timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
 
     def report_step(progress: Progress) -> None:
         nonlocal step, since
-        now, name = time.monotonic(), progress.message if progress.message in STEPS else ""
+        now = time.monotonic()
+        name = progress.step if isinstance(progress, PreparationProgress) else ""
         if name != step:
             if step:
                 seconds[step] = now - since
@@ -191,7 +214,7 @@ def _timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
 
 
 def synthesize_folder(
-    folder: Path, output: Path, model: Path, settings: dict[str, Any], report: Report
+    folder: Path, output: Path, model: Path, config: SynthesisConfig, report: Report
 ) -> BatchSummary:
     """Synthesise the scans of a folder or a BIDS dataset into a BIDS derivative."""
     scans = find_scans(folder)
@@ -199,7 +222,7 @@ def synthesize_folder(
     report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.workflows.batch import BatchJob, synthesize_batch, write_summary
 
-    job = BatchJob(output, str(model), SynthesisConfig(**settings))
+    job = BatchJob(output, str(model), config)
     summary = synthesize_batch(scans, job, report=report)
     report(Progress(0, 0, "writing the summary"))
     write_summary(output, summary)

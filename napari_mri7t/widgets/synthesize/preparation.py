@@ -12,7 +12,7 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QWidget
 
-from napari_mri7t.engine.preparation.optional import INSTALL
+from napari_mri7t.engine.preparation.optional import INSTALL, NATIVE
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.widgets.layers.layers import is_single_volume
@@ -35,12 +35,11 @@ MODES = {
 SPACES = {"native": "Scan's own grid", "mni": "MNI space, 1 mm"}
 VIAS = {"scan": "Scan's own grid", "mni": "MNI space, 1 mm"}
 BACKGROUNDS = {"scan": "As in the scan", "zero": "Zero"}
-LIBRARIES = ("SimpleITK", "deepbet")  # of the extra `native`
 
 
 def missing_libraries() -> list[str]:
     """Return what of the extra `native` is not installed, without importing it."""
-    return [name for name in LIBRARIES if find_spec(name) is None]
+    return [library for library in NATIVE.values() if find_spec(library) is None]
 
 
 class FileField(FolderField):
@@ -67,7 +66,8 @@ class PreparationFields(QWidget):
     def __init__(self, viewer: napari.Viewer, remembered: dict[str, Any]) -> None:
         super().__init__()
         self._session: tempfile.TemporaryDirectory[str] | None = None
-        self._build(viewer)
+        self._build_choices()
+        self._build_own(viewer)
         self.notices = Notices()
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
@@ -90,7 +90,7 @@ class PreparationFields(QWidget):
         self._connect()
         self._refresh()
 
-    def _build(self, viewer: napari.Viewer) -> None:
+    def _build_choices(self) -> None:
         self.mode_box = choice(MODES)
         self.mode_box.setToolTip(
             "A raw scan needs its brain extracted, its shading (bias field) removed, and to be\n"
@@ -108,6 +108,13 @@ class PreparationFields(QWidget):
         )
         self.background_box = choice(BACKGROUNDS)
         self.background_box.setToolTip("What the result of a prepared scan shows outside the brain")
+        self.coarse_box = QCheckBox("Process anyway (voxels too coarse)")
+        self.coarse_box.setToolTip(
+            "Voxels above 2 mm, or twice as long as wide, are outside the models' domain;\n"
+            "the sidecar records it"
+        )
+
+    def _build_own(self, viewer: napari.Viewer) -> None:
         self.more_box = QCheckBox("Use my own mask or transform")
         self.more_box.setToolTip(
             "Use results of FreeSurfer, FSL or ANTs, and save those of the preparation"
@@ -132,11 +139,6 @@ class PreparationFields(QWidget):
             "Empty: kept until this widget is closed"
         )
         self.keep_field.line.setPlaceholderText("this session only")
-        self.coarse_box = QCheckBox("Process anyway (voxels too coarse)")
-        self.coarse_box.setToolTip(
-            "Voxels above 2 mm, or twice as long as wide, are outside the models' domain;\n"
-            "the sidecar records it"
-        )
 
     def _connect(self) -> None:
         for box in (self.mode_box, self.space_box, self.via_box, self.background_box):

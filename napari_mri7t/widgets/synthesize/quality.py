@@ -111,7 +111,7 @@ class QualityPanel(QWidget):
         for name, words in NAMES.items():
             volume: Volume = getattr(volumes, name)
             title = f"{prepared.scan.name} quality: {words}"
-            self._layers.append(self._add(name, volume, title))
+            self._layers.append(self._add(name, volume, title, volumes.limit))
         self.plot.show_histograms(seen.edges, seen.scan, seen.training)
         self.plot.setVisible(True)
         self.button.setText(REMOVE)
@@ -120,13 +120,12 @@ class QualityPanel(QWidget):
         self.button.setEnabled(True)
         self.failed.emit(text)
 
-    def _add(self, name: str, volume: Volume, title: str) -> Layer:
+    def _add(self, name: str, volume: Volume, title: str, limit: float) -> Layer:
         settings: dict[str, Any] = {"name": title, "visible": name in VISIBLE}
         if name in ("before", "after"):
             settings["contrast_limits"] = tuple(self._shown.contrast_limits)
         if name == "difference":
-            bound = float(np.percentile(np.abs(volume.array), 99.5)) or 1.0
-            settings |= {"contrast_limits": (-bound, bound), "colormap": "bwr"}
+            settings |= {"contrast_limits": (-limit, limit), "colormap": "bwr"}
         data, meta, _ = volume_to_layer(volume, **placement(self._shown), **settings)
         meta["metadata"][VIEW_KEY] = VIEW
         return (

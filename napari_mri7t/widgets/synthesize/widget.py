@@ -12,10 +12,9 @@ from qtpy.QtWidgets import QLabel
 
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.optional import unfinished_work
-from napari_mri7t.engine.preparation.quality import lies_on
 from napari_mri7t.engine.progress import Progress
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.layers.layers import estimate_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, set_enabled, wrap_anywhere
@@ -26,13 +25,13 @@ from napari_mri7t.widgets.shared.settings import (
     DefaultReaderButton,
     Memory,
     orient_empty_viewer,
-    preference,
     preferred,
 )
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesize.jobs import (
     Finished,
+    Planned,
     ScanCheck,
     check_folder,
     check_layers,
@@ -83,7 +82,7 @@ class SynthesizeWidget(EngineWidget):
         self.panel = JobPanel(
             "Synthesize", "Make the 7T-like volume; it becomes a new layer on the same grid"
         )
-        self.column.addWidget(self.panel)
+        self.pin(self.panel)
         self.quality = QualityPanel(self.viewer)
         self.column.addWidget(self.quality)
         self.column.addStretch()
@@ -177,23 +176,25 @@ class SynthesizeWidget(EngineWidget):
             sentences.append(f"{duration(sum(known)).capitalize()}, based on earlier runs.")
         elif paces:
             sentences.append(f"{NO_TIMING} ({PREPARATION_ELSEWHERE}).")
-        self.preparation_label.setText(wrap_anywhere(" ".join(sentences)))
-        self.preparation_label.setVisible(bool(sentences))
+        self._show_plan(" ".join(sentences))
+
+    def _show_plan(self, text: str) -> None:
+        self.preparation_label.setText(wrap_anywhere(text))
+        self.preparation_label.setVisible(bool(text))
 
     def start(self) -> None:
         """Run in the background."""
         if self.panel.job is not None or self._why_not is not None:
             return
-        model, settings = self.model_chooser.folder, self.computation.values()
-        choices = settings | self.preparation.values() | self.source.values()
+        model, config = self.model_chooser.folder, self.computation.config()
+        choices = self.computation.values() | self.preparation.values() | self.source.values()
         choices |= preferred(**DEFAULTS)
         self.memory.keep(CHOICES, choices | {"model": str(model)})
-        settings["memory_mb"] = preference("synthesis", "memory_mb", SynthesisConfig.memory_mb)
         if self.source.mode == FOLDER:
             folders = self.source.folder_field.folder, self.source.output_field.folder
             job = Job(
                 f"Synthesize {folders[0].name}",
-                lambda report: synthesize_folder(*folders, model, settings, report),
+                lambda report: synthesize_folder(*folders, model, config, report),
                 breakable=True,
             )
             job.succeeded.connect(self._on_folder_done)
@@ -204,7 +205,7 @@ class SynthesizeWidget(EngineWidget):
             title = sources[0].layer.name if len(sources) == 1 else f"{len(sources)} layers"
             job = Job(
                 f"Synthesize {title}",
-                lambda report: synthesize_layers(sources, model, settings, asked, report),
+                lambda report: synthesize_layers(sources, model, config, asked, report),
                 breakable=True,
             )
             job.progressed.connect(self._on_progressed)
@@ -223,12 +224,17 @@ class SynthesizeWidget(EngineWidget):
         self.panel.conclude(" ".join(words))
 
     def _on_progressed(self, progress: Progress) -> None:
-        """Show a result as soon as it is ready, before the others."""
-        if not isinstance(progress, Finished):
-            return
+        """Show the plan that is carried out, and each result as soon as it is ready."""
+        if isinstance(progress, Planned):
+            self._latest.drop()  # the plan for another start
+            self._show_plan(f"{progress.title}{progress.plan.describe()}")
+        elif isinstance(progress, Finished):
+            self._show_result(progress)
+
+    def _show_result(self, progress: Finished) -> None:
         synthesis, prepared = progress.synthesis, progress.synthesis.prepared
         estimate = synthesis.volume
-        has_grid = prepared is None or lies_on(estimate, prepared.scan)
+        has_grid = prepared is None or shares_grid(estimate, prepared.scan)
         data, meta, _ = estimate_to_layer(
             estimate,
             progress.source.layer if has_grid else None,

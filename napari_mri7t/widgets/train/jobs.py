@@ -79,12 +79,11 @@ def new_training(request: Request) -> Job:
 
 def train_folds(state: TrainingState, report: Report) -> int:
     """Train the requested folds one after the other; return how many are done."""
-    report(Progress(0, 0, "Loading torch"))
+    report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.devices import memory_in_use
     from napari_mri7t.engine.training.loop import TrainProgress
     from napari_mri7t.engine.training.run import prepare_study, run_fold
-    from napari_mri7t.engine.training.start import check_start
-    from napari_mri7t.engine.training.study import create_study, discard_on_error
+    from napari_mri7t.engine.training.start import start_training
 
     def report_step(now: Progress) -> None:
         if isinstance(now, TrainProgress):
@@ -95,19 +94,17 @@ def train_folds(state: TrainingState, report: Report) -> int:
         report(now)
 
     request = state.request
-    report(Progress(0, 0, "Reading the dataset"))
-    with discard_on_error(request.run):
-        state.study = create_study(request.dataset, request.run, _settings(request))
-        wanted = [k for k in request.folds if not state.study.is_done(k)]
-        for k in wanted:
-            check_start(state.study, k)  # before hours go into the folds before it
+    report(Progress(0, 0, "reading the dataset"))
+    started = start_training(request.dataset, request.run, _settings(request), request.folds)
+    state.study, folds = started
+    wanted = [k for k in folds if not state.study.is_done(k)]
     if wanted:
         state.pairs = prepare_study(state.study, report=report)
     for k in wanted:
         state.fold = k
         state.curves[k] = []
         run_fold(state.study, k, request.device, state.pairs, report=report_step)
-    return sum(state.study.is_done(k) for k in request.folds)
+    return sum(state.study.is_done(k) for k in folds)
 
 
 def _settings(request: Request) -> StudySettings:
@@ -154,7 +151,7 @@ def preview_of(state: TrainingState, k: int) -> tuple[str, Preview] | None:
 
 def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
     """Return loss, pace, time left and memory at a training step, as lines of text."""
-    is_trained = now.done == now.total
+    is_trained = now.seconds_left == 0  # the estimate is one more step
     left = "all steps done" if is_trained else f"{duration(now.seconds_left)} left in this fold"
     lines = [
         f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
@@ -162,7 +159,8 @@ def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
     ]
     n_left = state.folds_left()
     if n_left:
-        fold_seconds = now.total * state.request.config.batch_size / now.patches_per_second
+        config = state.request.config
+        fold_seconds = config.n_steps * config.batch_size / now.patches_per_second
         seconds_left = now.seconds_left + n_left * fold_seconds
         folds = "1 more fold" if n_left == 1 else f"{n_left} more folds"
         lines.append(f"{folds}: {duration(seconds_left)} left in total")

@@ -97,7 +97,7 @@ class TrainWidget(EngineWidget):
             cancelled="Stopped. Progress is saved; press Train to continue.",
         )
         self.panel.cancel_button.setToolTip("Stop; progress is saved, press Train to continue")
-        self.column.addWidget(self.panel)
+        self.pin(self.panel)
 
     def _build_live(self) -> None:
         form = self.group("Progress")

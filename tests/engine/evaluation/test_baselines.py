@@ -27,8 +27,13 @@ def test_chunks_leave_no_seam(source):
     records = []
     made = baselines.denoise(baseline, source.array, 0.05, report=records.append)
     np.testing.assert_allclose(made, whole, atol=1e-5)  # float32 running sums
-    assert len(records) == 5  # 36 slices, 8 at a time
-    assert [record.done for record in records] == sorted(record.done for record in records)
+    assert [record.done for record in records] == [0, 8, 16, 24, 32, 36]
+
+
+def test_a_filter_of_the_whole_volume_reports_before_and_after(source):
+    records = []
+    baselines.denoise(BASELINES["wavelet"], source.array, 0.05, report=records.append)
+    assert [record.done for record in records] == [0, source.shape[2]]
 
 
 def test_the_parameter_is_the_best_on_the_mean_of_the_training_subjects():

@@ -63,7 +63,7 @@ def test_progress_counts_to_the_total(study, tmp_path):
     done = [record.done for record in records]
     assert done == sorted(done)
     assert done[0] == 0
-    assert done[-1] == 11  # the last one is being worked on
+    assert done[-1] == 12
     assert any("tuning" in record.message for record in records)
 
 
@@ -132,8 +132,8 @@ def test_a_case_without_training_subjects_goes_without_baselines(study, tmp_path
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (ev.Case("x", (), {}), "x: no pair"),
-        (ev.Case("a", ("y",), {}), "y: no pair"),
+        (ev.Case("x", (), {}), "x: has no pair of volumes"),
+        (ev.Case("a", ("y",), {}), "y: has no pair of volumes"),
         (ev.Case("a", ("a",), {}), "both held out and trained on"),
     ],
 )

@@ -58,3 +58,9 @@ def test_path_image_and_volume_give_the_same_scores(source, target, tmp_path):
     assert scoring.score(paths[0], paths[1], mask=paths[2]) == expected
     images = [nibabel.load(path) for path in paths]
     assert scoring.score(images[0], images[1], mask=images[2]) == expected
+
+
+def test_progress_ends_at_its_total(source, target):
+    records = []
+    scoring.score(target, source, report=records.append)
+    assert [record.done for record in records] == list(range(records[0].total + 1))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -9,14 +10,15 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation import checks
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.prepare import (
-    STEPS,
     Decision,
     PreparationConfig,
     plan_preparation,
     prepare,
 )
 from napari_mri7t.engine.preparation.registration import save_transform
+from napari_mri7t.engine.preparation.steps import STEPS, PreparationProgress
 from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.volumes.volume import save_volume
 
 
 @pytest.fixture
@@ -163,3 +165,37 @@ def test_scan_that_is_too_coarse_is_refused_by_looking(raw):
 def test_paths_may_be_given_as_text(tmp_path):
     config = PreparationConfig(mask="m.nii", transform="t.txt", keep=str(tmp_path))
     assert (config.mask, config.transform, config.keep) == (Path("m.nii"), Path("t.txt"), tmp_path)
+
+
+def test_preparation_takes_settings_a_plan_or_neither(raw, done, head_brain):
+    scan, config = raw[0], asked(prepare="full")
+    by_settings, by_plan = prepare(scan, config), prepare(scan, plan_preparation(scan, config))
+    assert done == [*STEPS, *STEPS]
+    np.testing.assert_array_equal(by_settings.brain.array, by_plan.brain.array)
+    assert by_settings.facts == by_plan.facts
+
+
+def test_plan_takes_a_path_an_image_or_a_volume(raw, tmp_path):
+    path = save_volume(raw[0], tmp_path / "raw.nii.gz")
+    forms = (path, str(path), nibabel.load(path), raw[0])
+    plans = [plan_preparation(form, asked(prepare="full")) for form in forms]
+    assert len({plan.describe() for plan in plans}) == 1
+
+
+def test_mask_may_be_a_nibabel_image(raw, done, mask_file):
+    by_image = prepare(raw[0], asked(prepare="none", mask=nibabel.load(mask_file)))
+    by_file = prepare(raw[0], asked(prepare="none", mask=mask_file))
+    np.testing.assert_array_equal(by_image.mask, by_file.mask)
+
+
+def test_mask_without_an_affine_is_refused(raw):
+    with pytest.raises(TypeError, match="got ndarray: turn an array into a Volume"):
+        asked(mask=raw[1])
+
+
+def test_progress_names_its_step_whatever_is_said(raw, done):
+    seen = []
+    prepare(raw[0], asked(prepare="full"), report=seen.append)
+    steps = [each.step for each in seen if isinstance(each, PreparationProgress)]
+    assert tuple(dict.fromkeys(steps)) == STEPS
+    assert (seen[-1].done, {each.total for each in seen}) == (4, {4})

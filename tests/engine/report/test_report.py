@@ -18,8 +18,15 @@ from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, Robu
 from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import flatten, score
 from napari_mri7t.engine.progress import Cancelled, Progress
-from napari_mri7t.engine.report.report import ReportData, ReportSubject, write_report, write_tables
-from napari_mri7t.engine.report.sections import TESTED, table_sections
+from napari_mri7t.engine.report.report import (
+    PairVolumes,
+    ReportData,
+    ReportSubject,
+    write_pair_report,
+    write_report,
+    write_tables,
+)
+from napari_mri7t.engine.report.sections import N_PLOTS, TESTED, table_sections
 from napari_mri7t.engine.volumes.provenance import NOTICE
 
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
@@ -226,6 +233,23 @@ def test_a_stopped_report_leaves_the_old_page_alone(data, tmp_path):
 def test_progress_counts_subjects_and_two_more(folder, records):
     assert {record.total for record in records} == {len(SUBJECTS) + 2}
     assert [record.done for record in records] == sorted(record.done for record in records)
+    assert records[-1].done == records[-1].total
+
+
+def test_every_plot_is_reported(records, folder):
+    before_the_plots, before_the_page = len(SUBJECTS), len(SUBJECTS) + 1
+    shares = [each.done for each in records if before_the_plots <= each.done < before_the_page]
+    assert len(set(shares)) == N_PLOTS
+
+
+def test_report_of_a_pair_ends_at_its_total(data, volumes, tmp_path):
+    one = StudyResults(tuple(r for r in data.results if r.subject == SUBJECTS[0]))
+    records = []
+    pair = PairVolumes(volumes, None, 1.0)
+    page = write_pair_report((("Seed", "0"),), one, pair, tmp_path, report=records.append)
+    assert page.is_file()
+    done = [record.done for record in records]
+    assert (done, done[-1]) == (sorted(done), records[-1].total)
 
 
 def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from skimage.exposure import match_histograms
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
+from napari_mri7t.engine.simulation.pseudo_3t import N_STEPS, SimulationConfig, simulate_3t
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 
@@ -80,3 +80,11 @@ def test_a_pair_whose_second_file_exists_is_not_saved_at_all(phantom, tmp_path):
     with pytest.raises(Mri7tError, match="exists"):
         simulate_3t(phantom).save(tmp_path / "3t.nii", tmp_path / "7t.nii")
     assert [path.name for path in tmp_path.iterdir()] == ["7t.nii"]
+
+
+@pytest.mark.parametrize("preset", ["report", "realistic"])
+def test_progress_ends_at_its_total(phantom, preset):
+    records = []
+    simulate_3t(phantom, config=SimulationConfig(preset=preset), report=records.append)
+    done = [record.done for record in records]
+    assert (done, done[-1]) == (sorted(done), N_STEPS)

@@ -43,7 +43,7 @@ def test_cancel_finishes_only_the_slabs_in_the_lanes(phantom, tiny_model, monkey
     assert len(reported) == n
     # one in each lane and one that waits, beside those that were begun and are not reported yet
     assert len(begun) - n <= 2 * (torch.get_num_threads() + 1)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 @pytest.mark.slow
@@ -70,6 +70,6 @@ def test_cancels_at_random_moments_take_at_most_two_seconds(
         text = f"median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s"
         size = "basic_cnn on slices of 160 x 192, CPU"
         sys.stdout.write(f"\n{n_cancels} cancels, {size}: {text}\n")
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     assert os.listdir(tmp_path) == []
     assert max(seconds) < MOST_SECONDS

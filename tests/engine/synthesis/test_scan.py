@@ -13,18 +13,20 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation import checks, quality
+from napari_mri7t.engine.preparation import prepare as prepare_module
 from napari_mri7t.engine.preparation.checks import contrast_distance
 from napari_mri7t.engine.preparation.prepare import (
-    REGISTRATION,
-    STEPS,
     Decision,
     PreparationConfig,
     Prepared,
+    plan_preparation,
 )
 from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
+from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS
 from napari_mri7t.engine.report import quality_page
 from napari_mri7t.engine.report.quality_page import write_quality_page
+from napari_mri7t.engine.synthesis import scan as module
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
@@ -193,6 +195,7 @@ def test_quality_volumes_lie_on_the_grid_of_the_result(prepared, head_brain):
     found = quality.quality_volumes(prepared, scan.with_array(scan.array + 7.0))
     np.testing.assert_array_equal(found.mask.array, mask)
     np.testing.assert_allclose(found.difference.array, np.where(mask, 7, 0), atol=1e-3)
+    assert found.limit == pytest.approx(7, abs=1e-3)
     np.testing.assert_array_equal(found.before.array, scan.array)
     assert (found.checkerboard.affine == scan.affine).all()
     moved = np.eye(4)
@@ -216,3 +219,28 @@ def test_quality_page_is_a_picture(prepared, head_brain, tmp_path):
         prepared, prepared.scan, model_of(head_brain).card, tmp_path / "q.png"
     )
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plan_is_executed_as_it_is(head, mask_file, monkeypatch):
+    scan, _ = head
+    config = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
+    plan = plan_preparation(scan, config)
+    expected = synthesize(scan, model_of(scan), CPU, config)
+    for user in (module, prepare_module):
+        monkeypatch.setattr(user, "plan_preparation", lambda *_: pytest.fail("planned again"))
+    made = synthesize(scan, model_of(scan), CPU, plan)
+    np.testing.assert_array_equal(made.volume.array, expected.volume.array)
+    assert made.settings == expected.settings
+
+
+def test_plan_for_another_space_is_refused(head, mask_file):
+    scan, _ = head
+    config = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
+    plan = plan_preparation(scan, config)
+    with pytest.raises(ValueError, match="planned for native space, but the output is in mni"):
+        synthesize(scan, model_of(scan), CPU, plan, OutputConfig("mni"))
+
+
+def test_unknown_precision_is_refused_at_once():
+    with pytest.raises(ValueError, match="precision must be one of auto, float32, bfloat16"):
+        SynthesisConfig(precision="float99")

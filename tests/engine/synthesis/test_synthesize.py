@@ -259,9 +259,9 @@ def test_estimate_has_the_sources_grid_and_range(volume, name):
 
 @pytest.mark.parametrize("card", models(), ids=lambda card: card.name)
 def test_bfloat16_stays_within_the_stated_tolerance_of_float32(card):
-    """On eight slices of the template, where the estimates err half as much as on one brain."""
+    """In parts of eight slices of the template: the estimates err half as much as on a brain."""
     template = load_template()
-    slices = Volume(template.array[..., 80:88].copy(), template.affine, name="slices")
+    slices = Volume(template.array[40:120, 60:156, 80:88].copy(), template.affine, name="slices")
     model = load_model(card.name)
     source, target = simulate_3t(slices)
     half, full = (

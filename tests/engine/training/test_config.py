@@ -74,7 +74,7 @@ def test_settings_are_read_from_text():
         ({"planes": "oblique"}, "planes must be some of axial"),
         ({"average_decay": "1"}, "average_decay must be in"),
         ({"scales": "2"}, "scales must lie in"),
-        ({"variance": "-1"}, "variance must be at least 0"),
+        ({"variance": "-1"}, "variance must be finite and at least 0"),
         ({"flips": "perhaps"}, "flips: 'perhaps' is not of type bool"),
         ({"gradient_clip": "inf"}, "gradient_clip must be finite and at least 0"),
         ({"inference.step": "one"}, "inference.step: 'one' is not of type int"),
@@ -199,6 +199,14 @@ def test_held_out_estimate_has_the_precision_of_the_training():
     config = TrainConfig(precision="float32", inference=SynthesisConfig(step=3))
     expected = SynthesisConfig(device="cpu", precision="float32", step=3)
     assert config.synthesis_config("cpu") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("device", "cuda"), ("precision", "bfloat16"), ("memory_mb", 64)]
+)
+def test_what_a_study_does_not_set_is_refused_in_its_inference(name, value):
+    with pytest.raises(ValueError, match=f"inference.{name} must stay "):
+        TrainConfig(inference=SynthesisConfig(**{name: value}))
 
 
 def test_unknown_pseudo_3t_is_refused():

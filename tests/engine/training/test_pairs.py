@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from napari_mri7t.engine.datasets.subjects import Subject
+from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
 from napari_mri7t.engine.errors import SubjectError
-from napari_mri7t.engine.training.pairs import choose_reference
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
+from napari_mri7t.engine.training.pairs import choose_reference, prepare_pairs
 
 SUBJECTS = [Subject(name, Path(name)) for name in ("sub-2", "sub-1", "sub-10")]
 
@@ -25,3 +26,12 @@ def test_reports_reference_or_the_first_is_taken_by_default():
     assert choose_reference(SUBJECTS).name == "sub-2"
     report = Subject("sub-TELL0106", Path("report"))
     assert choose_reference([*SUBJECTS, report]) is report
+
+
+def test_progress_of_the_preparation_rises_to_its_total(dataset):
+    subjects, seen = find_subjects(dataset), []
+    pairs = prepare_pairs(subjects, subjects[0], SimulationConfig(), report=seen.append)
+    assert [pair.name for pair in pairs] == ["sub-A", "sub-B", "sub-C"]
+    assert [now.done for now in seen] == [0, 1, 2, 3, 4]
+    assert {now.total for now in seen} == {4}
+    assert seen[2].message == "preparing sub-B"

@@ -8,7 +8,8 @@ import torch
 
 from napari_mri7t.engine.devices import memory_in_use
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.synthesis import slabs
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.run import prepare_study, preview_slice, run_fold
 from napari_mri7t.engine.training.study import StudySettings, create_study
@@ -61,6 +62,21 @@ def test_first_and_last_slice_can_be_looked_at(study, index):
     pairs = prepare_study(study)
     run_fold(study, 2, "cpu", pairs)
     assert np.isfinite(preview_slice(study, 2, pairs[2], index).estimate).all()
+
+
+@pytest.mark.parametrize("k", [1, FINAL])
+def test_progress_of_a_fold_never_falls_and_reaches_its_total(study, monkeypatch, k):
+    """Preparation, training and estimate share one bar; the estimate is one more step."""
+    monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a report for every slab
+    seen = []
+    run_fold(study, k, "cpu", report=seen.append)
+    shares = [now.done / now.total for now in seen]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    steps = [now for now in seen if isinstance(now, TrainProgress)]
+    assert [now.done for now in steps] == [1, 2, 3, 4, 5, 6]
+    assert {now.total for now in steps} == {6 if k == FINAL else 7}
+    assert ("estimating sub-B" in {now.message for now in seen}) == (k == 1)
 
 
 def test_cpu_has_no_gpu_memory():

@@ -19,7 +19,7 @@ from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.export import training_command
 from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.run import prepare_study, run_fold
-from napari_mri7t.engine.training.start import check_start
+from napari_mri7t.engine.training.start import check_start, start_training
 from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
 
 TINY = TrainConfig(
@@ -231,12 +231,28 @@ def test_a_start_that_knows_a_subject_leaves_the_run_folder_free(first, dataset,
     assert "was trained on sub-A, which fold 0 holds out" in str(refused.exception)
     assert not (run / "study.json").exists()
     missing = train(run, first.fold_folder(0), "--folds", "7")
-    assert "fold 7: the dataset has folds 0 to" in str(missing.exception)
-    assert not (run / "study.json").exists()
+    assert "fold 7 does not exist: the study has folds 0 to 2" in str(missing.exception)
+    assert not run.exists(), "nothing is left behind"
+    unclear = train(run, first.fold_folder(0), "--folds", "-1")
+    assert "expected all, none, or numbers such as 0,3,7" in str(unclear.exception)
     done = train(run, first.fold_folder(0), "--folds", "0")
     assert done.exit_code == 0, done.output
     train(run, first.fold_folder(0), "--folds", "1")
     assert (run / "study.json").exists(), "a study that has begun stays"
+
+
+def test_refused_training_leaves_no_folder_and_keeps_those_that_exist(first, dataset, tmp_path):
+    asked = replace(first.settings, start_from=str(first.fold_folder(FINAL)))
+    for run in (tmp_path / "new" / "run", tmp_path):
+        before = set(run.parent.rglob("*"))
+        with pytest.raises(ValueError, match="fold 7 does not exist: the study has folds 0 to 2"):
+            start_training(dataset, run, first.settings, [0, 7])
+        with pytest.raises(StateError, match="was trained on sub-A, which fold 0 holds out"):
+            start_training(dataset, run, asked)
+        assert set(run.parent.rglob("*")) == before
+    study, folds = start_training(dataset, first.folder, first.settings, [1, 2, 1], final=True)
+    assert (study, folds) == (first, [1, 2, FINAL])
+    assert start_training(dataset, first.folder, first.settings)[1] == [0, 1, 2]
 
 
 def test_bundled_model_is_fine_tuned_by_name(dataset, tmp_path):

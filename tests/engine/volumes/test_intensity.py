@@ -13,6 +13,7 @@ from napari_mri7t.engine.volumes.intensity import (
     histogram_table,
     match_histogram,
     normalize,
+    symmetric_limit,
 )
 
 
@@ -81,3 +82,12 @@ def test_filled_brain_has_no_holes_but_keeps_its_outline(phantom):
     holed[20, 24, 16] = 0
     assert np.array_equal(fill_brain(holed), fill_brain(phantom.array))
     assert np.array_equal(fill_brain(phantom.array), phantom.array > 0)
+
+
+def test_limit_covers_almost_all_differences_and_is_never_zero(phantom):
+    values = np.zeros(phantom.shape)
+    values.flat[:1000] = np.linspace(-1, 1, 1000)
+    assert symmetric_limit(values) == pytest.approx(0.998, abs=2e-3)
+    assert symmetric_limit(np.zeros(phantom.shape)) == 1
+    mask = np.zeros(phantom.shape, bool)
+    assert symmetric_limit(phantom.array, mask) == 1

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from napari_mri7t.engine.errors import GridError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import from_ras, ras_grid, to_ras
-from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
+from napari_mri7t.engine.volumes.volume import (
+    Volume,
+    load_volume,
+    same_grid,
+    save_volume,
+    shares_grid,
+)
 
 AFFINE = np.array([[0, 2, 0, 5], [-1, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1.0]])
 
@@ -85,6 +91,7 @@ def test_one_grid_is_accepted_up_to_a_thousandth_of_a_mm(brain):
     near = AFFINE.copy()
     near[0, 3] += 0.9e-3
     same_grid(brain, Volume(brain.array, near))
+    assert shares_grid(brain, Volume(brain.array, near))
 
 
 @pytest.mark.parametrize("entry", [(0, 3), (1, 1), (2, 0)])
@@ -93,11 +100,13 @@ def test_other_affine_is_another_grid(brain, entry):
     far[entry] += 2e-3
     with pytest.raises(GridError, match=r"brain and other .* differ by up to 0.002 .*register"):
         same_grid(brain, Volume(brain.array, far, name="other"))
+    assert not shares_grid(brain, Volume(brain.array, far))
 
 
 def test_other_shape_is_another_grid(brain):
     with pytest.raises(GridError, match=r"brain and other .* \(5, 6, 7\) and \(5, 6, 6\)"):
         same_grid(brain, Volume(brain.array[..., :6], AFFINE, name="other"))
+    assert not shares_grid(brain, Volume(brain.array[..., :6], AFFINE))
 
 
 angles = st.floats(-180, 180)
@@ -132,3 +141,16 @@ def test_reading_a_volume_loads_neither_torch_nor_qt(make_nifti):
     )
     command = [sys.executable, "-c", code, str(make_nifti())]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_path_and_image_are_saved_as_their_volume_is(make_nifti, tmp_path):
+    path = make_nifti()
+    forms = (load_volume(path), path, str(path), load_volume(path).to_nibabel())
+    files = [save_volume(form, tmp_path / f"{n}.nii") for n, form in enumerate(forms)]
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_array_without_an_affine_is_not_saved(brain, tmp_path):
+    with pytest.raises(TypeError, match=r"got ndarray: turn an array into a Volume"):
+        save_volume(brain.array, tmp_path / "array.nii")
+    assert not list(tmp_path.iterdir())

@@ -20,6 +20,7 @@ from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import batch
@@ -130,6 +131,21 @@ def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
     assert "is cut short" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
 
 
+def test_scans_that_synthesize_refuses_are_refused_here_too(raw, job, phantom):
+    """Voxels that are too coarse, and two forms that mirror each other."""
+    scans = find_scans(raw)
+    small = phantom.array[:, :, :12]
+    nibabel.save(nibabel.Nifti1Image(small, np.diag([3.0, 3.0, 3.0, 1.0])), scans[0].path)
+    mirrored = nibabel.load(scans[1].path)
+    mirrored.set_qform(np.diag([-1.0, 1.0, 1.0, 1.0]) @ mirrored.affine, code=1)
+    nibabel.save(nibabel.Nifti1Image(small, None, mirrored.header), scans[1].path)
+    summary = synthesize_batch(scans, job)
+    assert "voxels of 3 x 3 x 3 mm" in summary.failed[scans[0].name].replace("×", "x")
+    assert "sform and qform mirror each other" in summary.failed[scans[1].name]
+    assert summary.arguments[scans[0].name] == "allow_out_of_domain"
+    assert images(job) == ["sub-03"]
+
+
 def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, monkeypatch):
     monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a step for every slab
     for n_steps in (1, 3, 12):
@@ -199,10 +215,10 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
     def compute(*arguments, report):
         order.append("compute")
         computing.set()
-        return estimate(*arguments, report=report)
+        return synthesize(*arguments, report=report)
 
     monkeypatch.setattr(batch, "load_scan", load)
-    monkeypatch.setattr(batch, "estimate", compute)
+    monkeypatch.setattr(batch, "synthesize", compute)
     assert len(synthesize_batch(find_scans(raw), job).written) == 3
     assert order[:3] == ["read sub-01", "compute", "read sub-02"]
 
@@ -219,10 +235,10 @@ def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
         nonlocal n_read, most
         most = max(most, n_read)
         n_read -= 1
-        return estimate(*arguments, report=report)
+        return synthesize(*arguments, report=report)
 
     monkeypatch.setattr(batch, "load_scan", load)
-    monkeypatch.setattr(batch, "estimate", compute)
+    monkeypatch.setattr(batch, "synthesize", compute)
     assert len(synthesize_batch(find_scans(raw), job).written) == 3
     assert most <= 2
 
@@ -243,8 +259,8 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
     ("stage", "error", "words"),
     [
         ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "synthesise this scan alone"),
-        ("estimate", RuntimeError("[enforce fail] can't allocate memory"), "use fewer processes"),
-        ("estimate", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory while"),
+        ("synthesize", RuntimeError("[enforce fail] can't allocate memory"), "use fewer processes"),
+        ("synthesize", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory while"),
         ("save_volume", KeyError("ours"), "KeyError: 'ours': a bug in napari-mri7t"),
     ],
 )

@@ -66,13 +66,13 @@ def test_cancel_in_the_middle_leaves_whole_pairs(targets, tmp_path):
 
     def report(now):
         records.append((now.done, now.total, now.message))
-        if now.message == "simulate sub-02":
+        if now.message == "simulating sub-02":
             raise Cancelled
 
     with pytest.raises(Cancelled):
         simulate_dataset(targets, tmp_path / "pairs", report=report)
-    assert records[0] == (0, 2, "simulate sub-01")
-    assert records[-1] == (1, 2, "simulate sub-02")
+    assert records[0] == (0, 2, "simulating sub-01")
+    assert records[-1] == (1, 2, "simulating sub-02")
     names = sorted(str(p.relative_to(tmp_path / "pairs")) for p in tmp_path.glob("pairs/*/*"))
     assert names == [
         f"{field}T_images/sub-01{suffix}" for field in "37" for suffix in (".json", ".nii.gz")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import partial
+from functools import partial, partialmethod
 
 import numpy as np
 import pytest
 
 from napari_mri7t import cli
-from napari_mri7t.engine.errors import Mri7tError, StateError, SubjectError
+from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.evaluation.results import StudyResults, file_name
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import is_known, stress
 from napari_mri7t.engine.metrics.basic import compare
+from napari_mri7t.engine.models.card import read_card
+from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.run import run_fold
@@ -22,7 +24,7 @@ from napari_mri7t.engine.training.study import StudySettings, create_study
 from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows import studies as studies_module
 from napari_mri7t.engine.workflows.stress import case_of_study
-from napari_mri7t.engine.workflows.studies import open_studies, train
+from napari_mri7t.engine.workflows.studies import Studies, evaluate, open_studies, train
 
 TINY = TrainConfig(n_steps=3, batch_size=1, patch_size=16, warmup_steps=0, precision="float32")
 UNET = {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
@@ -175,9 +177,40 @@ def test_python_trains_and_evaluates_in_two_calls(dataset, tmp_path, monkeypatch
     n_reports = len(seen)
     train(dataset, tmp_path / "run", config=TINY, folds=[1], device="cpu", report=seen.append)
     assert len(seen) == n_reports, "what is done is not done again"
-    with pytest.raises(Mri7tError, match="the dataset has folds 0 to 2"):
+    with pytest.raises(ValueError, match="fold 7 does not exist: the study has folds 0 to 2"):
         train(dataset, tmp_path / "other", config=TINY, folds=[7])
-    assert not (tmp_path / "other" / "study.json").exists()
+    assert not (tmp_path / "other").exists()
+    options = {"config": TINY, "folds": [1], "device": "cpu", "reference": "sub-C"}
+    tuned = train(dataset, tmp_path / "t", start_from=tmp_path / "run", **options)
+    assert tuned.first.reference.name == "sub-C"
+    started = read_card(tuned.first.fold_folder(1)).training["started_from"]
+    assert started["held_out"] == "sub-B"
+
+
+def never_falls(seen):
+    shares = [now.done / now.total for now in seen]
+    return shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+
+
+def test_progress_of_two_folds_and_of_their_report_never_falls(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies_module, "network_settings", lambda *_: UNET)
+    monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a report for every slab
+    seen, run = [], tmp_path / "run"
+    train(dataset, run, config=TINY, folds=[0, 2], device="cpu", report=seen.append)
+    assert never_falls(seen)
+    seen.clear()
+    evaluate(run, baselines={}, report=seen.append)
+    assert seen[0].done == 0
+    assert {"reading the reference sub-A", "preparing sub-C"} <= {now.message for now in seen}
+    monkeypatch.setattr(Studies, "evaluate", partialmethod(Studies.evaluate, baselines={}))
+    seen.clear()
+    page = studies_module.report(run, report=seen.append)
+    assert page.exists()
+    assert never_falls(seen)
+    messages = [now.message for now in seen]
+    assert "describing the studies" in messages
+    assert "loading SliceUNet" in messages
+    assert messages.count("preparing sub-A") == 1, "scores are known, the picture is not"
 
 
 def test_report_of_the_window_holds_what_the_command_line_measured(study, monkeypatch):
@@ -196,5 +229,13 @@ def test_report_of_the_window_holds_what_the_command_line_measured(study, monkey
     assert found["slice_unet"].points[0].kind == "noise"
     summary = studies.robustness_folder / file_name("slice_unet")
     assert set(json.loads(summary.read_text())) == {"robustness", "lesions"}
-    data = studies.report_data(studies.evaluate(baselines={}))
+    summary.write_text("{}")
+    seen.clear()
+    results = studies.evaluate(baselines={})
+    data = studies.report_data(results, report=seen.append)
     assert data.stress == found
+    assert "SliceUNet, loading model and brain" in [now.message for now in seen]
+    assert summary.read_text() == "{}", "what is only read is not written again"
+    summary.unlink()
+    assert studies.stress("cpu", run_all=True) == found
+    assert summary.exists()

@@ -46,7 +46,7 @@ def widget(viewer, wait_idle):
 
 
 def key(viewer, name: str):
-    """Give what a key does in the viewer."""
+    """Return what a key does in the viewer."""
     return {str(keys).replace("+", "-"): action for keys, action in viewer.keymap.items()}[name]
 
 

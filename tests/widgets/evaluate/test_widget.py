@@ -96,7 +96,7 @@ def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, wait_idle
     assert panel.cancel_button.isEnabled()
     wait_idle()
     counted = dict.fromkeys((value, most) for value, most, _ in seen if most)
-    assert list(counted) == [(n, 100) for n in (0, 25, 50, 75)]  # two subjects, two methods
+    assert list(counted) == [(n, 100) for n in (0, 25, 50, 75, 100)]  # two subjects, two methods
     told = [text.replace("\u200b", "") for *_, text in seen]
     assert told[0] == "Loading torch"
     assert any(text.startswith("Sub-B: ") and ": 75 %" in text for text in told)
@@ -142,7 +142,7 @@ def test_report_has_figures_and_what_was_measured_on_the_command_line(
     points = tuple(RobustnessPoint("noise", variance, *scores) for variance in noise)
     lesions = (LesionResult(Lesion((1, 1, 1), 4.0, 0.2), 0.2, 1.0, 0.5),)
     known = {"slice_unet": Stress(points, lesions)}
-    monkeypatch.setattr(Studies, "stress", lambda studies: known)
+    monkeypatch.setattr(Studies, "stress", lambda studies, report: known)
     assert not evaluated.open_button.isEnabled()
     evaluated.report_button.click()
     wait_idle()

@@ -30,7 +30,7 @@ ORIENTATIONS = [
 
 
 def oriented_affine(codes: str, degrees: float) -> np.ndarray:
-    """Give an affine whose voxel axes point to `codes`, then turned about all three axes."""
+    """Return an affine whose voxel axes point to `codes`, then turned about all three axes."""
     axes = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
     matrix = np.zeros((3, 3))
     for column, (code, size) in enumerate(zip(codes, (1.0, 1.2, 2.5), strict=True)):
@@ -209,7 +209,7 @@ def told(monkeypatch):
 
 
 def views(source_layer) -> list:
-    """Give what Compare's swipe and difference, and Train's preview, are in Save All."""
+    """Return what Compare's swipe and difference, and Train's preview, are in Save All."""
     data, meta, kind = source_layer.as_layer_data_tuple()
     own = meta["metadata"]
     named = {"swipe": {VIEW_KEY: "Swipe"}, "difference": own | {VIEW_KEY: "difference"}}

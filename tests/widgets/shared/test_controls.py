@@ -153,7 +153,7 @@ def test_long_path_does_not_widen_a_notice(qtbot):
     assert notices.minimumSizeHint().width() < 350
 
 
-def test_breakable_text_reads_the_same():
+def test_text_that_wraps_anywhere_reads_the_same():
     assert wrap_anywhere("/a/b_c.nii").replace("\u200b", "") == "/a/b_c.nii"
 
 

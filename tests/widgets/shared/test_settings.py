@@ -73,7 +73,7 @@ INPUTS = (QComboBox, QAbstractSpinBox, QLineEdit, QAbstractButton, QListWidget, 
 def test_every_field_says_what_it_is_for(make_napari_viewer, name):
     _, widget = make_napari_viewer().window.add_plugin_dock_widget("napari-mri7t", name)
     for kind in INPUTS:
-        for field in widget.body.findChildren(kind):
+        for field in widget.findChildren(kind):
             is_part = isinstance(field.parent(), QAbstractSpinBox | QComboBox | QAbstractItemView)
             if not is_part and not field.objectName().startswith("qt_"):
                 text = getattr(field, "text", lambda: "")()

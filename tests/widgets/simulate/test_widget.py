@@ -139,7 +139,7 @@ def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, folder, w
     assert counted == sorted(counted)
     assert {0, 33, 66, 100} <= set(counted)  # a third for each subject
     told = [text.replace("\u200b", "").partition(",")[0] for *_, text in seen]
-    assert {"Simulate sub-01", "Simulate sub-02: 33 %"} <= set(told)
+    assert {"Simulating sub-01", "Simulating sub-02: 33 %"} <= set(told)
     assert not progress._all_instances
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from napari_mri7t.engine.preparation import bias_field, checks, prepare, quality
 from napari_mri7t.engine.preparation.optional import in_background
-from napari_mri7t.engine.progress import Progress
+from napari_mri7t.engine.preparation.steps import EXTRACTION, running
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
@@ -52,7 +52,7 @@ def calls(head, monkeypatch) -> list[str]:
 
         return run
 
-    now = Progress(0, 4, "brain extraction")
+    now = running(EXTRACTION)
     known = counted("extraction", lambda *_, report: in_background(lambda: mask, report, now))
     monkeypatch.setattr(prepare, "extract_brain", known)
     monkeypatch.setattr(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from napari_mri7t.engine.preparation import prepare
 from napari_mri7t.engine.preparation.optional import in_background, unfinished_work
-from napari_mri7t.engine.progress import Progress
+from napari_mri7t.engine.preparation.quality import quality_volumes
+from napari_mri7t.engine.preparation.steps import EXTRACTION, running
 from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.engine.workflows.repeat import read_record, repeat
 from napari_mri7t.widgets.layers.layers import KEY
@@ -95,11 +97,10 @@ def test_cancel_ends_every_step(ready, calls, monkeypatch, qtbot, wait_idle, ste
     choose(ready.preparation.mode_box, "full")
     begun, end = threading.Event(), threading.Event()
     stop = None if step == "extract_brain" else end.set
-    now = Progress(0, 4, prepare.STEPS[0])
 
     def wait(*_, report):
         begun.set()
-        return in_background(lambda: end.wait(600), report, now, stop)
+        return in_background(lambda: end.wait(600), report, running(EXTRACTION), stop)
 
     monkeypatch.setattr(prepare, step, wait)
     before = list(ready.viewer.layers)
@@ -178,6 +179,19 @@ def test_quality_layers_come_on_request_and_go_again(ready, head, calls, wait_id
     ready.quality.button.click()
     assert [layer.name for layer in ready.viewer.layers] == before
     assert ready.quality.button.text() == "Show quality layers"
+
+
+def test_difference_is_shown_up_to_the_limit_of_the_engine(ready, calls, monkeypatch, wait_idle):
+    def computed(*arguments):
+        return replace(quality_volumes(*arguments), limit=123.0)
+
+    monkeypatch.setattr("napari_mri7t.widgets.synthesize.quality.quality_volumes", computed)
+    ready.start()
+    wait_idle()
+    ready.quality.button.click()
+    wait_idle()
+    shown = ready.viewer.layers["head quality: after - before"]
+    assert shown.contrast_limits == [-123, 123]
 
 
 def test_quality_layers_that_failed_can_be_asked_for_again(ready, calls, monkeypatch, wait_idle):

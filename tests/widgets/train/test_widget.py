@@ -333,7 +333,7 @@ def test_widget_fits_350_pixels(widget):
 
 @pytest.fixture
 def other_people_s_model(quick_model, tmp_path):
-    """Give a model that knows nobody of the dataset."""
+    """Return a model that knows nobody of the dataset."""
     return copy_with_subjects(quick_model, tmp_path / "others", ["sub-X"])
 
 

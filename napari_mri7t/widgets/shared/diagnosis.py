@@ -24,7 +24,7 @@ def opengl_facts() -> Facts:
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
         return [("OpenGL", "not checked: no DISPLAY, so no window can be opened")]
-    program = "from napari_mri7t.widgets.diagnosis import print_opengl; print_opengl()"
+    program = "from napari_mri7t.widgets.shared.diagnosis import print_opengl; print_opengl()"
     try:
         ran = subprocess.run(
             [sys.executable, "-c", program],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.workflows.demo import Demo
-from napari_mri7t.widgets.demo import add_demo
+from napari_mri7t.widgets.compare.demo import add_demo
 
 pytestmark = pytest.mark.gui
 

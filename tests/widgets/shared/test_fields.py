@@ -12,7 +12,7 @@ def offered(box):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Give a function that makes this another machine."""
+    """Return a function that makes this another machine."""
 
     def be(system, driver):
         path = tmp_path / "driver"
