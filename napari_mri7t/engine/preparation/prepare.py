@@ -43,13 +43,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.brain import brain_litres, foreground_mask, looks_extracted
 from napari_mri7t.engine.volumes.provenance import Execution, file_digest, sidecar, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import (
-    Volume,
-    VolumeLike,
-    as_volume,
-    load_volume,
-    save_volume,
-)
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volume
 
 MODES = ("auto", "none", "full")
 N_STEPS = len(STEPS) + 1  # the last one checks the registration
@@ -401,7 +395,7 @@ def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarr
     report(running(EXTRACTION))
     own = plan.config.mask
     if own is not None:
-        mask = mask_of(own if isinstance(own, Volume) else load_volume(own), scan)
+        mask = mask_of(as_volume(own), scan)
     elif plan.decisions[EXTRACTION] in (Decision.EXTRACTED, Decision.NOT_REQUESTED):
         mask = foreground_mask(scan)
     elif (found := _cached(plan, EXTRACTION, cache.MASK)) is not None:
