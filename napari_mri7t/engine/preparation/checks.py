@@ -92,8 +92,7 @@ def check_handedness(scan: Volume) -> None:
     if handed[0] * handed[1] < 0:
         raise VolumeError(
             f"{scan.name}: sform and qform mirror each other, so left and right are ambiguous: "
-            "find out which one is correct and set the other to it, or set prepare to none",
-            argument="prepare",
+            "find out which one is correct and set the other to it",
         )
 
 
