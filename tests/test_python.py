@@ -129,5 +129,10 @@ def test_the_notebook_runs(tmp_path):
     notebook = nbformat.read(TUTORIAL / "python.ipynb", as_version=4)
     client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
-    for name in ("t1w_7t.nii.gz", "t1w_7t.json", "comparison.png", "run/report.html"):
+    for name in (
+        "example_synthetic.nii.gz",
+        "example_synthetic.json",
+        "comparison.png",
+        "run/report.html",
+    ):
         assert (tmp_path / name).stat().st_size > 0

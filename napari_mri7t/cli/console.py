@@ -176,7 +176,9 @@ def progress_bar(title: str) -> Iterator[Report]:
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Record the first Ctrl-C, so that the work can clean up; the second one raises at once."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before in (signal.SIG_IGN, None):  # ignored, as for a job in the background
         yield lambda: False
         return
     pressed = threading.Event()
@@ -188,7 +190,7 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
         with contextlib.suppress(OSError):  # past the buffer, which may just be written to
             os.write(STDERR, f"\n{STOPPING}\n".encode())
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield pressed.is_set
     finally:

@@ -472,6 +472,18 @@ def test_ctrl_c_ends_the_work_at_its_next_report_and_the_second_one_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_that_is_ignored_stays_ignored():
+    """As in a job that a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with progress_bar("work") as report:
+            signal.raise_signal(signal.SIGINT)
+            report(Progress(1, 1, "a step"))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_error_of_the_engine_gets_the_option_that_helps(capsys):
     with pytest.raises(SystemExit), sentences_for_errors():
         raise Mri7tError("too coarse: resample it", argument="allow_out_of_domain")

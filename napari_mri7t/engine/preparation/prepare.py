@@ -5,9 +5,9 @@ brain extraction, bias field correction, registration to MNI space. The brain st
 own grid.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,10 @@ from napari_mri7t.engine.preparation.registration import load_transform, registe
 from napari_mri7t.engine.preparation.steps import (
     CORRECTION,
     EXTRACTION,
+    METHODS,
     REGISTRATION,
     STEPS,
+    Decision,
     running,
 )
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
@@ -47,25 +49,6 @@ from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, sa
 
 MODES = ("auto", "none", "full")
 N_STEPS = len(STEPS) + 1  # the last one checks the registration
-
-
-class Decision(Enum):
-    """What happens to one step of a preparation; the last two are known only once it has begun."""
-
-    COMPUTE = "computed"
-    REUSE = "reused"  # from the cache
-    GIVEN = "provided by the user"
-    EXTRACTED = "skipped (background is 0)"
-    NOT_REQUESTED = "skipped (not requested)"
-    WEAK = "skipped (negligible bias field)"
-    ALIGNED = "skipped (the brain lies in MNI space)"
-
-
-_METHODS = {
-    EXTRACTION: "deepbet",
-    CORRECTION: "N4, divided out",
-    REGISTRATION: "rigid, Mattes mutual information",
-}
 _OWN = {EXTRACTION: "mask", REGISTRATION: "transform"}
 _NO_RESULT = (Decision.NOT_REQUESTED, Decision.ALIGNED)  # the identity is not cached
 
@@ -130,6 +113,8 @@ class PreparationPlan:
     cache : PreparationCache or None
     space : {"native", "mni"}
         Where the estimate goes.
+    checksum : int
+        Of the scan's voxels and affine: the plan is for no other.
     """
 
     config: PreparationConfig
@@ -137,6 +122,12 @@ class PreparationPlan:
     warnings: tuple[str, ...] = ()
     cache: PreparationCache | None = None
     space: str = "native"
+    checksum: int = 0
+
+    def check_is_for(self, scan: Volume) -> None:
+        """Raise a ValueError if the plan was made for another scan."""
+        if _checksum(scan) != self.checksum:
+            raise ValueError(f"{scan.name}: the preparation was planned for another scan")
 
     @property
     def is_needed(self) -> bool:
@@ -194,6 +185,8 @@ class Prepared:
         What decided the result, for the sidecar.
     bias_field_strength : float or None
         As `strength_of`; None where it was not measured.
+    warnings : tuple of str
+        The plan's.
     """
 
     scan: Volume
@@ -204,6 +197,7 @@ class Prepared:
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
     bias_field_strength: float | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def brain(self) -> Volume:
@@ -231,7 +225,7 @@ class Prepared:
         how = self.decisions.get(step, Decision.NOT_REQUESTED)
         if how is Decision.GIVEN:
             return f"{_OWN[step]} provided"
-        return _METHODS[step] if how in (Decision.COMPUTE, Decision.REUSE) else how.value
+        return METHODS[step] if how in (Decision.COMPUTE, Decision.REUSE) else how.value
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the brain and its sidecar, both or neither.
@@ -251,7 +245,9 @@ class Prepared:
         import torch
 
         execution = Execution(threads=torch.get_num_threads())
-        facts = sidecar("prepare", [self.scan], execution, settings=self.facts)
+        facts = sidecar(
+            "prepare", [self.scan], execution, settings=self.facts, warnings=self.warnings
+        )
         return save_volume(self.brain, path, overwrite=overwrite, sidecar=facts)
 
 
@@ -291,7 +287,7 @@ def plan_preparation(
     has_own = config.mask is not None or config.transform is not None
     is_free = space == "native" and not has_own
     if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
-        return PreparationPlan(config, {}, warnings, space=space)
+        return PreparationPlan(config, {}, warnings, None, space, _checksum(scan))
     settings = {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
     found = open_cache(scan, config.keep, settings | {"libraries": library_versions(LIBRARIES)})
 
@@ -309,7 +305,11 @@ def plan_preparation(
         CORRECTION: decide(cache.BIAS_FIELD),
         REGISTRATION: decide(cache.TRANSFORM, config.transform),
     }
-    return PreparationPlan(config, decisions, warnings, found, space)
+    return PreparationPlan(config, decisions, warnings, found, space, _checksum(scan))
+
+
+def _checksum(scan: Volume) -> int:
+    return zlib.crc32(scan.affine.tobytes(), zlib.crc32(np.ascontiguousarray(scan.array.T).data))
 
 
 def prepare(
@@ -335,6 +335,8 @@ def prepare(
 
     Raises
     ------
+    ValueError
+        If the plan was made for another scan.
     VolumeError
         If the brain is implausible or the registration fails.
     Mri7tError
@@ -354,9 +356,10 @@ def prepare(
     plan = preparation
     if isinstance(plan, PreparationConfig):
         plan = plan_preparation(scan, plan)
+    plan.check_is_for(scan)
     if not plan.is_needed:
-        score = alignment(scan, np.eye(4))
-        return Prepared(scan, scan, foreground_mask(scan), np.eye(4), score)
+        score, brain_mask = alignment(scan, np.eye(4)), foreground_mask(scan)
+        return Prepared(scan, scan, brain_mask, np.eye(4), score, warnings=plan.warnings)
     if plan.cache is not None:
         plan.cache.folder.mkdir(parents=True, exist_ok=True)
     decisions = dict(plan.decisions)
@@ -382,7 +385,7 @@ def prepare(
         plan.cache.save(cache.TRANSFORM, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
     asked = plan.config.record(scan)
-    return Prepared(scan, corrected, mask, to_mni, score, decisions, asked, strength)
+    return Prepared(scan, corrected, mask, to_mni, score, decisions, asked, strength, plan.warnings)
 
 
 def _cached(plan: PreparationPlan, step: str, what: str) -> np.ndarray | None:

@@ -12,8 +12,8 @@ from napari_mri7t.engine.preparation.checks import (
     contrast_distance,
     sizes_in_words,
 )
-from napari_mri7t.engine.preparation.prepare import Decision, Prepared
-from napari_mri7t.engine.preparation.steps import REGISTRATION
+from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.steps import REGISTRATION, Decision
 from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.grids import LINEAR, downsample, resample
 from napari_mri7t.engine.volumes.intensity import harmonize, symmetric_limit

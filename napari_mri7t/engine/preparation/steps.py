@@ -1,11 +1,29 @@
 """The steps of a preparation, as plans, progress and sidecars name them."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from napari_mri7t.engine.progress import Progress
 
 EXTRACTION, CORRECTION, REGISTRATION = "brain extraction", "bias field correction", "registration"
 STEPS = (EXTRACTION, CORRECTION, REGISTRATION)
+METHODS = {
+    EXTRACTION: "deepbet",
+    CORRECTION: "N4, divided out",
+    REGISTRATION: "rigid, Mattes mutual information",
+}
+
+
+class Decision(Enum):
+    """What happens to one step of a preparation; the last two are known only once it has begun."""
+
+    COMPUTE = "computed"
+    REUSE = "reused"  # from the cache
+    GIVEN = "provided by the user"
+    EXTRACTED = "skipped (background is 0)"
+    NOT_REQUESTED = "skipped (not requested)"
+    WEAK = "skipped (negligible bias field)"
+    ALIGNED = "skipped (the brain lies in MNI space)"
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def _plan(
             f"the preparation was planned for {preparation.space} space, but the output is in "
             f"{space} space: plan it for that space"
         )
+    preparation.check_is_for(scan)
     return preparation
 
 

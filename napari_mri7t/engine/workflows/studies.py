@@ -181,11 +181,10 @@ class Studies:
             here = part(partial(_report_of, report, label_of(method)), n, len(self.studies))
             here(Progress(0, 1, "loading model and brain"))
             case = case_of_study(self.studies[method], device)
-            known = is_known(case, records)
-            if known or run_all:
+            if run_all or is_known(case, records):
                 found[method] = stress(case, records, report=here)
-            path = self.robustness_folder / file_name(method)
-            if run_all and not (known and path.exists()):
+            if run_all:
+                path = self.robustness_folder / file_name(method)
                 write_json(path, summarize_stress(found[method]))
         return found
 

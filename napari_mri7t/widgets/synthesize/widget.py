@@ -98,7 +98,7 @@ class SynthesizeWidget(EngineWidget):
         self.panel.start_requested.connect(self.start)
         self.quality.failed.connect(self.panel.fail)
         self._latest.answered.connect(self._show_checks)
-        self._latest.failed.connect(self.preparation_label.setText)
+        self._latest.failed.connect(self._show_plan)
         self._of_folder.answered.connect(self._show_folder)
         self._of_folder.failed.connect(self.plan_label.setText)
 

@@ -1,5 +1,6 @@
 """A preparation does exactly what its plan says."""
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -10,15 +11,14 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation import checks
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.prepare import (
-    Decision,
     PreparationConfig,
     plan_preparation,
     prepare,
 )
 from napari_mri7t.engine.preparation.registration import save_transform
-from napari_mri7t.engine.preparation.steps import STEPS, PreparationProgress
+from napari_mri7t.engine.preparation.steps import STEPS, Decision, PreparationProgress
 from napari_mri7t.engine.progress import Cancelled
-from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 
 @pytest.fixture
@@ -199,3 +199,22 @@ def test_progress_names_its_step_whatever_is_said(raw, done):
     steps = [each.step for each in seen if isinstance(each, PreparationProgress)]
     assert tuple(dict.fromkeys(steps)) == STEPS
     assert (seen[-1].done, {each.total for each in seen}) == (4, {4})
+
+
+def test_plan_for_another_scan_is_refused(raw, done):
+    scan = raw[0]
+    plan = plan_preparation(scan, asked(prepare="full"))
+    shifted = scan.affine.copy()
+    shifted[0, 3] += 1
+    brighter = scan.with_array(scan.array * 2)
+    for other in (brighter, Volume(scan.array, shifted, scan.name)):
+        with pytest.raises(ValueError, match="planned for another scan"):
+            prepare(other, plan)
+    assert done == []
+
+
+def test_warning_of_the_plan_is_in_the_sidecar(raw, done, tmp_path):
+    prepared = prepare(raw[0], asked(prepare="full"))  # voxels of 4 mm
+    assert len(prepared.warnings) == 1
+    prepared.save(tmp_path / "brain.nii.gz")
+    assert json.loads((tmp_path / "brain.json").read_text())["Warnings"] == list(prepared.warnings)

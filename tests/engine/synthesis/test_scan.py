@@ -16,14 +16,13 @@ from napari_mri7t.engine.preparation import checks, quality
 from napari_mri7t.engine.preparation import prepare as prepare_module
 from napari_mri7t.engine.preparation.checks import contrast_distance
 from napari_mri7t.engine.preparation.prepare import (
-    Decision,
     PreparationConfig,
     Prepared,
     plan_preparation,
 )
 from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
-from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS
+from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS, Decision
 from napari_mri7t.engine.report import quality_page
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis import scan as module
