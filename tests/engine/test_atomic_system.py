@@ -132,7 +132,7 @@ def test_fault_33_folder_that_vanishes_while_writing_is_named(tmp_path, old):
         file.write(b"new")
         folder.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(Mri7tError, match=r"results/a: .*vanished"):
+    with pytest.raises(Mri7tError, match=r"results/a: .*no longer exists"):
         write_atomically(folder / "a", write)
     assert names(tmp_path) == ["elsewhere"]
 
