@@ -356,7 +356,8 @@ def prepare(
     plan = preparation
     if isinstance(plan, PreparationConfig):
         plan = plan_preparation(scan, plan)
-    plan.check_is_for(scan)
+    else:
+        plan.check_is_for(scan)
     if not plan.is_needed:
         score, brain_mask = alignment(scan, np.eye(4)), foreground_mask(scan)
         return Prepared(scan, scan, brain_mask, np.eye(4), score, warnings=plan.warnings)
