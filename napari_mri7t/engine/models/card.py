@@ -1,20 +1,21 @@
 """Model cards: what a model is, its training data, scores and limits. Read without torch."""
 
-import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import ModelError, StateError
+from napari_mri7t.engine.texts import as_read, with_numbers
 
 BUNDLED = Path(__file__).parents[2] / "models"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
+DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256")
 DEFAULT_MODEL = "slice_unet"  # best on held-out subjects
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
@@ -106,7 +107,12 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
         )
     if len(size) != 3 or not min(size) > 0:
         raise ModelError(f"{where}: voxel_size_mm must be three lengths above 0")
-    return ModelCard(**values)
+    return ModelCard(**{**values, "metrics": _figures(values["metrics"])})
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics as numbers; names of subjects stay as they are."""
+    return {k: v if k == "subjects" else with_numbers(v) for k, v in metrics.items()}
 
 
 def _numbers(values: Mapping[str, Any], key: str) -> list[float]:
@@ -131,12 +137,16 @@ def read_card(folder: Path) -> ModelCard:
         values = read_json(path)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: no readable model card ({error}); a model is a folder with {WEIGHTS_FILE} "
-            f"and {CARD_FILE}"
+            f"{path}: no readable model card ({_reason(error)}); a model is a folder with "
+            f"{WEIGHTS_FILE} and {CARD_FILE}"
         ) from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: not a model card: expected a JSON object")
     return card_from_dict(values, path)
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
 
 
 def seen_subjects(card: ModelCard) -> set[str]:
@@ -144,12 +154,13 @@ def seen_subjects(card: ModelCard) -> set[str]:
     return _texts(card.training, "subjects") | _texts(_start_of(card), "subjects")
 
 
-def seen_digests(card: ModelCard) -> set[str]:
-    """Return the SHA-256 of the training volumes of a model, if known."""
-    return _texts(card.training, "targets_sha256") | _texts(_start_of(card), "targets_sha256")
+def seen_digests(card: ModelCard) -> dict[str, set[str]]:
+    """Return the SHA-256 of the training volumes of a model, if known: of files, and of voxels."""
+    places = (card.training, _start_of(card))
+    return {key: set().union(*(_texts(place, key) for place in places)) for key in DIGEST_KEYS}
 
 
-def has_seen(card: ModelCard, name: str, sha256: str = "") -> bool:
+def has_seen(card: ModelCard, name: str, digests: Collection[str] = ()) -> bool:
     """Return whether a model was trained on a subject: by volume, by name or by BIDS label.
 
     Parameters
@@ -157,10 +168,11 @@ def has_seen(card: ModelCard, name: str, sha256: str = "") -> bool:
     card : ModelCard
     name : str
         Of the subject.
-    sha256 : str
-        Of its volume's file; empty to compare names only.
+    digests : collection of str
+        Of its volumes' files and voxels; empty to compare names only.
     """
-    return sha256 in seen_digests(card) or subject_label(name) in map(
+    known = set().union(*seen_digests(card).values())
+    return not known.isdisjoint(digests) or subject_label(name) in map(
         subject_label, seen_subjects(card)
     )
 
@@ -312,7 +324,7 @@ def check_place(place: str, network: str, network_config: dict[str, Any]) -> str
         find_model(place)
         raise StateError(f"{root}: neither a model nor a run folder with trained folds")
     card = read_card(found[0])
-    if (card.network, card.network_config) != (network, json.loads(json.dumps(network_config))):
+    if (card.network, card.network_config) != (network, as_read(network_config)):
         raise StateError(
             f"{found[0]}: is network {card.network} {card.network_config or ''}, not {network} "
             f"{network_config or ''}; start from a model of the same network"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from napari_mri7t.engine.atomic import write_together
@@ -21,10 +21,12 @@ from napari_mri7t.engine.models.card import (
     find_model,
     read_card,
 )
-from napari_mri7t.engine.networks import build_network
+from napari_mri7t.engine.models.weights import read_tensors
+from napari_mri7t.engine.networks import ODD_CONFIG, build_network
+from napari_mri7t.engine.networks.limits import limited
+from napari_mri7t.engine.texts import brief, to_json
 
-# Raised by a network's constructor for the wrong arguments of an edited card.
-ODD_CONFIG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+SPARE = 2  # a constructor may make weights that it replaces, at most as many as it keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,23 +66,24 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        found = read_tensors(path)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); install the model again") from error
-    if hashlib.sha256(content).hexdigest() != card.sha256:
+    if hashlib.sha256(found.content).hexdigest() != card.sha256:
         raise ModelError(
             f"{path}: the SHA-256 differs from the card's: damaged or replaced; install the model "
             "again"
         )
     try:
-        network = build_network(card.network, **card.network_config)
-        weights = {key: value.float() for key, value in load(content).items()}
+        with limited(SPARE * found.n_values, SPARE * found.n_tensors):
+            network = build_network(card.network, **card.network_config)
+        weights = {key: value.float() for key, value in found.tensors().items()}
         # No estimate depends on the counters of batch normalisation, and no file holds them.
         counters = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
         network.load_state_dict(counters | weights)
-    except (SafetensorError, RuntimeError, *ODD_CONFIG) as error:
+    except (SafetensorError, ValueError, *ODD_CONFIG) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: does not fit network {card.network!r}: {reason}") from error
+        raise ModelError(f"{path}: does not fit network {brief(card.network)}: {reason}") from error
     return Model(card.name, network.eval(), card)
 
 
@@ -109,7 +112,7 @@ def save_model(
     place.mkdir(parents=True, exist_ok=True)
     content = pack_weights(network, card.network, half=half)
     complete = replace(card, sha256=hashlib.sha256(content).hexdigest())
-    text = json.dumps(complete.as_dict(), indent=2, allow_nan=False) + "\n"
+    text = to_json(complete.as_dict()) + "\n"
     write_together(
         [
             (place / WEIGHTS_FILE, lambda file: file.write(content)),

@@ -7,9 +7,11 @@ from torch import nn
 
 from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.networks.basic_cnn import BasicCNN
+from napari_mri7t.engine.networks.limits import limited
 from napari_mri7t.engine.networks.plugins import load_network, origin, registered_networks
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.networks.watnet import WATNet, WATNetQu2020
+from napari_mri7t.engine.texts import MESSAGE_LENGTH, brief
 
 
 class SliceNetwork(Protocol):
@@ -30,6 +32,10 @@ class IdentityStart(Protocol):
         """Set such initial weights."""
 
 
+# Raised by a network's constructor for odd arguments; RuntimeError by torch, for odd sizes.
+ODD_CONFIG = (
+    ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+)  # fmt: skip
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "basic_cnn": BasicCNN,
     "watnet": WATNet,
@@ -76,18 +82,19 @@ def build_network(name: str, **config: Any) -> nn.Module:
     Raises
     ------
     ValueError
-        If the name is unknown, or the network does not take the arguments.
+        If the name is unknown, the network does not take the arguments, or it would have more
+        weights than `limits.MOST_WEIGHTS`.
     ModelError
         If it comes from another package and cannot be loaded or built.
     """
     if name in NETWORKS:
-        return _build(name, NETWORKS[name], config)
+        return _build(name, NETWORKS[name], config, ODD_CONFIG)
     registered = registered_networks()
     entry = next((entry for entry in registered if entry.name == name), None)
     if entry is None:
         names = ", ".join([*NETWORKS, *(entry.name for entry in registered)])
         raise ValueError(
-            f"network {name!r} is unknown; choose one of {names}, or install the package that "
+            f"network {brief(name)} is unknown; choose one of {names}, or install the package that "
             "provides it"
         )
     try:
@@ -103,11 +110,18 @@ def build_network(name: str, **config: Any) -> nn.Module:
     return network
 
 
-def _build(name: str, network: Callable[..., nn.Module], config: dict[str, Any]) -> nn.Module:
+def _build(
+    name: str,
+    network: Callable[..., nn.Module],
+    config: dict[str, Any],
+    odd: tuple[type[Exception], ...] = (TypeError,),
+) -> nn.Module:
     try:
-        return network(**config)
-    except TypeError as error:
-        raise ValueError(f"network {name!r} does not take {config}: {error}") from error
+        with limited():
+            return network(**config)
+    except odd as error:
+        reason = " ".join(str(error).split())[:MESSAGE_LENGTH]
+        raise ValueError(f"network {name!r} does not take {brief(config)}: {reason}") from error
 
 
 def count_parameters(network: nn.Module) -> int:

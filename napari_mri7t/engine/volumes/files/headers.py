@@ -11,6 +11,7 @@ from napari_mri7t.engine.volumes.files.geometry import FileGeometry
 
 HEADER_BYTES = 560  # NIfTI-2: 540, 4 of the extension flag, 16 of the first extension
 DAMAGED = "the header is damaged; copy the file again"
+FROM_SOURCE = "convert the scan again from its source"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,12 @@ def as_series(sizes: list[int], path: Path) -> tuple[tuple[int, int, int], int]:
         If a size is below 1, there is only one slice, or a fifth axis.
     """
     text = " x ".join(str(n) for n in sizes)
+    if len(sizes) > 3 and min(sizes[:3]) > 0 and min(sizes) < 1:
+        missing = next(axis for axis, size in enumerate(sizes) if size < 1)
+        raise VolumeError(
+            f"{path}: declares {sizes[missing]} volumes ({text}; dim[{missing + 1}] of NIfTI): if "
+            f"it holds one volume, set this size to 1 in the header, else {FROM_SOURCE}"
+        )
     if min(sizes) < 1:
         raise VolumeError(f"{path}: declares {text} voxels, a size below 1: {DAMAGED}")
     spatial = sizes[:3]
@@ -106,30 +113,3 @@ def check_real(dtype: np.dtype[Any], name: str | Path) -> None:
     """
     if dtype.kind not in "buif":
         raise VolumeError(f"{name}: holds {dtype}: a volume holds real numbers")
-
-
-def what_is_it(block: bytes) -> str:
-    """Return what a file that is no image holds instead, and what to do.
-
-    Parameters
-    ----------
-    block : bytes
-        The first bytes of the file.
-
-    Returns
-    -------
-    str
-        "is ...: ...", to follow the path.
-    """
-    start = block.lstrip()[:64].lower()
-    if block.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the image: fetch the image with 'git lfs pull'"
-    if block.startswith(b"\x1f\x8b"):
-        return "is gzip-compressed but its name does not end in .gz: rename it"
-    if start.startswith(b"<"):
-        return "is a web page or XML, not an image: download the file again"
-    if len(block) >= 16 and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in block):
-        return "is a text file, not an image: check that it was downloaded or copied whole"
-    if len(block) < 348:
-        return f"holds only {len(block)} bytes, less than a NIfTI header: copy it again"
-    return "is not a NIfTI file: use a .nii, .nii.gz, .hdr/.img or .mgz file"

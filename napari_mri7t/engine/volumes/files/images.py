@@ -119,7 +119,7 @@ def image_intensities(
 
 
 def make_image(array: np.ndarray, geometry: FileGeometry) -> Nifti1Image:
-    """Return the nibabel image of what `write_image` would write.
+    """Return the nibabel image of what `write_images` would write.
 
     Parameters
     ----------

@@ -10,9 +10,12 @@ from nibabel.affines import from_matvec
 from nibabel.freesurfer.mghformat import DATA_OFFSET, header_dtype
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.contents import what_is_it
 from napari_mri7t.engine.volumes.files.geometry import check_affine, geometry_of, note_oddities
-from napari_mri7t.engine.volumes.files.headers import DAMAGED, ImageHeader, as_series, what_is_it
+from napari_mri7t.engine.volumes.files.headers import DAMAGED, ImageHeader, as_series
+from napari_mri7t.engine.volumes.files.streams import AGAIN, is_compressed
 
+VERSION_1 = b"\0\0\0\1"
 MGH_DTYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 SLACK_BYTES = 1 << 24  # tags after the voxels: command lines, transforms, colour tables
 
@@ -37,11 +40,11 @@ def parse_mgh(block: bytes, path: Path) -> ImageHeader:
     VolumeError
         If it is not MGH, or no volume or series of volumes.
     """
+    if block[:4] != VERSION_1:
+        raise VolumeError(f"{path}: {what_is_it(block, path, unfolded=is_compressed(path))}")
     if len(block) < DATA_OFFSET:
-        raise VolumeError(f"{path}: {what_is_it(block).replace('NIfTI', 'MGH')}")
+        raise VolumeError(f"{path}: is cut short: it ends in its header: {AGAIN}")
     raw = np.frombuffer(block, header_dtype, count=1)[0]
-    if int(raw["version"]) != 1:
-        raise VolumeError(f"{path}: is not an MGH file of version 1: copy or convert it again")
     shape, n_volumes = as_series([int(n) for n in raw["dims"]], path)
     code = int(raw["type"])
     if code not in MGH_DTYPES:

@@ -4,7 +4,7 @@ What nibabel repairs silently is refused here, or noted in the `warnings` of `Im
 https://nifti.nimh.nih.gov/nifti-1
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,24 @@ from nibabel.nifti1 import header_dtype as nifti1_dtype
 from nibabel.nifti2 import header_dtype as nifti2_dtype
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.contents import what_is_it
 from napari_mri7t.engine.volumes.files.geometry import (
     MM_PER_UNIT,
     SPATIAL_UNITS,
+    UNIT_MM,
     FileGeometry,
     centred_affine,
     check_affine,
     note_oddities,
     quaternion_affine,
+    voxel_size_of,
 )
-from napari_mri7t.engine.volumes.files.headers import DAMAGED, ImageHeader, as_series, what_is_it
+from napari_mri7t.engine.volumes.files.headers import DAMAGED, FROM_SOURCE, ImageHeader, as_series
+from napari_mri7t.engine.volumes.files.streams import is_compressed
 
+TO_NII = "rename it to .nii"
+SPATIAL_BITS = 7  # of `xyzt_units`
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.02, 50.0  # of an image of a head, with room on both sides
 HUGE_SLOPE = 1e6  # scanners use up to about 1e3
 NIFTI_DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
@@ -87,13 +94,37 @@ def _fields(block: bytes, path: Path, paired: bool) -> tuple[np.void, int]:
                 _check_line_ends(raw, path)
                 return raw, version
             if magic in (single, pair):
-                other = "one file (.nii)" if paired else "a pair (.hdr and .img)"
-                raise VolumeError(f"{path}: its header says it belongs to {other}: rename it")
+                raise VolumeError(f"{path}: {_contrary(magic, len(block) - dtype.itemsize)}")
             raise VolumeError(
                 f"{path}: has no NIfTI signature (Analyze 7.5, or damaged), so left and right "
                 "are not known: convert the scan again from its source to NIfTI"
             )
-    raise VolumeError(f"{path}: {what_is_it(block)}")
+    raise VolumeError(f"{path}: {what_is_it(block, path, unfolded=is_compressed(path))}")
+
+
+def _contrary(magic: bytes, n_more: int) -> str:
+    """Return what is wrong with a magic that contradicts the file's name, and what to do.
+
+    `n_more` bytes follow the header; 4 of them say whether there is an extension.
+    """
+    name = magic.decode()
+    if magic.startswith(b"ni"):
+        if n_more <= 4:
+            return (
+                f"is only the header of a pair (its magic is {name}), and its voxels are in an "
+                ".img file: rename it to .hdr, beside its .img"
+            )
+        return (
+            f"its header says that its voxels are in another file (its magic is {name}, of a .hdr "
+            f"and .img pair), yet it goes on after the header: {FROM_SOURCE}, or set the magic to "
+            f"{name.replace('i', '+')}"
+        )
+    if n_more > 4:
+        return f"its header says that it holds the voxels, too (its magic is {name}): {TO_NII}"
+    return (
+        f"its header says that it holds the voxels, too (its magic is {name}), but it ends after "
+        f"the header: {FROM_SOURCE}"
+    )
 
 
 def _check_line_ends(raw: np.void, path: Path) -> None:
@@ -165,10 +196,10 @@ def _geometry(
     sform[:3] = [raw["srow_x"], raw["srow_y"], raw["srow_z"]]
     forms = {"sform": sform, "qform": quaternion_affine(quaternion, zooms)}
     affine = _choose_affine(forms, codes, centred_affine(shape, zooms), path, notes)
-    units = int(raw["xyzt_units"])
+    units = _units(int(raw["xyzt_units"]), voxel_size_of(affine), notes)
     geometry = FileGeometry(
         shape=shape,
-        affine=_in_mm(affine, units, notes),
+        affine=_in_mm(affine, units),
         sform=sform,
         sform_code=codes[0],
         qform=forms["qform"],
@@ -186,9 +217,7 @@ def _geometry(
 def _zooms(zooms: list[float], path: Path, notes: list[str]) -> tuple[float, float, float]:
     if not all(isfinite(zoom) and zoom != 0 for zoom in zooms):
         text = " x ".join(f"{zoom:g}" for zoom in zooms)
-        raise VolumeError(
-            f"{path}: declares a voxel size of {text}: convert the scan again from its source"
-        )
+        raise VolumeError(f"{path}: declares a voxel size of {text}: {FROM_SOURCE}")
     if min(zooms) < 0:
         notes.append("a voxel size is negative; its absolute value was used")
     return abs(zooms[0]), abs(zooms[1]), abs(zooms[2])
@@ -220,11 +249,36 @@ def _choose_affine(
     return assumed
 
 
-def _in_mm(affine: np.ndarray, units: int, notes: list[str]) -> np.ndarray:
-    factor = MM_PER_UNIT.get(units & 7)
+def _units(units: int, zooms: tuple[float, ...], notes: list[str]) -> int:
+    """Return `xyzt_units`; the unit of length is mm where the declared one cannot be."""
+    code = units & SPATIAL_BITS
+    unit, factor = SPATIAL_UNITS.get(code, f"unit {code}"), MM_PER_UNIT.get(code)
+    as_declared = [zoom * (factor or 1.0) for zoom in zooms]
+    as_mm = units & ~SPATIAL_BITS | UNIT_MM
+    if code not in SPATIAL_UNITS:
+        notes.append(
+            f"the header's unit of length, code {code}, is unknown to NIfTI; it was taken as mm"
+        )
+        return as_mm
     if factor is None:
-        return affine
-    notes.append(f"lengths are stored in {SPATIAL_UNITS[units & 7]}; they were converted to mm")
+        return units
+    size = " x ".join(f"{zoom:g}" for zoom in as_declared)
+    if not _is_plausible(as_declared) and _is_plausible(zooms):
+        notes.append(
+            f"the header gives lengths in {unit}, so that a voxel would measure {size} mm; they "
+            "were taken as mm, also in what is saved"
+        )
+        return as_mm
+    notes.append(f"lengths are stored in {unit}; they were converted to mm: {size} a voxel")
+    return units
+
+
+def _is_plausible(zooms: Sequence[float]) -> bool:
+    return min(zooms) >= SMALLEST_VOXEL_MM and max(zooms) <= LARGEST_VOXEL_MM
+
+
+def _in_mm(affine: np.ndarray, units: int) -> np.ndarray:
+    factor = MM_PER_UNIT.get(units & SPATIAL_BITS, 1.0)
     converted = affine.copy()
     converted[:3] *= factor
     return converted

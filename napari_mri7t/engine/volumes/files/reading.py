@@ -14,6 +14,13 @@ import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.system import available_memory
+from napari_mri7t.engine.volumes.files.contents import (
+    GZIP,
+    foreign_kind,
+    image_kind,
+    renamed,
+    what_is_it,
+)
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES, ImageHeader
 from napari_mri7t.engine.volumes.files.mgh import parse_mgh
 from napari_mri7t.engine.volumes.files.nifti import parse_nifti
@@ -28,6 +35,7 @@ from napari_mri7t.engine.volumes.files.streams import (
     is_compressed,
     open_stream,
     read_fully,
+    start_of,
 )
 
 CHUNK_VOXELS = 1 << 18
@@ -88,7 +96,7 @@ def read_header(path: Path) -> tuple[ImageHeader, Path]:
     check_readable(path)
     extension = extension_of(path)
     if not extension:
-        raise VolumeError(f"{path}: unknown extension: use {', '.join(EXTENSIONS)}{_dicom(path)}")
+        raise VolumeError(f"{path}: {_without_extension(path)}")
     paired = extension.startswith((".hdr", ".img"))
     header_path, voxel_path = files_of(path)
     with open_stream(header_path) as stream:
@@ -142,9 +150,17 @@ def _partner(path: Path, kind: str) -> Path:
     raise FileNotFoundError(f"{missing}: is missing beside {path.name}: both files are needed")
 
 
-def _dicom(path: Path) -> str:
+def _without_extension(path: Path) -> str:
+    """Return what a file is whose name has none of `EXTENSIONS`."""
+    block = start_of(path)
+    if found := foreign_kind(block):
+        return f"is {found[0]}: {found[1]}"
+    use = f"unknown extension: use {', '.join(EXTENSIONS)}"
+    if block.startswith(GZIP) or (image := image_kind(block)):
+        kind = "NIfTI" if block.startswith(GZIP) else image
+        return f"{use}; rename it to {renamed(path, kind, folded=block.startswith(GZIP))}"
     is_dicom = path.suffix.lower() in (".dcm", ".ima", "")
-    return "; convert DICOM to NIfTI with dcm2niix" if is_dicom else ""
+    return f"{use}{'; convert DICOM to NIfTI with dcm2niix' if is_dicom else ''}"
 
 
 def _check_size(header: ImageHeader, path: Path) -> None:
@@ -152,6 +168,8 @@ def _check_size(header: ImageHeader, path: Path) -> None:
     size = file_size(path)
     declared = f"its header declares {header.end:,} bytes"
     if not is_compressed(path):
+        if size != header.end:
+            _refuse_foreign(path)
         if size < header.end:
             raise VolumeError(f"{path}: is cut short ({declared}, it has {size:,}): {AGAIN}")
         if size > header.end + header.slack:
@@ -167,6 +185,13 @@ def _check_size(header: ImageHeader, path: Path) -> None:
             f"{path}: would decompress from {size:,} bytes to {needed:,}, which no image does: "
             "decompress it with gunzip if you trust it"
         )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse an .img whose content is known to be something else."""
+    block = start_of(path)
+    if extension_of(path) == ".img" and (block.startswith(GZIP) or foreign_kind(block)):
+        raise VolumeError(f"{path}: {what_is_it(block, path, unfolded=False)}")
 
 
 def read_intensities(

@@ -1,7 +1,7 @@
 """Files as decompressed streams of bytes, with a clear message for every failure."""
 
 import gzip
-import stat
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +10,13 @@ from typing import BinaryIO, cast
 from isal import igzip, isal_zlib
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.regular import A_FOLDER, open_regular, what_else
+from napari_mri7t.engine.volumes.files.contents import GZIP, what_is_it
 
 EXTENSIONS = (".nii.gz", ".nii", ".img.gz", ".hdr.gz", ".img", ".hdr", ".mgz", ".mgh.gz", ".mgh")
 AGAIN = "copy or download it again"
 SKIP_BYTES = 1 << 20
+START_BYTES = 1024  # enough to know what a file is
 DAMAGED_STREAM = (gzip.BadGzipFile, cast("type[Exception]", isal_zlib.error))  # untyped there
 
 
@@ -90,15 +93,24 @@ def check_readable(path: Path) -> None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: no such file: check the name") from None
+        raise FileNotFoundError(f"{path}: {_missing(path)}") from None
     except (OSError, ValueError) as error:
         raise VolumeError(f"{path}: cannot be read: {error}") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise VolumeError(f"{path}: is a folder: choose a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise VolumeError(f"{path}: is not a regular file: copy the image to a disk")
+    kind = what_else(status.st_mode)
+    if kind == A_FOLDER:
+        raise VolumeError(f"{path}: is {kind}: choose a file in it")
+    if kind:
+        raise VolumeError(f"{path}: is {kind}, not a regular file: copy the image to a disk")
     if status.st_size == 0:
         raise VolumeError(f"{path}: is empty (0 bytes): copy or download it again")
+
+
+def _missing(path: Path) -> str:
+    if not path.is_symlink():
+        return "no such file: check the name"
+    target = os.readlink(path)
+    fetch = " with 'git annex get' or 'datalad get'" if "annex" in target else ""
+    return f"no such file: it is a link to {target}, which is missing: fetch that file{fetch}"
 
 
 def file_size(path: Path) -> int:
@@ -145,17 +157,14 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
         If the file cannot be read, or its gzip stream is damaged or cut short.
     """
     try:
-        with path.open("rb") as raw:
+        with open_regular(path) as raw:
             if not is_compressed(path):
                 yield raw
                 return
-            magic = raw.read(2)
+            start = raw.read(START_BYTES)
             raw.seek(0)
-            if magic != b"\x1f\x8b":
-                raise VolumeError(
-                    f"{path}: is named as gzip-compressed but is not: download it again, or "
-                    "rename it if it is a plain image"
-                )
+            if not start.startswith(GZIP):
+                raise VolumeError(f"{path}: {what_is_it(start, path, unfolded=False)}")
             with igzip.IGzipFile(fileobj=raw, mode="rb") as unfolded:
                 yield cast(BinaryIO, unfolded)
     except EOFError:
@@ -166,6 +175,21 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
         raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise VolumeError(f"{path}: does not fit into memory: close other programs") from error
+
+
+def start_of(path: Path) -> bytes:
+    """Return the first `START_BYTES` of a file as it is stored.
+
+    Raises
+    ------
+    VolumeError
+        If it cannot be read.
+    """
+    try:
+        with open_regular(path) as raw:
+            return raw.read(START_BYTES)
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def read_fully(stream: BinaryIO, n_bytes: int) -> bytes:

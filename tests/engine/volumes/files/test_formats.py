@@ -49,10 +49,16 @@ def test_pair_with_a_cut_or_damaged_file_is_refused(tmp_path, values, refuse):
 def test_header_of_a_pair_under_a_single_name_is_refused(tmp_path, values, make_nifti, refuse):
     nibabel.save(nibabel.Nifti1Pair(values, AFFINE), tmp_path / "scan.img")
     (tmp_path / "scan.hdr").rename(tmp_path / "alone.nii")
-    refuse(tmp_path / "alone.nii", "pair")
+    refuse(tmp_path / "alone.nii", "only the header of a pair", "rename it to .hdr")
     single = make_nifti("one.hdr")
     single.with_suffix(".img").write_bytes(b"x" * 1000)
-    refuse(single, "one file")
+    refuse(single, "holds the voxels, too", "rename it to .nii")
+    single.write_bytes(single.read_bytes()[:352])
+    refuse(single, "ends after the header", "convert the scan again")
+
+
+def test_magic_of_a_pair_in_a_file_that_holds_voxels_is_named(make_nifti, refuse):
+    refuse(make_nifti(magic=b"ni1"), "magic is ni1", "convert the scan again", "to n+1")
 
 
 @pytest.mark.parametrize("name", ["scan.mgh", "scan.mgz", "SCAN.MGZ"])
@@ -85,7 +91,12 @@ def test_mgh_without_orientation_gets_freesurfers_with_a_warning(tmp_path, value
 
 @pytest.mark.parametrize(
     ("start", "bad", "word"),
-    [(0, 2, "version 1"), (4, 0, "below 1"), (20, 9, "datatype 9"), (12, 1, "2-D")],
+    [
+        (0, 2, "not a file of the format MGH"),
+        (4, 0, "below 1"),
+        (20, 9, "datatype 9"),
+        (12, 1, "2-D"),
+    ],
 )
 def test_mgh_with_a_spoilt_header_is_refused(tmp_path, values, refuse, start, bad, word):
     path = tmp_path / "scan.mgh"

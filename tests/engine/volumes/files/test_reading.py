@@ -200,5 +200,9 @@ def test_file_without_permission_is_put_into_words(make_nifti, monkeypatch, refu
     def forbid(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", forbid)  # root passes every real permission
+    monkeypatch.setattr(os, "open", forbid)  # root passes every real permission
     refuse(path, "Permission denied")
+
+
+def test_volume_of_a_file_without_a_stem_has_a_name(make_nifti):
+    assert load_volume(make_nifti(".nii.gz")).name == ".nii.gz"

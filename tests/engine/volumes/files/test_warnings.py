@@ -176,14 +176,36 @@ def test_fault_28_mask_of_nan_and_one_is_an_image(make_nifti):
 def test_lengths_in_another_unit_become_mm_in_memory_and_stay_in_the_file(
     make_nifti, units, word, factor
 ):
-    path = make_nifti(xyzt_units=units | 8)
+    zooms = np.array([1, 2, 3]) / factor
+    path = make_nifti(
+        xyzt_units=units | 8, pixdim=[1, *zooms, 0, 0, 0, 0],
+        srow_x=[zooms[0], 0, 0, 0], srow_y=[0, zooms[1], 0, 0], srow_z=[0, 0, zooms[2], 0],
+    )  # fmt: skip
     volume = load_volume(path)
-    assert word in only_warning(volume)
-    np.testing.assert_allclose(volume.voxel_size, np.array([1, 2, 3]) * factor)
+    assert only_warning(volume).startswith(f"lengths are stored in {word}; they were converted")
+    np.testing.assert_allclose(volume.voxel_size, [1, 2, 3])
     saved = nibabel.load(save_volume(volume, path.with_name("out.nii")))
     assert saved.header.get_xyzt_units() == (word, "sec")
-    assert saved.header.get_zooms() == (1, 2, 3)
+    np.testing.assert_allclose(saved.header.get_zooms(), zooms)
     np.testing.assert_array_equal(saved.affine, nibabel.load(path).affine)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (1, ("in meter", "1000 x 2000 x 3000 mm")),
+        (3, ("in micron", "0.001 x 0.002 x 0.003 mm")),
+        (5, ("code 5",)),
+    ],
+)
+def test_unit_that_the_voxel_size_contradicts_is_named_and_mm_taken(make_nifti, code, words):
+    path = make_nifti(xyzt_units=code | 16)
+    volume = load_volume(path)
+    assert all(word in only_warning(volume) for word in (*words, "taken as mm"))
+    np.testing.assert_allclose(volume.voxel_size, [1, 2, 3])
+    saved = save_volume(volume, path.with_name("out.nii"))
+    assert nibabel.load(saved).header.get_xyzt_units() == ("mm", "msec")
+    assert load_volume(saved).warnings == ()
 
 
 def test_negative_voxel_size_and_wrong_bit_count_are_warnings(make_nifti):
