@@ -1,64 +1,30 @@
 """The command line `mri7t ...`: parses, calls the engine, prints.
 
 One module per command or group of commands; each imports the engine inside its functions, so that
-`mri7t --help` responds at once. A new command is such a module and one line below.
+`mri7t --help` responds at once. A new command is such a module and one line in `commands`.
 """
 
-from typing import Annotated
+from napari_mri7t.cli.stops import exit_at_once, exit_code, handled_by, raise_interrupt
 
-import typer
-
-from napari_mri7t import __version__
-from napari_mri7t.cli import (
-    batch,
-    compare,
-    demo,
-    doctor,
-    evaluate,
-    models,
-    repeat,
-    robustness,
-    simulate,
-    synthesize,
-    train,
-)
-from napari_mri7t.cli.console import own_options, sentences_for_errors
-
-app = typer.Typer(
-    name="mri7t",
-    help="Synthesise 7T-like T1w brain images from 3T scans: for research, not for diagnosis.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich takes longer to import than everything else
-)
-for command in (
-    synthesize.synthesize, batch.batch, simulate.simulate, compare.compare, models.models,
-    demo.demo, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
-    robustness.robustness, repeat.repeat, doctor.doctor,
-):  # fmt: skip
-    app.command()(own_options(command)(command))
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"mri7t {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
-        ),
-    ] = False,
-) -> None:
-    pass
+EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence on stderr and exit code 1."""
-    with sentences_for_errors():
-        app()
+    """Run the command line; bad input ends with one sentence on stderr and exit code 1.
+
+    Ctrl-C, SIGTERM and SIGHUP end it with 128 and the number of the signal.
+    """
+    with handled_by(exit_at_once):
+        from napari_mri7t.cli.commands import app
+        from napari_mri7t.cli.console import sentences_for_errors
+
+    with handled_by(raise_interrupt):
+        try:
+            with sentences_for_errors():
+                app()
+        except KeyboardInterrupt:
+            raise SystemExit(exit_code()) from None
+        except SystemExit as end:
+            if end.code == EXIT_INTERRUPTED:  # typer's, for any KeyboardInterrupt
+                raise SystemExit(exit_code()) from None
+            raise

@@ -1,11 +1,13 @@
 """`mri7t batch`: synthesise a folder or a BIDS dataset into a BIDS derivative."""
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import has_option, option_of, progress_bar, warn
+from napari_mri7t.cli.console import has_option, option_of, progress_bar, say, warn
 from napari_mri7t.cli.options import (
     Cluster,
     Device,
@@ -21,7 +23,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.datasets.bids import Scan
-    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary
+    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary, Note
     from napari_mri7t.engine.workflows.cluster import Place
 
 EXIT_SOME_FAILED = 1
@@ -50,7 +52,7 @@ def batch(
         typer.Option(
             metavar="SUFFIX",
             help="Kind of image; may be repeated.",
-            show_default="T1w in a BIDS dataset, every volume in a folder",
+            show_default="T1w",
         ),
     ] = None,
     overwrite: Annotated[
@@ -72,32 +74,47 @@ def batch(
     if dry_run:
         show_script(place)
 
-    from napari_mri7t.engine.datasets.bids import ScanFilter, find_scans, start_derivative
+    from napari_mri7t.engine.datasets.scans import ScanFilter
     from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model
-    from napari_mri7t.engine.workflows.batch import BatchJob, write_summary
+    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary, write_summary
+    from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
 
     wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
-    scans = find_scans(source, wanted)
+    found = plan_batch(source, output, wanted)
     config = SynthesisConfig(device=device, step=step)
     folder = find_model(model or DEFAULT_MODEL)
     job = BatchJob(output, str(folder), config, overwrite, index)
-    start_derivative(output, source)
-    summary = _run(scans, job, place)
+    begin_batch(source, output, found)
+    left_out = BatchSummary(failed=found.failed, skipped=found.skipped)
+    so_far = replace(left_out, stopped=True)
+
+    def note(outcome: BatchSummary) -> None:
+        nonlocal so_far
+        so_far = so_far.with_other(outcome)
+
+    try:
+        summary = left_out.with_other(_run(found.scans, job, place, note))
+    except KeyboardInterrupt:
+        with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
+            _print_summary(so_far, write_summary(output, so_far))
+        raise
     _print_summary(summary, write_summary(output, summary))
 
 
-def _run(scans: "list[Scan]", job: "BatchJob", place: "Place | None") -> "BatchSummary":
+def _run(
+    scans: "list[Scan]", job: "BatchJob", place: "Place | None", note: "Note"
+) -> "BatchSummary":
     if place is None:
         from napari_mri7t.engine.workflows.batch import synthesize_batch
 
         with progress_bar("synthetic 7T") as report:
-            return synthesize_batch(scans, job, report=report)
+            return synthesize_batch(scans, job, report=report, note=note)
 
     from napari_mri7t.engine.workflows.cluster import open_client
     from napari_mri7t.engine.workflows.tasks import run_batch
 
     with open_client(place) as client, progress_bar("synthetic 7T") as report:
-        return run_batch(scans, job, client, place, report=report)
+        return run_batch(scans, job, client, place, report=report, note=note)
 
 
 def _print_summary(summary: "BatchSummary", path: Path) -> None:
@@ -105,14 +122,16 @@ def _print_summary(summary: "BatchSummary", path: Path) -> None:
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
+    for name, reason in summary.skipped.items():
+        say(f"skipped: {name}: {reason}", err=True)
     for name, reason in summary.failed.items():
         argument = summary.arguments.get(name, "")
         hint = option_of(argument) if has_option(batch, argument) else ""
-        typer.echo(f"failed: {name}: {reason}{hint}", err=True)
-    made = f"{len(summary.written)} written" + (
-        f" ({summary.seconds / len(summary.written):.1f} s each)" if summary.written else ""
-    )
-    typer.echo(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed: {path}")
-    typer.echo(NOTICE)
+        say(f"failed: {name}: {reason}{hint}", err=True)
+    made = "stopped: " * summary.stopped + f"{len(summary.written)} written"
+    if summary.written and summary.seconds:
+        made += f" ({summary.seconds / len(summary.written):.1f} s each)"
+    say(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed: {path}")
+    say(NOTICE)
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

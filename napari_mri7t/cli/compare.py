@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import option_of, warn
+from napari_mri7t.cli.console import option_of, say, warn
 from napari_mri7t.cli.options import Index
 
 
@@ -34,10 +34,10 @@ def compare(
     detail (3-D SSIM, HFEN, gradients), the contrast of grey and white matter (CNR, CJV), and
     whether the error follows the anatomy (it should not).
     """
-    from napari_mri7t.engine.atomic import to_json
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.metrics.inspection import range_complaint
     from napari_mri7t.engine.metrics.scoring import flatten, score
+    from napari_mri7t.engine.texts import to_json
 
     real, scored = load_scan(reference, index), load_scan(estimate, index)
     brain = None if mask is None else load_scan(mask, index)
@@ -47,28 +47,28 @@ def compare(
         warn([complaint + option_of("data_range")])
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:
-        typer.echo(to_json(scores))
+        say(*to_json(scores).split("\n"))
     else:
-        typer.echo(f"{scores_table(scores)}\n\n{detail_table(flatten(scores))}")
+        say(*scores_table(scores), "", *detail_table(flatten(scores)))
 
 
-def detail_table(figures: Mapping[str, float]) -> str:
-    """Return the scores that `scores_table` leaves out, one per line."""
+def detail_table(figures: Mapping[str, float]) -> list[str]:
+    """Return the lines of the scores that `scores_table` leaves out, one each."""
     from napari_mri7t.engine.metrics.scoring import METRICS
 
     shown = ("mae", "psnr", "ssim")
-    return "\n".join(
+    return [
         f"{metric.label:<40}{figures[key]:>10.5f} {metric.unit}".rstrip()
         for key, metric in METRICS.items()
         if key.partition("_")[2] not in shown
-    )
+    ]
 
 
-def scores_table(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Return scores as a small table, one row per region or per volume."""
+def scores_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return scores as the lines of a small table, one row per region or per volume."""
     lines = [f"{'':<14}{'MAE':>10}{'PSNR, dB':>10}{'SSIM':>10}"]
     lines += [
         f"{row:<14}{cells['mae']:>10.6f}{cells['psnr']:>10.4f}{cells['ssim']:>10.5f}"
         for row, cells in scores.items()
     ]
-    return "\n".join(lines)
+    return lines

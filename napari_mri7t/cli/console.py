@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import io
+import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -15,13 +16,14 @@ from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
 import typer
 
+from napari_mri7t.cli.stops import STDERR, handled_by
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 from napari_mri7t.engine.progress import Progress, Report
+from napari_mri7t.engine.texts import visible
 
 LOG_SECONDS = 30.0
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 STOPPING = "Stopping at the next step; press Ctrl-C again to stop at once."
-STDERR = 2  # file descriptor
 
 
 class Dataclass(Protocol):
@@ -40,7 +42,8 @@ def sentences_for_errors() -> Iterator[None]:
     The option that sets an error's `argument` is appended. Any other error is a bug and
     keeps its traceback.
     """
-    with warnings.catch_warnings():
+    _allow_every_character()
+    with warnings.catch_warnings(), _log_as_sentences():
         warnings.showwarning = _show_warning
         try:
             yield
@@ -84,8 +87,20 @@ def _explain(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}"
 
 
+def say(*lines: object, err: bool = False) -> None:
+    """Print lines: all that any command prints, since what they name may hold terminal escapes."""
+    typer.echo("\n".join(map(visible, lines)), err=err)
+
+
+def _allow_every_character() -> None:
+    """Escape what the encoding of the screen or the file lacks, in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _fail(sentence: str) -> None:
-    print(" ".join(sentence.split()), file=sys.stderr)  # noqa: T201
+    say(" ".join(sentence.split()), err=True)
     raise SystemExit(EXIT_BAD_INPUT)
 
 
@@ -105,7 +120,23 @@ def _show_warning(
 def warn(sentences: Iterable[str]) -> None:
     """Print each sentence once, on stderr."""
     for sentence in dict.fromkeys(sentences):
-        typer.echo(f"warning: {sentence}", err=True)
+        say(f"warning: {sentence}", err=True)
+
+
+@contextlib.contextmanager
+def _log_as_sentences() -> Iterator[None]:
+    """Print what the engine logs as it prints warnings."""
+    logger, handler = logging.getLogger("napari_mri7t"), _Sentences(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Sentences(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn([record.getMessage()])
 
 
 def given(config: Config, **options: object) -> Config:
@@ -116,19 +147,22 @@ def given(config: Config, **options: object) -> Config:
 
 def refuse_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise before the work, not after it, if its results cannot be written."""
-    from napari_mri7t.engine.atomic import check_target
-    from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
+    from napari_mri7t.engine.atomic import check_folder, check_target
+    from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
+    from napari_mri7t.engine.volumes.files.streams import extension_of
     from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
 
     seen: set[Path] = set()
     for path in paths:
         if extension_of(path) not in OUTPUT_EXTENSIONS:
             raise Mri7tError(f"{path}: unknown extension for saving: use .nii.gz or .nii")
-        for target in (path, sidecar_of(path)):
+        check_target(path, overwrite=overwrite)
+        for target in (path, check_sidecar_target(path)):
             resolved = check_target(target, overwrite=overwrite)
             if resolved in seen:
                 raise Mri7tError(f"{path}: used for two outputs: choose another name for one")
             seen.add(resolved)
+        check_folder(resolved.parent)
 
 
 @contextlib.contextmanager
@@ -153,19 +187,19 @@ def progress_bar(title: str) -> Iterator[Report]:
         _interrupts() as is_interrupted,
         Bar(*columns, console=console, disable=not console.is_terminal) as bar,
     ):
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(visible(title), total=None)
 
         def report(now: Progress) -> None:
             nonlocal logged
             if is_interrupted():
                 raise KeyboardInterrupt
-            text = f"{title}: {now.message}"
+            text = visible(f"{title}: {now.message}")
             if now.total:  # otherwise the end is unknown, and the bar stays where it is
                 bar.update(task, completed=now.done, total=now.total)
             bar.update(task, description=text)
             if not console.is_terminal and time.monotonic() - logged > LOG_SECONDS:
                 count = f", {now.done:.0f} of {now.total:.0f}" if now.total else ""
-                typer.echo(f"{text}{count}", err=True)
+                say(f"{text}{count}", err=True)
                 logged = time.monotonic()
 
         yield report
@@ -176,11 +210,6 @@ def progress_bar(title: str) -> Iterator[Report]:
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Record the first Ctrl-C, so that the work can clean up; the second one raises at once."""
-    before = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or before in (signal.SIG_IGN, None):  # ignored, as for a job in the background
-        yield lambda: False
-        return
     pressed = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -190,8 +219,5 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
         with contextlib.suppress(OSError):  # past the buffer, which may just be written to
             os.write(STDERR, f"\n{STOPPING}\n".encode())
 
-    signal.signal(signal.SIGINT, note)
-    try:
+    with handled_by(note):
         yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

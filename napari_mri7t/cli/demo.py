@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import progress_bar, warn
+from napari_mri7t.cli.console import progress_bar, say, warn
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.demo import Demo
@@ -36,11 +36,11 @@ def demo(
         made = run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig(), report=report)
     warn(made.warnings)
     rows = {"source": "3T as is", "estimate": "synthetic 7T"}
-    typer.echo("Inside the brain, against the 7T:")
-    typer.echo(scores_table({text: made.scores[key]["brain"] for key, text in rows.items()}))
+    say("Inside the brain, against the 7T:")
+    say(*scores_table({text: made.scores[key]["brain"] for key, text in rows.items()}))
     for path in made.files:
-        typer.echo(path)
-    typer.echo(NOTICE)
+        say(path)
+    say(NOTICE)
     if not no_gui:
         _show(made)
 
@@ -48,7 +48,7 @@ def demo(
 def _show(made: "Demo") -> None:
     """Open the result in napari, if possible."""
     if not _has_display():
-        typer.echo("No display found: napari was not opened.")
+        say("No display found: napari was not opened.")
         return
     try:
         from napari_mri7t.widgets.compare.demo import show_demo

@@ -3,13 +3,13 @@
 Only versions, hardware and sizes: no user, host or folder names.
 """
 
-import json
 import platform
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_mri7t import __version__
+from napari_mri7t.cli.console import say
 from napari_mri7t.engine.system import library_versions
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def doctor(
     Versions, devices, memory, Qt, OpenGL and the readers of .nii; no user, host or folder
     names. No window is opened.
     """
+    from napari_mri7t.engine.texts import to_json
+
     sections: dict[str, Facts] = {
         "System": system_facts(),
         "Libraries": list(library_versions(LIBRARIES).items()),
@@ -99,13 +101,14 @@ def doctor(
         "napari": _window_facts(),
     }
     if as_json:
-        typer.echo(json.dumps({name: dict(facts) for name, facts in sections.items()}, indent=2))
+        content = {name: dict(facts) for name, facts in sections.items()}
+        say(*to_json(content).split("\n"))
         return
     width = max(len(name) for facts in sections.values() for name, _ in facts)
     for title, facts in sections.items():
-        typer.echo(title)
+        say(title)
         for name, value in facts:
-            typer.echo(f"  {name:<{width}}  {value}")
+            say(f"  {name:<{width}}  {value}")
 
 
 def _window_facts() -> Facts:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import progress_bar
+from napari_mri7t.cli.console import progress_bar, say
 from napari_mri7t.cli.options import Device, Preset, Settings
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
@@ -98,8 +98,8 @@ def _print_scores(studies: "Studies", results: "StudyResults") -> None:
 
     folder = studies.results_folder / TABLES_FOLDER
     write_tables(results, folder)
-    typer.echo(as_markdown(result_table(results)))
-    typer.echo(f"all tables: {folder}")
+    say(*as_markdown(result_table(results)).split("\n"))
+    say(f"all tables: {folder}")
 
 
 def _stress(studies: "Studies", device: str) -> "dict[str, Stress]":
@@ -108,7 +108,7 @@ def _stress(studies: "Studies", device: str) -> "dict[str, Stress]":
     with progress_bar("robustness") as report:
         found = studies.stress(device, run_all=True, report=report)
     for method in found:
-        typer.echo(f"robustness of {method}: {studies.robustness_folder / file_name(method)}")
+        say(f"robustness of {method}: {studies.robustness_folder / file_name(method)}")
     return found
 
 
@@ -122,5 +122,5 @@ def _write(
 
     with progress_bar("report") as report:
         written = studies.write_report(results, page=page, stress=stress, report=report)
-    typer.echo(str(written))
-    typer.echo(NOTICE)
+    say(str(written))
+    say(NOTICE)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import warn
+from napari_mri7t.cli.console import say, warn
 
 
 def models(
@@ -16,21 +16,20 @@ def models(
     ] = False,
 ) -> None:
     """List the bundled models and the networks of plugins."""
-    import json
-
     from napari_mri7t.engine.models.card import DEFAULT_MODEL
     from napari_mri7t.engine.models.card import models as bundled_models
     from napari_mri7t.engine.networks.plugins import registered_networks
+    from napari_mri7t.engine.texts import to_json
 
     cards = bundled_models(folds=folds)
     if as_json:
-        typer.echo(json.dumps([card.as_dict() for card in cards], indent=2, ensure_ascii=False))
+        say(*to_json([card.as_dict() for card in cards]).split("\n"))
         return
     rows = [(card.name, f"{card.n_parameters:,}", card.title) for card in cards]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
     for name, count, title in rows:
         mark = " (default)" if name == DEFAULT_MODEL else ""
-        typer.echo(f"{name:<{widths[0]}}  {count:>{widths[1]}} parameters  {title}{mark}")
+        say(f"{name:<{widths[0]}}  {count:>{widths[1]}} parameters  {title}{mark}")
     if not folds and registered_networks():
         _list_networks()
 
@@ -43,5 +42,5 @@ def _list_networks() -> None:
     found, complaints = available_networks()
     for entry in registered_networks():
         if entry.name in found.keys() - NETWORKS.keys():
-            typer.echo(f"{entry.name}  network of {origin(entry)}, for `mri7t train --network`")
+            say(f"{entry.name}  network of {origin(entry)}, for `mri7t train --network`")
     warn(complaints)

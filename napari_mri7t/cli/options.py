@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_mri7t.cli.console import say
 from napari_mri7t.engine.errors import Mri7tError
 
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def show_script(place: "Place | None") -> None:
         raise Mri7tError("--dry-run prints a SLURM script: add --cluster slurm:...")
     from napari_mri7t.engine.workflows.cluster import slurm_script
 
-    typer.echo(slurm_script(place))
+    say(*slurm_script(place).split("\n"))
     raise typer.Exit

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import progress_bar, refuse_targets
+from napari_mri7t.cli.console import progress_bar, refuse_targets, say
 from napari_mri7t.cli.options import Overwrite
 
 
@@ -62,10 +62,10 @@ def repeat(
         found = repeat_image(sidecar, model=model, sources=paths, device=device, report=report)
     if output is not None:
         found.save(output, overwrite=overwrite)
-        typer.echo(f"{output}: written")
-        typer.echo(NOTICE)
+        say(f"{output}: written")
+        say(NOTICE)
     if found.is_equal:
-        typer.echo(f"{found.image}: repeated with {found.made_with}: equal, bit for bit")
+        say(f"{found.image}: repeated with {found.made_with}: equal, bit for bit")
         return
     place = "" if found.same_place else ", and has a different affine"
     raise Mri7tError(

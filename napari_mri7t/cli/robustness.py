@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import progress_bar, warn
+from napari_mri7t.cli.console import progress_bar, say, warn
 from napari_mri7t.cli.options import Device, Index, Model, Reference
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
@@ -30,11 +30,11 @@ def robustness(
 
     Noise, blur, bias field and lesions; prints JSON for the model card.
     """
-    from napari_mri7t.engine.atomic import to_json
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
     from napari_mri7t.engine.models.card import DEFAULT_MODEL, seen_subjects
     from napari_mri7t.engine.models.model import load_model
+    from napari_mri7t.engine.texts import to_json
     from napari_mri7t.engine.workflows.stress import case_of_model
 
     trained = load_model(model or DEFAULT_MODEL)
@@ -54,4 +54,4 @@ def robustness(
         "held_out": trained.card.training.get("held_out"),
         "sha256": trained.card.sha256,
     }
-    typer.echo(to_json({"stressed": stressed} | summarize_stress(found)))
+    say(*to_json({"stressed": stressed} | summarize_stress(found)).split("\n"))

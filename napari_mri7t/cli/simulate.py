@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import given, progress_bar, refuse_targets, warn
+from napari_mri7t.cli.console import given, progress_bar, refuse_targets, say, warn
 from napari_mri7t.cli.options import Index, Overwrite, Reference
 
 
@@ -58,5 +58,5 @@ def simulate(
         pair = simulate_3t(inputs[0], reference=matched_to, config=config, report=report)
     pair.save(source_out, target_out, overwrite=overwrite)
     for path in outputs:
-        typer.echo(f"{path}: written")
-    typer.echo(NOTICE)
+        say(f"{path}: written")
+    say(NOTICE)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mri7t.cli.console import given, progress_bar, refuse_targets, warn
+from napari_mri7t.cli.console import given, progress_bar, refuse_targets, say, warn
 from napari_mri7t.cli.options import Device, Index, Model, Overwrite, Step
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
@@ -88,13 +88,13 @@ def synthesize(
         made = synthesize(scan, trained, config, preparation, goes_to, report=report)
     warn(made.warnings)
     for text in made.settings.get("preparation", {}).get("distance", ()):
-        typer.echo(f"{scan.name}: {text}")
+        say(f"{scan.name}: {text}")
     made.save(output, overwrite=overwrite)
     if keep is not None and made.prepared is not None:
         from napari_mri7t.engine.report.quality_page import write_quality_page
 
         page = keep / f"{scan.name}_quality.png"
         write_quality_page(made.prepared, made.volume, trained.card, page)
-        typer.echo(f"{page}: check it before you trust the result")
-    typer.echo(f"{output}: {trained.name} on {made.device}, {made.seconds:.1f} s")
-    typer.echo(NOTICE)
+        say(f"{page}: check it before you trust the result")
+    say(f"{output}: {trained.name} on {made.device}, {made.seconds:.1f} s")
+    say(NOTICE)

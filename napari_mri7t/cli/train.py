@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_mri7t.cli.console import progress_bar
+from napari_mri7t.cli.console import progress_bar, say
 from napari_mri7t.cli.options import (
     Cluster,
     Device,
@@ -100,7 +100,9 @@ def train(
     config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
     built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
     asked = StudySettings(network, preset, config, built, reference, start_from)
-    study, wanted = start_training(dataset, run, asked, _folds(folds), final=final)
+    chosen = _folds(folds)
+    with progress_bar("subjects") as report:
+        study, wanted = start_training(dataset, run, asked, chosen, final=final, report=report)
     open_folds = _not_done(study, wanted)
     if not open_folds:
         return
@@ -111,13 +113,13 @@ def train(
         _train_elsewhere(study, open_folds, place)
     else:
         _train_here(study, open_folds, device)
-    typer.echo(NOTICE)
+    say(NOTICE)
 
 
 def _not_done(study: "Study", folds: list[int]) -> list[int]:
     for k in folds:
         if study.is_done(k):
-            typer.echo(f"{study.label(k)}: already done")
+            say(f"{study.label(k)}: already done")
     return [k for k in folds if not study.is_done(k)]
 
 
@@ -129,7 +131,7 @@ def _train_here(study: "Study", folds: list[int], device: str) -> None:
     for k in folds:
         with progress_bar(study.settings.network) as report:
             card = run_fold(study, k, device, pairs, report=report)
-        typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+        say(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 
 def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
@@ -139,7 +141,7 @@ def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
     with open_client(place) as client, progress_bar("folds") as report:
         cards = run_folds(study, folds, client, place, report=report)
     for k, card in cards.items():
-        typer.echo(f"{study.label(k)}: done{_figures(card.metrics)}")
+        say(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 
 def export(
@@ -171,7 +173,7 @@ def export(
     card = export_model(
         run, folder, fold=fold, name=name, title=title, data=data, half=half, stress=stress
     )
-    typer.echo(f"{folder}: {card.title}{_figures(card.metrics)}")
+    say(f"{folder}: {card.title}{_figures(card.metrics)}")
 
 
 def _measured(path: Path) -> dict[str, Any]:
@@ -180,7 +182,7 @@ def _measured(path: Path) -> dict[str, Any]:
 
     try:
         found = read_json(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise Mri7tError(f"{path}: not the output of `mri7t robustness` ({error})") from error
     if not isinstance(found, dict):
         raise Mri7tError(f"{path}: not the output of `mri7t robustness`")

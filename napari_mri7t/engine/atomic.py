@@ -1,29 +1,39 @@
 """Files written whole or not at all: beside their target, synced, then renamed.
 
-Everything the package writes (volumes, sidecars, checkpoints, histories, reports) goes through
-`write_atomically`, or `write_together` for files that belong together. JSON is written strictly;
-reading it raises ValueError for any fault, since it may have been edited by hand.
+A temporary file is locked while its process lives; the next writer into its folder removes those
+that nobody holds any more. Everything the package writes (volumes, sidecars, checkpoints,
+histories, reports) goes through `write_atomically`, or `write_together` for files that belong
+together. JSON is written strictly; reading it raises ValueError for any fault, since it may have
+been edited by hand.
 """
 
 import contextlib
 import errno
 import json
 import logging
-import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.texts import to_json
 
+try:
+    import fcntl
+except ImportError:  # Windows: no locks, and a file that is open cannot be renamed
+    fcntl = None  # type: ignore[assignment]
+
+LARGEST_JSON = 16 << 20  # bytes; sidecars, cards and studies have up to some 100,000
 TEMPORARY_PREFIX = ".mri7t-"  # without the target's name, which may be 255 bytes long
 TEMPORARY_SUFFIX = ".tmp"
+N_HEX = 16
+PROBE_BYTES = 4096
+TEMPORARIES = f"{TEMPORARY_PREFIX}{'[0-9a-f]' * N_HEX}{TEMPORARY_SUFFIX}"
 Writer = Callable[[BinaryIO], object]
 _EXISTS = "already exists: choose another name, or allow overwriting"
 _ADVICE = {
@@ -71,8 +81,9 @@ def write_together(
 ) -> list[Path]:
     """Write several files: all of them, or none.
 
-    All are complete and synced under temporary names before the first is renamed. They are renamed
-    in the order given, so the one that marks the whole as complete comes last.
+    All are complete and synced under temporary names before the first is renamed. They are written
+    from the last to the first, so that the first may hold a digest of the last, and renamed in the
+    order given, so that the one that marks the whole as complete comes last.
 
     Parameters
     ----------
@@ -92,20 +103,18 @@ def write_together(
         As `write_atomically`; every old file is then restored.
     """
     targets = [check_target(path, overwrite=overwrite) for path, _ in parts]
-    temporaries: list[Path] = []
-    try:
-        for target, (_, writer) in zip(targets, parts, strict=True):
-            temporaries.append(_temporary_beside(target))
-            with _failures_in_words(target):
-                _write_temporary(temporaries[-1], target, writer)
-        _place_all(temporaries, targets, overwrite)
-    finally:
-        for temporary in temporaries:
-            _remove(temporary)
+    for folder in {target.parent for target in targets}:
+        remove_leftovers(folder)
+    with _Temporaries() as used:
+        written: dict[int, Path] = {}
+        for index in reversed(range(len(parts))):
+            with _failures_in_words(targets[index]):
+                written[index] = _write_temporary(used, targets[index], parts[index][1])
+        _place_all(used, [written[index] for index in range(len(parts))], targets, overwrite)
     return [Path(path) for path, _ in parts]
 
 
-def write_content(path: str | Path, content: str | bytes) -> Path:
+def write_content(path: str | Path, content: str | bytes, *, overwrite: bool = True) -> Path:
     """Write a small file whole or not at all.
 
     Parameters
@@ -113,50 +122,16 @@ def write_content(path: str | Path, content: str | bytes) -> Path:
     path : str or Path
     content : str or bytes
         Text becomes UTF-8; the undecodable bytes of a file name become escapes.
+    overwrite : bool
+        As for `write_atomically`.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    return write_atomically(path, lambda file: file.write(data))
+    return write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
 
 
-def write_json(path: str | Path, content: Any) -> Path:
+def write_json(path: str | Path, content: Any, *, overwrite: bool = True) -> Path:
     """Write strict JSON, indented, as `write_content`; see `to_json`."""
-    return write_content(path, to_json(content, ascii_only=False) + "\n")
-
-
-def to_json(content: Any, *, indent: int | None = 2, ascii_only: bool = True) -> str:
-    """Return strict JSON, which has no infinity and no NaN.
-
-    They become the strings ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``, which ``float()`` in
-    Python and ``Number()`` in JavaScript read back. NumPy numbers become plain ones.
-
-    Parameters
-    ----------
-    content : Any
-        Mappings, lists, strings and numbers.
-    indent : int, optional
-        Of the text; None for one line.
-    ascii_only : bool
-        True escapes every other character, for a terminal that may not support it.
-
-    Examples
-    --------
-    >>> to_json({"psnr": float("inf")}, indent=None)
-    '{"psnr": "Infinity"}'
-    """
-    return json.dumps(_strict(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
-
-
-def _strict(value: object) -> object:
-    """Replace what JSON cannot express by its name."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
+    return write_content(path, to_json(content, ascii_only=False) + "\n", overwrite=overwrite)
 
 
 def read_json(path: Path) -> Any:
@@ -170,12 +145,13 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     OSError
-        If the file cannot be read.
+        If the file cannot be read, is not a regular file, or is larger than `LARGEST_JSON`.
     ValueError
         If it is not JSON, not UTF-8, or nested too deeply to be read.
     """
+    content = read_regular(path, LARGEST_JSON)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors may add a byte order mark
+        return json.loads(content.decode("utf-8-sig"))  # editors may add a byte order mark
     except RecursionError as error:  # is a RuntimeError, which napari's worker swallows
         raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -185,15 +161,46 @@ def read_json(path: Path) -> Any:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes killed while writing.
+    """Remove the temporary files of processes killed while writing; others may be writing.
 
     Parameters
     ----------
     folder : Path
-        To which no other process writes: the caller holds its lock.
+        Files stay where their lock cannot be asked for: on Windows, on some network disks.
     """
-    for path in folder.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
-        _remove(path)
+    if fcntl is None:
+        return
+    for path in folder.glob(TEMPORARIES):
+        with contextlib.suppress(OSError):  # is held, or another program's
+            mode = os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY  # NFS asks for the first
+            with os.fdopen(os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
+def check_folder(folder: Path) -> None:
+    """Raise before the work, not after it, if no file can be written into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Permissions do not tell for an administrator, a read-only or a full disk: a small file is
+        written and removed. A folder that does not exist yet is judged by the one to hold it.
+
+    Raises
+    ------
+    Mri7tError
+        With the reason of the system.
+    """
+    place = Path(os.path.abspath(folder))
+    place = next(above for above in (place, *place.parents) if os.path.lexists(above))
+    with _Temporaries() as used:
+        try:
+            _write_temporary(used, place / "probe", lambda file: file.write(bytes(PROBE_BYTES)))
+        except OSError as error:
+            reason, advice = _reason_of(error)
+            raise Mri7tError(f"{folder}: cannot be written into: {reason}: {advice}") from error
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
@@ -240,22 +247,62 @@ def _failures_in_words(target: Path) -> Iterator[None]:
     except FileExistsError as error:
         raise Mri7tError(f"{target}: {_EXISTS}", argument="overwrite") from error
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        advice = _ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "choose another place")
+        reason, advice = _reason_of(error)
         raise Mri7tError(f"{target}: {reason}: {advice}; the file was not written") from error
 
 
-def _temporary_beside(target: Path) -> Path:
-    return target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+def _reason_of(error: OSError) -> tuple[str, str]:
+    """Return what the system says, and what to do."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason, _ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "choose another place")
 
 
-def _write_temporary(temporary: Path, target: Path, writer: Writer) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
-        writer(file)
-        _keep_mode(file.fileno(), target)
-        file.flush()
-        os.fsync(file.fileno())
+class _Temporaries:
+    """The temporary files of one call: locked until it ends, and then removed."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+        self._held: list[int] = []
+
+    def __enter__(self) -> "_Temporaries":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in self._paths:
+            _remove(path)
+        while self._held:
+            os.close(self._held.pop())
+
+    def new_name(self, target: Path) -> Path:
+        """Return a name beside the target, noted before anything has it."""
+        name = f"{TEMPORARY_PREFIX}{secrets.token_hex(N_HEX // 2)}{TEMPORARY_SUFFIX}"
+        self._paths.append(target.parent / name)
+        return self._paths[-1]
+
+    def hold(self, descriptor: int, path: Path) -> bool:
+        """Lock a file that was just made; False if another process took it for a leftover."""
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # two processes may replace one file
+            self._held.append(os.dup(descriptor))
+        except OSError:  # a file system without locks
+            return True
+        return os.path.lexists(path)
+
+
+def _write_temporary(used: _Temporaries, target: Path, writer: Writer) -> Path:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        temporary = used.new_name(target)
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+            if not used.hold(file.fileno(), temporary):
+                continue
+            writer(file)
+            _keep_mode(file.fileno(), target)
+            file.flush()
+            os.fsync(file.fileno())
+        return temporary
 
 
 def _keep_mode(descriptor: int, target: Path) -> None:
@@ -268,17 +315,16 @@ def _keep_mode(descriptor: int, target: Path) -> None:
         _log.warning("%s: its mode could not be preserved: %s", target, error)
 
 
-def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) -> None:
+def _place_all(
+    used: _Temporaries, temporaries: list[Path], targets: list[Path], overwrite: bool
+) -> None:
     begun: list[tuple[Path, Path, Path | None]] = []
-    backups: list[Path] = []
     try:
         for number, (temporary, target) in enumerate(zip(temporaries, targets, strict=True), 1):
             backup = None
             with _failures_in_words(target):
                 if number < len(targets) and target.exists():  # nothing fails after the last
-                    backup = _temporary_beside(target)
-                    backups.append(backup)
-                    _second_name(target, backup)
+                    backup = _second_name(used, target)
                 begun.append((temporary, target, backup))
                 _place(temporary, target, overwrite)
     except BaseException:  # an interrupt too, which may come between any two instructions
@@ -287,9 +333,6 @@ def _place_all(temporaries: list[Path], targets: list[Path], overwrite: bool) ->
                 if _is_placed(temporary, target):
                     _put_back(target, backup)
         raise
-    finally:
-        for backup in backups:
-            _remove(backup)
     for folder in {target.parent for target in targets}:
         _sync_folder(folder)
 
@@ -317,11 +360,21 @@ def _is_placed(temporary: Path, target: Path) -> bool:
         return False
 
 
-def _second_name(target: Path, backup: Path) -> None:
-    try:
-        os.link(target, backup)
-    except OSError:
-        shutil.copy2(target, backup)
+def _second_name(used: _Temporaries, target: Path) -> Path:
+    while True:
+        backup = used.new_name(target)
+        try:
+            os.link(target, backup)
+        except OSError:
+            shutil.copy2(target, backup)
+        try:
+            with backup.open("rb") as file:
+                if used.hold(file.fileno(), backup):
+                    return backup
+        except FileNotFoundError:  # taken for a leftover
+            continue
+        except OSError:  # may not be read: nor by whoever looks for leftovers
+            return backup
 
 
 def _put_back(target: Path, backup: Path | None) -> None:

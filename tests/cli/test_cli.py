@@ -84,7 +84,7 @@ def test_help_loads_next_to_nothing_of_the_engine():
     loaded = set(done.stderr.split())
     assert {"typer", "napari_mri7t.cli.train"} <= loaded
     engine = {name for name in loaded if name.startswith("napari_mri7t.engine.")}
-    light = ("errors", "progress", "synthesis", "synthesis.config", "system")
+    light = ("errors", "progress", "synthesis", "synthesis.config", "system", "texts", "typed")
     assert engine <= {f"napari_mri7t.engine.{name}" for name in light}
     assert loaded.isdisjoint(HEAVY)
 
@@ -118,7 +118,8 @@ def test_simulate_and_demo_report_so_that_they_can_be_stopped(
     assert run("simulate", phantom_file, tmp_path / "source.nii")[0] == 0
     assert any("pseudo-3T: " in str(changes.get("description")) for changes in seen)
     seen.clear()
-    run_demo(tmp_path, load_model(model_folder), SynthesisConfig("cpu", step=3), seen.append)
+    config = SynthesisConfig("cpu", step=3)
+    run_demo(tmp_path / "demo", load_model(model_folder), config, seen.append)
     shares = [now.done / now.total for now in seen]
     assert shares == sorted(shares)
     assert seen[0].message == "simulating the 3T scan"
@@ -360,7 +361,8 @@ def small_demo(monkeypatch, phantom, model_folder):
     from napari_mri7t.engine.models import card as cards
     from napari_mri7t.engine.workflows import demo
 
-    monkeypatch.setattr(demo, "load_template", lambda: phantom)
+    template = phantom.with_array(phantom.array, name=demo.TEMPLATE_NAME)
+    monkeypatch.setattr(demo, "load_template", lambda: template)
     monkeypatch.setattr(cards, "DEFAULT_MODEL", str(model_folder))
 
 

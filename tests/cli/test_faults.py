@@ -26,7 +26,7 @@ from napari_mri7t.cli.console import progress_bar, sentences_for_errors
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.networks.unet import SliceUNet
 from napari_mri7t.engine.progress import Progress
-from napari_mri7t.engine.training.run import LOCK_FILE
+from napari_mri7t.engine.training.study import LOCK_FILE
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
@@ -482,6 +482,32 @@ def test_ctrl_c_that_is_ignored_stays_ignored():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signal_unwinds_a_command_and_sets_its_exit_code(run_cli, monkeypatch, name):
+    number, unwound = getattr(signal, name), []
+
+    def work(**_):
+        try:
+            with progress_bar("work") as report:
+                signal.raise_signal(number)
+                report(Progress(1, 2, "next"))
+        finally:
+            unwound.append(name)
+
+    def at_once(**_):
+        try:
+            signal.raise_signal(number)
+        finally:
+            unwound.append(name)
+
+    before = signal.getsignal(number)
+    for body in (work, at_once):
+        monkeypatch.setattr("napari_mri7t.engine.models.card.models", body)
+        assert run_cli("models")[0] == 128 + number
+    assert unwound == [name, name]
+    assert signal.getsignal(number) is before
 
 
 def test_error_of_the_engine_gets_the_option_that_helps(capsys):

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from napari_mri7t.engine import atomic
-from napari_mri7t.engine.atomic import check_target, write_atomically, write_together
+from napari_mri7t.engine.atomic import (
+    check_folder,
+    check_target,
+    read_json,
+    write_atomically,
+    write_content,
+    write_json,
+    write_together,
+)
 from napari_mri7t.engine.errors import Mri7tError
 
 STEPS = ("open", "fdopen", "fchmod", "fsync", "replace", "link")
@@ -252,3 +260,160 @@ def test_interrupt_around_a_placement_leaves_all_or_nothing(
     is_whole = (moment, number) == ("after", 2)
     after = {"a": b"A", "b": b"B"} if is_whole else before
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == after
+
+
+def test_link_under_the_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    """Nor is a file of another program replaced: the temporary file is always a new one."""
+    monkeypatch.setattr("napari_mri7t.engine.atomic.secrets.token_hex", lambda n: "0" * 2 * n)
+    (tmp_path / "precious").write_bytes(b"kept")
+    (tmp_path / f".mri7t-{'0' * 16}.tmp").symlink_to("precious")
+    with pytest.raises(Mri7tError, match="a: already exists"):
+        write_atomically(tmp_path / "a", writes(b"new"))
+    assert (tmp_path / "precious").read_bytes() == b"kept"
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_folder_is_synced_once_the_new_name_is_in_it(tmp_path, monkeypatch, overwrite):
+    """Else a power failure loses the name of a file that was reported as written."""
+    (tmp_path / "folder").mkdir()
+    named_when_synced = []
+    fsync = os.fsync
+
+    def note(descriptor):
+        if os.path.samestat(os.fstat(descriptor), os.stat(tmp_path / "folder")):
+            named_when_synced.append((tmp_path / "folder" / "a").exists())
+        fsync(descriptor)
+
+    monkeypatch.setattr("napari_mri7t.engine.atomic.os.fsync", note)
+    write_atomically(tmp_path / "folder" / "a", writes(b"new"), overwrite=overwrite)
+    assert named_when_synced == [True]
+
+
+LEFTOVER = f".mri7t-{'0' * 16}.tmp"
+
+
+@pytest.mark.skipif(atomic.fcntl is None, reason="needs the locks of Unix")
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_writer(tmp_path):
+    (tmp_path / LEFTOVER).write_bytes(b"half")
+    foreign = (".mri7t-notes.tmp", ".other-0123456789abcdef.tmp", f"{LEFTOVER}.kept")
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"another program's")
+    os.mkfifo(tmp_path / LEFTOVER.replace("0", "1"))
+    write_atomically(tmp_path / "a", writes(b"new"))
+    assert names(tmp_path) == sorted(["a", LEFTOVER.replace("0", "1"), *foreign])
+
+
+@pytest.mark.skipif(atomic.fcntl is None, reason="needs the locks of Unix")
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_temporaries_and_backups_of_a_writer_at_work_stay(tmp_path, monkeypatch, overwrite):
+    """Another writer clears the folder at every step of this one."""
+    place, second_name, seen = atomic._place, atomic._second_name, []
+
+    def clear():
+        before = names(tmp_path)
+        atomic.remove_leftovers(tmp_path)
+        seen.append(sum(name.endswith(".tmp") for name in before))
+        assert names(tmp_path) == before
+
+    def placed(*arguments):
+        clear()
+        place(*arguments)
+
+    def named(*arguments):
+        backup = second_name(*arguments)
+        clear()
+        return backup
+
+    def write(file):
+        clear()
+        file.write(b"new")
+
+    monkeypatch.setattr(atomic, "_place", placed)
+    monkeypatch.setattr(atomic, "_second_name", named)
+    if overwrite:
+        (tmp_path / "a").write_bytes(b"old")
+    write_together([(tmp_path / "a", write), (tmp_path / "b", write)], overwrite=overwrite)
+    assert names(tmp_path) == ["a", "b"]
+    assert max(seen) == 2 + overwrite
+
+
+@pytest.mark.skipif(atomic.fcntl is None, reason="needs the locks of Unix")
+def test_temporary_that_was_taken_for_a_leftover_before_its_lock_gets_another_name(
+    tmp_path, monkeypatch
+):
+    hold, taken = atomic._Temporaries.hold, []
+
+    def late(self, descriptor, path):
+        if not taken:
+            taken.append(path)
+            atomic.remove_leftovers(tmp_path)
+        return hold(self, descriptor, path)
+
+    monkeypatch.setattr(atomic._Temporaries, "hold", late)
+    write_atomically(tmp_path / "a", writes(b"new"))
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert names(tmp_path) == ["a"]
+
+
+def test_file_system_without_locks_is_written_to_and_keeps_its_leftovers(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / LEFTOVER).write_bytes(b"half")
+    if atomic.fcntl is not None:
+        monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    write_atomically(tmp_path / "a", writes(b"new"))
+    assert names(tmp_path) == sorted([LEFTOVER, "a"])
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("step", ["open", "fsync"])
+def test_folder_that_cannot_be_written_into_is_found_by_trying(tmp_path, monkeypatch, code, step):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    check_folder(tmp_path / "new" / "deeper")
+    monkeypatch.setattr(atomic.os, step, refuse)
+    for folder in (tmp_path, tmp_path / "new" / "deeper"):
+        with pytest.raises(Mri7tError, match=f"{folder}: cannot be written into: .*: "):
+            check_folder(folder)
+    assert names(tmp_path) == []
+
+
+def test_json_and_text_are_read_as_they_were_written(tmp_path):
+    content = {"name": "süß 脳", "items": [1, 2.5, None, True]}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+    assert "süß" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    for text in ("plain", b"bytes"):
+        write_content(tmp_path / "a", text)
+        assert (tmp_path / "a").read_bytes() == (text if isinstance(text, bytes) else b"plain")
+    with pytest.raises(Mri7tError, match="already exists"):
+        write_json(tmp_path / "a.json", {}, overwrite=False)
+
+
+def test_json_beyond_the_limit_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text("[1, 2]")
+    monkeypatch.setattr(atomic, "LARGEST_JSON", 6)
+    assert read_json(tmp_path / "a.json") == [1, 2]
+    monkeypatch.setattr(atomic, "LARGEST_JSON", 5)
+    with pytest.raises(OSError, match="more than the 5"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "Input/output error: check the disk"),
+        (OSError("odd"), "odd: choose another place"),
+        (OSError(), "OSError: choose another place"),
+    ],
+)
+def test_reason_of_the_system_is_told(tmp_path, error, words):
+    def fail(file):
+        raise error
+
+    with pytest.raises(Mri7tError) as caught:
+        write_atomically(tmp_path / "a", fail)
+    assert str(caught.value) == f"{tmp_path / 'a'}: {words}; the file was not written"

@@ -1,17 +1,18 @@
 """Where work of more than one process runs: a Dask scheduler, local workers, SLURM jobs.
 
-Nothing listens beyond this machine unless Dask's TLS is configured, and no dashboard is served.
+Whoever reaches a Dask scheduler can run any code as its user, on the loopback too: all speak TLS,
+with keys made for the run unless Dask's own are configured. No page is served.
 https://distributed.dask.org/en/stable/tls.html, https://jobqueue.dask.org
 """
 
 import contextlib
-import ipaddress
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from napari_mri7t.engine.errors import DeviceError, StateError
 
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from distributed import Client, Security
 
 LOOPBACK = "127.0.0.1"
-NO_DASHBOARD = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}  # "alive" only, here only
+NO_DASHBOARD = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+NO_PAGES: dict[str, list[str]] = {
+    f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker", "nanny")
+}
 GPU = "GPU"  # Dask's name for one card: workers offer one, a task takes one
 CLIENT_FILES = ("ca-file", "client.cert")
 TLS_FILES = (*CLIENT_FILES, "scheduler.cert", "scheduler.key", "worker.cert", "worker.key")
 TLS_HELP = (
     "configure TLS for Dask (distributed.comm.tls in ~/.config/dask; docs/cluster.md shows how), "
-    "or stay on this machine"
+    "or use the cluster local:N, which makes keys of its own"
 )
 SLURM_DEFAULTS = {"jobs": "1", "cores": "4", "memory": "16GB", "walltime": "04:00:00", "gpus": "1"}
 SLURM_OPTIONAL = ("queue", "account", "interface", "log")
@@ -39,7 +43,7 @@ class Place:
     Parameters
     ----------
     scheduler : str
-        Address of a running scheduler: "tcp://127.0.0.1:8786", "tls://node:8786".
+        Address of a running scheduler: "tls://node:8786".
     cluster : str
         "local:N" for N processes here, or "slurm:jobs=8,queue=gpu,memory=32GB,walltime=08:00:00".
     device : str
@@ -88,17 +92,22 @@ def open_client(place: Place) -> "Iterator[Client]":
         import distributed
     except ImportError as error:
         raise StateError(f"more than one process needs Dask ({error}): {INSTALL}") from error
+    import dask.config
+
     with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(NO_PAGES))
+        security = _tls(CLIENT_FILES)
         if place.scheduler:
-            if place.scheduler.startswith("tls") and _tls(CLIENT_FILES) is None:
+            if security is None:
                 raise StateError(f"{place.scheduler}: no certificate to present: {TLS_HELP}")
             target: Any = place.scheduler
-        elif place.cluster.startswith("local:"):
-            target = stack.enter_context(_local_cluster(place))
         else:
-            target = stack.enter_context(_slurm_cluster(place))
+            start = _local_cluster if place.cluster.startswith("local:") else _slurm_cluster
+            scratch = stack.enter_context(_scratch(place))
+            security = _tls() or _own_keys()
+            target = stack.enter_context(start(place, security, scratch))
         try:
-            client = distributed.Client(target, timeout="20s")
+            client = distributed.Client(target, timeout="20s", security=security)
         except (OSError, TimeoutError) as error:
             raise StateError(f"{place.scheduler}: no scheduler answers: {error}") from error
         stack.enter_context(client)
@@ -108,21 +117,11 @@ def open_client(place: Place) -> "Iterator[Client]":
 
 
 def _check_address(address: str) -> None:
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
-    if parts.scheme == "tls":
-        return
-    if parts.scheme != "tcp" or not parts.hostname or not _is_here(parts.hostname):
+    if not address.startswith("tls://"):
         raise ValueError(
-            f"scheduler {address}: its tasks would be sent unprotected: use a tls:// address and "
-            f"{TLS_HELP}"
+            f"scheduler {address}: anyone who reaches it can run code as you, on this machine too: "
+            f"use a tls:// address and {TLS_HELP}"
         )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_workers(workers: Mapping[str, Any], place: Place) -> None:
@@ -136,26 +135,69 @@ def _check_workers(workers: Mapping[str, Any], place: Place) -> None:
         )
 
 
-def _local_cluster(place: Place) -> Any:
+def _own_keys() -> "Security":
+    """Return keys made for this run, which are on no disk."""
+    from distributed import Security
+
+    try:
+        keys: Security = Security.temporary()
+        return keys
+    except ImportError as error:
+        raise StateError(f"keys for TLS need cryptography ({error}): {INSTALL}") from error
+
+
+def _on_disk(keys: "Security", folder: Path) -> "Security":
+    """Write the keys made for a run where SLURM's jobs read them, and this user alone."""
+    from distributed import Security
+
+    made = keys.get_tls_config_for_role("worker")  # the same for every role
+    files = {name: folder / f"{name}.pem" for name in ("ca_file", "cert", "key")}
+    for name, path in files.items():
+        path.touch(mode=0o600)
+        path.write_text(made[name])
+    parts = {
+        f"tls_{role}_{name}": str(files[name])
+        for role in ("scheduler", "worker", "client")
+        for name in ("cert", "key")
+    }
+    return Security(require_encryption=True, tls_ca_file=str(files["ca_file"]), **parts)
+
+
+@contextlib.contextmanager
+def _scratch(place: Place) -> Iterator[Path]:
+    """Make a folder for this user alone: for Dask's files here, or for the keys of SLURM's jobs."""
+    import dask.config
+
+    where = dask.config.get("temporary-directory", None)
+    if place.cluster.startswith("slurm"):  # where every node sees it
+        where = dask.config.get("jobqueue.slurm.shared-temp-directory", None) or Path.home()
+    with tempfile.TemporaryDirectory(
+        prefix="mri7t-dask-", dir=where, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def _local_cluster(place: Place, security: "Security", scratch: Path) -> Any:
     """Return N processes of one thread, each with its share of the cores and one GPU if any."""
     from distributed import Nanny, Scheduler, SpecCluster
 
     n_workers = int(place.cluster.partition(":")[2])
     threads = max(1, (os.cpu_count() or 1) // n_workers)
     cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    common = NO_DASHBOARD | {
+        "host": LOOPBACK, "protocol": "tls://", "security": security,
+        "local_directory": str(scratch),
+    }  # fmt: skip
     workers = {}
     for n in range(n_workers):
         card = cards[n % len(cards)] if cards[0] else str(n)
         env = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         if place.resources and n_workers > 1:
             env["CUDA_VISIBLE_DEVICES"] = card
-        options = {"nthreads": 1, "resources": place.resources, "env": env, "host": LOOPBACK}
-        workers[n] = {"cls": Nanny, "options": options | NO_DASHBOARD}
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": LOOPBACK, "port": 0, "protocol": "tcp://"} | NO_DASHBOARD,
-    }
-    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40)
+        options = {"nthreads": 1, "resources": place.resources, "env": env}
+        workers[n] = {"cls": Nanny, "options": options | common}
+    scheduler = {"cls": Scheduler, "options": {"port": 0} | common}
+    return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=40)
 
 
 def slurm_settings(text: str) -> dict[str, str]:
@@ -237,17 +279,23 @@ def _job_options(place: Place, security: "Security | None") -> dict[str, Any]:
     }
 
 
-def _slurm_cluster(place: Place) -> Any:
-    security = _tls()
-    if security is None:
-        raise StateError(f"SLURM's nodes reach this machine over the network: {TLS_HELP}")
+def _slurm_cluster(place: Place, security: "Security", scratch: Path) -> Any:
+    if _tls() is None:
+        security = _on_disk(security, scratch)
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError as error:
         raise StateError(f"SLURM needs dask-jobqueue ({error}): {INSTALL}") from error
-    n_jobs = int(slurm_settings(place.cluster.partition(":")[2])["jobs"])
+    settings = slurm_settings(place.cluster.partition(":")[2])
+    if "interface" not in settings:
+        raise StateError(
+            "slurm: without interface=... Dask listens on every network: add the one through which "
+            "the nodes reach this machine, for example interface=ib0 (ip link lists them)"
+        )
     return SLURMCluster(
-        n_workers=n_jobs, scheduler_options=NO_DASHBOARD, **_job_options(place, security)
+        n_workers=int(settings["jobs"]),
+        scheduler_options=NO_DASHBOARD | {"local_directory": str(scratch)},
+        **_job_options(place, security),
     )
 
 

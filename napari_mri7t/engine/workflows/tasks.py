@@ -14,11 +14,17 @@ from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.models.card import ModelCard, find_model, read_card
 from napari_mri7t.engine.progress import Cancelled, Progress, Report, ignore
-from napari_mri7t.engine.training.checkpoint import HISTORY
+from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.training.checkpoint import HISTORY, LARGEST_HISTORY
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import Study, open_study
-from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary, synthesize_batch
+from napari_mri7t.engine.workflows.batch import (
+    BatchJob,
+    BatchSummary,
+    Note,
+    synthesize_batch,
+)
 from napari_mri7t.engine.workflows.cluster import Place
 
 if TYPE_CHECKING:
@@ -80,12 +86,13 @@ def run_folds(
     return {k: read_card(study.fold_folder(k)) for k in folds}
 
 
-def run_batch(
+def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
     scans: Sequence[Scan],
     job: BatchJob,
     client: "Client",
     place: Place,
     report: Report = ignore,
+    note: Note = lambda _: None,
 ) -> BatchSummary:
     """Synthesise scans on a cluster, a few in a task, as `synthesize_batch` does them.
 
@@ -99,25 +106,38 @@ def run_batch(
         Sets what a task takes of a worker.
     report : callable
         Progress in scans; a cancel stops the tasks.
+    note : callable
+        Gets the outcome of each task once it has ended.
     """
     start = time.perf_counter()
     there = replace(job, output=job.output.resolve(), model=str(find_model(job.model).resolve()))
-    found = [replace(scan, path=scan.path.resolve()) for scan in scans]
+    found = [replace(scan, path=scan.path.absolute()) for scan in scans]
     parts = {
         f"part {n}": found[n : n + SCANS_PER_TASK] for n in range(0, len(found), SCANS_PER_TASK)
     }
     tasks = [Task(label, batch_task, (part, there)) for label, part in parts.items()]
 
+    known: set[str] = set()
+    summary = BatchSummary()
+
     def count(ended: dict[str, Any]) -> None:
+        nonlocal summary
+        for label in [label for label in ended if label not in known]:
+            outcome = _outcome(ended[label], parts[label])
+            known.add(label)
+            summary = summary.with_other(outcome)
+            note(outcome)
         done = sum(len(parts[label]) for label in ended)
         report(Progress(done, len(scans), f"{done} of {len(scans)} scans"))
 
-    summary = BatchSummary()
-    for label, result in run_tasks(tasks, client, place.resources, count).items():
-        if isinstance(result, BaseException):
-            result = BatchSummary(failed={scan.name: _in_words(result) for scan in parts[label]})
-        summary = summary.with_other(result)
+    run_tasks(tasks, client, place.resources, count)
     return replace(summary, seconds=time.perf_counter() - start)
+
+
+def _outcome(result: Any, scans: Sequence[Scan]) -> BatchSummary:
+    if isinstance(result, BatchSummary):
+        return result
+    return BatchSummary(failed={scan.name: _in_words(result) for scan in scans})
 
 
 def run_tasks(
@@ -200,8 +220,8 @@ def _steps_done(study: Study, k: int) -> int:
     if study.is_done(k):
         return study.settings.config.n_steps
     try:
-        with (study.fold_folder(k) / HISTORY).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
+        lines = read_regular(study.fold_folder(k) / HISTORY, LARGEST_HISTORY).decode().splitlines()
+        rows = list(csv.reader(lines))
         return int(float(rows[-1][0])) if len(rows) > 1 else 0
     except (OSError, ValueError, IndexError):
         return 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import threading
 from dataclasses import replace
 
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mri7t.engine.datasets.bids import find_scans, start_derivative
+from napari_mri7t.engine.datasets.bids import start_derivative
+from napari_mri7t.engine.datasets.scans import find_scans
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import load_model, save_model
@@ -31,6 +34,7 @@ from napari_mri7t.engine.workflows.batch import (
     synthesize_batch,
     write_summary,
 )
+from napari_mri7t.engine.workflows.claims import Claims
 from napari_mri7t.engine.workflows.repeat import SourcePaths, repeat
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
@@ -101,7 +105,7 @@ def images(job):
 
 
 def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
-    scans = find_scans(raw)
+    scans = find_scans(raw).scans
     summary = synthesize_batch(scans, job)
     assert summary.written == tuple(scan.name for scan in scans)
     assert not summary.failed
@@ -116,7 +120,7 @@ def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
 
 
 def test_derivative_is_valid_bids(raw, job, bids_errors):
-    summary = synthesize_batch(find_scans(raw), job)
+    summary = synthesize_batch(find_scans(raw).scans, job)
     write_summary(job.output, summary)
     assert bids_errors(job.output) == []
     assert images(job) == ["sub-01", "sub-02", "sub-03"]
@@ -125,7 +129,7 @@ def test_derivative_is_valid_bids(raw, job, bids_errors):
 def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
     bad = raw / "sub-02/anat/sub-02_T1w.nii.gz"
     bad.write_bytes(bad.read_bytes()[:-20])
-    summary = synthesize_batch(find_scans(raw), job)
+    summary = synthesize_batch(find_scans(raw).scans, job)
     assert images(job) == ["sub-01", "sub-03"]
     assert list(summary.failed) == ["sub-02/anat/sub-02_T1w.nii.gz"]
     assert "is cut short" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
@@ -133,7 +137,7 @@ def test_bad_scan_is_reported_and_the_others_go_on(raw, job):
 
 def test_scans_that_synthesize_refuses_are_refused_here_too(raw, job, phantom):
     """Voxels that are too coarse, and two forms that mirror each other."""
-    scans = find_scans(raw)
+    scans = find_scans(raw).scans
     small = phantom.array[:, :, :12]
     nibabel.save(nibabel.Nifti1Image(small, np.diag([3.0, 3.0, 3.0, 1.0])), scans[0].path)
     mirrored = nibabel.load(scans[1].path)
@@ -150,21 +154,21 @@ def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, mon
     monkeypatch.setattr(slabs, "GROUP_BYTES", 1)  # a step for every slab
     for n_steps in (1, 3, 12):
         with pytest.raises(Cancelled):
-            synthesize_batch(find_scans(raw), job, cancel_at(n_steps))
+            synthesize_batch(find_scans(raw).scans, job, cancel_at(n_steps))
         assert not [t.name for t in threading.enumerate() if t.name.startswith("mri7t-")]
         assert not list(job.output.rglob("*.tmp"))
         for image in job.output.rglob("*.nii.gz"):
             load_volume(image)
             assert image.with_name(image.name.replace(".nii.gz", ".json")).exists()
     before = {path: path.stat().st_mtime_ns for path in job.output.rglob("*.nii.gz")}
-    summary = synthesize_batch(find_scans(raw), job)
+    summary = synthesize_batch(find_scans(raw).scans, job)
     assert len(summary.known) == len(before)
     assert len(summary.known) + len(summary.written) == 3
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
 
 
 def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(raw, job, tmp_path):
-    scans = find_scans(raw)
+    scans = find_scans(raw).scans
     synthesize_batch(scans, job)
     assert len(synthesize_batch(scans, job).known) == 3
     changed = [
@@ -185,14 +189,14 @@ def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(ra
 
 
 def test_estimate_of_a_batch_can_be_repeated(raw, job):
-    (scan, *_) = find_scans(raw)
+    (scan, *_) = find_scans(raw).scans
     synthesize_batch([scan], job)
     sidecar = job.output / FIRST.replace(".nii.gz", ".json")
     assert repeat(sidecar, model=job.model, sources=SourcePaths(input=scan.path)).is_equal
 
 
 def test_image_without_a_sidecar_that_can_be_read_is_not_made(raw, job):
-    scans = find_scans(raw)
+    scans = find_scans(raw).scans
     synthesize_batch(scans, job)
     sidecar = job.output / FIRST.replace(".nii.gz", ".json")
     for text in ("", "[]", "[" * 100_000):
@@ -219,7 +223,7 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
 
     monkeypatch.setattr(batch, "load_scan", load)
     monkeypatch.setattr(batch, "synthesize", compute)
-    assert len(synthesize_batch(find_scans(raw), job).written) == 3
+    assert len(synthesize_batch(find_scans(raw).scans, job).written) == 3
     assert order[:3] == ["read sub-01", "compute", "read sub-02"]
 
 
@@ -239,7 +243,7 @@ def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
 
     monkeypatch.setattr(batch, "load_scan", load)
     monkeypatch.setattr(batch, "synthesize", compute)
-    assert len(synthesize_batch(find_scans(raw), job).written) == 3
+    assert len(synthesize_batch(find_scans(raw).scans, job).written) == 3
     assert most <= 2
 
 
@@ -250,7 +254,7 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
         return save_volume(volume, path, **options)
 
     monkeypatch.setattr(batch, "save_volume", save)
-    summary = synthesize_batch(find_scans(raw), job)
+    summary = synthesize_batch(find_scans(raw).scans, job)
     assert images(job) == ["sub-01", "sub-03"]
     assert "No space left" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
 
@@ -276,7 +280,7 @@ def test_error_of_any_kind_ends_one_scan_and_no_other(
         return original(*arguments, **options)
 
     monkeypatch.setattr(batch, stage, failing)
-    summary = synthesize_batch(find_scans(raw), job)
+    summary = synthesize_batch(find_scans(raw).scans, job)
     assert images(job) == ["sub-01", "sub-03"]
     (why,) = summary.failed.values()
     assert words in why
@@ -287,7 +291,7 @@ def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
     path = raw / "sub-01/anat/sub-01_T1w.nii.gz"
     small = phantom.array[:, :, :12]
     nibabel.save(nibabel.Nifti1Image(np.stack([small / 2, small], axis=-1), phantom.affine), path)
-    (scan, *_) = find_scans(raw)
+    (scan, *_) = find_scans(raw).scans
     summary = synthesize_batch([scan], job)
     assert "choose one with index" in summary.failed[scan.name]
     assert summary.arguments == {scan.name: "index"}
@@ -302,7 +306,7 @@ def test_one_volume_of_a_series_is_taken_and_remembered(raw, job, phantom):
 
 def test_progress_rises_to_the_total(raw, job):
     records = []
-    synthesize_batch(find_scans(raw), job, records.append)
+    synthesize_batch(find_scans(raw).scans, job, records.append)
     done = [record.done for record in records]
     assert done == sorted(done)
     assert records[-1].done == records[-1].total == 3
@@ -315,3 +319,77 @@ def test_progress_rises_to_the_total(raw, job):
 def test_nothing_to_do_is_an_empty_summary(job):
     summary = synthesize_batch([], job)
     assert replace(summary, seconds=0.0) == BatchSummary()
+
+
+def test_image_that_is_not_the_one_its_sidecar_describes_is_not_made(raw, job):
+    """Emptied, exchanged, or the old one after a kill between the placing of sidecar and image."""
+    scans = find_scans(raw).scans[:2]
+    synthesize_batch(scans, job)
+    image, other = (job.output / scan.output for scan in scans)
+    for content in (b"", other.read_bytes()[:-1], other.read_bytes() + b" "):
+        image.write_bytes(content)
+        assert not is_made(scans[0], job)
+        summary = synthesize_batch(scans, job)
+        assert summary.known == (scans[1].name,)
+        assert "is not the image that its sidecar describes" in summary.failed[scans[0].name]
+        assert image.read_bytes() == content
+    assert synthesize_batch(scans, replace(job, overwrite=True)).written == (scans[0].name,)
+    assert is_made(scans[0], job)
+
+
+def test_json_of_another_program_is_not_replaced_by_a_batch(raw, job):
+    scans = find_scans(raw).scans[:1]
+    sidecar = job.output / FIRST.replace(".nii.gz", ".json")
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_text('{"EchoTime": 0.003}')
+    summary = synthesize_batch(scans, replace(job, overwrite=True))
+    assert "is never replaced" in summary.failed[scans[0].name]
+    assert sidecar.read_text() == '{"EchoTime": 0.003}'
+
+
+def test_scan_that_another_batch_is_at_is_left_to_it(raw, job):
+    scans = find_scans(raw).scans
+    with Claims(job.output) as other:
+        other.take(scans[1].output)
+        summary = synthesize_batch(scans, job)
+    assert summary.written == (scans[0].name, scans[2].name)
+    assert "another process is at this estimate" in summary.failed[scans[1].name]
+    assert list((job.output / "logs").iterdir()) == []
+
+
+def test_stopped_batch_tells_what_it_has_done(raw, job):
+    scans, outcomes = find_scans(raw).scans, []
+
+    def report(now):
+        if now.done >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthesize_batch(scans, job, report, outcomes.append)
+    noted = [name for outcome in outcomes for name in outcome.written]
+    assert noted == [scan.name for scan in scans if is_made(scan, job)] != []
+
+
+def test_summary_keeps_the_scans_of_other_batches(job):
+    first = BatchSummary(("a",), failed={"b": "why"}, arguments={"b": "index"})
+    write_summary(job.output, first)
+    path = write_summary(job.output, BatchSummary(("b",), known=("c",), stopped=True))
+    facts = json.loads(path.read_text())
+    assert (facts["written"], facts["known"], facts["failed"]) == (["a", "b"], ["c"], {})
+    assert facts["arguments"] == {}
+    assert facts["stopped"] is True
+    for text in ("[]", "{", '{"written": 1}'):
+        path.write_text(text)
+        assert json.loads(write_summary(job.output, first).read_text())["written"] == ["a"]
+
+
+def test_output_folder_that_cannot_be_written_is_found_before_the_model_is_loaded(
+    raw, job, monkeypatch
+):
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(batch, "load_model", None)
+    with pytest.raises(Mri7tError, match="Read-only file system"):
+        synthesize_batch([], job)

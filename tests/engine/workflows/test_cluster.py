@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 import pytest
 
 from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.workflows import cluster
 from napari_mri7t.engine.workflows.cluster import Place, open_client, slurm_script, slurm_settings
 
 pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
@@ -29,16 +33,16 @@ def test_unclear_place_is_refused(options, words):
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://10.0.0.5:8786", "10.0.0.5:8786", "tcp://node1:8786", "ucx://127.0.0.1:1"]
+    "address",
+    ["tcp://10.0.0.5:8786", "10.0.0.5:8786", "tcp://127.0.0.1:8786", "localhost:8786", "ucx://a:1"],
 )
-def test_scheduler_beyond_this_machine_needs_tls(address):
-    with pytest.raises(ValueError, match="unprotected: use a tls://"):
+def test_scheduler_that_anyone_can_give_work_is_refused_on_this_machine_too(address):
+    with pytest.raises(ValueError, match=r"run code as you.*: use a tls:// address"):
         Place(scheduler=address)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "localhost:8786", "tls://node1:8786"])
-def test_loopback_and_tls_are_accepted(address):
-    assert Place(scheduler=address).scheduler == address
+def test_scheduler_with_tls_is_accepted():
+    assert Place(scheduler="tls://node1:8786").scheduler == "tls://node1:8786"
 
 
 def test_a_task_takes_one_gpu_unless_the_cpu_is_asked_for():
@@ -67,9 +71,38 @@ def test_slurm_settings_stand_over_defaults():
     assert (found["jobs"], found["cores"], found["interface"]) == ("3", "4", "ib0")
 
 
-def test_slurm_without_tls_is_refused():
-    with pytest.raises(StateError, match="configure TLS"), open_client(Place(cluster="slurm:")):
+def test_slurm_without_an_interface_would_listen_everywhere_and_is_refused():
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(StateError, match="interface=ib0"), open_client(Place(cluster="slurm:")):
         pass
+
+
+def test_slurm_gets_keys_of_its_own_that_only_the_user_can_read(tmp_path):
+    """The scheduler of a SLURM cluster without jobs: where it listens, and what a job is told."""
+    pytest.importorskip("dask_jobqueue")
+    import dask.config
+
+    settings = {"jobqueue.slurm.shared-temp-directory": str(tmp_path)}
+    place = Place(cluster="slurm:jobs=0,interface=lo", device="cpu")
+    with dask.config.set(settings), open_client(place) as client:
+        assert client.scheduler.address.startswith("tls://127.0.0.1:")
+        assert unprotected(os.getpid()) == []
+        (folder,) = tmp_path.iterdir()
+        keys = list(folder.glob("*key*"))
+        assert keys
+        assert str(keys[0]) in client.cluster.job_script()
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.pem")}
+        assert (modes, stat.S_IMODE(folder.stat().st_mode)) == ({0o600}, 0o700)
+    assert list(tmp_path.iterdir()) == []
+
+
+def unprotected(pid):
+    """Return the addresses beyond the loopback on which a process listens."""
+    psutil = pytest.importorskip("psutil")
+    found = psutil.Process(pid).net_connections("inet")
+    listening = [entry.laddr.ip for entry in found if entry.status == psutil.CONN_LISTEN]
+    assert listening
+    return [address for address in listening if not address.startswith(("127.", "::1"))]
 
 
 def test_tls_scheduler_without_a_certificate_is_refused():
@@ -85,8 +118,9 @@ def test_scheduler_that_does_not_answer_is_named(monkeypatch):
         raise OSError("Timed out trying to connect")
 
     monkeypatch.setattr(distributed, "Client", refuse)
+    monkeypatch.setattr(cluster, "_tls", lambda *_: distributed.Security())
     with (
-        pytest.raises(StateError, match=r"tcp://127\.0\.0\.1:1: no scheduler answers"),
-        open_client(Place(scheduler="tcp://127.0.0.1:1")),
+        pytest.raises(StateError, match=r"tls://127\.0\.0\.1:1: no scheduler answers"),
+        open_client(Place(scheduler="tls://127.0.0.1:1")),
     ):
         pass

@@ -17,14 +17,14 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from napari_mri7t.engine.datasets.bids import find_scans
+from napari_mri7t.engine.datasets.scans import find_scans
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
-from napari_mri7t.engine.training.run import LOCK_FILE, run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.run import run_fold
+from napari_mri7t.engine.training.study import LOCK_FILE, StudySettings, create_study
 from napari_mri7t.engine.workflows.batch import BatchJob
 from napari_mri7t.engine.workflows.cluster import Place, open_client
 from napari_mri7t.engine.workflows.tasks import run_batch, run_folds
@@ -128,12 +128,41 @@ def certificates(folder):
 
 
 def test_cluster_listens_on_the_loopback_only_and_serves_no_dashboard(client):
+    """The sockets themselves: of scheduler and nannies, which are in this process, and workers."""
+    psutil = pytest.importorskip("psutil")
     facts = client.scheduler_info(-1)
-    addresses = [facts["address"], *facts["workers"]]
-    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
-    status = f"http://127.0.0.1:{facts['services']['dashboard']}/status"
-    with pytest.raises(HTTPError, match="404"):
-        urlopen(status)
+    assert all(url.startswith("tls://") for url in [facts["address"], *facts["workers"]])
+    for pid in {os.getpid(), *pids(client)}:
+        sockets = psutil.Process(pid).net_connections("inet")
+        listening = {entry.laddr.ip for entry in sockets if entry.status == psutil.CONN_LISTEN}
+        assert listening == {"127.0.0.1"}
+    for page in ("status", "info/main/workers.html", "json/identity.json"):
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"http://127.0.0.1:{facts['services']['dashboard']}/{page}")
+
+
+def test_nobody_without_the_keys_of_the_run_gives_it_work(client):
+    """Neither plainly nor with keys of another run; to the scheduler, a nanny or a worker."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    facts = client.scheduler_info(-1)
+    workers = facts["workers"]
+    nannies = [worker["nanny"] for worker in workers.values()]
+
+    async def call(address, protocol, security):
+        arguments = security.get_connection_args("client")
+        comm = await connect(f"{protocol}://{address}", timeout=2, **arguments)
+        await comm.write({"op": "identity", "reply": True})
+        return await comm.read()
+
+    own = client.sync(call, facts["address"].partition("://")[2], "tls", client.security)
+    assert own["type"] == "Scheduler"
+    for address in (facts["address"], min(workers), nannies[0]):
+        place = address.partition("://")[2]
+        for protocol, security in (("tcp", Security()), ("tls", Security.temporary())):
+            with pytest.raises((OSError, RuntimeError)):
+                client.sync(call, place, protocol, security)
 
 
 def test_fault_40_killed_worker_costs_only_what_follows_the_last_checkpoint(
@@ -187,7 +216,7 @@ def test_stopped_study_stops_its_workers_at_their_next_step(client, dataset, tmp
 
 
 def test_batch_on_a_cluster_is_that_of_one_process(client, dataset, model_folder, tmp_path):
-    scans = find_scans(dataset)
+    scans = find_scans(dataset).scans
     (dataset / "sub-B.nii.gz").write_bytes(b"<html>")
     job = BatchJob(tmp_path / "out", str(model_folder), SynthesisConfig(device="cpu", step=3))
     summary = run_batch(scans, job, client, PLACE)
