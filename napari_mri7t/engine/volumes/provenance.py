@@ -15,16 +15,21 @@ from typing import Any
 import numpy as np
 
 import napari_mri7t
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.system import library_versions
+from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES
 from napari_mri7t.engine.volumes.files.reading import files_of
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.files.sidecars import NAME, image_of, own_facts
+from napari_mri7t.engine.volumes.files.streams import open_stream, read_fully, sidecar_of
+from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
+from napari_mri7t.engine.volumes.volume import Volume, load_series
 
-NAME = "napari-mri7t"
 NOTICE = (
     "Synthetic image: it may add or remove lesions, it is for research and not for diagnosis, and "
     "a face in it may make a person identifiable."
 )
+UNRECORDED = "unrecorded"  # what a sidecar says of an image whose own sidecar is lost
 LIBRARIES = ("torch", "numpy", "nibabel")  # those that affect the voxels
 
 
@@ -135,10 +140,10 @@ def file_digest(path: str | Path) -> str:
     Raises
     ------
     VolumeError
-        If the file cannot be read.
+        If the file cannot be read, or is not a regular file.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -161,6 +166,102 @@ def voxel_digest(volume: Volume) -> str:
     for i in range(volume.shape[0]):
         digest.update(volume.array[i].astype("<f4").tobytes())
     return digest.hexdigest()
+
+
+def content_digest(source: str | Path | Volume) -> str:
+    """Return the SHA-256 of the voxels alone: the same for one image stored in two ways.
+
+    Datatype, scaling, compression, version, header and orientation of a file do not count.
+
+    Parameters
+    ----------
+    source : str, Path or Volume
+        A file may hold several volumes.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits: of shape and float32 voxels, closest RAS+.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        If the file is no usable volume.
+
+    Examples
+    --------
+    >>> first = Volume(np.arange(24).reshape(2, 3, 4), np.eye(4))
+    >>> moved = Volume(first.array, np.diag([2, 2, 2, 1]), "moved")
+    >>> content_digest(first) == content_digest(moved)
+    True
+    """
+    volumes = [source] if isinstance(source, Volume) else list(load_series(source))
+    digest = hashlib.sha256(repr((*volumes[0].shape, len(volumes))).encode())
+    for volume in volumes:
+        for i in range(volume.shape[0]):
+            digest.update((volume.array[i] + np.float32(0)).astype("<f4").tobytes())  # no -0
+    return digest.hexdigest()
+
+
+def read_sidecar(image: str | Path) -> dict[str, Any] | None:
+    """Return what this package recorded of an image.
+
+    Parameters
+    ----------
+    image : str or Path
+        The image, not its sidecar.
+
+    Returns
+    -------
+    dict or None
+        The sidecar beside the image; None if there is none, if it is another program's, or if it
+        describes an image of other bytes.
+    """
+    facts = own_facts(sidecar_of(Path(image)))
+    if facts is None:
+        return None
+    try:
+        return facts if image_of(facts)[1] == file_digest(image) else None
+    except VolumeError:
+        return None
+
+
+def is_marked_synthetic(image: str | Path) -> bool:
+    """Return whether a NIfTI header says that its image is synthetic, as `save_volume` writes it.
+
+    Parameters
+    ----------
+    image : str or Path
+        The image; False if it cannot be read.
+    """
+    try:
+        with open_stream(files_of(Path(image))[0]) as stream:
+            return BRIEF_NOTICE.encode() in read_fully(stream, HEADER_BYTES)
+    except (Mri7tError, OSError):
+        return False
+
+
+def unrecorded(image: str | Path) -> dict[str, Any]:
+    """Return the provenance of a synthetic image without its sidecar, so that copies say Synthetic.
+
+    Parameters
+    ----------
+    image : str or Path
+        The image.
+
+    Raises
+    ------
+    VolumeError
+        If it cannot be read.
+    """
+    return {
+        "Synthetic": True,
+        "Notice": NOTICE,
+        "GeneratedBy": [
+            {"Name": NAME, "Version": napari_mri7t.__version__, "Description": UNRECORDED}
+        ],
+        "Sources": _describe(Path(image)),
+    }
 
 
 def _describe(source: Volume | Path) -> list[dict[str, Any]]:

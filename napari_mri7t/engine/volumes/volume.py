@@ -5,7 +5,7 @@ resampled. `geometry` holds the file's own orientation, which saving restores. W
 where sform and qform disagree: see `files/geometry.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from napari_mri7t.engine.volumes.files.geometry import (
     check_affine,
     from_ras,
     geometry_of,
+    note_oddities,
     orientation_of,
     ras_grid,
     to_ras,
@@ -34,7 +35,7 @@ from napari_mri7t.engine.volumes.files.images import (
 )
 from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
 from napari_mri7t.engine.volumes.files.streams import stem_of
-from napari_mri7t.engine.volumes.files.writing import write_image
+from napari_mri7t.engine.volumes.files.writing import Output, write_images
 
 GRID_TOLERANCE_MM = 1e-3
 
@@ -123,6 +124,43 @@ class Volume:
         geometry = self.geometry and replace(self.geometry, computed=True)
         return replace(self, array=array, name=name or self.name, geometry=geometry)
 
+    def moved(self, motion: np.ndarray) -> "Volume":
+        """Return the same voxels in another place; nothing is resampled.
+
+        Parameters
+        ----------
+        motion : ndarray, shape (4, 4)
+            RAS+ mm to RAS+ mm: any affine, mirrored and sheared ones included.
+
+        Returns
+        -------
+        Volume
+            Closest RAS+ again, with a new geometry in the order of the old file.
+
+        Raises
+        ------
+        VolumeError
+            If the new affine cannot place a volume.
+
+        Examples
+        --------
+        >>> volume = Volume(np.arange(24).reshape(2, 3, 4), np.eye(4))
+        >>> volume.moved(np.diag([-1, 1, 1, 1])).affine[0]
+        array([ 1.,  0.,  0., -1.])
+        """
+        array, old = _as_stored(self)
+        affine = motion @ old.affine
+        affine[3] = (0, 0, 0, 1)
+        check_affine(affine, f"{self.name}: its affine as moved")
+        geometry = geometry_of(affine, old.shape, path=old.path)
+        notes: list[str] = []
+        note_oddities(geometry, notes)
+        there = _to_volume(array, geometry, self.name, (*self.warnings, *notes))
+        if self.geometry is None:
+            return replace(there, geometry=None)
+        version = max(geometry.version, old.version)
+        return replace(there, geometry=replace(geometry, version=version, computed=True))
+
     @classmethod
     def from_nibabel(cls, image: SpatialImage, name: str = "") -> "Volume":
         """Return the volume of a nibabel image, with every check that `load_volume` makes.
@@ -164,7 +202,7 @@ class Volume:
             volume = load_volume(file)
             return replace(volume, name=name or volume.name)
         array, notes = image_intensities(image, header, path)
-        return _to_volume(array, header.geometry, name or stem_of(path), notes)
+        return _to_volume(array, header.geometry, name or stem_of(path) or path.name, notes)
 
     def to_nibabel(self) -> Nifti1Image:
         """Return the nibabel image of what `save_volume` would write.
@@ -268,7 +306,7 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
         header.geometry, series_index=chosen, series_length=header.n_volumes, path=path
     )
     array = values.reshape(geometry.shape, order="F")
-    return _to_volume(array, geometry, stem_of(path), notes)
+    return _to_volume(array, geometry, stem_of(path) or path.name, notes)
 
 
 def load_series(path: str | Path) -> Series:
@@ -296,7 +334,7 @@ def load_series(path: str | Path) -> Series:
     four_d = values.reshape((*geometry.shape, header.n_volumes), order="F")  # (I, J, K, T)
     array = to_ras(four_d, geometry.affine)
     affine, _ = ras_grid(geometry.affine, geometry.shape)
-    return Series(array, affine, stem_of(path), geometry, notes)
+    return Series(array, affine, stem_of(path) or path.name, geometry, notes)
 
 
 def _choose(index: int | None, n_volumes: int, path: Path) -> int:
@@ -374,9 +412,11 @@ def save_volume(
     path : str or Path
         .nii or .nii.gz.
     overwrite : bool
-        True replaces an existing file, even the one the volume was read from.
+        True replaces an existing file, even the one the volume was read from, but no JSON of
+        another program beside it.
     sidecar : mapping, optional
-        Written as JSON beside the image, same stem; both appear or neither.
+        Written as JSON beside the image, same stem, with the image's name and digest; both appear
+        or neither.
 
     Returns
     -------
@@ -399,13 +439,42 @@ def save_volume(
     ...     save_volume(volume, f"{folder}/volume.nii.gz").name
     'volume.nii.gz'
     """
-    path = Path(path)
-    array, geometry = _as_stored(as_volume(volume))
+    return save_volumes([(volume, path, sidecar)], overwrite=overwrite)[0]
+
+
+def save_volumes(
+    parts: Sequence[tuple[VolumeLike, str | Path, Mapping[str, Any] | None]],
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Save several volumes, each with its sidecar: all of them or none.
+
+    Parameters
+    ----------
+    parts : sequence of (volume, path, sidecar)
+        As for `save_volume`.
+    overwrite : bool
+        As for `save_volume`.
+
+    Returns
+    -------
+    list of Path
+        The images.
+
+    Raises
+    ------
+    VolumeError, TypeError
+        As `save_volume`.
+    """
+    outputs = []
+    for volume, path, sidecar in parts:
+        array, geometry = _as_stored(as_volume(volume))
+        outputs.append(Output(array, geometry, Path(path), sidecar))
     try:
-        write_image(array, geometry, path, overwrite=overwrite, sidecar=sidecar)
+        write_images(outputs, overwrite=overwrite)
     except Mri7tError as error:
         raise VolumeError(str(error), argument=error.argument) from error
-    return path
+    return [output.path for output in outputs]
 
 
 def _as_stored(volume: Volume) -> tuple[np.ndarray, FileGeometry]:

@@ -1,5 +1,6 @@
 """A folder of 7T volumes turned into a training dataset of pairs (pseudo-3T, 7T)."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, Subject
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
+from napari_mri7t.engine.volumes.files.streams import sidecar_of
 from napari_mri7t.engine.volumes.volume import Volume
 
 
@@ -48,7 +50,8 @@ def simulate_dataset(
         If a file is there already (nothing is then written), or a target is no usable volume.
     """
     wanted = [_paths(folder, subject) for subject in subjects]
-    known = [path for pair in wanted for path in pair if path.exists()]
+    images = [path for pair in wanted for path in pair]
+    known = [path for path in (*images, *map(sidecar_of, images)) if os.path.lexists(path)]
     if known:
         raise Mri7tError(f"{known[0]}: already exists: choose an empty folder for the pairs")
     for name in PAIR_FOLDERS.values():

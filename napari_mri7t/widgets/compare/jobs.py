@@ -35,7 +35,7 @@ def plane_scores(
 def difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
     """Return estimate minus reference, and the largest difference to show."""
     error_map = inspection.error_map(layer_to_volume(reference), layer_to_volume(estimate))
-    return volume_to_layer(error_map), symmetric_limit(error_map.array)
+    return volume_to_layer(error_map, on=reference), symmetric_limit(error_map.array)
 
 
 def profile(

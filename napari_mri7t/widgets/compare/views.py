@@ -9,7 +9,8 @@ import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer
 
-from napari_mri7t.widgets.layers.layers import VIEW_KEY
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, placement
+from napari_mri7t.widgets.layers.planes import shift_along
 
 FLICKER_MS = 600
 SWIPE_NAME = "swipe"
@@ -112,10 +113,8 @@ class CompareViews(QObject):
             rest, start = slice(0, size - cut), 0
         else:
             rest, start = slice(cut, size), cut
-        translate = estimate.translate.copy()
-        translate[axis] += start * estimate.scale[axis]
         self._swipe.data = estimate.data[(slice(None),) * axis + (rest,)]  # a view, no copy
-        self._swipe.translate = translate
+        self._swipe.translate = estimate.translate + shift_along(estimate, axis, start)
 
     def _is_mirrored(self) -> bool:
         """Return whether the camera shows the first column on the right (radiological)."""
@@ -132,10 +131,7 @@ class CompareViews(QObject):
         self._swipe = self._viewer.add_image(
             estimate.data,
             name=SWIPE_NAME,
-            scale=estimate.scale,
-            translate=estimate.translate,
-            units=estimate.units,
-            axis_labels=estimate.axis_labels,
+            **placement(estimate),
             contrast_limits=estimate.contrast_limits,
             colormap=estimate.colormap,
             gamma=estimate.gamma,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_warning
 
-from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
+from napari_mri7t.engine.volumes.files.sidecars import own_facts
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of, stem_of
+from napari_mri7t.engine.volumes.provenance import is_marked_synthetic, read_sidecar, unrecorded
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Series, load_series
 from napari_mri7t.widgets.layers.layers import (
@@ -48,11 +49,11 @@ def read(path: Paths) -> list[LayerData]:
             errors.append(error)
             continue
         data, meta, kind = series_to_layer(series)
-        facts = made_by(Path(one))
+        facts, notes = _provenance(Path(one))
         if facts is not None:
             meta["metadata"][KEY]["provenance"] = facts
         layers.append((data, meta, kind))
-        _warn(series)
+        _warn(series, notes)
     if not layers:
         raise errors[0]
     for error in errors:
@@ -62,19 +63,34 @@ def read(path: Paths) -> list[LayerData]:
 
 
 def made_by(path: Path) -> dict[str, Any] | None:
-    """Return the provenance of a synthetic image from its sidecar, for its copies.
+    """Return the provenance of a synthetic image, for its copies; None of any other image."""
+    return _provenance(path)[0]
 
-    None if the image is not this plugin's, or its sidecar cannot be read.
-    """
-    try:
-        facts = read_json(sidecar_of(path))
+
+def _provenance(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return provenance, and what the user should know of it."""
+    facts = read_sidecar(path)
+    if facts is not None:
         if "SourceFiles" in facts:  # of a BIDS derivative
             facts["Sources"] = facts["SourceFiles"]
+        if _is_of_synthetic(facts):
+            return facts, []
+    notes = []
+    if facts is None and own_facts(sidecar_of(path)) is not None:
+        notes.append(f"{sidecar_of(path).name} beside it describes other content, and is not used")
+    if not is_marked_synthetic(path):
+        return None, notes
+    notes.append("its header says that it is synthetic, but no sidecar records how it was made")
+    return unrecorded(path), notes
+
+
+def _is_of_synthetic(facts: Mapping[str, Any]) -> bool:
+    """Return whether a sidecar holds what a copy needs; somebody may have edited it."""
+    try:
         is_made = facts["Synthetic"] is True and "Description" in facts["GeneratedBy"][0]
-        is_ours = is_made and {"Notice", "Sources"} <= facts.keys()
-    except (OSError, ValueError, TypeError, LookupError):
-        return None
-    return facts if is_ours else None
+    except (TypeError, LookupError):
+        return False
+    return is_made and {"Notice", "Sources"} <= facts.keys()
 
 
 def _each(path: Paths) -> list[Path]:
@@ -91,10 +107,10 @@ def _without_partners(paths: Sequence[Path]) -> list[Path]:
     return list(seen.values())
 
 
-def _warn(series: Series) -> None:
+def _warn(series: Series, of_sidecar: Sequence[str]) -> None:
     """Show everything unusual about a file, in one message."""
     volume = series[0]
-    notes = list(series.warnings)
+    notes = [*series.warnings, *of_sidecar]
     if is_oblique(volume):
         notes.append(
             "it is oblique, which napari cannot show: it is displayed along its own axes, up to "

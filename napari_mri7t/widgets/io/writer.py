@@ -1,13 +1,15 @@
 """Layers into float32 NIfTI files on the grid of their source file, with a JSON sidecar.
 
-napari's dialog asks before it overwrites; the old file stays intact if writing fails.
+napari's dialog asks before it overwrites the one file that it names. Every other name is the
+writer's own choice, so that it avoids the files that exist.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari.utils.notifications import show_info
@@ -15,7 +17,7 @@ from napari.utils.notifications import show_info
 from napari_mri7t.engine.datasets.bids import bids_sidecar, derivative_path, start_derivative
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
-from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volume, save_volumes
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, LayerData, data_to_volume
 
 Part = tuple[Path, Any, Mapping[str, Any], str]
@@ -24,7 +26,8 @@ KINDS = ("image", "labels")  # the layers that hold voxels
 
 def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     """Save one layer; napari calls this."""
-    return _save([(Path(path), data, meta, "image")])
+    ((target, volume, sidecar),) = _check([(Path(path), data, meta, "image")])
+    return [str(save_volume(volume, target, overwrite=True, sidecar=sidecar))]
 
 
 def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
@@ -35,13 +38,16 @@ def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
     target, layer_data = Path(path), _only_volumes(layer_data)
     if not extension_of(target):
         return _write_derivative(target, layer_data)
-    parts, taken = [], set()
+    existing = _stems_in(target.parent)
+    parts, taken, renamed = [], set(existing), []
     for data, meta, kind in layer_data:
-        stem = _file_name(str(meta.get("name", "layer")), taken)
-        taken.add(stem)
-        file = target.with_name(f"{stem_of(target)}_{stem}{extension_of(target)}")
-        parts.append((file, data, meta, kind))
-    return _save(parts)
+        stem = _stem(stem_of(target), str(meta.get("name", "layer")))
+        path = target.with_name(f"{_free(stem, taken)}{extension_of(target)}")
+        taken.add(_folded(stem_of(path)))
+        parts.append((path, data, meta, kind))
+        if _folded(stem) in existing:
+            renamed.append(path.name)
+    return _write(_check(parts), renamed)
 
 
 def _only_volumes(layer_data: Sequence[LayerData]) -> list[LayerData]:
@@ -62,26 +68,41 @@ def _only_volumes(layer_data: Sequence[LayerData]) -> list[LayerData]:
 
 
 def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str]:
-    parts, taken = [], set()
+    if folder.exists() and not folder.is_dir():
+        raise VolumeError(f"{folder}: is a file: choose another name for the folder")
+    existing = _images_in(folder)
+    parts, taken, renamed = [], set(existing), []
     for data, meta, kind in layer_data:
         facts, made_by = _provenance(meta), _view(meta)
         if facts is not None:
             made_by = facts["GeneratedBy"][0]["Description"]
-        name = derivative_path(str(meta.get("name", "layer")), made_by, taken)
+        asked = str(meta.get("name", "layer"))
+        name = derivative_path(asked, made_by, taken)
         taken.add(name)
         parts.append((folder / name, data, meta, kind))
+        if derivative_path(asked, made_by, existing) != derivative_path(asked, made_by):
+            renamed.append(name.name)
     checked = [
         (path, volume, bids_sidecar(facts, volume) | _of_view(meta))
         for (path, volume, facts), (_, _, meta, _) in zip(_check(parts), parts, strict=True)
     ]
-    start_derivative(folder)
-    for path, *_ in checked:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return _write(checked)
+    try:
+        start_derivative(folder)
+        for path, *_ in checked:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VolumeError(
+            f"{folder}: cannot be written ({error.strerror or error}): choose another folder"
+        ) from error
+    return _write(checked, renamed)
 
 
-def _save(parts: Sequence[Part]) -> list[str]:
-    return _write(_check(parts))
+def _images_in(folder: Path) -> set[PurePosixPath]:
+    """Return the paths taken in a derivative, whatever the extension of the file there."""
+    return {
+        PurePosixPath(path.relative_to(folder).as_posix()).with_name(f"{stem_of(path)}.nii.gz")
+        for path in folder.glob("sub-*/**/anat/*")
+    }
 
 
 def _check(parts: Sequence[Part]) -> list[tuple[Path, Volume, dict[str, Any] | None]]:
@@ -91,10 +112,14 @@ def _check(parts: Sequence[Part]) -> list[tuple[Path, Volume, dict[str, Any] | N
     ]
 
 
-def _write(checked: Sequence[tuple[Path, Volume, dict[str, Any] | None]]) -> list[str]:
-    for path, volume, sidecar in checked:
-        save_volume(volume, path, overwrite=True, sidecar=sidecar)
-    return [str(path) for path, _, _ in checked]
+def _write(
+    checked: Sequence[tuple[Path, Volume, dict[str, Any] | None]], renamed: Sequence[str]
+) -> list[str]:
+    """Save layers under names that nobody asked for: none replaces a file."""
+    saved = save_volumes([(volume, path, facts) for path, volume, facts in checked])
+    if renamed:
+        show_info(f"Saved under new names, since files exist: {', '.join(renamed)}.")
+    return [str(path) for path in saved]
 
 
 def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
@@ -103,7 +128,7 @@ def _volume(data: Any, meta: Mapping[str, Any], kind: str) -> Volume:
             f"{meta.get('name')}: has {data.shape[0]} volumes: only single volumes are saved; "
             "split it first (right click on the layer, Split Stack)"
         )
-    return data_to_volume(data, meta, kind)
+    return data_to_volume(data, meta, kind, any_axes=True)
 
 
 def _provenance(meta: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -123,11 +148,29 @@ def _of_view(meta: Mapping[str, Any]) -> dict[str, str]:
     return {} if view is None else {"Description": f"Computed for display ({view}), not a scan"}
 
 
-def _file_name(name: str, taken: set[str]) -> str:
-    """Return a unique file name for a layer, without characters that file systems refuse."""
-    stem = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "layer"
+def _stems_in(folder: Path) -> set[str]:
+    """Return the stems of the files in a folder, as `_folded`."""
+    try:
+        return {_folded(stem_of(path)) for path in folder.iterdir()}
+    except OSError:  # missing or not readable, as saving will tell
+        return set()
+
+
+def _stem(base: str, name: str) -> str:
+    """Return the stem of a layer's file, without characters that file systems refuse."""
+    own = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "layer"
+    return f"{base}_{own}"
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """Return a stem that is not taken, with a number where it must."""
     number = 2
     unique = stem
-    while unique in taken:
+    while _folded(unique) in taken:
         unique, number = f"{stem}-{number}", number + 1
     return unique
+
+
+def _folded(name: str) -> str:
+    """Return a name as disks compare it that ignore case or decompose letters."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -19,10 +19,18 @@ from typing import Any
 import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from nibabel.affines import from_matvec
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.volume import Series, Volume
-from napari_mri7t.widgets.layers.foreign import affine_of_foreign_layer
+from napari_mri7t.widgets.layers.places import (
+    OBLIQUE_VOXELS,
+    foreign_warnings,
+    is_still,
+    motion_of,
+    moved,
+    place_of,
+)
 
 LayerData = tuple[Any, dict[str, Any], str]
 #: Key of our facts in `layer.metadata`.
@@ -31,8 +39,6 @@ KEY = "mri7t"
 VIEW_KEY = "mri7t-view"
 AXES = ("S", "A", "R")
 UNIT = "mm"
-#: A volume is oblique for the display if a corner is shown this many voxels from its place.
-OBLIQUE_VOXELS = 0.5
 #: Contrast limits come from a percentile of about this many voxels: napari would take extrema.
 N_CONTRAST_VOXELS = 200_000
 CONTRAST_PERCENT = 99.8
@@ -48,8 +54,11 @@ def orient_camera(viewer: napari.Viewer, convention: str = "neurological") -> No
     viewer.scene.camera.orientation = CAMERAS[convention]
 
 
-def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:
-    """Return what napari needs to show `volume` as an image layer; `settings` take precedence."""
+def volume_to_layer(volume: Volume, *, on: Layer | None = None, **settings: Any) -> LayerData:
+    """Return what napari needs to show `volume` as an image layer; `settings` take precedence.
+
+    `on`: a layer of the same grid, where it is shown.
+    """
     scale, translate = display_transform(volume)
     meta: dict[str, Any] = {
         "name": volume.name,
@@ -61,6 +70,9 @@ def volume_to_layer(volume: Volume, **settings: Any) -> LayerData:
         "colormap": "gray",
         "metadata": {KEY: facts_of(volume)},
     }
+    if on is not None:
+        meta |= placement(on)
+        meta["metadata"][KEY]["shown"] = _shown_on(on, volume)
     return volume.array.T, meta | settings, "image"  # (K, J, I)
 
 
@@ -81,14 +93,19 @@ def estimate_to_layer(
     estimate: Volume, source: Layer | None, provenance: Mapping[str, Any], **settings: Any
 ) -> LayerData:
     """Return an estimate's layer, with the grid and limits of `source`, or on its own grid."""
-    data, meta, kind = volume_to_layer(estimate)
+    data, meta, kind = volume_to_layer(estimate, on=source)
     meta["metadata"][KEY]["provenance"] = dict(provenance)
-    if source is None:
-        return data, meta | settings, kind
-    shown = placement(source)
     if isinstance(source, Image):
-        shown["contrast_limits"] = tuple(source.contrast_limits)
-    return data, meta | shown | settings, kind
+        meta["contrast_limits"] = tuple(source.contrast_limits)
+    return data, meta | settings, kind
+
+
+def _shown_on(layer: Layer, volume: Volume) -> np.ndarray:
+    """Return where a layer shows a volume of its grid; it may have been moved since it was read."""
+    facts = layer.metadata.get(KEY)
+    if facts is None:
+        return volume.affine
+    return np.asarray(volume.affine @ np.linalg.inv(facts["affine"]) @ facts["shown"])
 
 
 def placement(layer: Layer) -> dict[str, Any]:
@@ -106,15 +123,25 @@ def placement(layer: Layer) -> dict[str, Any]:
 
 
 def layer_to_volume(layer: Layer, index: int | None = None) -> Volume:
-    """Return the volume that a layer shows; of a layer with a time axis, the one at `index`."""
+    """Return the volume that a layer shows, where it shows it.
+
+    `index`: which one of a layer with a time axis.
+    """
     data, meta, kind = layer.as_layer_data_tuple()
     return data_to_volume(data, meta, kind, index)
 
 
 def data_to_volume(
-    data: Any, meta: Mapping[str, Any], kind: str = "image", index: int | None = None
+    data: Any,
+    meta: Mapping[str, Any],
+    kind: str = "image",
+    index: int | None = None,
+    *,
+    any_axes: bool = False,
 ) -> Volume:
     """Return the volume behind a layer's data, as napari hands it to a writer.
+
+    `any_axes`: the layer may be turned or mirrored, so that its axes are not those of the volume.
 
     Raises
     ------
@@ -125,6 +152,7 @@ def data_to_volume(
     why_not = unusable(data, meta, kind)
     if why_not:
         raise VolumeError(f"{name}: {why_not}")
+    place = place_of(name, meta, data.ndim)
     if data.ndim == 4:
         if index is None or not 0 <= index < data.shape[0]:
             raise VolumeError(
@@ -134,10 +162,16 @@ def data_to_volume(
     array, warnings = _finite(np.asarray(data, dtype=np.float32).T, name)  # (I, J, K)
     facts = meta.get("metadata", {}).get(KEY)
     if facts is None:
-        affine, more = affine_of_foreign_layer(name, meta)
-        return Volume(array, affine, name=name, warnings=warnings + more)
+        warnings += foreign_warnings(name, meta.get("units"))
+        volume = Volume(array, np.eye(4), name=name, warnings=warnings)
+        return moved(volume, place, any_axes=any_axes)
     volume = _volume_with_facts(array, name, facts, index)
-    return replace(volume, warnings=volume.warnings + warnings)
+    volume = replace(volume, warnings=volume.warnings + warnings)
+    if is_still(place, facts["shown"], volume.shape):
+        return volume
+    volume = moved(volume, motion_of(volume, place, facts["shown"]), any_axes=any_axes)
+    note = f"{name} was moved in napari: it counts where it is shown"
+    return replace(volume, warnings=(*volume.warnings, note))
 
 
 def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -151,10 +185,15 @@ def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def facts_of(volume: Volume) -> dict[str, Any]:
-    """Return everything about a volume but its voxels, for a layer's metadata."""
+    """Return everything about a volume but its voxels, for a layer's metadata.
+
+    `shown`: where napari shows it as opened, (i, j, k) to mm.
+    """
+    scale, translate = display_transform(volume)
     return {
         "shape": volume.shape,
         "affine": volume.affine,
+        "shown": from_matvec(np.diag(scale[::-1]), translate[::-1]),
         "geometry": volume.geometry,
         "warnings": volume.warnings,
     }
@@ -241,7 +280,8 @@ def _distance_from_scan(layer: Layer) -> int:
     provenance = layer.metadata.get(KEY, {}).get("provenance")
     if provenance:
         is_real = provenance.get("Settings", {}).get("image") == "target"  # with another histogram
-        return 2 if "Model" in provenance else int(not is_real)
+        is_estimate = "Model" in provenance or "Settings" not in provenance  # or its record is lost
+        return 2 if is_estimate else int(not is_real)
     name = layer.name.lower()  # all that is known of other programs' volumes
     if re.search(r"synth|estimate|predicted", name):
         return 2

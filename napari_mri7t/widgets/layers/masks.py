@@ -7,8 +7,7 @@ from napari.layers import Layer
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 from napari_mri7t.widgets.layers.layers import KEY, LayerData, data_to_volume
-
-SAME_PLACE_MM = 1e-3  # of a painted mask and its scan
+from napari_mri7t.widgets.layers.places import is_still, place_of
 
 
 def mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
@@ -23,12 +22,8 @@ def mask_on(scan: Volume, shown: LayerData, mask: LayerData) -> Volume:
         volume = data_to_volume(*mask)
         same_grid(scan, volume)
         return volume.with_array(volume.array > 0)
-    settings = [
-        [value for key in ("scale", "translate") for value in tuple(m[key])[-3:]]
-        for m in (meta, shown[1])
-    ]
-    apart = max(abs(a - b) for a, b in zip(*settings, strict=True))
-    if tuple(data.shape) != tuple(shown[0].shape[-3:]) or apart > SAME_PLACE_MM:
+    places = [place_of(name, m, d.ndim) for d, m, _ in (mask, shown)]
+    if tuple(data.shape) != tuple(shown[0].shape[-3:]) or not is_still(*places, scan.shape):
         raise VolumeError(
             f"{name}: the mask is not on the grid of {scan.name}: paint it on the scan, or "
             "open a mask on the scan's grid"

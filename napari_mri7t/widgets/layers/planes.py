@@ -57,7 +57,7 @@ def plane_to_layer(
     """Return the layer of a plane of `source`'s array, as `shown_plane` names it, in its place."""
     axis, index = 2 - plane[0], plane[1]
     meta = placement(source) | {
-        "translate": source.translate + _shift(source, axis, index),
+        "translate": source.translate + shift_along(source, axis, index),
         "contrast_limits": contrast_limits(values[None]),
         "colormap": "gray",
         "metadata": {VIEW_KEY: "plane"},
@@ -65,7 +65,7 @@ def plane_to_layer(
     return np.expand_dims(values.T, axis), meta | settings, "image"  # (S, A, R), one of them 1
 
 
-def _shift(layer: Layer, axis: int, index: int) -> np.ndarray:
+def shift_along(layer: Layer, axis: int, index: int) -> np.ndarray:
     """Return how far from its corner a slice of a layer lies, before the layer's own affine."""
     corner = np.zeros(3)
     slice_corner = np.where(np.arange(3) == axis, index, corner)

@@ -15,7 +15,14 @@ import pytest
 
 import napari_mri7t
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.provenance import NOTICE, Execution, sidecar, voxel_digest
+from napari_mri7t.engine.volumes import provenance
+from napari_mri7t.engine.volumes.provenance import (
+    NOTICE,
+    Execution,
+    file_digest,
+    sidecar,
+    voxel_digest,
+)
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 
@@ -108,7 +115,8 @@ def test_settings_become_what_json_knows(tmp_path, make_nifti):
         "kind": "float32",
     }
     saved = save_volume(load_volume(make_nifti()), tmp_path / "out.nii", sidecar=content)
-    assert json.loads(saved.with_suffix(".json").read_text()) == content
+    image = {"File": "out.nii", "SHA256": file_digest(saved)}
+    assert json.loads(saved.with_suffix(".json").read_text()) == content | {"Image": image}
 
 
 def test_volume_in_memory_and_computed_volume_are_named_by_their_voxels(make_nifti, phantom):
@@ -156,3 +164,16 @@ def test_provenance_does_not_load_torch():
     code = "import sys; from napari_mri7t.engine.volumes import provenance as p; p.versions()"
     command = [sys.executable, "-c", f"{code}; print('torch' in sys.modules)"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_synthetic_image_without_its_sidecar_still_says_so(phantom_file):
+    facts = provenance.unrecorded(phantom_file)
+    assert facts["Synthetic"] is True
+    assert "not for diagnosis" in facts["Notice"]
+    assert facts["Sources"][0]["File"] == phantom_file.name
+
+
+def test_versions_are_told_as_text():
+    parts = provenance.describe_versions().split(", ")
+    assert parts[0] == f"napari-mri7t {napari_mri7t.__version__}"
+    assert f"numpy {np.__version__}" in parts

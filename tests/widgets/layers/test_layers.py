@@ -77,13 +77,6 @@ def test_volume_comes_back_exactly():
     assert back.geometry is volume.geometry
 
 
-def test_moving_the_layer_on_the_screen_does_not_move_the_volume():
-    volume = straight()
-    layer = image(volume)
-    layer.translate = (5, 5, 5)
-    np.testing.assert_array_equal(layer_to_volume(layer).affine, volume.affine)
-
-
 def test_oblique_volume_is_shown_with_its_centre_in_place_and_no_negative_scale():
     volume = oblique(12)
     scale, translate = display_transform(volume)
@@ -223,21 +216,6 @@ def test_layer_without_a_unit_counts_as_mm_and_says_so():
     volume = layer_to_volume(napari.layers.Image(np.ones((7, 6, 5)), scale=(3, 2, 1), name="mine"))
     assert volume.voxel_size == (1, 2, 3)
     assert any("its scale was assumed to be in mm; if not" in text for text in volume.warnings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"rotate": (10, 0, 0)}, "shown with rotate"),
-        ({"shear": (0.1, 0, 0)}, "shown with shear"),
-        ({"affine": np.diag([1.0, 2, 1, 1])}, "shown with affine"),
-        ({"scale": (-1, 1, 1)}, "voxel sizes must be positive"),
-    ],
-)
-def test_layer_whose_grid_is_not_known_is_refused(settings, words):
-    layer = napari.layers.Image(np.ones((7, 6, 5)), name="mine", **settings)
-    with pytest.raises(VolumeError, match=words):
-        layer_to_volume(layer)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_image_and_sidecar_are_saved(volume, tmp_path, name):
     assert saved == tmp_path / name
     np.testing.assert_array_equal(load_volume(saved).array, volume.array)
     sidecar = tmp_path / f"{name.split('.')[0]}.json"
-    assert json.loads(sidecar.read_text()) == {"Synthetic": True}
+    assert json.loads(sidecar.read_text())["Synthetic"] is True
     assert len(contents(tmp_path)) == 3
 
 
@@ -83,12 +83,12 @@ def test_existing_output_is_refused_unless_overwritten(volume, tmp_path):
     assert contents(tmp_path) == before
     save_volume(volume.with_array(volume.array + 1), path, overwrite=True, sidecar={"n": 2})
     np.testing.assert_array_equal(load_volume(path).array, volume.array + 1)
-    assert json.loads(path.with_suffix(".json").read_text()) == {"n": 2}
+    assert json.loads(path.with_suffix(".json").read_text())["n"] == 2
 
 
 def test_sidecar_of_another_file_is_not_overwritten_unasked(volume, tmp_path):
     (tmp_path / "out.json").write_text("the scanner's own")
-    with pytest.raises(VolumeError, match=r"out\.json: already exists"):
+    with pytest.raises(VolumeError, match=r"out\.json: was not written by"):
         save_volume(volume, tmp_path / "out.nii", sidecar={})
     assert not (tmp_path / "out.nii").exists()
 
@@ -180,7 +180,8 @@ def test_fault_37_any_name_is_written(volume, tmp_path, name):
 def test_sidecar_keeps_any_text_and_refuses_nan(volume, tmp_path):
     odd = {"a": "süß 脳", "b": "caf\udce9", "c": '"><script>'}
     path = save_volume(volume, tmp_path / "out.nii", sidecar=odd)
-    assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) == odd
+    written = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert written.items() >= odd.items()
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_volume(volume, tmp_path / "b.nii", sidecar={"a": float("nan")})
     assert not list(tmp_path.glob("b.*"))

@@ -1,0 +1,92 @@
+"""The JSON beside an image: which one is this package's, and which may be replaced.
+
+All images of one stem (a.nii, a.nii.gz, a.img) share a sidecar's name, so a sidecar names its image
+and holds the digest of the image's bytes, under `Image`.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_mri7t.engine.atomic import read_json
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.streams import sidecar_of
+
+NAME = "napari-mri7t"  # of this package, in `GeneratedBy`
+
+
+def own_facts(path: Path) -> dict[str, Any] | None:
+    """Return what this package recorded in a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        Of a sidecar.
+
+    Returns
+    -------
+    dict or None
+        None if the file is missing, unreadable or another program's.
+    """
+    try:
+        facts = read_json(path)
+        names = [maker["Name"] for maker in facts["GeneratedBy"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    return facts if NAME in names else None
+
+
+def image_of(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and digest of the image that a sidecar describes; empty where it names none.
+
+    Parameters
+    ----------
+    facts : dict
+        From `own_facts`.
+    """
+    image = facts.get("Image")
+    image = image if isinstance(image, dict) else {}
+    name, digest = image.get("File"), image.get("SHA256")
+    return (name if isinstance(name, str) else ""), (digest if isinstance(digest, str) else "")
+
+
+def check_sidecar_target(image: Path) -> Path:
+    """Return the path of an image's sidecar, or refuse a JSON there that is not the image's.
+
+    Parameters
+    ----------
+    image : Path
+        To be written, or to be replaced.
+
+    Raises
+    ------
+    VolumeError
+        If another program wrote the JSON, or it describes another image of the same stem.
+    """
+    path = sidecar_of(image)
+    if not os.path.lexists(path):  # a link that leads nowhere is somebody's, too
+        return path
+    facts = own_facts(path)
+    if facts is None:
+        raise VolumeError(
+            f"{path}: was not written by {NAME}, and is never replaced: choose another name for "
+            "the image"
+        )
+    other = _other_image(image, facts)
+    if other is not None:
+        raise VolumeError(f"{path}: describes {other.name}: choose another name for the image")
+    return path
+
+
+def _other_image(image: Path, facts: Mapping[str, Any]) -> Path | None:
+    """Return the existing image that a sidecar describes, if it is another one of the same stem."""
+    name, _ = image_of(facts)
+    if not name or Path(name).name != name:
+        return None
+    other, path = image.with_name(name), sidecar_of(image)
+    try:
+        is_other = other.exists() and not (image.exists() and other.samefile(image))
+    except (OSError, ValueError):
+        return None
+    return other if is_other and sidecar_of(other) == path else None

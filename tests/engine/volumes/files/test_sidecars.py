@@ -1,0 +1,169 @@
+"""A sidecar belongs to one image, by its bytes; a JSON of another program is not ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.provenance import (
+    Execution,
+    content_digest,
+    is_marked_synthetic,
+    read_sidecar,
+    sidecar,
+)
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume, save_volumes
+
+FOREIGN = {
+    "of a scanner": b'{"EchoTime": 0.003, "ConversionSoftware": "dcm2niix"}',
+    "of another program": b'{"GeneratedBy": [{"Name": "fMRIPrep"}], "Synthetic": true}',
+    "with a byte order mark": b'\xef\xbb\xbf{"EchoTime": 0.003}',
+    "a list": b'[{"Name": "napari-mri7t"}]',
+    "a number": b"7",
+    "no JSON": b"napari-mri7t",
+    "no UTF-8": b"\xff\xfe",
+    "makers as text": b'{"GeneratedBy": "napari-mri7t"}',
+    "empty": b"",
+}
+
+
+@pytest.fixture
+def brain(values) -> Volume:
+    return Volume(values, np.diag([1, 2, 3, 1.0]), name="brain")
+
+
+@pytest.fixture
+def facts() -> dict:
+    return sidecar("synthesize", [], Execution())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "Ärztin 脳.NII.GZ"])
+def test_sidecar_names_its_image_and_holds_its_digest(brain, facts, tmp_path, name):
+    path = save_volume(brain, tmp_path / name, sidecar=facts)
+    assert read_sidecar(path)["Image"] == {
+        "File": name,
+        "SHA256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    assert read_sidecar(path).items() >= facts.items()
+
+
+def test_sidecar_is_believed_for_the_bytes_of_its_image_alone(brain, facts, tmp_path):
+    path = save_volume(brain, tmp_path / "a.nii", sidecar=facts)
+    copy = tmp_path / "copy.nii"
+    copy.write_bytes(path.read_bytes())
+    assert read_sidecar(copy) is None
+    (tmp_path / "copy.json").write_bytes((tmp_path / "a.json").read_bytes())
+    assert read_sidecar(copy)["Image"]["File"] == "a.nii"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert read_sidecar(path) is None
+    path.write_bytes(b"")
+    assert read_sidecar(path) is None
+    path.unlink()
+    assert read_sidecar(path) is None
+
+
+@pytest.mark.parametrize("image", ["scan", 7, None, {}, {"File": "a.nii"}, {"SHA256": 1}])
+def test_edited_name_of_an_image_is_not_believed(brain, facts, tmp_path, image):
+    path = save_volume(brain, tmp_path / "a.nii", sidecar=facts)
+    (tmp_path / "a.json").write_text(json.dumps(facts | {"Image": image}))
+    assert read_sidecar(path) is None
+    save_volume(brain, path, sidecar=facts, overwrite=True)
+    assert read_sidecar(path) is not None
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_json_of_another_program_is_never_replaced(brain, facts, tmp_path, content, name):
+    (tmp_path / "a.json").write_bytes(content)
+    save_volume(brain, tmp_path / "a.nii")
+    before = contents(tmp_path)
+    with pytest.raises(VolumeError, match=r"a\.json: was not written by .* another name"):
+        save_volume(brain, tmp_path / name, overwrite=True, sidecar=facts)
+    assert read_sidecar(tmp_path / "a.nii") is None
+    assert contents(tmp_path) == before
+
+
+def test_json_that_leads_nowhere_is_never_replaced(brain, facts, tmp_path):
+    """As git-annex leaves one whose content is elsewhere."""
+    (tmp_path / "a.json").symlink_to("annexed.json")
+    with pytest.raises(VolumeError, match="was not written by"):
+        save_volume(brain, tmp_path / "a.nii", sidecar=facts)
+    assert not (tmp_path / "annexed.json").exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii")])
+def test_sidecar_of_another_image_of_the_stem_is_kept(brain, facts, tmp_path, first, second):
+    path = save_volume(brain, tmp_path / first, sidecar=facts)
+    before = contents(tmp_path)
+    with pytest.raises(VolumeError, match=rf"a\.json: describes {first}: choose another name"):
+        save_volume(brain, tmp_path / second, sidecar=facts, overwrite=True)
+    assert contents(tmp_path) == before
+    save_volume(brain, tmp_path / second)  # has no sidecar, and leaves that of the other
+    assert read_sidecar(path) is not None
+    assert read_sidecar(tmp_path / second) is None
+    path.unlink()
+    save_volume(brain, tmp_path / second, sidecar=facts, overwrite=True)
+    assert read_sidecar(tmp_path / second) is not None
+
+
+def test_image_replaced_by_one_without_a_sidecar_loses_its_own(brain, facts, tmp_path):
+    path = save_volume(brain, tmp_path / "a.nii", sidecar=facts)
+    assert is_marked_synthetic(path)
+    save_volume(brain, path, overwrite=True)
+    assert contents(tmp_path).keys() == {"a.nii"}
+    assert not is_marked_synthetic(path)
+
+
+def test_sidecar_is_placed_before_its_image(brain, facts, tmp_path, monkeypatch):
+    """Else a kill between the two leaves a synthetic image that nothing calls synthetic."""
+    placed, replace = [], os.replace
+    monkeypatch.setattr(
+        "napari_mri7t.engine.atomic.os.replace",
+        lambda *names: (placed.append(Path(names[1]).name), replace(*names)),
+    )
+    save_volume(brain, tmp_path / "a.nii", sidecar=facts, overwrite=True)
+    assert placed == ["a.json", "a.nii"]
+
+
+def test_images_saved_together_may_not_share_a_sidecar(brain, facts, tmp_path):
+    parts = [(brain, tmp_path / name, facts) for name in ("a.nii", "a.nii.gz")]
+    with pytest.raises(VolumeError, match=r"a\.nii\.gz: used for two outputs"):
+        save_volumes(parts)
+    assert contents(tmp_path) == {}
+
+
+def stored(array: np.ndarray, path: Path, kind: type, dtype: type, codes: str) -> Path:
+    flip = nibabel.orientations.axcodes2ornt(codes)
+    image = kind(array.astype(dtype), np.diag([1, 2, 3, 1.0])).as_reoriented(flip)
+    nibabel.save(image, path)
+    return path
+
+
+def test_content_digest_is_of_the_voxels_alone(values, tmp_path):
+    first = stored(values, tmp_path / "a.nii", nibabel.Nifti1Image, np.int16, "RAS")
+    other = stored(values, tmp_path / "b.nii.gz", nibabel.Nifti2Image, np.float64, "PIL")
+    assert content_digest(first) == content_digest(other) == content_digest(load_volume(first))
+    changed = values.copy()
+    changed[4, 5, 6] += 1
+    longer = np.stack([values, values], axis=-1)
+    for name, array in (("c", changed), ("d", values[::-1]), ("e", longer)):
+        path = tmp_path / f"{name}.nii"
+        nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 2, 3, 1.0])), path)
+        assert content_digest(path) != content_digest(first)
+    flat = Volume(values.reshape(7, 6, 5), np.eye(4))
+    assert content_digest(flat) != content_digest(first)
+    zero = Volume(values * np.float32(-0.0), np.eye(4))
+    assert content_digest(zero) == content_digest(zero.with_array(np.zeros(zero.shape)))
