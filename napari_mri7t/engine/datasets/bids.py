@@ -1,22 +1,29 @@
-"""Scans in a folder or BIDS dataset, and results in a BIDS derivative.
+"""Results in a BIDS derivative: their names, sidecars and the description of the dataset.
 
 https://bids-specification.readthedocs.io/en/stable/derivatives/introduction.html
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import napari_mri7t
 from napari_mri7t.engine.atomic import read_json, write_content, write_json
-from napari_mri7t.engine.datasets.files import ESTIMATE, find_volumes
+from napari_mri7t.engine.datasets.files import ESTIMATE
+from napari_mri7t.engine.datasets.names import (
+    ENTITIES,
+    anatomical_suffix,
+    entities,
+    label_of,
+    mark_of,
+)
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
 from napari_mri7t.engine.volumes.files.reading import read_header
-from napari_mri7t.engine.volumes.files.streams import stem_of
-from napari_mri7t.engine.volumes.provenance import NAME, NOTICE
+from napari_mri7t.engine.volumes.files.sidecars import NAME
+from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 BIDS_VERSION = "1.10.0"
@@ -24,15 +31,7 @@ DESCRIPTION_FILE = "dataset_description.json"
 SOURCE_LINK = "source"  # the input dataset, in BIDS URIs
 DESCRIPTIONS = {"synthesize": ESTIMATE, "simulate": "pseudo3T"}
 AS_OPENED = "input"
-DEFAULT_SUFFIX = "T1w"
-ANATOMICAL_SUFFIXES = (
-    "T1w", "T2w", "T2star", "FLAIR", "PDw", "PDT2", "inplaneT1", "inplaneT2", "UNIT1", "MP2RAGE",
-    "MPRAGE", "MEGRE", "T1map", "defacemask",
-)  # fmt: skip
-ENTITIES = (
-    "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
-    "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "chunk", "res", "den", "label",
-)  # fmt: skip  # in the order of the specification; desc is added here
+LONGEST_LABEL = 80  # characters; it occurs twice in a path, and a name may have 255
 README = f"""Volumes written by {NAME}
 {"=" * len(f"Volumes written by {NAME}")}
 
@@ -43,23 +42,6 @@ desc-{AS_OPENED}: scans as they were opened.
 The JSON file beside a computed volume names the scan and the model it was made from, by their
 SHA-256, and every setting. Computed volumes share the grid of their scan.
 """
-
-
-@dataclass(frozen=True)
-class ScanFilter:
-    """Which scans of a dataset to select; empty means all.
-
-    Parameters
-    ----------
-    participants, sessions : tuple of str
-        Labels, with or without `sub-` and `ses-`.
-    suffixes : tuple of str
-        E.g. "T1w", the default in a BIDS dataset.
-    """
-
-    participants: tuple[str, ...] = ()
-    sessions: tuple[str, ...] = ()
-    suffixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,80 +61,6 @@ class Scan:
     path: Path
     name: str
     output: str
-
-
-def find_scans(folder: str | Path, wanted: ScanFilter = ScanFilter()) -> list[Scan]:
-    """Find the scans of a BIDS dataset, or of a plain folder of volumes.
-
-    The results of a plain folder get BIDS names, as `derivative_path` makes them.
-
-    Parameters
-    ----------
-    folder : str or Path
-        A BIDS dataset has folders `sub-*`.
-    wanted : ScanFilter
-
-    Returns
-    -------
-    list of Scan
-        Sorted by path.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    Mri7tError
-        If it holds no such scan, or two scans would get the same name in the derivative.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder: choose a folder of volumes or BIDS")
-    in_subjects = find_volumes(root, "sub-*/**/*")
-    is_bids = bool(in_subjects)
-    volumes = in_subjects or find_volumes(root)
-    if not volumes:
-        raise Mri7tError(
-            f"{root}: holds no volume: choose a folder of NIfTI files or a BIDS dataset"
-        )
-    suffixes = wanted.suffixes or ((DEFAULT_SUFFIX,) if is_bids else ())
-    chosen = []
-    for path in volumes:
-        stem = stem_of(path)
-        suffix = stem.split("_")[-1] if is_bids else anatomical_suffix(stem)
-        if (
-            _is_among(entities(stem).get("sub"), "sub-", wanted.participants)
-            and _is_among(entities(stem).get("ses"), "ses-", wanted.sessions)
-            and _is_among(suffix, "", suffixes)
-        ):
-            chosen.append(path)
-    if not chosen:
-        raise Mri7tError(
-            f"{root}: none of its {len(volumes)} volumes matches ({volumes[0].name} is one of "
-            "them): check the participants, sessions and suffixes",
-            argument="participant",
-        )
-    scans = [
-        Scan(p, p.relative_to(root).as_posix(), str(derivative_path(stem_of(p), "synthesize")))
-        for p in chosen
-    ]
-    _refuse_equal_outputs(scans)
-    return scans
-
-
-def _is_among(label: str | None, prefix: str, wanted: Sequence[str]) -> bool:
-    return not wanted or label in {text.removeprefix(prefix) for text in wanted}
-
-
-def _refuse_equal_outputs(scans: Sequence[Scan]) -> None:
-    first: dict[str, Scan] = {}
-    for scan in scans:
-        other = first.setdefault(scan.output.lower(), scan)  # some disks ignore case
-        if other is not scan:
-            raise Mri7tError(
-                f"{scan.name} and {other.name}: both would become {scan.output}: choose one by "
-                "participant, session or suffix, or rename one",
-                argument="participant",
-            )
 
 
 def load_scan(path: Path, index: int | None) -> Volume:
@@ -176,7 +84,10 @@ def load_scan(path: Path, index: int | None) -> Volume:
 
 
 def derivative_path(
-    name: str, made_by: str | None = None, taken: Collection[PurePosixPath] = ()
+    name: str,
+    made_by: str | None = None,
+    taken: Collection[PurePosixPath] = (),
+    mark: str = "",
 ) -> PurePosixPath:
     """Return the path of a volume within a BIDS derivative.
 
@@ -184,11 +95,15 @@ def derivative_path(
     ----------
     name : str
         Of a layer, or of a file without its extension. Its BIDS entities and suffix are preserved;
-        without `sub-`, its letters and digits become the participant label.
+        without `sub-`, its letters and digits become the participant label, as ASCII. Where some
+        have no likeness in ASCII, `mark_of` the name is added.
     made_by : str, optional
         What made it ("synthesize", "simulate"); None for a volume as it was opened.
     taken : collection of PurePosixPath
-        Paths in use; the description gets a number to avoid them.
+        Paths in use, whatever their case; the description gets a number to avoid them.
+    mark : str
+        Letters and digits that tell the name from others; they follow a label made from the name,
+        or the description.
 
     Examples
     --------
@@ -196,48 +111,26 @@ def derivative_path(
     'sub-01/ses-2/anat/sub-01_ses-2_desc-synth7T_T1w.nii.gz'
     """
     found = entities(name)
-    found.setdefault("sub", re.sub(r"[^0-9A-Za-z]", "", name) or "unnamed")
+    description = AS_OPENED if made_by is None else DESCRIPTIONS.get(made_by, made_by)
+    if "sub" in found:
+        description += mark
+    else:
+        label, is_lost = label_of(name)
+        if not mark and (is_lost or len(label) > LONGEST_LABEL):
+            mark = mark_of(name)
+        found["sub"] = f"{label[:LONGEST_LABEL]}{mark}" or "unnamed"
     stem = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)
     folder = PurePosixPath(f"sub-{found['sub']}")
     if "ses" in found:
         folder /= f"ses-{found['ses']}"
-    description = AS_OPENED if made_by is None else DESCRIPTIONS.get(made_by, made_by)
+    known = {str(path).casefold() for path in taken}
     number = 1
     while True:
         label = description if number == 1 else f"{description}{number}"
         path = folder / "anat" / f"{stem}_desc-{label}_{anatomical_suffix(name)}.nii.gz"
-        if path not in taken:
+        if str(path).casefold() not in known:
             return path
         number += 1
-
-
-def entities(name: str) -> dict[str, str]:
-    """Return the BIDS entities in a name, and ignore the rest.
-
-    Returns
-    -------
-    dict of str to str
-        Key to label.
-
-    Examples
-    --------
-    >>> entities("sub-01_ses-2_T1w")
-    {'sub': '01', 'ses': '2'}
-    """
-    found = re.findall(r"(?:^|_)([a-z]+)-([0-9A-Za-z+]+)(?![0-9A-Za-z+-])", name)
-    return {key: label for key, label in found if key in ENTITIES}
-
-
-def anatomical_suffix(name: str) -> str:
-    """Return the BIDS suffix in a name, e.g. "T2w"; "T1w" without one.
-
-    Parameters
-    ----------
-    name : str
-        E.g. "sub-01_T2w".
-    """
-    parts = re.split(r"[_ ]", name)
-    return next((part for part in reversed(parts) if part in ANATOMICAL_SUFFIXES), DEFAULT_SUFFIX)
 
 
 def bids_sidecar(

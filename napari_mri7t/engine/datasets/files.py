@@ -1,36 +1,47 @@
-"""Which files of a folder are volumes."""
+"""Which files of a folder are volumes, and what of it cannot be looked into."""
 
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pathspec import GitIgnoreSpec
+
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
 ESTIMATE = "synth7T"  # the label after desc- of what this package synthesises
+IGNORE_FILE = ".bidsignore"
+LARGEST_IGNORE = 1 << 20  # bytes
+FETCH = "fetch it with 'datalad get' or 'git annex get', or mend the link"
 
 
-def find_volumes(folder: Path, pattern: str = "*") -> list[Path]:
-    """Find the volumes of a folder: no hidden files, no estimates of this package.
+def find_volumes(folder: Path) -> list[Path]:
+    """Find the volumes in a folder, without those in its subfolders.
 
-    Only names are checked. Links to files count. A pair counts as its .hdr, or as its .img where
-    the .hdr is missing, so that reading it reports this.
+    Only names are checked. Links count, also those that lead nowhere, so that reading them reports
+    it. A pair counts as its .hdr, or as its .img where the .hdr is missing.
 
     Parameters
     ----------
     folder : Path
-    pattern : str
-        As `Path.glob` takes it, e.g. "sub-*/**/*"; the files of the folder itself by default.
 
     Returns
     -------
     list of Path
-        Sorted.
+        Sorted; no hidden files, no estimates of this package.
     """
+    return volumes_among(path for path in folder.iterdir() if not os.path.isdir(path))
+
+
+def volumes_among(files: Iterable[Path]) -> list[Path]:
+    """Return which of some files are volumes, by the rules of `find_volumes`."""
     found = [
         path
-        for path in sorted(folder.glob(pattern))
+        for path in sorted(files)
         if extension_of(path)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.startswith(".")
         and f"desc-{ESTIMATE}" not in path.name
-        and path.is_file()
     ]
     headers = {
         path.with_name(stem_of(path)) for path in found if extension_of(path).startswith(".hdr")
@@ -40,3 +51,115 @@ def find_volumes(folder: Path, pattern: str = "*") -> list[Path]:
         for path in found
         if not extension_of(path).startswith(".img") or path.with_name(stem_of(path)) not in headers
     ]
+
+
+def subject_folders(root: Path) -> list[Path]:
+    """Return the folders `sub-*` of a dataset, also links that lead nowhere."""
+    return [
+        path
+        for path in sorted(root.glob("sub-*"))
+        if os.path.isdir(path)
+        or (path.is_symlink() and not path.exists() and not extension_of(path))
+    ]
+
+
+def find_files(root: Path, folders: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """Find the files in folders and their subfolders.
+
+    Linked folders are entered, unless they lead to a folder that contains them or the root. No
+    folder is entered twice, and a link never in place of the folder itself.
+
+    Parameters
+    ----------
+    root : Path
+    folders : sequence of Path
+        In the root; a link that leads nowhere is reported.
+
+    Returns
+    -------
+    files : list of Path
+        Sorted, without hidden ones.
+    problems : dict of Path to str
+        Folders that were not entered, and why.
+    """
+    walk = _Walk(root)
+    for folder in sorted(folders):
+        walk.note(folder)
+    while walk.folders or walk.links:
+        walk.enter((walk.folders or walk.links).pop(0))
+    return sorted(walk.files), walk.problems
+
+
+class _Walk:
+    """What is still to be entered, and what was found."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.folders: list[Path] = []
+        self.links: list[Path] = []
+        self.files: list[Path] = []
+        self.problems: dict[Path, str] = {}
+        self.entered: dict[tuple[int, int], Path] = {}
+
+    def note(self, path: Path) -> None:
+        """Sort a path into files, folders and links to folders."""
+        is_link = path.is_symlink()
+        if os.path.isdir(path):
+            (self.links if is_link else self.folders).append(path)
+        elif is_link and not path.exists() and not path.suffix and _is_bids_folder(path.name):
+            self.problems[path] = f"is a link to {os.readlink(path)}, which is missing: {FETCH}"
+        else:
+            self.files.append(path)
+
+    def enter(self, folder: Path) -> None:
+        """List a folder, or record why not."""
+        try:
+            if folder.is_symlink():
+                target = folder.resolve()
+                if any(
+                    place.is_relative_to(target) for place in (self.root, folder.parent.resolve())
+                ):
+                    self.problems[folder] = "is a link to a folder that contains it: remove it"
+                    return
+            status = folder.stat()
+            known = self.entered.setdefault((status.st_dev, status.st_ino), folder)
+            if known is not folder:
+                self.problems[folder] = (
+                    f"is the same folder as {os.path.relpath(known, folder.parent)}: remove one"
+                )
+                return
+            content = sorted(folder.iterdir())
+        except (OSError, RuntimeError) as error:  # a loop of links was a RuntimeError once
+            reason = getattr(error, "strerror", None) or error
+            self.problems[folder] = f"cannot be listed ({reason}): check its permissions"
+            return
+        for path in content:
+            if not path.name.startswith("."):
+                self.note(path)
+
+
+def _is_bids_folder(name: str) -> bool:
+    return name.startswith(("sub-", "ses-")) or name == "anat"
+
+
+def read_ignored(root: Path) -> GitIgnoreSpec:
+    """Return the patterns of a dataset's `.bidsignore`, which are those of a `.gitignore`.
+
+    Parameters
+    ----------
+    root : Path
+        Of the dataset.
+
+    Raises
+    ------
+    Mri7tError
+        If the file is there and cannot be read.
+    """
+    path = root / IGNORE_FILE
+    if not os.path.lexists(path):
+        return GitIgnoreSpec.from_lines([])
+    try:
+        text = read_regular(path, LARGEST_IGNORE).decode("utf-8-sig", "surrogateescape")
+        return GitIgnoreSpec.from_lines(text.splitlines())
+    except (OSError, ValueError) as error:
+        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error

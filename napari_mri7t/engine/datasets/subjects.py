@@ -1,23 +1,37 @@
 """Subjects of a study: found in a folder, checked, and split for leave-one-out."""
 
-import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.datasets.files import find_volumes
+from napari_mri7t.engine.datasets.field_strength import field_of, without_field
+from napari_mri7t.engine.datasets.files import (
+    IGNORE_FILE,
+    find_files,
+    find_volumes,
+    read_ignored,
+    subject_folders,
+    volumes_among,
+)
+from napari_mri7t.engine.datasets.names import (
+    DEFAULT_SUFFIX,
+    SUFFIXES_BY_NAME,
+    anatomical_suffix,
+    clean_stem,
+    last_suffix,
+    looks_t1w,
+    person_of,
+    why_no_image,
+)
 from napari_mri7t.engine.errors import GridError, SubjectError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
 from napari_mri7t.engine.volumes.files.reading import files_of, read_header
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 
-FIELD_IN_NAME = re.compile(
-    r"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T(?![0-9A-Za-z])", re.I
-)
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
+UNIFIED = "UNIT1"  # an MP2RAGE's image of T1w contrast; a target where a session has no T1w
 
 
 @dataclass(frozen=True)
@@ -72,59 +86,120 @@ def find_subjects(folder: str | Path) -> list[Subject]:
             f"{root}: no such folder: choose a folder of 7T volumes or of pairs"
         )
     if all((root / name).is_dir() for name in PAIR_FOLDERS.values()):
-        entries = [
-            (stem_of(path), field, path)
-            for field, name in PAIR_FOLDERS.items()
-            for path in _volumes(root / name)
-        ]
-    elif bids := _volumes(root, "sub-*/**/anat/*"):
-        entries = [(_bids_name(path), _field(path.relative_to(root)), path) for path in bids]
-    else:
-        entries = [(_without_field(path), _field(Path(path.name)), path) for path in _volumes(root)]
+        return _pair(root, _entries_of_folders(root))
+    files, problems = find_files(root, subject_folders(root))
+    volumes = volumes_among(files)
+    if not volumes and not problems:
+        return _pair(root, _flat_entries(root))
+    ignored = read_ignored(root)
+    entries = [
+        _Entry(
+            path.relative_to(root).parts[0],
+            field_of(path, root),
+            path,
+            last_suffix(clean_stem(path)),
+        )
+        for path in volumes
+        if not ignored.match_file(path.relative_to(root).as_posix())
+    ]
+    _refuse_overlooked(root, entries, problems)
     return _pair(root, entries)
 
 
-def _volumes(folder: Path, pattern: str = "*") -> list[Path]:
-    """Return the files that hold the voxels, whose digests identify the subjects."""
-    return [files_of(path)[1] for path in find_volumes(folder, pattern)]
+@dataclass(frozen=True)
+class _Entry:
+    """A volume, the subject's name, the field strength "3" or "7", and the suffix."""
+
+    name: str
+    field: str
+    path: Path
+    suffix: str
+
+    @property
+    def is_t1w(self) -> bool:
+        is_known = self.suffix == DEFAULT_SUFFIX or (self.suffix, self.field) == (UNIFIED, "7")
+        return is_known and not why_no_image(clean_stem(self.path))
 
 
-def _bids_name(path: Path) -> str:
-    return next(part for part in path.parts if part.startswith("sub-"))
+def _entries_of_folders(root: Path) -> list[_Entry]:
+    """List the volumes of the two folders of pairs."""
+    return [
+        _Entry(stem, field_of(path, root, name=Path(name)), path, anatomical_suffix(stem))
+        for name in PAIR_FOLDERS.values()
+        for path in find_volumes(root / name)
+        for stem in (clean_stem(path),)
+    ]
 
 
-def _field(path: Path) -> str:
-    """Return "3" or "7", the field strength in a name; "7" without one."""
-    match = FIELD_IN_NAME.search(path.as_posix().replace("_", " "))
-    return match.group(1) if match else "7"
+def _flat_entries(root: Path) -> list[_Entry]:
+    """List the volumes of a folder whose names say the field strength, or nothing."""
+    ignored = read_ignored(root)
+    return [
+        _Entry(without_field(path), field_of(path, root), path, anatomical_suffix(clean_stem(path)))
+        for path in find_volumes(root)
+        if not ignored.match_file(path.name)
+    ]
 
 
-def _without_field(path: Path) -> str:
-    name = FIELD_IN_NAME.sub("", stem_of(path).replace("_", " "))
-    return "_".join(name.split()) or stem_of(path)
+def _refuse_overlooked(root: Path, entries: list[_Entry], problems: dict[Path, str]) -> None:
+    """Refuse a BIDS dataset of which a subject or a T1w would be left out without a word."""
+    for path, why in problems.items():
+        raise SubjectError(f"{path}: {why}")
+    for entry in entries:
+        stem = clean_stem(entry.path)
+        is_odd = entry.suffix not in SUFFIXES_BY_NAME.values() and not why_no_image(stem)
+        if is_odd and looks_t1w(stem):
+            raise SubjectError(
+                f"{entry.path}: is no BIDS name, which ends with its suffix, as in _T1w.nii.gz: "
+                f"rename it, or list it in {IGNORE_FILE}"
+            )
+    names = {entry.name for entry in entries}
+    for folder in sorted(subject_folders(root)):
+        if folder.name not in names:
+            raise SubjectError(f"{folder}: holds no volume: add it or remove the folder")
 
 
-def _pair(root: Path, entries: list[tuple[str, str, Path]]) -> list[Subject]:
-    """Return the subjects of (name, field strength, volume), each with source and target."""
+def _pair(root: Path, entries: list[_Entry]) -> list[Subject]:
+    """Return the subjects, each with source and target."""
     if not entries:
         raise SubjectError(
             f"{root}: holds no volume; expected .nii or .nii.gz files, a BIDS dataset, or the "
             f"folders {' and '.join(PAIR_FOLDERS.values())}"
         )
-    found: dict[str, dict[str, Path]] = {}
-    for name, field, path in entries:
-        known = found.setdefault(name, {})
-        if field in known:
+    known: dict[str, dict[str, _Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.suffix == UNIFIED):
+        if entry.is_t1w:
+            other = known.setdefault(entry.name, {}).setdefault(entry.field, entry)
+            if other is not entry and other.suffix == entry.suffix:
+                raise SubjectError(
+                    f"{entry.name}: two {entry.field}T volumes, {other.path.name} and "
+                    f"{entry.path.name}; keep one"
+                )
+    others = [entry for entry in entries if not entry.is_t1w]
+    has_pairs = any("3" in found for found in known.values())
+    sources = [entry for entry in others if entry.field == "3"]
+    if not known or (sources and not has_pairs):
+        other = (sources or others)[0]
+        raise SubjectError(
+            f"{other.path}: is no {'3' if known else other.field}T T1w, by its name: add the T1w, "
+            "or remove it"
+        )
+    for name, found in known.items():
+        if "7" not in found or (has_pairs and "3" not in found):
+            field = "7" if "7" not in found else "3"
+            left = [e.path.name for e in others if (e.name, e.field) == (name, field)]
+            hint = f" ({', '.join(left)}: no T1w)" if left else ""
             raise SubjectError(
-                f"{name}: two {field}T volumes, {known[field].name} and {path.name}; keep one"
+                f"{name}: has no {field}T volume{hint}; add it or remove the subject"
             )
-        known[field] = path
-    has_pairs = any("3" in known for known in found.values())
-    for name, known in found.items():
-        if "7" not in known or (has_pairs and "3" not in known):
-            missing = "7T" if "7" not in known else "3T"
-            raise SubjectError(f"{name}: has no {missing} volume; add it or remove the subject")
-    return [Subject(name, known["7"], known.get("3")) for name, known in sorted(found.items())]
+    return [
+        Subject(
+            name,
+            files_of(found["7"].path)[1],
+            files_of(found["3"].path)[1] if "3" in found else None,
+        )
+        for name, found in sorted(known.items())
+    ]
 
 
 def leave_one_out(subjects: list[Subject]) -> list[Fold]:
@@ -141,20 +216,36 @@ def leave_one_out(subjects: list[Subject]) -> list[Fold]:
         If there are fewer than two subjects, or one would be on both sides of a fold.
     """
     if len(subjects) < 2:
-        raise SubjectError(f"leave-one-out needs at least 2 subjects, got {len(subjects)}")
-    names = Counter(subject.name for subject in subjects)
-    files = Counter(subject.target.resolve() for subject in subjects)
-    twice = [name for name, count in names.items() if count > 1]
-    twice += [path.name for path, count in files.items() if count > 1]
-    if twice:
+        only = f"{subjects[0].name} is the only one" if subjects else "there is none"
+        raise SubjectError(f"leave-one-out needs at least 2 subjects, but {only}: add subjects")
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for subject in subjects:
+        keys = {("person", person_of(subject.name)), *map(_identity, _files(subject))}
+        for key in keys:
+            groups.setdefault(key, []).append(subject.name)
+    twice = {", ".join(sorted(names)): key for key, names in groups.items() if len(names) > 1}
+    for names, key in twice.items():
+        why = "are one person" if key[0] == "person" else "share a file"
         raise SubjectError(
-            f"{', '.join(twice)}: listed twice, so that a fold would train on what it holds out; "
-            "remove one"
+            f"{names}: {why}, so that a fold would train on what it holds out; keep one"
         )
     return [
         Fold(held_out, tuple(other for other in subjects if other is not held_out))
         for held_out in subjects
     ]
+
+
+def _files(subject: Subject) -> list[Path]:
+    return [path for path in (subject.target, subject.source) if path is not None]
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """Return what links and hard links to one file have in common."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ("path", path.resolve())
+    return ("file", status.st_dev, status.st_ino) if status.st_ino else ("path", path.resolve())
 
 
 def load_pair(subject: Subject) -> tuple[Volume | None, Volume]:

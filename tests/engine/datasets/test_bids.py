@@ -42,12 +42,23 @@ from napari_mri7t.engine.errors import Mri7tError
             "synthesize",
             "sub-Annasscan2/anat/sub-Annasscan2_desc-synth7T_T1w.nii.gz",
         ),
-        ("été_?", None, "sub-t/anat/sub-t_desc-input_T1w.nii.gz"),
-        ("ü", None, "sub-unnamed/anat/sub-unnamed_desc-input_T1w.nii.gz"),
+        ("été_?", None, "sub-ete/anat/sub-ete_desc-input_T1w.nii.gz"),
+        ("Møller", None, "sub-Moller/anat/sub-Moller_desc-input_T1w.nii.gz"),
+        ("?", None, "sub-unnamed/anat/sub-unnamed_desc-input_T1w.nii.gz"),
     ],
 )
 def test_name_of_a_derivative(name, made_by, expected):
     assert str(derivative_path(name, made_by)) == expected
+
+
+def test_names_that_ascii_cannot_hold_get_labels_of_their_own():
+    names = ("張偉", "李娜", "Иванов", "Петров", "bad\udcff", "bad\udcfe", "a" * 240, "a" * 239)
+    paths = [derivative_path(name) for name in names]
+    assert len({*paths}) == len(names)
+    for path in paths:
+        assert path.parts[0].removeprefix("sub-").isalnum()
+        assert str(path).isascii()
+        assert len(path.name) < 200
 
 
 def test_second_volume_of_one_name_gets_a_number():

@@ -4,8 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.datasets.bids import find_scans
-from napari_mri7t.engine.datasets.files import find_volumes
+from napari_mri7t.engine.datasets.files import find_files, find_volumes, subject_folders
+from napari_mri7t.engine.datasets.scans import find_scans
 from napari_mri7t.engine.datasets.subjects import find_subjects
 
 
@@ -28,17 +28,17 @@ def test_every_format_counts_once_and_nothing_else(tmp_path):
     assert names(find_volumes(tmp_path)) == found
 
 
-def test_links_to_files_count_and_dead_links_do_not(tmp_path):
+def test_links_to_files_count_also_dead_ones(tmp_path):
     touch(tmp_path, "store/a.nii")
     (tmp_path / "link.nii").symlink_to("store/a.nii")
     (tmp_path / "dead.nii").symlink_to("store/none.nii")
-    assert names(find_volumes(tmp_path)) == ["link.nii"]
+    assert names(find_volumes(tmp_path)) == ["dead.nii", "link.nii"]
 
 
 def test_hidden_folder_below_the_root_is_skipped_but_not_the_root_itself(tmp_path):
     root = tmp_path / ".cache" / "data"
     touch(root, "sub-1/anat/a.nii", "sub-1/.git/b.nii")
-    assert names(find_volumes(root, "sub-*/**/*")) == ["a.nii"]
+    assert names(find_files(root, subject_folders(root))[0]) == ["a.nii"]
 
 
 def test_half_a_pair_is_not_overlooked(tmp_path):
@@ -56,7 +56,7 @@ def test_scans_and_subjects_are_found_by_the_same_rules(tmp_path, folder):
     touch(place, "sub-1_desc-synth7T_T1w.nii")
     (place / "sub-4_T1w.nii").mkdir()
     found = [f"{stem}.nii" for stem in stems]
-    assert [scan.path.name for scan in find_scans(tmp_path)] == found
+    assert [scan.path.name for scan in find_scans(tmp_path).scans] == found
     assert [subject.target.name for subject in find_subjects(tmp_path)] == found
 
 
@@ -65,3 +65,30 @@ def test_subject_stored_as_a_pair_is_known_by_its_voxels(tmp_path):
     nibabel.save(nibabel.Nifti1Pair(array, np.eye(4)), tmp_path / "a.img")
     (subject,) = find_subjects(tmp_path)
     assert subject.target.name == "a.img"
+
+
+def test_linked_folders_are_entered_once_and_never_outwards(tmp_path):
+    root = tmp_path / "ds"
+    touch(tmp_path, "store/ses-1/anat/a.nii", "other/private.nii")
+    touch(root, "sub-2/anat/b.nii")
+    (root / "sub-1").mkdir()
+    for link, to in (
+        ("sub-1/ses-1", "../../store/ses-1"),
+        ("sub-0", "sub-2"),  # before the folder itself
+        ("sub-3", ".."),
+        ("sub-4", "."),
+        ("sub-2/up", ".."),
+        ("sub-5", "nowhere"),
+        ("../store/ses-1/anat/up", "../.."),
+    ):
+        (root / link).symlink_to(to)
+    files, problems = find_files(root, subject_folders(root))
+    assert [path.relative_to(root).as_posix() for path in files] == [
+        "sub-1/ses-1/anat/a.nii",
+        "sub-2/anat/b.nii",
+    ]
+    reasons = {path.relative_to(root).as_posix(): why for path, why in problems.items()}
+    assert "same folder as sub-2" in reasons.pop("sub-0")
+    assert "datalad get" in reasons.pop("sub-5")
+    assert set(reasons) == {"sub-3", "sub-4", "sub-2/up", "sub-1/ses-1/anat/up"}
+    assert all("contains it" in why for why in reasons.values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mri7t.engine.datasets.bids import ScanFilter, find_scans
+from napari_mri7t.engine.datasets.bids import load_scan
+from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.errors import Mri7tError
 
 
@@ -27,8 +28,15 @@ def dataset(tmp_path):
     return tmp_path / "raw"
 
 
-def names(scans):
-    return [scan.path.name for scan in scans]
+def names(found):
+    return [scan.path.name for scan in found.scans]
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def test_of_a_dataset_t1w_scans_are_taken_and_no_estimates(dataset):
@@ -54,10 +62,22 @@ def test_filters_choose(dataset, wanted, expected):
     assert names(find_scans(dataset, wanted)) == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "argument"),
+    [
+        (ScanFilter(participants=("01", "9", "sub-8")), "participant"),
+        (ScanFilter(sessions=("a", "9", "8")), "session"),
+    ],
+)
+def test_label_that_does_not_exist_is_named_even_beside_others(dataset, wanted, argument):
+    with pytest.raises(Mri7tError, match=rf"has no {argument} 8, 9; it has ") as caught:
+        find_scans(dataset, wanted)
+    assert caught.value.argument == argument
+
+
 def test_filter_without_a_match_says_what_is_there(dataset):
-    with pytest.raises(Mri7tError, match=r"none of its 5 volumes .*sub-01_ses-a_T1w") as caught:
-        find_scans(dataset, ScanFilter(participants=("9",)))
-    assert caught.value.argument == "participant"
+    with pytest.raises(Mri7tError, match=r"none of its 5 volumes .*check the participants"):
+        find_scans(dataset, ScanFilter(suffixes=("PDw",)))
 
 
 def test_plain_folder_gives_all_its_volumes(tmp_path):
@@ -66,11 +86,112 @@ def test_plain_folder_gives_all_its_volumes(tmp_path):
     assert names(find_scans(tmp_path)) == ["a.nii", "b.nii.gz", "c.hdr"]
 
 
-def test_two_scans_of_one_output_are_refused(tmp_path):
-    for name in ("sub-01_desc-a_T1w.nii", "sub-01_desc-b_T1w.nii"):
-        (tmp_path / name).touch()
-    with pytest.raises(Mri7tError, match="both would become sub-01/anat"):
-        find_scans(tmp_path)
+def test_whatever_looks_like_a_t1w_is_made_or_named(tmp_path):
+    made = (
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-02/anat/sub-02_t1w.nii.gz",
+        "sub-03/anat/sub-03_T1W.NII.GZ",
+        "sub-04/anat/sub-04_T1w.nii.nii.gz",
+        "sub-05/anat/sub-05_T1w .nii.gz",
+        "sub-06/sub-06_T1w.mgz",
+    )
+    failed = (
+        "sub-07/anat/sub-07_T1w__dup-01.nii.gz",
+        "sub-08/anat/sub-08_T1w_brain.nii.gz",
+        "sub-08/anat/sub-09_T1w.nii.gz",
+        "sub-08/anat/c1sub-08_T1w.nii.gz",
+        "sub-08/anat/sub-08_T1w.nii.gz.part",
+        "sub-08/anat/sub-08_mprage.nii",
+        "sub-10_T1w.nii.gz",
+        "Sub-11/anat/Sub-11_T1w.nii.gz",
+    )
+    skipped = ("sub-12/anat/sub-12_UNIT1.nii.gz", "sub-13/func/sub-13_task-t1_bold.nii.gz")
+    touch(tmp_path, *made, *failed, *skipped, "sub-01/anat/sub-01_T1w.json")
+    (tmp_path / "sub-14").mkdir()
+    found = find_scans(tmp_path)
+    assert [scan.name for scan in found.scans] == [*made]
+    assert {*found.failed} == {*failed, "sub-14"}
+    assert {*found.skipped} == {skipped[0], "sub-13"}
+
+
+def test_link_of_git_annex_without_its_content_is_a_scan_to_be_reported(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/notes.txt")
+    link = tmp_path / "sub-02/anat/sub-02_T1w.nii.gz"
+    link.symlink_to("../../.git/annex/objects/x/MD5E-s1--2.nii.gz")
+    assert names(find_scans(tmp_path)) == ["sub-01_T1w.nii.gz", "sub-02_T1w.nii.gz"]
+    with pytest.raises(FileNotFoundError, match="git annex get"):
+        load_scan(link, None)
+
+
+@pytest.mark.parametrize("folder", ["sub-01/anat/", ""])
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "sub-01_part-phase_T1w",
+        "sub-01_part-real_T1w",
+        "sub-01_part-imag_T1w",
+        "sub-01_label-GM_T1w",
+        "sub-01_hemi-L_T1w",
+        "sub-01_inv-1_T1w",
+        "sub-01_T1w_mask",
+        "sub-01_T1w_desc-brain_mask",
+        "sub-01_T1w_defacemask",
+        "sub-01_T1w_dseg",
+        "sub-01_label-GM_T1w_probseg",
+    ],
+)
+def test_maps_masks_and_parts_are_no_t1w_and_are_named(tmp_path, folder, stem):
+    touch(tmp_path, f"{folder}sub-01_T1w.nii.gz", f"{folder}{stem}.nii.gz")
+    found = find_scans(tmp_path)
+    assert names(found) == ["sub-01_T1w.nii.gz"]
+    assert [*found.skipped] == [f"{folder}{stem}.nii.gz"]
+
+
+def test_other_contrasts_of_a_plain_folder_are_named_unless_asked_for(tmp_path):
+    touch(tmp_path, "a.nii", "b_T2w.nii", "c_flair.nii", "T1map_d.nii", "e_INV1.nii", "wm.nii")
+    found = find_scans(tmp_path)
+    assert names(found) == ["a.nii"]
+    assert len(found.skipped) == 5
+    assert names(find_scans(tmp_path, ScanFilter(suffixes=("T2w",)))) == ["b_T2w.nii"]
+
+
+def test_bidsignore_is_read_as_git_reads_its_own(tmp_path):
+    touch(tmp_path, *(f"sub-{n}/anat/sub-{n}_T1w.nii" for n in "123"))
+    touch(tmp_path, *(f"sub-1/anat/sub-1_run-{n}_T1w.nii" for n in "12"))
+    text = "# comment\nsub-2/\n*_run-*\n!*_run-2_*\n"
+    (tmp_path / ".bidsignore").write_text(text)
+    found = find_scans(tmp_path)
+    assert names(found) == ["sub-1_T1w.nii", "sub-1_run-2_T1w.nii", "sub-3_T1w.nii"]
+    assert {*found.skipped.values()} == {"is listed in .bidsignore"}
+
+
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ("S11.nii", "S1_1.nii", "S1-1.nii"),
+        ("a.nii", "a.nii.gz", "A.nii"),
+        ("sub-01_desc-a_T1w.nii", "sub-01_desc-b_T1w.nii", "sub-01_T1w.nii"),
+        ("sub-1/anat/sub-1_T1w.nii", "sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_t1w.nii"),
+    ],
+)
+def test_names_that_would_clash_are_told_apart_and_stay_so(tmp_path, stems):
+    touch(tmp_path, *stems)
+    first = {scan.name: scan.output for scan in find_scans(tmp_path).scans}
+    assert {*first} == {*stems}
+    assert len({output.casefold() for output in first.values()}) == len(stems)
+    (tmp_path / stems[0]).unlink()
+    before = {scan.name: scan.output for scan in find_scans(tmp_path).scans}
+    touch(tmp_path, stems[0])
+    after = {scan.name: scan.output for scan in find_scans(tmp_path, known=before).scans}
+    assert before.items() <= after.items()
+    assert len({output.casefold() for output in after.values()}) == len(stems)
+
+
+def test_only_what_cannot_be_told_apart_is_refused_alone(tmp_path):
+    touch(tmp_path, "b.nii", "caf\u00e9.nii", "cafe\u0301.nii")
+    found = find_scans(tmp_path)
+    assert len(found.scans) == 2
+    assert "same estimate" in " ".join(found.failed.values())
 
 
 def test_folder_without_volumes_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Subjects in folders of every layout, and what is wrong with them."""
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_fault_19_subject_twice_is_an_error(tmp_path):
 def test_fault_19_subject_on_both_sides_of_a_fold_is_an_error(tmp_path):
     path = write(tmp_path / "a.nii.gz")
     same = [Subject("one", path), Subject("two", path)]
-    with pytest.raises(SubjectError, match=r"a\.nii\.gz: listed twice"):
+    with pytest.raises(SubjectError, match="one, two: share a file"):
         leave_one_out(same)
 
 
@@ -103,8 +105,10 @@ def test_leave_one_out_holds_out_everyone_once(tmp_path):
 
 
 def test_one_subject_cannot_be_left_out(tmp_path):
-    with pytest.raises(SubjectError, match="at least 2 subjects"):
+    with pytest.raises(SubjectError, match="at least 2 subjects, but a is the only one"):
         leave_one_out([Subject("a", tmp_path / "a")])
+    with pytest.raises(SubjectError, match="at least 2 subjects, but there is none"):
+        leave_one_out([])
 
 
 def test_fault_17_nan_in_training_data_is_an_error(tmp_path):
@@ -142,3 +146,110 @@ def test_headers_tell_a_file_that_is_no_3d_volume(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-50])
     with pytest.raises(VolumeError, match="is cut short"):
         check_headers(Subject("b", cut))
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def bids(n, field, rest):
+    return f"sub-{n}/ses-{field}T/anat/sub-{n}_ses-{field}T_{rest}.nii.gz"
+
+
+def test_only_t1w_images_are_paired(tmp_path):
+    touch(tmp_path, bids(1, 7, "T1w"), bids(1, 3, "T1w"), bids(2, 7, "UNIT1"), bids(2, 3, "t1w"))
+    for rest in ("T2w", "FLAIR", "inv-1_MP2RAGE", "part-phase_T1w", "desc-brain_mask", "T1map"):
+        touch(tmp_path, bids(1, 7, rest), bids(1, 3, rest), bids(2, 7, rest))
+    pairs = [(s.target.name, s.source.name) for s in find_subjects(tmp_path)]
+    assert pairs == [
+        ("sub-1_ses-7T_T1w.nii.gz", "sub-1_ses-3T_T1w.nii.gz"),
+        ("sub-2_ses-7T_UNIT1.nii.gz", "sub-2_ses-3T_t1w.nii.gz"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([bids(1, 7, "T1w"), bids(1, 3, "T2w")], r"sub-1_ses-3T_T2w.*: is no 3T T1w"),
+        ([bids(1, 7, "FLAIR"), bids(1, 3, "T1w")], "has no 7T volume .*FLAIR"),
+        ([bids(1, 7, "T1w"), bids(1, 7, "run-2_T1w")], "two 7T volumes"),
+        ([bids(1, 7, "T1w"), bids(1, 7, "T1w__dup-01")], "dup-01.*: is no BIDS name"),
+        ([bids(1, 7, "T1w"), "sub-2/anat/notes.txt"], "sub-2: holds no volume"),
+        (["a_7T.nii", "a_3T_T2w.nii"], "is no 3T T1w"),
+    ],
+)
+def test_what_is_no_pair_of_t1w_is_refused_by_name(tmp_path, files, message):
+    touch(tmp_path, *files)
+    with pytest.raises(SubjectError, match=message):
+        find_subjects(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["T1w.json", "sub-1/ses-7T/anat/sub-1_ses-7T_T1w.json"])
+@pytest.mark.parametrize(
+    ("tesla", "message"),
+    [(3, "says 3 tesla"), (2.89, "says 3 tesla"), (1.5, "is 1.5"), (7000, "7000"), (True, "True")],
+)
+def test_json_that_says_another_field_strength_is_refused(tmp_path, name, tesla, message):
+    touch(tmp_path, bids(1, 7, "T1w"), name)
+    (tmp_path / name).write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    with pytest.raises(SubjectError, match=message):
+        find_subjects(tmp_path)
+
+
+def test_json_decides_where_no_name_says_the_field_strength(tmp_path):
+    for session, tesla in (("a", 6.98), ("b", 2.89)):
+        name = f"sub-1/ses-{session}/anat/sub-1_ses-{session}_T1w"
+        touch(tmp_path, f"{name}.nii")
+        (tmp_path / f"{name}.json").write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    (tmp_path / "T1w.json").write_text('{"MagneticFieldStrength": 1.5}')  # the nearest counts
+    (tmp_path / "T2w.json").write_text('{"MagneticFieldStrength": 9.4}')
+    (subject,) = find_subjects(tmp_path)
+    assert (subject.target.name, subject.source.name) == (
+        "sub-1_ses-a_T1w.nii",
+        "sub-1_ses-b_T1w.nii",
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{}_3T_to_7T", "{}_3Tto7T", "{}_3T_T1w_to_7T", "{}_3T_reg7T", "{}_3T_space-7T", "{}_3T_2_7T"],
+)
+def test_3t_registered_to_7t_is_the_3t(tmp_path, source):
+    target = "{}_7T_T1w" if "T1w" in source else "{}_7T"
+    for name in ("S1", "sub-2"):
+        touch(tmp_path, f"{source.format(name)}.nii", f"{target.format(name)}.nii")
+    subjects = find_subjects(tmp_path)
+    assert [name.removesuffix("_T1w") for name in names(subjects)] == ["S1", "sub-2"]
+    assert [s.source.stem for s in subjects] == [source.format(name) for name in ("S1", "sub-2")]
+
+
+def test_name_that_says_both_field_strengths_is_refused(tmp_path):
+    touch(tmp_path, "S1_3T_7T.nii", "S1_7T.nii")
+    with pytest.raises(SubjectError, match="says 3T and 7T"):
+        find_subjects(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("sub-A.nii", "sub-a.nii.gz"),
+        ("sub-01_ses-1.nii", "sub-01_ses-2.nii"),
+        ("sub-01_run-1_T1w.nii", "SUB-01_run-2_T1w.nii"),
+        ("S1_ses-1.nii", "s1_ses-2.nii"),
+        ("sub-A/anat/sub-A_T1w.nii", "sub-a/anat/sub-a_T1w.nii"),
+    ],
+)
+def test_fault_19_person_under_two_names_is_one_subject(tmp_path, files):
+    touch(tmp_path, *files)
+    with pytest.raises(SubjectError, match="are one person"):
+        leave_one_out(find_subjects(tmp_path))
+
+
+def test_fault_19_hard_link_to_another_subject_is_found(tmp_path):
+    touch(tmp_path, "a_7T.nii", "a_3T.nii", "b_7T.nii")
+    (tmp_path / "b_3T.nii").hardlink_to(tmp_path / "a_3T.nii")
+    with pytest.raises(SubjectError, match="a, b: share a file"):
+        leave_one_out(find_subjects(tmp_path))

@@ -1,0 +1,123 @@
+"""The field strength of a volume, by its name and by the JSON files that describe it in BIDS."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from napari_mri7t.engine.atomic import read_json
+from napari_mri7t.engine.datasets.names import clean_stem, entities, last_suffix
+from napari_mri7t.engine.errors import SubjectError
+
+KEY = "MagneticFieldStrength"
+TOLERANCE_T = 0.5  # magnets sold as 3 T have 2.89, those sold as 7 T 6.98
+_END = r"(?![0-9A-Za-z])"
+FIELD_IN_NAME = re.compile(
+    rf"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T{_END}", re.IGNORECASE
+)
+# What an image was registered to, as in S1_3T_to_7T, S1_3T_reg7T, S1_space-7T_3T
+_LINK = r"(?:(?:co)?reg(?:istered)?|warped|resampled|resliced|aligned)"
+ONTO = re.compile(
+    r"(?:(?<=[37]T)[ -]?2[ -]?"
+    rf"|(?:(?<=[37]T)|(?<= )|^)(?:{_LINK}?[ -]*(?:onto|to|in|on)|{_LINK})[ -]*)[37]T{_END}",
+    re.IGNORECASE,
+)
+SPACE = re.compile(rf"(?<![0-9A-Za-z])space-[37]T{_END}", re.IGNORECASE)
+
+
+def field_of(path: Path, root: Path, *, name: Path | None = None) -> str:
+    """Return "3" or "7", the field strength of a volume; "7" where nothing says it.
+
+    Parameters
+    ----------
+    path : Path
+        The volume.
+    root : Path
+        Folder of the dataset, up to which JSON files apply.
+    name : Path, optional
+        What holds the field strength in its name, by default the path within the root.
+
+    Raises
+    ------
+    SubjectError
+        If the name says both, the JSON neither, or they contradict each other.
+    """
+    text = _readable(path.relative_to(root) if name is None else name)
+    said = set(FIELD_IN_NAME.findall(_own_part(text)))
+    if len(said) > 1:
+        raise SubjectError(f"{path}: its name says 3T and 7T: rename it, so that it says one")
+    by_name = said.pop() if said else ""
+    by_json = ""
+    for described in _descriptions(path, root):
+        by_json = _by_json(described)
+        if by_json:
+            if by_name and by_name != by_json:
+                raise SubjectError(
+                    f"{path}: its name says {by_name}T, but {described} says {by_json} tesla "
+                    f"({KEY}): rename the volume or correct the JSON"
+                )
+            break
+    return by_name or by_json or "7"
+
+
+def without_field(path: Path) -> str:
+    """Return a file's name without its field strength and without what it was registered to."""
+    name = FIELD_IN_NAME.sub("", _own_part(_readable(Path(clean_stem(path)))))
+    return "_".join(name.split()) or clean_stem(path)
+
+
+def _own_part(text: str) -> str:
+    """Return a name without what its image was registered to, which follows its own field."""
+    text = SPACE.sub(" ", text)
+    return ONTO.sub(lambda m: " " if FIELD_IN_NAME.search(text[: m.start()]) else m[0], text)
+
+
+def _readable(path: Path) -> str:
+    return path.as_posix().replace("_", " ")
+
+
+def _descriptions(path: Path, root: Path) -> Iterator[Path]:
+    """Yield the JSON files that apply to a volume by BIDS' inheritance, the nearest first."""
+    stem = clean_stem(path)
+    own = {**entities(stem)}
+    folder = path.parent
+    while True:
+        yield from (
+            other
+            for other in sorted(folder.glob("*.json"), key=lambda p: -len(p.stem))
+            if other.stem == stem
+            or (
+                last_suffix(other.stem) == last_suffix(stem)
+                and entities(other.stem).items() <= own.items()
+                and _is_plain(other.stem)
+            )
+        )
+        if folder in (root, folder.parent):
+            return
+        folder = folder.parent
+
+
+def _is_plain(stem: str) -> bool:
+    """Return whether a stem consists of known entities and a suffix, as BIDS has it."""
+    return len(stem.split("_")) == len(entities(stem)) + 1
+
+
+def _by_json(path: Path) -> str:
+    """Return "3" or "7" by the JSON; empty where it does not say."""
+    try:
+        facts = read_json(path)
+    except (OSError, ValueError) as error:
+        raise SubjectError(f"{path}: cannot be read ({error}): mend or remove it") from error
+    value = facts.get(KEY) if isinstance(facts, dict) else None
+    if value is None:
+        return ""
+    try:
+        tesla = float(re.sub(r"\s*(?:t|tesla)\s*$", "", str(value), flags=re.IGNORECASE))
+    except ValueError:
+        tesla = float("nan")
+    for field in ("3", "7"):
+        if not isinstance(value, bool) and abs(tesla - float(field)) <= TOLERANCE_T:
+            return field
+    raise SubjectError(
+        f"{path}: {KEY} is {str(value)[:40]}, expected about 3 or 7 (in tesla): correct it, or "
+        "remove the volume"
+    )

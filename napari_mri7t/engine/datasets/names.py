@@ -1,0 +1,178 @@
+"""What the name of a file says: BIDS entities, kind of image, and a label made from it.
+
+https://bids-specification.readthedocs.io/en/stable/appendices/entities.html
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
+
+DEFAULT_SUFFIX = "T1w"
+ANATOMICAL_SUFFIXES = (
+    "T1w", "T2w", "T2star", "T2starw", "FLAIR", "FLASH", "PDw", "PD", "PDT2", "PDT2w", "inplaneT1",
+    "inplaneT2", "angio", "UNIT1", "MP2RAGE", "MEGRE", "MESE", "VFA", "MPM", "MTS", "T1map",
+    "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap", "MTRmap", "MTsat", "T1rho",
+    "Chimap", "S0map", "M0map", "MWFmap", "defacemask", "SWI", "swi", "bold", "sbref", "dwi", "asl",
+    "epi", "pet",
+)  # fmt: skip
+SUFFIXES_BY_NAME = {suffix.casefold(): suffix for suffix in reversed(ANATOMICAL_SUFFIXES)}
+ENTITIES = (
+    "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
+    "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "chunk", "res", "den", "label",
+)  # fmt: skip  # in the order of the specification; desc is not among them
+LOOKS_T1W = re.compile(
+    r"(?<![a-z])t1w|(?<![a-z])t1(?![a-z0-9])|t1[ _-]?weighted|mp2?rage|unit1|bravo|spgr", re.I
+)
+ENDS_OF_MASKS = ("mask", "dseg", "probseg", "segmentation", "labels", "labelmap", "parcellation")
+NO_IMAGES = frozenset(
+    ("seg", "pveseg", "pve", "label", "aseg", "aparc", "ribbon", "inv1", "inv2", "warp", "jacobian")
+)  # as any part of a name
+LAST_PARTS = frozenset(("ph", "phase", "real", "imag", "imaginary", "wm", "gm", "csf"))
+PARTS = ("phase", "real", "imag")  # of the entity part-: no magnitudes
+LETTERS = str.maketrans(
+    {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
+     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H"}
+)  # fmt: skip  # those that Unicode does not take apart
+MARK_LENGTH = 6
+
+
+def clean_stem(path: Path) -> str:
+    """Return a file's name without extensions, also repeated ones, and without blanks around it.
+
+    Examples
+    --------
+    >>> clean_stem(Path("sub-01_T1w.nii.nii.gz"))
+    'sub-01_T1w'
+    """
+    stem = stem_of(path).strip()
+    while extension_of(Path(stem)) and stem_of(Path(stem)):
+        stem = stem_of(Path(stem)).strip()
+    return stem
+
+
+def entities(name: str) -> dict[str, str]:
+    """Return the BIDS entities in a name, and ignore the rest.
+
+    Returns
+    -------
+    dict of str to str
+        Key to label.
+
+    Examples
+    --------
+    >>> entities("sub-01_ses-2_T1w")
+    {'sub': '01', 'ses': '2'}
+    """
+    found = re.findall(r"(?:^|_)([a-z]+)-([0-9A-Za-z+]+)(?![0-9A-Za-z+-])", name)
+    return {key: label for key, label in found if key in ENTITIES}
+
+
+def last_suffix(name: str) -> str:
+    """Return the last part of a name, in the spelling of BIDS where it is a suffix.
+
+    Examples
+    --------
+    >>> last_suffix("sub-01_t1w"), last_suffix("sub-01_T1w_brain")
+    ('T1w', 'brain')
+    """
+    last = name.split("_")[-1]
+    return SUFFIXES_BY_NAME.get(last.casefold(), last)
+
+
+def anatomical_suffix(name: str) -> str:
+    """Return the BIDS suffix in a name, e.g. "T2w"; "T1w" without one.
+
+    Parameters
+    ----------
+    name : str
+        E.g. "sub-01_T2w".
+    """
+    parts = [part.casefold() for part in re.split(r"[_ .]", name)]
+    return next(
+        (SUFFIXES_BY_NAME[part] for part in reversed(parts) if part in SUFFIXES_BY_NAME),
+        DEFAULT_SUFFIX,
+    )
+
+
+def why_no_image(name: str) -> str:
+    """Return why a name is not that of an image to synthesise from or to train on.
+
+    Masks, label and probability maps, and phase, real and imaginary parts are none.
+
+    Parameters
+    ----------
+    name : str
+        Without extension.
+
+    Returns
+    -------
+    str
+        Empty if nothing in the name says so.
+
+    Examples
+    --------
+    >>> why_no_image("sub-01_part-phase_T1w")
+    'part-phase: no magnitude image'
+    """
+    found = entities(name)
+    if found.get("part", "") in PARTS:
+        return f"part-{found['part']}: no magnitude image"
+    if found.get("inv") and last_suffix(name) != "MP2RAGE":
+        return f"inv-{found['inv']}: one inversion of several"
+    for key in ("label", "hemi", "den"):
+        if key in found:
+            return f"{key}-{found[key]}: no image of a whole head"
+    words = [word for word in re.split(r"[^0-9a-z]+", _without_labels(name).lower()) if word]
+    mask = next((w for w in words if w in NO_IMAGES or w.endswith(ENDS_OF_MASKS)), "")
+    if not mask and words and words[-1] in LAST_PARTS:
+        mask = words[-1]
+    return f'"{mask}" in its name: a mask, a map or a part of an image' if mask else ""
+
+
+def _without_labels(name: str) -> str:
+    return re.sub(r"(?:^|_)(?:sub|ses|acq|run|rec|task)-[0-9A-Za-z]+", "_", name)
+
+
+def looks_t1w(name: str) -> bool:
+    """Return whether somebody may take a file of this name for a T1w image."""
+    return LOOKS_T1W.search(_without_labels(name)) is not None
+
+
+def person_of(name: str) -> str:
+    """Return what the names of one person's images have in common, whatever their case.
+
+    Examples
+    --------
+    >>> person_of("sub-A_ses-1"), person_of("sub-a_ses-2_run-1"), person_of("S1_ses-2")
+    ('sub-a', 'sub-a', 's1')
+    """
+    plain = unicodedata.normalize("NFC", name).casefold()
+    found = re.match(r"sub-[0-9a-z+]+", plain)
+    return found[0] if found else re.sub(r"[_ ]*(?:ses|run|acq|rec)-[0-9a-z]+", "", plain)
+
+
+def label_of(name: str) -> tuple[str, bool]:
+    """Return a BIDS label made of a name, and whether letters or digits of it were lost.
+
+    Examples
+    --------
+    >>> label_of("Müller_1"), label_of("張_1")
+    (('Muller1', False), ('1', True))
+    """
+    apart = unicodedata.normalize("NFKD", name.translate(LETTERS))
+    label = re.sub(r"[^0-9A-Za-z]", "", apart)
+    is_lost = any(
+        not sign.isascii() and (sign.isalnum() or unicodedata.category(sign) == "Cs")
+        for sign in apart
+    )
+    return label, is_lost
+
+
+def mark_of(name: str) -> str:
+    """Return a few hexadecimal digits that tell a name from others, the same on every computer."""
+    plain = unicodedata.normalize("NFC", name)
+    return hashlib.sha256(os.fsencode(plain)).hexdigest()[:MARK_LENGTH]

@@ -1,0 +1,319 @@
+"""Scans in a folder or BIDS dataset, and what of it is left out, with the reason."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_mri7t.engine.datasets.bids import Scan, derivative_path
+from napari_mri7t.engine.datasets.files import (
+    ESTIMATE,
+    IGNORE_FILE,
+    find_files,
+    find_volumes,
+    read_ignored,
+    subject_folders,
+    volumes_among,
+)
+from napari_mri7t.engine.datasets.names import (
+    DEFAULT_SUFFIX,
+    SUFFIXES_BY_NAME,
+    anatomical_suffix,
+    clean_stem,
+    entities,
+    label_of,
+    last_suffix,
+    looks_t1w,
+    mark_of,
+    why_no_image,
+)
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of, stem_of
+
+T1W_LIKE = ("UNIT1", "MP2RAGE")
+OTHER_EXTENSIONS = frozenset(
+    (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".part", ".dcm", ".ima", ".nrrd", ".mnc", "")
+)
+TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
+RENAME = f"rename it, or list it in {IGNORE_FILE}"
+MOST_LABELS = 5
+
+
+@dataclass(frozen=True)
+class ScanFilter:
+    """Which scans of a dataset to select; empty means all.
+
+    Parameters
+    ----------
+    participants, sessions : tuple of str
+        Labels, with or without `sub-` and `ses-`.
+    suffixes : tuple of str
+        By default T1w; in a folder that is no BIDS dataset, a name without suffix counts as T1w.
+    """
+
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """The scans of a folder, and what was left out; names are paths within the folder.
+
+    Parameters
+    ----------
+    scans : list of Scan
+        Sorted by path.
+    failed : dict of str to str
+        What seems to be a scan, or to hold one, and cannot be used, and why.
+    skipped : dict of str to str
+        What somebody may take for a scan, and is none, and why.
+    """
+
+    scans: list[Scan] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def find_scans(
+    folder: str | Path,
+    wanted: ScanFilter = ScanFilter(),
+    known: Mapping[str, str] = {},
+) -> Found:
+    """Find the scans of a BIDS dataset, or of a plain folder of volumes.
+
+    The estimates get BIDS names, as `derivative_path` makes them. Where two would be equal, a mark
+    made from the scan's name is added to them.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A BIDS dataset has folders `sub-*`; linked folders are entered.
+    wanted : ScanFilter
+    known : mapping of str to str
+        Outputs that earlier batches chose, by the name of the scan; they are kept.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    Mri7tError
+        If it holds no such scan, or a label that does not exist is asked for.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder: choose a folder of volumes or BIDS")
+    files, problems = find_files(root, subject_folders(root))
+    is_bids = bool(volumes_among(files))
+    if not is_bids:
+        files = [path for path in root.iterdir() if not os.path.isdir(path)]
+    volumes = volumes_among(files)
+    if not volumes and not problems:
+        raise Mri7tError(
+            f"{root}: holds no volume: choose a folder of NIfTI files or a BIDS dataset"
+        )
+    _check_labels(root, volumes, wanted)
+    look = _Look(root, is_bids, tuple(_canonical(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,)))
+    look.failed |= problems
+    for path in volumes:
+        look.sort(path)
+    look.sort_others(files)
+    outputs, clashes = _outputs(root, look.chosen, known)
+    look.failed |= clashes
+    if is_bids:
+        look.note_empty_subjects(files)
+    found = _select(look, outputs, wanted)
+    if not found.scans and not found.failed:
+        name, why = next(iter(found.skipped.items()), (volumes[0].name, "is one of them"))
+        raise Mri7tError(
+            f"{root}: none of its {len(volumes)} volumes matches ({name}: {why}): check the "
+            "participants, sessions and suffixes",
+            argument="participant",
+        )
+    return found
+
+
+def _canonical(suffix: str) -> str:
+    return SUFFIXES_BY_NAME.get(suffix.casefold(), suffix)
+
+
+class _Look:
+    """Sorts the files of a folder into scans and what is left out."""
+
+    def __init__(self, root: Path, is_bids: bool, suffixes: tuple[str, ...]) -> None:
+        self.root, self.is_bids, self.suffixes = root, is_bids, suffixes
+        self.ignored = read_ignored(root)
+        self.chosen: list[Path] = []
+        self.failed: dict[Path, str] = {}
+        self.skipped: dict[Path, str] = {}
+
+    def sort(self, path: Path) -> None:
+        """Sort one volume by its name."""
+        stem = clean_stem(path)
+        suffix = last_suffix(stem) if self.is_bids else anatomical_suffix(stem)
+        is_wanted = suffix in self.suffixes
+        is_expected = is_wanted or (looks_t1w(stem) and DEFAULT_SUFFIX in self.suffixes)
+        why = why_no_image(stem)
+        if self.is_ignored(path):
+            if is_expected:
+                self.skipped[path] = f"is listed in {IGNORE_FILE}"
+        elif why:
+            if is_expected or not self.is_bids:
+                self.skipped[path] = f"{why}: rename it if it is a scan"
+        elif is_wanted and (problem := self._problem(path, stem)):
+            self.failed[path] = problem
+        elif is_wanted:
+            self.chosen.append(path)
+        elif not self.is_bids or (is_expected and suffix in T1W_LIKE):
+            self.skipped[path] = f"is a {suffix} by its name: choose that suffix to use it"
+        elif is_expected and suffix not in SUFFIXES_BY_NAME.values():
+            self.failed[path] = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
+
+    def is_ignored(self, path: Path) -> bool:
+        return self.ignored.match_file(path.relative_to(self.root).as_posix())
+
+    def _problem(self, path: Path, stem: str) -> str:
+        """Return what contradicts a scan's name in BIDS; empty if nothing does."""
+        if not self.is_bids:
+            return ""
+        found = entities(stem)
+        for key in ("sub", "ses"):
+            parts = path.relative_to(self.root).parts[:-1]
+            above = next((part for part in parts if part.startswith(f"{key}-")), "")
+            own = f"{key}-{found[key]}" if key in found else ""
+            if key == "sub" and (not own or not stem.startswith("sub-")):
+                return f"a BIDS name begins with sub-, as in {above}_T1w.nii.gz: {RENAME}"
+            if own and above and own != above:
+                return f"is {own} by its name, and {above} by its folder: {RENAME}"
+        return ""
+
+    def sort_others(self, files: Sequence[Path]) -> None:
+        """Name what is no volume by its extension or place, but by the rest of its name."""
+        for path in files:
+            if extension_of(path) or path.name.startswith(".") or self.is_ignored(path):
+                continue
+            name, end = path.name.lower(), path.suffix.lower()
+            is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
+            if is_image or (self.is_bids and end in OTHER_EXTENSIONS and looks_t1w(name)):
+                self.failed[path] = "unknown extension: convert or rename it to .nii or .nii.gz"
+        if not self.is_bids or DEFAULT_SUFFIX not in self.suffixes:
+            return
+        for path in (*find_volumes(self.root), *volumes_among(_in_odd_folders(self.root))):
+            stem = clean_stem(path)
+            if looks_t1w(stem) and not why_no_image(stem) and not self.is_ignored(path):
+                self.failed[path] = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
+
+    def note_empty_subjects(self, files: Sequence[Path]) -> None:
+        """Name the subjects that have no scan."""
+        named = [*self.chosen, *self.failed, *self.skipped]
+        for folder in subject_folders(self.root):
+            if folder in named or any(path.is_relative_to(folder) for path in named):
+                continue
+            if any(path.is_relative_to(folder) for path in files):
+                self.skipped[folder] = f"has no {' or '.join(self.suffixes)}"
+            else:
+                self.failed[folder] = "is empty: fetch it with 'datalad get', or remove it"
+
+
+def _in_odd_folders(root: Path) -> list[Path]:
+    """Return the files in folders such as Sub-01 or sub_01."""
+    odd = [
+        path
+        for path in root.iterdir()
+        if os.path.isdir(path)
+        and re.match(r"sub(?![a-z])", path.name, re.IGNORECASE)
+        and not path.name.startswith("sub-")
+    ]
+    return find_files(root, odd)[0]
+
+
+def _labels(path: Path, root: Path, key: str) -> set[str]:
+    """Return the labels that a path has of an entity, by its name or else by its folders."""
+    found = entities(clean_stem(path)).get(key)
+    parts = path.relative_to(root).parts
+    return {found} if found else {p[len(key) + 1 :] for p in parts if p.startswith(f"{key}-")}
+
+
+def _check_labels(root: Path, volumes: Sequence[Path], wanted: ScanFilter) -> None:
+    """Refuse labels that do not exist."""
+    paths = [*volumes, *subject_folders(root)]
+    for key, asked, argument in (
+        ("sub", wanted.participants, "participant"),
+        ("ses", wanted.sessions, "session"),
+    ):
+        there = {label for path in paths for label in _labels(path, root, key)}
+        absent = sorted({text.removeprefix(f"{key}-") for text in asked} - there)
+        if absent:
+            some = ", ".join(sorted(there)[:MOST_LABELS]) or "none"
+            more = ", ..." if len(there) > MOST_LABELS else ""
+            raise Mri7tError(
+                f"{root}: has no {argument} {', '.join(absent)}; it has {some}{more}: check the "
+                "labels",
+                argument=argument,
+            )
+
+
+def _select(look: _Look, outputs: Mapping[Path, str], wanted: ScanFilter) -> Found:
+    """Return what the filter selects."""
+
+    def is_wanted(path: Path) -> bool:
+        return all(
+            not asked or _labels(path, look.root, key) & {t.removeprefix(f"{key}-") for t in asked}
+            for key, asked in (("sub", wanted.participants), ("ses", wanted.sessions))
+        )
+
+    def selected(reasons: Mapping[Path, str]) -> dict[str, str]:
+        return {_name(p, look.root): why for p, why in sorted(reasons.items()) if is_wanted(p)}
+
+    scans = [
+        Scan(path, _name(path, look.root), outputs[path])
+        for path in look.chosen
+        if path in outputs and is_wanted(path)
+    ]
+    return Found(scans, selected(look.failed), selected(look.skipped))
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _outputs(
+    root: Path, paths: Sequence[Path], known: Mapping[str, str]
+) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Return a path within the derivative for each scan, and the scans that cannot have one.
+
+    They depend neither on the filter nor on the order, so that a resumed batch finds its estimates.
+    """
+    kept = {path: known[_name(path, root)] for path in paths if _name(path, root) in known}
+    plain = {path: str(derivative_path(clean_stem(path), "synthesize")) for path in paths}
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(plain[path].casefold(), []).append(path)
+    taken = {output.casefold() for output in known.values()}
+    outputs, clashes, used = dict(kept), {}, {o.casefold(): p for p, o in kept.items()}
+    for path in paths:
+        if path in kept:
+            continue
+        group = groups[plain[path].casefold()]
+        is_free = plain[path].casefold() not in taken
+        if is_free and (len(group) == 1 or [path] == [*_namesakes(group, plain)]):
+            output = plain[path]
+        else:
+            mark = mark_of(_name(path, root))
+            output = str(derivative_path(clean_stem(path), "synthesize", mark=mark))
+        other = used.setdefault(output.casefold(), path)
+        if other is path:
+            outputs[path] = output
+        else:
+            clashes[path] = f"would have the same estimate as {_name(other, root)}: rename one"
+    return outputs, clashes
+
+
+def _namesakes(group: Sequence[Path], plain: Mapping[Path, str]) -> Iterator[Path]:
+    """Yield the scans whose own name is that of the estimate, but for the description."""
+    for path in group:
+        stem = stem_of(path)
+        output = stem_of(Path(plain[path])).replace(f"_desc-{ESTIMATE}", "")
+        if stem == output or (not entities(stem).get("sub") and label_of(stem)[0] == stem):
+            yield path

@@ -1,0 +1,40 @@
+"""The names of a batch's estimates are kept, whatever the scans are called."""
+
+import os
+
+import pytest
+
+from napari_mri7t.engine.datasets.scans import ScanFilter
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch, read_names
+
+NAMES = ("S1_1.nii", "張偉.nii", "=1+1.nii", '"quoted".nii', "two\nlines.nii", "tab\there.nii")
+
+
+def outputs(folder, made):
+    found = plan_batch(folder, made, ScanFilter())
+    begin_batch(folder, made, found)
+    return {scan.name: scan.output for scan in found.scans}
+
+
+def test_estimates_keep_their_names_when_scans_are_added(tmp_path):
+    raw, made = tmp_path / "raw", tmp_path / "made"
+    raw.mkdir()
+    for name in (*map(os.fsencode, NAMES), b"bad\xff.nii"):
+        (raw / os.fsdecode(name)).touch()
+    before = outputs(raw, made)
+    assert len(before) == len(NAMES) + 1
+    assert read_names(made / "logs/names.tsv") == before
+    (raw / "S11.nii").touch()
+    after = outputs(raw, made)
+    assert before.items() <= after.items()
+    assert after["S11.nii"] != before["S1_1.nii"] == "sub-S11/anat/sub-S11_desc-synth7T_T1w.nii.gz"
+
+
+def test_table_leads_nowhere_outside_and_damage_is_named(tmp_path):
+    table = tmp_path / "names.tsv"
+    table.write_text("scan\testimate\na.nii\t../../x.nii.gz\nb.nii\t/etc/x.nii.gz\n")
+    assert read_names(table) == {}
+    table.write_bytes(b"scan\testimate\na\tb\tc\n\xff")
+    with pytest.raises(Mri7tError, match="mend or remove it"):
+        read_names(table)
