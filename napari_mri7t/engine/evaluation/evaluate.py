@@ -6,7 +6,6 @@ the files of the estimates.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from napari_mri7t.engine.evaluation.results import (
 )
 from napari_mri7t.engine.metrics.scoring import flatten, score
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.volumes.provenance import file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder
@@ -172,7 +172,7 @@ def _jobs_but_baselines(case: Case, pair: Pair) -> list[_Job]:
     """Return the jobs of the source as it is, then of the networks."""
     jobs = [_Job(SOURCE, _mark(pair, SOURCE), "", lambda source, _: source, Cost())]
     for method, path in case.estimates.items():
-        mark = _mark(pair, method, hashlib.sha256(path.read_bytes()).hexdigest())
+        mark = _mark(pair, method, file_digest(path))
         cost = case.costs.get(method, Cost())
         jobs.append(_Job(method, mark, path.name, partial(_from_file, path), cost))
     return jobs
@@ -235,6 +235,13 @@ def _check(pairs: Mapping[str, Pair], cases: Sequence[Case]) -> None:
             raise ValueError(f"{', '.join(missing)}: has no pair of volumes to score with")
         if case.subject in case.training:
             raise ValueError(f"{case.subject}: is both held out and trained on; correct the folds")
+        own = pairs[case.subject].fingerprint
+        for name in case.training:
+            if pairs[name].fingerprint == own:
+                raise ValueError(
+                    f"{case.subject} and {name}: are one pair, both held out and trained on; "
+                    "correct the folds"
+                )
         taken = {SOURCE, *BASELINES} & set(case.estimates)
         if taken:
             raise ValueError(f"{', '.join(taken)}: is the name of a baseline; rename the network")

@@ -10,27 +10,35 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_mri7t.engine.atomic import write_content
+from napari_mri7t.engine.atomic import write_atomically, write_content
 from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.models.weights import LARGEST_FILE, read_tensors
+from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.texts import as_read, to_json
 
 CURRENT = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
 HISTORY = "history.csv"  # beside the states, for people and plots
 DIGEST_KEY = "digest"
 FACTS_KEY = "facts"
+LARGEST_HISTORY = 64 << 20  # bytes; some 40 a row
+_DAMAGES = (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
 _log = logging.getLogger(__name__)
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write the state of a training; the previous one stays as a fallback.
+
+    The new state is on the disk before the current one takes the previous one's place, and a
+    damaged one never does: at every moment at least one state is whole.
 
     Parameters
     ----------
@@ -41,11 +49,20 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
         JSON: step, network, settings; compared when the training is resumed.
     """
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    noted = {**facts, DIGEST_KEY: _digest(plain, facts)}
-    content = save(plain, {FACTS_KEY: json.dumps(noted)})  # several entries have no fixed order
-    if (folder / CURRENT).exists():
-        os.replace(folder / CURRENT, folder / PREVIOUS)
-    write_content(folder / CURRENT, content)
+    written = as_read(facts)
+    noted = {**written, DIGEST_KEY: _digest(plain, written)}
+    metadata = {FACTS_KEY: to_json(noted, indent=None)}  # several entries have no fixed order
+    content = save(plain, metadata)
+    current = folder / CURRENT
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if _is_whole(current):
+            os.replace(current, folder / PREVIOUS)
+
+    write_atomically(current, write)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -66,14 +83,42 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     StateError
         If all states are damaged.
     """
+    found = _newest_whole(folder)
+    return None if found is None else found[1:]
+
+
+def has_state(folder: Path) -> bool:
+    """Return whether a fold has a state, damaged or not."""
+    return any((folder / name).exists() for name in (CURRENT, PREVIOUS))
+
+
+def copy_state(source: Path, folder: Path) -> None:
+    """Copy the newest undamaged state of a fold, and its history, to the folder of another.
+
+    Raises
+    ------
+    StateError
+        If there is none.
+    """
+    found = _newest_whole(source)
+    if found is None:
+        raise StateError(f"{source}: has no checkpoint to copy; train the fold again")
+    history = source / HISTORY
+    if history.exists():
+        write_content(folder / HISTORY, read_regular(history, LARGEST_HISTORY))
+    # Last: it makes the copy complete.
+    write_content(folder / CURRENT, read_regular(found[0], LARGEST_FILE))
+
+
+def _newest_whole(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]] | None:
     problems = []
     for name in (CURRENT, PREVIOUS):
         path = folder / name
         if not path.exists():
             continue
         try:
-            return _read(path)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            return path, *_read(path)
+        except _DAMAGES as error:
             problems.append(f"{path}: {error}")
             _log.warning("%s: damaged (%s); trying the previous checkpoint", path, error)
     if problems:
@@ -84,11 +129,18 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        _read(path)
+    except _DAMAGES:
+        return False
+    return True
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    facts: dict[str, Any] = json.loads(metadata[FACTS_KEY])
+    found = read_tensors(path)
+    tensors = found.tensors()
+    facts: dict[str, Any] = json.loads(found.metadata[FACTS_KEY])
     if not isinstance(facts, dict):
         raise ValueError("it has no metadata")
     if facts.pop(DIGEST_KEY) != _digest(tensors, facts):
@@ -117,8 +169,27 @@ def read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     steps, losses : ndarray of float, shape (N,)
+
+    Raises
+    ------
+    StateError
+        If it is damaged.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(float(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    try:
+        lines = read_regular(path, LARGEST_HISTORY).decode("utf-8").splitlines()
+        rows = [(float(row["step"]), float(row["loss"])) for row in csv.DictReader(lines)]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise StateError(f"{path}: no readable loss curve ({error}); delete the file") from error
     steps, losses = np.array(rows).reshape(-1, 2).T
     return steps, losses
+
+
+def has_history(path: Path) -> bool:
+    """Return whether a training has a readable loss curve; a damaged one is left out of plots."""
+    try:
+        read_history(path)
+    except StateError as error:
+        if path.exists():
+            _log.warning("%s", error)
+        return False
+    return True

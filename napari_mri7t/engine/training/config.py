@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SIMULATIONS, SimulationConfig
 from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
+from napari_mri7t.engine.texts import as_read
 
 FINAL = -1  # in place of a fold's number: train on all subjects
 PLANES = tuple(AXES_OF_PLANE)
@@ -425,6 +426,6 @@ def _parse(text: str, kind: Any) -> Any:
 
 def _json_or_name(text: str) -> Any:
     try:
-        return json.loads(text)
+        return as_read(json.loads(text))  # without infinity, which JSON lacks
     except (ValueError, RecursionError):
         return text

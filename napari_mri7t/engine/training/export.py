@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -17,11 +18,12 @@ from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.card import ModelCard, bundled_names
 from napari_mri7t.engine.models.model import load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
+from napari_mri7t.engine.texts import with_numbers
 from napari_mri7t.engine.training.config import FINAL, find_preset, settings_of
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
 from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize
-from napari_mri7t.engine.volumes.provenance import file_digest
+from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import load_volume
 
 METRICS_FILE = "metrics.json"
@@ -48,8 +50,9 @@ def draft_card(
     """
     settings, held_out = study.settings, study.held_out(k)
     reference = load_volume(study.reference.target)
-    quantiles = brain_quantiles(normalize(reference.array)[0]).round(QUANTILE_DIGITS)
-    subjects = [subject for subject in study.subjects if subject is not held_out]
+    quantiles = brain_quantiles(normalize(zeroed(reference).array)[0]).round(QUANTILE_DIGITS)
+    numbers = [number for number in range(len(study.subjects)) if number != k]
+    digests = [study.digests[number].target for number in numbers]
     origin = "" if start is None else f", from the weights of {start.facts['model']}"
     return ModelCard(
         name=settings.network,
@@ -65,8 +68,9 @@ def draft_card(
         },
         synthesis=asdict(settings.config.synthesis_config("auto")),
         training={
-            "subjects": [subject.name for subject in subjects],
-            "targets_sha256": [file_digest(subject.target) for subject in subjects],
+            "subjects": [study.subjects[number].name for number in numbers],
+            "targets_sha256": [image.file for image in digests],
+            "targets_voxels_sha256": [image.voxels for image in digests if image.voxels],
             "held_out": None if held_out is None else held_out.name,
             "preset": settings.preset,
             "command": training_command(study, k),
@@ -134,18 +138,31 @@ def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
         for region in ("brain", "whole"):
             for metric in figures[0][method][region]:
                 values = [entry[method][region][metric] for entry in figures]
-                spread = round(pstdev(values), 5) if len(values) > 1 else None
                 summary.setdefault(method, {}).setdefault(region, {})[metric] = {
                     "mean": round(fmean(values), 5),
-                    "std": spread,
+                    "std": _spread(values),
                 }
     return summary
+
+
+def _spread(values: list[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    return round(pstdev(values), 5) if all(map(math.isfinite, values)) else math.nan
 
 
 def read_figures(folders: list[Path]) -> list[dict[str, Any]]:
     """Return the held-out figures of all folds that have them."""
     paths = [folder / METRICS_FILE for folder in folders]
-    return [read_json(path) for path in paths if path.exists()]
+    return [_read_figures(path) for path in paths if path.exists()]
+
+
+def _read_figures(path: Path) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = read_json(path)
+        return figures | {role: with_numbers(figures[role]) for role in ("source", "estimate")}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise StateError(f"{path}: holds no readable figures ({error}); remove it") from error
 
 
 def export_model(  # noqa: PLR0913 - offered to Python users, by keyword

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import time
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.progress import Cancelled, Progress, Report, ignore
+from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner, take_step
@@ -257,10 +257,14 @@ def _progress(job: TrainJob, learner: Learner, seconds_per_step: float) -> Train
 
 def _save(learner: Learner, job: TrainJob) -> None:
     """Write the history, then the state, so that a state always has its history beside it."""
+    _write_history(learner, job)
+    save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
+
+
+def _write_history(learner: Learner, job: TrainJob) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([HISTORY_COLUMNS, *learner.history])
     write_content(job.folder / HISTORY, text.getvalue())
-    save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
 
 
 def _resume(learner: Learner, job: TrainJob) -> bool:
@@ -272,14 +276,11 @@ def _resume(learner: Learner, job: TrainJob) -> bool:
     step = facts.pop("step")
     expected = job.facts()
     for key, value in expected.items():
-        if _as_json(facts.get(key)) != _as_json(value):  # JSON has no tuples
+        if facts.get(key) != as_read(value):
             raise StateError(
                 f"{job.folder}: the checkpoint's {key} differ from the requested ones "
                 f"({facts.get(key)} against {value}); use another run folder"
             )
     learner.restore(tensors, step)
+    _write_history(learner, job)  # it may be of a later state, which was damaged
     return True
-
-
-def _as_json(value: object) -> object:
-    return json.loads(json.dumps(value))

@@ -278,7 +278,13 @@ class PatchPool:
 
     def _check_fit(self, smallest: int) -> None:
         needed = round(self.config.patch_size / min(self.config.scales))
-        if smallest < max(needed, self.n_slices + 2 * self.config.end_slices):
+        n_slices = self.n_slices + 2 * self.config.end_slices
+        if smallest < n_slices:
+            raise ValueError(
+                f"{n_slices} slices, {self.config.end_slices} of them at either end, do not fit a "
+                f"volume whose shortest side is {smallest}; set a smaller end_slices"
+            )
+        if smallest < needed:
             raise ValueError(
                 f"patches of {needed} voxels do not fit a volume whose shortest side is "
                 f"{smallest}; set a smaller patch_size"

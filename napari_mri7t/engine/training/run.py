@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from napari_mri7t.engine.atomic import remove_leftovers, write_json
 from napari_mri7t.engine.devices import device_name, resolve_device
-from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.models.model import Model, save_model
@@ -24,6 +22,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.checkpoint import load_state
 from napari_mri7t.engine.training.config import FINAL
+from napari_mri7t.engine.training.data import check_data
 from napari_mri7t.engine.training.export import (
     METRICS_FILE,
     draft_card,
@@ -33,11 +32,10 @@ from napari_mri7t.engine.training.export import (
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
 from napari_mri7t.engine.training.start import check_start, keep_start
-from napari_mri7t.engine.training.study import Study
+from napari_mri7t.engine.training.study import Study, lock_fold
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 ESTIMATE_FILE = "estimate.nii.gz"
-LOCK_FILE = "lock"
 
 
 def held_out_volumes(pair: TrainingSubject, grid: Volume) -> tuple[Volume, Volume]:
@@ -131,30 +129,27 @@ def run_fold(
     Raises
     ------
     StateError
-        If another process is training this fold, or its checkpoints do not fit.
+        If another process is training this fold, its checkpoints do not fit, or a file of the study
+        has changed.
     ValueError
         If there is no fold k.
     """
     study.check_fold(k)
-    folder = study.fold_folder(k)
     if study.is_done(k):
-        return read_card(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_FILE, timeout=0):
-            remove_leftovers(folder)
-            return _run_locked(study, k, device, pairs, report)
-    except Timeout as error:
-        raise StateError(
-            f"{folder}: another process is training this fold; wait for it, or stop it"
-        ) from error
+        return read_card(study.fold_folder(k))
+    with lock_fold(study, k) as folder:
+        if study.is_done(k):  # by another process, until now
+            return read_card(folder)
+        remove_leftovers(folder)
+        return _run_locked(study, k, device, pairs, report)
 
 
 def _run_locked(
     study: Study, k: int, device: str, pairs: list[TrainingSubject] | None, report: Report
 ) -> ModelCard:
     folder, settings = study.fold_folder(k), study.settings
-    start = check_start(study, k)  # refused before anything takes long
+    check_data(study.subjects, study.digests)  # refused before anything takes long
+    start = check_start(study, k)
     if start is not None:
         keep_start(start, folder)
     if pairs is None:

@@ -19,14 +19,9 @@ from napari_mri7t.engine.models.card import (
     seen_subjects,
     start_folder,
 )
+from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.training.config import FINAL
-from napari_mri7t.engine.training.study import (
-    Study,
-    StudySettings,
-    create_study,
-    discard_on_error,
-)
-from napari_mri7t.engine.volumes.provenance import file_digest
+from napari_mri7t.engine.training.study import Study, StudySettings, keep_study, plan_study
 
 START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is now
 
@@ -38,7 +33,8 @@ class Start:
     Parameters
     ----------
     facts : dict
-        For the card: `model`, `held_out`, `sha256`, `subjects`, `targets_sha256`, `command`.
+        For the card: `model`, `held_out`, `sha256`, `subjects`, the digests of their volumes,
+        `command`.
     place, fold : str
         The study's `start_from`, and the name of the fold's folder.
     """
@@ -84,7 +80,7 @@ def check_start(study: Study, k: int) -> Start | None:
     if not place:
         return None
     if (fold / START_FILE).exists():
-        return Start(dict(read_json(fold / START_FILE)), place, fold.name)
+        return Start(_recorded(fold / START_FILE), place, fold.name)
     folder = start_folder(place, fold.name)
     card = read_card(folder)
     held_out = study.held_out(k)
@@ -94,7 +90,7 @@ def check_start(study: Study, k: int) -> Start | None:
             "held out; train on all subjects only",
             argument="folds",
         )
-    if held_out is not None and has_seen(card, held_out.name, file_digest(held_out.target)):
+    if held_out is not None and has_seen(card, held_out.name, study.digests[k].all()):
         is_same_name = has_seen(card, held_out.name)
         raise StateError(
             f"{folder}: was trained on {held_out.name}, which fold {k} holds out"
@@ -106,26 +102,39 @@ def check_start(study: Study, k: int) -> Start | None:
     return Start(_facts(card), place, fold.name)
 
 
-def start_training(
+def _recorded(path: Path) -> dict[str, Any]:
+    try:
+        facts = read_json(path)
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: cannot be read ({error}); train the fold again") from error
+    if not isinstance(facts, dict):
+        raise StateError(f"{path}: is no record of a start; train the fold again")
+    return facts
+
+
+def start_training(  # noqa: PLR0913 - by keyword
     dataset: str | Path,
     run: str | Path,
     settings: StudySettings,
     folds: Sequence[int] | None = None,
     *,
     final: bool = False,
+    report: Report = ignore,
 ) -> tuple[Study, list[int]]:
     """Create or open a study, and check that its folds can be trained, before any takes long.
 
-    A new study that is refused leaves nothing behind.
+    Nothing is written before all is checked.
 
     Parameters
     ----------
     dataset, run, settings
-        As for `create_study`.
+        As for `plan_study`.
     folds : sequence of int, optional
         May include `FINAL`; by default all folds.
     final : bool
         Also train on all subjects.
+    report : callable
+        Called before every subject is read.
 
     Returns
     -------
@@ -138,17 +147,16 @@ def start_training(
     ValueError
         If there is no such fold.
     SubjectError, StateError, ModelError
-        As `create_study` and `check_start`.
+        As `plan_study`, `keep_study` and `check_start`.
     """
-    with discard_on_error(Path(run)):
-        study = create_study(dataset, run, settings)
-        chosen = range(len(study.subjects)) if folds is None else folds
-        wanted = list(dict.fromkeys([*chosen, *([FINAL] if final else [])]))
-        for k in wanted:
-            study.check_fold(k)
-            if not study.is_done(k):
-                check_start(study, k)
-    return study, wanted
+    study = plan_study(dataset, run, settings, report)
+    chosen = range(len(study.subjects)) if folds is None else folds
+    wanted = list(dict.fromkeys([*chosen, *([FINAL] if final else [])]))
+    for k in wanted:
+        study.check_fold(k)
+        if not study.is_done(k):
+            check_start(study, k)
+    return keep_study(study), wanted
 
 
 def keep_start(start: Start, folder: Path) -> None:
@@ -163,7 +171,7 @@ def _facts(card: ModelCard) -> dict[str, Any]:
         "held_out": card.training.get("held_out"),
         "sha256": card.sha256,
         "subjects": sorted(seen_subjects(card)),
-        "targets_sha256": sorted(seen_digests(card)),
+        **{key: sorted(digests) for key, digests in seen_digests(card).items()},
         "command": card.training.get("command", ""),
         **({} if before is None else {"started_from": before}),
     }

@@ -3,49 +3,30 @@
 A fold is done when its `card.json` exists, which is written last.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from napari_mri7t import __version__
-from napari_mri7t.engine.atomic import read_json, write_content, write_json
+from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import CARD_FILE, check_place, normalise_place
 from napari_mri7t.engine.networks import build_network
-from napari_mri7t.engine.training.checkpoint import CURRENT, HISTORY
+from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
+from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.volumes.provenance import file_digest
 
 STUDY_FORMAT = 1
-
-
-@contextmanager
-def discard_on_error(run: Path) -> Iterator[None]:
-    """Remove a study that is created in this context and then refused.
-
-    Parameters
-    ----------
-    run : Path
-        Run folder; a study that it already holds stays, as do folders that exist.
-    """
-    path = run / STUDY_FILE
-    is_new = not path.exists()
-    made = [folder for folder in (run, *run.parents) if not folder.exists()]
-    try:
-        yield
-    except (Mri7tError, ValueError):
-        if is_new:
-            path.unlink(missing_ok=True)
-        with suppress(OSError):  # not made, or in use by now
-            for folder in made:
-                folder.rmdir()
-        raise
+LOCK_FILE = "lock"  # in the folder of a fold
 
 
 @dataclass(frozen=True)
@@ -88,12 +69,23 @@ class Study:
     subjects : tuple of Subject
         In order; fold k holds out subject k.
     reference : Subject
+    digests : tuple of SubjectDigests
+        Of the subjects' images, as they were when the study was created.
+    start_sha256 : str
+        Digest of the first model in `settings.start_from`; empty if the weights are random.
     """
 
     folder: Path
     settings: StudySettings
     subjects: tuple[Subject, ...]
     reference: Subject
+    digests: tuple[SubjectDigests, ...]
+    start_sha256: str = ""
+
+    @property
+    def reference_digest(self) -> str:
+        """Return the SHA-256 of the reference's file."""
+        return self.digests[self.subjects.index(self.reference)].target.file
 
     def fold_folder(self, k: int) -> Path:
         """Return the folder of fold k, or of the final training."""
@@ -123,11 +115,31 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
 
     Parameters
     ----------
+    dataset, folder, settings
+        As for `plan_study`.
+
+    Raises
+    ------
+    StateError, SubjectError, ValueError, ModelError
+        As `plan_study` and `keep_study`.
+    """
+    return keep_study(plan_study(dataset, folder, settings))
+
+
+def plan_study(
+    dataset: str | Path, folder: str | Path, settings: StudySettings, report: Report = ignore
+) -> Study:
+    """Check the data and settings of a study, and return it; nothing is written.
+
+    Parameters
+    ----------
     dataset : str or Path
         See `find_subjects`.
     folder : str or Path
-        Made if missing.
+        Need not exist; if it holds a study, its settings and subjects must be the same.
     settings : StudySettings
+    report : callable
+        Called before every subject is read.
 
     Raises
     ------
@@ -141,30 +153,67 @@ def create_study(dataset: str | Path, folder: str | Path, settings: StudySetting
     """
     subjects = find_subjects(dataset)
     leave_one_out(subjects)  # refuses subjects that are there twice
-    path = Path(folder) / STUDY_FILE
-    study = open_study(folder) if path.exists() else None
-    known = {} if study is None else _read(path)
-    facts = {
-        "format": STUDY_FORMAT,
-        "version": __version__,
-        "network": settings.network,
-        "network_config": settings.network_config,
-        "preset": settings.preset,
-        "config": asdict(settings.config),
-        "reference": choose_reference(subjects, settings.reference).name,
-        "subjects": [_subject_facts(subject) for subject in subjects],
-        **_start_facts(known, settings),
-    }
-    if study is None:
-        build_network(settings.network, **settings.network_config)  # refused before it is written
-        path.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        _compare(path, known, facts)
-        if known.get("start_from") == facts.get("start_from"):
-            return study
-        facts = known | {"start_from": facts["start_from"]}  # it was moved
-    write_json(path, facts)
-    return open_study(folder)
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise StateError(f"{place}: is not a folder: choose another run folder")
+    known = open_study(place) if (place / STUDY_FILE).exists() else None
+    start, start_sha256 = _find_start(known, settings)
+    if known is None:
+        build_network(settings.network, **settings.network_config)
+    reference = choose_reference(subjects, settings.reference)
+    study = Study(
+        place,
+        replace(settings, reference=reference.name, start_from=start),
+        tuple(subjects),
+        reference,
+        digest_subjects(subjects, () if known is None else known.digests, report),
+        start_sha256,
+    )
+    if known is not None:
+        _compare(place / STUDY_FILE, _facts(known), _facts(study))
+    return study
+
+
+def keep_study(study: Study) -> Study:
+    """Write a planned study into its folder, or open the one that is there if it is the same.
+
+    Of several processes that begin in one folder at once, the first writes; the others open its
+    study, or are refused. A study whose data or start were moved gets their new places.
+
+    Raises
+    ------
+    StateError
+        If the folder holds another study by now.
+    Mri7tError
+        If it cannot be written; folders made for it are then removed.
+    """
+    path, facts = study.folder / STUDY_FILE, _facts(study)
+    with _made_folder(study.folder):
+        try:
+            write_json(path, facts, overwrite=False)
+        except Mri7tError:
+            if not path.exists():
+                raise
+    _compare(path, _facts(open_study(study.folder)), facts)
+    known = _read(path)
+    moved = {key: facts[key] for key in ("subjects", "start_from") if key in facts}
+    if known != known | moved:
+        write_json(path, known | moved)
+    return open_study(study.folder)
+
+
+@contextmanager
+def _made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder; if what follows fails, remove what was made unless it is in use by then."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
+        raise
 
 
 def open_study(folder: str | Path) -> Study:
@@ -195,11 +244,13 @@ def open_study(folder: str | Path) -> Study:
             start_from=str(facts.get("start_from", "")),
         )
         (reference,) = (subject for subject in subjects if subject.name == settings.reference)
+        digests = tuple(digests_from(entry) for entry in facts["subjects"])
+        start_sha256 = str(facts.get("start_sha256", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"{path}: not a study of this version ({error}); start a new one"
         ) from error
-    return Study(Path(folder), settings, subjects, reference)
+    return Study(Path(folder), settings, subjects, reference, digests, start_sha256)
 
 
 def adopt_training(study: Study, trained: str | Path, k: int) -> bool:
@@ -226,35 +277,72 @@ def adopt_training(study: Study, trained: str | Path, k: int) -> bool:
     other = open_study(trained)
     path = other.folder / STUDY_FILE
     _compare(path, _read(path), _read(study.folder / STUDY_FILE), inference=False)
-    if study.is_done(k) or (study.fold_folder(k) / CURRENT).exists():
-        return False
-    if not other.is_done(k):
-        raise StateError(f"{other.folder}: {other.label(k)}: not trained yet")
-    study.fold_folder(k).mkdir(parents=True, exist_ok=True)
-    for name in (HISTORY, CURRENT):  # the state last: it makes the copy complete
-        write_content(study.fold_folder(k) / name, (other.fold_folder(k) / name).read_bytes())
+    with lock_fold(study, k) as folder:
+        if study.is_done(k) or has_state(folder):
+            return False
+        if not other.is_done(k):
+            raise StateError(f"{other.folder}: {other.label(k)}: not trained yet")
+        copy_state(other.fold_folder(k), folder)
     return True
 
 
-def _start_facts(known: Mapping[str, Any], settings: StudySettings) -> dict[str, str]:
-    """Return where the folds start from; the digest of a study that exists does not change."""
+@contextmanager
+def lock_fold(study: Study, k: int) -> Iterator[Path]:
+    """Make the folder of a fold, and keep other processes out of it.
+
+    Raises
+    ------
+    StateError
+        If another process is in it.
+    """
+    folder = study.fold_folder(k)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StateError(
+            f"{folder}: another process is training this fold; wait for it, or stop it"
+        ) from error
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def _find_start(known: Study | None, settings: StudySettings) -> tuple[str, str]:
+    """Return where the folds start from, and its digest: a study that exists keeps it."""
     if not settings.start_from:
-        return {}
+        return "", ""
     place = normalise_place(settings.start_from)
-    if known.get("start_from") == place:
-        return {"start_from": place, "start_sha256": known.get("start_sha256", "")}
-    digest = check_place(settings.start_from, settings.network, settings.network_config)
-    return {"start_from": place, "start_sha256": digest}
+    if known is not None and known.settings.start_from == place:
+        return place, known.start_sha256
+    return place, check_place(settings.start_from, settings.network, settings.network_config)
 
 
-def _subject_facts(subject: Subject) -> dict[str, Any]:
-    return {
-        "name": subject.name,
-        "target": str(subject.target.resolve()),
-        "source": None if subject.source is None else str(subject.source.resolve()),
-        "target_sha256": file_digest(subject.target),
-        "source_sha256": None if subject.source is None else file_digest(subject.source),
+def _facts(study: Study) -> dict[str, Any]:
+    """Return a study as `study.json` holds it."""
+    settings = study.settings
+    facts = {
+        "format": STUDY_FORMAT,
+        "version": __version__,
+        "network": settings.network,
+        "network_config": settings.network_config,
+        "preset": settings.preset,
+        "config": asdict(settings.config),
+        "reference": settings.reference,
+        "subjects": [
+            {
+                "name": subject.name,
+                "target": str(subject.target.resolve()),
+                "source": None if subject.source is None else str(subject.source.resolve()),
+                **digests.facts(),
+            }
+            for subject, digests in zip(study.subjects, study.digests, strict=True)
+        ],
     }
+    start = {"start_from": settings.start_from, "start_sha256": study.start_sha256}
+    return facts | (start if settings.start_from else {})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -289,15 +377,13 @@ def _compare(
 def _comparable(facts: Mapping[str, Any], inference: bool) -> dict[str, Any]:
     """Return what must not change; data and start may be moved, their digests decide."""
     config = from_dict(facts["config"])
+    same = ("name", "target_sha256", "source_sha256")
     return {
         "network": facts["network"],
-        "network_config": json.loads(json.dumps(facts["network_config"])),  # without tuples
+        "network_config": as_read(facts["network_config"]),
         "preset": facts["preset"],
         "config": settings_of(config) if inference else config.learnt_from(),
         "reference": facts["reference"],
-        "subjects": [
-            {key: value for key, value in entry.items() if key not in ("target", "source")}
-            for entry in facts["subjects"]
-        ],
+        "subjects": [{key: entry[key] for key in same} for entry in facts["subjects"]],
         "start_from": facts.get("start_sha256"),
     }

@@ -32,8 +32,9 @@ from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.report.report import REPORT_FILE, ReportData, ReportSubject, write_report
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
-from napari_mri7t.engine.training.checkpoint import HISTORY, read_history
+from napari_mri7t.engine.training.checkpoint import HISTORY, has_history, read_history
 from napari_mri7t.engine.training.config import TrainConfig, find_preset, network_settings
+from napari_mri7t.engine.training.data import check_data
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.pairs import prepare_pairs
 from napari_mri7t.engine.training.run import (
@@ -44,7 +45,6 @@ from napari_mri7t.engine.training.run import (
 )
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import Study, StudySettings, open_study
-from napari_mri7t.engine.volumes.provenance import file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.stress import case_of_study
 from napari_mri7t.engine.workflows.study_facts import describe_studies
@@ -97,15 +97,19 @@ class Studies:
         -------
         dict
             Subject's name to pair.
+
+        Raises
+        ------
+        StateError
+            If a file of the study has changed.
         """
         study = self.first
-        reference = file_digest(study.reference.target)
+        check_data(study.subjects, study.digests)
         pairs = {}
         for k, subject in enumerate(study.subjects):
             report(Progress(k, len(study.subjects), f"reading {subject.name}"))
-            source = None if subject.source is None else file_digest(subject.source)
-            target = file_digest(subject.target)
-            mark = fingerprint(target, source, reference, _simulation(study, k))
+            files, reference = study.digests[k].files, study.reference_digest
+            mark = fingerprint(*files, reference, _simulation(study, k))
             pairs[subject.name] = Pair(mark, partial(_load_pair, study, k, report))
         return pairs
 
@@ -278,7 +282,7 @@ class Studies:
         for method, study in self.studies.items():
             folds = self.folds_done(method)
             paths = {study.label(k): study.fold_folder(k) / HISTORY for k in folds}
-            curves = [(name, *read_history(p)) for name, p in paths.items() if p.exists()]
+            curves = [(name, *read_history(p)) for name, p in paths.items() if has_history(p)]
             if curves:
                 histories[method] = curves
         return histories
@@ -407,7 +411,9 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
     recipe = find_preset(preset) if config is None else config
     built = network_settings(network, preset)
     settings = StudySettings(network, preset, recipe, built, reference, str(start_from))
-    study, wanted = start_training(dataset, run, settings, folds)
+    study, wanted = start_training(
+        dataset, run, settings, folds, report=part(report, 0, 1, share=0)
+    )
     missing = [k for k in wanted if not study.is_done(k)]
     if missing:
         pairs = prepare_study(study, report=part(report, 0, len(missing), share=0))
@@ -494,7 +500,8 @@ def report(run: str | Path, page: str | Path | None = None, *, report: Report = 
 
 
 def _shared_facts(study: Study) -> tuple[object, ...]:
-    subjects = [(s.name, file_digest(s.target)) for s in study.subjects]
+    named = zip(study.subjects, study.digests, strict=True)
+    subjects = [(subject.name, *digests.files) for subject, digests in named]
     return (subjects, study.reference.name, study.settings.config.simulation)
 
 

@@ -95,8 +95,9 @@ def train_folds(state: TrainingState, report: Report) -> int:
 
     request = state.request
     report(Progress(0, 0, "reading the dataset"))
-    started = start_training(request.dataset, request.run, _settings(request), request.folds)
-    state.study, folds = started
+    state.study, folds = start_training(
+        request.dataset, request.run, _settings(request), request.folds, report=report
+    )
     wanted = [k for k in folds if not state.study.is_done(k)]
     if wanted:
         state.pairs = prepare_study(state.study, report=report)

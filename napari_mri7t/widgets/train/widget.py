@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
-from qtpy.QtWidgets import QCheckBox, QLabel
+from qtpy.QtWidgets import QCheckBox
 
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.widgets.layers.planes import preview_to_layer
@@ -16,6 +16,8 @@ from napari_mri7t.widgets.shared.controls import (
     INFORMATION_COLOUR,
     FolderField,
     Notices,
+    TextLabel,
+    set_tooltip,
 )
 from napari_mri7t.widgets.shared.fields import DeviceBox
 from napari_mri7t.widgets.shared.job_panel import JobPanel
@@ -102,7 +104,7 @@ class TrainWidget(EngineWidget):
     def _build_live(self) -> None:
         form = self.group("Progress")
         self.plot = LossPlot()
-        self.figures_label = QLabel()
+        self.figures_label = TextLabel()
         self.figures_label.setWordWrap(True)
         self.preview_box = QCheckBox("Show a slice of the held-out brain")
         self.preview_box.setToolTip(
@@ -155,7 +157,7 @@ class TrainWidget(EngineWidget):
         for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
             for text in texts:
                 self.data_notices.add(text, colour)
-        self.data_notices.setToolTip("\n".join(found.pairs))
+        set_tooltip(self.data_notices, "\n".join(found.pairs))
         done: list[int] = []
         if study is None:
             self.recipe.free()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -214,21 +215,25 @@ def test_done_fold_is_skipped(study, pairs):
     assert (study.fold_folder(0) / "weights.safetensors").stat().st_mtime_ns == before
 
 
+def change(path, power):
+    """Change the contrast of an image."""
+    image = nibabel.load(path)
+    array = 255 * (np.asarray(image.dataobj) / 255) ** power
+    nibabel.save(nibabel.Nifti1Image(array.astype(np.uint8), image.affine), path)
+
+
 def test_held_out_subject_has_no_part_in_its_fold(dataset, tmp_path):
-    first = create_study(dataset, tmp_path / "first", settings())
-    run_fold(first, 0, "cpu")
-    target = dataset / "sub-A.nii.gz"
-    target.write_bytes((dataset / "sub-B.nii.gz").read_bytes())
-    # The reference is sub-A unless said otherwise: take one that did not change.
-    second = create_study(dataset, tmp_path / "second", replace(settings(), reference="sub-C"))
-    third = create_study(dataset, tmp_path / "third", replace(settings(), reference="sub-C"))
-    run_fold(second, 0, "cpu")
-    target.write_bytes((dataset / "sub-C.nii.gz").read_bytes())
-    run_fold(third, 0, "cpu")
-    assert_equal_bits(
-        load_file(second.fold_folder(0) / "weights.safetensors"),
-        load_file(third.fold_folder(0) / "weights.safetensors"),
-    )
+    folders = []
+    for power in (1.0, 1.7, 0.4):
+        change(dataset / "sub-A.nii.gz", power)
+        # The reference is sub-A unless said otherwise: take one that does not change.
+        asked = replace(settings(), reference="sub-C")
+        study = create_study(dataset, tmp_path / f"run-{power}", asked)
+        run_fold(study, 0, "cpu")
+        folders.append(study.fold_folder(0))
+    first, second, third = (load_file(folder / "weights.safetensors") for folder in folders)
+    assert_equal_bits(first, second)
+    assert_equal_bits(second, third)
 
 
 def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_path):
@@ -301,7 +306,7 @@ def test_run_folder_older_than_a_setting_goes_on(study, dataset):
 
 
 def test_run_folder_whose_subjects_changed_is_refused(study, dataset):
-    (dataset / "sub-C.nii.gz").write_bytes((dataset / "sub-B.nii.gz").read_bytes())
+    change(dataset / "sub-C.nii.gz", 0.4)
     with pytest.raises(StateError, match="differs in subjects"):
         create_study(dataset, study.folder, settings())
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from napari_mri7t.cli import app
+from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.errors import ModelError, StateError
-from napari_mri7t.engine.models.card import find_model
+from napari_mri7t.engine.models.card import DIGEST_KEYS, find_model
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
@@ -121,8 +121,8 @@ def test_the_same_scan_under_another_name_is_still_known(first, dataset, tmp_pat
         (tmp_path / name).mkdir()
     for letter, path in zip("XYZ", sorted(dataset.iterdir()), strict=True):
         shutil.copy(path, tmp_path / "renamed" / f"person-{letter}.nii.gz")
-    changed = nibabel.load(dataset / "sub-A.nii.gz")
     for letter in "ABC":  # another reconstruction of the same people: other bytes, same label
+        changed = nibabel.load(dataset / f"sub-{letter}.nii.gz")
         array = np.asarray(changed.dataobj)[::-1]
         image = nibabel.Nifti1Image(array, changed.affine)
         nibabel.save(image, tmp_path / "bids" / f"sub-{letter}_T1w.nii.gz")
@@ -133,6 +133,41 @@ def test_the_same_scan_under_another_name_is_still_known(first, dataset, tmp_pat
         study = begin(tmp_path / name, tmp_path / f"run-{name}", TINY, first.fold_folder(FINAL))
         with pytest.raises(StateError, match=f"trained on {held_out}"):
             check_start(study, 0)
+
+
+def test_the_same_scan_resaved_is_still_known(first, dataset, tmp_path):
+    """Of the digests of a card, that of the voxels alone finds it, also two trainings later."""
+    (tmp_path / "resaved").mkdir()
+    for letter, path in zip("XYZ", sorted(dataset.iterdir()), strict=True):
+        image = nibabel.load(path)
+        copy = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
+        nibabel.save(copy, tmp_path / "resaved" / f"person-{letter}.nii")
+    folder = first.fold_folder(FINAL)
+    card = json.loads((folder / "card.json").read_text())
+    direct = {"subjects": ["x"], **{key: card["training"][key] for key in DIGEST_KEYS}}
+    for training in (direct, {"subjects": ["x"], "started_from": direct}):
+        (folder / "card.json").write_text(json.dumps(card | {"training": training}))
+        study = begin(tmp_path / "resaved", tmp_path / "run", TINY, folder)
+        with pytest.raises(StateError, match=r"trained on person-X, .*under another name"):
+            check_start(study, 0)
+        assert check_start(study, FINAL).facts["targets_voxels_sha256"] == sorted(
+            direct["targets_voxels_sha256"]
+        ), "handed on to the next card"
+
+
+@pytest.mark.parametrize("known_by", ["subjects", "targets_sha256", "targets_voxels_sha256"])
+def test_names_and_digests_of_the_start_are_each_enough(first, dataset, tmp_path, known_by):
+    """Of a model that went on elsewhere, with all but one of its start's traces lost."""
+    study = begin(dataset, tmp_path / "run", TINY, first.fold_folder(FINAL))
+    traces = check_start(study, FINAL).facts
+    assert len(traces[known_by]) == 3
+    folder = shutil.copytree(first.fold_folder(FINAL), tmp_path / "elsewhere")
+    card = json.loads((folder / "card.json").read_text())
+    card["training"] = {"subjects": ["stranger"], "started_from": {known_by: traces[known_by]}}
+    (folder / "card.json").write_text(json.dumps(card))
+    back = begin(dataset, tmp_path / "back", TINY, folder)
+    with pytest.raises(StateError, match="was trained on sub-A, which fold 0 holds out"):
+        check_start(back, 0)
 
 
 def test_a_card_that_does_not_say_whom_it_knows_holds_nobody_out(first, dataset, tmp_path):

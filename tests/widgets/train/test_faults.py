@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from napari_mri7t.engine.training import loop
 from napari_mri7t.engine.training.checkpoint import CURRENT
-from napari_mri7t.engine.training.run import LOCK_FILE
+from napari_mri7t.engine.training.study import LOCK_FILE
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.shared.worker import find_job, running_jobs
 from napari_mri7t.widgets.train.jobs import TrainingState
@@ -109,7 +109,7 @@ def test_one_subject_alone_is_refused_as_the_folder_is_chosen(widget, dataset, w
         "1 subject: 7T volumes; their 3T is simulated"
     ]
     (text,) = widget.data_notices.texts(ERROR_COLOUR)
-    assert text == "leave-one-out needs at least 2 subjects, got 1"
+    assert text.startswith("leave-one-out needs at least 2 subjects, but sub-A is the only one")
     assert not widget.panel.start_button.isEnabled()
 
 

@@ -1,0 +1,233 @@
+"""The data of a study: no image twice, no pair of one image, no file that changed since.
+
+An image is known by its file's bytes, by its voxels however they are stored, and, where a copy was
+rounded or rescaled, by a correlation that no two scans reach.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mri7t.engine.datasets.subjects import Subject, load_pair
+from napari_mri7t.engine.errors import StateError, SubjectError
+from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.volumes.brain import background_of
+from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
+from napari_mri7t.engine.volumes.volume import Volume
+
+SAMPLE_STEP = 4  # voxels between the sampled ones, along each axis
+SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
+LEAST_FOREGROUND = 0.01  # part of the voxels; a brain fills 0.05 to 0.4 of a scan
+MOST_COPIES = 5  # listed in one message
+
+
+@dataclass(frozen=True)
+class ImageDigests:
+    """SHA-256 of an image.
+
+    Parameters
+    ----------
+    file : str
+        Of the file's bytes.
+    voxels : str
+        As `content_digest`; empty if it was never taken.
+    """
+
+    file: str
+    voxels: str = ""
+
+
+@dataclass(frozen=True)
+class SubjectDigests:
+    """Digests of a subject's 7T volume, and of its 3T volume if there is one."""
+
+    target: ImageDigests
+    source: ImageDigests | None = None
+
+    @property
+    def files(self) -> tuple[str, str | None]:
+        """Return the digests of the two files, target first."""
+        return self.target.file, None if self.source is None else self.source.file
+
+    def all(self) -> set[str]:
+        """Return every digest."""
+        images = [image for image in (self.target, self.source) if image is not None]
+        return {digest for image in images for digest in (image.file, image.voxels) if digest}
+
+    def facts(self) -> dict[str, str | None]:
+        """Return the digests as `study.json` holds them."""
+        target, source = self.files
+        return {
+            "target_sha256": target,
+            "source_sha256": source,
+            "target_voxels_sha256": self.target.voxels,
+            "source_voxels_sha256": None if self.source is None else self.source.voxels,
+        }
+
+
+def digests_from(facts: Mapping[str, Any]) -> SubjectDigests:
+    """Return the digests of a subject in `study.json`; a KeyError or ValueError if it has none."""
+    found = []
+    for role in ("target", "source"):
+        file, voxels = facts[f"{role}_sha256"], facts.get(f"{role}_voxels_sha256")
+        if not isinstance(file, str | None) or not isinstance(voxels, str | None):
+            raise ValueError(f"{role}_sha256 is no text")
+        found.append(None if file is None else ImageDigests(file, voxels or ""))
+    if found[0] is None:
+        raise ValueError("target_sha256 is empty")
+    return SubjectDigests(found[0], found[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Image:
+    subject: str
+    field: str
+    path: Path
+    digests: ImageDigests
+    sample: np.ndarray | None = None
+
+
+def digest_subjects(
+    subjects: Sequence[Subject],
+    known: Sequence[SubjectDigests] = (),
+    report: Report = ignore,
+) -> tuple[SubjectDigests, ...]:
+    """Read all images of a study, check that they can be trained on, and return their digests.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+    known : sequence of SubjectDigests
+        Of images that were checked before; those are not read again.
+    report : callable
+        Called before every subject that is read.
+
+    Raises
+    ------
+    SubjectError
+        If two images are one, an image is almost empty, or as `load_pair`.
+    """
+    voxels = {
+        image.file: image.voxels
+        for entry in known
+        for image in (entry.target, entry.source)
+        if image is not None and image.voxels
+    }
+    images: list[_Image] = []
+    digests = []
+    for number, subject in enumerate(subjects):
+        reading = Progress(number, len(subjects), f"checking {subject.name}")
+        own = _images_of(subject, voxels, partial(report, reading))
+        images += own
+        digests.append(SubjectDigests(*(image.digests for image in own)))
+    _refuse_copies(images)
+    return tuple(digests)
+
+
+def check_data(subjects: Sequence[Subject], digests: Sequence[SubjectDigests]) -> None:
+    """Check that the files of a study are those that it was created with, none of them twice.
+
+    Raises
+    ------
+    StateError
+        If a file has changed.
+    SubjectError
+        If two images are one.
+    VolumeError
+        If a file cannot be read.
+    """
+    images = []
+    for subject, known in zip(subjects, digests, strict=True):
+        for field, path, image in _recorded(subject, known):
+            if file_digest(path) != image.file:
+                raise StateError(
+                    f"{path}: has changed since the study was created: restore the file, or use "
+                    "another run folder"
+                )
+            images.append(_Image(subject.name, field, path, image))
+    _refuse_copies(images)
+
+
+def _recorded(subject: Subject, known: SubjectDigests) -> Iterator[tuple[str, Path, ImageDigests]]:
+    yield "7T", subject.target, known.target
+    if subject.source is not None and known.source is not None:
+        yield "3T", subject.source, known.source
+
+
+def _images_of(
+    subject: Subject, known: Mapping[str, str], on_reading: Callable[[], None]
+) -> list[_Image]:
+    """Return the 7T and the 3T image of a subject; loaded if their voxels are not known."""
+    paths = [("7T", subject.target)]
+    paths += [] if subject.source is None else [("3T", subject.source)]
+    files = [file_digest(path) for _, path in paths]
+    found: list[tuple[ImageDigests, np.ndarray | None]]
+    if all(file in known for file in files):
+        found = [(ImageDigests(file, known[file]), None) for file in files]
+    else:
+        on_reading()
+        source, target = load_pair(subject)
+        volumes = [target] if source is None else [target, source]
+        for (_, path), volume in zip(paths, volumes, strict=True):
+            _refuse_empty(path, volume)
+        found = [
+            (ImageDigests(file, content_digest(volume)), _sample(volume))
+            for file, volume in zip(files, volumes, strict=True)
+        ]
+    return [
+        _Image(subject.name, field, path, digests, sample)
+        for (field, path), (digests, sample) in zip(paths, found, strict=True)
+    ]
+
+
+def _refuse_empty(path: Path, volume: Volume) -> None:
+    share = np.mean(volume.array != background_of(volume.array))
+    if share < LEAST_FOREGROUND:
+        raise SubjectError(
+            f"{path}: is almost empty: {100 * share:.2g} % of its voxels are not background; use "
+            "an image of a brain"
+        )
+
+
+def _sample(volume: Volume) -> np.ndarray:
+    """Return every fourth voxel along each axis, with mean 0 and norm 1."""
+    step = SAMPLE_STEP
+    sample = volume.array[::step, ::step, ::step].astype(np.float64)
+    sample -= sample.mean()
+    norm = np.linalg.norm(sample)
+    return (sample / (norm or 1.0)).astype(np.float32)
+
+
+def _refuse_copies(images: Sequence[_Image]) -> None:
+    """Refuse a study in which an image occurs twice, under whatever names."""
+    pairs = (pair for pair in combinations(images, 2) if _are_copies(*pair))
+    found = [_describe(*pair) for pair in pairs]
+    if found:
+        more = f"; and {len(found) - MOST_COPIES} more" if len(found) > MOST_COPIES else ""
+        raise SubjectError("; ".join(found[:MOST_COPIES]) + more)
+
+
+def _describe(one: _Image, other: _Image) -> str:
+    if one.subject == other.subject:
+        return (
+            f"{other.path}: the {other.field} image of {one.subject} is a copy of its {one.field} "
+            f"image, {one.path.name}: put the {other.field} scan in its place"
+        )
+    return (
+        f"{other.path}: is a copy of {one.path}, so that a fold would train on what it holds out "
+        f"({one.subject}, {one.field}, and {other.subject}, {other.field}): remove one subject"
+    )
+
+
+def _are_copies(one: _Image, other: _Image) -> bool:
+    a, b = one.digests, other.digests
+    if a.file == b.file or (a.voxels and a.voxels == b.voxels):
+        return True
+    if one.sample is None or other.sample is None or one.sample.shape != other.sample.shape:
+        return False
+    return float(np.vdot(one.sample, other.sample)) > SAME_CORRELATION  # Pearson's

@@ -1,0 +1,140 @@
+"""A whole state is on the disk at every moment, whatever fails."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.training.checkpoint import (
+    CURRENT,
+    HISTORY,
+    PREVIOUS,
+    copy_state,
+    has_history,
+    load_state,
+    read_history,
+    save_state,
+)
+
+
+class Killed(BaseException):
+    pass
+
+
+def save(folder, step):
+    save_state(folder, {"network/weight": torch.full((3,), float(step))}, {"step": step})
+
+
+def step_of(folder):
+    tensors, facts = load_state(folder)
+    assert tensors["network/weight"].tolist() == [facts["step"]] * 3
+    return facts["step"]
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for step in (1, 2):
+        save(tmp_path, step)
+    return tmp_path
+
+
+def failing_at(monkeypatch, n, error):
+    """Let the n-th call that changes the disk fail, and all after it."""
+    calls = []
+
+    def fail(function):
+        def call(*args, **kwargs):
+            calls.append(function)
+            if len(calls) > n:
+                raise error
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("open", "fsync", "replace", "rename", "link", "unlink"):
+        monkeypatch.setattr(os, name, fail(getattr(os, name)))
+    return calls
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize(
+    "error", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["kill", "full"]
+)
+def test_a_whole_state_is_left_wherever_a_save_is_cut_off(tmp_path, monkeypatch, is_damaged, error):
+    for n in range(20):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        save(folder, 1)
+        save(folder, 2)
+        if is_damaged:
+            damage(folder / CURRENT)
+        with monkeypatch.context() as patched:
+            calls = failing_at(patched, n, error)
+            try:
+                save(folder, 3)
+            except (Killed, Mri7tError):
+                pass
+            else:
+                break
+        assert step_of(folder) >= (1 if is_damaged else 2)
+    assert len(calls) >= 4, "opened, synced, moved, synced"
+    assert step_of(folder) == 3
+
+
+def test_a_damaged_state_never_takes_the_place_of_a_whole_one(folder):
+    damage(folder / CURRENT)
+    save(folder, 3)
+    damage(folder / CURRENT)
+    assert step_of(folder) == 1
+    save(folder, 4)
+    save(folder, 5)
+    damage(folder / CURRENT)
+    assert step_of(folder) == 4
+
+
+def test_with_a_full_disk_both_states_stay(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {name: (folder / name).read_bytes() for name in (CURRENT, PREVIOUS)}
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(Mri7tError, match="No space left on device: free some space"):
+            save(folder, 3)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_pipe_in_the_place_of_a_state_is_damage(folder):
+    (folder / CURRENT).unlink()
+    os.mkfifo(folder / CURRENT)
+    assert step_of(folder) == 1
+
+
+def test_the_newest_whole_state_is_copied(folder, tmp_path):
+    (folder / "there").mkdir()
+    (folder / "nothing").mkdir()
+    damage(folder / CURRENT)
+    copy_state(folder, folder / "there")
+    assert step_of(folder / "there") == 1
+    with pytest.raises(StateError, match="has no checkpoint to copy"):
+        copy_state(folder / "nothing", folder / "there")
+
+
+def test_settings_without_an_end_are_compared_as_json_has_them(tmp_path):
+    facts = {"step": 0, "network_config": {"limit": float("inf"), "w": (1, 2)}}
+    save_state(tmp_path, {"weight": torch.zeros(1)}, facts)
+    assert load_state(tmp_path)[1]["network_config"] == {"limit": "Infinity", "w": [1, 2]}
+
+
+@pytest.mark.parametrize("content", ["step,loss\n1\n", "loss\n1\n", "step,loss\nx,1\n"])
+def test_a_damaged_loss_curve_is_refused_by_name(tmp_path, content):
+    (tmp_path / HISTORY).write_text(content)
+    assert not has_history(tmp_path / HISTORY), "and the plots do without it"
+    with pytest.raises(StateError, match=r"history\.csv: no readable loss curve"):
+        read_history(tmp_path / HISTORY)

@@ -1,0 +1,168 @@
+"""No image of a study is there twice, however it is stored, and none changes while it is used."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.datasets.subjects import Subject
+from napari_mri7t.engine.errors import StateError, SubjectError, VolumeError
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.data import check_data, digest_subjects
+from napari_mri7t.engine.training.run import run_fold
+from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
+from napari_mri7t.engine.workflows.studies import open_studies
+
+TINY = TrainConfig(n_steps=1, batch_size=1, patch_size=16, precision="float32")
+SETTINGS = StudySettings(
+    "slice_unet", "best", TINY, {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
+)
+
+
+def as_float(image):
+    return nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), image.affine)
+
+
+def rounded(image):
+    """Scaled to [0, 1], and stored in 8 bits with a factor."""
+    array = image.get_fdata() / 255
+    copy = nibabel.Nifti1Image(array, image.affine)
+    copy.header.set_data_dtype(np.uint8)
+    return copy
+
+
+def z_scored(image):
+    array = image.get_fdata()
+    return nibabel.Nifti1Image((array - array.mean()) / array.std(), image.affine)
+
+
+def flipped_storage(image):
+    return image.as_reoriented(nibabel.orientations.axcodes2ornt("LPI"))
+
+
+def as_nifti2(image):
+    return nibabel.Nifti2Image(np.asarray(image.dataobj), image.affine)
+
+
+def moved(image):
+    return nibabel.Nifti1Image(np.asarray(image.dataobj), np.diag([2.0, 2, 2, 1]))
+
+
+RESAVED = [as_float, rounded, z_scored, flipped_storage, as_nifti2, moved]
+COPIES = [shutil.copy, os.link, os.symlink]
+
+
+def resaved(how):
+    def copy(source, target):
+        nibabel.save(how(nibabel.load(source)), target)
+
+    copy.__name__ = how.__name__
+    return copy
+
+
+@pytest.mark.parametrize("copy", [*COPIES, *map(resaved, RESAVED)], ids=lambda c: c.__name__)
+def test_one_image_of_two_subjects_is_refused_however_it_is_stored(dataset, tmp_path, copy):
+    (dataset / "sub-C.nii.gz").unlink()
+    copy(dataset / "sub-A.nii.gz", dataset / "sub-C.nii.gz")
+    words = r"sub-C\.nii\.gz: is a copy of .*sub-A\.nii\.gz|sub-A, sub-C: share a file"
+    with pytest.raises(SubjectError, match=words):
+        create_study(dataset, tmp_path / "run", SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
+def pair_of(folder, number):
+    """A pair of noise with a border of background, 3T and 7T unlike each other."""
+    rng = np.random.default_rng(number)
+    paths = []
+    for field in "73":
+        array = np.pad(rng.integers(100, 1000, (12, 12, 12)).astype(np.int16), 4)
+        paths.append(folder / f"S{number}_{field}T.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), paths[-1])
+    return Subject(f"S{number}", *paths)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ("S2_7T", "S2_3T", r"the 3T image of S2 is a copy of its 7T image, S2_7T.*: put the 3T"),
+        ("S1_7T", "S2_7T", r"S1, 7T, and S2, 7T"),
+        ("S1_3T", "S2_3T", r"S1, 3T, and S2, 3T"),
+        ("S1_7T", "S2_3T", r"S1, 7T, and S2, 3T"),
+        ("S2_7T", "S1_3T", r"S1, 3T, and S2, 7T"),
+    ],
+)
+@pytest.mark.parametrize("how", [as_float, rounded])
+def test_one_image_in_two_roles_is_refused_by_name(tmp_path, one, other, words, how):
+    subjects = [pair_of(tmp_path, number) for number in (1, 2, 3)]
+    digest_subjects(subjects)
+    image = nibabel.load(tmp_path / f"{one}.nii.gz")
+    nibabel.save(how(image), tmp_path / f"{other}.nii.gz")
+    with pytest.raises(SubjectError, match=words):
+        digest_subjects(subjects)
+
+
+def test_images_that_are_alike_are_no_copies(dataset):
+    """Powers of one phantom correlate by 0.99: more than two scans of one person do."""
+    subjects = [Subject(path.name, path) for path in sorted(dataset.iterdir())]
+    assert len(set().union(*(digests.all() for digests in digest_subjects(subjects)))) == 6
+
+
+def test_an_almost_empty_image_is_refused_by_name(tmp_path):
+    subjects = [pair_of(tmp_path, number) for number in (1, 2)]
+    array = np.zeros((20, 20, 20), np.int16)
+    array[8:12, 8:12, 8:12] = 500 + np.arange(64).reshape(4, 4, 4)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), subjects[1].source)
+    with pytest.raises(SubjectError, match=r"S2_3T\.nii\.gz: is almost empty: 0\.8 % of its"):
+        digest_subjects(subjects)
+
+
+def test_a_file_that_changed_since_is_refused_by_training_and_by_evaluation(dataset, tmp_path):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    run_fold(study, 0, "cpu")
+    path = dataset / "sub-B.nii.gz"  # trained on by fold 2
+    content = path.read_bytes()
+    nibabel.save(nibabel.Nifti1Image(np.asarray(nibabel.load(path).dataobj) // 2, None), path)
+    changed = r"sub-B\.nii\.gz: has changed since the study was created"
+    with pytest.raises(StateError, match=changed):
+        run_fold(study, 2, "cpu")
+    with pytest.raises(StateError, match=changed):
+        open_studies(study.folder).evaluate(baselines={})
+    path.unlink()
+    with pytest.raises(VolumeError, match=r"sub-B\.nii\.gz: cannot be read"):
+        run_fold(study, 2, "cpu")
+    path.write_bytes(content)
+    check_data(study.subjects, study.digests)
+
+
+def test_digests_stand_in_the_study_and_are_read_back(dataset, tmp_path):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    assert open_study(study.folder).digests == study.digests
+    assert study.digests == digest_subjects(study.subjects)
+
+
+def test_a_study_of_copies_made_by_an_earlier_version_is_not_trained(dataset, tmp_path):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    shutil.copy(dataset / "sub-A.nii.gz", dataset / "sub-B.nii.gz")
+    first, _, third = study.digests
+    with pytest.raises(SubjectError, match=r"sub-A, 7T, and sub-B, 7T"):
+        run_fold(replace(study, digests=(first, first, third)), 0, "cpu")
+
+
+def test_the_voxel_digests_of_a_study_are_compared(dataset, tmp_path):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    first, second, third = study.digests
+    resaved = replace(second, target=replace(second.target, voxels=first.target.voxels))
+    with pytest.raises(SubjectError, match=r"sub-A, 7T, and sub-B, 7T"):
+        check_data(study.subjects, (first, resaved, third))
+
+
+def test_images_that_were_checked_before_are_not_read_again(dataset, tmp_path, monkeypatch):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    monkeypatch.delattr("napari_mri7t.engine.training.data.load_pair")
+    moved_data = dataset.rename(tmp_path / "moved")
+    again = create_study(moved_data, tmp_path / "run", SETTINGS)
+    assert again.digests == study.digests
+    assert again.subjects[0].target == (moved_data / "sub-A.nii.gz").resolve()

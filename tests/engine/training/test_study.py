@@ -1,0 +1,123 @@
+"""Several runs that begin in one new folder at the same time."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.training import run as run_module
+from napari_mri7t.engine.training import start as start_module
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.run import run_fold
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import (
+    StudySettings,
+    create_study,
+    keep_study,
+    lock_fold,
+    open_study,
+    plan_study,
+)
+
+TINY = TrainConfig(n_steps=1, batch_size=1, patch_size=16, precision="float32")
+SETTINGS = StudySettings(
+    "slice_unet", "best", TINY, {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
+)
+OTHERS = [replace(SETTINGS, config=replace(TINY, seed=seed)) for seed in range(4)]
+
+
+def keep_all(plans):
+    """Write the studies in threads that begin at once; return studies and errors."""
+    barrier = threading.Barrier(len(plans))
+
+    def keep(plan):
+        barrier.wait()
+        try:
+            return keep_study(plan)
+        except StateError as error:
+            return error
+
+    with ThreadPoolExecutor(len(plans)) as pool:
+        return list(pool.map(keep, plans))
+
+
+def test_of_runs_with_other_settings_one_gets_the_folder_and_keeps_it(dataset, tmp_path):
+    for n in range(5):
+        folder = tmp_path / f"runs-{n}" / "run"
+        results = keep_all([plan_study(dataset, folder, settings) for settings in OTHERS])
+        (study,) = (result for result in results if not isinstance(result, StateError))
+        assert open_study(folder) == study
+        assert study.settings.config.seed == results.index(study), "its own settings"
+        refused = [str(result) for result in results if isinstance(result, StateError)]
+        assert all("a study that differs in settings seed" in text for text in refused)
+        assert [path.name for path in folder.iterdir()] == ["study.json"]
+
+
+def test_runs_with_the_same_settings_share_the_folder(dataset, tmp_path):
+    folder = tmp_path / "run"
+    results = keep_all([plan_study(dataset, folder, SETTINGS)] * 8)
+    assert results == [open_study(folder)] * 8
+    assert [path.name for path in folder.iterdir()] == ["study.json"]
+
+
+def test_a_refused_run_removes_nothing_of_another(dataset, tmp_path, monkeypatch):
+    def meanwhile(*_):
+        monkeypatch.undo()
+        create_study(dataset, tmp_path / "run", SETTINGS)
+        raise StateError("was trained on sub-A")
+
+    monkeypatch.setattr(start_module, "check_start", meanwhile)
+    with pytest.raises(StateError, match="was trained on sub-A"):
+        start_training(dataset, tmp_path / "run", OTHERS[1])
+    assert open_study(tmp_path / "run").settings.config.seed == 0
+
+
+def test_a_study_that_cannot_be_written_leaves_no_folder(dataset, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Mri7tError, match="No space left on device"):
+        start_training(dataset, tmp_path / "new" / "run", SETTINGS)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="file: is not a folder: choose another run folder"):
+        start_training(dataset, tmp_path / "file", SETTINGS)
+
+
+def test_a_fold_that_another_process_has_just_done_is_not_done_again(
+    dataset, tmp_path, monkeypatch
+):
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+
+    def after_another(*arguments):
+        monkeypatch.undo()
+        run_fold(study, 0, "cpu")
+        monkeypatch.delattr(run_module, "train")
+        return lock_fold(*arguments)
+
+    monkeypatch.setattr(run_module, "lock_fold", after_another)
+    run_fold(study, 0, "cpu")
+
+
+def test_data_that_was_moved_is_found_there(dataset, tmp_path):
+    create_study(dataset, tmp_path / "run", SETTINGS)
+    dataset.rename(tmp_path / "moved")
+    study = create_study(tmp_path / "moved", tmp_path / "run", SETTINGS)
+    assert study.subjects[0].target == (tmp_path / "moved" / "sub-A.nii.gz").resolve()
+    run_fold(open_study(tmp_path / "run"), 0, "cpu")
+
+
+def test_a_study_without_voxel_digests_gets_them(dataset, tmp_path):
+    """As the first version wrote it."""
+    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    path = study.folder / "study.json"
+    facts = json.loads(path.read_text())
+    for entry in facts["subjects"]:
+        del entry["target_voxels_sha256"], entry["source_voxels_sha256"]
+    path.write_text(json.dumps(facts))
+    assert open_study(study.folder).digests[0].target.voxels == ""
+    assert create_study(dataset, study.folder, SETTINGS) == study
