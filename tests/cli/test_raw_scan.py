@@ -91,6 +91,7 @@ def test_pair_of_simulate_is_repeated(run, phantom_file, tmp_path):
         code, out, _ = run("repeat", tmp_path / f"{name}.json", "--output", tmp_path / "again.nii")
         assert (code, "equal, bit for bit" in out) == (0, True)
         first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (name, "again"))
+        assert first.pop("Image") != second.pop("Image")
         assert first == second
         (tmp_path / "again.nii").unlink()
         (tmp_path / "again.json").unlink()

@@ -2,10 +2,11 @@
 
 import json
 
+import nibabel
 import pytest
 
 from napari_mri7t.engine.errors import Mri7tError, StateError
-from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows.repeat import SourcePaths, repeat
 
 
@@ -27,6 +28,10 @@ def test_repeat_finds_equal_bits(run_cli, estimate, tiny_model, tmp_path):
     first, second = (
         json.loads((tmp_path / f"{n}.json").read_text()) for n in ("estimate", "again")
     )
+    assert [each.pop("Image")["File"] for each in (first, second)] == [
+        "estimate.nii.gz",
+        "again.nii.gz",
+    ]
     first["Settings"] |= {"device": "cpu", "precision": second["Precision"]}  # what auto came to
     assert first == second
 
@@ -39,7 +44,7 @@ def test_repetition_is_saved_with_its_sidecar_and_its_sources_may_be_text(
     assert found.is_equal
     saved = found.save(tmp_path / "again.nii.gz")
     assert saved.read_bytes() == estimate.read_bytes()
-    assert json.loads((tmp_path / "again.json").read_text()) == found.sidecar
+    assert json.loads((tmp_path / "again.json").read_text()).items() >= found.sidecar.items()
     with pytest.raises(Mri7tError, match="already exists"):
         found.save(saved)
     with pytest.raises(StateError, match="the input is not there"):
@@ -50,7 +55,7 @@ def test_repetition_is_saved_with_its_sidecar_and_its_sources_may_be_text(
 
 def test_repeat_tells_of_a_changed_image(run_cli, estimate, tiny_model, tmp_path):
     volume = load_volume(estimate)
-    save_volume(volume.with_array(volume.array * 1.5), estimate, overwrite=True)
+    nibabel.save(volume.with_array(volume.array * 1.5).to_nibabel(), estimate)
     code, out, error = run_cli("repeat", tmp_path / "estimate.json", "--model", tiny_model)
     assert (code, out) == (1, "")
     assert error.startswith(f"{estimate}: ")

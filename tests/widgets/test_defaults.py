@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from napari_mri7t.cli import app
+from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig

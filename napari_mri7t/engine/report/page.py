@@ -21,6 +21,7 @@ from PIL import Image
 
 from napari_mri7t.engine.report.style import ERROR_MAP
 from napari_mri7t.engine.report.tables import Table
+from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.engine.volumes.grids import bounding_box
 from napari_mri7t.engine.volumes.provenance import NOTICE
 
@@ -181,7 +182,7 @@ def render_page(title: str, sections: Sequence[Section], browser: Sequence[Subje
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_visible)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # labels in display order
     template = environment.from_string(_asset(TEMPLATE))
     return template.render(
@@ -194,6 +195,11 @@ def render_page(title: str, sections: Sequence[Section], browser: Sequence[Subje
         browser=[asdict(subject) for subject in browser],
         error_limit=ERROR_LIMIT,
     )
+
+
+def _visible(value: object) -> object:
+    """Show control characters in place of sending them; what is marked as HTML stays."""
+    return visible_lines(value) if type(value) is str else value
 
 
 def _asset(name: str) -> str:

@@ -30,6 +30,7 @@ from napari_mri7t.engine.report.style import (
     new_figure,
     title_of,
 )
+from napari_mri7t.engine.texts import visible
 
 AGREEMENT_SD = 1.96  # standard deviations: 95 % of normal differences, as in [1]
 N_BINS = 100  # of a joint histogram, each way
@@ -128,7 +129,7 @@ def box_figure(
             panel.grid(axis="x", color="0.9")
             panel.set_axisbelow(True)
         for panel in axes[::n_columns]:
-            panel.set_yticks(range(1, len(methods) + 1), [label_of(m) for m in methods])
+            panel.set_yticks(range(1, len(methods) + 1), [visible(label_of(m)) for m in methods])
         axes[0].invert_yaxis()
         for panel in axes[len(keys) :]:
             panel.set_axis_off()

@@ -6,13 +6,14 @@ their content comes from `tables`, `figures`, `plots` and `sections`, the page f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import write_content
+from napari_mri7t.engine.atomic import check_target, write_content
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE, StudyResults
 from napari_mri7t.engine.evaluation.stress import Stress
@@ -118,7 +119,9 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
     return written
 
 
-def write_tables(results: StudyResults, folder: Path) -> dict[str, Table]:
+def write_tables(
+    results: StudyResults, folder: Path, *, overwrite: bool = True
+) -> dict[str, Table]:
     """Write all tables of a study as CSV, Markdown and LaTeX.
 
     Parameters
@@ -126,11 +129,18 @@ def write_tables(results: StudyResults, folder: Path) -> dict[str, Table]:
     results : StudyResults
     folder : Path
         Made if missing.
+    overwrite : bool
+        False refuses existing files before the first is written.
 
     Returns
     -------
     dict
         File stem to table.
+
+    Raises
+    ------
+    Mri7tError
+        If a file cannot be written.
     """
     tables = {
         "results": report_tables.result_table(results),
@@ -141,12 +151,14 @@ def write_tables(results: StudyResults, folder: Path) -> dict[str, Table]:
     }
     tests = {f"tests-{key}": report_tables.tests_table(results, key) for key in METRICS}
     tables |= {stem: table for stem, table in tests.items() if table.rows}
-    _write_tables(tables, folder)
+    _write_tables(tables, folder, overwrite=overwrite)
     return tables
 
 
-def _write_tables(tables: Mapping[str, Table], folder: Path) -> None:
+def _write_tables(tables: Mapping[str, Table], folder: Path, *, overwrite: bool = True) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    for stem, suffix in itertools.product(tables, FORMATS):
+        check_target(folder / f"{stem}.{suffix}", overwrite=overwrite)
     for stem, table in tables.items():
         for suffix, write in FORMATS.items():
             write_content(folder / f"{stem}.{suffix}", write(table))
@@ -209,11 +221,12 @@ def write_pair_report(
     Raises
     ------
     StateError
-        If the folder is a study's run folder, or has a report already.
+        If the folder is a study's run folder, or has a report, tables or figures already.
     """
-    taken = [name for name in (STUDY_FILE, REPORT_FILE) if (folder / name).exists()]
+    names = (STUDY_FILE, REPORT_FILE, TABLES_FOLDER, FIGURES_FOLDER)
+    taken = [name for name in names if (folder / name).exists()]
     if taken:
-        raise StateError(f"{folder}: already has a {taken[0]}; choose another folder")
+        raise StateError(f"{folder}: already has {taken[0]}; choose another folder")
     (subject,) = results.subjects
     drawings = folder / FIGURES_FOLDER
     drawings.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,11 @@ from collections.abc import Sequence
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.evaluation.results import SOURCE
+from napari_mri7t.engine.texts import visible_lines
 
 # Of Okabe and Ito's palette [1]: blue, vermilion, green, purple, sky blue, orange.
 NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -96,6 +98,8 @@ def figure_bytes(figure: Figure, form: str) -> bytes:
     if form not in ("png", "svg"):
         raise ValueError(f"{form}: unknown format, expected png or svg")
     metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+    for text in figure.findobj(Text):  # of a file's name; a font has no glyph for a surrogate
+        text.set_text(visible_lines(text.get_text()))
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format=form, dpi=DPI, metadata=metadata)

@@ -19,6 +19,7 @@ from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.evaluation.results import SOURCE, StudyResults, label_of, published_of
 from napari_mri7t.engine.metrics.scoring import METRICS
 from napari_mri7t.engine.report.statistics import network_tests, summary_of
+from napari_mri7t.engine.texts import as_cell
 
 UNDEFINED = "–"
 LATEX = {
@@ -99,11 +100,10 @@ def spread(mean: float, std: float, digits: int) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Format header and rows as CSV."""
+    """Format header and rows as CSV, in which no name becomes a spreadsheet's formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.header)
-    writer.writerows(table.rows)
+    writer.writerows([as_cell(cell) for cell in row] for row in (table.header, *table.rows))
     return text.getvalue()
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mri7t.engine.atomic import write_atomically, write_json
+from napari_mri7t.engine.atomic import check_target, write_atomically, write_json
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.progress import Report, ignore, part
@@ -11,10 +12,13 @@ from napari_mri7t.engine.report.figures import demo_figure
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.volumes.files.sidecars import own_facts
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.workflows.repeat import TEMPLATE_NAME
 
+FILES = ("source.nii.gz", "target.nii.gz", "estimate.nii.gz", "metrics.json", "demo.png")
 TARGET_IS = "here the MNI152 template stands for it"
 
 
@@ -48,13 +52,18 @@ def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report
     Parameters
     ----------
     folder : Path
-        Where the files go; made if missing. Files of an earlier run are replaced.
+        Where the files go; made if missing. Files of an earlier run are replaced, no others.
     model : Model
         Trained on brains like the template: extracted, 1 mm.
     config : SynthesisConfig
     report : callable
+
+    Raises
+    ------
+    Mri7tError
+        If the folder holds files of these names that are not of an earlier run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     source, target = _write_pair(folder, part(report, 0, 4, "simulating the 3T scan"))
     made = estimate(source, model, config, report=part(report, 1, 4, share=3))
     estimate_file = made.save(folder / "estimate.nii.gz", overwrite=True)
@@ -71,6 +80,28 @@ def run_demo(folder: Path, model: Model, config: SynthesisConfig, report: Report
     picture = write_atomically(folder / "demo.png", lambda file: figure.savefig(file, format="png"))
     files = (folder / "source.nii.gz", estimate_file, folder / "target.nii.gz", metrics, picture)
     return Demo(source, made.volume, target, scores, files, made.warnings)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder, or refuse it before the work if files would be lost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in FILES]
+    if not _is_demo(folder) and (taken := [path for path in paths if path.exists()]):
+        raise Mri7tError(
+            f"{taken[0]}: exists, and is not of an earlier demonstration: choose another folder",
+            argument="output",
+        )
+    for path in paths:
+        check_target(path, overwrite=True)
+
+
+def _is_demo(folder: Path) -> bool:
+    """Return whether an earlier run, which may have been stopped, wrote into the folder."""
+    facts = own_facts(folder / "source.json") or {}  # which is written first
+    try:
+        return bool(facts["Sources"][0]["Name"] == TEMPLATE_NAME)
+    except (LookupError, TypeError):
+        return False
 
 
 def _write_pair(folder: Path, report: Report) -> tuple[Volume, Volume]:

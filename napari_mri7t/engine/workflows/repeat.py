@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_mri7t.engine.errors import ModelError, Mri7tWarning, StateError, VolumeError
+from napari_mri7t.engine.devices import resolve_device
+from napari_mri7t.engine.errors import (
+    DeviceError,
+    ModelError,
+    Mri7tWarning,
+    StateError,
+    VolumeError,
+)
 from napari_mri7t.engine.models.card import bundled_folders, fold_folders, read_card
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
@@ -152,10 +159,35 @@ def repeat(
     for text in record.other_versions:
         warnings.warn(text, Mri7tWarning, stacklevel=2)
     if isinstance(record.config, SynthesisConfig):
+        _check_device(record, record.config, device)
         run = _repeat_synthesis(record, record.config, sources, model, report)
     else:
         run = _repeat_simulation(record, record.config, sources, report)
-    return Comparison(image, *run, *_compare_bits(load_volume(image), run[0]))
+    found = Comparison(image, *run, *_compare_bits(load_volume(image), run[0]))
+    for text in _differences(record, found):
+        warnings.warn(text, Mri7tWarning, stacklevel=2)
+    return found
+
+
+def _check_device(record: SidecarRecord, config: SynthesisConfig, asked: str | None) -> None:
+    """Name the sidecar if its device is not here."""
+    try:
+        resolve_device(config.device)
+    except DeviceError as error:
+        where = "" if asked else f"{record.path}: "
+        raise DeviceError(f"{where}{error}", argument="device") from error
+
+
+def _differences(record: SidecarRecord, found: Comparison) -> Iterator[str]:
+    """Return what was edited since, besides the voxels, as sentences."""
+    digest = record.image_sha256
+    if found.is_equal and digest and file_digest(found.image) != digest:
+        yield f"{found.image}: has other bytes than its sidecar records: it was saved again"
+    if not record.other_versions and (names := record.changed_facts(found.sidecar)):
+        yield (
+            f"{record.path}: {', '.join(names)} differ from those of the repetition: the sidecar "
+            "was edited"
+        )
 
 
 def _repeat_synthesis(
@@ -221,9 +253,11 @@ def _find_model(record: SidecarRecord, folder: str | Path | None) -> Model:
             )
         return model
     for place in (*bundled_folders(), *fold_folders(), record.path.parent):
+        digest = ""
         with contextlib.suppress(ModelError):  # the sidecar's folder need not hold a model
-            if read_card(place).sha256 == record.model_sha256:
-                return load_model(place)
+            digest = read_card(place).sha256
+        if digest == record.model_sha256:
+            return load_model(place)
     raise ModelError(
         f"{record.path}: the image was made with model {wanted}, which is not in the package: "
         "specify its folder",

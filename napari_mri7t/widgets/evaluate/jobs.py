@@ -183,8 +183,8 @@ def load_subject(run: Path, subject: str) -> tuple[str, Mapping[str, Volume]]:
 
 
 def save_tables(results: StudyResults, folder: Path) -> Path:
-    """Write every table as CSV, Markdown and LaTeX."""
+    """Write every table as CSV, Markdown and LaTeX; no file there is replaced."""
     from napari_mri7t.engine.report.report import write_tables
 
-    write_tables(results, folder)
+    write_tables(results, folder, overwrite=False)
     return folder

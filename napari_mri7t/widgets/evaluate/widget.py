@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QImage, QPixmap
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
+from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.evaluate.fields import EvaluationFields, ResultTable
 from napari_mri7t.widgets.evaluate.jobs import (
@@ -25,7 +26,7 @@ from napari_mri7t.widgets.evaluate.jobs import (
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import icon_button, set_enabled
+from napari_mri7t.widgets.shared.controls import TextLabel, icon_button, set_enabled
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
@@ -65,7 +66,7 @@ class EvaluateWidget(EngineWidget):
 
     def _build_results(self) -> None:
         form = self.group("Results")
-        self.summary_label = QLabel()
+        self.summary_label = TextLabel()
         self.summary_label.setWordWrap(True)
         self.summary_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.table = ResultTable()
@@ -144,7 +145,7 @@ class EvaluateWidget(EngineWidget):
     def _on_evaluated(self, evaluation: Evaluation) -> None:
         self.evaluation, self._pair_page = evaluation, None
         self.table.show_results(evaluation.results)
-        self.summary_label.setText(_summary_text(evaluation))
+        self.summary_label.setText(visible_lines(_summary_text(evaluation)))
         self.hint_label.setVisible(evaluation.run is not None)
         self._show_boxes()
         for text in evaluation.warnings:

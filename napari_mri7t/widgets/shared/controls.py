@@ -5,6 +5,7 @@ The icons are drawn here, in colours that show on napari's dark and light themes
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from napari_mri7t.engine.texts import visible_lines
 
 SIZE = 64  # pixels drawn; Qt scales them down
 ICON_SIZE = 12  # pixels on a button that stands beside others
@@ -83,14 +86,31 @@ def icon(name: str) -> QIcon:
     return QIcon(pixmap)
 
 
+class TextLabel(QLabel):
+    """A label that shows a name as it is: Qt would take `<b>` in it for HTML."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+
+
+def set_tooltip(widget: QWidget, text: str) -> None:
+    """Set a tooltip that may hold names: it has no text format, so HTML in them is escaped."""
+    shown = visible_lines(text)
+    if "<" in shown:
+        shown = f"<p>{html.escape(shown)}</p>".replace("\n", "<br>")
+    widget.setToolTip(shown)
+
+
 def wrap_anywhere(text: str) -> str:
     """Let a long path wrap: Qt breaks lines at spaces only and would widen the window."""
+    text = visible_lines(text)
     for mark in ("/", "\\", "_", "-"):
         text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
     return text
 
 
-class Notice(QLabel):
+class Notice(TextLabel):
     """One sentence with a coloured stripe; a right click copies it."""
 
     def __init__(self, text: str, colour: str) -> None:
@@ -98,7 +118,6 @@ class Notice(QLabel):
         self.plain_text = text
         self.colour = colour
         self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setStyleSheet(
             f"QLabel {{ border-left: 3px solid {colour}; padding: 3px 3px 3px 7px; }}"
         )
@@ -207,7 +226,7 @@ class LayerChooser(QComboBox):
             self.layer_changed.emit(self.layer)
 
     def _explain(self) -> None:
-        self.setToolTip(f"{self._tooltip}\n{self.currentText() or 'no suitable layer yet'}")
+        set_tooltip(self, f"{self._tooltip}\n{self.currentText() or 'no suitable layer yet'}")
 
     def _announce(self, index: int = 0) -> None:
         self._explain()
@@ -267,4 +286,4 @@ def let_shrink(box: QComboBox) -> None:
 def set_enabled(widget: QWidget, why_not: str | None, tooltip: str) -> None:
     """Enable `widget`, or disable it with the reason in its tooltip."""
     widget.setEnabled(why_not is None)
-    widget.setToolTip(tooltip if why_not is None else f"{tooltip}\nUnavailable: {why_not}")
+    set_tooltip(widget, tooltip if why_not is None else f"{tooltip}\nUnavailable: {why_not}")

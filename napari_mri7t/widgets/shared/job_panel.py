@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.widgets.shared.controls import (
@@ -13,8 +13,10 @@ from napari_mri7t.widgets.shared.controls import (
     INFORMATION_COLOUR,
     WARNING_COLOUR,
     Notices,
+    TextLabel,
     icon,
     icon_button,
+    set_tooltip,
     wrap_anywhere,
 )
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
@@ -55,7 +57,7 @@ class JobPanel(QWidget):
         self.pause_button.setVisible(pausable)
         self.pause_button.clicked.connect(self.pause)
         self.bar = QProgressBar()
-        self.status = QLabel()
+        self.status = TextLabel()
         self.status.setWordWrap(True)
         self.notices = Notices()
         self._lay_out()
@@ -183,7 +185,7 @@ class JobPanel(QWidget):
         self.pause_button.setEnabled(False)
         self.start_button.setEnabled(self._why_not is None and self.job is None)
         why_not = "" if self._why_not is None else f"\nUnavailable: {self._why_not}"
-        self.start_button.setToolTip(self._tooltip + why_not)
+        set_tooltip(self.start_button, self._tooltip + why_not)
         self.show_status(text if self._why_not is None else self._why_not)
 
 

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -26,7 +25,14 @@ from napari_mri7t.engine.models.card import (
     folder_of,
     read_card,
 )
-from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, Notices, let_shrink, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import (
+    ERROR_COLOUR,
+    Notices,
+    TextLabel,
+    let_shrink,
+    set_tooltip,
+    wrap_anywhere,
+)
 
 
 class ModelChooser(QWidget):
@@ -57,7 +63,7 @@ class ModelChooser(QWidget):
             "Use your own model: a folder with weights.safetensors and card.json"
         )
         self.folder_button.clicked.connect(self._ask_folder)
-        self.card_label = QLabel()
+        self.card_label = TextLabel()
         self.card_label.setWordWrap(True)
         self.notices = Notices()
         row = QHBoxLayout()
@@ -151,7 +157,7 @@ class ModelChooser(QWidget):
     def _on_chosen(self, index: int = 0) -> None:
         card = self.card
         self.card_label.setText("" if card is None else wrap_anywhere(summary(card)))
-        self.card_label.setToolTip("" if card is None else whole_card(card))
+        set_tooltip(self.card_label, "" if card is None else whole_card(card))
         self.card_label.setVisible(card is not None)
         self.changed.emit()
 

@@ -7,12 +7,18 @@ from typing import Any
 import napari
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
 
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
-from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, let_shrink
+from napari_mri7t.widgets.shared.controls import (
+    FolderField,
+    LayerChooser,
+    TextLabel,
+    let_shrink,
+    wrap_anywhere,
+)
 from napari_mri7t.widgets.shared.fields import DeviceBox
 from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
@@ -46,7 +52,7 @@ class SourceFields(QWidget):
         self.layer_chooser = LayerChooser(viewer, _is_offered, "The 3T volume, T1w")
         self.index_box = QSpinBox()
         self.index_box.setToolTip("Index of the volume in the 4-D layer, from 0")
-        self.selection_label = QLabel()
+        self.selection_label = TextLabel()
         self.selection_label.setWordWrap(True)
         self.folder_field = FolderField(
             "BIDS dataset, or a folder of 3T volumes: .nii, .nii.gz, .hdr/.img, .mgz",
@@ -130,7 +136,8 @@ class SourceFields(QWidget):
         if is_series and self.index_box.maximum() != layer.data.shape[0] - 1:
             self.index_box.setMaximum(layer.data.shape[0] - 1)
             self.index_box.setValue(int(self._viewer.dims.current_step[0]))
-        self.selection_label.setText(", ".join(x.name for x in self.layers()) or "none")
+        names = ", ".join(layer.name for layer in self.layers())
+        self.selection_label.setText(wrap_anywhere(names) or "none")
         for field, is_needed in (
             (self.layer_chooser, self.mode == ONE_LAYER),
             (self.index_box, self.mode == ONE_LAYER and is_series),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
-from napari_mri7t.engine.datasets.bids import find_scans, start_derivative
+from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.checks import check_domain
@@ -103,7 +103,7 @@ def _check(source: Source, card: ModelCard, asked: Asked, title: str) -> ScanChe
 
 def check_folder(folder: Path) -> tuple[int, int]:
     """Count the scans of a folder, and the voxels of those whose header can be read."""
-    scans = find_scans(folder)
+    scans = find_scans(folder).scans
     n_voxels = 0
     for scan in scans:
         with contextlib.suppress(Mri7tError, OSError):  # the batch will say which, and why
@@ -217,13 +217,20 @@ def synthesize_folder(
     folder: Path, output: Path, model: Path, config: SynthesisConfig, report: Report
 ) -> BatchSummary:
     """Synthesise the scans of a folder or a BIDS dataset into a BIDS derivative."""
-    scans = find_scans(folder)
-    start_derivative(output, folder)
     report(Progress(0, 0, "loading torch"))
-    from napari_mri7t.engine.workflows.batch import BatchJob, synthesize_batch, write_summary
+    from napari_mri7t.engine.workflows.batch import (
+        BatchJob,
+        BatchSummary,
+        synthesize_batch,
+        write_summary,
+    )
+    from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
 
+    found = plan_batch(folder, output, ScanFilter())
+    begin_batch(folder, output, found)
     job = BatchJob(output, str(model), config)
-    summary = synthesize_batch(scans, job, report=report)
+    summary = synthesize_batch(found.scans, job, report=report)
+    summary = summary.with_other(BatchSummary(failed=found.failed, skipped=found.skipped))
     report(Progress(0, 0, "writing the summary"))
     write_summary(output, summary)
     return summary

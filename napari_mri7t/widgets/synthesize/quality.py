@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Layer
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.preparation.quality import (
     Histograms,
@@ -17,8 +17,8 @@ from napari_mri7t.engine.preparation.quality import (
     histograms,
     quality_volumes,
 )
-from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, placement, volume_to_layer
-from napari_mri7t.widgets.shared.controls import INFORMATION_COLOUR, wrap_anywhere
+from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, volume_to_layer
+from napari_mri7t.widgets.shared.controls import INFORMATION_COLOUR, TextLabel, wrap_anywhere
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import HistogramPlot
 
@@ -54,7 +54,7 @@ class QualityPanel(QWidget):
         self._latest = Latest("Quality of the preparation", self)
         self._latest.answered.connect(self._show)
         self._latest.failed.connect(self._fail)
-        self.words = QLabel()
+        self.words = TextLabel()
         self.words.setWordWrap(True)
         self.words.setToolTip("How similar the scan is to the training data")
         self.button = QPushButton(SHOW)
@@ -126,7 +126,7 @@ class QualityPanel(QWidget):
             settings["contrast_limits"] = tuple(self._shown.contrast_limits)
         if name == "difference":
             settings |= {"contrast_limits": (-limit, limit), "colormap": "bwr"}
-        data, meta, _ = volume_to_layer(volume, **placement(self._shown), **settings)
+        data, meta, _ = volume_to_layer(volume, on=self._shown, **settings)
         meta["metadata"][VIEW_KEY] = VIEW
         return (
             self._add_mask(data, meta) if name == "mask" else self._viewer.add_image(data, **meta)

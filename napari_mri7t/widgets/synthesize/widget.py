@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtWidgets import QLabel
 
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.optional import unfinished_work
@@ -17,7 +16,13 @@ from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.layers.layers import estimate_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, set_enabled, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import (
+    WARNING_COLOUR,
+    Notices,
+    TextLabel,
+    set_enabled,
+    wrap_anywhere,
+)
 from napari_mri7t.widgets.shared.job_panel import JobPanel, duration
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
@@ -68,13 +73,13 @@ class SynthesizeWidget(EngineWidget):
         self.preparation = PreparationFields(self.viewer, remembered)
         form = self.group("Preparation")
         form.addRow(self.preparation)
-        self.preparation_label = QLabel()
+        self.preparation_label = TextLabel()
         self.preparation_label.setWordWrap(True)
         form.addRow(self.preparation_label)
         self.computation = ComputationFields(remembered)
         form = self.group("Computation")
         form.addRow(self.computation)
-        self.plan_label = QLabel()
+        self.plan_label = TextLabel()
         self.plan_label.setWordWrap(True)
         self.plan_notices = Notices()
         form.addRow(self.plan_label)
@@ -100,7 +105,7 @@ class SynthesizeWidget(EngineWidget):
         self._latest.answered.connect(self._show_checks)
         self._latest.failed.connect(self._show_plan)
         self._of_folder.answered.connect(self._show_folder)
-        self._of_folder.failed.connect(self.plan_label.setText)
+        self._of_folder.failed.connect(lambda text: self.plan_label.setText(wrap_anywhere(text)))
 
     def _recall_model(self, remembered: dict[str, Any]) -> None:
         folder = Path(str(remembered.get("model", "")))
@@ -267,6 +272,8 @@ class SynthesizeWidget(EngineWidget):
     def _on_folder_done(self, summary: BatchSummary) -> None:
         skipped = f", {len(summary.known)} skipped" if summary.known else ""
         self.panel.conclude(f"{len(summary.written)} written{skipped}")
+        for name, text in summary.skipped.items():
+            self.panel.warn(f"{name}: not a scan: {text}")
         for name, text in summary.failed.items():
             self.panel.fail(text if name in text else f"{name}: {text}")
         for name, texts in summary.warnings.items():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import json
 import re
 import shutil
 import subprocess
+import unicodedata
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -27,10 +30,13 @@ from napari_mri7t.engine.report.report import (
     write_tables,
 )
 from napari_mri7t.engine.report.sections import N_PLOTS, TESTED, table_sections
+from napari_mri7t.engine.texts import INVISIBLE, from_cell
 from napari_mri7t.engine.volumes.provenance import NOTICE
 
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
-SUBJECTS = ("sub-01", HOSTILE, "sub-$x_03")
+ODD = "=1+1 $x$ a_b^{ \udcff\x1b[31m\u202e"  # formula, mathtext, no UTF-8, escape, bidi
+SHOWN = "=1+1 $x$ a_b^{ \\udcff\\u001b[31m\\u202e"
+SUBJECTS = ("sub-01", HOSTILE, ODD)
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
 )
@@ -97,7 +103,7 @@ def data(volumes) -> ReportData:
         facts=[("Seed", "0"), (HOSTILE, HOSTILE)],
         results=StudyResults(tuple(results)),
         subjects=[ReportSubject(name, lambda: volumes) for name in SUBJECTS],
-        histories={"watnet": [("fold 0", steps, 1 / steps)]},
+        histories={"watnet": [(f"fold {ODD}", steps, 1 / steps)]},
         stress={"watnet": Stress(points, lesions)},
     )
 
@@ -162,6 +168,21 @@ def test_names_stay_inert(page):
         attrs for attrs, _ in page.of("img") if not (attrs["src"] or "").startswith("data:")
     ]
     assert HOSTILE in [content for _, content in page.of("th")]  # shown as what it is
+
+
+def test_names_that_are_no_text_are_shown_by_their_escapes(text, page, folder):
+    assert SHOWN in [content for _, content in page.of("th")]
+    assert not [sign for sign in text if sign != "\n" and unicodedata.category(sign) in INVISIBLE]
+    for path in (folder / "figures").glob("*.svg"):
+        ElementTree.parse(path)
+
+
+def test_names_in_csv_are_no_formulas_and_are_read_back(folder):
+    """The bytes that are no UTF-8 become escapes: CSV has no other way."""
+    with (folder / "tables" / "subjects.csv").open(encoding="utf-8", newline="") as file:
+        names = [row[0] for row in csv.reader(file)]
+    assert not [name for name in names if name.startswith("=")]
+    assert ODD.replace("\udcff", "\\udcff") in [from_cell(name) for name in names]
 
 
 def test_nothing_is_fetched_from_anywhere(page):

@@ -46,6 +46,13 @@ def test_csv_comes_back_as_it_was():
     assert [tuple(row) for row in rows] == [made.header, *made.rows]
 
 
+def test_csv_has_no_formula_of_a_name_and_keeps_its_figures():
+    cells = ("=1+1", "@SUM(A1)", "-1.50", "-0.1 to 0.2", "-0.5 ± 0.1", "-∞")
+    written = tables.as_csv(Table("t", ("-h",) * 6, (cells,))).splitlines()
+    assert written[0] == ",".join(["'-h"] * 6)
+    assert written[1] == "'=1+1,'@SUM(A1),-1.50,-0.1 to 0.2,-0.5 ± 0.1,-∞"
+
+
 def test_markdown_escapes_and_embolds():
     text = tables.as_markdown(Table("t", ("h", "x"), ((ODD, "1"),), frozenset({(0, 1)}), "note"))
     assert r"| a\|b & \<script\>\_{x}\\ 50% é | **1** |" in text

@@ -1,7 +1,9 @@
 """A synthesis repeated from its sidecar: equal bits, or a sentence that says why not."""
 
 import json
+import re
 import shutil
+import warnings
 
 import nibabel
 import numpy as np
@@ -17,6 +19,7 @@ from napari_mri7t.engine.errors import (
 )
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.models.model import load_model, save_model
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
@@ -45,6 +48,33 @@ def test_repetition_is_equal_bit_for_bit(repeat, made, tiny_model):
     found = repeat(made, tiny_model)
     assert (found.n_differing, found.largest, found.same_place) == (0, 0.0, True)
     assert found.is_equal
+
+
+def test_repetition_is_saved_and_is_itself_repeated(repeat, made, tiny_model, tmp_path):
+    found = repeat(made, tiny_model)
+    (tmp_path / "again").mkdir()
+    saved = found.save(tmp_path / "again" / "estimate.nii.gz")
+    np.testing.assert_array_equal(load_volume(saved).array, found.again.array)
+    source = tmp_path / "phantom.nii.gz"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Mri7tWarning)
+        assert repeat(tmp_path / "again" / "estimate.json", tiny_model, source).is_equal
+
+
+def test_device_that_is_asked_for_is_taken_and_not_blamed_on_the_sidecar(made, tiny_model):
+    with pytest.raises(DeviceError) as caught:
+        repetition.repeat(made, model=tiny_model, device="cuda:99")
+    assert str(made) not in str(caught.value)
+
+
+def test_simulation_whose_target_was_moved_is_repeated_from_there(phantom_file, tmp_path):
+    pair = simulate_3t(load_volume(phantom_file))
+    saved = save_volume(pair.source, tmp_path / "3t.nii.gz", sidecar=pair.sidecar())
+    (tmp_path / "elsewhere").mkdir()
+    moved = phantom_file.rename(tmp_path / "elsewhere" / "7t.nii.gz")
+    assert repetition.repeat(tmp_path / "3t.json", sources=SourcePaths(moved)).image == saved
+    with pytest.raises(StateError, match="is not there: specify its path"):
+        repetition.repeat(tmp_path / "3t.json")
 
 
 def test_record_holds_every_setting(made):
@@ -104,10 +134,21 @@ def test_changed_image_is_told_with_its_difference(repeat, made, tiny_model):
     volume = load_volume(image)
     changed = volume.array.copy()
     changed[20, 20, 16] += 0.5
-    save_volume(volume.with_array(changed), image, overwrite=True)
+    nibabel.save(volume.with_array(changed).to_nibabel(), image)
     found = repeat(made, tiny_model)
     assert (found.n_differing, found.is_equal) == (1, False)
     assert found.largest == pytest.approx(0.5, abs=1e-6)
+
+
+def test_smallest_difference_of_one_voxel_is_none_too_small(repeat, made, tiny_model):
+    image = read_record(made).find_image()
+    volume = load_volume(image)
+    changed = volume.array.copy()
+    changed[20, 20, 16] = np.nextafter(changed[20, 20, 16], np.float32(2))
+    nibabel.save(volume.with_array(changed).to_nibabel(), image)
+    found = repeat(made, tiny_model)
+    assert (found.n_differing, found.same_place, found.is_equal) == (1, True, False)
+    assert 0 < found.largest < 1e-6
 
 
 def test_moved_image_is_told(repeat, made, tiny_model):
@@ -121,7 +162,7 @@ def test_moved_image_is_told(repeat, made, tiny_model):
 
 def test_image_of_another_shape_is_refused(repeat, phantom, made, tiny_model):
     other = type(phantom)(phantom.array[1:], phantom.affine)
-    save_volume(other, read_record(made).find_image(), overwrite=True)
+    nibabel.save(other.to_nibabel(), read_record(made).find_image())
     with pytest.raises(VolumeError, match="is not the one that its sidecar describes"):
         repeat(made, tiny_model)
 
@@ -176,23 +217,137 @@ def test_device_that_is_not_here_is_answered_with_the_choices(repeat, made, tiny
     assert read_record(made, "cpu").config.device == "cpu"
 
 
+DELETED = object()
+
+
+def edited(facts, place, value):
+    """A copy of a sidecar's content with one entry changed or deleted; "/" leads into an entry."""
+    changed = json.loads(json.dumps(facts))
+    *way, last = [int(part) if part.isdigit() else part for part in place.split("/")]
+    entry = changed
+    for part in way:
+        entry = entry[part]
+    if value is DELETED:
+        del entry[last]
+    else:
+        entry[last] = value
+    return changed
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("place", "value", "words"),
     [
-        ({"GeneratedBy": [{"Description": "dream"}]}, "only synthesize and simulate can be"),
-        ({"GeneratedBy": [{"Description": "simulate"}]}, "lacks what a repetition needs"),
-        ({"Sources": []}, "no source is named"),
-        ({"Sources": 7}, "lacks what a repetition needs"),
-        ({"Model": None}, "lacks what a repetition needs"),
-        ({"Settings": {"step": 0, "planes": ["axial"]}}, "step must be at least 1"),
-        ({"Settings": {"tempo": 2}}, "settings of another version: tempo"),
+        ("GeneratedBy/0/Description", "dream", "only synthesize and simulate can be repeated"),
+        ("GeneratedBy/0/Description", "simulate", "Settings: noise: must be an object"),
+        ("GeneratedBy/0/Name", "another", "Name must be napari-mri7t"),
+        ("GeneratedBy", {"Description": "synthesize"}, "GeneratedBy must be a list"),
+        ("GeneratedBy", [7], "lacks Description"),
+        ("Synthetic", False, "Synthetic: must be true"),
+        ("Seed", 3, "Seed: is 3, which its settings contradict"),
+        ("Sources", [], "Sources: must hold 1 to 4 files, got 0"),
+        ("Sources", 7, "Sources must be a list"),
+        ("Sources/0", "scan.nii", "Sources: must hold objects"),
+        ("Sources/0/File", "../../etc/passwd", "File must be the name of a file, without a folder"),
+        ("Sources/0/File", "/etc/passwd", "File must be the name of a file"),
+        ("Sources/0/File", "..", "File must be the name of a file"),
+        ("Sources/0/File", "a\0b", "File must be the name of a file"),
+        ("Sources/0/File", "x" * 10**6, "File is longer than 255 characters"),
+        ("Sources/0/SHA256", "123", "SHA256 must be 64 hexadecimal digits"),
+        ("Sources/0/Index", -1, "Index must be at least 0, got -1"),
+        ("Sources/0/Index", "x", "Index must be a whole number"),
+        ("Model", None, "Model must be an object"),
+        ("Model/Name", 7, "Name must be text"),
+        ("Model/SHA256", DELETED, "Model: lacks SHA256"),
+        ("Threads", 10**6, "Threads must be 1 to "),
+        ("Threads", -1, "Threads must be 1 to "),
+        ("Threads", 0, "Threads must be 1 to "),
+        ("Threads", "2", "Threads must be a whole number, got '2'"),
+        ("Threads", 1.5, "Threads must be a whole number, got 1.5"),
+        ("Threads", True, "Threads must be a whole number, got True"),
+        ("Device", 3, "Device must be text"),
+        ("Precision", "float64", "Precision: precision must be one of"),
+        ("Versions", ["numpy"], "Versions must be an object"),
+        ("Versions/numpy", 2, "Versions: numpy must be text"),
+        ("Settings", DELETED, "lacks Settings"),
+        ("Settings/step", 0, "Settings: step must be at least 1"),
+        ("Settings/step", 1.5, "Settings: step must be a whole number, got 1.5"),
+        ("Settings/step", DELETED, "Settings: lacks step"),
+        ("Settings/tempo", 2, "Settings: settings of another version: 'tempo'"),
+        ("Settings/planes", ["axial"] * 100_000, "planes must be different"),
+        ("Settings/planes", "axial", "planes must be a list"),
+        ("Settings/planes", [["axial"]], "planes must be a list of text"),
+        ("Settings/planes", ["oblique"], "planes must be some of"),
+        ("Settings/flips", 1, "flips must be true or false"),
+        ("Settings/memory_mb", 10**30, "memory_mb must be 1 to"),
+        ("Settings/memory_mb", float("nan"), "memory_mb must be a whole number, got nan"),
+        ("Settings/preparation", 7, "Settings: preparation: must be an object"),
+        ("Settings/preparation", {"prepare": "magic"}, "prepare must be auto or none"),
+        ("Settings/preparation", {"prepare": "none", "mask": "m.nii"}, "mask: must hold objects"),
+        ("Settings/preparation", {"prepare": "none", "threads": 10**6}, "threads must be 1 to"),
+        (
+            "Settings/output",
+            {"space": "here", "via": "scan", "background": "scan"},
+            "space must be",
+        ),
+        ("Settings/output", {}, "Settings: output: lacks background, space, via"),
+        ("Image/File", "../estimate.nii.gz", "Image: File must be the name of a file"),
+        ("Image/SHA256", "", "Image: SHA256 must be 64 hexadecimal digits"),
     ],
 )
-def test_sidecar_that_does_not_suffice_is_refused(made, change, words):
-    made.write_text(json.dumps(json.loads(made.read_text()) | change))
-    with pytest.raises(StateError, match=words) as caught:
+def test_sidecar_that_was_edited_is_refused_by_the_name_of_the_entry(made, place, value, words):
+    made.write_text(json.dumps(edited(json.loads(made.read_text()), place, value)))
+    with pytest.raises(StateError, match=re.escape(words)) as caught:
         read_record(made)
-    assert str(caught.value).startswith(f"{made}: ")
+    text = str(caught.value)
+    assert text.startswith(f"{made}: ")
+    assert len(text.removeprefix(str(made))) < 400
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("variance", 1e18, "variance must be 0 to 1"),
+        ("variance", -0.1, "variance must be 0 to 1"),
+        ("variance", float("nan"), "variance must be a finite number"),
+        ("variance", "0.003", "variance must be a finite number"),
+        ("seed", -1, "seed must be 0 to"),
+        ("seed", 10**30, "seed must be 0 to"),
+        ("preset", ["report"], "preset must be text"),
+        ("preset", "dream", "preset must be one of"),
+        ("sigma", 3, "settings of another version: 'sigma'"),
+    ],
+)
+def test_simulation_that_was_edited_is_refused(phantom, tmp_path, place, value, words):
+    facts = simulate_3t(phantom).sidecar()
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(edited(facts, f"Settings/noise/{place}", value)))
+    with pytest.raises(StateError, match=re.escape(f"a.json: Settings: noise: {words}")):
+        read_record(path)
+    path.write_text(json.dumps(edited(facts, "Settings/image", "both")))
+    with pytest.raises(StateError, match="image must be source or target"):
+        read_record(path)
+
+
+def test_preparation_reads_no_path_of_a_sidecar(made):
+    """A folder named in it would be written to."""
+    preparation = {"prepare": "none", "keep": "/tmp/elsewhere", "allow_out_of_domain": True}
+    facts = edited(json.loads(made.read_text()), "Settings/preparation", preparation)
+    made.write_text(json.dumps(facts))
+    assert read_record(made).preparation == {"prepare": "none"}
+
+
+def test_facts_that_decide_no_voxel_are_compared_after_the_repetition(repeat, made, tiny_model):
+    facts = json.loads(made.read_text())
+    made.write_text(json.dumps(facts | {"Notice": "A scan.", "Warnings": ["none"]}))
+    with pytest.warns(Mri7tWarning, match="Notice, Warnings differ .* the sidecar was edited"):
+        assert repeat(made, tiny_model).is_equal
+
+
+def test_image_that_was_saved_again_is_told_though_its_voxels_are_equal(repeat, made, tiny_model):
+    image = read_record(made).find_image()
+    nibabel.save(load_volume(image).to_nibabel(), image)
+    with pytest.warns(Mri7tWarning, match="has other bytes than its sidecar records"):
+        assert repeat(made, tiny_model).is_equal
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"7", b"{}"])

@@ -260,7 +260,7 @@ def test_report_of_two_layers_is_one_page_in_a_folder(
     widget.report_button.click()
     wait_idle()
     (refused,) = widget.panel.notices.texts(ERROR_COLOUR)
-    assert "already has a report.html; choose another folder" in refused
+    assert "already has report.html; choose another folder" in refused
     assert page.read_text() == text
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from npe2 import PluginManager
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
+from napari_mri7t import widgets
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.layers.layers import is_volume
@@ -18,7 +22,9 @@ from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
     LayerChooser,
     Notices,
+    TextLabel,
     set_enabled,
+    set_tooltip,
     wrap_anywhere,
 )
 
@@ -175,3 +181,26 @@ def test_every_widget_says_that_its_images_are_synthetic(make_napari_viewer, wai
         (label,) = [part for part in widget.findChildren(QLabel) if part.text() == BRIEF_NOTICE]
         assert label.toolTip() == NOTICE
     wait_idle()
+
+
+def test_name_with_markup_and_escapes_is_plain_text(qtbot):
+    """Qt takes text for HTML if it looks like it, and would load the image."""
+    name = "<img src='x'>\x1b[2J\u202e\udcff"
+    label = TextLabel()
+    qtbot.addWidget(label)
+    label.setText(wrap_anywhere(name))
+    assert label.textFormat() == Qt.TextFormat.PlainText
+    assert label.text() == "<img src='x'>\\\u200bu001b[2J\\\u200bu202e\\\u200budcff"
+    set_tooltip(label, f"first\n{name}")
+    assert "<img" not in label.toolTip()
+    assert "&lt;img src=&#x27;x&#x27;&gt;" in label.toolTip()
+    set_tooltip(label, "first\nsecond")
+    assert label.toolTip() == "first\nsecond"
+
+
+def test_no_widget_shows_changing_text_in_a_label_that_reads_html():
+    folder = Path(widgets.__file__).parent
+    allowed = {"picture", "swipe_label", "_cells"}  # a picture, a constant and figures
+    for path in folder.rglob("*.py"):
+        for name in re.findall(r"self\.(\w+)(?:\[[^\]]*\])? = QLabel\(", path.read_text()):
+            assert name in allowed | {"hint_label"}, f"{path.name}: {name}"

@@ -1,0 +1,71 @@
+"""Settings are checked by type before by value: they may come from a file that was edited."""
+
+import math
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any, get_args, get_origin, get_type_hints
+
+from napari_mri7t.engine.texts import brief
+
+WORDS = {
+    bool: "true or false", int: "a whole number", float: "a finite number", str: "text",
+}  # fmt: skip
+
+
+def check_types(config: Any) -> None:
+    """Refuse a dataclass whose numbers, texts, booleans or tuples of these have another type.
+
+    A boolean is no number, a whole number may stand for any number, and NaN and infinity are
+    refused. Fields of other types are not checked.
+
+    Parameters
+    ----------
+    config : dataclass
+        An instance, usually in its `__post_init__`.
+
+    Raises
+    ------
+    ValueError
+        If a field has a value of another type.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Walk:
+    ...     step: int
+    >>> check_types(Walk(1.5))
+    Traceback (most recent call last):
+    ValueError: step must be a whole number, got 1.5
+    """
+    kinds = get_type_hints(type(config))
+    for entry in fields(config):
+        kind, value = kinds[entry.name], getattr(config, entry.name)
+        if get_origin(kind) is tuple:
+            item = get_args(kind)[0]
+            if not isinstance(value, tuple) or not all(is_of_type(part, item) for part in value):
+                raise ValueError(
+                    f"{entry.name} must be a list of {WORDS[item]}, got {brief(value)}"
+                )
+        elif not is_of_type(value, kind):
+            raise ValueError(f"{entry.name} must be {WORDS[kind]}, got {brief(value)}")
+
+
+def is_of_type(value: object, kind: Any) -> bool:
+    """Return whether a value is a boolean, a whole or a finite number, or a text, as `kind` says.
+
+    Parameters
+    ----------
+    value : object
+    kind : type
+        bool, int, float or str; True for any other.
+    """
+    if kind is bool or kind is str:
+        return isinstance(value, kind)
+    if isinstance(value, bool):
+        return kind not in (int, float)
+    if kind is int:
+        return isinstance(value, Integral)
+    if kind is float:
+        return isinstance(value, Real) and math.isfinite(value)
+    return True

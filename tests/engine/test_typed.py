@@ -1,0 +1,44 @@
+"""Settings of the wrong type are refused by name, before any work."""
+
+import math
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SynthesisConfig(step=1.5), "step must be a whole number, got 1.5"),
+        (lambda: SynthesisConfig(step=True), "step must be a whole number, got True"),
+        (lambda: SynthesisConfig(end_slices="2"), "end_slices must be a whole number, got '2'"),
+        (lambda: SynthesisConfig(planes="axial"), "planes must be a list of text, got 'axial'"),
+        (lambda: SynthesisConfig(planes=([],)), "planes must be a list of text"),
+        (lambda: SynthesisConfig(planes=("axial",) * 100_000), "planes must be different"),
+        (lambda: SynthesisConfig(flips=1), "flips must be true or false, got 1"),
+        (lambda: SynthesisConfig(device=None), "device must be text, got None"),
+        (lambda: SynthesisConfig(memory_mb=2**40), "memory_mb must be 1 to"),
+        (lambda: SimulationConfig(variance=math.nan), "variance must be a finite number, got nan"),
+        (lambda: SimulationConfig(variance=1e18), "variance must be 0 to 1"),
+        (lambda: SimulationConfig(seed=2**64), "seed must be 0 to"),
+        (lambda: SimulationConfig(seed=0.5), "seed must be a whole number"),
+        (lambda: OutputConfig(space=[]), r"space must be text, got \[\]"),
+        (lambda: PreparationConfig(prepare={}), "prepare must be text"),
+        (lambda: PreparationConfig(keep=7), "keep must be a path, got 7"),
+        (lambda: PreparationConfig(allow_out_of_domain="no"), "must be true or false"),
+    ],
+)
+def test_setting_of_another_type_or_beyond_its_bound_is_refused_by_name(make, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        make()
+    assert len(str(caught.value)) < 250
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert SynthesisConfig(step=np.int64(3)).step == 3
+    assert SimulationConfig(variance=np.float32(0.5), seed=np.uint8(1)).seed == 1
+    assert SimulationConfig(variance=1).variance == 1
