@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 GPU_WHEELS := nibabel pywavelets isal
 SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
+# Each test file stays in one process. Each process computes on one core.
+PARALLEL := -n 2 --dist loadfile
 # A real window needs xcb under an X server: Qt's offscreen platform has no OpenGL.
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench slow fuzz kills stops cancels closings slurm atheris faults notebook docs gpu-pack sbom audit licences coverage lint types format build clean
+.PHONY: help demo test bench slow fuzz kills stops cancels closings slurm atheris mutants faults notebook docs gpu-pack sbom audit licences coverage lint types format build clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -20,11 +22,12 @@ demo: $(VENV)/.installed ## a real brain, its pseudo-3T and its synthetic 7T, in
 
 test: $(VENV)/.installed ## the whole suite, under Xvfb where there is no display; TESTS=... for a part
 	@sh tools/system.sh
-	$(SCREEN) $(BIN)/python -m pytest -m "not slow" $(TESTS)
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(TESTS)
 
-slow: $(VENV)/.installed ## what takes minutes: 10,000 spoilt files, killed trainings
+slow: $(VENV)/.installed ## what takes minutes: 10,000 spoilt files, killed trainings, a sample of mutants
 	@sh tools/system.sh
 	$(SCREEN) $(BIN)/python -m pytest -m slow $(TESTS)
+	$(if $(TESTS),,$(MAKE) --no-print-directory mutants OPTIONS='--sample 3')
 
 fuzz: $(VENV)/.installed ## 10,000 spoilt files through the reader
 	$(BIN)/python -m pytest -m slow tests/engine/volumes/files/test_fuzz.py
@@ -58,6 +61,17 @@ $(VENV)-atheris/.installed: tools/atheris-requirements.txt
 	sites='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	$(BIN)/python -c "$$sites" > "$$($(VENV)-atheris/bin/python -c "$$sites")/mri7t.pth"; \
 	pwd >> "$$($(VENV)-atheris/bin/python -c "$$sites")/mri7t.pth"
+	@touch $@
+
+mutants: $(VENV)/.installed $(VENV)-mutants/.installed ## small changes to the code that no test notices, into .mutants/; MODULES=atomic, OPTIONS='--sample 3'
+	$(VENV)-mutants/bin/python tools/mutants.py $(MODULES) $(OPTIONS)
+
+# It too sees what is in the first environment.
+$(VENV)-mutants/.installed: tools/mutants-requirements.txt
+	$(if $(PYTHON),$(PYTHON),python3) -m venv $(VENV)-mutants
+	$(VENV)-mutants/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	sites='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	$(BIN)/python -c "$$sites" > "$$($(VENV)-mutants/bin/python -c "$$sites")/mri7t.pth"
 	@touch $@
 
 bench: $(VENV)/.installed $(VENV)-bench/.installed ## speed and memory side by side with Keras, MONAI and non-local means; VOLUME=... for a scan
@@ -129,7 +143,7 @@ build: $(VENV)/.installed-dev ## wheel and sdist into dist/
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) $(VENV)-audit $(VENV)-bench $(VENV)-atheris .atheris .stops dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-bench $(VENV)-atheris $(VENV)-mutants .atheris .mutants .stops dist demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(VENV)/.installed: $(SETTINGS)
 	sh tools/environment.sh $(VENV) all,test

@@ -22,7 +22,9 @@ QT = ("qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6")
 # Docstrings apart: numpydoc asks for long ones, and nobody should save on them.
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_FUNCTION = 40
-MODULES_OF_THE_ENGINES_ROOT = {"__init__", "atomic", "devices", "errors", "progress", "system"}
+MODULES_OF_THE_ENGINES_ROOT = {
+    "__init__", "atomic", "devices", "errors", "progress", "regular", "system", "texts", "typed",
+}  # fmt: skip
 # Of `dask worker` and sbatch, in workflows/cluster.py.
 ARGUMENTS_OF_OTHERS = {
     "--no-dashboard", "--dashboard-address", "--nthreads", "--resources", "--gres=gpu:",

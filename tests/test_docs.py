@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from napari_mri7t.cli import app
+from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.simulation.pseudo_3t import SIMULATIONS
 from napari_mri7t.engine.training.config import find_preset, with_settings
 

@@ -1,4 +1,4 @@
-"""Every one of the forty faults has a test, and the page that lists them is up to date."""
+"""Every fault has a test, and the page that lists them is up to date."""
 
 import subprocess
 import sys

@@ -17,7 +17,7 @@ from mkdocs.structure.pages import Page
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from napari_mri7t.cli import app
+from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.evaluation.robustness import KINDS
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, ModelCard, models
 
