@@ -96,9 +96,9 @@ def batch(
         summary = left_out.with_other(_run(found.scans, job, place, note))
     except KeyboardInterrupt:
         with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
-            _print_summary(so_far, write_summary(output, so_far))
+            _print_summary(so_far, write_summary(source, output, so_far))
         raise
-    _print_summary(summary, write_summary(output, summary))
+    _print_summary(summary, write_summary(source, output, summary))
 
 
 def _run(

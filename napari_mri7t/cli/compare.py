@@ -16,7 +16,7 @@ def compare(
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Brain mask: voxels above 0.", show_default="voxels of REFERENCE above 0"
+            help="Brain mask: voxels above 0.", show_default="REFERENCE without its background"
         ),
     ] = None,
     data_range: Annotated[

@@ -113,4 +113,4 @@ def test_dry_run_shows_what_goes_to_slurm_and_starts_nothing(run, tmp_path):
 def test_scheduler_on_another_machine_is_refused_without_tls(run, tmp_path):
     code, _, error = run(tmp_path, tmp_path / "out", "--scheduler", "tcp://10.0.0.5:8786")
     assert code == 1
-    assert "unprotected" in error
+    assert "tls://" in error

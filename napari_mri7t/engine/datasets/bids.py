@@ -95,8 +95,9 @@ def derivative_path(
     ----------
     name : str
         Of a layer, or of a file without its extension. Its BIDS entities and suffix are preserved;
-        without `sub-`, its letters and digits become the participant label, as ASCII. Where some
-        have no likeness in ASCII, `mark_of` the name is added.
+        without `sub-`, its letters and digits become the participant label, as ASCII, and so do
+        those of a label that BIDS does not allow, as in `sub-Müller`. Where some have no likeness
+        in ASCII, `mark_of` the name is added.
     made_by : str, optional
         What made it ("synthesize", "simulate"); None for a volume as it was opened.
     taken : collection of PurePosixPath
@@ -115,9 +116,11 @@ def derivative_path(
     if "sub" in found:
         description += mark
     else:
-        label, is_lost = label_of(name)
+        own = re.match(r"sub-([^_]+)", name)
+        text = own[1] if own else name
+        label, is_lost = label_of(text)
         if not mark and (is_lost or len(label) > LONGEST_LABEL):
-            mark = mark_of(name)
+            mark = mark_of(text)
         found["sub"] = f"{label[:LONGEST_LABEL]}{mark}" or "unnamed"
     stem = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)
     folder = PurePosixPath(f"sub-{found['sub']}")
@@ -149,7 +152,7 @@ def bids_sidecar(
     uri : str, optional
         Of the source, if it is part of a dataset.
     """
-    extracted = is_brain_extracted(volume.array)
+    extracted = is_brain_extracted(volume)
     if facts is None:
         return {"Description": "A scan as it was opened", "SkullStripped": extracted}
     rest = {key: value for key, value in facts.items() if key != "Sources"}

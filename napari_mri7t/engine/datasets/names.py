@@ -19,6 +19,7 @@ ANATOMICAL_SUFFIXES = (
     "Chimap", "S0map", "M0map", "MWFmap", "defacemask", "SWI", "swi", "bold", "sbref", "dwi", "asl",
     "epi", "pet",
 )  # fmt: skip
+T1W_LIKE = ("UNIT1", "MP2RAGE", "FLASH")  # may stand in for a T1w
 SUFFIXES_BY_NAME = {suffix.casefold(): suffix for suffix in reversed(ANATOMICAL_SUFFIXES)}
 ENTITIES = (
     "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
@@ -27,11 +28,21 @@ ENTITIES = (
 LOOKS_T1W = re.compile(
     r"(?<![a-z])t1w|(?<![a-z])t1(?![a-z0-9])|t1[ _-]?weighted|mp2?rage|unit1|bravo|spgr", re.I
 )
+NO_ANATOMY = frozenset(("bold", "sbref", "dwi", "asl", "epi", "pet"))  # of those above
+OTHER_MODALITIES = frozenset(
+    ("func", "dwi", "perf", "fmap", "pet", "eeg", "meg", "ieeg", "beh", "nirs", "mrs", "motion")
+)  # folders of BIDS beside anat
 ENDS_OF_MASKS = ("mask", "dseg", "probseg", "segmentation", "labels", "labelmap", "parcellation")
 NO_IMAGES = frozenset(
-    ("seg", "pveseg", "pve", "label", "aseg", "aparc", "ribbon", "inv1", "inv2", "warp", "jacobian")
-)  # as any part of a name
-LAST_PARTS = frozenset(("ph", "phase", "real", "imag", "imaginary", "wm", "gm", "csf"))
+    (
+        "seg", "pveseg", "pve", "label", "aseg", "aparc", "ribbon", "inv1", "inv2", "warp",
+        "jacobian", "prob", "pha", "lesion",
+    )
+)  # fmt: skip  # as any part of a name
+PHASE = re.compile(r"pha|phase\d*")
+SPM_TISSUE = re.compile(r"^(?:(?:m?w|r)*c|m0?wp)[1-6](?=[A-Za-z])")  # c1sub-01, mwc1sub-01
+FREESURFERS_BRAIN = "brainmask"  # no mask, but the extracted T1w
+LAST_PARTS = frozenset(("ph", "real", "imag", "imaginary", "wm", "gm", "csf"))
 PARTS = ("phase", "real", "imag")  # of the entity part-: no magnitudes
 LETTERS = str.maketrans(
     {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
@@ -57,6 +68,8 @@ def clean_stem(path: Path) -> str:
 def entities(name: str) -> dict[str, str]:
     """Return the BIDS entities in a name, and ignore the rest.
 
+    A label that BIDS does not allow, as in `sub-ctrl-01` or `sub-Müller`, is none.
+
     Returns
     -------
     dict of str to str
@@ -67,7 +80,7 @@ def entities(name: str) -> dict[str, str]:
     >>> entities("sub-01_ses-2_T1w")
     {'sub': '01', 'ses': '2'}
     """
-    found = re.findall(r"(?:^|_)([a-z]+)-([0-9A-Za-z+]+)(?![0-9A-Za-z+-])", name)
+    found = re.findall(r"(?:^|_)([a-z]+)-([0-9A-Za-z+]+)(?=[_\s.()\[\]]|$)", name)
     return {key: label for key, label in found if key in ENTITIES}
 
 
@@ -118,6 +131,8 @@ def why_no_image(name: str) -> str:
     >>> why_no_image("sub-01_part-phase_T1w")
     'part-phase: no magnitude image'
     """
+    if name.lower() == FREESURFERS_BRAIN:
+        return ""
     found = entities(name)
     if found.get("part", "") in PARTS:
         return f"part-{found['part']}: no magnitude image"
@@ -126,20 +141,48 @@ def why_no_image(name: str) -> str:
     for key in ("label", "hemi", "den"):
         if key in found:
             return f"{key}-{found[key]}: no image of a whole head"
+    for key in ("acq", "rec"):
+        if PHASE.fullmatch(found.get(key, "").lower()):
+            return f"{key}-{found[key]}: no magnitude image"
+    if tissue := SPM_TISSUE.match(name):
+        return f'"{tissue[0]}" before its name: a map of a tissue'
     words = [word for word in re.split(r"[^0-9a-z]+", _without_labels(name).lower()) if word]
-    mask = next((w for w in words if w in NO_IMAGES or w.endswith(ENDS_OF_MASKS)), "")
+    mask = next(
+        (w for w in words if w in NO_IMAGES or w.endswith(ENDS_OF_MASKS) or PHASE.fullmatch(w)), ""
+    )
     if not mask and words and words[-1] in LAST_PARTS:
         mask = words[-1]
     return f'"{mask}" in its name: a mask, a map or a part of an image' if mask else ""
 
 
-def _without_labels(name: str) -> str:
-    return re.sub(r"(?:^|_)(?:sub|ses|acq|run|rec|task)-[0-9A-Za-z]+", "_", name)
+def _without_labels(name: str, others: str = "") -> str:
+    keys = f"sub|ses|acq|run|rec|task{others}"
+    return re.sub(rf"(?:^|_)(?:{keys})-[^_\s.]+", "_", name)
 
 
-def looks_t1w(name: str) -> bool:
-    """Return whether somebody may take a file of this name for a T1w image."""
-    return LOOKS_T1W.search(_without_labels(name)) is not None
+def looks_t1w(path: Path) -> bool:
+    """Return whether somebody may take a file for a T1w image, by its name and folder."""
+    name = _without_labels(clean_stem(path), "|space|from|to|desc")
+    return path.parent.name not in OTHER_MODALITIES and LOOKS_T1W.search(name) is not None
+
+
+def is_misnamed_t1w(path: Path) -> bool:
+    """Return whether a volume of a BIDS dataset looks like a T1w, but has no suffix of BIDS."""
+    stem = clean_stem(path)
+    is_odd = last_suffix(stem) not in SUFFIXES_BY_NAME.values()
+    return is_odd and not why_no_image(stem) and looks_t1w(path)
+
+
+def without_t1w(name: str) -> str:
+    """Return a name without its suffix, if that is of a T1w or of what may stand in for it.
+
+    Examples
+    --------
+    >>> without_t1w("S1_T1w"), without_t1w("S1_UNIT1"), without_t1w("S1_T2w")
+    ('S1', 'S1', 'S1_T2w')
+    """
+    start, _, last = name.rpartition("_")
+    return start if start and last_suffix(last) in (DEFAULT_SUFFIX, *T1W_LIKE) else name
 
 
 def person_of(name: str) -> str:
@@ -151,8 +194,25 @@ def person_of(name: str) -> str:
     ('sub-a', 'sub-a', 's1')
     """
     plain = unicodedata.normalize("NFC", name).casefold()
-    found = re.match(r"sub-[0-9a-z+]+", plain)
-    return found[0] if found else re.sub(r"[_ ]*(?:ses|run|acq|rec)-[0-9a-z]+", "", plain)
+    keys = "ses|run|acq|rec|task|echo|space|res|desc"
+    rest = re.sub(rf"(?:^|[_ ]+)(?:{keys})-[^_ ]+", "", plain).strip("_ ")
+    if rest.startswith("sub-"):  # the suffix, and what programs put behind it
+        rest = re.sub(r"(?:_(?:t1w|unit1|mp2rage|flash)(?:_[^\W\d_]+)*|_brain)$", "", rest)
+    return without_t1w(rest)
+
+
+def identifying_words(name: str) -> set[str]:
+    """Return the words of a name that may tell its person from others: those with digits, if any.
+
+    Examples
+    --------
+    >>> sorted(identifying_words("sub-01_ses-2_T1w_mask")), sorted(identifying_words("Anna_mask"))
+    (['01'], ['anna', 'mask'])
+    """
+    plain = SPM_TISSUE.sub("", name)
+    words = {word for word in re.split(r"[\W_]+", person_of(plain)) if word}
+    words -= {*SUFFIXES_BY_NAME, "t1", "t2"}
+    return {word for word in words if re.search(r"\d", word)} or words
 
 
 def label_of(name: str) -> tuple[str, bool]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from napari_mri7t.engine.datasets.bids import Scan, derivative_path
 from napari_mri7t.engine.datasets.files import (
@@ -18,10 +19,11 @@ from napari_mri7t.engine.datasets.files import (
 )
 from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
-    SUFFIXES_BY_NAME,
+    T1W_LIKE,
     anatomical_suffix,
     clean_stem,
     entities,
+    is_misnamed_t1w,
     label_of,
     last_suffix,
     looks_t1w,
@@ -31,10 +33,10 @@ from napari_mri7t.engine.datasets.names import (
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of, stem_of
 
-T1W_LIKE = ("UNIT1", "MP2RAGE")
 OTHER_EXTENSIONS = frozenset(
     (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".part", ".dcm", ".ima", ".nrrd", ".mnc", "")
 )
+NO_DATA = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype"))  # of BIDS
 TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
 RENAME = f"rename it, or list it in {IGNORE_FILE}"
 MOST_LABELS = 5
@@ -114,11 +116,12 @@ def find_scans(
             f"{root}: holds no volume: choose a folder of NIfTI files or a BIDS dataset"
         )
     _check_labels(root, volumes, wanted)
-    look = _Look(root, is_bids, tuple(_canonical(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,)))
+    look = _Look(root, is_bids, tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,)))
     look.failed |= problems
     for path in volumes:
         look.sort(path)
     look.sort_others(files)
+    look.sort_elsewhere()
     outputs, clashes = _outputs(root, look.chosen, known)
     look.failed |= clashes
     if is_bids:
@@ -132,10 +135,6 @@ def find_scans(
             argument="participant",
         )
     return found
-
-
-def _canonical(suffix: str) -> str:
-    return SUFFIXES_BY_NAME.get(suffix.casefold(), suffix)
 
 
 class _Look:
@@ -153,7 +152,7 @@ class _Look:
         stem = clean_stem(path)
         suffix = last_suffix(stem) if self.is_bids else anatomical_suffix(stem)
         is_wanted = suffix in self.suffixes
-        is_expected = is_wanted or (looks_t1w(stem) and DEFAULT_SUFFIX in self.suffixes)
+        is_expected = is_wanted or (DEFAULT_SUFFIX in self.suffixes and looks_t1w(path))
         why = why_no_image(stem)
         if self.is_ignored(path):
             if is_expected:
@@ -167,7 +166,7 @@ class _Look:
             self.chosen.append(path)
         elif not self.is_bids or (is_expected and suffix in T1W_LIKE):
             self.skipped[path] = f"is a {suffix} by its name: choose that suffix to use it"
-        elif is_expected and suffix not in SUFFIXES_BY_NAME.values():
+        elif is_expected and is_misnamed_t1w(path):
             self.failed[path] = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
 
     def is_ignored(self, path: Path) -> bool:
@@ -182,8 +181,12 @@ class _Look:
             parts = path.relative_to(self.root).parts[:-1]
             above = next((part for part in parts if part.startswith(f"{key}-")), "")
             own = f"{key}-{found[key]}" if key in found else ""
-            if key == "sub" and (not own or not stem.startswith("sub-")):
-                return f"a BIDS name begins with sub-, as in {above}_T1w.nii.gz: {RENAME}"
+            if key == "sub":
+                if normalize("NFC", stem).startswith(normalize("NFC", f"{above}_")):
+                    continue
+                if not stem.startswith("sub-"):
+                    return f"a BIDS name begins with sub-, as in {above}_T1w.nii.gz: {RENAME}"
+                own = own or stem.split("_")[0]
             if own and above and own != above:
                 return f"is {own} by its name, and {above} by its folder: {RENAME}"
         return ""
@@ -195,14 +198,23 @@ class _Look:
                 continue
             name, end = path.name.lower(), path.suffix.lower()
             is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
-            if is_image or (self.is_bids and end in OTHER_EXTENSIONS and looks_t1w(name)):
+            if is_image or (self.is_bids and end in OTHER_EXTENSIONS and looks_t1w(path)):
                 self.failed[path] = "unknown extension: convert or rename it to .nii or .nii.gz"
-        if not self.is_bids or DEFAULT_SUFFIX not in self.suffixes:
-            return
-        for path in (*find_volumes(self.root), *volumes_among(_in_odd_folders(self.root))):
-            stem = clean_stem(path)
-            if looks_t1w(stem) and not why_no_image(stem) and not self.is_ignored(path):
-                self.failed[path] = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
+
+    def sort_elsewhere(self) -> None:
+        """Name the volumes that lie in other folders than those that are looked into."""
+        misplaced: list[Path] = []
+        if self.is_bids:
+            misplaced = [*find_volumes(self.root), *volumes_among(_in_odd_folders(self.root))]
+        for path in (*misplaced, *volumes_among(_in_other_folders(self.root))):
+            if why_no_image(clean_stem(path)) or self.is_ignored(path) or path in self.failed:
+                continue
+            if not self.is_bids:
+                if anatomical_suffix(clean_stem(path)) in self.suffixes:
+                    self.skipped[path] = "is in a subfolder: choose that folder to use it"
+            elif DEFAULT_SUFFIX in self.suffixes and looks_t1w(path):
+                reason = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
+                (self.failed if path in misplaced else self.skipped)[path] = reason
 
     def note_empty_subjects(self, files: Sequence[Path]) -> None:
         """Name the subjects that have no scan."""
@@ -228,10 +240,25 @@ def _in_odd_folders(root: Path) -> list[Path]:
     return find_files(root, odd)[0]
 
 
+def _in_other_folders(root: Path) -> Iterator[Path]:
+    """Yield the files in folders without `sub-`, but for links and what BIDS keeps apart."""
+    for place, folders, names in os.walk(root):
+        is_top = Path(place) == root
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and not (is_top and (name.startswith("sub-") or name in NO_DATA))
+        ]
+        if not is_top:
+            yield from (Path(place, name) for name in names)
+
+
 def _labels(path: Path, root: Path, key: str) -> set[str]:
     """Return the labels that a path has of an entity, by its name or else by its folders."""
-    found = entities(clean_stem(path)).get(key)
-    parts = path.relative_to(root).parts
+    stem = clean_stem(path)
+    found = entities(stem).get(key)
+    parts = (*path.relative_to(root).parts[:-1], stem.split("_")[0])
     return {found} if found else {p[len(key) + 1 :] for p in parts if p.startswith(f"{key}-")}
 
 
@@ -285,12 +312,16 @@ def _outputs(
 
     They depend neither on the filter nor on the order, so that a resumed batch finds its estimates.
     """
-    kept = {path: known[_name(path, root)] for path in paths if _name(path, root) in known}
+    first: dict[str, Path] = {}
+    for path in paths:
+        if output := known.get(_name(path, root)):
+            first.setdefault(output.casefold(), path)
+    kept = {path: known[_name(path, root)] for path in first.values()}
     plain = {path: str(derivative_path(clean_stem(path), "synthesize")) for path in paths}
     groups: dict[str, list[Path]] = {}
     for path in paths:
         groups.setdefault(plain[path].casefold(), []).append(path)
-    taken = {output.casefold() for output in known.values()}
+    taken = {o.casefold() for name, o in known.items() if os.path.lexists(root / name)}
     outputs, clashes, used = dict(kept), {}, {o.casefold(): p for p, o in kept.items()}
     for path in paths:
         if path in kept:

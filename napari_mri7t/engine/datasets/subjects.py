@@ -1,6 +1,7 @@
 """Subjects of a study: found in a folder, checked, and split for leave-one-out."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,19 @@ from napari_mri7t.engine.datasets.files import (
     volumes_among,
 )
 from napari_mri7t.engine.datasets.names import (
+    ANATOMICAL_SUFFIXES,
     DEFAULT_SUFFIX,
-    SUFFIXES_BY_NAME,
+    NO_ANATOMY,
+    T1W_LIKE,
     anatomical_suffix,
     clean_stem,
+    entities,
+    identifying_words,
+    is_misnamed_t1w,
     last_suffix,
-    looks_t1w,
     person_of,
     why_no_image,
+    without_t1w,
 )
 from napari_mri7t.engine.errors import GridError, SubjectError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
@@ -32,6 +38,12 @@ from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
 UNIFIED = "UNIT1"  # an MP2RAGE's image of T1w contrast; a target where a session has no T1w
+# Suffixes of a target and its source, the best first
+PAIRS = (
+    (DEFAULT_SUFFIX, DEFAULT_SUFFIX),
+    (UNIFIED, DEFAULT_SUFFIX),
+    *((suffix, suffix) for suffix in T1W_LIKE),
+)
 
 
 @dataclass(frozen=True)
@@ -91,16 +103,11 @@ def find_subjects(folder: str | Path) -> list[Subject]:
     volumes = volumes_among(files)
     if not volumes and not problems:
         return _pair(root, _flat_entries(root))
-    ignored = read_ignored(root)
     entries = [
-        _Entry(
-            path.relative_to(root).parts[0],
-            field_of(path, root),
-            path,
-            last_suffix(clean_stem(path)),
+        _with_field(
+            _Entry(path.relative_to(root).parts[0], path, last_suffix(clean_stem(path)), True), root
         )
-        for path in volumes
-        if not ignored.match_file(path.relative_to(root).as_posix())
+        for path in _without_ignored(volumes, root)
     ]
     _refuse_overlooked(root, entries, problems)
     return _pair(root, entries)
@@ -108,36 +115,59 @@ def find_subjects(folder: str | Path) -> list[Subject]:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A volume, the subject's name, the field strength "3" or "7", and the suffix."""
+    """A volume, the subject's name, the suffix, and the field strength "3" or "7"."""
 
     name: str
-    field: str
     path: Path
     suffix: str
+    is_bids: bool = False
+    field: str = ""
 
     @property
-    def is_t1w(self) -> bool:
-        is_known = self.suffix == DEFAULT_SUFFIX or (self.suffix, self.field) == (UNIFIED, "7")
-        return is_known and not why_no_image(clean_stem(self.path))
+    def key(self) -> str:
+        """What the names of one subject's volumes have in common."""
+        return self.name if self.is_bids else without_t1w(self.name)
+
+    @property
+    def is_usable(self) -> bool:
+        stem = clean_stem(self.path)
+        return self.suffix in (DEFAULT_SUFFIX, *T1W_LIKE) and not (
+            why_no_image(stem) or "inv" in entities(stem)
+        )
+
+
+def _with_field(entry: _Entry, root: Path, said_by: Path | None = None) -> _Entry:
+    """Add the field strength; of what cannot be used, it stays empty where it is in doubt."""
+    if not entry.is_usable and entry.suffix in NO_ANATOMY:
+        return entry
+    try:
+        return replace(entry, field=field_of(entry.path, root, name=said_by))
+    except SubjectError:
+        if entry.is_usable:
+            raise
+        return entry
+
+
+def _without_ignored(paths: Iterable[Path], root: Path) -> list[Path]:
+    ignored = read_ignored(root)
+    return [path for path in paths if not ignored.match_file(path.relative_to(root).as_posix())]
 
 
 def _entries_of_folders(root: Path) -> list[_Entry]:
     """List the volumes of the two folders of pairs."""
     return [
-        _Entry(stem, field_of(path, root, name=Path(name)), path, anatomical_suffix(stem))
+        _with_field(_Entry(stem, path, anatomical_suffix(stem)), root, Path(name))
         for name in PAIR_FOLDERS.values()
-        for path in find_volumes(root / name)
+        for path in _without_ignored(find_volumes(root / name), root)
         for stem in (clean_stem(path),)
     ]
 
 
 def _flat_entries(root: Path) -> list[_Entry]:
     """List the volumes of a folder whose names say the field strength, or nothing."""
-    ignored = read_ignored(root)
     return [
-        _Entry(without_field(path), field_of(path, root), path, anatomical_suffix(clean_stem(path)))
-        for path in find_volumes(root)
-        if not ignored.match_file(path.name)
+        _with_field(_Entry(without_field(path), path, anatomical_suffix(clean_stem(path))), root)
+        for path in _without_ignored(find_volumes(root), root)
     ]
 
 
@@ -146,9 +176,7 @@ def _refuse_overlooked(root: Path, entries: list[_Entry], problems: dict[Path, s
     for path, why in problems.items():
         raise SubjectError(f"{path}: {why}")
     for entry in entries:
-        stem = clean_stem(entry.path)
-        is_odd = entry.suffix not in SUFFIXES_BY_NAME.values() and not why_no_image(stem)
-        if is_odd and looks_t1w(stem):
+        if is_misnamed_t1w(entry.path):
             raise SubjectError(
                 f"{entry.path}: is no BIDS name, which ends with its suffix, as in _T1w.nii.gz: "
                 f"rename it, or list it in {IGNORE_FILE}"
@@ -166,40 +194,73 @@ def _pair(root: Path, entries: list[_Entry]) -> list[Subject]:
             f"{root}: holds no volume; expected .nii or .nii.gz files, a BIDS dataset, or the "
             f"folders {' and '.join(PAIR_FOLDERS.values())}"
         )
-    known: dict[str, dict[str, _Entry]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.suffix == UNIFIED):
-        if entry.is_t1w:
-            other = known.setdefault(entry.name, {}).setdefault(entry.field, entry)
-            if other is not entry and other.suffix == entry.suffix:
-                raise SubjectError(
-                    f"{entry.name}: two {entry.field}T volumes, {other.path.name} and "
-                    f"{entry.path.name}; keep one"
-                )
-    others = [entry for entry in entries if not entry.is_t1w]
+    groups: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.key, []).append(entry)
+    known = {key: found for key, group in groups.items() if (found := _choose(group))}
+    chosen = [entry for found in known.values() for entry in found.values()]
+    others = [entry for entry in entries if entry not in chosen]
     has_pairs = any("3" in found for found in known.values())
-    sources = [entry for entry in others if entry.field == "3"]
+    sources = [e for e in others if e.field == "3" and _is_anatomical(e)]
     if not known or (sources and not has_pairs):
         other = (sources or others)[0]
         raise SubjectError(
-            f"{other.path}: is no {'3' if known else other.field}T T1w, by its name: add the T1w, "
-            "or remove it"
+            f"{other.path}: is no {'3' if known else other.field or '7'}T T1w, by its name: add "
+            "the T1w, or remove it"
         )
-    for name, found in known.items():
+    for key, found in known.items():
         if "7" not in found or (has_pairs and "3" not in found):
             field = "7" if "7" not in found else "3"
-            left = [e.path.name for e in others if (e.name, e.field) == (name, field)]
+            left = [e.path.name for e in others if (e.key, e.field) == (key, field)]
             hint = f" ({', '.join(left)}: no T1w)" if left else ""
+            (name,) = {entry.name for entry in found.values()}
             raise SubjectError(
                 f"{name}: has no {field}T volume{hint}; add it or remove the subject"
             )
-    return [
-        Subject(
-            name,
-            files_of(found["7"].path)[1],
-            files_of(found["3"].path)[1] if "3" in found else None,
-        )
-        for name, found in sorted(known.items())
-    ]
+    _refuse_dropped(others, known)
+    return sorted(map(_subject, known.values()), key=lambda subject: subject.name)
+
+
+def _choose(group: list[_Entry]) -> dict[str, _Entry]:
+    """Return the volumes to use of one subject by field strength, a T1w rather than another."""
+    by_kind: dict[tuple[str, str], list[_Entry]] = {}
+    for entry in group:
+        if entry.is_usable:
+            by_kind.setdefault((entry.field, entry.suffix), []).append(entry)
+    pairs = [{"7": target, "3": source} for target, source in PAIRS]
+    alone = [{"7": DEFAULT_SUFFIX}, {"7": UNIFIED}, {"3": DEFAULT_SUFFIX}]
+    for wanted in (*pairs, *alone):
+        if not wanted.items() <= by_kind.keys():
+            continue
+        for kind in wanted.items():
+            if len(by_kind[kind]) > 1:
+                one, other, *_ = by_kind[kind]
+                raise SubjectError(
+                    f"{one.name}: two {kind[0]}T volumes, {one.path.name} and {other.path.name}; "
+                    "keep one"
+                )
+        return {kind[0]: by_kind[kind][0] for kind in wanted.items()}
+    return {}
+
+
+def _is_anatomical(entry: _Entry) -> bool:
+    return entry.suffix in ANATOMICAL_SUFFIXES and entry.suffix not in NO_ANATOMY
+
+
+def _refuse_dropped(others: list[_Entry], known: Iterable[str]) -> None:
+    """Refuse a volume, in a folder that is no BIDS dataset, of a person without a T1w."""
+    people: set[str] = set().union(*map(identifying_words, known))
+    for entry in others:
+        if not entry.is_bids and not identifying_words(entry.name) & people:
+            raise SubjectError(
+                f"{entry.path}: is no T1w by its name, and its subject has none: rename or remove "
+                f"it, or list it in {IGNORE_FILE}"
+            )
+
+
+def _subject(found: dict[str, _Entry]) -> Subject:
+    source = files_of(found["3"].path)[1] if "3" in found else None
+    return Subject(found["7"].name, files_of(found["7"].path)[1], source)
 
 
 def leave_one_out(subjects: list[Subject]) -> list[Fold]:

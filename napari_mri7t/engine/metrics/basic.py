@@ -8,6 +8,8 @@ background, four fifths of a volume, which inflates them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from napari_mri7t.engine.metrics.similarity import (
     pick,
     ssim_map,
 )
+from napari_mri7t.engine.volumes.scale import foreground_of
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 
@@ -156,7 +159,7 @@ def compare(
     reference, estimate : Volume
         On one grid.
     mask : Volume, optional
-        The brain: its voxels above 0. By default those of the reference above 0.
+        The brain: its voxels above 0. By default the reference without its background.
     data_range : float
         As for `psnr`.
 
@@ -175,19 +178,41 @@ def compare(
     same_grid(reference, estimate)
     if mask is not None:
         same_grid(reference, mask)
-    brain = (reference if mask is None else mask).array > 0
+    brain = foreground_of(reference) if mask is None else mask.array > 0
     if not brain.any():
         raise ValueError(f"{(mask or reference).name}: the mask holds no voxel above 0")
     x, y = reference.array, estimate.array
-    similarity = ssim_map(x, y, data_range=data_range)
-    return {
-        region: {
-            "mae": mae(x, y, mask=inside),
-            "psnr": psnr(x, y, data_range=data_range, mask=inside),
-            "ssim": mean_similarity(similarity, inside),
+    with naming(reference, estimate, mask):
+        similarity = ssim_map(x, y, data_range=data_range)
+        return {
+            region: {
+                "mae": mae(x, y, mask=inside),
+                "psnr": psnr(x, y, data_range=data_range, mask=inside),
+                "ssim": mean_similarity(similarity, inside),
+            }
+            for region, inside in (("whole", None), ("brain", brain))
         }
-        for region, inside in (("whole", None), ("brain", brain))
-    }
+
+
+@contextmanager
+def naming(reference: Volume, estimate: Volume, mask: Volume | None) -> Iterator[None]:
+    """Add the volumes' names to an error about their arrays.
+
+    Parameters
+    ----------
+    reference, estimate : Volume
+    mask : Volume, optional
+
+    Raises
+    ------
+    ValueError
+        Any that the block raises, with the names in front.
+    """
+    try:
+        yield
+    except ValueError as error:
+        inside = f" in {mask.name}" if mask is not None else ""
+        raise ValueError(f"{reference.name} and {estimate.name}{inside}: {error}") from error
 
 
 def _error(reference: np.ndarray, estimate: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

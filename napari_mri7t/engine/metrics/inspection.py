@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from napari_mri7t.engine.metrics.basic import mae, psnr, ssim
+from napari_mri7t.engine.volumes.scale import foreground_of
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
@@ -103,7 +104,7 @@ def plane_scores(
     plane : tuple of int
         Array axis (0, 1 or 2) and voxel index along it.
     mask : Volume, optional
-        The brain: its voxels above 0. By default those of the reference above 0.
+        The brain: its voxels above 0. By default the reference without its background.
     data_range : float
         As for `psnr`.
 
@@ -125,7 +126,8 @@ def plane_scores(
     axis, index = plane
     pick = [np.moveaxis(v.array, axis, 2)[:, :, index, None] for v in (reference, estimate)]
     x, y = (np.asarray(part) for part in pick)  # (H, W, 1)
-    brain = np.moveaxis((reference if mask is None else mask).array, axis, 2)[:, :, index, None] > 0
+    whole = foreground_of(reference) if mask is None else mask.array > 0
+    brain = np.moveaxis(whole, axis, 2)[:, :, index, None]
     scores = {}
     for region, inside in (("whole", None), ("brain", brain)):
         if inside is not None and not inside.any():

@@ -11,6 +11,7 @@ import numpy as np
 from napari_mri7t.engine.metrics import basic, detail, tissue
 from napari_mri7t.engine.metrics.similarity import SSIM_WINDOW
 from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.volumes.scale import foreground_of
 from napari_mri7t.engine.volumes.volume import VolumeLike, as_volume
 
 
@@ -95,7 +96,7 @@ def score(
     reference, estimate : str, Path, nibabel image or Volume
         On one grid.
     mask : str, Path, nibabel image or Volume, optional
-        The brain: its voxels above 0. By default those of the reference above 0.
+        The brain: its voxels above 0. By default the reference without its background.
     data_range : float
         The span that intensities can take, in PSNR and SSIM. 1 suits volumes in [0, 1], such as
         simulated pairs; it is never taken from the data.
@@ -128,7 +129,7 @@ def score(
     reference, estimate = as_volume(reference), as_volume(estimate)
     mask = None if mask is None else as_volume(mask)
     x, y = reference.array, estimate.array
-    brain = (reference if mask is None else mask).array > 0
+    brain = foreground_of(reference) if mask is None else mask.array > 0
     size = reference.voxel_size
     metrics: dict[str, Callable[[], dict[str, float]]] = {
         "NRMSE": lambda: {"nrmse": basic.nrmse(x, y, mask=brain)},
@@ -146,10 +147,11 @@ def score(
     total = len(metrics) + 1
     report(Progress(0, total, "MAE, PSNR, SSIM"))
     scores = basic.compare(reference, estimate, mask=mask, data_range=data_range)
-    scores["whole"]["nrmse"] = basic.nrmse(x, y)
-    for done, (name, measure) in enumerate(metrics.items(), 1):
-        report(Progress(done, total, name))
-        scores["brain"] |= measure()
+    with basic.naming(reference, estimate, mask):
+        scores["whole"]["nrmse"] = basic.nrmse(x, y)
+        for done, (name, measure) in enumerate(metrics.items(), 1):
+            report(Progress(done, total, name))
+            scores["brain"] |= measure()
     report(Progress(total, total, "scored"))
     return scores
 

@@ -5,6 +5,7 @@ from, and their digests: whatever has changed since is computed again.
 """
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,3 +112,8 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, Volume):
         return voxel_digest(value)
     return file_digest(value) if isinstance(value, Path) else value
+
+
+def checksum(scan: Volume) -> int:
+    """Return a checksum of a scan's voxels and affine."""
+    return zlib.crc32(scan.affine.tobytes(), zlib.crc32(np.ascontiguousarray(scan.array.T).data))

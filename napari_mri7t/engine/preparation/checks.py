@@ -1,12 +1,13 @@
 """What a scan needs before a model can process it, and how it differs from the training data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.registration import centre_of
+from napari_mri7t.engine.preparation.steps import EXTRACTION, REGISTRATION, Decision
 from napari_mri7t.engine.volumes.brain import (
     BRAIN_LITRES,
     background_of,
@@ -31,6 +32,12 @@ BRAIN_EDGE = 0.05  # part of the greatest intensity that counts as brain in a sm
 UPRIGHT = 0.7
 ALIGNED = 0.6
 FAILED = 0.55
+CUT = 0.2  # area of an end plane over the largest; a whole brain ends in tips
+SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))  # RAS+
+ORIENTATION = (
+    "check that the header's orientation is correct (the scan may be mirrored or rotated by 90 "
+    "degrees) and that the scan is a T1w image of a whole head; or provide a transform"
+)
 LARGEST_TILT = 15.0  # degrees
 # Mean difference of brain quantiles, 2 and 98 % at 0 and 1: the ten training brains reach 0.06,
 # six real 3T scans 0.08 to 0.11 once corrected (docs/raw_scans.md), inverted contrast 0.35.
@@ -135,40 +142,88 @@ def alignment(brain: Volume, transform: np.ndarray) -> float:
     grid = upright_grid(
         bounding_box_mm(template.array > 0, template.affine, SCORING_MM), SCORING_MM
     )
-    volumes = [
-        brain_litres(each, each.array > background_of(each.array)) for each in (template, brain)
-    ]
-    if volumes[1] <= 0:
+    if not (brain.array > background_of(brain.array)).any():
         return 0.0
-    scale = (volumes[0] / volumes[1]) ** (1 / 3)
-    centre = transform @ np.append(centre_of(brain), 1)
-    scaling = np.diag([scale, scale, scale, 1.0])
-    scaling[:3, 3] = (1 - scale) * centre[:3]
-    pair = [downsample(template, grid), downsample(brain, grid, scaling @ transform)]
+    pair = [downsample(template, grid), downsample(brain, grid, transform @ enlargement(brain))]
     if pair[1].max() <= 0:
         return 0.0  # nowhere near the template
     either = np.logical_or(*(array > BRAIN_EDGE * array.max() for array in pair))
     return float(np.corrcoef(pair[0][either], pair[1][either])[0, 1])
 
 
-def check_alignment(scan: Volume, score: float) -> None:
+def enlargement(brain: Volume) -> np.ndarray:
+    """Return the scaling of a brain about its centre to the template's volume, (4, 4), mm."""
+    volumes = [
+        brain_litres(each, each.array > background_of(each.array))
+        for each in (load_template(), brain)
+    ]
+    scale = (volumes[0] / volumes[1]) ** (1 / 3)
+    scaling = np.diag([scale, scale, scale, 1.0])
+    scaling[:3, 3] = (1 - scale) * centre_of(brain)
+    return scaling
+
+
+def enlarged(brain: Volume) -> Volume:
+    """Return a brain with the template's volume; its voxels grow about its centre."""
+    return Volume(brain.array, enlargement(brain) @ brain.affine, brain.name)
+
+
+def check_alignment(
+    brain: Volume, score: float, decisions: Mapping[str, Decision] | None = None
+) -> None:
     """Check that a brain is aligned with the template's after registration.
 
     A brain mirrored left to right is not detected: the template is symmetric.
 
+    Parameters
+    ----------
+    brain : Volume
+        0 outside the brain.
+    score : float
+        As `alignment` returns it.
+    decisions : mapping, optional
+        How each step was decided.
+
     Raises
     ------
     VolumeError
-        If the score is too low.
+        If the score is too low, with the likeliest reason.
     """
-    if not score >= FAILED:  # nor where there is none
+    if score >= FAILED:  # not so where there is none
+        return
+    what = (
+        f"{brain.name}: registration to MNI space failed: the correlation with the template is "
+        f"{score:.2f}, at least {FAILED} is needed: "
+    )
+    how = dict(decisions or {})
+    if how.get(REGISTRATION) is Decision.GIVEN:
+        raise VolumeError(f"{what}the transform does not fit this scan", argument="transform")
+    if cut := _cut_sides(brain.array > 0):
         raise VolumeError(
-            f"{scan.name}: registration to MNI space failed: the correlation with the template is "
-            f"{score:.2f}, at least {FAILED} is needed: check that the header's orientation is "
-            "correct (the scan may be mirrored or rotated by 90 degrees) and that the scan is a "
-            "T1w image of a whole head; or provide a transform",
+            f"{what}the brain is cut off at its {' and '.join(cut)} end: use a scan of the whole "
+            "brain, or provide a transform",
             argument="transform",
         )
+    if how.get(EXTRACTION) is Decision.EXTRACTED:
+        raise VolumeError(
+            f"{what}the scan was taken for an extracted brain because its background is constant. "
+            "If it shows skull or scalp, request the full preparation or provide a brain mask; "
+            f"otherwise {ORIENTATION}",
+            argument="prepare",
+        )
+    raise VolumeError(f"{what}{ORIENTATION}", argument="transform")
+
+
+def _cut_sides(mask: np.ndarray) -> list[str]:
+    """Return the sides at which a brain ends in a plane, not in a tip."""
+    sides = []
+    for axis, names in enumerate(SIDES):
+        areas = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+        filled = areas[areas > 0]
+        if filled.size:
+            ends = zip(names, (filled[0], filled[-1]), strict=True)
+            sides += [name for name, area in ends if area > CUT * filled.max()]
+    return sides
 
 
 def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:

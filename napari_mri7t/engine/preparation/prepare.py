@@ -5,7 +5,6 @@ brain extraction, bias field correction, registration to MNI space. The brain st
 own grid.
 """
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.preparation import cache
+from napari_mri7t.engine.preparation import cache, checks
 from napari_mri7t.engine.preparation.bias_field import (
     LEAST_STRENGTH,
     estimate_bias_field,
@@ -42,8 +41,11 @@ from napari_mri7t.engine.preparation.steps import (
 )
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.system import library_versions
+from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.brain import brain_litres, foreground_mask, looks_extracted
 from napari_mri7t.engine.volumes.provenance import Execution, file_digest, sidecar, voxel_digest
+from napari_mri7t.engine.volumes.scale import Scale, find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volume
 
@@ -79,11 +81,14 @@ class PreparationConfig:
     allow_out_of_domain: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.prepare not in MODES:
-            raise ValueError(f"prepare must be one of {', '.join(MODES)}, got {self.prepare!r}")
+            raise ValueError(f"prepare must be {' or '.join(MODES)}, got {brief(self.prepare)}")
         for name in ("mask", "transform", "keep"):
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, Path(value))
+            elif name != "mask" and not isinstance(value, Path | None):
+                raise ValueError(f"{name} must be a path, got {brief(value)}")
         if self.mask is not None and not isinstance(self.mask, Path):
             object.__setattr__(self, "mask", as_volume(self.mask))
 
@@ -126,7 +131,7 @@ class PreparationPlan:
 
     def check_is_for(self, scan: Volume) -> None:
         """Raise a ValueError if the plan was made for another scan."""
-        if _checksum(scan) != self.checksum:
+        if cache.checksum(zeroed(scan)) != self.checksum:
             raise ValueError(f"{scan.name}: the preparation was planned for another scan")
 
     @property
@@ -169,7 +174,7 @@ class Prepared:
     Attributes
     ----------
     scan : Volume
-        As loaded.
+        As loaded, on the scale of `scale.to_zero`.
     corrected : Volume
         Without its bias field; the scan itself where it was not corrected.
     mask : ndarray of bool, shape (I, J, K)
@@ -186,7 +191,9 @@ class Prepared:
     bias_field_strength : float or None
         As `strength_of`; None where it was not measured.
     warnings : tuple of str
-        The plan's.
+        The plan's, and what was guessed about the scale.
+    scale : Scale
+        Of the scan as it was given.
     """
 
     scan: Volume
@@ -198,6 +205,7 @@ class Prepared:
     asked: Mapping[str, Any] = field(default_factory=dict)
     bias_field_strength: float | None = None
     warnings: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=Scale)
 
     @property
     def brain(self) -> Volume:
@@ -279,15 +287,14 @@ def plan_preparation(
     >>> plan.describe()
     'Preparation: brain extraction, bias field correction, registration.'
     """
-    scan = as_volume(scan)
+    scan = zeroed(as_volume(scan))
     warnings = check_resolution(scan, allowed=config.allow_out_of_domain)
     is_auto, is_none = config.prepare == "auto", config.prepare == "none"
     if not is_none:
         check_handedness(scan)
-    has_own = config.mask is not None or config.transform is not None
-    is_free = space == "native" and not has_own
+    is_free = space == "native" and config.mask is None and config.transform is None
     if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
-        return PreparationPlan(config, {}, warnings, None, space, _checksum(scan))
+        return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
     settings = {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
     found = open_cache(scan, config.keep, settings | {"libraries": library_versions(LIBRARIES)})
 
@@ -305,11 +312,7 @@ def plan_preparation(
         CORRECTION: decide(cache.BIAS_FIELD),
         REGISTRATION: decide(cache.TRANSFORM, config.transform),
     }
-    return PreparationPlan(config, decisions, warnings, found, space, _checksum(scan))
-
-
-def _checksum(scan: Volume) -> int:
-    return zlib.crc32(scan.affine.tobytes(), zlib.crc32(np.ascontiguousarray(scan.array.T).data))
+    return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan))
 
 
 def prepare(
@@ -353,14 +356,15 @@ def prepare(
     ('mask provided', 'skipped (not requested)')
     """
     scan = as_volume(scan)
+    scale, scan = find_scale(scan), zeroed(scan)
     plan = preparation
     if isinstance(plan, PreparationConfig):
         plan = plan_preparation(scan, plan)
     else:
         plan.check_is_for(scan)
     if not plan.is_needed:
-        score, brain_mask = alignment(scan, np.eye(4)), foreground_mask(scan)
-        return Prepared(scan, scan, brain_mask, np.eye(4), score, warnings=plan.warnings)
+        facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
+        return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)
     if plan.cache is not None:
         plan.cache.folder.mkdir(parents=True, exist_ok=True)
     decisions = dict(plan.decisions)
@@ -381,12 +385,12 @@ def prepare(
     report(Progress(3, N_STEPS, "checking the registration"))
     score = alignment(brain, to_mni)
     if plan.config.prepare != "none":
-        check_alignment(brain, score)
+        check_alignment(brain, score, decisions)
     if plan.cache is not None and decisions[REGISTRATION] not in _NO_RESULT:
         plan.cache.save(cache.TRANSFORM, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
-    asked = plan.config.record(scan)
-    return Prepared(scan, corrected, mask, to_mni, score, decisions, asked, strength, plan.warnings)
+    found = (scan, corrected, mask, to_mni, score, decisions, plan.config.record(scan), strength)
+    return Prepared(*found, (*plan.warnings, *scale.warnings), scale)
 
 
 def _cached(plan: PreparationPlan, step: str, what: str) -> np.ndarray | None:
@@ -435,4 +439,7 @@ def _to_mni(brain: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
     found = _cached(plan, REGISTRATION, cache.TRANSFORM)
     if found is None:
         found = register(brain, load_template(), report=report)
+        if alignment(brain, found) < checks.FAILED:  # as a small brain may
+            again = register(checks.enlarged(brain), load_template(), report=report)
+            found = max(found, again, key=lambda to_mni: alignment(brain, to_mni))
     return found

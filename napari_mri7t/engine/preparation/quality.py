@@ -87,6 +87,7 @@ def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
         to_grid = prepared.to_mni
         mask = resample(scan.with_array(prepared.mask), result, to_grid, order=LINEAR) > 0.5
         before = resample(prepared.corrected, result, to_grid, order=LINEAR)
+    before = prepared.scale.from_zero(before, mask)
     board = checkerboard(prepared, result, to_grid)
     difference = np.where(mask, result.array - before, 0)
     return QualityVolumes(

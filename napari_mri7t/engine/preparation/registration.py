@@ -18,6 +18,7 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.optional import in_one_itk_thread, optional
 from napari_mri7t.engine.preparation.steps import REGISTRATION, running
 from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -31,6 +32,7 @@ STEPS = (2.0, 1e-3, 200)  # of the optimiser: first and last length, number
 BOX_MARGIN_MM = 10.0
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's mm from RAS+ mm, and back
 ITK_MARK = "#Insight Transform File"
+LARGEST_TRANSFORM = 1 << 20  # bytes; a matrix has some hundred
 LARGEST_SCALING = 2.0  # of a brain that is to lie over the template's
 LINEARITY_MM = 0.01
 
@@ -139,12 +141,15 @@ def load_transform(path: Path) -> np.ndarray:
     VolumeError
         If it holds no such transform.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such transform file")
-    with path.open("rb") as file:
-        is_itk = file.read(len(ITK_MARK)) == ITK_MARK.encode()
-    is_itk = is_itk or path.suffix in (".tfm", ".mat")
-    matrix = _read_itk(path) if is_itk else _read_text(path)
+    try:
+        content = read_regular(path, LARGEST_TRANSFORM)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such transform file") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise VolumeError(f"{path}: cannot be read: {reason}: use a file of a transform") from error
+    is_itk = content.startswith(ITK_MARK.encode()) or path.suffix in (".tfm", ".mat")
+    matrix = _read_itk(path) if is_itk else _read_text(content, path)
     _check(matrix, path)
     return matrix
 
@@ -156,9 +161,9 @@ def save_transform(matrix: np.ndarray, path: Path) -> None:
     write_content(path, text)
 
 
-def _read_text(path: Path) -> np.ndarray:
+def _read_text(content: bytes, path: Path) -> np.ndarray:
     try:
-        matrix = np.loadtxt(path)
+        matrix = np.loadtxt(content.decode("utf-8").splitlines())
     except ValueError as error:
         raise VolumeError(f"{path}: is neither a 4 x 4 matrix nor an ITK transform") from error
     if matrix.shape != (4, 4):

@@ -24,6 +24,7 @@ from napari_mri7t.engine.report import tables as report_tables
 from napari_mri7t.engine.report.page import Section, render_page
 from napari_mri7t.engine.report.sections import N_PLOTS, SubjectDrawings, draw_subject
 from napari_mri7t.engine.report.tables import Table, as_csv, as_latex, as_markdown
+from napari_mri7t.engine.volumes.scale import Scale, find_scale
 from napari_mri7t.engine.volumes.volume import Volume
 
 REPORT_FILE = "report.html"
@@ -173,7 +174,7 @@ class PairVolumes:
     by_method : mapping of str to Volume
         "source" (may be missing), the estimates by their names and "target".
     mask : Volume or None
-        The brain, above 0; by default the voxels above 0 of the target.
+        The brain, above 0; by default the target without its background.
     data_range : float
         Span that intensities can take; above 0.
     """
@@ -183,10 +184,14 @@ class PairVolumes:
     data_range: float
 
     def normalized(self) -> dict[str, Volume]:
-        """Return the volumes in [0, 1], within the mask if there is one."""
+        """Return the volumes in [0, 1], background 0, within the mask if there is one."""
         brain = 1.0 if self.mask is None else self.mask.array > 0
+        target = self.by_method["target"]
+        scale = find_scale(target) if target.array.min() < 0 else Scale()
         return {
-            method: volume.with_array(volume.array / np.float32(self.data_range) * brain)
+            method: volume.with_array(
+                scale.to_zero(volume.array) / np.float32(self.data_range) * brain
+            )
             for method, volume in self.by_method.items()
         }
 

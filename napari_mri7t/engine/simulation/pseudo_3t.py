@@ -11,17 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import check_target
 from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.intensity import histogram_table, match_histogram, normalize
+from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
-from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volume
+from napari_mri7t.engine.volumes.scale import zeroed
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volumes
 
 N_STEPS = 4  # that a simulation reports
 PAIR = ("source", "target")  # pseudo-3T and 7T, as `simulate_3t` returns them
 PREVIEW_VOXELS = 300_000  # of a preview's histograms: a tenth of a second
 SLAB = 8  # planes on either side of a realistic preview
 SIMULATIONS = ("report", "realistic")
+MOST_VARIANCE = 1.0  # noise as strong as the whole range of the image
+LARGEST_SEED = 2**63 - 1  # that torch takes
 REPORT_VARIANCE = 0.003  # on a scale where the 7T volume fills [0, 1]; the report's code
 
 
@@ -32,7 +37,7 @@ class SimulationConfig:
     Parameters
     ----------
     variance : float
-        Of the report's Gaussian noise, on the scale where the target fills [0, 1]; at least 0.
+        Of the report's Gaussian noise, on the scale where the target fills [0, 1]; 0 to 1.
     seed : int
         Of the random numbers, at least 0; the same seed gives the same volume.
     preset : {"report", "realistic"}
@@ -44,12 +49,14 @@ class SimulationConfig:
     preset: str = "report"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.preset not in SIMULATIONS:
-            raise ValueError(f"preset must be one of {', '.join(SIMULATIONS)}, got {self.preset!r}")
-        if not (np.isfinite(self.variance) and self.variance >= 0):
-            raise ValueError(f"variance must be a number of at least 0, got {self.variance}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+            known = ", ".join(SIMULATIONS)
+            raise ValueError(f"preset must be one of {known}, got {brief(self.preset)}")
+        if not 0 <= self.variance <= MOST_VARIANCE:
+            raise ValueError(f"variance must be 0 to {MOST_VARIANCE:g}, got {self.variance}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed must be 0 to {LARGEST_SEED}, got {brief(self.seed)}")
 
 
 def add_noise(array: np.ndarray, variance: float, seed: int) -> np.ndarray:
@@ -126,7 +133,7 @@ class SimulatedPair:
     def save(
         self, path: str | Path, target_path: str | Path | None = None, *, overwrite: bool = False
     ) -> Path:
-        """Save the pseudo-3T, and the target if it has a path, each with its sidecar.
+        """Save the pseudo-3T, and the target if it has a path, with their sidecars: all or none.
 
         Parameters
         ----------
@@ -146,11 +153,11 @@ class SimulatedPair:
             If a file exists, or cannot be written.
         """
         paths = [Path(file) for file in (path, target_path) if file is not None]
-        for file in paths:
-            check_target(file, overwrite=overwrite)
-        for volume, file, image in zip(self, paths, PAIR, strict=False):
-            save_volume(volume, file, overwrite=overwrite, sidecar=self.sidecar(image))
-        return paths[0]
+        parts = [
+            (volume, file, self.sidecar(image))
+            for volume, file, image in zip(self, paths, PAIR, strict=False)
+        ]
+        return save_volumes(parts, overwrite=overwrite)[0]
 
 
 def simulate_3t(
@@ -201,9 +208,11 @@ def simulate_3t(
     config = config if seed is None else replace(config, seed=seed)
     target = as_volume(target)
     inputs = (target,) if reference is None else (target, as_volume(reference))
+    for volume in inputs:
+        check_t1w(volume)
     report(Progress(0, N_STEPS, "normalise"))
-    clean, _ = normalize(target.array)
-    matched_to = clean if reference is None else normalize(inputs[-1].array)[0]
+    clean, _ = normalize(zeroed(target).array)
+    matched_to = clean if reference is None else normalize(zeroed(inputs[-1]).array)[0]
     if config.preset == "realistic":
         report(Progress(1, N_STEPS, "simulating contrast, resolution, shading and noise"))
         source = realistic_3t(clean, target.voxel_size, config.seed)
@@ -254,8 +263,9 @@ def preview_plane(
     VolumeError
         If a volume is constant.
     """
+    target = zeroed(target)
     sample, (low, high) = normalize(_sample(target.array))
-    matched_to = sample if reference is None else normalize(_sample(reference.array))[0]
+    matched_to = sample if reference is None else normalize(_sample(zeroed(reference).array))[0]
     axis, index = plane
     if config.preset == "realistic":
         first = max(0, index - SLAB)

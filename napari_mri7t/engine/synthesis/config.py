@@ -4,9 +4,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from napari_mri7t.engine.system import PRECISIONS
+from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.typed import check_types
 
 AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
 SPACES, VIAS, BACKGROUNDS = ("native", "mni"), ("scan", "mni"), ("scan", "zero")
+MOST_MEMORY_MB = 2**20  # a terabyte
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class SynthesisConfig:
     memory_mb: int = 1024
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.precision not in PRECISIONS:
             raise ValueError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+                f"precision must be one of {', '.join(PRECISIONS)}, got {brief(self.precision)}"
             )
         if self.step < 1:
             raise ValueError(f"step must be at least 1, got {self.step}")
@@ -55,10 +59,12 @@ class SynthesisConfig:
             raise ValueError(f"end_slices must be at least 0, got {self.end_slices}")
         if not self.planes or not set(self.planes) <= set(AXES_OF_PLANE):
             raise ValueError(
-                f"planes must be some of {', '.join(AXES_OF_PLANE)}, got {self.planes}"
+                f"planes must be some of {', '.join(AXES_OF_PLANE)}, got {brief(self.planes)}"
             )
-        if self.memory_mb < 1:
-            raise ValueError(f"memory_mb must be at least 1, got {self.memory_mb}")
+        if len(set(self.planes)) < len(self.planes):
+            raise ValueError(f"planes must be different, got {brief(self.planes)}")
+        if not 1 <= self.memory_mb <= MOST_MEMORY_MB:
+            raise ValueError(f"memory_mb must be 1 to {MOST_MEMORY_MB}, got {self.memory_mb}")
 
     def decisive(self) -> dict[str, Any]:
         """Return the settings that decide the voxels: all but `device` and `memory_mb`."""
@@ -86,7 +92,8 @@ class OutputConfig:
     background: str = "scan"
 
     def __post_init__(self) -> None:
+        check_types(self)
         choices = {"space": SPACES, "via": VIAS, "background": BACKGROUNDS}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {brief(value)}")

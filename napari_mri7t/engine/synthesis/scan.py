@@ -23,8 +23,10 @@ from napari_mri7t.engine.preparation.quality import describe_distance, registrat
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
+from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
-from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
+from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, shares_grid
 
 MODEL_SHAPE = (182, 218, 182)  # FSL's MNI152 grid of 1 mm, on which the models were trained
 MODEL_ORIGIN_MM = (-91.0, -126.0, -72.0)  # of the voxel (0, 0, 0), turned to RAS+
@@ -83,6 +85,7 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     ('slices_synthetic-7T', True)
     """
     scan = as_volume(scan)
+    check_t1w(scan)
     model = model if isinstance(model, Model) else load_model(model)
     report(Progress(0, N_STEPS, "inspecting the scan"))
     plan = _plan(scan, preparation, output.space)
@@ -100,11 +103,23 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     facts = prepared.facts | {"distance": list(distance), "threads": torch.get_num_threads()}
     return replace(
         made,
+        volume=_as_given(made.volume, prepared),
         source=scan,
         prepared=prepared,
         settings=made.settings | {"preparation": facts, "output": asdict(output)},
-        warnings=(*plan.warnings, *registration_warnings(prepared), *made.warnings),
+        warnings=(*prepared.warnings, *registration_warnings(prepared), *made.warnings),
     )
+
+
+def _as_given(estimate: Volume, prepared: Prepared) -> Volume:
+    """Return an estimate on the scale of the scan as it was given."""
+    scale = prepared.scale
+    if scale.is_usual:
+        return estimate
+    tissue = None
+    if shares_grid(estimate, prepared.scan):
+        tissue = prepared.mask | fill_brain(prepared.scan.array)
+    return estimate.with_array(scale.from_zero(estimate.array, tissue))
 
 
 def _plan(

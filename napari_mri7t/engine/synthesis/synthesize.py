@@ -19,6 +19,7 @@ from napari_mri7t.engine.synthesis.slabs import Runner, average_views, effective
 from napari_mri7t.engine.volumes.brain import background_of, fill_brain
 from napari_mri7t.engine.volumes.intensity import harmonize
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
+from napari_mri7t.engine.volumes.scale import find_scale
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 
@@ -114,7 +115,7 @@ def estimate(
     Parameters
     ----------
     source : Volume
-        3T, any intensity scale; voxels above the background are taken as brain.
+        3T, any linear scale of the intensities; what is no background is taken as brain.
     model : Model
     config : SynthesisConfig
     report : callable
@@ -135,12 +136,14 @@ def estimate(
     start = time.perf_counter()
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
+    given, scale = source, find_scale(source)
+    source = source.with_array(scale.to_zero(source.array)) if not scale.is_usual else source
     _check(source, config)
     quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])
     harmonization = harmonize(source.array, quantiles)
     is_mapped = harmonization.scan is not None
     prepared = harmonization.to_model(source.array)
-    notes = list(check_domain(source, model.card))
+    notes = [*scale.warnings, *check_domain(source, model.card)]
     runner = Runner(model.network, config, device, precision)
     slices = _on_any_device(prepared.T, runner, notes, report)
     by_slices = slices.clip(0, 1, out=slices)
@@ -151,9 +154,12 @@ def estimate(
         source_slices = source.array.T
         by_slices[: config.end_slices] = source_slices[: config.end_slices]
         by_slices[-config.end_slices :] = source_slices[-config.end_slices :]
+    array = by_slices.T
+    if not scale.is_usual:
+        array = scale.from_zero(array, fill_brain(source.array))
     return Synthesis(
-        volume=source.with_array(by_slices.T, name=f"{source.name}_synthetic-7T"),
-        source=source,
+        volume=given.with_array(array, name=f"{source.name}_synthetic-7T"),
+        source=given,
         model=model,
         device=str(runner.device),
         threads=torch.get_num_threads() if runner.device.type == "cpu" else None,

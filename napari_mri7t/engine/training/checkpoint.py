@@ -4,6 +4,7 @@ The last two states are kept: if one is damaged, only the steps since the one be
 """
 
 import csv
+import errno
 import json
 import logging
 import os
@@ -20,8 +21,8 @@ from torch import Tensor
 
 from napari_mri7t.engine.atomic import write_atomically, write_content
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.models.weights import LARGEST_FILE, read_tensors
-from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.models.weights import LARGEST_FILE, TensorFile, read_tensors
+from napari_mri7t.engine.regular import NotRegularError, read_regular
 from napari_mri7t.engine.texts import as_read, to_json
 
 CURRENT = "state.safetensors"
@@ -30,7 +31,7 @@ HISTORY = "history.csv"  # beside the states, for people and plots
 DIGEST_KEY = "digest"
 FACTS_KEY = "facts"
 LARGEST_HISTORY = 64 << 20  # bytes; some 40 a row
-_DAMAGES = (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
+_DAMAGES = (ValueError, KeyError, TypeError, RecursionError, SafetensorError)
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +82,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     Raises
     ------
     StateError
-        If all states are damaged.
+        If all states are damaged, or one cannot be read now, for lack of memory or permission.
     """
     found = _newest_whole(folder)
     return None if found is None else found[1:]
@@ -114,10 +115,10 @@ def _newest_whole(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]
     problems = []
     for name in (CURRENT, PREVIOUS):
         path = folder / name
-        if not path.exists():
-            continue
         try:
             return path, *_read(path)
+        except FileNotFoundError:
+            continue
         except _DAMAGES as error:
             problems.append(f"{path}: {error}")
             _log.warning("%s: damaged (%s); trying the previous checkpoint", path, error)
@@ -132,13 +133,13 @@ def _newest_whole(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]
 def _is_whole(path: Path) -> bool:
     try:
         _read(path)
-    except _DAMAGES:
+    except (FileNotFoundError, *_DAMAGES):
         return False
     return True
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    found = read_tensors(path)
+    found = _read_file(path)
     tensors = found.tensors()
     facts: dict[str, Any] = json.loads(found.metadata[FACTS_KEY])
     if not isinstance(facts, dict):
@@ -146,6 +147,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if facts.pop(DIGEST_KEY) != _digest(tensors, facts):
         raise ValueError("its checksum does not match")
     return tensors, facts
+
+
+def _read_file(path: Path) -> TensorFile:
+    """Read the file of a state; only a damaged one is a ValueError, and makes way for another."""
+    try:
+        return read_tensors(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if isinstance(error, NotRegularError) or error.errno == errno.EIO:
+            raise ValueError(reason) from error
+        raise StateError(
+            f"{path}: cannot be read now ({reason}): free memory, or make the file readable, and "
+            "try again; the checkpoint is kept"
+        ) from error
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:

@@ -1,26 +1,32 @@
 """The data of a study: no image twice, no pair of one image, no file that changed since.
 
 An image is known by its file's bytes, by its voxels however they are stored, and, where a copy was
-rounded or rescaled, by a correlation that no two scans reach.
+rounded or rescaled, by a correlation that no two persons reach. What is cut off or put around the
+brain does not count.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.volumes.brain import background_of
+from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
+from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import Volume
 
 SAMPLE_STEP = 4  # voxels between the sampled ones, along each axis
+EDGE = 0.05  # of the range of intensities: what the box around the brain leaves out
+ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
 LEAST_FOREGROUND = 0.01  # part of the voxels; a brain fills 0.05 to 0.4 of a scan
 MOST_COPIES = 5  # listed in one message
@@ -35,7 +41,7 @@ class ImageDigests:
     file : str
         Of the file's bytes.
     voxels : str
-        As `content_digest`; empty if it was never taken.
+        As `content_digest`, of the box around the brain; empty if it was never taken.
     """
 
     file: str
@@ -89,7 +95,7 @@ class _Image:
     field: str
     path: Path
     digests: ImageDigests
-    sample: np.ndarray | None = None
+    samples: tuple[np.ndarray, ...] = ()
 
 
 def digest_subjects(
@@ -111,6 +117,8 @@ def digest_subjects(
     ------
     SubjectError
         If two images are one, an image is almost empty, or as `load_pair`.
+    VolumeError
+        If an image is no scan, as `check_t1w`.
     """
     voxels = {
         image.file: image.voxels
@@ -166,22 +174,24 @@ def _images_of(
     paths = [("7T", subject.target)]
     paths += [] if subject.source is None else [("3T", subject.source)]
     files = [file_digest(path) for _, path in paths]
-    found: list[tuple[ImageDigests, np.ndarray | None]]
+    found: list[tuple[ImageDigests, tuple[np.ndarray, ...]]]
     if all(file in known for file in files):
-        found = [(ImageDigests(file, known[file]), None) for file in files]
+        found = [(ImageDigests(file, known[file]), ()) for file in files]
     else:
         on_reading()
         source, target = load_pair(subject)
         volumes = [target] if source is None else [target, source]
         for (_, path), volume in zip(paths, volumes, strict=True):
             _refuse_empty(path, volume)
+            check_t1w(replace(volume, name=str(path)))
         found = [
-            (ImageDigests(file, content_digest(volume)), _sample(volume))
+            (ImageDigests(file, content_digest(box)), (_sample(volume.array), _sample(box.array)))
             for file, volume in zip(files, volumes, strict=True)
+            for box in [_box_of(volume)]
         ]
     return [
-        _Image(subject.name, field, path, digests, sample)
-        for (field, path), (digests, sample) in zip(paths, found, strict=True)
+        _Image(subject.name, field, path, digests, samples)
+        for (field, path), (digests, samples) in zip(paths, found, strict=True)
     ]
 
 
@@ -194,10 +204,18 @@ def _refuse_empty(path: Path, volume: Volume) -> None:
         )
 
 
-def _sample(volume: Volume) -> np.ndarray:
+def _box_of(volume: Volume) -> Volume:
+    """Return a volume cut to the box around what differs from its border."""
+    difference = np.abs(volume.array - np.float32(border_of(volume.array)[0]))
+    foreground = difference > EDGE * difference.max()
+    box = find_objects(foreground.astype(np.uint8))
+    return replace(volume, array=np.ascontiguousarray(volume.array[box[0]])) if box else volume
+
+
+def _sample(array: np.ndarray) -> np.ndarray:
     """Return every fourth voxel along each axis, with mean 0 and norm 1."""
     step = SAMPLE_STEP
-    sample = volume.array[::step, ::step, ::step].astype(np.float64)
+    sample = array[::step, ::step, ::step].astype(np.float64)
     sample -= sample.mean()
     norm = np.linalg.norm(sample)
     return (sample / (norm or 1.0)).astype(np.float32)
@@ -228,6 +246,20 @@ def _are_copies(one: _Image, other: _Image) -> bool:
     a, b = one.digests, other.digests
     if a.file == b.file or (a.voxels and a.voxels == b.voxels):
         return True
-    if one.sample is None or other.sample is None or one.sample.shape != other.sample.shape:
+    is_pair = one.subject == other.subject
+    return any(
+        _are_linear(*both, is_pair) for both in zip(one.samples, other.samples, strict=False)
+    )
+
+
+def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:
+    """Return whether a sample is a linear function of another, within rounding for a pair.
+
+    A simulated 3T scan with very little noise correlates with its 7T scan as a copy does.
+    """
+    if one.shape != other.shape:
         return False
-    return float(np.vdot(one.sample, other.sample)) > SAME_CORRELATION  # Pearson's
+    correlation = float(np.vdot(one, other))  # Pearson's
+    if correlation <= SAME_CORRELATION or not is_pair:
+        return correlation > SAME_CORRELATION
+    return bool(np.abs(other - correlation * one).max() <= ROUNDED * np.ptp(one))

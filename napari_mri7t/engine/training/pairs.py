@@ -19,7 +19,6 @@ from napari_mri7t.engine.volumes.intensity import (
     match_histogram,
     normalize,
 )
-from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import load_volume
 
@@ -119,8 +118,6 @@ def _prepare(
     subject: Subject, matched_to: np.ndarray, simulation: SimulationConfig
 ) -> TrainingSubject:
     source, target = load_pair(subject)
-    for volume in (target,) if source is None else (source, target):
-        check_t1w(volume)
     clean = normalize(zeroed(target).array)[0]
     matched = match_histogram(clean, matched_to)
     if source is not None:

@@ -4,6 +4,7 @@ Cutting a patch is one gather: flips, quarter turns and planes are signs and ord
 histogram match is a look-up table per subject, so that every patch can have its own noise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,7 +148,7 @@ class PatchPool:
             self.brain = [
                 torch.from_numpy(np.flatnonzero(s.target > 0)).to(device) for s in subjects
             ]
-        self._check_fit(min(self.shapes.min(0).values.tolist()))
+        check_fit(self.shapes.min(0).values.tolist(), self.n_slices, config)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -276,19 +277,38 @@ class PatchPool:
         drawn = torch.randint(len(choices), (), generator=generator, device=self.device)
         return choices[int(drawn)]
 
-    def _check_fit(self, smallest: int) -> None:
-        needed = round(self.config.patch_size / min(self.config.scales))
-        n_slices = self.n_slices + 2 * self.config.end_slices
-        if smallest < n_slices:
-            raise ValueError(
-                f"{n_slices} slices, {self.config.end_slices} of them at either end, do not fit a "
-                f"volume whose shortest side is {smallest}; set a smaller end_slices"
-            )
-        if smallest < needed:
-            raise ValueError(
-                f"patches of {needed} voxels do not fit a volume whose shortest side is "
-                f"{smallest}; set a smaller patch_size"
-            )
+
+def check_fit(shape: Sequence[int], n_slices: int, config: TrainConfig, name: str = "") -> None:
+    """Check that patches fit a volume.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the volume.
+    n_slices : int
+        That the network takes.
+    config : TrainConfig
+    name : str
+        For the message.
+
+    Raises
+    ------
+    ValueError
+        If the volume's shortest side is too short.
+    """
+    shortest, where = min(shape), f"{name}: " if name else ""
+    needed = round(config.patch_size / min(config.scales))
+    n_needed = n_slices + 2 * config.end_slices
+    if shortest < n_needed:
+        raise ValueError(
+            f"{where}{n_needed} slices, {config.end_slices} of them at either end, do not fit a "
+            f"volume whose shortest side is {shortest}; set a smaller end_slices"
+        )
+    if shortest < needed:
+        raise ValueError(
+            f"{where}patches of {needed} voxels do not fit a volume whose shortest side is "
+            f"{shortest}; set a smaller patch_size"
+        )
 
 
 def _input(subject: TrainingSubject, fresh: bool) -> np.ndarray:

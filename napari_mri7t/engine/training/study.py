@@ -17,13 +17,15 @@ from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import CARD_FILE, check_place, normalise_place
-from napari_mri7t.engine.networks import build_network
+from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
 from napari_mri7t.engine.training.pairs import choose_reference
+from napari_mri7t.engine.training.patches import check_fit
+from napari_mri7t.engine.volumes.files.reading import read_header
 
 STUDY_FORMAT = 1
 LOCK_FILE = "lock"  # in the folder of a fold
@@ -149,7 +151,7 @@ def plan_study(
     SubjectError
         If the dataset is not usable.
     ValueError, ModelError
-        As `build_network`.
+        As `build_network`, or if patches do not fit a volume.
     """
     subjects = find_subjects(dataset)
     leave_one_out(subjects)  # refuses subjects that are there twice
@@ -158,17 +160,14 @@ def plan_study(
         raise StateError(f"{place}: is not a folder: choose another run folder")
     known = open_study(place) if (place / STUDY_FILE).exists() else None
     start, start_sha256 = _find_start(known, settings)
-    if known is None:
-        build_network(settings.network, **settings.network_config)
+    network = build_network(settings.network, **settings.network_config)
     reference = choose_reference(subjects, settings.reference)
-    study = Study(
-        place,
-        replace(settings, reference=reference.name, start_from=start),
-        tuple(subjects),
-        reference,
-        digest_subjects(subjects, () if known is None else known.digests, report),
-        start_sha256,
-    )
+    digests = digest_subjects(subjects, () if known is None else known.digests, report)
+    for subject in subjects:
+        shape = read_header(subject.target)[0].geometry.shape
+        check_fit(shape, slices_of(network)[0], settings.config, str(subject.target))
+    settings = replace(settings, reference=reference.name, start_from=start)
+    study = Study(place, settings, tuple(subjects), reference, digests, start_sha256)
     if known is not None:
         _compare(place / STUDY_FILE, _facts(known), _facts(study))
     return study

@@ -1,9 +1,17 @@
 """Masks of the brain, and whether a scan shows nothing but a brain."""
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, binary_opening, generate_binary_structure, label
+from scipy.ndimage import (
+    binary_fill_holes,
+    binary_opening,
+    distance_transform_edt,
+    generate_binary_structure,
+    label,
+)
 
+from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.grids import bounding_box
+from napari_mri7t.engine.volumes.scale import foreground_of
 from napari_mri7t.engine.volumes.volume import Volume
 
 LEAST_ZEROS = 0.4  # part of an extracted brain's volume that is exactly background
@@ -11,6 +19,9 @@ BRAIN_LITRES = (0.8, 2.4)  # adult brains with cerebrospinal fluid
 WHOLE = 0.98  # part of the foreground in its largest component after a clean extraction
 LEAST_COMPONENT = 64  # connected voxels; specks of noise are smaller
 BRAIN_RIM = 2  # voxels around the brain that are estimated too; beyond, the background is 0
+SCALP_MM, WITHIN_MM = (2.0, 12.0), (12.0, 24.0)  # from the surface
+SKULL = 1.25  # brightest layer near the surface over the darkest within; heads 1.7, brains <= 1.0
+PROFILE_MM = 2.0  # thickness of a layer, and of the voxels that it is measured with
 NEARBY = (1, 3, 2)  # steps that together reach islands up to 6 voxels from the brain
 
 
@@ -30,28 +41,61 @@ def is_mostly_background(foreground: np.ndarray) -> bool:
     return bool(1 - foreground.mean() >= LEAST_ZEROS)
 
 
-def is_brain_extracted(array: np.ndarray) -> bool:
+def is_brain_extracted(volume: Volume) -> bool:
     """Return whether a scan shows nothing but a brain, judged by its background alone.
 
     Parameters
     ----------
-    array : ndarray
-        The scan, at any scale.
+    volume : Volume
+        On any scale.
     """
-    return is_mostly_background(array > background_of(array))
+    try:
+        return is_mostly_background(foreground_of(volume))
+    except VolumeError:
+        return False
 
 
 def looks_extracted(volume: Volume) -> bool:
-    """Return whether a scan shows nothing but a brain, judged by its background and its size.
+    """Return whether a scan shows nothing but a brain: by its background, size and surface.
 
     Returns
     -------
     bool
-        True if at least 40 % of the voxels have exactly the background's value and the others
-        fill less than the largest plausible brain.
+        True if at least 40 % of the voxels have exactly the background's value, the others fill
+        less than the largest plausible brain, and no bright scalp surrounds a darker skull.
     """
     foreground = volume.array > background_of(volume.array)
-    return is_mostly_background(foreground) and brain_litres(volume, foreground) < BRAIN_LITRES[1]
+    if not is_mostly_background(foreground):
+        return False
+    is_small = brain_litres(volume, foreground) < BRAIN_LITRES[1]
+    return is_small and not shows_skull(volume, foreground)
+
+
+def shows_skull(volume: Volume, foreground: np.ndarray) -> bool:
+    """Return whether a layer near the surface is brighter than one within, as a head's scalp is.
+
+    A brain becomes brighter from its surface to its white matter.
+
+    Parameters
+    ----------
+    volume : Volume
+        Background 0.
+    foreground : ndarray of bool, shape (I, J, K)
+    """
+    steps = [max(1, round(PROFILE_MM / size)) for size in volume.voxel_size]
+    sparse = tuple(slice(None, None, step) for step in steps)
+    array, inside = volume.array[sparse], binary_fill_holes(foreground[sparse])
+    sizes = [step * size for step, size in zip(steps, volume.voxel_size, strict=True)]
+    depth = distance_transform_edt(np.pad(inside, 1), sampling=sizes)[1:-1, 1:-1, 1:-1]
+
+    def profile(bounds: tuple[float, float]) -> list[float]:
+        layers = [
+            (depth > mm) & (depth <= mm + PROFILE_MM) for mm in np.arange(*bounds, PROFILE_MM)
+        ]
+        return [float(np.median(array[layer])) for layer in layers if layer.any()]
+
+    scalp, within = profile(SCALP_MM), profile(WITHIN_MM)
+    return bool(scalp and within and max(scalp) > SKULL * min(within))
 
 
 def brain_litres(volume: Volume, mask: np.ndarray) -> float:

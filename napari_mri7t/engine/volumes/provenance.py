@@ -20,7 +20,14 @@ from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES
 from napari_mri7t.engine.volumes.files.reading import files_of
-from napari_mri7t.engine.volumes.files.sidecars import NAME, image_of, own_facts
+from napari_mri7t.engine.volumes.files.sidecars import (
+    NAME,
+    OF_VERSION_0_1,
+    image_of,
+    is_alone,
+    names_an_image,
+    own_facts,
+)
 from napari_mri7t.engine.volumes.files.streams import open_stream, read_fully, sidecar_of
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.volume import Volume, load_series
@@ -29,6 +36,7 @@ NOTICE = (
     "Synthetic image: it may add or remove lesions, it is for research and not for diagnosis, and "
     "a face in it may make a person identifiable."
 )
+OTHER_CONTENT = "its sidecar describes other content"
 UNRECORDED = "unrecorded"  # what a sidecar says of an image whose own sidecar is lost
 LIBRARIES = ("torch", "numpy", "nibabel")  # those that affect the voxels
 
@@ -215,15 +223,38 @@ def read_sidecar(image: str | Path) -> dict[str, Any] | None:
     -------
     dict or None
         The sidecar beside the image; None if there is none, if it is another program's, or if it
-        describes an image of other bytes.
+        describes an image of other bytes. One of version 0.1, which recorded no digest, counts if
+        the image is marked as synthetic and no other image has the same sidecar.
     """
-    facts = own_facts(sidecar_of(Path(image)))
+    image = Path(image)
+    facts = own_facts(sidecar_of(image))
     if facts is None:
         return None
     try:
-        return facts if image_of(facts)[1] == file_digest(image) else None
-    except VolumeError:
+        if names_an_image(facts):
+            return facts if image_of(facts)[1] == file_digest(image) else None
+        return facts if is_marked_synthetic(image) and is_alone(image) else None
+    except (VolumeError, OSError):
         return None
+
+
+def why_not_believed(image: str | Path) -> str:
+    """Return why this package's sidecar beside an image is not that image's.
+
+    Parameters
+    ----------
+    image : str or Path
+        The image, not its sidecar.
+
+    Returns
+    -------
+    str
+        Empty if it is believed, or if there is none.
+    """
+    facts = own_facts(sidecar_of(Path(image)))
+    if facts is None or read_sidecar(image) is not None:
+        return ""
+    return OTHER_CONTENT if names_an_image(facts) else OF_VERSION_0_1
 
 
 def is_marked_synthetic(image: str | Path) -> bool:

@@ -5,16 +5,18 @@ the device is never idle, and two scans and two estimates are in memory at most.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from napari_mri7t.engine.atomic import check_folder, read_json, write_json
 from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, bids_sidecar, load_scan
+from napari_mri7t.engine.datasets.files import read_ignored
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
 from napari_mri7t.engine.models.card import find_model, read_card
 from napari_mri7t.engine.models.model import Model, load_model
@@ -26,8 +28,8 @@ from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.synthesis.synthesize import Synthesis
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.volumes.files.reading import files_of
-from napari_mri7t.engine.volumes.files.sidecars import NAME, check_sidecar_target
-from napari_mri7t.engine.volumes.provenance import file_digest, read_sidecar
+from napari_mri7t.engine.volumes.files.sidecars import NAME, OF_VERSION_0_1, check_sidecar_target
+from napari_mri7t.engine.volumes.provenance import file_digest, read_sidecar, why_not_believed
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.engine.workflows.claims import Claims, lock_derivative
 
@@ -91,13 +93,16 @@ class BatchSummary:
         )
 
 
-def write_summary(folder: Path, summary: BatchSummary) -> Path:
+def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
     """Write a batch's summary into its derivative, where the BIDS validator ignores it.
 
-    What the file says of the scans of other batches stays: several may share a derivative.
+    What the file says of the scans of other batches stays: several may share a derivative. Only
+    what failed or was skipped goes once it is renamed, removed, filled or listed in `.bidsignore`.
 
     Parameters
     ----------
+    source : Path
+        The input folder.
     folder : Path
         Of the derivative.
     summary : BatchSummary
@@ -109,10 +114,10 @@ def write_summary(folder: Path, summary: BatchSummary) -> Path:
     """
     with lock_derivative(folder) as logs:
         path = logs / SUMMARY_FILE
-        return write_json(path, _with_others(asdict(summary), path))
+        return write_json(path, _with_others(asdict(summary), path, source))
 
 
-def _with_others(facts: dict[str, Any], path: Path) -> dict[str, Any]:
+def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, Any]:
     """Add what a summary, if it can be read, says of other scans."""
     try:
         earlier = read_json(path)
@@ -121,6 +126,13 @@ def _with_others(facts: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(earlier, dict):
         return facts
     own = {*facts["written"], *facts["known"], *facts["failed"], *facts["skipped"]}
+    folders = {str(folder) for name in own for folder in PurePosixPath(name).parents}
+    ignored = read_ignored(source)
+    for key in ("failed", "skipped", "arguments"):
+        if isinstance(earlier.get(key), dict):
+            gone = {name for name in earlier[key] if not _is_there(source / name)}
+            left_out = {n for n in earlier[key] if key != "skipped" and ignored.match_file(n)}
+            own |= gone | left_out | (folders & earlier[key].keys())
     for key, value in facts.items():
         other = earlier.get(key)
         if isinstance(value, tuple) and isinstance(other, list):
@@ -129,6 +141,13 @@ def _with_others(facts: dict[str, Any], path: Path) -> dict[str, Any]:
         elif isinstance(value, dict) and isinstance(other, dict):
             facts[key] = {name: entry for name, entry in other.items() if name not in own} | value
     return facts
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # no name that a file can have
+        return False
 
 
 @dataclass(frozen=True)
@@ -337,11 +356,12 @@ def _check_image(image: Path, job: BatchJob) -> None:
     check_sidecar_target(image)
     if not image.exists() or job.overwrite:
         return
-    why = (
-        "is not the image that its sidecar describes: it was changed, or a batch was killed"
-        if read_sidecar(image) is None
-        else "was made from another scan, model or settings"
-    )
+    if why_not_believed(image) == OF_VERSION_0_1:
+        why = OF_VERSION_0_1
+    elif read_sidecar(image) is None:
+        why = "is not the image that its sidecar describes: it was changed, or a batch was killed"
+    else:
+        why = "was made from another scan, model or settings"
     raise Mri7tError(
         f"{image}: {why}: use another folder, or allow overwriting", argument="overwrite"
     )

@@ -109,7 +109,7 @@ def _facts(asked: LayersToScore, complaints: list[str]) -> tuple[tuple[str, str]
         ("Real 7T", asked.reference.name),
         ("Estimate", asked.estimate.name),
         ("3T", "none" if asked.source is None else asked.source.name),
-        ("Brain", "real 7T above 0" if mask is None else f"{mask.name} above 0"),
+        ("Brain", "real 7T without its background" if mask is None else f"{mask.name} above 0"),
         ("Data range", f"{asked.data_range:g}; figures and plots are scaled by it"),
         *(("Warning", text) for text in complaints),
         ("Versions", describe_versions()),

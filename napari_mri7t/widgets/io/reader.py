@@ -10,9 +10,13 @@ from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
-from napari_mri7t.engine.volumes.files.sidecars import own_facts
-from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of, stem_of
-from napari_mri7t.engine.volumes.provenance import is_marked_synthetic, read_sidecar, unrecorded
+from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
+from napari_mri7t.engine.volumes.provenance import (
+    is_marked_synthetic,
+    read_sidecar,
+    unrecorded,
+    why_not_believed,
+)
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Series, load_series
 from napari_mri7t.widgets.layers.layers import (
@@ -56,8 +60,8 @@ def read(path: Paths) -> list[LayerData]:
         _warn(series, notes)
     if not layers:
         raise errors[0]
-    for error in errors:
-        show_error(str(error))
+    for failure in errors:
+        show_error(str(failure))
     orient_empty_viewer()
     return layers
 
@@ -76,8 +80,8 @@ def _provenance(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
         if _is_of_synthetic(facts):
             return facts, []
     notes = []
-    if facts is None and own_facts(sidecar_of(path)) is not None:
-        notes.append(f"{sidecar_of(path).name} beside it describes other content, and is not used")
+    if facts is None and (why := why_not_believed(path)):
+        notes.append(f"{why}, and is not used")
     if not is_marked_synthetic(path):
         return None, notes
     notes.append("its header says that it is synthetic, but no sidecar records how it was made")

@@ -87,7 +87,7 @@ class PairFields(QObject):
         self.reference_chooser = LayerChooser(viewer, is_single_volume, "The real 7T")
         self.estimate_chooser = LayerChooser(viewer, is_single_volume, "Volume to score")
         self.mask_chooser = LayerChooser(
-            viewer, is_single_volume, "Voxels above 0 are brain", optional="reference above 0"
+            viewer, is_single_volume, "Voxels above 0 are brain", optional="the whole reference"
         )
         self.range_box = QDoubleSpinBox()
         self.range_box.setRange(1e-6, 1e9)

@@ -232,5 +232,5 @@ def synthesize_folder(
     summary = synthesize_batch(found.scans, job, report=report)
     summary = summary.with_other(BatchSummary(failed=found.failed, skipped=found.skipped))
     report(Progress(0, 0, "writing the summary"))
-    write_summary(output, summary)
+    write_summary(folder, output, summary)
     return summary

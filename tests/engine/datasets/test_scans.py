@@ -99,19 +99,22 @@ def test_whatever_looks_like_a_t1w_is_made_or_named(tmp_path):
         "sub-07/anat/sub-07_T1w__dup-01.nii.gz",
         "sub-08/anat/sub-08_T1w_brain.nii.gz",
         "sub-08/anat/sub-09_T1w.nii.gz",
-        "sub-08/anat/c1sub-08_T1w.nii.gz",
         "sub-08/anat/sub-08_T1w.nii.gz.part",
         "sub-08/anat/sub-08_mprage.nii",
         "sub-10_T1w.nii.gz",
         "Sub-11/anat/Sub-11_T1w.nii.gz",
     )
-    skipped = ("sub-12/anat/sub-12_UNIT1.nii.gz", "sub-13/func/sub-13_task-t1_bold.nii.gz")
+    skipped = (
+        "sub-08/anat/c1sub-08_T1w.nii.gz",
+        "sub-12/anat/sub-12_UNIT1.nii.gz",
+        "sub-13/func/sub-13_task-t1_bold.nii.gz",
+    )
     touch(tmp_path, *made, *failed, *skipped, "sub-01/anat/sub-01_T1w.json")
     (tmp_path / "sub-14").mkdir()
     found = find_scans(tmp_path)
     assert [scan.name for scan in found.scans] == [*made]
     assert {*found.failed} == {*failed, "sub-14"}
-    assert {*found.skipped} == {skipped[0], "sub-13"}
+    assert {*found.skipped} == {*skipped[:2], "sub-13"}
 
 
 def test_link_of_git_annex_without_its_content_is_a_scan_to_be_reported(tmp_path):
@@ -192,6 +195,76 @@ def test_only_what_cannot_be_told_apart_is_refused_alone(tmp_path):
     found = find_scans(tmp_path)
     assert len(found.scans) == 2
     assert "same estimate" in " ".join(found.failed.values())
+
+
+def test_participants_whose_label_bids_does_not_allow_are_scans(tmp_path):
+    labels = {
+        "sub-ctrl-01": "sub-ctrl01",
+        "sub-M\u00fcller": "sub-Muller",
+        "sub-M\u00e4rk": "sub-Mark",
+    }
+    made = [f"{sub}/ses-1/anat/{sub}_ses-1_T1w.nii.gz" for sub in labels]
+    wrong = ["sub-ctrl-01/anat/sub-ctrl-02_T1w.nii", "sub-ctrl-01/anat/sub-01_T1w.nii"]
+    touch(tmp_path, *made, *wrong)
+    found = find_scans(tmp_path)
+    outputs = {scan.name: scan.output for scan in found.scans}
+    assert outputs == {
+        name: f"{sub}/ses-1/anat/{sub}_ses-1_desc-synth7T_T1w.nii.gz"
+        for name, sub in zip(made, labels.values(), strict=True)
+    }
+    assert {*found.failed} == {*wrong}
+    (one,) = find_scans(tmp_path, ScanFilter(participants=("ctrl-01",), sessions=("1",))).scans
+    assert one.name == made[0]
+
+
+def test_what_lies_in_the_space_of_a_t1w_or_beside_anat_does_not_look_like_one(tmp_path):
+    touch(
+        tmp_path,
+        "sub-1/anat/sub-1_T1w.nii",
+        "sub-1/func/sub-1_task-x_space-T1w_boldref.nii",
+        "sub-1/dwi/sub-1_T1_dwiref.nii",
+        "sub-1/perf/sub-1_space-T1w_cbf.nii",
+        "sub-1/anat/sub-1_from-T1w_to-x_warped.nii",
+    )
+    found = find_scans(tmp_path)
+    assert (names(found), found.failed, found.skipped) == (["sub-1_T1w.nii"], {}, {})
+
+
+def test_scan_stored_anew_under_another_extension_has_no_second_estimate(tmp_path):
+    touch(tmp_path, "sub-1_T1w.nii.gz")
+    (before,) = find_scans(tmp_path).scans
+    (tmp_path / "sub-1_T1w.nii.gz").rename(tmp_path / "sub-1_T1w.nii")
+    known = {before.name: before.output}
+    (after,) = find_scans(tmp_path, known=known).scans
+    assert after.output == before.output
+    touch(tmp_path, "sub-1_T1w.nii.gz")
+    known[after.name] = after.output
+    assert len({scan.output for scan in find_scans(tmp_path, known=known).scans}) == 2
+
+
+@pytest.mark.parametrize("first", ["a_T1w.nii", "sub-1/anat/sub-1_T1w.nii"])
+def test_volumes_in_other_folders_are_named(tmp_path, first):
+    elsewhere = ("more/b_T1w.nii.gz", "P2/anat/P2_T1w.nii.gz")
+    touch(tmp_path, first, *elsewhere, "derivatives/x/c_T1w.nii", "P2/P2_T1w_mask.nii")
+    found = find_scans(tmp_path)
+    assert len(found.scans) == 1
+    assert {*found.skipped} == {*elsewhere}
+
+
+@pytest.mark.parametrize(
+    "stem",
+    ["c1sub-1_T1w", "mwc2S1_T1w", "S1_rec-phase_T1w", "S1_acq-phase_T1w", "GRE_PHA", "Phase_T1"]
+    + ["S1_T1w_phase2", "S1_T1w_prob", "S1_lesion"],
+)
+def test_tissues_phases_and_lesions_are_no_t1w(tmp_path, stem):
+    touch(tmp_path, "a.nii", f"{stem}.nii")
+    assert [*find_scans(tmp_path).skipped] == [f"{stem}.nii"]
+
+
+def test_names_like_those_of_maps_are_scans(tmp_path):
+    stems = ["brainmask", "c1", "c12_T1w", "sub-ctrl-mask_T1w"]
+    touch(tmp_path, *(f"{stem}.mgz" for stem in stems))
+    assert [scan.path.stem for scan in find_scans(tmp_path).scans] == stems
 
 
 def test_folder_without_volumes_is_refused(tmp_path):

@@ -240,12 +240,70 @@ def test_name_that_says_both_field_strengths_is_refused(tmp_path):
         ("sub-01_run-1_T1w.nii", "SUB-01_run-2_T1w.nii"),
         ("S1_ses-1.nii", "s1_ses-2.nii"),
         ("sub-A/anat/sub-A_T1w.nii", "sub-a/anat/sub-a_T1w.nii"),
+        ("sub-01_desc-a_T1w.nii", "sub-01_ses-1_T1w_brain_mni.nii"),
+        ("sub-M\u00fcller_ses-1_T1w.nii", "sub-Mu\u0308ller_ses-2.nii"),
     ],
 )
 def test_fault_19_person_under_two_names_is_one_subject(tmp_path, files):
     touch(tmp_path, *files)
     with pytest.raises(SubjectError, match="are one person"):
         leave_one_out(find_subjects(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("sub-ctrl-01/anat/sub-ctrl-01_T1w.nii", "sub-ctrl-02/anat/sub-ctrl-02_T1w.nii"),
+        ("sub-patient_01_7T.nii", "sub-patient_02_7T.nii"),
+        ("sub-M\u00fcller.nii", "sub-M\u00e4rk.nii"),
+        ("courses-1.nii", "courses-2.nii"),
+        ("sub-x_T1w_1.nii", "sub-x_T1w_2.nii"),
+    ],
+)
+def test_fault_19_people_with_names_alike_are_not_one(tmp_path, files):
+    touch(tmp_path, *files)
+    assert len(leave_one_out(find_subjects(tmp_path))) == 2
+
+
+def test_only_what_can_be_a_t1w_needs_a_field_strength(tmp_path):
+    touch(tmp_path, bids(1, 7, "T1w"), bids(1, 7, "task-x_bold"), bids(1, 7, "T2w"))
+    touch(tmp_path, bids(1, 3, "task-x_bold"), "sub-1/anat/sub-1_space-T1w_desc-x_boldref.nii")
+    for name in ("bold.json", "T2w.json"):
+        (tmp_path / name).write_text('{"MagneticFieldStrength": 1.5}')
+    (subject,) = find_subjects(tmp_path)
+    assert (subject.target.name, subject.source) == ("sub-1_ses-7T_T1w.nii.gz", None)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        (bids(1, 7, "UNIT1"), bids(1, 3, "UNIT1"), bids(1, 7, "T1w")),
+        ("S1_7T_MP2RAGE.nii", "S1_3T_MP2RAGE.nii"),
+        ("S1_7T_FLASH.nii", "S1_3T_FLASH.nii"),
+        ("7T_images/S1_FLASH.nii", "3T_images/S1_FLASH.nii"),
+        ("S1_7T_T1w.nii", "S1_3T_T1w.nii", "S1_7T_FLASH.nii", "S1_3T_FLASH.nii"),
+    ],
+)
+def test_both_sides_of_one_contrast_like_t1w_are_a_pair(tmp_path, files):
+    touch(tmp_path, *files)
+    (subject,) = find_subjects(tmp_path)
+    target, source = (tmp_path / name for name in files[:2])
+    assert (subject.target, subject.source) == (target, source)
+
+
+@pytest.mark.parametrize("kind", ["brainmask", "T2w"])
+def test_subject_of_which_only_other_images_are_there_is_refused(tmp_path, kind):
+    touch(tmp_path, "S1_3T.nii", "S1_7T.nii", f"S1_7T_{kind}.nii", "c1S1_7T.nii")
+    assert names(find_subjects(tmp_path)) == ["S1"]
+    touch(tmp_path, f"S5_3T_{kind}.nii", f"S5_7T_{kind}.nii")
+    with pytest.raises(SubjectError, match=r"S5_3T.*its subject has none"):
+        find_subjects(tmp_path)
+
+
+def test_bidsignore_holds_in_folders_of_pairs_too(tmp_path):
+    touch(tmp_path, *(f"{folder}_images/{name}.nii" for folder in ("3T", "7T") for name in "ab"))
+    (tmp_path / ".bidsignore").write_text("*/b.nii\n")
+    assert names(find_subjects(tmp_path)) == ["a"]
 
 
 def test_fault_19_hard_link_to_another_subject_is_found(tmp_path):

@@ -7,10 +7,10 @@ import json
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_mri7t.engine.atomic import to_json
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import StressCase, stress, summarize_stress
 from napari_mri7t.engine.progress import Cancelled, Progress, ignore
+from napari_mri7t.engine.texts import to_json
 
 CONDITIONS = (Condition("noise", 0.001), Condition("noise", 0.01), Condition("blur", 0.0))
 LESIONS = LesionConfig(diameters_mm=(4.0, 8.0), n_each=1)

@@ -13,10 +13,10 @@ from skimage.metrics import (
     structural_similarity,
 )
 
-from napari_mri7t.engine.atomic import to_json
 from napari_mri7t.engine.errors import GridError
 from napari_mri7t.engine.metrics import basic
 from napari_mri7t.engine.metrics.similarity import ssim_map
+from napari_mri7t.engine.texts import to_json
 from napari_mri7t.engine.volumes.volume import Volume
 
 SHAPE = (16, 14, 3)
@@ -222,3 +222,12 @@ def test_scores_of_identical_volumes_become_strict_json(target):
 def test_to_json_writes_numpy_numbers_lists_and_nan():
     text = to_json({"a": [np.float32(0.5), math.nan, -math.inf, "b"]}, indent=None)
     assert text == '{"a": [0.5, "NaN", "-Infinity", "b"]}'
+
+
+def test_brain_of_a_z_scored_reference_is_the_whole_brain(phantom):
+    inside = phantom.array > 0
+    scores = (phantom.array - phantom.array[inside].mean()) / phantom.array[inside].std()
+    reference = phantom.with_array(np.where(inside, scores, 0))
+    estimate = reference.with_array(np.where(inside & (scores < 0), scores + 1, reference.array))
+    found = basic.compare(reference, estimate)["brain"]["mae"]
+    assert found == pytest.approx(np.mean(scores[inside] < 0), abs=1e-6)

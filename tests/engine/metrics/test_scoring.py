@@ -64,3 +64,15 @@ def test_progress_ends_at_its_total(source, target):
     records = []
     scoring.score(target, source, report=records.append)
     assert [record.done for record in records] == list(range(records[0].total + 1))
+
+
+@pytest.mark.parametrize("value", [np.arange(16) < 2, np.arange(16) > 14], ids=["rim", "end"])
+def test_error_about_the_arrays_names_the_volumes(value):
+    rng = np.random.default_rng(0)
+    reference = Volume(rng.random((16, 16, 16), np.float32), np.eye(4), "seven")
+    mask = Volume(np.zeros_like(reference.array) + value[:, None, None], np.eye(4), "wrong mask")
+    estimate = reference.with_array(reference.array, name="made")
+    with pytest.raises(ValueError, match=r"^seven and made in wrong mask: "):
+        scoring.score(reference, estimate, mask=mask)
+    with pytest.raises(ValueError, match=r"^seven and made: data_range"):
+        basic.compare(reference, estimate, data_range=0)

@@ -13,17 +13,19 @@ from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
+    PreparationPlan,
     plan_preparation,
     prepare,
 )
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
+from napari_mri7t.engine.preparation.steps import EXTRACTION, REGISTRATION, Decision
 from napari_mri7t.engine.progress import Cancelled, Progress, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.engine.synthesis.scan import SEAM_MM, blend, seam_weight
-from napari_mri7t.engine.volumes.brain import looks_extracted
+from napari_mri7t.engine.volumes.brain import brain_litres, looks_extracted, shows_skull
 from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 HEAD_SHAPE = (44, 54, 42)
 HEAD_MM = 4.0  # as conftest draws it
@@ -121,6 +123,69 @@ def test_score_of_a_brain_far_from_the_template_is_0(head_brain):
     far = np.eye(4)
     far[0, 3] = 1000
     assert checks.alignment(head_brain, far) == 0
+
+
+def a_ball(scalp=0.0, shape=(60, 60, 60)):
+    """Grey around white, 2 mm; with a scalp, its outermost 4 mm are as bright as told."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    radius = np.sqrt(sum(axis**2 for axis in axes))
+    array = np.select([radius < 0.5, radius < 0.95], [1.0, 0.6], 0)
+    if scalp:
+        array[(radius > 0.7) & (radius < 0.85)] = 0.1
+        array[(radius > 0.85) & (radius < 0.95)] = scalp
+    return Volume(array, np.diag([2.0, 2, 2, 1]), "ball")
+
+
+@pytest.mark.parametrize(("scalp", "is_head"), [(0, False), (0.9, True)])
+def test_head_whose_air_is_0_is_no_extracted_brain(scalp, is_head):
+    ball = a_ball(scalp)
+    assert shows_skull(ball, ball.array > 0) is is_head
+    assert looks_extracted(ball) is not is_head
+
+
+@pytest.mark.parametrize(
+    ("cut", "how", "reason"),
+    [
+        (False, {REGISTRATION: Decision.GIVEN}, "the transform does not fit"),
+        (True, {}, "cut off at its inferior end: use a scan of the whole brain"),
+        (False, {EXTRACTION: Decision.EXTRACTED}, "request the full preparation or provide a"),
+        (False, {EXTRACTION: Decision.COMPUTE}, "the header's orientation"),
+    ],
+)
+def test_each_reason_of_a_failed_registration_has_its_message(cut, how, reason):
+    ball = a_ball()
+    if cut:
+        ball.array[:, :, :25] = 0
+    with pytest.raises(VolumeError, match=reason):
+        checks.check_alignment(ball, 0.3, how)
+
+
+@pytest.mark.usefixtures("on_template")
+def test_zero_that_was_guessed_is_a_warning_of_the_preparation(head_brain):
+    scores = np.where(head_brain.array > 0, head_brain.array - head_brain.array.mean() * 4, 0)
+    (warning,) = prepare(
+        head_brain.with_array(scores), PreparationConfig("none", allow_out_of_domain=True)
+    ).warnings[1:]
+    assert "both sides of the background" in warning
+
+
+@pytest.mark.usefixtures("on_template")
+def test_small_brain_is_enlarged_to_find_its_place(head_brain, monkeypatch):
+    calls = []
+
+    def found(brain, *_, **__):
+        calls.append(brain)
+        wrong = np.eye(4)
+        wrong[0, 3] = 60.0 if len(calls) == 1 else 0.0
+        return wrong
+
+    monkeypatch.setattr(module, "register", found)
+    small = Volume(head_brain.array, np.diag([0.7, 0.7, 0.7, 1]) @ head_brain.affine, "small")
+    plan = PreparationPlan(PreparationConfig(), {REGISTRATION: Decision.COMPUTE})
+    to_mni = module._to_mni(small, plan, lambda _: None)
+    assert np.array_equal(to_mni, np.eye(4))
+    sizes = [brain_litres(each, each.array > 0) for each in (calls[1], head_brain)]
+    assert sizes[0] == pytest.approx(sizes[1])
 
 
 def test_registration_undoes_a_known_turn(head_brain):
@@ -309,7 +374,7 @@ def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
 
 
 def test_unknown_choice_lists_the_known():
-    with pytest.raises(ValueError, match="auto, none, full"):
+    with pytest.raises(ValueError, match=r"auto.*none.*full"):
         PreparationConfig(prepare="half")
     with pytest.raises(ValueError, match="native, mni"):
         OutputConfig(space="talairach")

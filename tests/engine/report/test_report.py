@@ -273,6 +273,14 @@ def test_report_of_a_pair_ends_at_its_total(data, volumes, tmp_path):
     assert (done, done[-1]) == (sorted(done), records[-1].total)
 
 
+def test_pair_on_both_sides_of_0_is_drawn_whole(phantom):
+    inside = phantom.array > 0
+    scored = phantom.with_array(np.where(inside, phantom.array - 0.5, 0))
+    pair = PairVolumes({"estimate": scored, "target": scored}, None, 1.0)
+    for volume in pair.normalized().values():
+        assert np.array_equal(volume.array > 0, inside)
+
+
 def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_path):
     def tests(results):
         return [

@@ -1,5 +1,8 @@
 """Pseudo-3T as the report makes it."""
 
+import errno
+import os
+
 import nibabel
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ def test_target_is_only_normalized_where_there_is_no_reference(phantom):
 
 
 def test_without_noise_the_seed_changes_nothing(phantom):
-    flat = phantom.with_array(np.where(phantom.array > 0.5, 1.0, 0.0))
+    flat = phantom.with_array(phantom.array.round(1))
     source, _ = simulate_3t(flat, reference=phantom, config=SimulationConfig(variance=0.0))
     again, _ = simulate_3t(flat, reference=phantom, config=SimulationConfig(variance=0.0, seed=9))
     np.testing.assert_array_equal(source.array, again.array)
@@ -80,6 +83,24 @@ def test_a_pair_whose_second_file_exists_is_not_saved_at_all(phantom, tmp_path):
     with pytest.raises(Mri7tError, match="exists"):
         simulate_3t(phantom).save(tmp_path / "3t.nii", tmp_path / "7t.nii")
     assert [path.name for path in tmp_path.iterdir()] == ["7t.nii"]
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_a_pair_that_does_not_fit_on_the_disk_leaves_nothing(
+    phantom, tmp_path, monkeypatch, failing
+):
+    calls, fsync = [], os.fsync
+
+    def fill(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr("napari_mri7t.engine.atomic.os.fsync", fill)
+    with pytest.raises(Mri7tError, match="free some space"):
+        simulate_3t(phantom).save(tmp_path / "3t.nii", tmp_path / "7t.nii")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("preset", ["report", "realistic"])

@@ -69,7 +69,7 @@ def test_lack_of_memory_of_this_torch_is_known():
 SYNTHESIS = [
     ("load", "napari_mri7t.engine.volumes.volume", "read_intensities", "numpy", 1),
     ("orient", "napari_mri7t.engine.volumes.volume", "to_ras", "numpy", 1),
-    ("weights", "napari_mri7t.engine.models.model", "load", "numpy", 1),
+    ("weights", "napari_mri7t.engine.models.weights", "load", "numpy", 1),
     ("quantiles", synthesize, "harmonize", "numpy", 1),
     ("harmonise", Harmonization, "to_model", "numpy", 1),
     ("domain", synthesize, "check_domain", "numpy", 1),
@@ -120,7 +120,7 @@ TRAINING = [
     ("backward", torch.Tensor, "backward", "gpu", 5),
     ("optimiser", torch.optim.Adam, "step", "cpu", 2),
     ("first checkpoint", checkpoint, "save", "numpy", 1),
-    ("second checkpoint", checkpoint, "write_content", "numpy", 2),
+    ("second checkpoint", checkpoint, "write_atomically", "numpy", 2),
     ("history", loop, "write_content", "numpy", 1),
     ("estimate", run, "estimate", "cpu", 1),
     ("estimate's file", synthesize, "save_volume", "numpy", 1),

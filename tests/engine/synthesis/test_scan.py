@@ -174,6 +174,7 @@ def test_result_is_saved_with_its_sidecar_and_never_over_another_file(phantom, t
     path = made.save(tmp_path / "e.nii.gz")
     np.testing.assert_array_equal(load_volume(path).array, made.volume.array)
     facts = json.loads((tmp_path / "e.json").read_text())
+    assert facts.pop("Image")["File"] == "e.nii.gz"
     assert facts == json.loads(json.dumps(made.sidecar()))
     assert facts["Model"]["Name"] == "same"
     with pytest.raises(Mri7tError) as caught:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.models import weights
 from napari_mri7t.engine.training.checkpoint import (
     CURRENT,
     HISTORY,
@@ -114,6 +115,24 @@ def test_a_pipe_in_the_place_of_a_state_is_damage(folder):
     (folder / CURRENT).unlink()
     os.mkfifo(folder / CURRENT)
     assert step_of(folder) == 1
+
+
+@pytest.mark.parametrize("lack", ["memory", "Permission"])
+def test_state_that_cannot_be_read_now_is_no_damage(folder, monkeypatch, lack):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    before = {name: (folder / name).read_bytes() for name in (CURRENT, PREVIOUS)}
+    with monkeypatch.context() as patched:
+        if lack == "memory":
+            patched.setattr(weights, "available_memory", lambda: 1)
+        else:
+            patched.setattr(weights, "open_regular", refuse)
+        for use in (lambda: load_state(folder), lambda: save(folder, 3)):
+            with pytest.raises(StateError, match=rf"{CURRENT}: cannot be read now \(.*{lack}"):
+                use()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert step_of(folder) == 2
 
 
 def test_the_newest_whole_state_is_copied(folder, tmp_path):

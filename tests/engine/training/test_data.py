@@ -51,7 +51,34 @@ def moved(image):
     return nibabel.Nifti1Image(np.asarray(image.dataobj), np.diag([2.0, 2, 2, 1]))
 
 
-RESAVED = [as_float, rounded, z_scored, flipped_storage, as_nifti2, moved]
+def padded(image):
+    return nibabel.Nifti1Image(
+        np.pad(np.asarray(image.dataobj), ((3, 2), (0, 5), (7, 1))), np.eye(4)
+    )
+
+
+def cropped(image):
+    array = np.asarray(image.dataobj)
+    inside = [np.flatnonzero(array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    box = tuple(slice(each[0], each[-1] + 1) for each in inside)
+    return nibabel.Nifti1Image(array[box], image.affine)
+
+
+def padded_and_rounded(image):
+    return rounded(padded(image))
+
+
+RESAVED = [
+    padded,
+    cropped,
+    padded_and_rounded,
+    as_float,
+    rounded,
+    z_scored,
+    flipped_storage,
+    as_nifti2,
+    moved,
+]
 COPIES = [shutil.copy, os.link, os.symlink]
 
 
@@ -108,6 +135,27 @@ def test_images_that_are_alike_are_no_copies(dataset):
     """Powers of one phantom correlate by 0.99: more than two scans of one person do."""
     subjects = [Subject(path.name, path) for path in sorted(dataset.iterdir())]
     assert len(set().union(*(digests.all() for digests in digest_subjects(subjects)))) == 6
+
+
+def test_a_3t_scan_simulated_with_hardly_any_noise_is_no_copy(tmp_path):
+    subjects = [pair_of(tmp_path, number) for number in (1, 2)]
+    image = nibabel.load(subjects[1].target)
+    array = image.get_fdata()
+    noise = np.random.default_rng(0).normal(0, 3, array.shape)
+    made = np.where(array > 0, array + noise, 0)
+    assert np.corrcoef(array.ravel(), made.ravel())[0, 1] > 0.9999
+    nibabel.save(nibabel.Nifti1Image(made, image.affine), subjects[1].source)
+    digest_subjects(subjects)
+
+
+def test_a_label_map_is_refused_before_a_study_is_written(dataset, tmp_path):
+    path = dataset / "sub-C.nii.gz"
+    image = nibabel.load(path)
+    labels = (np.asarray(image.dataobj) > 0).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(labels, image.affine), path)
+    with pytest.raises(VolumeError, match=r"sub-C\.nii\.gz: looks like a mask"):
+        create_study(dataset, tmp_path / "run", SETTINGS)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_almost_empty_image_is_refused_by_name(tmp_path):

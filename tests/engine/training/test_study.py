@@ -121,3 +121,10 @@ def test_a_study_without_voxel_digests_gets_them(dataset, tmp_path):
     path.write_text(json.dumps(facts))
     assert open_study(study.folder).digests[0].target.voxels == ""
     assert create_study(dataset, study.folder, SETTINGS) == study
+
+
+def test_patches_that_do_not_fit_are_refused_before_anything_is_written(dataset, tmp_path):
+    settings = StudySettings("basic_cnn", "report", TrainConfig(patch_size=504))
+    with pytest.raises(ValueError, match=r"nii.*: patches of 504 voxels do not fit"):
+        plan_study(dataset, tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()

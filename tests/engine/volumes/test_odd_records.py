@@ -125,10 +125,10 @@ def test_sidecar_of_a_repetition(small, tiny_model, tmp_path):
 
 def test_study(phantom, tmp_path):
     (tmp_path / "dataset").mkdir()
-    for name in ("sub-A", "sub-B"):
-        image = nibabel.Nifti1Image(phantom.array, np.eye(4))
+    for name, array in (("sub-A", phantom.array), ("sub-B", phantom.array**2)):
+        image = nibabel.Nifti1Image(array, np.eye(4))
         nibabel.save(image, tmp_path / "dataset" / f"{name}.nii.gz")
-    settings = StudySettings("slice_unet", "best", TrainConfig(), {"widths": (8, 8)})
+    settings = StudySettings("slice_unet", "best", TrainConfig(patch_size=16), {"widths": (8, 8)})
     run = create_study(tmp_path / "dataset", tmp_path / "run", settings).folder
     path = run / STUDY_FILE
     content = json.loads(path.read_text())

@@ -121,7 +121,7 @@ def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
 
 def test_derivative_is_valid_bids(raw, job, bids_errors):
     summary = synthesize_batch(find_scans(raw).scans, job)
-    write_summary(job.output, summary)
+    write_summary(raw, job.output, summary)
     assert bids_errors(job.output) == []
     assert images(job) == ["sub-01", "sub-02", "sub-03"]
 
@@ -337,6 +337,20 @@ def test_image_that_is_not_the_one_its_sidecar_describes_is_not_made(raw, job):
     assert is_made(scans[0], job)
 
 
+def test_estimate_with_a_sidecar_of_version_0_1_is_resumed(raw, job):
+    scans = find_scans(raw).scans[:1]
+    synthesize_batch(scans, job)
+    image = job.output / FIRST
+    sidecar = image.with_name(image.name.replace(".nii.gz", ".json"))
+    facts = json.loads(sidecar.read_text())
+    del facts["Image"]
+    sidecar.write_text(json.dumps(facts))
+    assert synthesize_batch(scans, job).known == (scans[0].name,)
+    image.with_suffix("").touch()  # .nii beside .nii.gz
+    why = synthesize_batch(scans, job).failed[scans[0].name]
+    assert "its sidecar was written by version 0.1, which recorded no digest of the image" in why
+
+
 def test_json_of_another_program_is_not_replaced_by_a_batch(raw, job):
     scans = find_scans(raw).scans[:1]
     sidecar = job.output / FIRST.replace(".nii.gz", ".json")
@@ -370,17 +384,32 @@ def test_stopped_batch_tells_what_it_has_done(raw, job):
     assert noted == [scan.name for scan in scans if is_made(scan, job)] != []
 
 
-def test_summary_keeps_the_scans_of_other_batches(job):
-    first = BatchSummary(("a",), failed={"b": "why"}, arguments={"b": "index"})
-    write_summary(job.output, first)
-    path = write_summary(job.output, BatchSummary(("b",), known=("c",), stopped=True))
+def test_summary_keeps_the_scans_of_other_batches(raw, job):
+    for name in ("a", "b", "c"):
+        (raw / name).touch()
+    first = BatchSummary(("a",), failed={"b": "why", "c": "why"}, arguments={"b": "index"})
+    write_summary(raw, job.output, first)
+    path = write_summary(raw, job.output, BatchSummary(("b",), known=("d",), stopped=True))
     facts = json.loads(path.read_text())
-    assert (facts["written"], facts["known"], facts["failed"]) == (["a", "b"], ["c"], {})
+    assert (facts["written"], facts["known"], facts["failed"]) == (["a", "b"], ["d"], {"c": "why"})
     assert facts["arguments"] == {}
     assert facts["stopped"] is True
     for text in ("[]", "{", '{"written": 1}'):
         path.write_text(text)
-        assert json.loads(write_summary(job.output, first).read_text())["written"] == ["a"]
+        assert json.loads(write_summary(raw, job.output, first).read_text())["written"] == ["a"]
+
+
+def test_summary_forgets_a_failure_that_was_cured_as_advised(raw, job):
+    failed = dict.fromkeys(("gone.img", "ignored.img", "kept.img", "sub-01", "sub-02"), "why")
+    for name in ("ignored.img", "ignored.nii", "kept.img"):
+        (raw / name).touch()
+    skipped = {"gone.nii": "why", "ignored.nii": "why"}
+    write_summary(raw, job.output, BatchSummary(failed=failed, skipped=skipped))
+    (raw / ".bidsignore").write_text("ignored.*\n")
+    path = write_summary(raw, job.output, BatchSummary(("sub-01/anat/sub-01_T1w.nii.gz",)))
+    facts = json.loads(path.read_text())
+    assert facts["failed"].keys() == {"kept.img", "sub-02"}
+    assert facts["skipped"].keys() == {"ignored.nii"}
 
 
 def test_output_folder_that_cannot_be_written_is_found_before_the_model_is_loaded(

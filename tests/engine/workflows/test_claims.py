@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from napari_mri7t.engine.errors import StateError
@@ -22,6 +24,25 @@ def test_estimate_belongs_to_one_batch_at_a_time(tmp_path):
         other.take(FIRST)
     assert list((tmp_path / "logs").iterdir()) == []
     assert (tmp_path / ".bidsignore").read_text() == "logs/\n"
+
+
+def test_file_of_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path, monkeypatch):
+    """A process may open the file just before another one removes it."""
+    fcntl = pytest.importorskip("fcntl")
+    with Claims(tmp_path) as one, Claims(tmp_path) as other, Claims(tmp_path) as third:
+        one.take(FIRST)
+
+        def late(*arguments, flock=fcntl.flock):
+            monkeypatch.undo()
+            one.release(FIRST)
+            return flock(*arguments)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        with contextlib.suppress(StateError):  # or it tries again
+            other.take(FIRST)
+        with contextlib.suppress(StateError):
+            third.take(FIRST)
+        assert len(third._held) + len(other._held) == 1
 
 
 def test_derivative_is_locked_while_its_summary_is_written(tmp_path, monkeypatch):

@@ -147,7 +147,7 @@ def test_scan_beside_an_estimate_of_its_stem_is_opened_as_a_scan(estimate, tmp_p
     for name, is_synthetic in (("t1.nii.gz", False), ("t1.nii", True)):
         ((_, meta, _),) = read(tmp_path / "in" / name)
         assert ("provenance" in meta["metadata"][KEY]) is is_synthetic
-    assert told == ["t1: t1.json beside it describes other content, and is not used."]
+    assert told == ["t1: its sidecar describes other content, and is not used."]
 
 
 @pytest.mark.parametrize("left", ["none", "of another image"])
@@ -168,6 +168,20 @@ def test_estimate_without_its_sidecar_stays_synthetic(estimate, tmp_path, told, 
     assert read_sidecar(copy)["Sources"][0]["File"] == "e.nii.gz"
     (image,) = write_layers(str(tmp_path / "out"), [(data, meta, "image")])
     assert Path(image).name == "sub-e_desc-unrecorded_T1w.nii.gz"
+
+
+def test_sidecar_of_version_0_1_is_opened_with_its_estimate(estimate, tmp_path, told):
+    (saved,) = write_image(str(tmp_path / "e.nii.gz"), *estimate[:2])
+    facts = json.loads((tmp_path / "e.json").read_text())
+    del facts["Image"]
+    (tmp_path / "e.json").write_text(json.dumps(facts))
+    ((_, meta, _),) = read(saved)
+    assert meta["metadata"][KEY]["provenance"]["Model"]["Name"] == "m"
+    assert told == []
+    (tmp_path / "e.nii").write_bytes(b"another")
+    read(saved)
+    (text,) = told
+    assert "its sidecar was written by version 0.1, which recorded no digest of the image" in text
 
 
 def test_old_sidecar_goes_with_the_image_that_a_scan_replaces(scan, estimate, tmp_path):

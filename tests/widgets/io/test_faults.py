@@ -23,7 +23,7 @@ REFUSED = {
     "02": "is cut short",
     "03": "is cut short",
     "04": "is damaged",
-    "05": "is named as gzip-compressed but is not",
+    "05": "is not compressed, although its name ends in .gz",
     "06": "is a web page",
     "07": "more than",
     "08": "a size below 1",
@@ -138,7 +138,11 @@ def test_disk_that_takes_no_file_leaves_the_old_one(
     (saved,) = write_image(str(tmp_path / "e.nii"), *estimate)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def refuse(*_, **__):
+    original = getattr(os, step)
+
+    def refuse(*arguments, **options):
+        if step == "open" and not arguments[1] & os.O_CREAT:  # reading goes on
+            return original(*arguments, **options)
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(f"napari_mri7t.engine.atomic.os.{step}", refuse)

@@ -122,7 +122,7 @@ def empty(path: Path) -> None:
     [
         ("a.nii", empty, "is empty"),
         ("a.nii", web_page, "is a web page"),
-        ("a.nii.gz", web_page, "is named as gzip"),
+        ("a.nii.gz", web_page, "is a web page"),
         ("a.nii.gz", truncated, "is cut short"),
     ],
 )

@@ -1,7 +1,7 @@
 """The JSON beside an image: which one is this package's, and which may be replaced.
 
 All images of one stem (a.nii, a.nii.gz, a.img) share a sidecar's name, so a sidecar names its image
-and holds the digest of the image's bytes, under `Image`.
+and holds the digest of the image's bytes, under `Image`. Version 0.1 recorded neither.
 """
 
 import os
@@ -11,9 +11,10 @@ from typing import Any
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.files.streams import sidecar_of
+from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
 
 NAME = "napari-mri7t"  # of this package, in `GeneratedBy`
+OF_VERSION_0_1 = "its sidecar was written by version 0.1, which recorded no digest of the image"
 
 
 def own_facts(path: Path) -> dict[str, Any] | None:
@@ -49,6 +50,32 @@ def image_of(facts: Mapping[str, Any]) -> tuple[str, str]:
     image = image if isinstance(image, dict) else {}
     name, digest = image.get("File"), image.get("SHA256")
     return (name if isinstance(name, str) else ""), (digest if isinstance(digest, str) else "")
+
+
+def names_an_image(facts: Mapping[str, Any]) -> bool:
+    """Return whether a sidecar is to be believed by its digest alone; False for version 0.1.
+
+    Parameters
+    ----------
+    facts : dict
+        From `own_facts`.
+    """
+    return "Image" in facts
+
+
+def is_alone(image: Path) -> bool:
+    """Return whether no other image beside this one has the same sidecar.
+
+    Parameters
+    ----------
+    image : Path
+        Existing.
+    """
+    path = sidecar_of(image)
+    return all(
+        other.name == image.name or not extension_of(other) or sidecar_of(other) != path
+        for other in image.parent.iterdir()
+    )
 
 
 def check_sidecar_target(image: Path) -> Path:

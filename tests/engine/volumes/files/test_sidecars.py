@@ -18,6 +18,7 @@ from napari_mri7t.engine.volumes.provenance import (
     is_marked_synthetic,
     read_sidecar,
     sidecar,
+    why_not_believed,
 )
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume, save_volumes
 
@@ -82,6 +83,23 @@ def test_edited_name_of_an_image_is_not_believed(brain, facts, tmp_path, image):
     assert read_sidecar(path) is None
     save_volume(brain, path, sidecar=facts, overwrite=True)
     assert read_sidecar(path) is not None
+
+
+@pytest.mark.parametrize("other", ["a.nii", "a.IMG", "A.nii"])
+def test_sidecar_of_version_0_1_counts_for_the_only_image_if_it_is_marked(
+    brain, facts, tmp_path, other
+):
+    path = save_volume(brain, tmp_path / "a.nii.gz", sidecar=facts)
+    (tmp_path / "a.json").write_text(json.dumps(facts))
+    assert read_sidecar(path) == facts
+    assert why_not_believed(path) == ""
+    (tmp_path / other).touch()
+    assert (read_sidecar(path) is None) is other.startswith("a")
+    (tmp_path / other).unlink()
+    save_volume(brain, tmp_path / "b.nii.gz")
+    (tmp_path / "b.nii.gz").replace(path)
+    assert read_sidecar(path) is None
+    assert why_not_believed(path).startswith("its sidecar was written by version 0.1")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

@@ -1,0 +1,122 @@
+"""What an image shows, by its intensities: a scan, a mask, labels, phase."""
+
+import numpy as np
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.scale import border_of, faces_of, sample_of
+from napari_mri7t.engine.volumes.volume import Volume
+
+FEW_LEVELS = 32  # of a mask or of labels, background included; a scan of 8 bits has over 100
+MANY_VOXELS = 20_000  # that a scan with so few levels cannot have
+MANY_EQUAL = 5_000  # voxels of one single value
+WHOLE_IMAGE = 1_000_000  # voxels; fewer may be a phantom
+SATURATED, TOP = 0.25, 0.99  # part of the foreground near its maximum in a probability map
+FULL = (1.0, 100.0, 255.0)  # what stands for certain in a probability map
+LEAST_LOW, LEAST_HIGH = 0.2, 0.08  # part of it in the lowest and highest tenth of the range
+DIP = 1.5  # times as many voxels in the highest tenth as in a tenth of the middle
+EVEN = 0.7  # part of neighbours in the foreground that are equal in labels; scans: below 0.3
+EVEN_STEPS = 1e-3  # of a step
+ROUND = 0.01  # relative
+DIFFUSE, DIFFUSE_INSIDE = 0.05, 0.1  # largest difference of quantiles from an even distribution
+LEAST_WRAPPED = 0.03  # part of the foreground in the highest tenth of a phase from 0 to 2 pi
+SYMMETRIC = 0.1  # difference of the tails of a distribution about 0
+
+
+def check_t1w(volume: Volume) -> None:
+    """Check that an image is no mask, label map, probability map, phase, real or imaginary part.
+
+    Parameters
+    ----------
+    volume : Volume
+        As loaded, on its own scale.
+
+    Raises
+    ------
+    VolumeError
+        If its intensities are not those of a scan.
+
+    Examples
+    --------
+    >>> check_t1w(Volume(np.pad(np.ones((30, 30, 30)), 5), np.eye(4), name="mask"))
+    Traceback (most recent call last):
+    ...
+    napari_mri7t.engine.errors.VolumeError: mask: looks like a mask or label map (2 values): ...
+    """
+    if what := _what_else(volume.array):
+        raise VolumeError(f"{volume.name}: looks like {what}: use a T1w image (magnitude)")
+
+
+def _what_else(array: np.ndarray) -> str:
+    sample = sample_of(array)
+    above = array - np.float32(border_of(array)[0])  # a scan's background need not be 0
+    n_foreground = np.count_nonzero(above)
+    is_sparse = n_foreground <= MANY_VOXELS
+    levels = np.unique(above[above != 0] if is_sparse else sample_of(above[above != 0]))
+    is_mask = len(levels) == 1 and n_foreground > MANY_EQUAL
+    if is_mask or ((array.size >= WHOLE_IMAGE or not is_sparse) and _are_labels(above, levels)):
+        return f"a mask or label map ({len(levels) + 1} values)"
+    low, high = float(array.min()), float(array.max())
+    if not is_sparse and low >= 0 and _is_probability(sample[sample > 0] / high, high):
+        return "a probability map or a soft mask"
+    if _is_phase(array, sample, low, high):
+        return f"a phase image (from {low:g} to {high:g})"
+    if low < 0 < high and _is_signed_noise(faces_of(array), sample):
+        return "a real or imaginary part (on both sides of 0, in the background too)"
+    return ""
+
+
+def _are_labels(array: np.ndarray, levels: np.ndarray) -> bool:
+    """Return whether the values are few, or multiples of one step and the same in large areas."""
+    if len(levels) < FEW_LEVELS:
+        return bool(levels.size)
+    steps = levels.astype(float) / np.diff(np.union1d(levels, 0.0)).min()
+    if (np.abs(steps - steps.round()) > EVEN_STEPS).any():
+        return False
+    ahead = (array[1:] != array[:-1]).any(axis=(1, 2))  # no plane twice, as in enlarged scans
+    first, second = array[:-1][ahead], array[1:][ahead]
+    both = (first != 0) & (second != 0)
+    equal = float(np.mean((first == second)[both])) if both.any() else 0.0
+    return equal > EVEN
+
+
+def _is_probability(parts: np.ndarray, high: float) -> bool:
+    """Return whether the parts of the maximum are mostly 1, or mostly near 0 and near 1."""
+    saturated = np.mean(parts > TOP)
+    if not any(TOP * full <= high <= full * (1 + EVEN_STEPS) for full in FULL):
+        return bool(saturated > 2 * SATURATED)
+    tenths = np.histogram(parts, 10, (0, 1))[0] / max(parts.size, 1)
+    is_split = tenths[0] > LEAST_LOW and tenths[-1] > max(LEAST_HIGH, DIP * tenths[3:7].mean())
+    return bool(saturated > SATURATED or is_split)
+
+
+def _is_phase(array: np.ndarray, sample: np.ndarray, low: float, high: float) -> bool:
+    """Return whether the range is that of a phase, or everything is spread over the whole range."""
+    is_symmetric = low < 0 and abs(high + low) <= ROUND * high
+    if is_symmetric and any(abs(high / end - 1) <= ROUND for end in (np.pi, 4095.0, 180.0)):
+        return True
+    if array.size <= MANY_VOXELS:
+        return False
+    foreground = sample[sample != 0]
+    turn = 2 * np.pi
+    if low >= 0 and turn * (1 - ROUND) <= high <= turn * (1 + EVEN_STEPS):
+        return bool(np.mean(foreground > 0.9 * turn) > LEAST_WRAPPED)
+    middle = array[tuple(slice(n // 3, n - n // 3) for n in array.shape)]
+    span = (low, high)
+    return _is_even(faces_of(array), span, DIFFUSE) and _is_even(middle, span, DIFFUSE_INSIDE)
+
+
+def _is_even(array: np.ndarray, span: tuple[float, float], most: float) -> bool:
+    """Return whether intensities are spread evenly over the whole range of the image."""
+    parts = np.array([5, 25, 50, 75, 95])
+    low, high = span
+    found = (np.percentile(sample_of(array), parts) - low) / max(high - low, np.finfo(float).tiny)
+    return bool(np.abs(found - parts / 100).max() < most)
+
+
+def _is_signed_noise(faces: np.ndarray, sample: np.ndarray) -> bool:
+    """Return whether the air lies around 0 and the tissue on both sides."""
+    low, high = np.percentile(sample, (0.5, 99.5))
+    span = float(high - low)
+    dark, bright = np.percentile(faces, (25, 75))
+    is_noise = dark < 0 < bright and max(-dark, bright) < SYMMETRIC * span
+    return bool(is_noise and min(-low, high) > 0.25 * span)

@@ -1,0 +1,241 @@
+"""The scale of a scan's intensities: its background is found, and put at 0 with the brain above.
+
+Everything behind works on that scale. Results return to the scan's own.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import label
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.volume import Volume
+
+LEAST_FACES = 0.5  # part of the volume's faces that a constant background fills
+TOLERANCE = 0.05  # of the range of intensities: what resampling leaves below the background
+LEAST_FLOOR = 0.05  # part of a noisy border that lies nearer to the darkest voxel than its median
+LEAST_OFFSET = 1e-3  # of the range; less is none
+FEW = 0.01  # part of the foreground that may lie below the background, as noise does
+N_LEVELS = 100  # the darkest; they show the step between two grey values
+LEAST_STEP = 1e-6  # of the range: rounding
+BOUNDS = (1.0, 98.0)  # percentiles that span the intensities
+SAMPLE = 300_000  # voxels
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where a scan's intensities begin.
+
+    Parameters
+    ----------
+    background : float
+        The constant value around the head or brain, or the darkest air, lobes left out.
+    zero : float
+        What becomes 0 in the tissue; another value than the background's where that lies between
+        the brain's intensities (z-scores within the brain) or far below the air (padding).
+    """
+
+    background: float = 0.0
+    zero: float = 0.0
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the background is 0 already."""
+        return self.background == self.zero == 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a result should say about a zero that had to be guessed."""
+        if self.background <= self.zero:
+            return ()
+        return (
+            "intensities lie on both sides of the background, as z-scores do: the darkest voxel "
+            "of the brain was taken for zero",
+        )
+
+    def to_zero(self, array: np.ndarray) -> np.ndarray:
+        """Return intensities with the background at 0, and none below; float32."""
+        if self.is_usual:
+            return array if array.min() >= 0 else np.maximum(array, 0)
+        shifted: np.ndarray = np.maximum(array - np.float32(self.zero), 0)
+        if self.background != self.zero:
+            shifted[_reaches_faces(array == np.float32(self.background))] = 0
+        return shifted
+
+    def from_zero(self, array: np.ndarray, tissue: np.ndarray | None = None) -> np.ndarray:
+        """Return intensities on the scan's own scale; what is 0 becomes background.
+
+        Parameters
+        ----------
+        array : ndarray of float32
+        tissue : ndarray of bool, same shape, optional
+            Where 0 is an intensity and no background; nothing else is shown where the background
+            lies between the intensities.
+        """
+        if self.is_usual:
+            return array
+        is_outside = array == 0
+        if tissue is not None:
+            is_outside = ~tissue if self.background != self.zero else is_outside & ~tissue
+        restored: np.ndarray = array + np.float32(self.zero)
+        restored[is_outside] = self.background
+        return restored
+
+
+def find_scale(volume: Volume) -> Scale:
+    """Find the background of a scan, whatever the scale of its intensities.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Returns
+    -------
+    Scale
+
+    Raises
+    ------
+    VolumeError
+        If the background is brighter than what it surrounds.
+
+    Examples
+    --------
+    >>> brain = np.pad(np.arange(1.0, 1001).reshape(10, 10, 10), 5)
+    >>> find_scale(Volume(brain, np.eye(4)))
+    Scale(background=0.0, zero=0.0)
+    >>> find_scale(Volume(2 * brain - 7, np.eye(4)))
+    Scale(background=-7.0, zero=-7.0)
+    """
+    array = volume.array
+    constant, share = border_of(array)
+    _check_polarity(volume, float(np.median(faces_of(array))))
+    if share < LEAST_FACES:
+        zero = _of_noise(array)
+        return Scale(zero, zero)
+    inside = array[array != np.float32(constant)]
+    if not inside.size:
+        return Scale()
+    low, high = (float(x) for x in np.percentile(sample_of(inside), BOUNDS))
+    reach = max(abs(low - constant), abs(high - constant))
+    below = float(np.mean(inside < constant - TOLERANCE * reach))
+    is_padding = constant < 0 and low - constant > high - low > 0
+    if high < constant:
+        raise VolumeError(_inverted(volume, constant))
+    if below <= FEW and not is_padding:
+        return Scale(constant, constant)
+    return Scale(constant, _below(inside))
+
+
+def zeroed(volume: Volume) -> Volume:
+    """Return a scan with its background at 0 and nothing below; itself where that is so."""
+    array = find_scale(volume).to_zero(volume.array)
+    return volume if array is volume.array else replace(volume, array=array)
+
+
+def foreground_of(volume: Volume) -> np.ndarray:
+    """Return the mask of what is no background, whatever the scale of the intensities.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Returns
+    -------
+    ndarray of bool, shape (I, J, K)
+        Where nothing is below 0, and the border 0 or noise: the voxels above 0.
+
+    Raises
+    ------
+    VolumeError
+        If the background is brighter than what it surrounds.
+
+    Examples
+    --------
+    >>> brain = np.pad(np.arange(-500.0, 500).reshape(10, 10, 10) + 0.5, 5)
+    >>> int(foreground_of(Volume(brain, np.eye(4))).sum())
+    1000
+    """
+    array = volume.array
+    if array.min() >= 0:
+        constant, share = border_of(array)
+        if constant == 0 or share < LEAST_FACES:
+            return np.asarray(array > 0)
+    return np.asarray(zeroed(volume).array > 0)
+
+
+def _of_noise(array: np.ndarray) -> float:
+    """Return the zero of a scan whose border is no constant.
+
+    It is the darkest air, as where a magnitude was shifted; but the median of the border where
+    resampling left a few lobes far below that.
+    """
+    darkest = float(array.min())
+    faces = faces_of(array)
+    middle = float(np.median(faces))
+    reach = float(np.percentile(sample_of(array), BOUNDS[1])) - middle
+    if 0 <= darkest <= LEAST_OFFSET * reach:
+        return 0.0
+    has_floor = np.mean(faces <= (darkest + middle) / 2) > LEAST_FLOOR
+    if has_floor or 0 < darkest <= TOLERANCE * reach:
+        return darkest
+    if abs(middle) <= TOLERANCE * reach:
+        return 0.0
+    is_even = np.mean(np.abs(faces - middle) <= TOLERANCE * reach) > 1 - LEAST_FLOOR
+    return middle if is_even else darkest
+
+
+def _below(inside: np.ndarray) -> float:
+    """Return the grey value just below the darkest one."""
+    darkest = float(inside.min())
+    reach = float(inside.max()) - darkest
+    steps = np.diff(np.unique(sample_of(inside).astype(float))[:N_LEVELS])
+    steps = steps[steps > LEAST_STEP * reach]
+    step = float(steps.min()) if steps.size else reach
+    return darkest - max(step, LEAST_STEP * max(reach, LEAST_STEP))
+
+
+def _check_polarity(volume: Volume, border: float) -> None:
+    """Raise if the border is brighter than nearly everything in the middle."""
+    middle = volume.array[tuple(slice(n // 4, n - n // 4) for n in volume.shape)]
+    bright = float(np.percentile(sample_of(middle), 95)) if middle.size else border
+    if min(volume.shape) >= 8 and border > bright:
+        raise VolumeError(_inverted(volume, border))
+
+
+def _inverted(volume: Volume, background: float) -> str:
+    return (
+        f"{volume.name}: the background ({background:g}) is brighter than the brain: the "
+        "intensities are inverted: multiply them by -1"
+    )
+
+
+def border_of(array: np.ndarray) -> tuple[float, float]:
+    """Return the commonest value of a volume's faces, and its share of them."""
+    faces = faces_of(array)
+    levels, counts = np.unique(faces, return_counts=True)
+    return float(levels[counts.argmax()]), float(counts.max() / faces.size)
+
+
+def _reaches_faces(mask: np.ndarray) -> np.ndarray:
+    """Return the part of a mask that is connected with the faces of the volume.
+
+    Tissue may have the background's value where that lies between the intensities.
+    """
+    components, n_components = label(mask)
+    is_outside = np.zeros(n_components + 1, bool)
+    is_outside[np.unique(faces_of(components))] = True
+    is_outside[0] = False
+    outside: np.ndarray = is_outside[components]
+    return outside
+
+
+def faces_of(array: np.ndarray) -> np.ndarray:
+    """Return the voxels of the six faces of a volume, shape (n,)."""
+    ends = [np.take(array, end, axis).ravel() for axis in range(3) for end in (0, -1)]
+    return np.concatenate(ends)
+
+
+def sample_of(array: np.ndarray) -> np.ndarray:
+    """Return voxels at even steps, at most some 600,000."""
+    flat = array.ravel() if array.ndim > 1 else array
+    return flat[:: max(1, flat.size // SAMPLE)]

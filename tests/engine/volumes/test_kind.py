@@ -1,0 +1,80 @@
+"""What is no T1w image is known by its intensities."""
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.volume import Volume
+
+SHAPE = (40, 40, 40)
+RANDOM = np.random.default_rng(0)
+OTHERS = {
+    "mask": (np.pad(np.ones((30, 30, 30)), 5), "mask"),
+    "labels": (np.pad(np.arange(1, 4).repeat(9000).reshape(30, 30, 30), 5) + 1, "label map"),
+    "labels as fractions": (
+        np.pad((np.arange(27000) // 9000 + 1).reshape(30, 30, 30) / 3, 5),
+        "label",
+    ),
+    "small mask in a whole volume": (np.pad(np.ones((5, 5, 5)), 50), "mask"),
+    "small mask": (np.pad(np.ones((20, 20, 20)), 10), "mask"),
+    "labels far from 0": (np.pad(np.arange(3).repeat(9000).reshape(30, 30, 30) + 1.3, 5), "label"),
+    "smooth probability map": (
+        np.pad(RANDOM.beta(0.4, 0.6, (30, 30, 30)), 5),
+        "probability map",
+    ),
+    "probability map in 8 bits": (
+        np.pad((255 * RANDOM.beta(0.4, 0.6, (30, 30, 30))).round(), 5),
+        "probability map",
+    ),
+    "phase within the brain": (
+        np.pad(RANDOM.uniform(0, 2 * np.pi, (30, 30, 30)), 5),
+        "phase",
+    ),
+    "probability map": (
+        np.pad(RANDOM.uniform(0, 1.6, (30, 30, 30)).clip(0, 1), 5),
+        "probability map",
+    ),
+    "phase in radians": (RANDOM.uniform(-np.pi, np.pi, SHAPE), "phase"),
+    "phase in a scanner's units": (RANDOM.integers(0, 4096, SHAPE), "phase"),
+    "real part": (
+        np.pad(RANDOM.normal(0, 100, (20, 20, 20)), 10) + RANDOM.normal(0, 1, SHAPE),
+        "real or imaginary",
+    ),
+}
+
+
+@pytest.mark.parametrize(("array", "kind"), OTHERS.values(), ids=OTHERS)
+def test_another_kind_of_image_is_refused_by_name(array, kind):
+    with pytest.raises(VolumeError, match=f"x: looks like .*{kind}"):
+        check_t1w(Volume(array, np.eye(4), name="x"))
+
+
+@pytest.mark.parametrize("top", [1, 255, 4095])
+def test_a_brain_is_no_other_kind(phantom, top):
+    check_t1w(phantom.with_array(phantom.array / phantom.array.max() * top))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 4095), (-0.5, 0.5), (-2048, 2047)])
+def test_salt_and_pepper_air_of_mp2rage_is_no_phase(phantom, low, high):
+    array = np.where(phantom.array > 0, phantom.array, RANDOM.random(phantom.shape))
+    check_t1w(phantom.with_array(low + (high - low) * array))
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 1, 2)])
+def test_a_scan_enlarged_by_nearest_neighbour_is_no_label_map(phantom, axes):
+    array = phantom.array * RANDOM.uniform(0.8, 1, phantom.shape)
+    array = (array * 255).round()
+    for axis in axes:
+        array = array.repeat(4, axis)
+    check_t1w(Volume(array, np.eye(4)))
+
+
+def test_a_scan_with_white_matter_capped_is_no_probability_map(phantom):
+    array = (phantom.array * RANDOM.uniform(0.8, 1, phantom.shape) * 200).round()
+    check_t1w(phantom.with_array(np.minimum(array, np.percentile(array[array > 0], 65))))
+
+
+def test_a_scan_of_whole_numbers_with_an_offset_is_no_label_map(phantom):
+    array = phantom.array * RANDOM.uniform(0.8, 1, phantom.shape)
+    check_t1w(phantom.with_array((array * 255).round() + 1000))

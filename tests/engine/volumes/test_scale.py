@@ -1,0 +1,130 @@
+"""The background of a scan is found, whatever the linear scale of its intensities."""
+
+import numpy as np
+import pytest
+
+from napari_mri7t import load_model
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.volumes.brain import is_brain_extracted
+from napari_mri7t.engine.volumes.scale import find_scale, foreground_of, zeroed
+from napari_mri7t.engine.volumes.volume import Volume
+
+
+@pytest.fixture
+def brain():
+    steps = np.linspace(-1, 1, 24)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(steps, steps, steps)))
+    texture = np.random.default_rng(0).integers(-20, 21, radius.shape)
+    array = np.maximum((200 - 260 * radius + texture).round(), 1)  # the darkest is nearly 0
+    return Volume(np.where(radius < 0.8, array, 0), np.eye(4))
+
+
+def z_scored(array):
+    inside = array > 0
+    scores = (array - array[inside].mean()) / array[inside].std()
+    return np.where(inside, scores, 0)
+
+
+SCALES = {
+    "offset": lambda x: x + 1000,
+    "per cent and below 0": lambda x: x / 2.5 - 40,
+    "whole volume z-scored": lambda x: (x - x.mean()) / x.std(),
+    "brain z-scored": z_scored,
+    "padding": lambda x: np.where(x > 0, x, -1024),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_estimate_is_the_same_on_every_linear_scale(brain, scale):
+    other, inside = brain.with_array(scale(brain.array)), brain.array > 0
+    model, config = load_model("basic_cnn"), SynthesisConfig(device="cpu", step=3)
+    expected, made = (estimate(each, model, config).volume.array for each in (brain, other))
+    slope, offset = np.polyfit(brain.array[inside], other.array[inside], 1)
+    span = np.ptp(brain.array)
+    difference = np.abs((made - offset) / slope - expected)[inside]
+    assert np.percentile(difference, 99) < 1e-3 * span
+    assert np.array_equal(made[0], other.array[0])
+
+
+def test_pseudo_3t_of_a_z_scored_brain_is_that_of_the_brain(brain):
+    pairs = [simulate_3t(each, seed=0) for each in (brain, brain.with_array(z_scored(brain.array)))]
+    np.testing.assert_allclose(pairs[0].target.array, pairs[1].target.array, atol=1e-4)
+
+
+def test_a_usual_scan_is_left_as_it_is(brain):
+    assert zeroed(brain) is brain
+
+
+def test_a_few_voxels_below_the_background_stay_noise(brain):
+    array = brain.array.copy()
+    array[0, 0, :3] = -30
+    assert find_scale(brain.with_array(array)).is_usual
+
+
+@pytest.mark.parametrize("offset", [0, 300])
+def test_inverted_intensities_are_refused(brain, offset):
+    with pytest.raises(VolumeError, match="inverted"):
+        find_scale(brain.with_array(offset - brain.array))
+
+
+@pytest.mark.parametrize("scale", [lambda x: x, *SCALES.values()], ids=["as it is", *SCALES])
+def test_foreground_is_the_same_on_every_linear_scale(brain, scale):
+    found = foreground_of(brain.with_array(scale(brain.array)))
+    assert np.array_equal(found, brain.array > 0)
+
+
+def test_a_zero_that_had_to_be_guessed_is_a_warning(brain):
+    model, config = load_model("basic_cnn"), SynthesisConfig(device="cpu", step=3)
+    guessed = "both sides of the background"
+    made = [
+        estimate(brain.with_array(array), model, config).warnings
+        for array in (z_scored(brain.array), brain.array - 40)
+    ]
+    assert [any(guessed in warning for warning in warnings) for warnings in made] == [True, False]
+
+
+def test_head_scaled_to_both_sides_of_0_is_not_extracted():
+    air = np.random.default_rng(0).uniform(0, 0.1, (20, 20, 20))
+    head = air + np.pad(np.ones((12, 12, 12)), 4)
+    assert not is_brain_extracted(Volume(head - 0.6, np.eye(4)))
+    assert is_brain_extracted(Volume(np.where(head > 1, head, 0) - 0.6, np.eye(4)))
+
+
+@pytest.fixture
+def resampled(brain):
+    """Moved by half a voxel in Fourier space: lobes of 10 % around the brain, no constant left."""
+    from scipy import ndimage
+
+    spectrum = ndimage.fourier_shift(np.fft.fftn(brain.array), 0.5)
+    return brain.with_array(np.fft.ifftn(spectrum).real.astype(np.float32))
+
+
+def test_lobes_of_resampling_are_no_background(resampled):
+    assert resampled.array.min() < -5
+    assert find_scale(resampled).is_usual
+    assert zeroed(resampled).array.min() == 0
+    assert find_scale(resampled.with_array(resampled.array + 1000)).zero == pytest.approx(
+        1000, 0.01
+    )
+
+
+@pytest.mark.parametrize("offset", [-300, -5, 0, 5, 300])
+def test_any_offset_of_noisy_air_is_found(brain, offset):
+    noise = np.random.default_rng(0).normal(0, 3, (2, *brain.shape))
+    head = np.hypot(brain.array + noise[0], noise[1]).round() + offset
+    assert find_scale(brain.with_array(head)).zero == offset
+
+
+def test_salt_and_pepper_air_begins_at_its_darkest(brain):
+    array = brain.array / brain.array.max() - 0.5
+    array[brain.array == 0] = np.random.default_rng(0).uniform(-0.5, 0.5, (brain.array == 0).sum())
+    assert find_scale(brain.with_array(array)).zero == array.min()
+
+
+def test_z_scores_in_whole_numbers_keep_every_voxel_of_the_brain(brain):
+    scores = brain.with_array((10 * z_scored(brain.array)).round())
+    assert (scores.array[brain.array > 0] == 0).any()
+    assert np.array_equal(foreground_of(scores), brain.array > 0)
