@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,3 +176,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if available_devices() == ["cpu"]:
         for item in needy:
             item.add_marker(pytest.mark.skip(reason="no CUDA or MPS device here"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """Let the process of a test report names that are not UTF-8, which xdist cannot send."""
+    report = yield
+    return _sendable(report)
+
+
+def _sendable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_sendable(item) for item in value)
+    return value

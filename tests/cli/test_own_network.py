@@ -88,8 +88,8 @@ def test_example_is_trained_exported_and_used_by_the_command_line(
     dataset, run = tmp_path / "dataset", tmp_path / "run"
     dataset.mkdir()
     small = type(phantom)(phantom.array[8:32, 8:40, 6:26], phantom.affine)
-    for name in ("sub-A", "sub-B"):
-        save_volume(small, dataset / f"{name}.nii.gz")
+    save_volume(small, dataset / "sub-A.nii.gz")
+    save_volume(small.with_array(small.array**2), dataset / "sub-B.nii.gz")
     numbers = {"n_steps": 2, "batch_size": 2, "patch_size": 16, "warmup_steps": 0}
     options = [text for item in numbers.items() for text in ("--set", f"{item[0]}={item[1]}")]
     code, out, error = run_cli(
