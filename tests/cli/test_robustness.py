@@ -42,9 +42,10 @@ def test_file_that_robustness_did_not_print_is_refused_by_its_name(
     run_cli, phantom, tmp_path, text
 ):
     (tmp_path / "dataset").mkdir()
-    for name in ("sub-A", "sub-B"):
-        save_volume(phantom, tmp_path / "dataset" / f"{name}.nii.gz")
-    settings = StudySettings("slice_unet", "best", TrainConfig())
+    for name, power in (("sub-A", 1), ("sub-B", 2)):
+        volume = phantom.with_array(phantom.array**power)
+        save_volume(volume, tmp_path / "dataset" / f"{name}.nii.gz")
+    settings = StudySettings("slice_unet", "best", TrainConfig(patch_size=16))
     create_study(tmp_path / "dataset", tmp_path / "run", settings)
     (tmp_path / "printed.json").write_text(text)
     printed = ("--robustness", tmp_path / "printed.json")
