@@ -356,12 +356,12 @@ def prepare(
     ('mask provided', 'skipped (not requested)')
     """
     scan = as_volume(scan)
-    scale, scan = find_scale(scan), zeroed(scan)
-    plan = preparation
-    if isinstance(plan, PreparationConfig):
-        plan = plan_preparation(scan, plan)
+    scale = find_scale(scan)
+    scan = scale.zeroed(scan)
+    if isinstance(preparation, PreparationConfig):
+        plan = plan_preparation(scan, preparation)
     else:
-        plan.check_is_for(scan)
+        (plan := preparation).check_is_for(scan)
     if not plan.is_needed:
         facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
         return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)

@@ -62,6 +62,11 @@ class Scale:
             shifted[_reaches_faces(array == np.float32(self.background))] = 0
         return shifted
 
+    def zeroed(self, volume: Volume) -> Volume:
+        """Return a scan of this scale as `to_zero`; itself where nothing changes."""
+        array = self.to_zero(volume.array)
+        return volume if array is volume.array else replace(volume, array=array)
+
     def from_zero(self, array: np.ndarray, tissue: np.ndarray | None = None) -> np.ndarray:
         """Return intensities on the scan's own scale; what is 0 becomes background.
 
@@ -128,8 +133,7 @@ def find_scale(volume: Volume) -> Scale:
 
 def zeroed(volume: Volume) -> Volume:
     """Return a scan with its background at 0 and nothing below; itself where that is so."""
-    array = find_scale(volume).to_zero(volume.array)
-    return volume if array is volume.array else replace(volume, array=array)
+    return find_scale(volume).zeroed(volume)
 
 
 def foreground_of(volume: Volume) -> np.ndarray:
