@@ -23,8 +23,7 @@ from napari_mri7t.engine.metrics.detail import Spacing
 from napari_mri7t.engine.metrics.scoring import flatten
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, add_noise
-from napari_mri7t.engine.volumes.intensity import match_histogram, normalize
-from napari_mri7t.engine.volumes.scale import zeroed
+from napari_mri7t.engine.volumes.intensity import match_histogram, normalize_volume
 from napari_mri7t.engine.volumes.volume import Volume
 
 Method = Callable[[Volume, Report], Volume]  # source to estimate
@@ -106,8 +105,8 @@ def measure_robustness(
     list of RobustnessPoint
         In the order of the conditions, all with the same noise and bias field.
     """
-    clean = normalize(zeroed(target).array)[0]
-    matched_to = clean if reference is None else normalize(zeroed(reference).array)[0]
+    clean = normalize_volume(target)
+    matched_to = clean if reference is None else normalize_volume(reference)
     target = target.with_array(match_histogram(clean, matched_to), name=f"{target.name}_7T")
     points = []
     for done, condition in enumerate(conditions):
@@ -302,8 +301,8 @@ def measure_lesions(
         If there is room for none.
     """
     report(Progress(0, 2, "placing lesions"))
-    clean = normalize(zeroed(target).array)[0]
-    matched_to = clean if reference is None else normalize(zeroed(reference).array)[0]
+    clean = normalize_volume(target)
+    matched_to = clean if reference is None else normalize_volume(reference)
     lesions = place_lesions(clean, target.voxel_size, config)
     spheres = [occupancy(lesion, clean.shape, target.voxel_size) for lesion in lesions]
     with_lesions = clean.copy()

@@ -14,7 +14,12 @@ import numpy as np
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
-from napari_mri7t.engine.volumes.intensity import histogram_table, match_histogram, normalize
+from napari_mri7t.engine.volumes.intensity import (
+    histogram_table,
+    match_histogram,
+    normalize,
+    normalize_volume,
+)
 from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
 from napari_mri7t.engine.volumes.scale import zeroed
@@ -211,8 +216,8 @@ def simulate_3t(
     for volume in inputs:
         check_t1w(volume)
     report(Progress(0, N_STEPS, "normalise"))
-    clean, _ = normalize(zeroed(target).array)
-    matched_to = clean if reference is None else normalize(zeroed(inputs[-1]).array)[0]
+    clean = normalize_volume(target)
+    matched_to = clean if reference is None else normalize_volume(inputs[-1])
     if config.preset == "realistic":
         report(Progress(1, N_STEPS, "simulating contrast, resolution, shading and noise"))
         source = realistic_3t(clean, target.voxel_size, config.seed)

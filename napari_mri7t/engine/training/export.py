@@ -22,8 +22,7 @@ from napari_mri7t.engine.texts import with_numbers
 from napari_mri7t.engine.training.config import FINAL, find_preset, settings_of
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
-from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize
-from napari_mri7t.engine.volumes.scale import zeroed
+from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize_volume
 from napari_mri7t.engine.volumes.volume import load_volume
 
 METRICS_FILE = "metrics.json"
@@ -50,7 +49,7 @@ def draft_card(
     """
     settings, held_out = study.settings, study.held_out(k)
     reference = load_volume(study.reference.target)
-    quantiles = brain_quantiles(normalize(zeroed(reference).array)[0]).round(QUANTILE_DIGITS)
+    quantiles = brain_quantiles(normalize_volume(reference)).round(QUANTILE_DIGITS)
     numbers = [number for number in range(len(study.subjects)) if number != k]
     digests = [study.digests[number].target for number in numbers]
     origin = "" if start is None else f", from the weights of {start.facts['model']}"

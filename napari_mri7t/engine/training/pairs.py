@@ -17,9 +17,8 @@ from napari_mri7t.engine.volumes.intensity import (
     LookUpTable,
     histogram_table,
     match_histogram,
-    normalize,
+    normalize_volume,
 )
-from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import load_volume
 
 REPORT_REFERENCE = "TELL0106"  # all histograms are matched to this subject in the report
@@ -104,7 +103,7 @@ def prepare_pairs(
     """
     total = len(subjects) + 1
     report(Progress(0, total, f"reading the reference {reference.name}"))
-    matched_to = normalize(zeroed(load_volume(reference.target)).array)[0]
+    matched_to = normalize_volume(load_volume(reference.target))
     prepared = []
     for index, subject in enumerate(subjects):
         report(Progress(index + 1, total, f"preparing {subject.name}"))
@@ -118,10 +117,10 @@ def _prepare(
     subject: Subject, matched_to: np.ndarray, simulation: SimulationConfig
 ) -> TrainingSubject:
     source, target = load_pair(subject)
-    clean = normalize(zeroed(target).array)[0]
+    clean = normalize_volume(target)
     matched = match_histogram(clean, matched_to)
     if source is not None:
-        real = match_histogram(normalize(zeroed(source).array)[0], matched_to)
+        real = match_histogram(normalize_volume(source), matched_to)
         return TrainingSubject(subject.name, _by_slices(matched), _by_slices(real))
     if simulation.preset == "realistic":
         made = match_histogram(realistic_3t(clean, target.voxel_size, simulation.seed), matched_to)

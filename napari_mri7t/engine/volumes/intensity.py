@@ -20,6 +20,8 @@ import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.brain import background_of
+from napari_mri7t.engine.volumes.scale import zeroed
+from napari_mri7t.engine.volumes.volume import Volume
 
 N_TABLE_ENTRIES = 4096  # of a look-up table; finer than the 256 levels of the study's volumes
 N_QUANTILES = 257
@@ -75,6 +77,11 @@ def normalize(
             "nothing to normalise; check the volume"
         )
     return ((array - lower) / (upper - lower)).astype(np.float32), (lower, upper)
+
+
+def normalize_volume(volume: Volume) -> np.ndarray:
+    """Return a scan's intensities with its background at 0 and its maximum at 1; float32."""
+    return normalize(zeroed(volume).array)[0]
 
 
 def denormalize(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
