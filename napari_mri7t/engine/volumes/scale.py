@@ -235,7 +235,8 @@ def _reaches_faces(mask: np.ndarray) -> np.ndarray:
 
 def faces_of(array: np.ndarray) -> np.ndarray:
     """Return the voxels of the six faces of a volume, shape (n,)."""
-    ends = [np.take(array, end, axis).ravel() for axis in range(3) for end in (0, -1)]
+    # Views: np.take would copy the whole of an array that is not in C order, as scans are not.
+    ends = [np.moveaxis(array, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)]
     return np.concatenate(ends)
 
 
