@@ -26,10 +26,11 @@ from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.preparation.registration import centre_of
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import OutputConfig
-from napari_mri7t.engine.synthesis.scan import model_grid, synthesize
+from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, resample
 from napari_mri7t.engine.volumes.intensity import normalize
+from napari_mri7t.engine.volumes.template import model_grid
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 LARGEST_TURN = 20.0  # degrees, about each axis

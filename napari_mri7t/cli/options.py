@@ -27,6 +27,15 @@ Step = Annotated[
     ),
 ]
 Index = Annotated[int | None, typer.Option(help="Index of the volume in a 4-D file, from 0.")]
+SeriesNumber = Annotated[
+    str | None,
+    typer.Option(
+        "--series",
+        metavar="N",
+        help="Number of the DICOM series to use.",
+        show_default="the only T1w",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Reference = Annotated[
     Path | None,

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import normalize
 
-from napari_mri7t.engine.datasets.bids import Scan, derivative_path
+from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.files import (
-    ESTIMATE,
     IGNORE_FILE,
     find_files,
     find_volumes,
@@ -24,14 +23,12 @@ from napari_mri7t.engine.datasets.names import (
     clean_stem,
     entities,
     is_misnamed_t1w,
-    label_of,
     last_suffix,
     looks_t1w,
-    mark_of,
     why_no_image,
 )
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of, stem_of
+from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
 
 OTHER_EXTENSIONS = frozenset(
     (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".part", ".dcm", ".ima", ".nrrd", ".mnc", "")
@@ -122,7 +119,7 @@ def find_scans(
         look.sort(path)
     look.sort_others(files)
     look.sort_elsewhere()
-    outputs, clashes = _outputs(root, look.chosen, known)
+    outputs, clashes = name_estimates(root, look.chosen, known)
     look.failed |= clashes
     if is_bids:
         look.note_empty_subjects(files)
@@ -303,48 +300,3 @@ def _select(look: _Look, outputs: Mapping[Path, str], wanted: ScanFilter) -> Fou
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def _outputs(
-    root: Path, paths: Sequence[Path], known: Mapping[str, str]
-) -> tuple[dict[Path, str], dict[Path, str]]:
-    """Return a path within the derivative for each scan, and the scans that cannot have one.
-
-    They depend neither on the filter nor on the order, so that a resumed batch finds its estimates.
-    """
-    first: dict[str, Path] = {}
-    for path in paths:
-        if output := known.get(_name(path, root)):
-            first.setdefault(output.casefold(), path)
-    kept = {path: known[_name(path, root)] for path in first.values()}
-    plain = {path: str(derivative_path(clean_stem(path), "synthesize")) for path in paths}
-    groups: dict[str, list[Path]] = {}
-    for path in paths:
-        groups.setdefault(plain[path].casefold(), []).append(path)
-    taken = {o.casefold() for name, o in known.items() if os.path.lexists(root / name)}
-    outputs, clashes, used = dict(kept), {}, {o.casefold(): p for p, o in kept.items()}
-    for path in paths:
-        if path in kept:
-            continue
-        group = groups[plain[path].casefold()]
-        is_free = plain[path].casefold() not in taken
-        if is_free and (len(group) == 1 or [path] == [*_namesakes(group, plain)]):
-            output = plain[path]
-        else:
-            mark = mark_of(_name(path, root))
-            output = str(derivative_path(clean_stem(path), "synthesize", mark=mark))
-        other = used.setdefault(output.casefold(), path)
-        if other is path:
-            outputs[path] = output
-        else:
-            clashes[path] = f"would have the same estimate as {_name(other, root)}: rename one"
-    return outputs, clashes
-
-
-def _namesakes(group: Sequence[Path], plain: Mapping[Path, str]) -> Iterator[Path]:
-    """Yield the scans whose own name is that of the estimate, but for the description."""
-    for path in group:
-        stem = stem_of(path)
-        output = stem_of(Path(plain[path])).replace(f"_desc-{ESTIMATE}", "")
-        if stem == output or (not entities(stem).get("sub") and label_of(stem)[0] == stem):
-            yield path

@@ -1,9 +1,10 @@
-"""The results of a preparation's steps in a folder, so that nothing is computed twice.
+"""The results of a preparation's steps in files, so that nothing is computed twice.
 
-Files of one scan share its name. A note beside them records the voxels and settings they came
-from, and their digests: whatever has changed since is computed again.
+A note beside them records what each result came from, and its digests. A file that has changed
+since is the user's: it is never overwritten.
 """
 
+import hashlib
 import re
 import zlib
 from collections.abc import Mapping
@@ -13,105 +14,168 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import read_json, write_json
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
-from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.brain import brain_litres
+from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 MASK, BIAS_FIELD, TRANSFORM = "mask.nii.gz", "bias-field.nii.gz", "to-MNI.txt"
+RESULTS = (MASK, BIAS_FIELD, TRANSFORM)
 NOTE = "preparation.json"
+VOXELS = "VoxelsSHA256"  # of the scan, in every origin
 
 
-@dataclass
-class PreparationCache:
-    """The results of one scan's steps in a folder.
+@dataclass(frozen=True)
+class KeptFiles:
+    """Where the results of one scan's preparation are.
 
     Parameters
     ----------
-    folder : Path
-        Need not exist before a result is saved.
-    name : str
-        Of the scan; a layer's may hold any character.
-    source : dict
-        What the results depend on, as JSON knows it.
-    files : dict
-        Name to digest of the files that may be reused.
+    mask, bias_field : Path
+        .nii or .nii.gz.
+    transform : Path
+        Text.
+    note : Path
+        JSON: what each result came from.
     """
 
-    folder: Path
-    name: str
-    source: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)
+    mask: Path
+    bias_field: Path
+    transform: Path
+    note: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path, name: str) -> "KeptFiles":
+        """Return files that share the name of a scan; a layer's may hold any character."""
+        stem = re.sub(r'[\\/:*?"<>|]', "-", name)
+        return cls(*(folder / f"{stem}_{what}" for what in (*RESULTS, NOTE)))
 
     def path(self, what: str) -> Path:
         """Return the file of a result: `MASK`, `BIAS_FIELD` or `TRANSFORM`."""
-        name = re.sub(r'[\\/:*?"<>|]', "-", self.name)
-        return self.folder / f"{name}_{what}"
+        return dict(zip(RESULTS, (self.mask, self.bias_field, self.transform), strict=True))[what]
 
-    def holds(self, what: str) -> bool:
-        """Return whether a result can be reused."""
-        path = self.path(what)
-        digest = self.files.get(path.name)
-        return digest is not None and path.is_file() and file_digest(path) == digest
 
-    def load(self, what: str) -> np.ndarray | None:
-        """Return an array on the scan's grid or a matrix; None where it must be computed."""
-        if not self.holds(what):
+@dataclass(frozen=True)
+class PreparationCache:
+    """The results of one scan's steps in files.
+
+    Parameters
+    ----------
+    files : KeptFiles
+        Need not exist.
+    results : dict
+        What the note records of each result: `From`, its origin; `Content`, the digest of its
+        voxels or numbers; `SHA256`, of its file; `Litres`, of a mask.
+    """
+
+    files: KeptFiles
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def origin(self, what: str) -> Mapping[str, Any] | None:
+        """Return what a result came from; None where there is none, or it has changed since."""
+        known, path = self.results.get(what), self.files.path(what)
+        if known is None or not path.is_file():
             return None
-        path = self.path(what)
+        if file_digest(path) == known.get("SHA256"):
+            return known["From"]
+        # Saved again by a program that changed nothing; or this one was killed before it noted.
+        return known["From"] if _content_of(path, what) == known["Content"] else None
+
+    def is_changed(self, what: str) -> bool:
+        """Return whether a file is there that no preparation made, or that was edited since."""
+        return self.files.path(what).exists() and self.origin(what) is None
+
+    def check_scan(self, what: str, voxels: str) -> None:
+        """Raise a VolumeError if a result that was edited is another scan's.
+
+        Parameters
+        ----------
+        what : str
+        voxels : str
+            Digest of the scan.
+        """
+        known = self.results.get(what)
+        if known is not None and known["From"].get(VOXELS) != voxels:
+            raise VolumeError(
+                f"{self.files.path(what)}: was edited, and was made for another scan of the same "
+                "name: move it away, or keep the results elsewhere",
+                argument="keep",
+            )
+
+    def load(self, what: str) -> np.ndarray:
+        """Return an array on the scan's grid, or a matrix."""
+        path = self.files.path(what)
         return load_transform(path) if what == TRANSFORM else load_volume(path).array
 
-    def save(self, what: str, result: Volume | np.ndarray) -> None:
-        """Save a volume on the scan's grid or a matrix, unless it is there."""
-        if self.holds(what):
+    def save(self, what: str, result: Volume | np.ndarray, origin: Mapping[str, Any]) -> None:
+        """Save a volume on the scan's grid or a matrix, unless it is there, and its origin.
+
+        The note comes first: a file that a killed run left without one would count as the user's.
+        """
+        if self.origin(what) == origin:
             return
-        path = self.path(what)
+        path = self.files.path(what)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = {"From": dict(origin), "Content": _content(result, what)}
+        if isinstance(result, Volume) and what == MASK:
+            known["Litres"] = brain_litres(result, result.array > 0)
+        path.unlink(missing_ok=True)
+        self._note(what, known)
         if isinstance(result, Volume):
-            save_volume(result, path, overwrite=True)
+            save_volume(result, path)
         else:
             save_transform(result, path)
-        self.files[path.name] = file_digest(path)
-        write_json(self.path(NOTE), {"Source": self.source, "Files": self.files})
+        self._note(what, known | {"SHA256": file_digest(path)})
+
+    def _note(self, what: str, known: dict[str, Any]) -> None:
+        self.results[what] = known
+        self.files.note.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.files.note, {"Results": self.results})
 
 
-def open_cache(
-    scan: Volume, folder: Path | None, settings: Mapping[str, Any]
-) -> PreparationCache | None:
+def open_cache(scan: Volume, keep: Path | KeptFiles | None) -> PreparationCache | None:
     """Open the cache of a scan.
 
     Parameters
     ----------
     scan : Volume
-    folder : Path or None
-        None caches nothing; a folder that does not exist is not made yet.
-    settings : mapping
-        What decides the results beside the scan; a path counts by its file's content, a volume
-        by its voxels.
-
-    Returns
-    -------
-    PreparationCache or None
-        Its files count only if they came from the same voxels and settings.
+    keep : Path, KeptFiles or None
+        A folder, for files by the scan's name; None caches nothing. Nothing is made yet.
     """
-    if folder is None:
+    if keep is None:
         return None
-    values = {name: _by_content(value) for name, value in settings.items()}
-    source = {"Version": __version__, "VoxelsSHA256": voxel_digest(scan), **values}
-    cache = PreparationCache(folder, scan.name, source)
+    files = keep if isinstance(keep, KeptFiles) else KeptFiles.in_folder(keep, scan.name)
     try:
-        note = read_json(cache.path(NOTE))
-        if note["Source"] == source:
-            cache.files.update(note["Files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        cache.files.clear()  # no note, or an unreadable one: everything is computed
-    return cache
+        return PreparationCache(files, _recorded(read_json(files.note)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return PreparationCache(files)  # no note, or an unreadable one
 
 
-def _by_content(value: Any) -> Any:
-    if isinstance(value, Volume):
-        return voxel_digest(value)
-    return file_digest(value) if isinstance(value, Path) else value
+def _recorded(note: Any) -> dict[str, dict[str, Any]]:
+    """Return what a note records of each result."""
+    found = {what: note["Results"][what] for what in RESULTS if what in note["Results"]}
+    for known in found.values():
+        if not isinstance(known["From"], dict) or not isinstance(known["Content"], str):
+            raise ValueError("not as this package writes it")
+    return found
+
+
+def _content_of(path: Path, what: str) -> str:
+    """Return the digest of a file's voxels or numbers; empty if it cannot be read."""
+    try:
+        return _content(load_transform(path) if what == TRANSFORM else load_volume(path), what)
+    except Mri7tError:
+        return ""
+
+
+def _content(result: Volume | np.ndarray, what: str) -> str:
+    if isinstance(result, Volume):
+        return content_digest(
+            result.with_array(result.array > 0) if what == MASK else result
+        )  # any number is brain
+    return hashlib.sha256(result.astype("<f8").tobytes()).hexdigest()
 
 
 def checksum(scan: Volume) -> int:

@@ -5,8 +5,8 @@ brain extraction, bias field correction, registration to MNI space. The brain st
 own grid.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from napari_mri7t.engine.preparation.bias_field import (
     estimate_bias_field,
     strength_of,
 )
-from napari_mri7t.engine.preparation.cache import PreparationCache, open_cache
+from napari_mri7t.engine.preparation.cache import KeptFiles, PreparationCache, open_cache
 from napari_mri7t.engine.preparation.checks import (
     UPRIGHT,
     alignment,
@@ -30,6 +30,14 @@ from napari_mri7t.engine.preparation.checks import (
 from napari_mri7t.engine.preparation.extraction import check_mask, extract_brain, mask_of
 from napari_mri7t.engine.preparation.optional import LIBRARIES
 from napari_mri7t.engine.preparation.registration import load_transform, register
+from napari_mri7t.engine.preparation.reuse import (
+    FILES,
+    OWN,
+    Reuse,
+    edited_files,
+    litres_of,
+    source_of,
+)
 from napari_mri7t.engine.preparation.steps import (
     CORRECTION,
     EXTRACTION,
@@ -51,8 +59,10 @@ from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, sa
 
 MODES = ("auto", "none", "full")
 N_STEPS = len(STEPS) + 1  # the last one checks the registration
-_OWN = {EXTRACTION: "mask", REGISTRATION: "transform"}
-_NO_RESULT = (Decision.NOT_REQUESTED, Decision.ALIGNED)  # the identity is not cached
+ESTIMATED = (CORRECTION, REGISTRATION)  # with the brain's mask
+FOUND_MASK_FOR = "found_mask_for"  # of the facts: those that came from the mask before the user's
+_FROM_CACHE = (Decision.REUSE, Decision.KEPT)
+_KINDS = {"transform": Path | None, "keep": Path | KeptFiles | None}
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,9 @@ class PreparationConfig:
         The user's own, in place of the brain extraction.
     transform : str, Path or None
         The user's own, in place of the registration.
-    keep : str, Path or None
-        Folder that caches the results of the steps.
+    keep : str, Path, KeptFiles or None
+        Folder, or files, that cache the results of the steps. A mask or transform that was edited
+        there is taken for the user's own.
     allow_out_of_domain : bool
         True accepts a scan that is too coarse, with a warning.
     """
@@ -77,7 +88,7 @@ class PreparationConfig:
     prepare: str = "auto"
     mask: Path | Volume | None = None
     transform: Path | None = None
-    keep: Path | None = None
+    keep: Path | KeptFiles | None = None
     allow_out_of_domain: bool = False
 
     def __post_init__(self) -> None:
@@ -87,7 +98,7 @@ class PreparationConfig:
         for name in ("mask", "transform", "keep"):
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, Path(value))
-            elif name != "mask" and not isinstance(value, Path | None):
+            elif name != "mask" and not isinstance(value, _KINDS[name]):
                 raise ValueError(f"{name} must be a path, got {brief(value)}")
         if self.mask is not None and not isinstance(self.mask, Path):
             object.__setattr__(self, "mask", as_volume(self.mask))
@@ -114,12 +125,15 @@ class PreparationPlan:
     decisions : dict
         Step to `Decision`; empty where the scan goes to the model as is.
     warnings : tuple of str
-        If the scan is out of the models' domain and that is allowed.
+        If the scan is out of the models' domain and that is allowed; the edited files of the cache
+        that replace a step.
     cache : PreparationCache or None
     space : {"native", "mni"}
         Where the estimate goes.
     checksum : int
         Of the scan's voxels and affine: the plan is for no other.
+    origins : dict
+        Step to what its result comes from, for the cache.
     """
 
     config: PreparationConfig
@@ -128,11 +142,20 @@ class PreparationPlan:
     cache: PreparationCache | None = None
     space: str = "native"
     checksum: int = 0
+    origins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def check_is_for(self, scan: Volume) -> None:
         """Raise a ValueError if the plan was made for another scan."""
         if cache.checksum(zeroed(scan)) != self.checksum:
             raise ValueError(f"{scan.name}: the preparation was planned for another scan")
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every result that is to be reused is still there, and unchanged."""
+        reused = [step for step, how in self.decisions.items() if how in _FROM_CACHE]
+        return self.cache is None or all(
+            self.cache.origin(FILES[step]) == self.origins[step] for step in reused
+        )
 
     @property
     def is_needed(self) -> bool:
@@ -160,7 +183,7 @@ class PreparationPlan:
             for step in self.steps
         ]
         others = [
-            f"{step} {f'replaced by your {_OWN[step]}' if how is Decision.GIVEN else how.value}"
+            f"{step} {f'replaced by your {OWN[step]}' if how is Decision.GIVEN else how.value}"
             for step, how in self.decisions.items()
             if how is not Decision.COMPUTE
         ]
@@ -232,7 +255,9 @@ class Prepared:
     def _in_words(self, step: str) -> str:
         how = self.decisions.get(step, Decision.NOT_REQUESTED)
         if how is Decision.GIVEN:
-            return f"{_OWN[step]} provided"
+            return f"{OWN[step]} provided"
+        if how is Decision.KEPT:
+            return f"{METHODS[step]}, with the brain mask found before"
         return METHODS[step] if how in (Decision.COMPUTE, Decision.REUSE) else how.value
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -295,24 +320,45 @@ def plan_preparation(
     is_free = space == "native" and config.mask is None and config.transform is None
     if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
         return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
-    settings = {"prepare": config.prepare, "mask": config.mask, "transform": config.transform}
-    found = open_cache(scan, config.keep, settings | {"libraries": library_versions(LIBRARIES)})
+    found, libraries = open_cache(scan, config.keep), library_versions(LIBRARIES)
+    source = {} if found is None else source_of(scan, libraries)
+    if found is not None and not is_none:
+        own = edited_files(found, source, {name: getattr(config, name) for name in OWN.values()})
+        config = replace(config, **own)
+        warnings += tuple(_edited(path, name) for name, path in own.items())
+    decisions, origins = _decide(scan, config, found, source)
+    return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
 
-    def decide(what: str, own: object = None) -> Decision:
-        if own is not None:
-            return Decision.GIVEN
-        if is_none:
-            return Decision.NOT_REQUESTED
-        if what == cache.MASK and is_auto and looks_extracted(scan):
-            return Decision.EXTRACTED
-        return Decision.REUSE if found is not None and found.holds(what) else Decision.COMPUTE
 
-    decisions = {
-        EXTRACTION: decide(cache.MASK, config.mask),
-        CORRECTION: decide(cache.BIAS_FIELD),
-        REGISTRATION: decide(cache.TRANSFORM, config.transform),
-    }
-    return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan))
+def _edited(path: Path, name: str) -> str:
+    step = next(step for step in OWN if OWN[step] == name)
+    return f"{path.name} was edited, or put there by hand: it replaces the {step}"
+
+
+def _decide(
+    scan: Volume, config: PreparationConfig, found: PreparationCache | None, source: dict[str, Any]
+) -> tuple[dict[str, Decision], dict[str, dict[str, Any]]]:
+    """Return how each step is decided, and what its result comes from."""
+    is_none, own = config.prepare == "none", config.mask
+    is_extracted = config.prepare == "auto" and looks_extracted(scan)
+    reuse = Reuse(found, "background" if is_extracted else METHODS[EXTRACTION], source=source)
+    mask, mask_from = reuse.decide(cache.MASK)
+    if own is not None and found is not None:
+        digest = file_digest(own) if isinstance(own, Path) else voxel_digest(own)
+        reuse = replace(reuse, own=digest, own_litres=litres_of(as_volume(own)))
+    bias, bias_from = reuse.decide(cache.BIAS_FIELD)
+    more = {"FieldBrain": bias_from["Brain"], "Prepare": config.prepare}
+    to_mni, to_mni_from = reuse.decide(cache.TRANSFORM, **more)
+    if is_extracted:
+        mask = Decision.EXTRACTED
+    if is_none:
+        mask = bias = to_mni = Decision.NOT_REQUESTED
+    if own is not None:
+        mask = Decision.GIVEN
+    if config.transform is not None:
+        to_mni = Decision.GIVEN
+    decisions = dict(zip(STEPS, (mask, bias, to_mni), strict=True))
+    return decisions, dict(zip(STEPS, (mask_from, bias_from, to_mni_from), strict=True))
 
 
 def prepare(
@@ -362,11 +408,11 @@ def prepare(
         plan = plan_preparation(scan, preparation)
     else:
         (plan := preparation).check_is_for(scan)
+        if not plan.is_current:
+            plan = plan_preparation(scan, plan.config, plan.space)
     if not plan.is_needed:
         facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
         return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)
-    if plan.cache is not None:
-        plan.cache.folder.mkdir(parents=True, exist_ok=True)
     decisions = dict(plan.decisions)
     mask = _brain_mask(scan, plan, part(report, 0, N_STEPS))
     bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS))
@@ -386,17 +432,61 @@ def prepare(
     score = alignment(brain, to_mni)
     if plan.config.prepare != "none":
         check_alignment(brain, score, decisions)
-    if plan.cache is not None and decisions[REGISTRATION] not in _NO_RESULT:
-        plan.cache.save(cache.TRANSFORM, to_mni)
+    if decisions[REGISTRATION] is Decision.COMPUTE:  # and has not failed
+        _keep(plan, REGISTRATION, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
-    found = (scan, corrected, mask, to_mni, score, decisions, plan.config.record(scan), strength)
+    asked = plan.config.record(scan) | _found_mask_for(decisions, plan)
+    found = (scan, corrected, mask, to_mni, score, decisions, asked, strength)
     return Prepared(*found, (*plan.warnings, *scale.warnings), scale)
 
 
-def _cached(plan: PreparationPlan, step: str, what: str) -> np.ndarray | None:
-    if plan.cache is None or plan.decisions[step] is not Decision.REUSE:
+def find_before(
+    scan: Volume, config: PreparationConfig, steps: Collection[str], report: Report = ignore
+) -> None:
+    """Estimate with the mask that is found what a run reused after its user had corrected that mask.
+
+    For a repetition: the cache then holds what it held for that run.
+
+    Parameters
+    ----------
+    scan : Volume
+    config : PreparationConfig
+        With an empty cache. The user's mask is not used here.
+    steps : collection of str
+        As the run's facts name them: the bias field correction, with or without the registration.
+    report : callable
+
+    Raises
+    ------
+    VolumeError, Mri7tError
+        As `prepare`.
+    """
+    scan = zeroed(scan)
+    plan = plan_preparation(scan, replace(config, mask=None), "mni")  # which needs a registration
+    if REGISTRATION in steps:
+        prepare(scan, plan, report)
+    else:
+        _bias_field(scan, _brain_mask(scan, plan, report), plan, report)
+
+
+def _found_mask_for(
+    decisions: Mapping[str, Decision], plan: PreparationPlan
+) -> dict[str, list[str]]:
+    """Return the steps whose result came from the mask found, before the user's; for the record."""
+    kept = [step for step, how in plan.decisions.items() if how is Decision.KEPT]
+    kept = [step for step in kept if decisions[step] is not Decision.ALIGNED]
+    return {FOUND_MASK_FOR: kept} if kept else {}
+
+
+def _cached(plan: PreparationPlan, step: str) -> np.ndarray | None:
+    if plan.cache is None or plan.decisions[step] not in _FROM_CACHE:
         return None
-    return plan.cache.load(what)
+    return plan.cache.load(FILES[step])
+
+
+def _keep(plan: PreparationPlan, step: str, result: Volume | np.ndarray) -> None:
+    if plan.cache is not None:
+        plan.cache.save(FILES[step], result, plan.origins[step])
 
 
 def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
@@ -406,14 +496,14 @@ def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarr
         mask = mask_of(as_volume(own), scan)
     elif plan.decisions[EXTRACTION] in (Decision.EXTRACTED, Decision.NOT_REQUESTED):
         mask = foreground_mask(scan)
-    elif (found := _cached(plan, EXTRACTION, cache.MASK)) is not None:
+    elif (found := _cached(plan, EXTRACTION)) is not None:
         mask = found > 0
     else:
         mask = extract_brain(scan, report=report)
     if plan.config.prepare != "none":
         check_mask(scan, mask)
-    if plan.cache is not None:
-        plan.cache.save(cache.MASK, scan.with_array(mask))
+    if plan.decisions[EXTRACTION] in (Decision.COMPUTE, Decision.EXTRACTED):
+        _keep(plan, EXTRACTION, scan.with_array(mask))
     return mask
 
 
@@ -423,11 +513,10 @@ def _bias_field(
     report(running(CORRECTION))
     if plan.decisions[CORRECTION] is Decision.NOT_REQUESTED:
         return None
-    bias = _cached(plan, CORRECTION, cache.BIAS_FIELD)
+    bias = _cached(plan, CORRECTION)
     if bias is None:
         bias = estimate_bias_field(scan, mask, report=report)
-    if plan.cache is not None:
-        plan.cache.save(cache.BIAS_FIELD, scan.with_array(bias))
+        _keep(plan, CORRECTION, scan.with_array(bias))
     return bias
 
 
@@ -436,7 +525,7 @@ def _to_mni(brain: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
         return load_transform(plan.config.transform)
     if plan.decisions[REGISTRATION] is Decision.NOT_REQUESTED:
         return np.eye(4)
-    found = _cached(plan, REGISTRATION, cache.TRANSFORM)
+    found = _cached(plan, REGISTRATION)
     if found is None:
         found = register(brain, load_template(), report=report)
         if alignment(brain, found) < checks.FAILED:  # as a small brain may

@@ -71,6 +71,55 @@ class Histograms:
     training: np.ndarray
 
 
+@dataclass(frozen=True)
+class QualityFigures:
+    """What a preparation is judged by.
+
+    Attributes
+    ----------
+    brain_litres : float
+        Volume of the mask.
+    registration_score : float
+        The brain's correlation with the template.
+    is_registered : bool
+        Whether the scan was registered, or found to lie in MNI space.
+    bias_field_strength : float or None
+        As that of `Prepared`.
+    contrast_distance : float
+        Of the brain's intensities to the training data, as `checks.contrast_distance`.
+    """
+
+    brain_litres: float
+    registration_score: float
+    is_registered: bool
+    bias_field_strength: float | None
+    contrast_distance: float
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The attributes whose value is out of its usual range."""
+        low, high = BRAIN_LITRES
+        doubtful = {
+            "brain_litres": not low <= self.brain_litres <= high,
+            "registration_score": self.is_registered and self.registration_score < ALIGNED,
+            "contrast_distance": self.contrast_distance > LARGEST_CONTRAST_DISTANCE,
+        }
+        return tuple(name for name, is_doubtful in doubtful.items() if is_doubtful)
+
+
+def measure(prepared: Prepared, card: ModelCard) -> QualityFigures:
+    """Measure a preparation for a model."""
+    return QualityFigures(
+        brain_litres(prepared.scan, prepared.mask),
+        prepared.registration_score,
+        _is_registered(prepared),
+        prepared.bias_field_strength,
+        contrast_distance(
+            prepared.brain.array, np.asarray(card.preprocessing["intensity_quantiles"], float)
+        ),
+    )
+
+
 def quality_volumes(prepared: Prepared, result: Volume) -> QualityVolumes:
     """Resample scan, mask and template to the grid of a result.
 
@@ -152,8 +201,17 @@ def _scaled(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
+def describe_distance(
+    prepared: Prepared, card: ModelCard, figures: QualityFigures | None = None
+) -> tuple[str, ...]:
     """Describe how far a prepared scan is from what the model was trained on.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    card : ModelCard
+    figures : QualityFigures, optional
+        Those of `measure`, where they are known.
 
     Returns
     -------
@@ -164,20 +222,18 @@ def describe_distance(prepared: Prepared, card: ModelCard) -> tuple[str, ...]:
         sizes_in_words(each)
         for each in (prepared.scan.voxel_size, card.preprocessing["voxel_size_mm"])
     )
-    score = prepared.registration_score
+    found = measure(prepared, card) if figures is None else figures
+    score = found.registration_score
     verdict = "good" if score >= ALIGNED else "doubtful" if score >= FAILED else "bad"
-    if not _is_registered(prepared):
+    if not found.is_registered:
         verdict = "not registered"
     low, high = BRAIN_LITRES
-    litres = brain_litres(prepared.scan, prepared.mask)
-    quantiles = np.asarray(card.preprocessing["intensity_quantiles"], float)
-    distance = contrast_distance(prepared.brain.array, quantiles)
     return (
         f"voxels {sizes} mm (trained on {trained})",
-        f"brain {litres:.2f} litres (plausible {low} to {high})",
+        f"brain {found.brain_litres:.2f} litres (plausible {low} to {high})",
         f"correlation with the template {score:.2f}: {verdict} (good from {ALIGNED:g}, "
         f"training data: {USUAL_SCORE})",
-        f"histogram distance {distance:.3f} (training data: 0 to 0.06, "
+        f"histogram distance {found.contrast_distance:.3f} (training data: 0 to 0.06, "
         f"warning above {LARGEST_CONTRAST_DISTANCE:g})",
     )
 

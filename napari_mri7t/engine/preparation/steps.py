@@ -19,6 +19,7 @@ class Decision(Enum):
 
     COMPUTE = "computed"
     REUSE = "reused"  # from the cache
+    KEPT = "reused (estimated with the brain mask found before yours)"
     GIVEN = "provided by the user"
     EXTRACTED = "skipped (background is 0)"
     NOT_REQUESTED = "skipped (not requested)"

@@ -29,7 +29,7 @@ SLICE_STEP = 4  # from one slice in the browser to the next
 QUALITY = 75  # of the WebP pictures: noise stays visible, ten subjects take about 12 MB
 MARGIN_VOXELS = 3  # around the brain
 ERROR_LIMIT = 0.2  # of intensity: half the error maps' scale, the same for all subjects
-TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
+STYLE = "report.css"
 FIGURE_QUALITY = 88  # of figures of brains in the page; their PNG files are lossless
 
 
@@ -177,23 +177,45 @@ def render_page(title: str, sections: Sequence[Section], browser: Sequence[Subje
     str
         HTML.
     """
-    style, script = _asset(STYLE), _asset(SCRIPT)
+    return render(
+        "report",
+        {
+            "title": title,
+            "sections": sections,
+            "browser": [
+                asdict(subject) | {"subject": visible_lines(subject.subject)} for subject in browser
+            ],
+            "error_limit": ERROR_LIMIT,
+        },
+    )
+
+
+def render(name: str, content: Mapping[str, object]) -> str:
+    """Render one of this room's templates into a file that loads nothing from elsewhere.
+
+    Parameters
+    ----------
+    name : str
+        Of the template, of its script and, beside the style that all pages share, of its own.
+    content : mapping
+        What the template shows: text is escaped, its control characters are made visible.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    own = f"{name}.css"
+    style = _asset(STYLE) + (_asset(own) if own != STYLE else "")
+    script = _asset(f"{name}.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_visible)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # labels in display order
-    template = environment.from_string(_asset(TEMPLATE))
-    return template.render(
-        title=title,
-        policy=policy,
-        style=Markup(style),
-        script=Markup(script),
-        notice=NOTICE,
-        sections=sections,
-        browser=[asdict(subject) for subject in browser],
-        error_limit=ERROR_LIMIT,
+    return environment.from_string(_asset(f"{name}.html.jinja")).render(
+        policy=policy, style=Markup(style), script=Markup(script), notice=NOTICE, **content
     )
 
 

@@ -1,5 +1,6 @@
 """The quality page of a scan: mask, registration, intensities and result, to judge by eye."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,61 @@ from napari_mri7t.engine.preparation.prepare import Prepared
 from napari_mri7t.engine.preparation.quality import (
     N_BINS,
     WINDOW,
-    checkerboard,
+    QualityFigures,
     describe_distance,
     histograms,
+    measure,
     window_of,
 )
-from napari_mri7t.engine.report.style import (
-    GREY_MAP,
-    NETWORK_COLOURS,
-    figure_bytes,
-    house_style,
-    new_figure,
-)
-from napari_mri7t.engine.volumes.grids import LINEAR, bounding_box_mm, resample, upright_grid
+from napari_mri7t.engine.report.planes import PLANES, HeadPlanes, grey, head_planes, outlined
+from napari_mri7t.engine.report.style import DPI, figure_bytes, house_style
 from napari_mri7t.engine.volumes.intensity import symmetric_limit
 from napari_mri7t.engine.volumes.provenance import NOTICE
-from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, shares_grid
+from napari_mri7t.engine.volumes.volume import Volume
 
 PAGE_INCHES = (12.0, 8.5)
-VIEW_MM = 1.0  # pixels of the page's slices
-MARGIN_MM = 12.0
-SHOWN = ("sagittal", "coronal", "axial")  # planes, by the axis they cut
+CELL = (450, 410)  # pixels of a picture with its title, wide and high
+HEAD_PIXELS = 40  # above the first row
+TITLE_PIXELS = 34  # above a picture
+PICTURE_PIXELS = 370  # longest side
+TEXT_SIZE = 7.5
+PLOT_PLACES = ((0.77, 0.685, 0.2, 0.25), (0.77, 0.365, 0.2, 0.25))  # shares of the page
+EVERY = 4  # voxel of the brain in a histogram of the scan
 
 
-def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """All that a quality page shows of a preparation and its result.
+
+    Attributes
+    ----------
+    planes : HeadPlanes
+    window : (float, float)
+        Intensities that are shown black and white.
+    figures : QualityFigures
+    """
+
+    planes: HeadPlanes
+    window: tuple[float, float]
+    figures: QualityFigures
+
+
+def inspect(prepared: Prepared, result: Volume, card: ModelCard) -> Inspection:
+    """Cut and measure a preparation and its result, which takes half a second.
+
+    Parameters
+    ----------
+    prepared, result, card
+        As for `quality_page`.
+    """
+    window = window_of(prepared.corrected.array, prepared.mask)
+    planes = head_planes(prepared, result, window, PICTURE_PIXELS)
+    return Inspection(planes, window, measure(prepared, card))
+
+
+def quality_page(
+    prepared: Prepared, result: Volume, card: ModelCard, inspection: Inspection | None = None
+) -> Figure:
     """Draw a preparation and its result.
 
     Parameters
@@ -47,34 +78,25 @@ def quality_page(prepared: Prepared, result: Volume, card: ModelCard) -> Figure:
         The estimate in its scan, on the scan's grid or in MNI space.
     card : ModelCard
         Of the model to whose intensities the scan is harmonised.
+    inspection : Inspection, optional
+        That of `inspect`, where it is known.
 
     Returns
     -------
     Figure
-        Mask outline and bias field, checkerboard with the template, before and after, histograms.
+        Mask outline, checkerboard with the template, before and after, histograms, numbers.
     """
-    before, mask, corrected, after = _views(prepared, result)
+    seen = inspect(prepared, result, card) if inspection is None else inspection
     with house_style():
-        figure = new_figure(PAGE_INCHES[1], PAGE_INCHES[0])
-        figure.suptitle(f"{prepared.scan.name}: preparation and result. {NOTICE}", fontsize=8)
-        axes = figure.subplots(3, 4)
-        window = window_of(corrected, mask)
-        for column, plane in enumerate(SHOWN):
-            k = _middle(mask, column)
-            _show(axes[0, column], before, column, k, window)
-            _outline(axes[0, column], mask, column, k)
-            axes[0, column].set_title(f"{plane}: brain mask")
-        _draw_checkerboard(axes[1], prepared)
-        k = _middle(mask, 2)
-        _show(axes[2, 0], before, 2, k, window)
-        axes[2, 0].set_title("before")
-        _show(axes[2, 1], after, 2, k, window)
-        axes[2, 1].set_title("after")
-        limit = symmetric_limit(after - corrected, mask)
-        _show(axes[2, 2], after - corrected, 2, k, (-limit, limit))
-        axes[2, 2].set_title("after - before (corrected)")
-        _draw_histograms(axes[0, 3], axes[1, 3], prepared, card)
-        _write_facts(axes[2, 3], prepared.facts, card, describe_distance(prepared, card))
+        figure = Figure(figsize=PAGE_INCHES, dpi=DPI, facecolor="white")
+        title = f"{prepared.scan.name}: preparation and result. {NOTICE}"
+        figure.text(0.5, 0.99, title, ha="center", va="top", fontsize=8)
+        _draw_pictures(figure, seen)
+        upper, lower = (figure.add_axes(place) for place in PLOT_PLACES)
+        _draw_histograms(upper, lower, prepared, card)
+        texts = describe_distance(prepared, card, seen.figures)
+        facts = _facts(prepared.facts, card, texts)
+        figure.text(0.76, 0.3, facts, va="top", fontsize=TEXT_SIZE)
     return figure
 
 
@@ -95,36 +117,41 @@ def write_quality_page(prepared: Prepared, result: Volume, card: ModelCard, path
     return write_content(path, figure_bytes(quality_page(prepared, result, card), "png"))
 
 
-def _views(
-    prepared: Prepared, result: Volume
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Resample scan, mask, corrected scan and result to one upright grid around the brain."""
-    scan = prepared.scan
-    corners = bounding_box_mm(prepared.mask, scan.affine, MARGIN_MM)
-    grid = upright_grid(corners, VIEW_MM)
-    mask = resample(scan.with_array(prepared.mask), grid, order=LINEAR) > 0.5
-    moved = None
-    if not shares_grid(result, scan):
-        moved = np.linalg.inv(prepared.to_mni)
-    after = resample(result, grid, moved, order=LINEAR)
-    before = resample(scan, grid, order=LINEAR)
-    return before, mask, resample(prepared.corrected, grid, order=LINEAR), after
-
-
-def _draw_checkerboard(axes: Any, prepared: Prepared) -> None:
-    template = load_template()
-    grid = upright_grid(bounding_box_mm(template.array > 0, template.affine, MARGIN_MM), VIEW_MM)
-    brain = resample(template, grid, order=LINEAR) > 0
-    board = checkerboard(prepared, grid, prepared.to_mni)
-    for column, plane in enumerate(SHOWN):
-        _show(axes[column], board, column, _middle(brain, column), (0, 1))
-        axes[column].set_title(f"{plane}: template and scan")
+def _draw_pictures(figure: Figure, seen: Inspection) -> None:
+    """Put all pictures into the page at once, pixel by pixel: an axis for each takes a second."""
+    planes, window = seen.planes, seen.window
+    difference = planes.after[2] - planes.corrected[2]
+    limit = symmetric_limit(difference, planes.mask[2])
+    rows = [
+        [outlined(grey(b, window), m, 2) for b, m in zip(planes.before, planes.mask, strict=True)],
+        [grey(board) for board in planes.board],
+        [
+            grey(planes.before[2], window),
+            grey(planes.after[2], window),
+            grey(difference, (-limit, limit)),
+        ],
+    ]
+    titles = [
+        [f"{plane}: brain mask" for plane in PLANES],
+        [f"{plane}: template and scan" for plane in PLANES],
+        ["before", "after", "after - before (corrected)"],
+    ]
+    width, height = (round(DPI * inches) for inches in PAGE_INCHES)
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    for r, c in np.ndindex(3, 3):
+        picture = rows[r][c]
+        top = HEAD_PIXELS + r * CELL[1] + TITLE_PIXELS
+        left = c * CELL[0] + (CELL[0] - picture.shape[1]) // 2
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        middle, above = (c + 0.5) * CELL[0] / width, 1 - (top - 8) / height
+        figure.text(middle, above, titles[r][c], ha="center", va="bottom", fontsize=9)
+    figure.figimage(sheet, zorder=-1)
 
 
 def _draw_histograms(upper: Axes, lower: Axes, prepared: Prepared, card: ModelCard) -> None:
-    brain = prepared.brain.array[prepared.mask]
-    raw = prepared.scan.array[prepared.mask]
-    span = (0, float(np.percentile(raw, WINDOW[1])))
+    brain = prepared.corrected.array[prepared.mask][::EVERY]
+    raw = prepared.scan.array[prepared.mask][::EVERY]
+    span = (0, max(float(np.percentile(raw, WINDOW[1])), np.finfo(np.float32).tiny))
     for name, values in zip(("before", "after correction"), (raw, brain), strict=True):
         upper.hist(values, N_BINS, range=span, histtype="step", label=name)
     upper.set_title("brain intensities of the scan")
@@ -137,33 +164,12 @@ def _draw_histograms(upper: Axes, lower: Axes, prepared: Prepared, card: ModelCa
         axes.legend(frameon=False)
 
 
-def _write_facts(
-    axes: Axes, facts: dict[str, Any], card: ModelCard, words: tuple[str, ...]
-) -> None:
+def _facts(facts: dict[str, Any], card: ModelCard, words: tuple[str, ...]) -> str:
     done = [
         f"{step.replace('_', ' ')}: {facts[step]}"
         for step in ("brain_extraction", "bias_field", "registration")
     ]
     field = facts.get("bias_field_strength")
     strength = [] if field is None else [f"bias field varies by {100 * field:.0f} %"]
-    text = "\n".join([f"model: {card.name}", *done, *strength, *words])
-    axes.axis("off")
-    axes.text(0, 1, text, va="top", fontsize=7.5, transform=axes.transAxes, wrap=True)
-
-
-def _show(axes: Axes, array: np.ndarray, axis: int, k: int, window: tuple[float, float]) -> None:
-    """Show slice k across an axis, superior or anterior up."""
-    low, high = window
-    axes.imshow(np.take(array, k, axis).T, GREY_MAP, origin="lower", vmin=low, vmax=high)
-    axes.axis("off")
-
-
-def _outline(axes: Axes, mask: np.ndarray, axis: int, k: int) -> None:
-    axes.contour(np.take(mask, k, axis).T, [0.5], colors=[NETWORK_COLOURS[1]], linewidths=0.8)
-
-
-def _middle(mask: np.ndarray, axis: int) -> int:
-    """Return the slice through the middle of a mask; off the midline in the sagittal plane."""
-    along = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-    part = 0.55 if axis == 0 else 0.5
-    return int(along[0] + part * (along[-1] - along[0]))
+    lines = [f"model: {card.name}", *done, *strength, *words]
+    return "\n".join(line.replace(" (", "\n    (") if len(line) > 50 else line for line in lines)

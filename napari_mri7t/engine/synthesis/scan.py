@@ -26,10 +26,9 @@ from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
 from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.template import model_grid
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, shares_grid
 
-MODEL_SHAPE = (182, 218, 182)  # FSL's MNI152 grid of 1 mm, on which the models were trained
-MODEL_ORIGIN_MM = (-91.0, -126.0, -72.0)  # of the voxel (0, 0, 0), turned to RAS+
 COVERED = 0.999  # of the interpolation's weight from within the field of view
 SEAM_MM = 3.0  # inside the brain's edge, where the scan blends into the estimate
 MERGING = Progress(1, 1, "merging into the scan")
@@ -172,13 +171,6 @@ def _via_mni(
         volume = prepared.scan.with_array(merged, name=made.volume.name)
     notes = (*check_domain(prepared.brain, model.card), *made.warnings)
     return replace(made, volume=volume, warnings=tuple(dict.fromkeys(notes)))
-
-
-def model_grid() -> Volume:
-    """Return the empty grid of the models' space: 1 mm, MNI, RAS+."""
-    affine = np.eye(4)
-    affine[:3, 3] = MODEL_ORIGIN_MM
-    return Volume(np.zeros(MODEL_SHAPE, np.float32), affine, name="MNI152")
 
 
 def to_mni(prepared: Prepared) -> tuple[Volume, np.ndarray, Volume]:

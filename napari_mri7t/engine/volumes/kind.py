@@ -1,9 +1,12 @@
 """What an image shows, by its intensities: a scan, a mask, labels, phase."""
 
+import math
+
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.scale import border_of, faces_of, sample_of
+from napari_mri7t.engine.volumes.scale import LEAST_FACES, border_of, faces_of, sample_of
 from napari_mri7t.engine.volumes.volume import Volume
 
 FEW_LEVELS = 32  # of a mask or of labels, background included; a scan of 8 bits has over 100
@@ -14,6 +17,18 @@ SATURATED, TOP = 0.25, 0.99  # part of the foreground near its maximum in a prob
 FULL = (1.0, 100.0, 255.0)  # what stands for certain in a probability map
 LEAST_LOW, LEAST_HIGH = 0.2, 0.08  # part of it in the lowest and highest tenth of the range
 DIP = 1.5  # times as many voxels in the highest tenth as in a tenth of the middle
+# A smoothed map has many voxels in the lowest tenth of its range (measured on maps of tissues,
+# smoothed by 1 to 4 voxels: 0.12 to 0.28; 47 brains, also enlarged: at most 0.03) and no texture
+# (0.2 to 0.8; brains 0.9 and more, enlarged ones 0.6).
+FAINT, LEAST_FAINT, MOST_TEXTURE = (0.02, 0.1), 0.11, 0.82
+LEAST_HEIGHT = 0.25  # of what stands for certain, in a smoothed map
+# What differs between blocks of some millimetres, as part of what differs between voxels (masked
+# parts and field maps 0.8 to 1; brains 0.4 to 0.6, with a strong bias 0.7), and where the median of
+# the brain's rim lies among its voxels (0.2 to 0.7; brains at most 0.16).
+BLOCK, LEAST_BLOCKS, LARGE_SCALE, INNER_RIM = 8, 100, 0.78, 0.2
+FIELD_SCALE, FIELD_TEXTURE = 0.9, 0.3  # of what varies on one side of 0
+LEAST_PART = 0.05  # of the foreground on either side of 0
+TEXTURE_STEP = 4  # voxels between the lines along which texture is measured
 EVEN = 0.7  # part of neighbours in the foreground that are equal in labels; scans: below 0.3
 EVEN_STEPS = 1e-3  # of a step
 ROUND = 0.01  # relative
@@ -47,8 +62,8 @@ def check_t1w(volume: Volume) -> None:
 
 
 def _what_else(array: np.ndarray) -> str:
-    sample = sample_of(array)
-    above = array - np.float32(border_of(array)[0])  # a scan's background need not be 0
+    sample, (border, share) = sample_of(array), border_of(array)
+    above = array - np.float32(border)  # a scan's background need not be 0
     n_foreground = np.count_nonzero(above)
     is_sparse = n_foreground <= MANY_VOXELS
     levels = np.unique(above[above != 0] if is_sparse else sample_of(above[above != 0]))
@@ -56,13 +71,14 @@ def _what_else(array: np.ndarray) -> str:
     if is_mask or ((array.size >= WHOLE_IMAGE or not is_sparse) and _are_labels(above, levels)):
         return f"a mask or label map ({len(levels) + 1} values)"
     low, high = float(array.min()), float(array.max())
-    if not is_sparse and low >= 0 and _is_probability(sample[sample > 0] / high, high):
+    is_map = low >= 0 and not is_sparse and _is_probability(sample[sample > 0] / high, high)
+    if is_map or (low == border == 0 and not is_sparse and _is_smoothed(array, high)):
         return "a probability map or a soft mask"
     if _is_phase(array, sample, low, high):
         return f"a phase image (from {low:g} to {high:g})"
     if low < 0 < high and _is_signed_noise(faces_of(array), sample):
         return "a real or imaginary part (on both sides of 0, in the background too)"
-    return ""
+    return _masked_map(above) if array.size >= WHOLE_IMAGE and share >= LEAST_FACES else ""
 
 
 def _are_labels(array: np.ndarray, levels: np.ndarray) -> bool:
@@ -87,6 +103,57 @@ def _is_probability(parts: np.ndarray, high: float) -> bool:
     tenths = np.histogram(parts, 10, (0, 1))[0] / max(parts.size, 1)
     is_split = tenths[0] > LEAST_LOW and tenths[-1] > max(LEAST_HIGH, DIP * tenths[3:7].mean())
     return bool(saturated > SATURATED or is_split)
+
+
+def _is_smoothed(array: np.ndarray, high: float) -> bool:
+    """Return whether an image with a background of 0 is a probability map that was smoothed."""
+    if not any(LEAST_HEIGHT * full <= high <= full * (1 + EVEN_STEPS) for full in FULL):
+        return False
+    foreground = sample_of(array[array > FAINT[0] * high])
+    faint = foreground <= FAINT[1] * np.percentile(foreground, 99)
+    return bool(np.mean(faint) > LEAST_FAINT and _texture(array) < MOST_TEXTURE)
+
+
+def _masked_map(above: np.ndarray) -> str:
+    """Return what a masked image is that varies slowly, or on both sides of 0 up to its rim."""
+    brain = above != 0
+    values = np.sort(sample_of(above[brain]))
+    is_signed = LEAST_PART < np.searchsorted(values, 0) / values.size < 1 - LEAST_PART
+    is_smooth = _texture(above) < FIELD_TEXTURE
+    scale = _large_scale(above) if is_signed or is_smooth else 0.0
+    if is_smooth and scale > FIELD_SCALE:
+        return "a field map (it varies slowly)"
+    if not is_signed or scale < LARGE_SCALE:
+        return ""
+    rim = np.median(above[brain & ~binary_erosion(brain)])
+    is_inner = np.searchsorted(values, rim) / values.size > INNER_RIM
+    return "a real or imaginary part (on both sides of 0, up to its rim)" if is_inner else ""
+
+
+def _texture(above: np.ndarray) -> float:
+    """Return the size of second differences in the foreground, relative to that of the first.
+
+    It is 1.7 for noise, and some 1 / sigma for what was smoothed by sigma voxels.
+    """
+    first, second = 0.0, 0.0
+    for axis in range(3):
+        lines = np.moveaxis(above, axis, 0)[:, ::TEXTURE_STEP, ::TEXTURE_STEP]
+        steps = np.diff(lines, axis=0)
+        is_inside = (lines[:-2] != 0) & (lines[1:-1] != 0) & (lines[2:] != 0)
+        first += float(np.square(steps[1:][is_inside], dtype=float).sum())
+        second += float(np.square(np.diff(steps, axis=0)[is_inside], dtype=float).sum())
+    return math.sqrt(second / first) if first else 0.0
+
+
+def _large_scale(above: np.ndarray) -> float:
+    """Return the part of the variance that lies between blocks within the foreground."""
+    n_blocks = [n // BLOCK for n in above.shape]
+    whole = above[tuple(slice(n * BLOCK) for n in n_blocks)]
+    split = whole.reshape([size for n in n_blocks for size in (n, BLOCK)])
+    blocks = split.transpose(0, 2, 4, 1, 3, 5).reshape(-1, BLOCK**3)
+    inner = blocks[(blocks != 0).all(axis=1)].astype(float)
+    variance = float(inner.var()) if len(inner) >= LEAST_BLOCKS else 0.0
+    return float(inner.mean(axis=1).var()) / variance if variance else 0.0
 
 
 def _is_phase(array: np.ndarray, sample: np.ndarray, low: float, high: float) -> bool:

@@ -18,6 +18,8 @@ import napari_mri7t
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.system import library_versions
+from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
+from napari_mri7t.engine.volumes.files.geometry import DicomSource
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.sidecars import (
@@ -299,9 +301,12 @@ def _describe(source: Volume | Path) -> list[dict[str, Any]]:
     if isinstance(source, Path):
         return [_describe_file(path) for path in dict.fromkeys(files_of(source))]
     geometry = source.geometry
-    if geometry is None or geometry.path is None or geometry.computed:
+    if geometry is not None and geometry.dicom is not None and not geometry.computed:
+        facts = [_describe_dicom(geometry.dicom)]
+    elif geometry is None or geometry.path is None or geometry.computed:
         return [{"Name": source.name, "VoxelsSHA256": voxel_digest(source)}]
-    facts = _describe(geometry.path)
+    else:
+        facts = _describe(geometry.path)
     if geometry.series_length > 1:
         facts = [entry | {"Index": geometry.series_index} for entry in facts]
     return facts
@@ -309,6 +314,17 @@ def _describe(source: Volume | Path) -> list[dict[str, Any]]:
 
 def _describe_file(path: Path) -> dict[str, Any]:
     return {"File": path.name, "SHA256": file_digest(path)}
+
+
+def _describe_dicom(series: DicomSource) -> dict[str, Any]:
+    told = {"Description": series.description} if series.description else {}
+    return {
+        "Series": series.number,
+        **told,
+        "Files": series.n_files,
+        "SHA256": series.sha256,
+        CONVERTER: series.converter,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,12 @@
-"""The MNI152 T1w template that nilearn includes: a real brain without a download."""
+"""MNI space: the T1w template that nilearn includes, and the grid of the models."""
 
 import numpy as np
 
 from napari_mri7t.engine.volumes.volume import Volume
 
 VOXEL_SIZE_MM = 1
+MODEL_SHAPE = (182, 218, 182)  # FSL's MNI152 grid of 1 mm, on which the models were trained
+MODEL_ORIGIN_MM = (-91.0, -126.0, -72.0)  # of the voxel (0, 0, 0), turned to RAS+
 
 
 def load_template() -> Volume:
@@ -30,3 +32,10 @@ def load_template() -> Volume:
     image = load_mni152_template(resolution=VOXEL_SIZE_MM)
     array = np.asarray(image.dataobj, dtype=np.float32)
     return Volume(array, image.affine, name="MNI152")
+
+
+def model_grid() -> Volume:
+    """Return the empty grid of the models' space: 1 mm, MNI, RAS+."""
+    affine = np.eye(4)
+    affine[:3, 3] = MODEL_ORIGIN_MM
+    return Volume(np.zeros(MODEL_SHAPE, np.float32), affine, name="MNI152")

@@ -15,6 +15,14 @@ from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries, find_series, is_dicom
+from napari_mri7t.engine.volumes.files.dicom_conversion import (
+    converted,
+    list_images,
+    read_converted,
+    source_of,
+)
+from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.files.geometry import (
     FileGeometry,
     check_affine,
@@ -265,15 +273,20 @@ class Series:
 VolumeLike = str | Path | SpatialImage | Volume
 
 
-def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
+def load_volume(
+    path: str | Path, *, index: int | None = None, series: int | str | None = None
+) -> Volume:
     """Load a 3-D volume, after checking everything that can be wrong with the file.
 
     Parameters
     ----------
     path : str or Path
-        .nii, .nii.gz, .hdr/.img (either one), .mgz or .mgh.
+        .nii, .nii.gz, .hdr/.img (either one), .mgz or .mgh; a folder of DICOM files, or one of
+        them, which stands for its series.
     index : int, optional
         Which volume of a 4-D file, from 0; required if there is more than one.
+    series : int or str, optional
+        Number of the DICOM series, or its key where two have one number; the only T1w by default.
 
     Returns
     -------
@@ -286,7 +299,9 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
         If there is no such file.
     VolumeError
         If the file is damaged, is no volume, holds several without `index`, or all voxels have one
-        value.
+        value; if no DICOM series or several look like a T1w.
+    Mri7tError
+        If the extra `dicom` is missing.
 
     Examples
     --------
@@ -299,6 +314,9 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
     ('mni', (197, 233, 189), 'RAS')
     """
     path = Path(path)
+    if is_dicom(path):
+        return load_dicom(_find_series(path, series), index=index)
+    _refuse_series(path, series)
     header, voxel_path = read_header(path)
     chosen = _choose(index, header.n_volumes, path)
     values, notes = read_intensities(header, voxel_path, first=chosen, count=1)
@@ -309,12 +327,65 @@ def load_volume(path: str | Path, *, index: int | None = None) -> Volume:
     return _to_volume(array, geometry, stem_of(path) or path.name, notes)
 
 
-def load_series(path: str | Path) -> Series:
+def load_dicom(series: DicomSeries, *, index: int | None = None) -> Volume:
+    """Load a volume of a DICOM series, as dcm2niix converts it.
+
+    Parameters
+    ----------
+    series : DicomSeries
+        From `find_series`.
+    index : int, optional
+        Which volume, from 0; required if there is more than one, such as an echo.
+
+    Returns
+    -------
+    Volume
+        As `load_volume`; named after the series, without the names of folder and patient.
+
+    Raises
+    ------
+    VolumeError, Mri7tError
+        As `load_volume`.
+    """
+    with converted(series) as (images, said):
+        counts = [image.header.n_volumes for image in images]
+        if index is None and len(images) > 1:
+            raise VolumeError(
+                f"{series.title}: holds several images ({list_images(images)}): choose one with "
+                "index",
+                argument="index",
+            )
+        chosen = _choose(index, sum(counts), series.title)
+        image, first = [(one, n) for one, count in zip(images, counts, strict=True)
+                        for n in range(count)][chosen]  # fmt: skip
+        values, notes = read_converted(image, series, first=first, count=1)
+    geometry = replace(
+        image.header.geometry, path=None, dicom=source_of(series), series_index=chosen,
+        series_length=sum(counts),
+    )  # fmt: skip
+    array = values.reshape(geometry.shape, order="F")
+    return _to_volume(array, geometry, series.name, (*said, *notes))
+
+
+def _find_series(path: Path, wanted: int | str | None) -> DicomSeries:
+    found = find_series(path)
+    is_file = not path.is_dir() and len(found) == 1 and wanted in (None, "")
+    return found[0] if is_file else choose_t1w(found, wanted)
+
+
+def _refuse_series(path: Path, series: int | str | None) -> None:
+    if series not in (None, ""):
+        raise VolumeError(f"{path}: holds no DICOM series: choose none", argument="series")
+
+
+def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
     """Load all volumes of a file; a 3-D file gives a series of one.
 
     Parameters
     ----------
     path : str or Path
+        As for `load_volume`.
+    series : int or str, optional
         As for `load_volume`.
 
     Returns
@@ -328,16 +399,55 @@ def load_series(path: str | Path) -> Series:
         As for `load_volume`.
     """
     path = Path(path)
+    if is_dicom(path):
+        return load_dicom_series(_find_series(path, series))
+    _refuse_series(path, series)
     header, voxel_path = read_header(path)
     values, notes = read_intensities(header, voxel_path, first=0, count=header.n_volumes)
     geometry = replace(header.geometry, series_length=header.n_volumes, path=path)
-    four_d = values.reshape((*geometry.shape, header.n_volumes), order="F")  # (I, J, K, T)
+    return _to_series(values, geometry, stem_of(path) or path.name, notes)
+
+
+def load_dicom_series(series: DicomSeries) -> Series:
+    """Load all volumes of a DICOM series that lie on one grid, such as echoes.
+
+    Parameters
+    ----------
+    series : DicomSeries
+        From `find_series`.
+
+    Raises
+    ------
+    VolumeError, Mri7tError
+        As `load_volume`; also if its images lie on several grids.
+    """
+    with converted(series) as (images, said):
+        if not all(shares_grid(images[0].header.geometry, one.header.geometry) for one in images):
+            raise VolumeError(
+                f"{series.title}: holds images of several grids ({list_images(images)}): load one "
+                "by its index",
+                argument="index",
+            )
+        parts = [read_converted(one, series, first=0, count=one.header.n_volumes) for one in images]
+        n_volumes = sum(one.header.n_volumes for one in images)
+    notes = dict.fromkeys([*said, *(note for _, noted in parts for note in noted)])
+    geometry = replace(
+        images[0].header.geometry, path=None, dicom=source_of(series), series_length=n_volumes
+    )
+    values = np.concatenate([values for values, _ in parts])
+    return _to_series(values, geometry, series.name, tuple(notes))
+
+
+def _to_series(
+    values: np.ndarray, geometry: FileGeometry, name: str, notes: tuple[str, ...]
+) -> Series:
+    four_d = values.reshape((*geometry.shape, geometry.series_length), order="F")  # (I, J, K, T)
     array = to_ras(four_d, geometry.affine)
     affine, _ = ras_grid(geometry.affine, geometry.shape)
-    return Series(array, affine, stem_of(path) or path.name, geometry, notes)
+    return Series(array, affine, name, geometry, notes)
 
 
-def _choose(index: int | None, n_volumes: int, path: Path) -> int:
+def _choose(index: int | None, n_volumes: int, path: Path | str) -> int:
     if index is None:
         if n_volumes > 1:
             raise VolumeError(

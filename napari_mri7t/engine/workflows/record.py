@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.preparation.optional import LIBRARIES
-from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.prepare import ESTIMATED, FOUND_MASK_FOR, PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import PAIR, SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief, is_file_name, visible
 from napari_mri7t.engine.typed import is_of_type
+from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
 from napari_mri7t.engine.volumes.files.sidecars import NAME
 from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
 from napari_mri7t.engine.volumes.provenance import file_digest, versions
@@ -44,8 +45,9 @@ class SidecarRecord:
     path : Path
         The sidecar.
     sources : tuple of dict
-        `File` and `SHA256` each, `Index` of a series; `Name` and `VoxelsSHA256` of a volume that
-        was never saved to a file. A simulation's reference follows its target.
+        `File` and `SHA256` each, `Index` of a series; `Series`, `Files`, `SHA256` and `dcm2niix` of
+        DICOM; `Name` and `VoxelsSHA256` of a volume that was never saved to a file. A simulation's
+        reference follows its target.
     versions : dict
         Of the libraries that decide the voxels.
     config : SynthesisConfig or SimulationConfig
@@ -56,6 +58,9 @@ class SidecarRecord:
         Of the CPU.
     preparation : dict
         Of `PreparationConfig`: `prepare`, and `mask` and `transform` as one of `sources`.
+    found_mask_for : tuple of str
+        Steps of the preparation whose result came from the mask that was found, before the user
+        corrected it.
     output : OutputConfig
     image : {"source", "target"}
         Which image of a simulated pair the sidecar belongs to.
@@ -73,6 +78,7 @@ class SidecarRecord:
     model_sha256: str = ""
     threads: int | None = None
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    found_mask_for: tuple[str, ...] = ()
     output: OutputConfig = OutputConfig()  # noqa: RUF009 - frozen
     image: str = "source"
     image_name: str = ""
@@ -82,10 +88,11 @@ class SidecarRecord:
     @property
     def other_versions(self) -> tuple[str, ...]:
         """The libraries now installed in another version, as sentences."""
-        now = versions() | library_versions(LIBRARIES)
+        now = versions() | library_versions((*LIBRARIES, CONVERTER))
+        converters = {k: v for source in self.sources for k, v in source.items() if k == CONVERTER}
         return tuple(
             f"made with {name} {recorded}, {now.get(name, 'none')} is installed"
-            for name, recorded in self.versions.items()
+            for name, recorded in (self.versions | converters).items()
             if now.get(name) != recorded
         )
 
@@ -184,6 +191,7 @@ def _synthesis(path: Path, facts: dict[str, Any], device: str | None) -> Sidecar
     preparation = settings.get("preparation", {"prepare": "none"})
     with _named("Settings: preparation"):
         asked = _preparation(preparation)
+        found_mask_for = _found_mask_for(preparation)
     with _named("Settings: output"):
         output = _config(OutputConfig, settings.get("output", asdict(OutputConfig())))
     with _named("Model"):
@@ -197,6 +205,7 @@ def _synthesis(path: Path, facts: dict[str, Any], device: str | None) -> Sidecar
         model_sha256=digest,
         threads=_threads(preparation if "threads" in preparation else facts),
         preparation=asked,
+        found_mask_for=found_mask_for,
         output=output,
         **_image(facts),
     )
@@ -232,10 +241,19 @@ def _source(entry: Any) -> dict[str, Any]:
     """Return what identifies one file, or one volume that was never saved to a file."""
     if not isinstance(entry, dict):
         raise ValueError(f"must hold objects, got {brief(entry)}")
-    if "File" not in entry:
+    if "Series" in entry:
+        number, n_files = _entry(entry, "Series", int), _entry(entry, "Files", int)
+        found: dict[str, Any] = {
+            "Series": number,
+            "Files": n_files,
+            CONVERTER: _entry(entry, CONVERTER, str),
+        }
+    elif "File" not in entry:
         name, digest = _entry(entry, "Name", str), _digest(entry, "VoxelsSHA256")
         return {"Name": name, "VoxelsSHA256": digest}
-    found = {"File": _file_name(entry, "File"), "SHA256": _digest(entry, "SHA256")}
+    else:
+        found = {"File": _file_name(entry, "File")}
+    found["SHA256"] = _digest(entry, "SHA256")
     if "Index" not in entry:
         return found
     if (index := _entry(entry, "Index", int)) < 0:
@@ -264,6 +282,14 @@ def _preparation(values: Any) -> dict[str, Any]:
             with _named(name):
                 asked[name] = _source(values[name])
     return asked
+
+
+def _found_mask_for(preparation: dict[str, Any]) -> tuple[str, ...]:
+    steps = preparation.get(FOUND_MASK_FOR, [])
+    if steps not in ([], *(list(ESTIMATED[:n]) for n in (1, 2))):
+        known = " or ".join([ESTIMATED[0], ", ".join(ESTIMATED)])
+        raise ValueError(f"{FOUND_MASK_FOR} must be {known}, got {brief(steps)}")
+    return tuple(steps)
 
 
 def _threads(facts: dict[str, Any]) -> int | None:

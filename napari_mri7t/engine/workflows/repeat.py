@@ -3,8 +3,9 @@
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,16 @@ from napari_mri7t.engine.errors import (
 )
 from napari_mri7t.engine.models.card import bundled_folders, fold_folders, read_card
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, find_before
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.volumes.files.dicom import HERE, digest_of, find_series
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume, save_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
 
 TEMPLATE_NAME = "MNI152"  # as `load_template` names it: it is always at hand
@@ -201,7 +203,10 @@ def _repeat_synthesis(
     (scan,) = _find_sources(record, sources)
     model = _find_model(record, place)
     preparation = _find_preparation(record, scan, sources)
-    with _threads(record.threads):
+    with _threads(record.threads), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if record.found_mask_for:
+            preparation = replace(preparation, keep=Path(folder))
+            find_before(scan, preparation, record.found_mask_for, report=report)
         result = synthesize(scan, model, config, preparation, record.output, report=report)
     made_with = f"{model.name} on {result.device} in {result.precision}"
     return result.volume, result.sidecar(), made_with
@@ -279,6 +284,8 @@ def _load(
 ) -> Volume:
     """Load and check the source that the first of `entries` describe; take these off."""
     facts, digests = entries[0], []
+    if "Series" in facts:
+        return _load_dicom(record, entries.pop(0), path, name)
     if path is None and facts.get("Name") == TEMPLATE_NAME:
         place, volume = Path(TEMPLATE_NAME), load_template()
     else:
@@ -292,6 +299,26 @@ def _load(
         _check_digests(place, digests, entries[:1], name)
     del entries[: len(digests)]
     return volume
+
+
+def _load_dicom(
+    record: SidecarRecord, facts: Mapping[str, Any], path: str | Path | None, name: str
+) -> Volume:
+    """Load the recorded series of a folder of DICOM files, which has the recorded digest."""
+    if path is None:
+        raise StateError(
+            f"{record.path}: the {name} is a DICOM series: specify its folder", argument=name
+        )
+    for series in find_series(path):
+        is_alike = (series.number, len(series.files)) == (facts["Series"], facts["Files"])
+        if is_alike and digest_of(series) == facts["SHA256"]:
+            return load_dicom(series, index=facts.get("Index"))
+    raise StateError(
+        f"{HERE}: does not hold the original {name}, which is series {facts['Series']} of "
+        f"{facts['Files']} files (SHA-256 {facts['SHA256'][:12]}...): specify the folder of the "
+        "original",
+        argument=name,
+    )
 
 
 def _find_preparation(record: SidecarRecord, scan: Volume, paths: SourcePaths) -> PreparationConfig:

@@ -48,6 +48,29 @@ ICONS: dict[str, tuple[str, tuple[Corners, ...]]] = {
         CALM,
         (((0.05, 0.18), (0.38, 0.18), (0.48, 0.3), (0.95, 0.3), (0.95, 0.84), (0.05, 0.84)),),
     ),
+    "check": (
+        GO,
+        (((0.08, 0.5), (0.22, 0.36), (0.4, 0.56), (0.78, 0.14), (0.92, 0.28), (0.4, 0.86)),),
+    ),
+    "cross": (
+        STOP,
+        (
+            ((0.12, 0.26), (0.26, 0.12), (0.88, 0.74), (0.74, 0.88)),
+            ((0.74, 0.12), (0.88, 0.26), (0.26, 0.88), (0.12, 0.74)),
+        ),
+    ),
+    "dash": (CALM, (((0.1, 0.42), (0.9, 0.42), (0.9, 0.58), (0.1, 0.58)),)),
+    "wait": (  # an hourglass
+        CALM,
+        (((0.15, 0.08), (0.85, 0.08), (0.5, 0.52)), ((0.5, 0.48), (0.85, 0.92), (0.15, 0.92))),
+    ),
+    "look": (  # a triangle with a gap, as a sign of warning
+        "#e2a336",
+        (
+            ((0.5, 0.04), (0.98, 0.94), (0.56, 0.94), (0.56, 0.3)),
+            ((0.5, 0.04), (0.44, 0.3), (0.44, 0.94), (0.02, 0.94)),
+        ),
+    ),
     "save": (
         CALM,
         (
@@ -152,6 +175,7 @@ class Notices(QWidget):
         """Remove all."""
         for notice in self._notices():
             self._layout.removeWidget(notice)
+            notice.hide()  # without a parent and not hidden, it would be a window of its own
             notice.setParent(None)
             notice.deleteLater()
 

@@ -7,30 +7,48 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.widgets.shared.worker import Job
 
 
 class Latest(QObject):
     """Runs one request at a time; of those waiting, only the latest is run.
 
-    Signals: `answered` (what the function returned), `failed` (a sentence).
+    Signals: `answered` (what the function returned), `failed` (a sentence), `progressed` (a
+    `Progress`, of a request that is followed).
     """
 
     answered = Signal(object)
+    progressed = Signal(object)
     failed = Signal(str)
 
     def __init__(self, title: str, parent: QObject) -> None:
         super().__init__(parent)  # an answer must not find its widget deleted
         self._title = title
         self._job: Job | None = None
-        self._next: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+        self._next: Callable[[Report], Any] | None = None
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)`, now or after the current request."""
+        self._request(lambda report: function(*arguments))
+
+    def follow(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call `function(*arguments, report)`, once the current request has been cancelled."""
         if self._job is not None:
-            self._next = (function, arguments)
+            self._job.cancel()
+        self._request(lambda report: function(*arguments, report))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is to come."""
+        return self._next is not None or (self._job is not None and not self._job.is_cancelling)
+
+    def _request(self, work: Callable[[Report], Any]) -> None:
+        if self._job is not None:
+            self._next = work
             return
-        self._job = Job(self._title, lambda report: function(*arguments), quiet=True)
+        self._job = Job(self._title, work, quiet=True)
+        self._job.progressed.connect(self._on_progressed)
         self._job.succeeded.connect(self._on_succeeded)
         self._job.failed.connect(self._on_failed)
         self._job.ended.connect(self._on_ended)
@@ -41,6 +59,10 @@ class Latest(QObject):
         self._next = None
         if self._job is not None:
             self._job.cancel()
+
+    def _on_progressed(self, progress: Progress) -> None:
+        if self._next is None and self._job is not None and not self._job.is_cancelling:
+            self.progressed.emit(progress)
 
     def _on_succeeded(self, result: Any) -> None:
         if self._next is None:
@@ -53,5 +75,5 @@ class Latest(QObject):
     def _on_ended(self) -> None:
         self._job = None
         if self._next is not None:
-            (function, arguments), self._next = self._next, None
-            self.ask(function, *arguments)
+            work, self._next = self._next, None
+            self._request(work)

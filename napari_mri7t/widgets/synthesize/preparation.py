@@ -21,6 +21,7 @@ from napari_mri7t.widgets.shared.controls import (
     FolderField,
     LayerChooser,
     Notices,
+    TextLabel,
     set_enabled,
 )
 from napari_mri7t.widgets.shared.settings import last_choice
@@ -34,6 +35,10 @@ MODES = {
 }
 SPACES = {"native": "Scan's own grid", "mni": "MNI space, 1 mm"}
 VIAS = {"scan": "Scan's own grid", "mni": "MNI space, 1 mm"}
+OWN_IN_A_FOLDER = (
+    "Your own masks and transforms: those in the dataset's derivatives are found by their BIDS "
+    "names; a layer or a file serves a single scan."
+)
 BACKGROUNDS = {"scan": "As in the scan", "zero": "Zero"}
 
 
@@ -66,6 +71,7 @@ class PreparationFields(QWidget):
     def __init__(self, viewer: napari.Viewer, remembered: dict[str, Any]) -> None:
         super().__init__()
         self._session: tempfile.TemporaryDirectory[str] | None = None
+        self._is_folder = False
         self._build_choices()
         self._build_own(viewer)
         self.notices = Notices()
@@ -81,6 +87,7 @@ class PreparationFields(QWidget):
             ("Mask file", self.mask_field),
             ("Transform", self.transform_field),
             ("Save intermediate\nfiles to", self.keep_field),
+            ("", self.folder_label),
             ("", self.coarse_box),
         ):
             self._form.addRow(*([label] if label else []), field)
@@ -139,6 +146,8 @@ class PreparationFields(QWidget):
             "Empty: kept until this widget is closed"
         )
         self.keep_field.line.setPlaceholderText("this session only")
+        self.folder_label = TextLabel(OWN_IN_A_FOLDER)
+        self.folder_label.setWordWrap(True)
 
     def _connect(self) -> None:
         for box in (self.mode_box, self.space_box, self.via_box, self.background_box):
@@ -176,12 +185,27 @@ class PreparationFields(QWidget):
 
     def _refresh(self, value: object = None) -> None:
         self._form.setRowVisible(self.via_box, self.space_box.currentData() == "native")
-        for field in (self.mask_chooser, self.mask_field, self.transform_field, self.keep_field):
-            self._form.setRowVisible(field, self.more_box.isChecked())
+        has_own = self._has_own
+        for field in (self.mask_chooser, self.mask_field, self.transform_field):
+            self._form.setRowVisible(field, has_own)
+        self._form.setRowVisible(self.keep_field, has_own or self._is_folder)
+        self._form.setRowVisible(self.more_box, not self._is_folder)
+        self._form.setRowVisible(self.folder_label, self._is_folder)
         has_layer = self.mask_chooser.layer is not None
         why_not = "the mask is taken from a layer" if has_layer else None
         set_enabled(self.mask_field, why_not, self.mask_field.line.toolTip())
         self.changed.emit()
+
+    def serve_folder(self, is_folder: bool) -> None:
+        """Offer what applies to every scan of a folder, or also what belongs to a single scan."""
+        if is_folder != self._is_folder:
+            self._is_folder = is_folder
+            self.keep_field.line.setPlaceholderText("" if is_folder else "this session only")
+            self._refresh()
+
+    @property
+    def _has_own(self) -> bool:
+        return self.more_box.isChecked() and not self._is_folder
 
     def offer_coarse(self, is_too_coarse: bool) -> None:
         """Show the box that allows a scan outside the domain only where it is needed."""
@@ -195,7 +219,7 @@ class PreparationFields(QWidget):
 
     def why_not(self, layers: list[Layer]) -> str | None:
         """Return what is missing before anything can start."""
-        if not self.more_box.isChecked():
+        if not self._has_own:
             return None
         for field, what in ((self.mask_field, "mask"), (self.transform_field, "transform")):
             if field.isEnabled() and field.folder is not None and not field.folder.is_file():
@@ -212,17 +236,21 @@ class PreparationFields(QWidget):
 
     def asked(self) -> Asked:
         """Return the choices as they are now."""
-        has_more = self.more_box.isChecked()
+        has_more = self._has_own
         layer = self.mask_chooser.layer if has_more else None
         config = PreparationConfig(
             prepare=self.mode_box.currentData(),
             mask=self.mask_field.folder if has_more and layer is None else None,
             transform=self.transform_field.folder if has_more else None,
-            keep=(self.keep_field.folder if has_more else None) or self._session_folder,
+            keep=self._keep or (None if self._is_folder else self._session_folder),
             allow_out_of_domain=self.coarse_box.isChecked(),
         )
         output = OutputConfig(**self._output_values())
         return Asked(config, output, None if layer is None else layer.as_layer_data_tuple())
+
+    @property
+    def _keep(self) -> Path | None:
+        return self.keep_field.folder if self._has_own or self._is_folder else None
 
     def _output_values(self) -> dict[str, str]:
         boxes = {"space": self.space_box, "via": self.via_box, "background": self.background_box}
@@ -241,7 +269,7 @@ class PreparationFields(QWidget):
 
     def values(self) -> dict[str, Any]:
         """Return the choices to restore in the next session."""
-        keep = self.keep_field.folder if self.more_box.isChecked() else None
+        keep = self._keep
         return self._output_values() | {
             "prepare": self.mode_box.currentData(),
             "keep": "" if keep is None else str(keep),

@@ -10,15 +10,16 @@ import pytest
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation import checks
 from napari_mri7t.engine.preparation import prepare as module
+from napari_mri7t.engine.preparation.cache import KeptFiles, PreparationCache
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
     plan_preparation,
     prepare,
 )
-from napari_mri7t.engine.preparation.registration import save_transform
+from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.preparation.steps import STEPS, Decision, PreparationProgress
 from napari_mri7t.engine.progress import Cancelled
-from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 
 @pytest.fixture
@@ -143,13 +144,141 @@ def test_name_of_a_layer_that_is_no_name_of_a_file_is_kept_all_the_same(raw, don
     assert plan_preparation(scan, asked(keep=tmp_path)).steps == ("registration",)
 
 
-@pytest.mark.parametrize("note", ["", "[]", '{"Source": 1}', "[" * 100_000])
-def test_note_that_somebody_edited_counts_for_nothing(raw, done, tmp_path, note):
+@pytest.mark.parametrize("note", ["", "[]", '{"Results": 1}', "[" * 100_000])
+def test_results_without_their_note_are_the_users_own(raw, done, tmp_path, note):
     config = asked(prepare="full", keep=tmp_path)
     run(raw[0], config)
     (path,) = tmp_path.glob("*_preparation.json")
     path.write_text(note)
-    assert plan_preparation(raw[0], config).steps == STEPS
+    with pytest.raises(VolumeError, match=r"head_bias-field\.nii\.gz: it, or the note") as caught:
+        plan_preparation(raw[0], config)
+    assert caught.value.argument == "keep"
+    (tmp_path / "head_bias-field.nii.gz").unlink()
+    found = plan_preparation(raw[0], config)
+    assert found.steps == STEPS[1:2]
+    assert len([text for text in found.warnings if "put there by hand" in text]) == 2
+
+
+def edit(path, scan):
+    """Take a corner of the brain away, as an editor does."""
+    mask = load_volume(path)
+    smaller = mask.array * np.random.default_rng(1).choice([0, 1], mask.shape, p=[0.05, 0.95])
+    save_volume(scan.with_array(smaller), path, overwrite=True)
+    return smaller > 0
+
+
+def test_corrected_mask_leaves_bias_field_and_transform_as_they_are(raw, done, tmp_path):
+    config = asked(prepare="full", keep=tmp_path)
+    first = run(raw[0], config)
+    corrected = edit(tmp_path / "head_mask.nii.gz", raw[0])
+    own = asked(prepare="full", keep=tmp_path, mask=tmp_path / "head_mask.nii.gz")
+    plan = plan_preparation(raw[0], own)
+    assert plan.steps == ()
+    assert plan.describe() == (
+        "Preparation: brain extraction replaced by your mask; bias field correction reused "
+        "(estimated with the brain mask found before yours); registration reused (estimated with "
+        "the brain mask found before yours)."
+    )
+    for _ in range(2):
+        second = prepare(raw[0], plan)
+        assert tuple(done) == STEPS
+        np.testing.assert_array_equal(second.mask, corrected)
+        np.testing.assert_array_equal(second.corrected.array, first.corrected.array)
+        assert second.facts["found_mask_for"] == list(STEPS[1:])
+        assert second.facts["bias_field"] == "N4, divided out, with the brain mask found before"
+        np.testing.assert_array_equal(load_volume(own.mask).array > 0, corrected)
+
+
+def test_mask_edited_where_it_is_kept_is_taken_for_the_users(raw, done, tmp_path):
+    config = asked(keep=tmp_path)
+    run(raw[0], config)
+    corrected = edit(tmp_path / "head_mask.nii.gz", raw[0])
+    plan = plan_preparation(raw[0], config)
+    assert "head_mask.nii.gz was edited" in plan.warnings[-1]
+    made = prepare(raw[0], plan)
+    np.testing.assert_array_equal(made.mask, corrected)
+    assert plan.warnings[-1] in made.warnings
+    assert made.facts["mask"]["File"] == "head_mask.nii.gz"
+    assert made.facts["brain_extraction"] == "mask provided"
+    assert done.count("brain extraction") == 1
+
+
+def test_mask_that_was_only_saved_again_is_still_the_one_found(raw, done, tmp_path):
+    run(raw[0], asked(keep=tmp_path))
+    path = tmp_path / "head_mask.nii.gz"
+    before = path.read_bytes()
+    save_volume(raw[0].with_array(load_volume(path).array * 255), path, overwrite=True)
+    assert path.read_bytes() != before
+    plan = plan_preparation(raw[0], asked(keep=tmp_path))
+    assert plan.decisions[STEPS[0]] is Decision.REUSE
+
+
+def test_mask_edited_for_another_scan_of_the_same_name_is_not_overwritten(raw, done, tmp_path):
+    run(raw[0], asked(keep=tmp_path))
+    edit(tmp_path / "head_mask.nii.gz", raw[0])
+    other = raw[0].with_array(raw[0].array + 1)
+    with pytest.raises(VolumeError, match="made for another scan of the same name"):
+        plan_preparation(other, asked(keep=tmp_path))
+
+
+def test_mask_of_another_size_has_its_own_bias_field(raw, done, tmp_path):
+    run(raw[0], asked(prepare="full", keep=tmp_path))
+    smaller = raw[1].copy()
+    smaller[: smaller.shape[0] // 2] = False
+    own = asked(prepare="full", keep=tmp_path, mask=raw[0].with_array(smaller))
+    assert plan_preparation(raw[0], own).steps == STEPS[1:]
+
+
+def test_transform_edited_where_it_is_kept_is_taken_for_the_users(raw, done, tmp_path):
+    config = asked(prepare="full", keep=tmp_path)
+    run(raw[0], config)
+    shift = np.eye(4)
+    shift[0, 3] = 0.5
+    save_transform(shift, tmp_path / "head_to-MNI.txt")
+    made = run(raw[0], config)
+    np.testing.assert_array_equal(made.to_mni, shift)
+    assert made.facts["registration"] == "transform provided"
+    np.testing.assert_array_equal(load_transform(tmp_path / "head_to-MNI.txt"), shift)
+
+
+def test_results_that_vanish_after_the_plan_are_computed_again(raw, done, tmp_path):
+    config = asked(prepare="full", keep=tmp_path)
+    run(raw[0], config)
+    plan = plan_preparation(raw[0], config)
+    (tmp_path / "head_bias-field.nii.gz").unlink()
+    prepare(raw[0], plan)
+    assert done == [*STEPS, STEPS[1]]
+
+
+@pytest.mark.parametrize("kill_after", [0, 1])
+def test_result_of_a_killed_run_is_not_taken_for_the_users(
+    raw, done, tmp_path, monkeypatch, kill_after
+):
+    """Killed before the mask's file, or between the file and what the note says last of it."""
+    config, writes = asked(prepare="full", keep=tmp_path), []
+
+    def killed(cache, what, known, write=PreparationCache._note):
+        if len(writes) == kill_after:
+            raise KeyboardInterrupt
+        writes.append(what)
+        write(cache, what, known)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreparationCache, "_note", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(raw[0], config)
+    plan = plan_preparation(raw[0], config)
+    assert plan.decisions[STEPS[0]] is (Decision.REUSE if kill_after else Decision.COMPUTE)
+    assert len(plan.warnings) == 1  # the voxels of 4 mm
+
+
+def test_results_are_kept_in_files_of_any_name(raw, done, tmp_path):
+    names = ("desc-brain_mask.nii.gz", "bias.nii.gz", "xfm.txt", "note.json")
+    files = KeptFiles(*(tmp_path / "sub-01" / "anat" / f"sub-01_{name}" for name in names))
+    config = asked(prepare="full", keep=files)
+    run(raw[0], config)
+    assert {path.name for path in files.mask.parent.iterdir()} == {f"sub-01_{x}" for x in names}
+    assert plan_preparation(raw[0], config).steps == ()
 
 
 def test_folder_that_is_not_there_is_not_made_by_looking(raw, tmp_path):

@@ -1,6 +1,7 @@
 """Raw scans and simulations repeated from their sidecars: equal bits, or a sentence."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
     SimulationConfig,
     simulate_3t,
 )
-from napari_mri7t.engine.synthesis import scan as scan_module
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.system import library_versions
+from napari_mri7t.engine.volumes import template
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import record as record_module
 from napari_mri7t.engine.workflows import repeat as repeat_module
@@ -108,8 +109,8 @@ def test_bias_field_and_registration_are_repeated_bit_for_bit(
     """With SimpleITK itself: the clock and the number of threads must not decide a bit."""
     pytest.importorskip("SimpleITK")
     scan, mask = coarse_head
-    monkeypatch.setattr(scan_module, "MODEL_SHAPE", (91, 109, 91))  # of the brain's middle
-    monkeypatch.setattr(scan_module, "MODEL_ORIGIN_MM", (-45.0, -72.0, -36.0))
+    monkeypatch.setattr(template, "MODEL_SHAPE", (91, 109, 91))  # of the brain's middle
+    monkeypatch.setattr(template, "MODEL_ORIGIN_MM", (-45.0, -72.0, -36.0))
     for user in (checks, prepare):
         monkeypatch.setattr(user, "load_template", lambda: scan.with_array(scan.array * mask))
     scan_file = save_volume(scan, tmp_path / "head.nii.gz")
@@ -120,6 +121,50 @@ def test_bias_field_and_registration_are_repeated_bit_for_bit(
     assert recorded["registration"].startswith("rigid")
     assert recorded["bias_field"].startswith("N4")
     assert repeat(made, tiny_model).is_equal
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_corrected_mask_is_repeated_with_what_was_estimated_before(
+    repeat, coarse_head, tiny_model, tmp_path, monkeypatch, is_registered
+):
+    """Bias field and transform came from the mask that was found, which its correction replaced."""
+    pytest.importorskip("SimpleITK")
+    scan, mask = coarse_head
+    for user in (checks, prepare):
+        monkeypatch.setattr(user, "load_template", lambda: scan.with_array(scan.array * mask))
+    monkeypatch.setattr(prepare, "extract_brain", lambda scan, report: mask)
+    scan_file, kept = save_volume(scan, tmp_path / "head.nii.gz"), tmp_path / "kept"
+    asked = PreparationConfig("full", keep=kept, allow_out_of_domain=True)
+    prepared(scan_file, tiny_model, tmp_path / "first.nii", asked)
+    own = kept / "head_mask.nii.gz"
+    corrected = mask.copy()
+    corrected[:, :, : mask.any(axis=(0, 1)).argmax() + 2] = False
+    save_volume(scan.with_array(corrected), own, overwrite=True)
+    if not is_registered:  # as where the registration of the mask that was found failed
+        (kept / "head_to-MNI.txt").unlink()
+    made = prepared(scan_file, tiny_model, tmp_path / "e.nii", replace(asked, mask=own))
+    facts = json.loads(made.read_text())
+    steps = ["bias field correction", "registration"][: 1 + is_registered]
+    assert facts["Settings"]["preparation"]["found_mask_for"] == steps
+    again = repeat(made, tiny_model, mask=own)
+    assert again.is_equal
+    assert again.sidecar["Settings"]["preparation"] == facts["Settings"]["preparation"]
+    del facts["Settings"]["preparation"]["found_mask_for"]
+    made.write_text(json.dumps(facts))
+    assert not repeat(made, tiny_model, mask=own).is_equal
+
+
+@pytest.mark.parametrize("steps", ["registration", ["registration"], ["brain extraction"], [1]])
+def test_steps_of_another_mask_that_a_sidecar_cannot_record_are_refused(
+    phantom_file, tiny_model, own_files, tmp_path, steps
+):
+    asked = PreparationConfig("none", mask=own_files["mask"])
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    facts = json.loads(made.read_text())
+    facts["Settings"]["preparation"]["found_mask_for"] = steps
+    made.write_text(json.dumps(facts))
+    with pytest.raises(StateError, match="found_mask_for must be bias field correction or bias"):
+        read_record(made)
 
 
 def test_threads_of_itk_decide_no_bit_and_stay_as_they_were(coarse_head):

@@ -34,6 +34,30 @@ UNIT_MM = 2
 _MEND = "its voxels have no position in space; convert the scan again from its source"
 
 
+@dataclass(frozen=True)
+class DicomSource:
+    """The DICOM series that voxels were converted from; it names neither patient nor files.
+
+    Attributes
+    ----------
+    number : int
+        Of the series.
+    description : str
+        Of the series; empty where it names the patient.
+    n_files : int
+    sha256 : str
+        Over all files, whatever their names and order.
+    converter : str
+        Version of dcm2niix.
+    """
+
+    number: int
+    description: str
+    n_files: int
+    sha256: str
+    converter: str
+
+
 @dataclass(frozen=True, eq=False)
 class FileGeometry:
     """The geometry as the file stores it, so that it can be written back bit for bit.
@@ -57,11 +81,13 @@ class FileGeometry:
     version : int
         1 or 2, of NIfTI.
     path : Path or None
-        Where the file was read from.
+        Where the file was read from; None for DICOM.
     computed : bool
         True once the voxels are no longer those of the file, but computed on its grid.
     series_index, series_length : int
         Which volume of how many; 0 of 1 for a file of one volume.
+    dicom : DicomSource or None
+        The series that dcm2niix converted.
     """
 
     shape: tuple[int, int, int]
@@ -78,6 +104,7 @@ class FileGeometry:
     computed: bool = False
     series_index: int = 0
     series_length: int = 1
+    dicom: DicomSource | None = None
 
     @property
     def orientation(self) -> str:

@@ -1,0 +1,217 @@
+"""How well the estimate of a person's first scan predicts the second scan.
+
+python benchmarks/scan_rescan.py FOLDER PERSON... [--models NAME,NAME]
+
+FOLDER holds `N_SS.nii.gz` (extracted scans) and `N_mask.nii.gz`; a PERSON is two of them, as in
+1003,1023. The second scan has noise and contrast of its own: only what both scans share helps to
+predict it, and nothing is simulated. It is registered rigidly to the first; the shading of the
+first is brought to that of the second, and an affine tone map is fitted. The figure is the PSNR in
+the brain, eroded by two voxels, against the 99.9th percentile of the second scan there.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy.ndimage import binary_erosion, gaussian_filter
+from skimage.filters import threshold_multiotsu
+from skimage.restoration import denoise_nl_means, denoise_wavelet
+
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.preparation.registration import matrix_of
+from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.volumes.grids import resample
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
+
+SHADING_VOXELS = 8.0  # sigma of a Gaussian
+HIGH_PASS_VOXELS = 1.5  # sigma; what is finer, deep in white matter, is taken for noise
+EROSION, DEEP = 2, 4  # voxels
+RANGE_PERCENTILE = 99.9
+PITCHES = (0.0, -0.15, 0.15)  # radians, of the starts of the registration
+SAMPLED = 0.2  # part of the voxels
+COARSE, FINE = ((4, 2), (2.0, 1.0)), ((2, 1), (1.0, 0.0))  # shrinking and smoothing, mm
+
+Method = Callable[[Volume], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two scans of one person on the grid of the first.
+
+    Parameters
+    ----------
+    first : Volume
+    second : ndarray
+        Registered.
+    inner : ndarray of bool
+        The brain of the first scan, eroded.
+    shading : ndarray
+        Of the first scan over that of the second.
+    """
+
+    first: Volume
+    second: np.ndarray
+    inner: np.ndarray
+    shading: np.ndarray
+
+    def score(self, array: np.ndarray) -> float:
+        """Return the PSNR of the second scan as predicted from an image of the first, dB."""
+        seen = self.second[self.inner].astype(float)
+        found = (array / self.shading)[self.inner].astype(float)
+        error = np.mean((np.polyval(np.polyfit(found, seen, 1), found) - seen) ** 2)
+        return float(10 * np.log10(np.percentile(seen, RANGE_PERCENTILE) ** 2 / error))
+
+
+def load_pair(folder: Path, first: str, second: str) -> Pair:
+    """Read two scans and register the second to the first."""
+    scans = [load_volume(folder / f"{number}_SS.nii.gz") for number in (first, second)]
+    mask = load_volume(folder / f"{first}_mask.nii.gz").array > 0
+    moved = resample(scans[1], scans[0], register(*scans))
+    part = _smooth(mask.astype(np.float32)).clip(1e-6)
+    shading = [(_smooth(each * mask) / part).clip(1e-6) for each in (scans[0].array, moved)]
+    inner = binary_erosion(mask, iterations=EROSION)
+    return Pair(scans[0], moved, inner, shading[0] / shading[1])
+
+
+def register(fixed: Volume, moving: Volume) -> np.ndarray:
+    """Return the rigid transform from mm of `moving` to mm of `fixed`: the best of six starts."""
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    images = [_image(each) for each in (fixed, moving)]
+    centres = sitk.CenteredTransformInitializerFilter
+    found = []
+    for kind in (centres.MOMENTS, centres.GEOMETRY):
+        for pitch in PITCHES:
+            start = sitk.CenteredTransformInitializer(*images, sitk.Euler3DTransform(), kind)
+            start = sitk.Euler3DTransform(start)
+            start.SetRotation(pitch, 0.0, 0.0)
+            found.append(_optimise(images, start, *COARSE))
+    _, best = min(found, key=lambda each: each[0])
+    value, best = _optimise(images, best, *FINE)
+    print(f"correlation of the registered scans {-value:.4f}", flush=True)
+    return np.linalg.inv(matrix_of(best))
+
+
+def _optimise(
+    images: list[sitk.Image],
+    start: sitk.Transform,
+    shrink: tuple[int, ...],
+    smooth: tuple[float, ...],
+) -> tuple[float, sitk.Transform]:
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsCorrelation()
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(SAMPLED, 1)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-4, 200)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel(shrink)
+    method.SetSmoothingSigmasPerLevel(smooth)
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.SetInitialTransform(sitk.Euler3DTransform(start), inPlace=False)
+    found = method.Execute(*images)
+    if isinstance(found, sitk.CompositeTransform):
+        found = found.GetBackTransform()
+    return method.GetMetricValue(), found
+
+
+def _image(volume: Volume) -> sitk.Image:
+    """Convert a volume to an image of ITK whose physical space is RAS+ mm."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
+    image.SetSpacing(volume.voxel_size)
+    image.SetDirection((volume.affine[:3, :3] / volume.voxel_size).ravel().tolist())
+    image.SetOrigin(volume.affine[:3, 3].tolist())
+    return image
+
+
+def _smooth(array: np.ndarray) -> np.ndarray:
+    found: np.ndarray = gaussian_filter(array, SHADING_VOXELS)
+    return found
+
+
+def noise_of(scan: Volume) -> float:
+    """Return the deviation of what a Gaussian removes, deep in white matter."""
+    brain = scan.array > 0
+    smooth = gaussian_filter(scan.array, 1.0)
+    white = smooth > threshold_multiotsu(smooth[brain][::7], 3)[1]
+    deep = binary_erosion(white, iterations=DEEP)
+    fine = scan.array - gaussian_filter(scan.array, HIGH_PASS_VOXELS)
+    return float(fine[deep].std())
+
+
+def gaussian(scan: Volume, sigma: float) -> np.ndarray:
+    """Smooth by a Gaussian, sigma in voxels."""
+    found: np.ndarray = gaussian_filter(scan.array, sigma)
+    return found
+
+
+def non_local_means(scan: Volume, strength: float) -> np.ndarray:
+    """Average similar patches; the strength is in units of the noise."""
+    noise = noise_of(scan)
+    found: np.ndarray = denoise_nl_means(
+        scan.array, patch_size=3, patch_distance=5, h=strength * noise, sigma=noise, fast_mode=True
+    )
+    return found
+
+
+def wavelets(scan: Volume) -> np.ndarray:
+    """Shrink wavelet coefficients (BayesShrink)."""
+    found: np.ndarray = denoise_wavelet(
+        scan.array, sigma=noise_of(scan), method="BayesShrink", rescale_sigma=False
+    )
+    return found
+
+
+def bm4d_of(scan: Volume) -> np.ndarray:
+    """Filter by BM4D, whose licence is non-commercial: a yardstick, never a dependency."""
+    from bm4d import bm4d
+
+    return np.asarray(bm4d(scan.array, noise_of(scan)))
+
+
+def methods(names: list[str]) -> dict[str, Method]:
+    """Return what is compared, by its name in the table."""
+    found: dict[str, Method] = {
+        "scan as is": lambda scan: scan.array,
+        "Gaussian, 0.4 voxel": partial(gaussian, sigma=0.4),
+        "Gaussian, 0.5 voxel": partial(gaussian, sigma=0.5),
+        "non-local means, 0.4 s": partial(non_local_means, strength=0.4),
+        "non-local means, 0.7 s": partial(non_local_means, strength=0.7),
+        "wavelets": wavelets,
+    }
+    try:
+        import bm4d  # noqa: F401
+    except ImportError:
+        print("bm4d is not installed: its row is left out")
+    else:
+        found["BM4D"] = bm4d_of
+    for name in names:
+        model = load_model(name)
+        found[name] = lambda scan, model=model: estimate(scan, model).volume.array
+    return found
+
+
+def main() -> None:
+    """Take folder, persons and models from the command line, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("persons", nargs="+", metavar="FIRST,SECOND")
+    parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
+    asked = parser.parse_args()
+    pairs = {person: load_pair(asked.folder, *person.split(",")) for person in asked.persons}
+    print(" | ".join(("method", *pairs, "mean gain")))
+    as_is: list[float] = []
+    for name, method in methods([name for name in asked.models.split(",") if name]).items():
+        scores = [pair.score(method(pair.first)) for pair in pairs.values()]
+        as_is = as_is or scores
+        gain = np.mean(scores) - np.mean(as_is)
+        print(" | ".join((name, *(f"{score:.2f}" for score in scores), f"{gain:+.3f}")), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""Series of DICOM files in a folder: found by their headers alone, and listed without names.
+
+Names, numbers and dates that identify the patient stay here: no message, name or sidecar made from
+a series holds them, nor the names of its files and folders.
+"""
+
+import hashlib
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import islice
+from operator import or_
+from pathlib import Path
+
+import numpy as np
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.regular import open_regular
+from napari_mri7t.engine.texts import visible
+from napari_mri7t.engine.volumes.files.dicom_header import (
+    Header,
+    Traits,
+    check_installed,
+    is_dicom_file,
+    read_dicom_header,
+)
+from napari_mri7t.engine.volumes.files.identity import Identity
+from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
+
+HERE = "the DICOM folder"  # in messages, in place of a name that may be the patient's
+OTHERS = (
+    *EXTENSIONS, ".json", ".txt", ".tsv", ".csv", ".md", ".html", ".xml", ".pdf", ".bval", ".bvec",
+    ".py", ".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".zip", ".gz", ".tar", ".7z", ".exe",
+)  # fmt: skip  # of files that are no DICOM, whatever they hold; .img is looked into
+FEW_FILES = 64  # that are looked into to know what a folder holds
+KEY_LENGTH = 6
+LONGEST_DESCRIPTION = 64  # characters, as DICOM allows
+MOST_LISTED = 40  # series in a message
+EVEN, NEARLY_EVEN = 0.01, 0.1  # part of the spacing that a slice may be away from its place
+SAME_MM, SAME_DIRECTION = 1e-3, 1e-4
+AGAIN = "export or copy it again"
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """A series of DICOM files; nothing of it that is printed names the patient.
+
+    Attributes
+    ----------
+    number : int
+        Of the series, within its study; 0 where none is recorded.
+    key : str
+        Letters and digits that tell it from every other series.
+    description : str
+        Empty where it names the patient.
+    n_slices : int
+        Places; the frames of multi-frame files.
+    files : tuple of Path
+        In the order of the instances, each image once.
+    study : str
+        Key of the study.
+    traits : Traits
+    identity : Identity
+        Of the patient.
+    problem : str
+        Why it cannot be converted; empty if nothing is known.
+    warnings : tuple of str
+    patient : tuple of str
+        Tells patients apart.
+    """
+
+    number: int
+    key: str
+    description: str
+    n_slices: int
+    files: tuple[Path, ...] = field(repr=False)
+    study: str = ""
+    traits: Traits = Traits()  # noqa: RUF009 - frozen
+    identity: Identity = field(default=Identity(), repr=False)
+    problem: str = ""
+    warnings: tuple[str, ...] = ()
+    patient: tuple[str, str] = field(default=("", ""), repr=False)
+
+    @property
+    def name(self) -> str:
+        """For layers and files, e.g. "series-5_t1_mprage_sag"."""
+        words = re.findall(r"[0-9A-Za-z]+", self.description)
+        return "_".join([f"series-{self.number}", *words])
+
+    @property
+    def title(self) -> str:
+        """For messages, e.g. 'series 5 "t1_mprage_sag"'."""
+        told = f' "{self.description}"' if self.description else ""
+        return f"series {self.number}{told}"
+
+
+def is_dicom(path: str | Path, *, most: int | None = None) -> bool:
+    """Return whether a path is a DICOM file, or a folder that holds some.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file with the name of a volume is none, but for .img.
+    most : int, optional
+        How many files of a folder to look into; all by default.
+
+    Examples
+    --------
+    >>> is_dicom("no_such_folder")
+    False
+    """
+    path = Path(path)
+    if os.path.isdir(path):
+        return any(is_dicom_file(file) for file in islice(files_below(path), most))
+    return extension_of(path) in ("", ".img") and is_dicom_file(path)
+
+
+def find_series(path: str | Path) -> list[DicomSeries]:
+    """Find the DICOM series in a folder and its subfolders, or that of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder may hold other files as well; a DICOMDIR stands for its folder.
+
+    Returns
+    -------
+    list of DicomSeries
+        Sorted by number.
+
+    Raises
+    ------
+    Mri7tError
+        If the extra `dicom` is not installed.
+    VolumeError
+        If there is no DICOM file with a series.
+    """
+    check_installed()
+    path = Path(path)
+    if os.path.isdir(path) or path.name.upper() == "DICOMDIR":
+        return group_series(files_below(path if os.path.isdir(path) else path.parent))
+    try:
+        header = read_dicom_header(path)
+    except (ValueError, OSError):
+        header = None
+    if header is None:
+        raise VolumeError("the DICOM file: holds no image that can be read: export it again")
+    beside = (file for file in files_below(path.parent) if file.parent == path.parent)
+    return [one for one in group_series(beside) if one.key == key_of(header.series)]
+
+
+def key_of(uid: str) -> str:
+    """Return the key of a series or study: letters and digits made from its UID.
+
+    Examples
+    --------
+    >>> key_of("1.2.3")
+    'xc47f5b'
+    """
+    return f"x{hashlib.sha256(uid.encode()).hexdigest()[:KEY_LENGTH]}"
+
+
+def list_series(series: Sequence[DicomSeries]) -> str:
+    """Return series as a message lists them: number, description and slices of each.
+
+    Parameters
+    ----------
+    series : sequence of DicomSeries
+        The key is given where two have one number.
+    """
+    numbers = Counter(one.number for one in series)
+    texts = []
+    for one in series[:MOST_LISTED]:
+        key = f" ({one.key})" if numbers[one.number] > 1 else ""
+        told = f' "{one.description}"' if one.description else ""
+        unit = "slice" if one.n_slices == 1 else "slices"
+        texts.append(f"{one.number}{key}{told}, {one.n_slices} {unit}")
+    left = len(series) - MOST_LISTED
+    return "; ".join(texts) + (f"; and {left} more" if left > 0 else "")
+
+
+def digest_of(series: DicomSeries) -> str:
+    """Return the SHA-256 of a series' files, whatever their names and order.
+
+    Parameters
+    ----------
+    series : DicomSeries
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits: of the files' own digests, sorted.
+
+    Raises
+    ------
+    VolumeError
+        If a file can no longer be read.
+    """
+    digests = []
+    for path in series.files:
+        try:
+            with open_regular(path) as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise VolumeError(f"{series.title}: a file cannot be read: {why}") from None
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def files_below(folder: Path, apart: Container[str] = ()) -> Iterator[Path]:
+    """Yield the files that may be DICOM, by their names, in a fixed order.
+
+    Parameters
+    ----------
+    folder : Path
+        Linked folders below it are entered, none of them twice.
+    apart : container of str
+        Names of folders directly in it that are left out.
+    """
+    entered: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        is_top = Path(place) == folder
+        folders[:] = sorted(
+            name for name in folders if not (name.startswith(".") or (is_top and name in apart))
+        )
+        for name in sorted(names):
+            low = name.lower()
+            if not name.startswith(".") and (low.endswith(".img") or not low.endswith(OTHERS)):
+                yield Path(place, name)
+
+
+def group_series(files: Iterable[Path]) -> list[DicomSeries]:
+    """Sort files into series by their headers.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Those that are no DICOM are left out.
+
+    Returns
+    -------
+    list of DicomSeries
+        As `find_series`.
+
+    Raises
+    ------
+    VolumeError
+        If none is a DICOM file with a series.
+    """
+    groups: dict[str, dict[str, Header]] = defaultdict(dict)
+    n_damaged = n_found = 0
+    repeated: Counter[str] = Counter()
+    for path in files:
+        if not is_dicom_file(path):
+            continue
+        try:
+            header = read_dicom_header(path)
+        except ValueError:
+            n_damaged += 1
+            continue
+        if header is None:
+            continue
+        n_found += 1
+        known = groups[header.series].setdefault(header.instance or f"file {n_found}", header)
+        repeated[header.series] += known is not header
+    if not groups:
+        damaged = f" ({n_damaged} are damaged)" if n_damaged else ""
+        raise VolumeError(f"{HERE}: holds no DICOM image{damaged}: choose the folder of a scan")
+    notes = [f"{n_damaged} damaged DICOM files were left out"] if n_damaged else []
+    everybody = reduce(or_, {h.identity for group in groups.values() for h in group.values()})
+    found = []
+    for uid, group in groups.items():
+        n_twice = repeated[uid]
+        twice = [f"{n_twice} files hold images that others hold as well"] if n_twice else []
+        found.append(_series(uid, list(group.values()), everybody, (*notes, *twice)))
+    return sorted(found, key=lambda one: (one.number, one.traits.settings, one.key))
+
+
+def _series(
+    uid: str, headers: list[Header], everybody: Identity, notes: tuple[str, ...]
+) -> DicomSeries:
+    headers.sort(key=lambda header: (header.order, header.instance))
+    first = headers[0]
+    kinds = frozenset().union(*(header.traits.image_type for header in headers))
+    description = visible(first.description)[:LONGEST_DESCRIPTION]
+    n_slices, problem, odd = _check_places(headers)
+    if n_short := sum(header.is_short for header in headers):
+        problem = f"{n_short} of its {len(headers)} files are cut short: {AGAIN}"
+    lossy = ["was compressed with loss"] if any(header.is_lossy for header in headers) else []
+    return DicomSeries(
+        number=first.number,
+        key=key_of(uid),
+        description="" if everybody.is_in(first.description) else description,
+        n_slices=n_slices,
+        files=tuple(header.path for header in headers),
+        study=key_of(first.study),
+        traits=replace(first.traits, image_type=kinds),
+        identity=everybody,
+        problem=problem,
+        warnings=(*notes, *odd, *lossy),
+        patient=first.patient,
+    )
+
+
+def _check_places(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
+    """Return how many slices there are, what is wrong with their places, and what is unusual."""
+    n_frames = sum(header.n_frames for header in headers)
+    if any(header.n_frames > 1 or not header.position for header in headers):
+        return n_frames, "", []  # the frames have their own places, which dcm2niix reads
+    if any(not header.orientation for header in headers):
+        return n_frames, "", []
+    directions = np.array([header.orientation for header in headers])
+    if np.abs(directions - directions[0]).max() > SAME_DIRECTION:  # three planes of a localizer
+        return n_frames, "", []
+    normal = np.cross(directions[0, :3], directions[0, 3:])
+    along = np.sort(np.array([header.position for header in headers]) @ normal)
+    gaps = np.diff(along)
+    gaps = gaps[gaps > SAME_MM]  # several echoes or times of one slice
+    if len(gaps) == 0:
+        return 1, "", []
+    usual = float(np.median(gaps))
+    n_missing = int(np.sum(np.round(gaps / usual) - 1))
+    if n_missing > 0:
+        return len(gaps) + 1, f"{n_missing} of its slices are missing between others: {AGAIN}", []
+    spread = float(np.abs(gaps - usual).max()) / usual
+    told = f"its slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart"
+    if spread > NEARLY_EVEN:
+        return len(gaps) + 1, f"{told}, which no volume can hold: {AGAIN}", []
+    odd = [told] if spread > EVEN else []
+    if len(gaps) + 1 == len(headers) and _lacks_an_end(headers):
+        odd.append("its instance numbers do not begin at 1: slices at an end may be missing")
+    return len(gaps) + 1, "", odd
+
+
+def _lacks_an_end(headers: Sequence[Header]) -> bool:
+    orders = sorted(header.order for header in headers)
+    is_counted = orders == list(range(orders[0], orders[0] + len(orders)))
+    return is_counted and orders[0] > 1

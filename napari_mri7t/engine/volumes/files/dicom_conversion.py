@@ -1,0 +1,244 @@
+"""A DICOM series to NIfTI by dcm2niix, in a private folder that is removed again.
+
+dcm2niix knows what each manufacturer does; its geometry is used as it is. It sees links with
+neutral names only, and its messages are read, not shown: they name files.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mri7t.engine.atomic import read_json
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.system import library_versions
+from napari_mri7t.engine.texts import visible
+from napari_mri7t.engine.volumes.files.dicom import AGAIN, DicomSeries, digest_of
+from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
+from napari_mri7t.engine.volumes.files.geometry import DicomSource
+from napari_mri7t.engine.volumes.files.headers import ImageHeader
+from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
+
+CONVERTER = "dcm2niix"
+MOST_SECONDS = 900.0  # for a series; one of 200 slices takes half a second
+STEM = "image"
+OPTIONS = ("-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-w", "1", "-f", STEM)
+NOT_USED = re.compile(r"_(?:ph|real|imaginary|Eq|Eq_\d+|ROI\d*|Crop_\d+|Tilt_\d+|MoCo)(?=_|$)")
+DERIVED = re.compile(r"_(?:Eq|Tilt)(?=_|$)")
+# What dcm2niix says, and what it means; anything else that begins with Warning or Error is quoted.
+REFUSED = (
+    (re.compile(r"(?i)interslice distance varies|slices? (?:are )?not equidistant"),
+     "its slices are spaced unequally, which no volume can hold"),
+    (re.compile(r"(?i)missing (?:slices|images)|not enough slices"), "slices are missing"),
+    (re.compile(r"(?i)unsupported transfer syntax|unable to decode|decompress\w* (?:failed|error)"),
+     "its pixels are compressed in a way that dcm2niix does not read"),
+)  # fmt: skip
+HARMLESS = re.compile(
+    r"(?i)defaults|seriesUID|check that|slice timing|slice order|phase encoding|bvec|autoBids"
+    r"|anonym|effectiveEchoSpacing|intensity scal|mosaic|csa header|csaseq|bids"
+)
+
+
+@dataclass(frozen=True)
+class ConvertedImage:
+    """One image that a series was converted to.
+
+    Attributes
+    ----------
+    path : Path
+        NIfTI, uncompressed, within the private folder.
+    header : ImageHeader
+    facts : dict
+        What dcm2niix records beside it, as in a sidecar of BIDS, without names and dates.
+    """
+
+    path: Path
+    header: ImageHeader
+    facts: dict[str, Any]
+
+
+@contextlib.contextmanager
+def converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tuple[str, ...]]]:
+    """Convert a series for as long as the context lasts.
+
+    Parameters
+    ----------
+    series : DicomSeries
+
+    Yields
+    ------
+    images : list of ConvertedImage
+        Magnitudes only, in the order of their names: echoes, and volumes of other grids.
+    warnings : tuple of str
+        What was unusual, in plain words.
+
+    Raises
+    ------
+    VolumeError
+        If slices are missing, cut short or spaced unequally, or nothing can be converted.
+    Mri7tError
+        If dcm2niix cannot be run.
+    """
+    if not series.traits.is_mr:
+        raise VolumeError(f"{series.title}: is no MR image: choose another series")
+    if part := not_magnitude(series.traits.image_type):
+        raise VolumeError(f"{series.title}: is no magnitude image ({part}): choose another series")
+    if series.problem:
+        raise VolumeError(f"{series.title}: {series.problem}")
+    with tempfile.TemporaryDirectory(prefix="mri7t-") as place:
+        folder = Path(place)
+        said = _run(series, folder)
+        found = sorted((folder / "out").glob("*.nii"))
+        _refuse(series, said, found)
+        images = [path for path in found if not NOT_USED.search(path.stem)] or found
+        yield [_image(path, series) for path in images], _warnings(series, said, folder)
+
+
+def read_converted(
+    image: ConvertedImage, series: DicomSeries, *, first: int, count: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read volumes of an image as `read_intensities`; errors name the series, not the file.
+
+    Parameters
+    ----------
+    image : ConvertedImage
+        Within the context of `converted`.
+    series : DicomSeries
+    first, count : int
+        Which volumes.
+
+    Raises
+    ------
+    VolumeError
+        As `read_intensities`.
+    """
+    try:
+        return read_intensities(image.header, image.path, first=first, count=count)
+    except VolumeError as error:
+        raise VolumeError(str(error).replace(str(image.path), series.title)) from None
+
+
+def source_of(series: DicomSeries) -> DicomSource:
+    """Return what identifies a series in a sidecar: its files' digest, and no name.
+
+    Raises
+    ------
+    VolumeError
+        As `digest_of`.
+    """
+    return DicomSource(
+        series.number,
+        series.description,
+        len(series.files),
+        digest_of(series),
+        library_versions([CONVERTER])[CONVERTER],
+    )
+
+
+def list_images(images: Sequence[ConvertedImage]) -> str:
+    """Return the volumes of several images as a message lists them: index and echo time."""
+    texts, n = [], 0
+    for image in images:
+        last = n + image.header.n_volumes - 1
+        echo = image.facts.get("EchoTime")
+        told = f"echo time {1000 * echo:g} ms" if isinstance(echo, float | int) else ""
+        shape = " x ".join(map(str, image.header.geometry.shape))
+        texts.append(f"{n}{f' to {last}' if last > n else ''}: {told or shape}")
+        n = last + 1
+    return "; ".join(texts)
+
+
+def _run(series: DicomSeries, folder: Path) -> str:
+    """Run dcm2niix on links to the files; return what it said."""
+    import dcm2niix
+
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    for number, path in enumerate(series.files):
+        _link(path, folder / "in" / f"{number:06d}.dcm", series)
+    command = [dcm2niix.bin, *OPTIONS, "-o", str(folder / "out"), str(folder / "in")]
+    surroundings = os.environ | {"HOME": str(folder), "USERPROFILE": str(folder)}
+    try:
+        run = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=MOST_SECONDS,
+            env=surroundings,
+            cwd=folder,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise VolumeError(
+            f"{series.title}: dcm2niix did not end within {MOST_SECONDS / 60:.0f} minutes: convert "
+            "it to NIfTI by hand"
+        ) from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise Mri7tError(f"dcm2niix cannot be run ({why}): install the extra dicom again") from None
+    return run.stdout.decode("utf-8", "replace")
+
+
+def _link(path: Path, name: Path, series: DicomSeries) -> None:
+    """Give a file a neutral name: by a link, or by a copy where there are none."""
+    try:
+        try:
+            name.symlink_to(path.absolute())
+        except OSError:
+            shutil.copyfile(path, name)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise VolumeError(f"{series.title}: a file cannot be read: {why}") from None
+
+
+def _refuse(series: DicomSeries, said: str, found: list[Path]) -> None:
+    """Refuse what dcm2niix could not convert, or only by computing other voxels."""
+    if found and not any(DERIVED.search(path.stem) for path in found):
+        return
+    why = next((meaning for sign, meaning in REFUSED if sign.search(said)), "")
+    if found:
+        why = why or "its slices are spaced unequally or tilted, which no volume can hold"
+    quoted = f" ({'; '.join(quotes)})" if (quotes := _quotes(series, said)) and not why else ""
+    raise VolumeError(
+        f"{series.title}: {why or 'dcm2niix makes no image of it'}{quoted}: {AGAIN}, or choose "
+        "another series"
+    )
+
+
+def _warnings(series: DicomSeries, said: str, folder: Path) -> tuple[str, ...]:
+    told = [f"dcm2niix: {text}" for text in _quotes(series, said)]
+    return tuple(f"{series.title}: {text}" for text in (*series.warnings, *told))
+
+
+def _quotes(series: DicomSeries, said: str) -> list[str]:
+    """Return the warnings of dcm2niix that name neither patient nor files, each once."""
+    quotes: dict[str, None] = {}
+    for line in said.splitlines():
+        found = re.match(r"\s*(?:Warning|Error)s?:?\s*(.*)", line, re.IGNORECASE)
+        text = visible(found[1].strip()) if found else ""
+        is_odd = text and not HARMLESS.search(text) and not re.search(r"[\\/]", text)
+        if is_odd and not series.identity.is_in(text):
+            quotes[text] = None
+    return list(quotes)
+
+
+def _image(path: Path, series: DicomSeries) -> ConvertedImage:
+    try:
+        facts = read_json(path.with_suffix(".json"))
+    except (OSError, ValueError):
+        facts = {}
+    try:
+        header, _ = read_header(path)
+    except VolumeError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise VolumeError(f"{series.title}: as dcm2niix converts it: {why}") from None
+    return ConvertedImage(path, header, facts if isinstance(facts, dict) else {})

@@ -1,0 +1,247 @@
+"""The header of one DICOM file: what groups files into series, places them and tells a T1w.
+
+Attributes by their keywords in DICOM PS3.6; pixels are never read.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.regular import open_regular
+from napari_mri7t.engine.volumes.files.identity import ATTRIBUTES, Identity
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+PREAMBLE = 128  # bytes before the mark
+MARK = b"DICM"
+DIRECTORY = "1.2.840.10008.1.3.10"  # storage class of a DICOMDIR, which holds no image
+MR_CLASSES = (  # MR, Enhanced MR, Enhanced MR Colour, Legacy Converted Enhanced MR Image Storage
+    "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3",
+    "1.2.840.10008.5.1.4.1.1.4.4",
+)  # fmt: skip
+TEXTS = (
+    "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "AcquisitionContrast",
+)  # fmt: skip
+NUMBERS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle")
+FIELDS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
+    "InstanceNumber", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SamplesPerPixel",
+    "ImagePositionPatient", "ImageOrientationPatient", "ImageType", "ComplexImageComponent",
+    "MRAcquisitionType", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
+    "LossyImageCompression", *TEXTS, *NUMBERS, *ATTRIBUTES,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What tells the contrast of a series, as its first file records it.
+
+    Attributes
+    ----------
+    texts : tuple of str
+        Descriptions and names of the sequence; they may name the patient, and are never shown.
+    image_type : frozenset of str
+        `ImageType` and `ComplexImageComponent`, in capitals.
+    acquisition : str
+        "3D", "2D" or empty.
+    is_mr : bool
+        Whether it is an MR image: no report, secondary capture or spectrum.
+    settings : tuple of str
+        Of the sequence, and when it was acquired: the same for two reconstructions of one.
+    """
+
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    image_type: frozenset[str] = frozenset()
+    acquisition: str = ""
+    is_mr: bool = True
+    settings: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is used of a file's header.
+
+    Attributes
+    ----------
+    path : Path
+    instance, series, study : str
+        UIDs.
+    patient : tuple of str
+        Name and number, which tell patients apart.
+    number : int
+        Of the series; 0 without one.
+    order : int
+        The instance number; 0 without one.
+    description : str
+        Of the series, as it was typed.
+    n_frames : int
+        1 but for multi-frame files.
+    position, orientation : tuple of float
+        Of the first voxel, and of rows and columns, LPS mm; empty where it is not recorded.
+    is_short, is_lossy : bool
+        Whether pixels are missing at its end, or were compressed with loss.
+    traits : Traits
+    identity : Identity
+        What must not be shown.
+    """
+
+    path: Path = field(repr=False)
+    instance: str
+    series: str
+    study: str
+    patient: tuple[str, str] = field(repr=False)
+    number: int
+    order: int
+    description: str = field(repr=False)
+    n_frames: int
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    is_short: bool
+    is_lossy: bool
+    traits: Traits
+    identity: Identity
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Return whether a regular file begins as DICOM files do; False if it cannot be read.
+
+    Parameters
+    ----------
+    path : Path
+        By whatever name.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read(PREAMBLE + len(MARK))[PREAMBLE:] == MARK
+    except (OSError, ValueError):  # or no name that a file can have
+        return False
+
+
+def check_installed() -> None:
+    """Raise the command that installs the extra `dicom`, if a library of it is missing.
+
+    Raises
+    ------
+    Mri7tError
+    """
+    if missing := [name for name in ("pydicom", "dcm2niix") if find_spec(name) is None]:
+        raise Mri7tError(
+            f"DICOM files need {' and '.join(missing)}: run pip install 'napari-mri7t[dicom]'"
+        )
+
+
+def read_dicom_header(path: Path) -> Header | None:
+    """Read the header of a DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+        As `is_dicom_file` finds it.
+
+    Returns
+    -------
+    Header or None
+        None for a DICOMDIR, and for what has no series.
+
+    Raises
+    ------
+    ValueError
+        If the header is damaged; without the library's own words, which may quote the header.
+    """
+    import pydicom
+
+    try:
+        with warnings.catch_warnings(), open_regular(path) as file:
+            warnings.simplefilter("ignore")  # they quote values
+            found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(FIELDS))
+            rest = path.stat().st_size - file.tell()
+            return _header(found, path, rest)
+    except Exception as error:  # whatever a damaged file makes of the library
+        raise ValueError(f"a header cannot be read ({type(error).__name__})") from None
+
+
+def _header(found: "Dataset", path: Path, rest: int) -> Header | None:
+    storage = str(getattr(found.file_meta, "MediaStorageSOPClassUID", ""))
+    if storage == DIRECTORY or not _text(found, "SeriesInstanceUID"):
+        return None
+    n_frames = max(1, _whole(found, "NumberOfFrames"))
+    return Header(
+        path=path,
+        instance=_text(found, "SOPInstanceUID"),
+        series=_text(found, "SeriesInstanceUID"),
+        study=_text(found, "StudyInstanceUID"),
+        patient=(_text(found, "PatientName"), _text(found, "PatientID")),
+        number=_whole(found, "SeriesNumber"),
+        order=_whole(found, "InstanceNumber"),
+        description=_text(found, "SeriesDescription") or _text(found, "ProtocolName"),
+        n_frames=n_frames,
+        position=_floats(found, "ImagePositionPatient", 3),
+        orientation=_floats(found, "ImageOrientationPatient", 6),
+        is_short=_is_short(found, n_frames, rest),
+        is_lossy=_text(found, "LossyImageCompression") == "01",
+        traits=_traits(found),
+        identity=_identity(tuple((key, tuple(_all(found, key))) for key in ATTRIBUTES)),
+    )
+
+
+def _traits(found: "Dataset") -> Traits:
+    kinds = [*_all(found, "ImageType"), *_all(found, "ComplexImageComponent")]
+    moments = ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ProtocolName")
+    return Traits(
+        texts=tuple(text for key in TEXTS if (text := _text(found, key))),
+        image_type=frozenset(kind.strip().upper() for kind in kinds),
+        acquisition=_text(found, "MRAcquisitionType").upper(),
+        is_mr=_text(found, "SOPClassUID") in MR_CLASSES,
+        settings=tuple(_text(found, key) for key in (*NUMBERS, *moments)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _identity(values: tuple[tuple[str, tuple[str, ...]], ...]) -> Identity:
+    """Return the identity of one series' files once: their values are the same but for dates."""
+    return Identity.of({key: list(texts) for key, texts in values})
+
+
+def _is_short(found: "Dataset", n_frames: int, rest: int) -> bool:
+    """Return whether an uncompressed file ends before its last pixel."""
+    syntax = getattr(found.file_meta, "TransferSyntaxUID", None)
+    if syntax is None or syntax.is_compressed:
+        return False
+    pixels = _whole(found, "Rows") * _whole(found, "Columns") * n_frames
+    return rest < pixels * max(1, _whole(found, "SamplesPerPixel")) * (
+        _whole(found, "BitsAllocated") // 8
+    )
+
+
+def _all(found: "Dataset", keyword: str) -> list[str]:
+    """Return the values of an attribute as text; none where it is missing or empty."""
+    value: Any = found.get(keyword)
+    if value is None:
+        return []
+    many = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else value
+    if keyword.endswith(("Name", "Names")) and hasattr(value, "original_string"):
+        many = [value]  # a person's name is made of parts
+    return [text for one in many if (text := str(one).strip())]
+
+
+def _text(found: "Dataset", keyword: str) -> str:
+    return "\\".join(_all(found, keyword))
+
+
+def _whole(found: "Dataset", keyword: str) -> int:
+    text = _text(found, keyword)
+    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else 0
+
+
+def _floats(found: "Dataset", keyword: str, count: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(text) for text in _all(found, keyword))
+    except ValueError:
+        return ()
+    return values if len(values) == count else ()

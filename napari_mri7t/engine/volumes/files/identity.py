@@ -1,0 +1,130 @@
+"""What identifies a patient in DICOM headers, to be kept out of names, messages and outputs.
+
+A folder, a file or a series' description often holds the patient's name. The attributes are those
+of the Basic Application Level Confidentiality Profile that people type: DICOM PS3.15, table E.1-1.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+
+PERSONS = (
+    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
+    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician",
+    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ResponsiblePerson",
+)  # fmt: skip
+NUMBERS = ("PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator")
+PLACES = ("InstitutionName", "PatientAddress", "PatientTelephoneNumbers")
+DATES = (
+    "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
+    "AcquisitionDateTime",
+)  # fmt: skip
+ATTRIBUTES = (*PERSONS, *NUMBERS, *PLACES, *DATES)
+NOBODY = frozenset(
+    (
+        "anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "removed",
+        "unknown", "none", "patient", "subject", "subj", "sub", "ses", "participant", "volunteer",
+        "phantom", "test", "study", "session", "visit",
+    )
+)  # fmt: skip  # in place of a name, or beside any
+UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
+BASES = str.maketrans({"ø": "o", "ł": "l", "ß": "ss", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d"})
+SHORTEST = 3  # letters or digits that are looked for within words; fewer must be a word
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Words that identify patients, and the search for them.
+
+    Attributes
+    ----------
+    parts : frozenset of str
+        Looked for anywhere, within words too.
+    words : frozenset of str
+        Looked for as whole words: too short for more.
+    """
+
+    parts: frozenset[str] = field(default=frozenset(), repr=False)
+    words: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def is_in(self, text: str) -> bool:
+        """Return whether a text holds any of the words, in any case, accented or not.
+
+        Examples
+        --------
+        >>> jane = Identity.of({"PatientName": ["Doe^Jane"], "PatientBirthDate": ["19700131"]})
+        >>> jane.is_in("DoeJane_T1"), jane.is_in("31.01.1970"), jane.is_in("t1_mprage")
+        (True, True, False)
+        """
+        for spelt in _spellings(text):
+            joined = re.sub(r"[\W_]+", "", spelt)
+            if any(part in joined for part in self.parts):
+                return True
+            if self.words & set(_words(spelt)):
+                return True
+        return False
+
+    def __or__(self, other: "Identity") -> "Identity":
+        return Identity(self.parts | other.parts, self.words | other.words)
+
+    @classmethod
+    def of(cls, values: dict[str, list[str]]) -> "Identity":
+        """Return the identity that a header records.
+
+        Parameters
+        ----------
+        values : dict of str to list of str
+            The values of `ATTRIBUTES`, by keyword.
+        """
+        found: set[str] = set()
+        for keyword in (*PERSONS, *NUMBERS):
+            for text in values.get(keyword, ()):
+                found |= _parts_of(text)
+        for keyword in PLACES:
+            found |= {word for text in values.get(keyword, ()) for word in _whole(text)}
+        found -= NOBODY
+        for keyword in DATES:
+            for text in values.get(keyword, ()):
+                found |= _dates(text)
+        short = {word for word in found if len(word) < SHORTEST and word.isascii()}
+        return cls(frozenset(found - short), frozenset(short))
+
+
+def _spellings(text: str) -> set[str]:
+    """Return a text in lower case without accents: ü as u, and as ue."""
+    plain = unicodedata.normalize("NFC", text).casefold().translate(BASES)
+    return {_without_accents(plain), _without_accents(plain.translate(UMLAUTS))}
+
+
+def _without_accents(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(sign for sign in apart if not unicodedata.combining(sign))
+
+
+def _words(text: str) -> list[str]:
+    """Return runs of letters, and runs of digits."""
+    return re.findall(r"[^\W\d_]+|\d+", text)
+
+
+def _whole(text: str) -> Iterable[str]:
+    return (joined for spelt in _spellings(text) if (joined := re.sub(r"[\W_]+", "", spelt)))
+
+
+def _parts_of(text: str) -> set[str]:
+    """Return the words of a name or number, and a number as a whole; no single letters."""
+    parts = {word for spelt in _spellings(text) for word in _words(spelt)}
+    if re.search(r"\d", text):
+        parts |= set(_whole(text))
+    return {part for part in parts if len(part) > 1 or not part.isascii()}
+
+
+def _dates(text: str) -> set[str]:
+    """Return the ways in which a date, YYYYMMDD, is written, without separators."""
+    try:
+        day = date.fromisoformat(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
+    except ValueError:
+        return set()
+    forms = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d", "%d%m%y", "%m%d%y", "%d%b%Y", "%b%d%Y")
+    return {day.strftime(form).casefold() for form in forms}

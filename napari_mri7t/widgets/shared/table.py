@@ -1,0 +1,317 @@
+"""A table of scans or people: what each is, how far it is, what was found about it.
+
+Only what changes is drawn again, so that several hundred rows stay quick. What a row has to say at
+length stands below the table, for the row that is chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
+
+from napari_mri7t.engine.texts import visible_lines
+from napari_mri7t.widgets.shared.controls import TextLabel, icon, wrap_anywhere
+
+THUMBNAIL = 36  # pixels
+ROW_HEIGHT = THUMBNAIL + 6
+ROWS_IN_SIGHT = (3, 7)  # fewest and most
+STATE_WIDTH, FIGURE_WIDTH = 104, 58
+TITLE, STATE = 0, 1  # columns
+SORTED_BY = Qt.ItemDataRole.UserRole
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a row is: a word, an icon, and its place in the order of urgency."""
+
+    word: str
+    icon: str
+    rank: int
+
+
+FAILED = State("failed", "cross", 0)
+REFUSED = State("cannot be used", "cross", 1)
+RUNNING = State("running", "start", 2)
+WAITING = State("waiting", "wait", 3)
+WRITTEN = State("written", "check", 4)
+DONE = State("already done", "check", 5)
+SKIPPED = State("skipped", "dash", 6)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One line of the table.
+
+    `key`: unique, such as a path. `title` and `about`: two lines. `doing`: what is being done, in
+    place of the state's word. `reason`: why it failed or was skipped. `notes`: warnings.
+    `picture`: grey values 0 to 255, uint8, (height, width). `figures`: of the further columns,
+    None where not measured; `details`: further sentences.
+    """
+
+    key: str
+    title: str
+    state: State
+    about: str = ""
+    doing: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    picture: np.ndarray | None = None
+    figures: tuple[float | None, ...] = ()
+    details: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> str:
+        """How many warnings there are; empty without any."""
+        count = len(self.notes)
+        return "" if not count else "1 warning" if count == 1 else f"{count} warnings"
+
+    def describe(self) -> str:
+        """Return everything that is known, a sentence a line."""
+        state = self.doing or self.state.word
+        head = f"{self.key}: {state}{f': {self.reason}' if self.reason else ''}"
+        return "\n".join([head, *filter(None, [self.about]), *self.details, *self.notes])
+
+
+class _Rows(QAbstractTableModel):
+    """The rows, by their keys."""
+
+    def __init__(self, headings: Sequence[str], forms: Sequence[str]) -> None:
+        super().__init__()
+        self.rows: list[Row] = []
+        self.places: dict[str, int] = {}
+        self._headings = headings
+        self._forms = forms
+        self._pictures: dict[str, QPixmap] = {}
+        self._icons: dict[str, QIcon] = {}
+
+    def show(self, rows: Iterable[Row]) -> None:
+        self.beginResetModel()
+        self.rows = list(rows)
+        self.places = {row.key: n for n, row in enumerate(self.rows)}
+        self._pictures.clear()
+        self.endResetModel()
+
+    def change(self, key: str, **changes: Any) -> None:
+        place = self.places[key]
+        self.rows[place] = replace(self.rows[place], **changes)
+        if "picture" in changes:
+            self._pictures.pop(key, None)
+        self.dataChanged.emit(self.index(place, 0), self.index(place, self.columnCount() - 1))
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
+        return 0 if parent.isValid() else len(self._headings)
+
+    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:  # noqa: N802
+        is_heading = orientation == Qt.Orientation.Horizontal
+        if is_heading and role == Qt.ItemDataRole.DisplayRole:
+            return self._headings[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row, column = self.rows[index.row()], index.column()
+        if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleDescriptionRole):
+            return wrap_anywhere(row.describe())
+        if column == TITLE:
+            return self._of_title(row, role)
+        if column == STATE:
+            return self._of_state(row, role)
+        return self._of_figure(row, column - STATE - 1, role)
+
+    def _of_title(self, row: Row, role: int) -> Any:
+        if role == Qt.ItemDataRole.DecorationRole:
+            return self._picture(row)
+        if role == SORTED_BY:
+            return row.key.casefold()
+        return _two_lines(row.title, row.about) if _is_text(role) else None
+
+    def _of_state(self, row: Row, role: int) -> Any:
+        if role == Qt.ItemDataRole.DecorationRole:
+            name = row.state.icon
+            return self._icons.setdefault(name, icon(name))
+        if role == SORTED_BY:
+            return row.state.rank * 1000 - min(999, len(row.notes))
+        return _two_lines(row.doing or row.state.word, row.warnings) if _is_text(role) else None
+
+    def _of_figure(self, row: Row, n: int, role: int) -> Any:
+        value = row.figures[n] if n < len(row.figures) else None
+        if role == SORTED_BY:
+            return math.inf if value is None else value
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return ("" if value is None else f"{value:{self._forms[n]}}") if _is_text(role) else None
+
+    def _picture(self, row: Row) -> QPixmap:
+        if row.key not in self._pictures:
+            self._pictures[row.key] = _pixmap(row.picture)
+        return self._pictures[row.key]
+
+
+def _is_text(role: int) -> bool:
+    return role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole)
+
+
+def _two_lines(first: str, second: str) -> str:
+    return "\n".join(visible_lines(text) for text in (first, second) if text)
+
+
+def _pixmap(picture: np.ndarray | None) -> QPixmap:
+    """Return a thumbnail; an empty one keeps the texts aligned."""
+    if picture is None:
+        pixmap = QPixmap(THUMBNAIL, THUMBNAIL)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        return pixmap
+    grey = np.ascontiguousarray(picture)
+    height, width = grey.shape
+    image = QImage(grey.tobytes(), width, height, width, QImage.Format.Format_Grayscale8)
+    return QPixmap.fromImage(image).scaled(
+        THUMBNAIL,
+        THUMBNAIL,
+        Qt.AspectRatioMode.KeepAspectRatio,
+        Qt.TransformationMode.SmoothTransformation,
+    )
+
+
+class _View(QTableView):
+    """A table that opens the row under Enter, too."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Take Enter for a double click."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self.doubleClicked.emit(self.currentIndex())
+        else:
+            super().keyPressEvent(event)
+
+
+class RowTable(QWidget):
+    """The table, and below it what the chosen row has to say at length.
+
+    Signals: `opened` (key of a row that was double-clicked), `chosen` (key, empty without one).
+    """
+
+    opened = Signal(str)
+    chosen = Signal(str)
+
+    def __init__(self, what: str, hint: str, figures: Mapping[str, str] = {}) -> None:
+        """Make an empty table.
+
+        Parameters
+        ----------
+        what : str
+            Heading of the first column.
+        hint : str
+            Shown below while no row is chosen.
+        figures : mapping of str to str
+            Headings of further columns, and how their numbers are formatted.
+        """
+        super().__init__()
+        self._hint = hint
+        self._model = _Rows([what, "State", *figures], list(figures.values()))
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self._model)
+        self._sorted.setSortRole(SORTED_BY)
+        self._sorted.setDynamicSortFilter(False)  # rows stay in place while their states change
+        self.view = _View()
+        self.view.setModel(self._sorted)
+        self.view.setAccessibleName(f"{what} table")
+        self._set_up_view(len(figures))
+        self.details = TextLabel()
+        self.details.setWordWrap(True)
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.view)
+        column.addWidget(self.details)
+        self.view.doubleClicked.connect(lambda index: self.opened.emit(self._key_at(index)))
+        self.view.selectionModel().currentRowChanged.connect(self._on_chosen)
+        self.show_rows([])
+
+    def _set_up_view(self, n_figures: int) -> None:
+        view = self.view
+        view.setSortingEnabled(True)
+        view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as found, until a heading is clicked
+        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        view.setTabKeyNavigation(False)
+        view.setWordWrap(False)
+        view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        view.setShowGrid(False)
+        view.setAlternatingRowColors(True)
+        view.verticalHeader().setVisible(False)
+        view.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        view.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        header = view.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(FIGURE_WIDTH - 8)
+        header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
+        view.setColumnWidth(STATE, STATE_WIDTH)
+        for n in range(n_figures):
+            view.setColumnWidth(STATE + 1 + n, FIGURE_WIDTH)
+
+    def show_rows(self, rows: Iterable[Row]) -> None:
+        """Show these rows and no others, in this order."""
+        self._model.show(rows)
+        few, many = ROWS_IN_SIGHT
+        height = self.view.horizontalHeader().sizeHint().height() + 4
+        self.view.setFixedHeight(height + ROW_HEIGHT * min(many, max(few, len(self.rows))))
+        self._show_details()
+
+    def change(self, key: str, **changes: Any) -> None:
+        """Change fields of one row."""
+        self._model.change(key, **changes)
+        if key == self.current:
+            self._show_details()
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, in the order in which they were given."""
+        return self._model.rows
+
+    def row(self, key: str) -> Row | None:
+        """Return the row with this key, if there is one."""
+        place = self._model.places.get(key)
+        return None if place is None else self.rows[place]
+
+    @property
+    def current(self) -> str:
+        """Key of the chosen row; empty without one."""
+        return self._key_at(self.view.currentIndex())
+
+    def choose(self, key: str) -> None:
+        """Choose a row and bring it into sight."""
+        place = self._model.places.get(key)
+        if place is not None:
+            index = self._sorted.mapFromSource(self._model.index(place, TITLE))
+            self.view.setCurrentIndex(index)
+            self.view.scrollTo(index)
+
+    def reveal(self, key: str) -> None:
+        """Bring a row into sight, unless the user has chosen one."""
+        place = self._model.places.get(key)
+        if place is not None and not self.current:
+            self.view.scrollTo(self._sorted.mapFromSource(self._model.index(place, TITLE)))
+
+    def shown_keys(self) -> list[str]:
+        """Return the keys from top to bottom, as they are sorted."""
+        return [self._key_at(self._sorted.index(n, 0)) for n in range(self._sorted.rowCount())]
+
+    def _key_at(self, index: QModelIndex) -> str:
+        return self.rows[self._sorted.mapToSource(index).row()].key if index.isValid() else ""
+
+    def _on_chosen(self, *_: object) -> None:
+        self._show_details()
+        self.chosen.emit(self.current)
+
+    def _show_details(self) -> None:
+        row = self.row(self.current)
+        self.details.setText(wrap_anywhere(self._hint if row is None else row.describe()))
