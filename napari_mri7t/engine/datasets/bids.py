@@ -21,10 +21,11 @@ from napari_mri7t.engine.datasets.names import (
 )
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
-from napari_mri7t.engine.volumes.files.reading import read_header
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
+from napari_mri7t.engine.volumes.files.reading import files_of, read_header
 from napari_mri7t.engine.volumes.files.sidecars import NAME
-from napari_mri7t.engine.volumes.provenance import NOTICE
-from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.provenance import NOTICE, file_digest
+from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION_FILE = "dataset_description.json"
@@ -56,19 +57,23 @@ class Scan:
         Its path within the input folder, for messages.
     output : str
         Path of the estimate within the derivative, with "/".
+    dicom : DicomSeries, optional
+        The series that is converted; `path` is then its folder, which may be named after the
+        patient: messages name the scan by `name` alone.
     """
 
     path: Path
     name: str
     output: str
+    dicom: DicomSeries | None = None
 
 
-def load_scan(path: Path, index: int | None) -> Volume:
+def load_scan(scan: Scan | Path, index: int | None) -> Volume:
     """Load a scan that may be 3-D or 4-D.
 
     Parameters
     ----------
-    path : Path
+    scan : Scan or Path
     index : int or None
         Which volume of a 4-D file, from 0; ignored for a 3-D file.
 
@@ -77,10 +82,31 @@ def load_scan(path: Path, index: int | None) -> Volume:
     FileNotFoundError, VolumeError
         As `load_volume`.
     """
+    if isinstance(scan, Scan) and scan.dicom is not None:
+        return load_dicom(scan.dicom, index=index, or_only=True)
+    path = scan.path if isinstance(scan, Scan) else scan
     if index is None:
         return load_volume(path)
     header, _ = read_header(path)
     return load_volume(path, index=index if header.n_volumes > 1 else None)
+
+
+def scan_digests(scan: Scan) -> list[str]:
+    """Return the SHA-256 of what a scan consists of, as its sidecars record it.
+
+    Returns
+    -------
+    list of str
+        One a file; one for all files of a DICOM series.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        If a file is missing or cannot be read.
+    """
+    if scan.dicom is not None:
+        return [digest_of(scan.dicom)]
+    return [file_digest(path) for path in dict.fromkeys(files_of(scan.path))]
 
 
 def derivative_path(

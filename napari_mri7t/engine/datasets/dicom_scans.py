@@ -5,9 +5,9 @@ nothing that the headers say of any patient; otherwise a key stands in its place
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -39,6 +39,8 @@ class DicomStudy:
     ----------
     name : str
         Within the folder, with "/"; it names no patient, and no file need have it.
+    key : str
+        Of the study.
     folder : Path
         That holds the study; it may be named after the patient.
     series : DicomSeries or None
@@ -48,6 +50,7 @@ class DicomStudy:
     """
 
     name: str
+    key: str
     folder: Path
     series: DicomSeries | None = None
     problem: str = ""
@@ -111,8 +114,21 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
         groups[one.study].append(one)
     identity = reduce(or_, (one.identity for one in every))
     holders = _holders(root, every)
-    studies = [_study(root, group, holders, series) for group in groups.values()]
-    return DicomFound(sorted(studies, key=lambda study: study.name), frozenset(files), identity)
+    studies = _told_apart([_study(root, group, holders, series) for group in groups.values()])
+    return DicomFound(studies, frozenset(files), identity)
+
+
+def _told_apart(studies: Sequence[DicomStudy]) -> list[DicomStudy]:
+    """Sort studies by name, after adding their keys where two have one name."""
+    counts = Counter(study.name for study in studies)
+    told = []
+    for study in studies:
+        start, _, suffix = study.name.rpartition("_T1w")
+        own = (
+            f"{start}_acq-{study.key}_T1w" if start and not suffix else f"{study.name}_{study.key}"
+        )
+        told.append(replace(study, name=own) if counts[study.name] > 1 else study)
+    return sorted(told, key=lambda study: study.name)
 
 
 def _holders(root: Path, every: Sequence[DicomSeries]) -> Mapping[Path, set[str]]:
@@ -140,11 +156,12 @@ def _study(
     alone = [folder for folder in chain[1:] if len(holders[folder]) == 1]
     folder = alone[0] if alone else common
     name = _name(root, common, folder, group[0], is_alone=len(holders[folder]) == 1)
+    study = DicomStudy(name, group[0].study, folder)
     try:
-        return DicomStudy(name, folder, choose_t1w(group, wanted))
+        return replace(study, series=choose_t1w(group, wanted))
     except VolumeError as error:
-        problem = str(error).replace(HERE, "its DICOM folder")
-        return DicomStudy(name, folder, None, problem, error.argument)
+        why = str(error).removeprefix(f"{HERE}: ")
+        return replace(study, problem=why, argument=error.argument)
 
 
 def _common(root: Path, files: Sequence[Path]) -> Path:
@@ -158,8 +175,7 @@ def _name(root: Path, common: Path, folder: Path, series: DicomSeries, *, is_alo
     labels = [part for part in common.relative_to(root).parts if ENTITY.fullmatch(part)]
     if labels and labels[0].startswith("sub-"):
         parts = [_neutral(part, series) for part in labels]
-        own = [] if is_alone or len(labels) > 1 else [f"acq-{series.study}"]
-        return "/".join([*parts, "_".join([*parts, *own, "T1w"])])
+        return "/".join([*parts, "_".join([*parts, "T1w"])])
     parts = list(folder.relative_to(root).parts)
     if not parts and is_alone:
         parts = [root.resolve().name]
@@ -178,5 +194,7 @@ def _neutral(part: str, series: DicomSeries) -> str:
 
 def _is_pseudonym(part: str, series: DicomSeries) -> bool:
     """Return whether a BIDS label is all that the headers know the patient by."""
-    known = {re.sub(r"[\W_]+", "", text).casefold() for text in series.patient}
-    return known <= {re.sub(r"[\W_]+", "", text).casefold() for text in (part, part[4:])}
+    known = {re.sub(r"[\W_]+", "", text).casefold() for text in series.patient} - {""}
+    return bool(known) and known <= {
+        re.sub(r"[\W_]+", "", text).casefold() for text in (part, part[4:])
+    }

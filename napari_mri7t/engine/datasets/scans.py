@@ -8,6 +8,8 @@ from pathlib import Path
 from unicodedata import normalize
 
 from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.dicom_scans import DicomFound, DicomStudy, find_studies
+from napari_mri7t.engine.datasets.estimates import name_estimates
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
     find_files,
@@ -49,11 +51,14 @@ class ScanFilter:
         Labels, with or without `sub-` and `ses-`.
     suffixes : tuple of str
         By default T1w; in a folder that is no BIDS dataset, a name without suffix counts as T1w.
+    series : str
+        Number of the series to take of each DICOM study; the only T1w by default.
     """
 
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,14 @@ class Found:
         What seems to be a scan, or to hold one, and cannot be used, and why.
     skipped : dict of str to str
         What somebody may take for a scan, and is none, and why.
+    arguments : dict of str to str
+        Argument that would help what failed, where there is one.
     """
 
     scans: list[Scan] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
 
 
 def find_scans(
@@ -80,7 +88,7 @@ def find_scans(
     wanted: ScanFilter = ScanFilter(),
     known: Mapping[str, str] = {},
 ) -> Found:
-    """Find the scans of a BIDS dataset, or of a plain folder of volumes.
+    """Find the scans of a BIDS dataset, or of a plain folder of volumes, and DICOM studies in it.
 
     The estimates get BIDS names, as `derivative_path` makes them. Where two would be equal, a mark
     made from the scan's name is added to them.
@@ -108,16 +116,19 @@ def find_scans(
     if not is_bids:
         files = [path for path in root.iterdir() if not os.path.isdir(path)]
     volumes = volumes_among(files)
-    if not volumes and not problems:
+    dicom = find_studies(root, NO_DATA, wanted.series)
+    if not volumes and not problems and not dicom.studies:
         raise Mri7tError(
             f"{root}: holds no volume: choose a folder of NIfTI files or a BIDS dataset"
         )
-    _check_labels(root, volumes, wanted)
-    look = _Look(root, is_bids, tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,)))
+    _check_labels(root, [*volumes, *(root / study.name for study in dicom.studies)], wanted)
+    suffixes = tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,))
+    look = _Look(root, is_bids, suffixes, dicom)
     look.failed |= problems
     for path in volumes:
         look.sort(path)
-    look.sort_others(files)
+    look.sort_dicom()
+    look.sort_others([path for path in files if path not in dicom.files])
     look.sort_elsewhere()
     outputs, clashes = name_estimates(root, look.chosen, known)
     look.failed |= clashes
@@ -125,10 +136,10 @@ def find_scans(
         look.note_empty_subjects(files)
     found = _select(look, outputs, wanted)
     if not found.scans and not found.failed:
-        name, why = next(iter(found.skipped.items()), (volumes[0].name, "is one of them"))
+        name, why = next(iter(found.skipped.items()), ("the first", "is one of them"))
         raise Mri7tError(
-            f"{root}: none of its {len(volumes)} volumes matches ({name}: {why}): check the "
-            "participants, sessions and suffixes",
+            f"{root}: none of its {len(volumes) + len(dicom.studies)} volumes matches ({name}: "
+            f"{why}): check the participants, sessions and suffixes",
             argument="participant",
         )
     return found
@@ -137,8 +148,11 @@ def find_scans(
 class _Look:
     """Sorts the files of a folder into scans and what is left out."""
 
-    def __init__(self, root: Path, is_bids: bool, suffixes: tuple[str, ...]) -> None:
-        self.root, self.is_bids, self.suffixes = root, is_bids, suffixes
+    def __init__(
+        self, root: Path, is_bids: bool, suffixes: tuple[str, ...], dicom: DicomFound
+    ) -> None:
+        self.root, self.is_bids, self.suffixes, self.dicom = root, is_bids, suffixes, dicom
+        self.studies: dict[Path, DicomStudy] = {}
         self.ignored = read_ignored(root)
         self.chosen: list[Path] = []
         self.failed: dict[Path, str] = {}
@@ -165,6 +179,21 @@ class _Look:
             self.skipped[path] = f"is a {suffix} by its name: choose that suffix to use it"
         elif is_expected and is_misnamed_t1w(path):
             self.failed[path] = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
+
+    def sort_dicom(self) -> None:
+        """Sort the DICOM studies; a subject's volumes go before its DICOM files."""
+        volumes = list(self.chosen) if self.is_bids else []
+        for study in self.dicom.studies:
+            path = self.root / study.name
+            self.studies[path] = study
+            if DEFAULT_SUFFIX not in self.suffixes or self.is_ignored(study.folder):
+                continue
+            if any(volume.is_relative_to(study.folder) for volume in volumes):
+                self.skipped[path] = "its folder holds volumes, too, which are used"
+            elif study.series is None:
+                self.failed[path] = study.problem
+            else:
+                self.chosen.append(path)
 
     def is_ignored(self, path: Path) -> bool:
         return self.ignored.match_file(path.relative_to(self.root).as_posix())
@@ -215,7 +244,8 @@ class _Look:
 
     def note_empty_subjects(self, files: Sequence[Path]) -> None:
         """Name the subjects that have no scan."""
-        named = [*self.chosen, *self.failed, *self.skipped]
+        studies = [study.folder for study in self.dicom.studies]
+        named = [*self.chosen, *self.failed, *self.skipped, *studies]
         for folder in subject_folders(self.root):
             if folder in named or any(path.is_relative_to(folder) for path in named):
                 continue
@@ -288,14 +318,26 @@ def _select(look: _Look, outputs: Mapping[Path, str], wanted: ScanFilter) -> Fou
         )
 
     def selected(reasons: Mapping[Path, str]) -> dict[str, str]:
-        return {_name(p, look.root): why for p, why in sorted(reasons.items()) if is_wanted(p)}
+        names = {p: _name(p, look.root) for p in reasons if is_wanted(p)}
+        shown = {p: name if p in look.studies else look.dicom.hide(name)
+                 for p, name in names.items()}  # fmt: skip
+        return {name: reasons[p] for p, name in sorted(shown.items())}
 
     scans = [
-        Scan(path, _name(path, look.root), outputs[path])
+        _scan(path, _name(path, look.root), outputs[path], look.studies.get(path))
         for path in look.chosen
         if path in outputs and is_wanted(path)
     ]
-    return Found(scans, selected(look.failed), selected(look.skipped))
+    helps = {_name(p, look.root): s.argument for p, s in look.studies.items() if s.argument}
+    failed = selected(look.failed)
+    helps = {name: argument for name, argument in helps.items() if name in failed}
+    return Found(scans, failed, selected(look.skipped), helps)
+
+
+def _scan(path: Path, name: str, output: str, study: DicomStudy | None) -> Scan:
+    if study is None:
+        return Scan(path, name, output)
+    return Scan(study.folder, name, output, study.series)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -327,7 +327,7 @@ def load_volume(
     return _to_volume(array, geometry, stem_of(path) or path.name, notes)
 
 
-def load_dicom(series: DicomSeries, *, index: int | None = None) -> Volume:
+def load_dicom(series: DicomSeries, *, index: int | None = None, or_only: bool = False) -> Volume:
     """Load a volume of a DICOM series, as dcm2niix converts it.
 
     Parameters
@@ -336,6 +336,8 @@ def load_dicom(series: DicomSeries, *, index: int | None = None) -> Volume:
         From `find_series`.
     index : int, optional
         Which volume, from 0; required if there is more than one, such as an echo.
+    or_only : bool
+        True ignores `index` where there is one volume.
 
     Returns
     -------
@@ -349,6 +351,7 @@ def load_dicom(series: DicomSeries, *, index: int | None = None) -> Volume:
     """
     with converted(series) as (images, said):
         counts = [image.header.n_volumes for image in images]
+        index = None if or_only and sum(counts) == 1 else index
         if index is None and len(images) > 1:
             raise VolumeError(
                 f"{series.title}: holds several images ({list_images(images)}): choose one with "

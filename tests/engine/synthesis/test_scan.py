@@ -23,7 +23,7 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
 from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS, Decision
-from napari_mri7t.engine.report import quality_page
+from napari_mri7t.engine.report import planes
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis import scan as module
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
@@ -70,7 +70,7 @@ def model_of(volume):
 
 @pytest.fixture(autouse=True)
 def _on_template(monkeypatch, head_brain):
-    for user in (checks, quality, quality_page):
+    for user in (checks, quality, planes):
         monkeypatch.setattr(user, "load_template", lambda: head_brain)
 
 
