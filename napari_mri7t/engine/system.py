@@ -8,6 +8,9 @@ from pathlib import Path
 PRECISIONS = ("auto", "float32", "bfloat16")  # auto: what the device is fast with
 MEMORY_FACTS = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # version 2
+APPTAINER = "APPTAINER_CONTAINER"  # set by Apptainer in its containers
+MARKS_OF_CONTAINERS = {"docker": Path("/.dockerenv"), "podman": Path("/run/.containerenv")}
+IMAGE = "MRI7T_IMAGE"  # set by this package's recipes: name and tag of the image
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:
@@ -36,6 +39,23 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def container_facts() -> dict[str, str]:
+    """Return the container that this process runs in, as `GeneratedBy` of BIDS describes it.
+
+    Returns
+    -------
+    dict
+        `Type`, and `Tag` where the image names itself; empty outside of containers.
+    """
+    kinds = [kind for kind, mark in MARKS_OF_CONTAINERS.items() if mark.exists()]
+    if APPTAINER in os.environ:
+        kinds.insert(0, "apptainer")
+    if not kinds:
+        return {}
+    tag = os.environ.get(IMAGE, "")
+    return {"Type": kinds[0], **({"Tag": tag} if tag else {})}
 
 
 def available_memory() -> int | None:

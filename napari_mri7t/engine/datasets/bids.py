@@ -11,7 +11,7 @@ from typing import Any
 
 import napari_mri7t
 from napari_mri7t.engine.atomic import read_json, write_content, write_json
-from napari_mri7t.engine.datasets.files import ESTIMATE
+from napari_mri7t.engine.datasets.files import ESTIMATE, IGNORE_FILE, LARGEST_IGNORE
 from napari_mri7t.engine.datasets.names import (
     ENTITIES,
     anatomical_suffix,
@@ -20,6 +20,8 @@ from napari_mri7t.engine.datasets.names import (
     mark_of,
 )
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.system import container_facts
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
 from napari_mri7t.engine.volumes.files.reading import files_of, read_header
@@ -32,7 +34,20 @@ DESCRIPTION_FILE = "dataset_description.json"
 SOURCE_LINK = "source"  # the input dataset, in BIDS URIs
 DESCRIPTIONS = {"synthesize": ESTIMATE, "simulate": "pseudo3T"}
 AS_OPENED = "input"
+MNI_SPACE = "MNI152NLin6Asym"  # BIDS's name of FSL's template, on which the models were trained
 LONGEST_LABEL = 80  # characters; it occurs twice in a path, and a name may have 255
+LOG_FOLDER, FIGURE_FOLDER = "logs", "figures"
+SUMMARY_FILE = "batch.json"  # in the folder of logs: the outcome of each scan
+QUALITY_PAGE, QUALITY_TABLE = "quality.html", "group_quality.tsv"
+IGNORED = (f"{LOG_FOLDER}/", FIGURE_FOLDER, QUALITY_PAGE, "group_quality.*", "*_xfm.*")
+LABELS = {  # after desc-
+    ESTIMATE: f"Synthetic 7T-like image, made from a 3T scan. {NOTICE}",
+    DESCRIPTIONS["simulate"]: "Simulated 3T image, made from a 7T scan.",
+    AS_OPENED: "Scan as it was opened.",
+    "brain": "Brain mask of the scan.",
+    "biasfield": "Bias field of the scan, by which its intensities were divided.",
+}
+LABELS_FILE = "descriptions"
 README = f"""Volumes written by {NAME}
 {"=" * len(f"Volumes written by {NAME}")}
 
@@ -40,6 +55,7 @@ desc-{ESTIMATE}: synthetic 7T-like brain volumes, made from 3T scans. {NOTICE}
 desc-{DESCRIPTIONS["simulate"]}: simulated 3T volumes, made from 7T scans.
 desc-{AS_OPENED}: scans as they were opened.
 
+{QUALITY_PAGE} and the folders {FIGURE_FOLDER} show how each scan was prepared: look at them first.
 The JSON file beside a computed volume names the scan and the model it was made from, by their
 SHA-256, and every setting. Computed volumes share the grid of their scan.
 """
@@ -162,6 +178,21 @@ def derivative_path(
         number += 1
 
 
+def in_space(path: str, space: str) -> str:
+    """Return the path of a volume within a derivative, with the space it was resampled to.
+
+    Examples
+    --------
+    >>> in_space("sub-01/anat/sub-01_run-1_desc-synth7T_T1w.nii.gz", MNI_SPACE)
+    'sub-01/anat/sub-01_run-1_space-MNI152NLin6Asym_desc-synth7T_T1w.nii.gz'
+    """
+    known = PurePosixPath(path)
+    stem, mark, rest = known.name.partition("_desc-")
+    found = entities(stem) | {"space": space}
+    name = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)
+    return str(known.with_name(f"{name}{mark}{rest}"))
+
+
 def bids_sidecar(
     facts: dict[str, Any] | None, volume: Volume, uri: str | None = None
 ) -> dict[str, Any]:
@@ -206,31 +237,92 @@ def start_derivative(folder: str | Path, source: str | Path | None = None) -> No
         If the folder is the source, or holds a dataset made by other software.
     """
     place = Path(folder)
+    if not check_derivative(place, source):
+        place.mkdir(parents=True, exist_ok=True)
+        facts = _describe({} if source is None else _read_description(Path(source)))
+        if not (place / "README").exists():
+            write_content(place / "README", README)
+        write_json(place / DESCRIPTION_FILE, facts)
+    _describe_labels(place)
+    ignore_own_files(place)
+
+
+def check_derivative(folder: str | Path, source: str | Path | None = None) -> bool:
+    """Return whether a folder is a derivative of this package; refuse what cannot become one.
+
+    Parameters
+    ----------
+    folder, source
+        As for `start_derivative`; nothing is written.
+
+    Raises
+    ------
+    Mri7tError
+        As `start_derivative`.
+    """
+    place = Path(folder)
     if source is not None and place.resolve() == Path(source).resolve():
         raise Mri7tError(f"{place}: is the input: choose another folder for the results")
     description = _read_description(place)
-    if description:
-        makers = description.get("GeneratedBy")
-        names = [maker.get("Name") for maker in makers] if isinstance(makers, list) else []
-        if NAME not in names:
-            raise Mri7tError(
-                f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not create: "
-                "choose another folder"
-            )
+    makers = description.get("GeneratedBy")
+    names = [maker.get("Name") for maker in makers] if isinstance(makers, list) else []
+    if description and NAME not in names:
+        raise Mri7tError(
+            f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not create: "
+            "choose another folder"
+        )
+    return bool(description)
+
+
+def _describe_labels(folder: Path) -> None:
+    """Write what each label after `desc-` means, unless there is such a table."""
+    table, words = (folder / f"{LABELS_FILE}{end}" for end in (".tsv", ".json"))
+    if table.exists() or words.exists():
         return
-    place.mkdir(parents=True, exist_ok=True)
-    facts = _describe({} if source is None else _read_description(Path(source)))
-    if not (place / "README").exists():
-        write_content(place / "README", README)
-    write_json(place / DESCRIPTION_FILE, facts)
+    rows = "".join(f"desc-{label}\t{text}\n" for label, text in LABELS.items())
+    columns = {
+        "desc_id": {"Description": "Label after desc-; digits after it tell equal names apart"},
+        "description": {"Description": "What such a file holds"},
+    }
+    write_json(words, {"Description": "Labels of this dataset's files", **columns})
+    write_content(table, f"desc_id\tdescription\n{rows}")
+
+
+def ignore_own_files(folder: Path) -> None:
+    """List in a derivative's `.bidsignore` what BIDS has no names for; other lines stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the derivative; exists.
+    """
+    path = folder / IGNORE_FILE
+    try:
+        text = read_regular(path, LARGEST_IGNORE).decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+    missing = [line for line in IGNORED if line not in text.split("\n")]
+    if missing:
+        start = text if not text or text.endswith("\n") else f"{text}\n"
+        whole = start + "".join(f"{line}\n" for line in missing)
+        write_content(path, whole.encode("utf-8", "surrogateescape"))
 
 
 def _describe(source: dict[str, Any]) -> dict[str, Any]:
+    maker: dict[str, Any] = {
+        "Name": NAME,
+        "Version": napari_mri7t.__version__,
+        "Description": NOTICE,
+    }
+    if container := container_facts():
+        maker["Container"] = container
     facts: dict[str, Any] = {
         "Name": f"Volumes written by {NAME}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": NAME, "Version": napari_mri7t.__version__, "Description": NOTICE}],
+        "GeneratedBy": [maker],
     }
     doi = source.get("DatasetDOI")
     if isinstance(doi, str) and doi:

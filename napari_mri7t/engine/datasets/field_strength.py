@@ -24,8 +24,8 @@ ONTO = re.compile(
 SPACE = re.compile(rf"(?<![0-9A-Za-z])space-[37]T{_END}", re.IGNORECASE)
 
 
-def field_of(path: Path, root: Path, *, name: Path | None = None) -> str:
-    """Return "3" or "7", the field strength of a volume; "7" where nothing says it.
+def field_of(path: Path, root: Path, *, name: Path | None = None, default: str = "7") -> str:
+    """Return "3" or "7", the field strength of a volume.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ def field_of(path: Path, root: Path, *, name: Path | None = None) -> str:
         Folder of the dataset, up to which JSON files apply.
     name : Path, optional
         What holds the field strength in its name, by default the path within the root.
+    default : str
+        Where nothing says it.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def field_of(path: Path, root: Path, *, name: Path | None = None) -> str:
                     f"({KEY}): rename the volume or correct the JSON"
                 )
             break
-    return by_name or by_json or "7"
+    return by_name or by_json or default
 
 
 def without_field(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Subjects of a study: found in a folder, checked, and split for leave-one-out."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from napari_mri7t.engine.datasets.names import (
     why_no_image,
     without_t1w,
 )
-from napari_mri7t.engine.errors import GridError, SubjectError, VolumeError
+from napari_mri7t.engine.errors import GridError, Mri7tWarning, SubjectError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
 from napari_mri7t.engine.volumes.files.reading import files_of, read_header
 from napari_mri7t.engine.volumes.files.streams import stem_of
@@ -78,7 +79,8 @@ def find_subjects(folder: str | Path) -> list[Subject]:
 
     Three layouts are supported: a BIDS dataset (`sub-*/ses-3T/anat`, `sub-*/ses-7T/anat`), two
     folders `3T_images` and `7T_images` with equal file names, and a flat folder, either of pairs
-    whose names differ only in `3T` and `7T` or of 7T volumes alone.
+    whose names differ only in `3T` and `7T` or of 7T volumes alone. What `.bidsignore` lists is left
+    out, and a subject of whom it lists all is warned of.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def find_subjects(folder: str | Path) -> list[Subject]:
         return _pair(root, _flat_entries(root))
     entries = [
         _with_field(
-            _Entry(path.relative_to(root).parts[0], path, last_suffix(clean_stem(path)), True), root
+            Entry(path.relative_to(root).parts[0], path, last_suffix(clean_stem(path)), True), root
         )
         for path in _without_ignored(volumes, root)
     ]
@@ -114,8 +116,21 @@ def find_subjects(folder: str | Path) -> list[Subject]:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A volume, the subject's name, the suffix, and the field strength "3" or "7"."""
+class Entry:
+    """A volume in a dataset of subjects.
+
+    Parameters
+    ----------
+    name : str
+        Of the subject.
+    path : Path
+    suffix : str
+        In the spelling of BIDS where it is one.
+    is_bids : bool
+        Whether the volume lies in a folder `sub-*`.
+    field : str
+        Field strength, "3" or "7"; empty where it is unknown.
+    """
 
     name: str
     path: Path
@@ -130,13 +145,14 @@ class _Entry:
 
     @property
     def is_usable(self) -> bool:
+        """Whether it is a T1w image, or may stand in for one, by its name."""
         stem = clean_stem(self.path)
         return self.suffix in (DEFAULT_SUFFIX, *T1W_LIKE) and not (
             why_no_image(stem) or "inv" in entities(stem)
         )
 
 
-def _with_field(entry: _Entry, root: Path, said_by: Path | None = None) -> _Entry:
+def _with_field(entry: Entry, root: Path, said_by: Path | None = None) -> Entry:
     """Add the field strength; of what cannot be used, it stays empty where it is in doubt."""
     if not entry.is_usable and entry.suffix in NO_ANATOMY:
         return entry
@@ -153,25 +169,25 @@ def _without_ignored(paths: Iterable[Path], root: Path) -> list[Path]:
     return [path for path in paths if not ignored.match_file(path.relative_to(root).as_posix())]
 
 
-def _entries_of_folders(root: Path) -> list[_Entry]:
+def _entries_of_folders(root: Path) -> list[Entry]:
     """List the volumes of the two folders of pairs."""
     return [
-        _with_field(_Entry(stem, path, anatomical_suffix(stem)), root, Path(name))
+        _with_field(Entry(stem, path, anatomical_suffix(stem)), root, Path(name))
         for name in PAIR_FOLDERS.values()
         for path in _without_ignored(find_volumes(root / name), root)
         for stem in (clean_stem(path),)
     ]
 
 
-def _flat_entries(root: Path) -> list[_Entry]:
+def _flat_entries(root: Path) -> list[Entry]:
     """List the volumes of a folder whose names say the field strength, or nothing."""
     return [
-        _with_field(_Entry(without_field(path), path, anatomical_suffix(clean_stem(path))), root)
+        _with_field(Entry(without_field(path), path, anatomical_suffix(clean_stem(path))), root)
         for path in _without_ignored(find_volumes(root), root)
     ]
 
 
-def _refuse_overlooked(root: Path, entries: list[_Entry], problems: dict[Path, str]) -> None:
+def _refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, str]) -> None:
     """Refuse a BIDS dataset of which a subject or a T1w would be left out without a word."""
     for path, why in problems.items():
         raise SubjectError(f"{path}: {why}")
@@ -182,22 +198,28 @@ def _refuse_overlooked(root: Path, entries: list[_Entry], problems: dict[Path, s
                 f"rename it, or list it in {IGNORE_FILE}"
             )
     names = {entry.name for entry in entries}
-    for folder in sorted(subject_folders(root)):
-        if folder.name not in names:
+    absent = [path for path in sorted(subject_folders(root)) if path.name not in names]
+    ignored = read_ignored(root)
+    left_out = [path.name for path in absent if ignored.match_file(f"{path.name}/")]
+    for folder in absent:
+        if folder.name not in left_out:
             raise SubjectError(f"{folder}: holds no volume: add it or remove the folder")
+    if left_out:
+        listed = f"left out, as {IGNORE_FILE} lists {'it' if len(left_out) == 1 else 'them'}"
+        warnings.warn(f"{root}: {', '.join(left_out)}: {listed}", Mri7tWarning, stacklevel=3)
 
 
-def _pair(root: Path, entries: list[_Entry]) -> list[Subject]:
+def _pair(root: Path, entries: list[Entry]) -> list[Subject]:
     """Return the subjects, each with source and target."""
     if not entries:
         raise SubjectError(
             f"{root}: holds no volume; expected .nii or .nii.gz files, a BIDS dataset, or the "
             f"folders {' and '.join(PAIR_FOLDERS.values())}"
         )
-    groups: dict[str, list[_Entry]] = {}
+    groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.key, []).append(entry)
-    known = {key: found for key, group in groups.items() if (found := _choose(group))}
+    known = {key: found for key, group in groups.items() if (found := choose_volumes(group))}
     chosen = [entry for found in known.values() for entry in found.values()]
     others = [entry for entry in entries if entry not in chosen]
     has_pairs = any("3" in found for found in known.values())
@@ -221,9 +243,25 @@ def _pair(root: Path, entries: list[_Entry]) -> list[Subject]:
     return sorted(map(_subject, known.values()), key=lambda subject: subject.name)
 
 
-def _choose(group: list[_Entry]) -> dict[str, _Entry]:
-    """Return the volumes to use of one subject by field strength, a T1w rather than another."""
-    by_kind: dict[tuple[str, str], list[_Entry]] = {}
+def choose_volumes(group: list[Entry]) -> dict[str, Entry]:
+    """Return the volumes to use of one subject, a T1w rather than what may stand in for it.
+
+    Parameters
+    ----------
+    group : list of Entry
+        All of the subject's volumes.
+
+    Returns
+    -------
+    dict of str to Entry
+        By field strength; empty if none can be used.
+
+    Raises
+    ------
+    SubjectError
+        If two of one field strength are equally good.
+    """
+    by_kind: dict[tuple[str, str], list[Entry]] = {}
     for entry in group:
         if entry.is_usable:
             by_kind.setdefault((entry.field, entry.suffix), []).append(entry)
@@ -243,11 +281,11 @@ def _choose(group: list[_Entry]) -> dict[str, _Entry]:
     return {}
 
 
-def _is_anatomical(entry: _Entry) -> bool:
+def _is_anatomical(entry: Entry) -> bool:
     return entry.suffix in ANATOMICAL_SUFFIXES and entry.suffix not in NO_ANATOMY
 
 
-def _refuse_dropped(others: list[_Entry], known: Iterable[str]) -> None:
+def _refuse_dropped(others: list[Entry], known: Iterable[str]) -> None:
     """Refuse a volume, in a folder that is no BIDS dataset, of a person without a T1w."""
     people: set[str] = set().union(*map(identifying_words, known))
     for entry in others:
@@ -258,7 +296,7 @@ def _refuse_dropped(others: list[_Entry], known: Iterable[str]) -> None:
             )
 
 
-def _subject(found: dict[str, _Entry]) -> Subject:
+def _subject(found: dict[str, Entry]) -> Subject:
     source = files_of(found["3"].path)[1] if "3" in found else None
     return Subject(found["7"].name, files_of(found["7"].path)[1], source)
 

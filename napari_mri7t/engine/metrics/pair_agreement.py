@@ -142,9 +142,7 @@ def boundary_distance(
     """
     check_pair(reference, estimate)
     box = bounding_box(mask, MARGIN_VOXELS)
-    surfaces = [
-        white_surface(array[box], mask[box], voxel_size) for array in (reference, estimate)
-    ]
+    surfaces = [white_surface(array[box], mask[box], voxel_size) for array in (reference, estimate)]
     distances = []
     for (points, _), (others, normals) in (surfaces, surfaces[::-1]):
         points = points[:: max(1, len(points) // N_POINTS)]

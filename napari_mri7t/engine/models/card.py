@@ -16,6 +16,7 @@ WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256")
+ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
 DEFAULT_MODEL = "slice_unet"  # best on held-out subjects
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
@@ -41,7 +42,9 @@ class ModelCard:
         As Keras counts them.
     preprocessing : dict
         What the model expects: `voxel_size_mm`, `brain_extracted`, `plane`, and
-        `intensity_quantiles`, the brain's quantiles 0 ... 1 at even steps, in [0, 1].
+        `intensity_quantiles`, the brain's quantiles 0 ... 1 at even steps, in [0, 1]. `tones` is
+        "any" where a scan keeps its own, and only the brain's bright tissue is brought to one
+        level.
     synthesis : dict
         Settings of `SynthesisConfig` with which the held-out figures were measured.
     training : dict

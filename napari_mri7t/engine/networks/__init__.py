@@ -17,7 +17,8 @@ from napari_mri7t.engine.texts import MESSAGE_LENGTH, brief
 class SliceNetwork(Protocol):
     """A network from (N, n_slices, H, W) in [0, 1] to (N, n_outputs, H, W).
 
-    The `n_outputs` slices are the central ones of the `n_slices`.
+    The `n_outputs` slices are the central ones of the `n_slices`. A network whose attribute
+    `noise_map` is true takes one more channel: the standard deviation of the noise.
     """
 
     n_slices: int
@@ -134,6 +135,11 @@ def count_parameters(network: nn.Module) -> int:
     return n_weights + sum(
         buffer.numel() for name, buffer in network.named_buffers() if name.endswith(statistics)
     )
+
+
+def takes_noise_map(network: nn.Module) -> bool:
+    """Return whether a network takes the noise's deviation as one more channel, the last."""
+    return bool(getattr(network, "noise_map", False))
 
 
 def slices_of(network: nn.Module) -> tuple[int, int]:

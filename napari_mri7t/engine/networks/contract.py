@@ -7,7 +7,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from napari_mri7t.engine.errors import ModelError
-from napari_mri7t.engine.networks import build_network, slices_of
+from napari_mri7t.engine.networks import build_network, slices_of, takes_noise_map
 
 SIZES = ((8, 8), (24, 32), (27, 37), (9, 64))  # height and width, odd ones too
 ORDER_TOLERANCE = 1e-4  # the batch size may change the order of sums, of 18,496 in basic_cnn
@@ -106,8 +106,8 @@ CHECKS: tuple[Callable[[Build], None], ...] = (
 
 
 def _slab(network: nn.Module, height: int = 24, width: int = 32) -> Tensor:
-    n_slices, _ = slices_of(network)
-    return torch.rand((2, n_slices, height, width), generator=torch.Generator().manual_seed(1))
+    n_channels = slices_of(network)[0] + takes_noise_map(network)
+    return torch.rand((2, n_channels, height, width), generator=torch.Generator().manual_seed(1))
 
 
 def _estimate(network: nn.Module, slabs: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class SliceUNet(nn.Module):
         Channels per scale, finest first; each further scale has half the size.
     n_blocks : int
         Residual blocks per scale, in the encoder and in the decoder.
+    noise_map : bool
+        Take one more channel, after the slices: the standard deviation of the noise, as in [1]_.
 
     References
     ----------
@@ -59,6 +61,7 @@ class SliceUNet(nn.Module):
         n_outputs: int = 3,
         widths: tuple[int, ...] = (32, 64, 96, 128),
         n_blocks: int = 2,
+        noise_map: bool = False,
     ) -> None:
         super().__init__()
         if n_slices % 2 == 0 or n_outputs % 2 == 0 or n_outputs > n_slices:
@@ -68,8 +71,9 @@ class SliceUNet(nn.Module):
             )
         self.n_slices = n_slices
         self.n_outputs = n_outputs
+        self.noise_map = noise_map
         self.multiple = 2 ** (len(widths) - 1)
-        self.stem = nn.Conv2d(n_slices, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(n_slices + noise_map, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, n_blocks) for width in widths[:-1])
         self.shrink = nn.ModuleList(
             nn.Conv2d(fine, coarse, 2, stride=2)
@@ -86,7 +90,10 @@ class SliceUNet(nn.Module):
         self._start_as_identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map slices (N, n_slices, H, W) in [0, 1] to the central (N, n_outputs, H, W)."""
+        """Map slices (N, n_slices, H, W) in [0, 1] to the central (N, n_outputs, H, W).
+
+        With a noise map, (N, n_slices + 1, H, W).
+        """
         height, width = x.shape[-2:]
         features = self.stem(pad_to_multiple(x, self.multiple))
         skips = []

@@ -146,11 +146,17 @@ def open_cache(scan: Volume, keep: Path | KeptFiles | None) -> PreparationCache 
     """
     if keep is None:
         return None
-    files = keep if isinstance(keep, KeptFiles) else KeptFiles.in_folder(keep, scan.name)
+    return read_cache(
+        keep if isinstance(keep, KeptFiles) else KeptFiles.in_folder(keep, scan.name)
+    )
+
+
+def read_cache(files: KeptFiles) -> PreparationCache:
+    """Read what is noted of a scan's results; nothing if there is no note that can be read."""
     try:
         return PreparationCache(files, _recorded(read_json(files.note)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return PreparationCache(files)  # no note, or an unreadable one
+        return PreparationCache(files)
 
 
 def _recorded(note: Any) -> dict[str, dict[str, Any]]:

@@ -42,8 +42,12 @@ def extract_brain(scan: Volume, report: Report = ignore) -> np.ndarray:
         If no brain is found.
     """
     bet = optional("deepbet.bet", EXTRACTION)
+    import torch  # which deepbet has loaded
+
+    n_threads = torch.get_num_threads()  # of a new thread, it may change with what others do
 
     def run() -> np.ndarray:
+        torch.set_num_threads(n_threads)
         network = bet.BrainExtraction(no_gpu=True)
         try:
             probability = network.run_model(np.ascontiguousarray(scan.array))

@@ -443,7 +443,7 @@ def prepare(
 def find_before(
     scan: Volume, config: PreparationConfig, steps: Collection[str], report: Report = ignore
 ) -> None:
-    """Estimate with the mask that is found what a run reused after its user had corrected that mask.
+    """Estimate with the mask found what a run reused after its user had corrected that mask.
 
     For a repetition: the cache then holds what it held for that run.
 

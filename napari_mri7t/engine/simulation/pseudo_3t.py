@@ -15,6 +15,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.intensity import (
+    bright_at_one,
     histogram_table,
     match_histogram,
     normalize,
@@ -29,7 +30,7 @@ N_STEPS = 4  # that a simulation reports
 PAIR = ("source", "target")  # pseudo-3T and 7T, as `simulate_3t` returns them
 PREVIEW_VOXELS = 300_000  # of a preview's histograms: a tenth of a second
 SLAB = 8  # planes on either side of a realistic preview
-SIMULATIONS = ("report", "realistic")
+SIMULATIONS = ("report", "realistic", "noise")
 MOST_VARIANCE = 1.0  # noise as strong as the whole range of the image
 LARGEST_SEED = 2**63 - 1  # that torch takes
 REPORT_VARIANCE = 0.003  # on a scale where the 7T volume fills [0, 1]; the report's code
@@ -45,8 +46,9 @@ class SimulationConfig:
         Of the report's Gaussian noise, on the scale where the target fills [0, 1]; 0 to 1.
     seed : int
         Of the random numbers, at least 0; the same seed gives the same volume.
-    preset : {"report", "realistic"}
-        Gaussian noise; or contrast, resolution, shading and Rician noise (`realistic.py`).
+    preset : {"report", "realistic", "noise"}
+        Gaussian noise; or contrast, resolution, shading and Rician noise (`realistic.py`); or
+        Rician noise of random strength in random tones (`noise.py`).
     """
 
     variance: float = REPORT_VARIANCE
@@ -109,6 +111,44 @@ def realistic_3t(
     return made[0].numpy()
 
 
+def noisy_3t(
+    clean: np.ndarray, voxel_size: tuple[float, float, float], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add noise of random strength to a brain in random tones.
+
+    Parameters
+    ----------
+    clean : ndarray, shape (I, J, K)
+        Background 0, bright tissue near 1.
+    voxel_size : tuple of float
+        mm.
+    seed : int
+
+    Returns
+    -------
+    noisy, target : ndarray of float32, same shape
+        In the same tones; at least 0, background 0.
+    """
+    import torch  # widgets and the reader load without it
+
+    from napari_mri7t.engine.simulation import noise, realistic
+
+    generator = torch.Generator().manual_seed(seed)
+    coarse = realistic.lower_resolution(clean, voxel_size)
+    pair = [torch.from_numpy(np.ascontiguousarray(each))[None] for each in (clean, coarse)]
+    strengths = noise.draw_noise(1, generator)
+    noisy, target, _ = noise.add_scan_noise(pair[0], pair[1], strengths, generator)
+    return noisy[0].numpy(), target[0].numpy()
+
+
+def _noisy(clean: np.ndarray, voxel_size: tuple[float, float, float], seed: int) -> np.ndarray:
+    return noisy_3t(clean, voxel_size, seed)[0]
+
+
+#: Presets whose simulation looks at neighbours, not at the volume's histogram.
+LOCAL = {"realistic": realistic_3t, "noise": _noisy}
+
+
 @dataclass(frozen=True, eq=False)
 class SimulatedPair:
     """A pseudo-3T volume and its 7T target; unpacks into the two.
@@ -116,7 +156,7 @@ class SimulatedPair:
     Parameters
     ----------
     source, target : Volume
-        On one grid, in [0, 1].
+        On one grid, in [0, 1]; with the preset "noise" a little above 1 in vessels.
     inputs : tuple of Volume
         The 7T volume, and the reference if there is one.
     config : SimulationConfig
@@ -221,6 +261,9 @@ def simulate_3t(
     if config.preset == "realistic":
         report(Progress(1, N_STEPS, "simulating contrast, resolution, shading and noise"))
         source = realistic_3t(clean, target.voxel_size, config.seed)
+    elif config.preset == "noise":
+        report(Progress(1, N_STEPS, "drawing tones and adding noise"))
+        source, clean = noisy_3t(bright_at_one(target), target.voxel_size, config.seed)
     else:
         report(Progress(1, N_STEPS, "adding noise"))
         source = add_noise(clean, config.variance, config.seed)
@@ -272,15 +315,16 @@ def preview_plane(
     sample, (low, high) = normalize(_sample(target.array))
     matched_to = sample if reference is None else normalize(_sample(zeroed(reference).array))[0]
     axis, index = plane
-    if config.preset == "realistic":
+    if config.preset in LOCAL:
         first = max(0, index - SLAB)
         slab = np.take(target.array, range(first, min(index + SLAB + 1, target.shape[axis])), axis)
         clean = ((slab - low) / (high - low)).astype(np.float32)
-        whole = realistic_3t(clean, target.voxel_size, config.seed)
+        simulate = LOCAL[config.preset]
+        whole = simulate(clean, target.voxel_size, config.seed)
         made: np.ndarray = np.take(whole, index - first, axis)
         if reference is None:
             return made
-        whole = realistic_3t(sample, target.voxel_size, config.seed)
+        whole = simulate(sample, target.voxel_size, config.seed)
         return histogram_table(whole, matched_to)(made)
     clean = (np.take(target.array, index, axis) - low) / (high - low)
     table = histogram_table(add_noise(sample, config.variance, config.seed), matched_to)

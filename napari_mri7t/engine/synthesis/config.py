@@ -9,6 +9,7 @@ from napari_mri7t.engine.typed import check_types
 
 AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
 SPACES, VIAS, BACKGROUNDS = ("native", "mni"), ("scan", "mni"), ("scan", "zero")
+LARGEST_FACTOR = 10.0  # of the noise found
 MOST_MEMORY_MB = 2**20  # a terabyte
 
 
@@ -36,6 +37,9 @@ class SynthesisConfig:
         whole slices, as in the report.
     memory_mb : int
         Limit for the activations of all slabs that are computed at once, MB.
+    noise_factor : float
+        How much noise a model that is told the noise takes for granted, over what is found in the
+        scan: 0 leaves the scan nearly as it is, 2 smooths more. Other models do not use it.
     """
 
     device: str = "auto"
@@ -46,6 +50,7 @@ class SynthesisConfig:
     flips: bool = False
     crop: bool = True
     memory_mb: int = 1024
+    noise_factor: float = 1.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -63,6 +68,10 @@ class SynthesisConfig:
             )
         if len(set(self.planes)) < len(self.planes):
             raise ValueError(f"planes must be different, got {brief(self.planes)}")
+        if not 0 <= self.noise_factor <= LARGEST_FACTOR:
+            raise ValueError(
+                f"noise_factor must be 0 to {LARGEST_FACTOR:g}, got {self.noise_factor}"
+            )
         if not 1 <= self.memory_mb <= MOST_MEMORY_MB:
             raise ValueError(f"memory_mb must be 1 to {MOST_MEMORY_MB}, got {self.memory_mb}")
 

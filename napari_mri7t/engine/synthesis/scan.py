@@ -1,6 +1,6 @@
 """Any T1w scan to its 7T-like estimate, on the requested grid."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,14 +84,99 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     ('slices_synthetic-7T', True)
     """
     scan = as_volume(scan)
-    check_t1w(scan)
     model = model if isinstance(model, Model) else load_model(model)
+    ready = prepare_scan(scan, preparation, output.space, report)
+    return synthesize_prepared(ready, model, config, output, report)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyScan:
+    """A scan that was checked, planned and prepared: all that a model needs.
+
+    Attributes
+    ----------
+    scan : Volume
+        As it was given.
+    plan : PreparationPlan
+    prepared : Prepared or None
+        None where the scan goes to the model as is.
+    """
+
+    scan: Volume
+    plan: PreparationPlan
+    prepared: Prepared | None = None
+
+
+def prepare_scan(
+    scan: VolumeLike,
+    preparation: PreparationConfig | PreparationPlan = PreparationConfig(),  # noqa: B008 - frozen
+    space: str = "native",
+    report: Report = ignore,
+) -> ReadyScan:
+    """Check, plan and prepare a scan: the part of `synthesize` that needs no model.
+
+    Parameters
+    ----------
+    scan, preparation, report
+        As for `synthesize`.
+    space : {"native", "mni"}
+        Where the estimate goes.
+
+    Raises
+    ------
+    VolumeError, Mri7tError, ValueError
+        As `synthesize`.
+    """
+    scan = as_volume(scan)
+    check_t1w(scan)
     report(Progress(0, N_STEPS, "inspecting the scan"))
-    plan = _plan(scan, preparation, output.space)
-    if not plan.is_needed:
-        made = estimate(scan, model, config, report=report)
-        return replace(made, warnings=(*plan.warnings, *made.warnings))
-    prepared = prepare(scan, plan, report=report)
+    return prepare_planned(scan, _plan(scan, preparation, space), report)
+
+
+def prepare_planned(scan: Volume, plan: PreparationPlan, report: Report = ignore) -> ReadyScan:
+    """Prepare a scan that was checked and planned; as `prepare_scan`."""
+    return ReadyScan(scan, plan, prepare(scan, plan, report=report) if plan.is_needed else None)
+
+
+def synthesize_prepared(
+    ready: ReadyScan,
+    model: Model,
+    config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen, as the next
+    output: OutputConfig = OutputConfig(),  # noqa: B008
+    report: Report = ignore,
+) -> Synthesis:
+    """Run a prepared scan through a model: the rest of `synthesize`.
+
+    Parameters
+    ----------
+    ready : ReadyScan
+        From `prepare_scan`, for the space of `output`.
+    model : Model
+    config, output, report
+        As for `synthesize`.
+
+    Raises
+    ------
+    VolumeError, DeviceError, ValueError
+        As `synthesize`.
+
+    Examples
+    --------
+    >>> from napari_mri7t.engine.volumes.template import load_template
+    >>> template = load_template()
+    >>> slices = Volume(template.array[::4, ::4, 80:84], template.affine, name="slices")
+    >>> ready = prepare_scan(slices)
+    >>> ready.prepared is None  # too little for a preparation
+    True
+    >>> quick = SynthesisConfig(device="cpu", step=3)
+    >>> synthesize_prepared(ready, load_model("basic_cnn"), quick).volume.name
+    'slices_synthetic-7T'
+    """
+    _check_space(ready.plan, output.space)
+    prepared = ready.prepared
+    if prepared is None:
+        made = estimate(ready.scan, model, config, report=report)
+        return replace(made, warnings=(*ready.plan.warnings, *made.warnings))
     distance = in_background(
         lambda: describe_distance(prepared, model.card),
         report,
@@ -103,7 +188,7 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     return replace(
         made,
         volume=_as_given(made.volume, prepared),
-        source=scan,
+        source=ready.scan,
         prepared=prepared,
         settings=made.settings | {"preparation": facts, "output": asdict(output)},
         warnings=(*prepared.warnings, *registration_warnings(prepared), *made.warnings),
@@ -126,13 +211,17 @@ def _plan(
 ) -> PreparationPlan:
     if isinstance(preparation, PreparationConfig):
         return plan_preparation(scan, preparation, space)
-    if preparation.space != space:
-        raise ValueError(
-            f"the preparation was planned for {preparation.space} space, but the output is in "
-            f"{space} space: plan it for that space"
-        )
+    _check_space(preparation, space)
     preparation.check_is_for(scan)
     return preparation
+
+
+def _check_space(plan: PreparationPlan, space: str) -> None:
+    if plan.space != space:
+        raise ValueError(
+            f"the preparation was planned for {plan.space} space, but the output is in "
+            f"{space} space: plan it for that space"
+        )
 
 
 def _on_own_grid(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_mri7t.engine.devices import mixed_precision
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks import slices_of, takes_noise_map
 from napari_mri7t.engine.networks.fusion import fold_normalization, fuse
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
@@ -40,6 +40,7 @@ class Runner:
     precision: torch.dtype
     batch: int = 0  # slabs at once; 0: as many as the memory holds
     one_lane: bool = False  # on the CPU: all cores share a slab, as many lie in memory at once
+    noise: float = 0.0  # deviation in the source, for a network that takes a noise map
 
     def ready(self) -> nn.Module:
         """Return the network in its fastest form on the device, for one volume."""
@@ -188,7 +189,11 @@ def _estimate_slices(
         if batch.window is None:
             return None
         windows = [(slice(k, k + n_slices), *batch.window) for k in batch.starts]
-        return runner.run(network, torch.stack([volume[window] for window in windows]))
+        slabs = torch.stack([volume[window] for window in windows])
+        if takes_noise_map(runner.network):
+            noise = slabs.new_full((len(slabs), 1, *slabs.shape[2:]), runner.noise)
+            slabs = torch.cat((slabs, noise), 1)
+        return runner.run(network, slabs)
 
     n_done, n_slabs = 0, sum(len(batch.starts) for batch in batches)
     shared = runner.threads_per_slab(*array.shape[1:])

@@ -10,17 +10,23 @@ import torch
 
 from napari_mri7t.engine.devices import precision_name, resolve_device, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, VolumeError, is_out_of_memory
+from napari_mri7t.engine.metrics.noise import noise_level
+from napari_mri7t.engine.models.card import ANY_TONES
 from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.networks import takes_noise_map
 from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.prepare import Prepared
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import Runner, average_views, effective_step
 from napari_mri7t.engine.volumes.brain import background_of, fill_brain
-from napari_mri7t.engine.volumes.intensity import harmonize
+from napari_mri7t.engine.volumes.intensity import Harmonization, harmonize, scale_linearly
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
 from napari_mri7t.engine.volumes.scale import find_scale
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
+
+# Part of the fine deviation in white matter that the network is told: the rest is the tissue's own.
+NOISE_PART = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +145,16 @@ def estimate(
     given, scale = source, find_scale(source)
     source = source.with_array(scale.to_zero(source.array)) if not scale.is_usual else source
     _check(source, config)
-    quantiles = np.asarray(model.card.preprocessing["intensity_quantiles"])
-    harmonization = harmonize(source.array, quantiles)
+    harmonization = _harmonization(source.array, model)
     is_mapped = harmonization.scan is not None
     prepared = harmonization.to_model(source.array)
     notes = [*scale.warnings, *check_domain(source, model.card)]
     runner = Runner(model.network, config, device, precision)
+    found: dict[str, Any] = {"harmonized": is_mapped}
+    if takes_noise_map(model.network):
+        found["noise"] = noise_level(source.array)
+        level = NOISE_PART * config.noise_factor * found["noise"]
+        runner.noise = level * harmonization.slope
     slices = _on_any_device(prepared.T, runner, notes, report)
     by_slices = slices.clip(0, 1, out=slices)
     if is_mapped:
@@ -166,8 +176,16 @@ def estimate(
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
         warnings=tuple(notes),
-        settings=asdict(replace(config, step=effective_step(runner))) | {"harmonized": is_mapped},
+        settings=asdict(replace(config, step=effective_step(runner))) | found,
     )
+
+
+def _harmonization(array: np.ndarray, model: Model) -> Harmonization:
+    """Return the map to the model's intensities: its histogram, or any tones on a linear scale."""
+    expected = model.card.preprocessing
+    if expected.get("tones") == ANY_TONES:
+        return scale_linearly(array)
+    return harmonize(array, np.asarray(expected["intensity_quantiles"]))
 
 
 def _check(source: Volume, config: SynthesisConfig) -> None:

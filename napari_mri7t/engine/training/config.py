@@ -92,7 +92,7 @@ class TrainConfig:
         Axial slices at either end that are not trained on.
     fresh_noise : bool
         Draw all random parts of the pseudo-3T anew for every patch, instead of once per subject.
-    pseudo_3t : {"report", "realistic"}
+    pseudo_3t : {"report", "realistic", "noise"}
         How sources are simulated where there is no 3T volume; see `SimulationConfig`.
     variance : float
         Noise variance of the report's pseudo-3T.
@@ -259,6 +259,8 @@ QU2020 = TrainConfig(
 
 BEST = TrainConfig(pixel_loss="psnr")
 
+SCAN = replace(BEST, n_steps=4000, patch_size=80, pseudo_3t="noise", average_decay=0.999)
+
 GAN = replace(
     BEST,
     n_steps=1500,
@@ -273,6 +275,7 @@ PRESETS: dict[str, TrainConfig] = {
     "report-text": replace(REPORT, decay_steps=120),  # 10 epochs of 12 steps
     "qu2020": QU2020,
     "best": BEST,
+    "scan": SCAN,
     "gan": GAN,
 }
 
@@ -293,8 +296,11 @@ def find_preset(name: str) -> TrainConfig:
 def network_settings(network: str, preset: str) -> dict[str, Any]:
     """Return the constructor arguments that a preset asks of a network.
 
-    In our own recipes, WATNet uses its narrow bottleneck for the central slice alone.
+    In our own recipes, WATNet uses its narrow bottleneck for the central slice alone; with the
+    preset "scan", SliceUNet is told how strong the noise is.
     """
+    if (network, preset) == ("slice_unet", "scan"):
+        return {"n_slices": 5, "n_outputs": 1, "widths": [32, 64, 96], "noise_map": True}
     ours = find_preset(preset).start == "identity"
     return {"central_only": True} if network == "watnet" and ours else {}
 

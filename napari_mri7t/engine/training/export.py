@@ -15,7 +15,7 @@ from torch import nn
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.models.card import ModelCard, bundled_names
+from napari_mri7t.engine.models.card import ANY_TONES, ModelCard, bundled_names
 from napari_mri7t.engine.models.model import load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.texts import with_numbers
@@ -64,6 +64,7 @@ def draft_card(
             "brain_extracted": True,
             "plane": "axial",
             "intensity_quantiles": quantiles.tolist(),
+            **({"tones": ANY_TONES} if _keeps_tones(study) else {}),
         },
         synthesis=asdict(settings.config.synthesis_config("auto")),
         training={
@@ -82,6 +83,12 @@ def draft_card(
         intended_use=INTENDED_USE,
         sha256=hashlib.sha256(pack_weights(network, settings.network)).hexdigest(),
     )
+
+
+def _keeps_tones(study: Study) -> bool:
+    """Return whether the training has seen brains in random tones, none of them matched."""
+    is_simulated = all(subject.source is None for subject in study.subjects)
+    return is_simulated and study.settings.config.pseudo_3t == "noise"
 
 
 def training_command(study: Study, *folds: int) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.errors import DeviceError, StateError, is_out_of_memory
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.networks import slices_of
+from napari_mri7t.engine.networks import slices_of, takes_noise_map
 from napari_mri7t.engine.networks.watnet import WATNetQu2020
 from napari_mri7t.engine.progress import Cancelled, Progress, Report, ignore
 from napari_mri7t.engine.texts import as_read
@@ -181,7 +181,8 @@ def _begin(job: TrainJob, subjects: list[TrainingSubject]) -> tuple[Learner, Pat
     """Build the networks, fresh or from the last checkpoint, and the pool of patches."""
     learner = new_learner(job.network, job.network_config, job.config, _seed(job, 2**31))
     learner.to(job.device)
-    pool = PatchPool(subjects, slices_of(learner.network), job.config, job.device)
+    network = learner.network
+    pool = PatchPool(subjects, slices_of(network), job.config, job.device, takes_noise_map(network))
     is_fresh = not _resume(learner, job)
     if is_fresh and job.start is not None:
         _take_weights(learner, job.start)

@@ -11,15 +11,21 @@ import numpy as np
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
-from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, add_noise, realistic_3t
+from napari_mri7t.engine.simulation.pseudo_3t import (
+    SimulationConfig,
+    add_noise,
+    noisy_3t,
+    realistic_3t,
+)
 from napari_mri7t.engine.simulation.realistic import lower_resolution
 from napari_mri7t.engine.volumes.intensity import (
     LookUpTable,
+    bright_at_one,
     histogram_table,
     match_histogram,
     normalize_volume,
 )
-from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 REPORT_REFERENCE = "TELL0106"  # all histograms are matched to this subject in the report
 
@@ -40,7 +46,7 @@ class TrainingSubject:
     source_table : LookUpTable, optional
         For the report's pseudo-3T: maps noisy `clean` to the source's intensities.
     coarse : ndarray of float32, shape (S, A, R), optional
-        For the realistic pseudo-3T: `clean` at a lower resolution.
+        For realistic and noisy pseudo-3T: `clean` at a lower resolution.
     """
 
     name: str
@@ -118,6 +124,8 @@ def _prepare(
 ) -> TrainingSubject:
     source, target = load_pair(subject)
     clean = normalize_volume(target)
+    if source is None and simulation.preset == "noise":
+        return _with_noise(subject.name, target, simulation)
     matched = match_histogram(clean, matched_to)
     if source is not None:
         real = match_histogram(normalize_volume(source), matched_to)
@@ -131,6 +139,15 @@ def _prepare(
         made = table(noisy)
     volumes = [_by_slices(array) for array in (matched, made, clean)]
     return TrainingSubject(subject.name, volumes[0], volumes[1], volumes[2], table, coarse)
+
+
+def _with_noise(name: str, target: Volume, simulation: SimulationConfig) -> TrainingSubject:
+    """Prepare a subject whose noise is simulated: its own tones, on a linear scale."""
+    clean = bright_at_one(target)
+    source, tones = noisy_3t(clean, target.voxel_size, simulation.seed)
+    coarse = lower_resolution(clean, target.voxel_size)
+    volumes = [_by_slices(array) for array in (tones, source, clean)]
+    return TrainingSubject(name, volumes[0], volumes[1], volumes[2], coarse=_by_slices(coarse))
 
 
 def _by_slices(array: np.ndarray) -> np.ndarray:

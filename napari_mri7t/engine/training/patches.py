@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_mri7t.engine.simulation.noise import add_scan_noise, draw_noise
 from napari_mri7t.engine.simulation.realistic import degrade, draw_strengths, white_of
 from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE
 from napari_mri7t.engine.training.config import TrainConfig
@@ -22,6 +23,10 @@ SAMPLED_VOXELS = 4096  # per brain, to compute its landmarks
 # Exponent for the error of the harmonisation: moves grey matter by about 0.03 of [0, 1], half the
 # distance between the histograms of the ten 7T brains (docs/raw_scans.md).
 RESIDUAL_EXPONENT = (0.9, 1.1)
+NO_NOISE_LEVEL = (
+    "a network with a noise map learns from simulated noise only: set pseudo_3t to noise, and "
+    "train on 7T volumes alone"
+)
 N_CANDIDATES = 4  # patches drawn per patch used, if those with much background are dropped
 
 
@@ -110,11 +115,13 @@ class PatchPool:
         Numbers of slices that the network sees and that it estimates.
     config : TrainConfig
     device : torch.device
+    noise_map : bool
+        Whether the network takes the noise's deviation as one more channel.
 
     Raises
     ------
     ValueError
-        If a patch does not fit a volume.
+        If a patch does not fit a volume, or the noise is not known where the network takes it.
     """
 
     def __init__(
@@ -123,6 +130,7 @@ class PatchPool:
         slices: tuple[int, int],
         config: TrainConfig,
         device: torch.device,
+        noise_map: bool = False,
     ) -> None:
         self.config = config
         self.device = device
@@ -136,11 +144,17 @@ class PatchPool:
         self.target = _flat([s.target for s in subjects], device)
         self.source = _flat([_input(s, self.fresh) for s in subjects], device)
         coarse = [s.coarse for s in subjects if s.coarse is not None]
-        self.realistic = self.fresh and len(coarse) == len(subjects)
-        if self.realistic:
+        has_coarse = self.fresh and len(coarse) == len(subjects)
+        self.noisy = has_coarse and config.pseudo_3t == "noise"
+        self.realistic = has_coarse and not self.noisy
+        self.noise_map = noise_map
+        if noise_map and not self.noisy:
+            raise ValueError(NO_NOISE_LEVEL)
+        if has_coarse:
             self.coarse = _flat(coarse, device)
+        if self.realistic:
             self.samples = _samples(subjects, device)
-        elif self.fresh:
+        elif self.fresh and not self.noisy:
             tables = [s.source_table for s in subjects if s.source_table is not None]
             self.tables = _flat([table.values for table in tables], device)  # (M * n,)
             self.bounds = torch.tensor([(t.low, t.high) for t in tables], device=device)  # (M, 2)
@@ -165,6 +179,7 @@ class PatchPool:
         Returns
         -------
         source : Tensor, shape (batch_size, n_slices, patch_size, patch_size)
+            With a noise map, one more channel.
         target : Tensor, shape (batch_size, n_outputs, patch_size, patch_size)
         """
         dropping = self.config.max_background < 1
@@ -181,6 +196,8 @@ class PatchPool:
         margin = (self.n_slices - self.n_outputs) // 2
         target = self.target.take(index[:, margin : margin + self.n_outputs])
         source = self._resize(self.source.take(index))
+        if self.noisy:
+            return self._noisy(source, self._resize(self.coarse.take(index)), generator)
         if self.realistic:
             coarse = self._resize(self.coarse.take(index))
             source = realistic_source(source, coarse, self.samples, subject, generator)
@@ -188,6 +205,18 @@ class PatchPool:
             noise = torch.randn(source.shape, generator=generator, device=self.device)
             source = self._match(source + noise * self.config.variance**0.5, subject)
         return source, self._resize(target)
+
+    def _noisy(
+        self, clean: Tensor, coarse: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Add noise of random strength; the map of its strength is the last channel."""
+        strengths = draw_noise(len(clean), generator)
+        source, target, level = add_scan_noise(clean, coarse, strengths, generator)
+        margin = (self.n_slices - self.n_outputs) // 2
+        target = target[:, margin : margin + self.n_outputs]
+        if self.noise_map:
+            source = torch.cat((source, level[:, self.n_slices // 2, None]), 1)
+        return source, target
 
     def _subjects(self, n: int, generator: torch.Generator) -> Tensor:
         """Return the subject of every patch: evenly distributed, in random order."""

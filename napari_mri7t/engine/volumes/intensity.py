@@ -27,6 +27,8 @@ N_TABLE_ENTRIES = 4096  # of a look-up table; finer than the 256 levels of the s
 N_QUANTILES = 257
 SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that is ignored, in [0, 1]
 LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
+BRIGHT = 98.0  # percentile of the brain that stands for its brightest tissue
+BRIGHT_LEVEL = 0.8  # of that tissue for a model that takes any tones: vessels stay below 1
 LANDMARKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # quantiles of the brain
 
 
@@ -82,6 +84,19 @@ def normalize(
 def normalize_volume(volume: Volume) -> np.ndarray:
     """Return a scan's intensities with its background at 0 and its maximum at 1; float32."""
     return normalize(zeroed(volume).array)[0]
+
+
+def bright_at_one(volume: Volume) -> np.ndarray:
+    """Return intensities with the background at 0 and the brain's bright tissue at 1; float32.
+
+    Unlike the maximum, a percentile of the brain does not depend on vessels.
+    """
+    array = zeroed(volume).array
+    brain = array[array > background_of(array)]
+    if not brain.size:
+        raise VolumeError(f"{volume.name}: no voxel is above the background: check the volume")
+    scaled: np.ndarray = (array / np.percentile(brain, BRIGHT)).astype(np.float32)
+    return scaled
 
 
 def denormalize(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
@@ -181,6 +196,13 @@ class Harmonization:
     scan: np.ndarray | None = None
     model: np.ndarray | None = None
 
+    @property
+    def slope(self) -> float:
+        """Model intensities per unit of the scan, from the background to the bright end."""
+        if self.scan is None or self.model is None:
+            return 1.0
+        return float(self.model[-1] / (self.scan[-1] - self.background))
+
     def to_model(self, array: np.ndarray) -> np.ndarray:
         """Map a scan to [0, 1], background to 0; float32."""
         if self.scan is None or self.model is None:
@@ -246,6 +268,20 @@ def harmonize(array: np.ndarray, quantiles: np.ndarray) -> Harmonization:
         scan = np.append(scan, scan[-1] + (1 - model[-1]) / slope)
         model = np.append(model, 1.0)
     return Harmonization(background, scan, model)
+
+
+def scale_linearly(array: np.ndarray) -> Harmonization:
+    """Return the linear map that brings a scan's bright tissue to `BRIGHT_LEVEL`.
+
+    Parameters
+    ----------
+    array : ndarray of float32
+        The scan, at any scale; the brain is what lies above the background.
+    """
+    background = background_of(array)
+    bright = float(np.percentile(array[array > background], BRIGHT)) - background
+    ends = np.array([0.0, 1.0])
+    return Harmonization(background, background + bright / BRIGHT_LEVEL * ends, ends)
 
 
 def brain_quantiles(array: np.ndarray, n_quantiles: int = N_QUANTILES) -> np.ndarray:

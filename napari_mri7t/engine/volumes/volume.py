@@ -16,12 +16,7 @@ from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, find_series, is_dicom
-from napari_mri7t.engine.volumes.files.dicom_conversion import (
-    converted,
-    list_images,
-    read_converted,
-    source_of,
-)
+from napari_mri7t.engine.volumes.files.dicom_conversion import read_dicom, read_dicom_series
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.files.geometry import (
     FileGeometry,
@@ -349,25 +344,8 @@ def load_dicom(series: DicomSeries, *, index: int | None = None, or_only: bool =
     VolumeError, Mri7tError
         As `load_volume`.
     """
-    with converted(series) as (images, said):
-        counts = [image.header.n_volumes for image in images]
-        index = None if or_only and sum(counts) == 1 else index
-        if index is None and len(images) > 1:
-            raise VolumeError(
-                f"{series.title}: holds several images ({list_images(images)}): choose one with "
-                "index",
-                argument="index",
-            )
-        chosen = _choose(index, sum(counts), series.title)
-        image, first = [(one, n) for one, count in zip(images, counts, strict=True)
-                        for n in range(count)][chosen]  # fmt: skip
-        values, notes = read_converted(image, series, first=first, count=1)
-    geometry = replace(
-        image.header.geometry, path=None, dicom=source_of(series), series_index=chosen,
-        series_length=sum(counts),
-    )  # fmt: skip
-    array = values.reshape(geometry.shape, order="F")
-    return _to_volume(array, geometry, series.name, (*said, *notes))
+    values, geometry, notes = read_dicom(series, index, or_only=or_only)
+    return _to_volume(values.reshape(geometry.shape, order="F"), geometry, series.name, notes)
 
 
 def _find_series(path: Path, wanted: int | str | None) -> DicomSeries:
@@ -424,21 +402,8 @@ def load_dicom_series(series: DicomSeries) -> Series:
     VolumeError, Mri7tError
         As `load_volume`; also if its images lie on several grids.
     """
-    with converted(series) as (images, said):
-        if not all(shares_grid(images[0].header.geometry, one.header.geometry) for one in images):
-            raise VolumeError(
-                f"{series.title}: holds images of several grids ({list_images(images)}): load one "
-                "by its index",
-                argument="index",
-            )
-        parts = [read_converted(one, series, first=0, count=one.header.n_volumes) for one in images]
-        n_volumes = sum(one.header.n_volumes for one in images)
-    notes = dict.fromkeys([*said, *(note for _, noted in parts for note in noted)])
-    geometry = replace(
-        images[0].header.geometry, path=None, dicom=source_of(series), series_length=n_volumes
-    )
-    values = np.concatenate([values for values, _ in parts])
-    return _to_series(values, geometry, series.name, tuple(notes))
+    values, geometry, notes = read_dicom_series(series)
+    return _to_series(values, geometry, series.name, notes)
 
 
 def _to_series(
@@ -450,7 +415,7 @@ def _to_series(
     return Series(array, affine, name, geometry, notes)
 
 
-def _choose(index: int | None, n_volumes: int, path: Path | str) -> int:
+def _choose(index: int | None, n_volumes: int, path: Path) -> int:
     if index is None:
         if n_volumes > 1:
             raise VolumeError(

@@ -1,177 +1,41 @@
 """A whole dataset through one model into a BIDS derivative; resumes when run again.
 
-One thread reads the next scan and one writes the last estimate while the present one is computed:
-the device is never idle, and two scans and two estimates are in memory at most.
+One thread reads and prepares the next scan and one writes the last estimate while the present one
+is in the network: neither the cores nor a GPU are idle. Two prepared scans are in memory at most,
+and the one that is being written.
 """
 
-import logging
-import os
+import contextlib
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-from napari_mri7t.engine.atomic import check_folder, read_json, write_json
-from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, bids_sidecar, load_scan
-from napari_mri7t.engine.datasets.files import read_ignored
-from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
-from napari_mri7t.engine.models.card import find_model, read_card
+import torch
+
+from napari_mri7t.engine.atomic import check_folder
+from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, bids_sidecar, start_derivative
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.preparation.checks import check_handedness
-from napari_mri7t.engine.preparation.prepare import PreparationConfig
-from napari_mri7t.engine.progress import Progress, Report, ignore, part
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.preparation.prepare import prepare
+from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.synthesis.scan import ReadyScan, prepare_planned, synthesize_prepared
 from napari_mri7t.engine.synthesis.synthesize import Synthesis
-from napari_mri7t.engine.texts import as_read
-from napari_mri7t.engine.volumes.files.reading import files_of
-from napari_mri7t.engine.volumes.files.sidecars import NAME, OF_VERSION_0_1, check_sidecar_target
-from napari_mri7t.engine.volumes.provenance import file_digest, read_sidecar, why_not_believed
-from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.engine.workflows.claims import Claims, lock_derivative
+from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows.outlook import LOGGER, REQUESTED, examine, reason_of
+from napari_mri7t.engine.workflows.stages import BatchProgress, Course
+from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
-SUMMARY_FILE = "batch.json"
-LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
-AS_IT_IS = PreparationConfig(prepare="none")
-EXPECTED = (Mri7tError, OSError)  # errors whose text is a sentence for the user
-LACK_OF_MEMORY = (
-    "not enough memory while the next scan was being read and the last estimate written: "
-    "synthesise this scan alone, or use fewer processes"
-)
+PAGE_SECONDS = 30.0  # from one page of a running batch to the next
+PAGE_SHARE = 20  # and at least so many times what it took
 Result = TypeVar("Result")
-Note = Callable[["BatchSummary"], object]
-
-
-@dataclass(frozen=True)
-class BatchSummary:
-    """The outcome of a batch; names are paths within the input folder.
-
-    Parameters
-    ----------
-    written : tuple of str
-        Made in this run.
-    known : tuple of str
-        Made before, from the same scan, model and settings.
-    failed : dict of str to str
-        Why there is no estimate.
-    warnings : dict of str to tuple of str
-        What was unusual about those written.
-    seconds : float
-        Of this run.
-    arguments : dict of str to str
-        Argument that would help a failed scan, such as "index", where there is one.
-    skipped : dict of str to str
-        Why there is none, and need not be one, as for a map.
-    stopped : bool
-        Whether it ended before its last scan.
-    """
-
-    written: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
-    failed: dict[str, str] = field(default_factory=dict)
-    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    seconds: float = 0.0
-    arguments: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    stopped: bool = False
-
-    def with_other(self, other: "BatchSummary") -> "BatchSummary":
-        """Return the summary of both; the two ran at the same time."""
-        return BatchSummary(
-            (*self.written, *other.written),
-            (*self.known, *other.known),
-            self.failed | other.failed,
-            self.warnings | other.warnings,
-            max(self.seconds, other.seconds),
-            self.arguments | other.arguments,
-            self.skipped | other.skipped,
-            self.stopped or other.stopped,
-        )
-
-
-def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
-    """Write a batch's summary into its derivative, where the BIDS validator ignores it.
-
-    What the file says of the scans of other batches stays: several may share a derivative. Only
-    what failed or was skipped goes once it is renamed, removed, filled or listed in `.bidsignore`.
-
-    Parameters
-    ----------
-    source : Path
-        The input folder.
-    folder : Path
-        Of the derivative.
-    summary : BatchSummary
-
-    Returns
-    -------
-    Path
-        The file.
-    """
-    with lock_derivative(folder) as logs:
-        path = logs / SUMMARY_FILE
-        return write_json(path, _with_others(asdict(summary), path, source))
-
-
-def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, Any]:
-    """Add what a summary, if it can be read, says of other scans."""
-    try:
-        earlier = read_json(path)
-    except (OSError, ValueError):
-        return facts
-    if not isinstance(earlier, dict):
-        return facts
-    own = {*facts["written"], *facts["known"], *facts["failed"], *facts["skipped"]}
-    folders = {str(folder) for name in own for folder in PurePosixPath(name).parents}
-    ignored = read_ignored(source)
-    for key in ("failed", "skipped", "arguments"):
-        if isinstance(earlier.get(key), dict):
-            gone = {name for name in earlier[key] if not _is_there(source / name)}
-            left_out = {n for n in earlier[key] if key != "skipped" and ignored.match_file(n)}
-            own |= gone | left_out | (folders & earlier[key].keys())
-    for key, value in facts.items():
-        other = earlier.get(key)
-        if isinstance(value, tuple) and isinstance(other, list):
-            facts[key] = [name for name in other if name not in own and isinstance(name, str)]
-            facts[key] += value
-        elif isinstance(value, dict) and isinstance(other, dict):
-            facts[key] = {name: entry for name, entry in other.items() if name not in own} | value
-    return facts
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:  # no name that a file can have
-        return False
-
-
-@dataclass(frozen=True)
-class BatchJob:
-    """The settings that all scans of a batch share.
-
-    Parameters
-    ----------
-    output : Path
-        Folder of the derivative.
-    model : str
-        Name or folder, as `load_model` takes it; loaded where it is used.
-    config : SynthesisConfig
-    overwrite : bool
-        Replace estimates that were made from another scan, model or settings.
-    index : int or None
-        Which volume of a 4-D scan, from 0.
-    """
-
-    output: Path
-    model: str
-    config: SynthesisConfig
-    overwrite: bool = False
-    index: int | None = None
 
 
 def synthesize_batch(
@@ -180,18 +44,18 @@ def synthesize_batch(
     report: Report = ignore,
     note: Note = lambda _: None,
 ) -> BatchSummary:
-    """Synthesise scans into a derivative; a failure is recorded, and the batch continues.
+    """Prepare and synthesise scans into a derivative, each as `synthesize` does.
 
-    The scans are not prepared. What `synthesize` refuses, such as voxels above 2 mm, is a failure,
-    and so is a scan whose estimate another process is at.
+    A failure is recorded, and the batch continues. What `synthesize` refuses, such as voxels above
+    2 mm, is a failure, and so is a scan whose estimate another process is at.
 
     Parameters
     ----------
     scans : sequence of Scan
     job : BatchJob
     report : callable
-        Progress in scans, at least every tenth of a second while waiting. A cancel keeps what is
-        finished, and leaves nothing half-written.
+        Gets `BatchProgress` in scans, at least every tenth of a second while waiting. A cancel
+        keeps what is finished, and leaves nothing half-written.
     note : callable
         Gets the outcome of each scan once it is known, also of those that end after a cancel.
 
@@ -200,10 +64,12 @@ def synthesize_batch(
     ModelError
         If the model cannot be loaded.
     Mri7tError
-        If the derivative cannot be written into.
+        If a derivative cannot be written into.
     """
     check_folder(job.output)
-    report(Progress(0, 0, "loading the model"))
+    if isinstance(job.preparation.keep, Path):
+        start_derivative(job.preparation.keep)
+    report(BatchProgress(0, 0, "loading the model"))
     start, model = time.perf_counter(), load_model(job.model)
     with Claims(job.output) as claims:
         account = _Account(len(scans), claims, report, note)
@@ -212,68 +78,126 @@ def synthesize_batch(
         except BaseException:
             account.settle()
             raise
-    report(Progress(len(scans), len(scans), "done"))
+    report(BatchProgress(len(scans), len(scans), "done"))
     return replace(account.summary, seconds=time.perf_counter() - start)
 
 
 def _synthesize_all(
     scans: Sequence[Scan], job: BatchJob, model: Model, account: "_Account"
 ) -> None:
+    page = _Page(job.output)
     with (
-        ThreadPoolExecutor(1, "mri7t-read") as reader,
-        ThreadPoolExecutor(1, "mri7t-write") as writer,
+        # The thread takes over torch's number of threads before a network changes it.
+        ThreadPoolExecutor(1, "mri7t-prepare", torch.get_num_threads) as preparing,
+        ThreadPoolExecutor(1, "mri7t-write") as writing,
+        account.stopping(),
     ):
-        ahead = [reader.submit(_read, scan, job, account.claims) for scan in scans[:1]]
+
+        def begin(scan: Scan) -> tuple[Course, Future[ReadyScan | None]]:
+            course = account.begin(scan)
+            return course, preparing.submit(_prepare, scan, job, account.claims, course)
+
+        ahead = [begin(scan) for scan in scans[:1]]
         for n, scan in enumerate(scans):
-            present = ahead.pop()
-            if n + 1 < len(scans):
-                ahead.append(reader.submit(_read, scans[n + 1], job, account.claims))
-            own = account.begin(n, scan)
+            course, present = ahead.pop()
+            ahead += [begin(following) for following in scans[n + 1 : n + 2]]
             try:
-                source = account.wait(present)
-                if source is None:
+                ready = account.wait(present)
+                if ready is None:
                     account.end(scan, BatchSummary(known=(scan.name,)))
                     continue
-                result = synthesize(source, model, job.config, AS_IT_IS, report=own)
+                course.begin("synthesising")
+                made = synthesize_prepared(
+                    ready, model, job.config, job.grid, account.report_of(course)
+                )
             except Exception as error:
                 account.fail(scan, error)
                 continue
             account.close()
-            account.behind = scan, writer.submit(_write, scan, result, job)
-            del source, result, present
+            done = _Made(scan, ready, made, account.pass_on(course))
+            account.behind = scan, writing.submit(_write, done, job, page)
+            del ready, made, done, present
         account.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """An estimate that is to be written; `seconds` of its preparation and synthesis."""
+
+    scan: Scan
+    ready: ReadyScan
+    synthesis: Synthesis
+    seconds: float
 
 
 class _Account:
     """Progress of a batch, and the outcome of its scans so far."""
 
     def __init__(self, n_scans: int, claims: Claims, report: Report, note: Note) -> None:
-        self.n_scans, self.claims, self.report, self.note = n_scans, claims, report, note
-        self.now = Progress(0, n_scans, "")
+        self.n_scans, self.claims, self._report, self.note = n_scans, claims, report, note
         self.summary = BatchSummary()
         self.behind: tuple[Scan, Future[tuple[str, ...]]] | None = None  # is being written
+        self._courses: dict[str, Course] = {}  # of the scans that are under way
+        self._n_passed = 0  # that have failed, are known, or were passed on for writing
+        self._stopped = threading.Event()
+
+    @contextlib.contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Have a preparation end where the batch ends early."""
+        try:
+            yield
+        except BaseException:
+            self._stopped.set()
+            raise
+
+    def begin(self, scan: Scan) -> Course:
+        """Follow a scan from now on."""
+        self._courses[scan.name] = course = Course(scan.name, self._stopped)
+        return course
+
+    def pass_on(self, course: Course) -> float:
+        """Pass a scan on for writing; return the seconds that it took."""
+        self._n_passed += 1
+        course.begin("writing")
+        return course.seconds
 
     def end(self, scan: Scan, outcome: BatchSummary) -> None:
         """Record the outcome of a scan, which other processes may have from now on."""
+        course = self._courses.pop(scan.name)
+        self._n_passed += course.stage != "writing"
         self.claims.release(scan.output)
         self.summary = self.summary.with_other(outcome)
         self.note(outcome)
 
-    def begin(self, n: int, scan: Scan) -> Report:
-        """Report that a scan begins, and return the report of its estimate."""
-        message = f"scan {n + 1} of {self.n_scans} ({scan.path.name})"
-        self._report(Progress(n, self.n_scans, message))
-        return part(self._report, n, self.n_scans, message)
+    def report_of(self, course: Course) -> Report:
+        """Return the report of a scan's estimate."""
 
-    def _report(self, progress: Progress) -> None:
-        self.now = progress
-        self.report(progress)
+        def report(progress: Progress) -> None:
+            course.report(progress)
+            self.report(progress.message)
+
+        return report
+
+    def report(self, what: str = "") -> None:
+        """Report how far the batch is."""
+        under_way = tuple(self._courses.values())
+        first = next((course for course in under_way if course.stage != "writing"), None)
+        done = self._n_passed + sum(each.part for each in under_way if each.stage != "writing")
+        if first is None:
+            message = "writing the last estimate"
+        else:
+            number = f"scan {self._n_passed + 1} of {self.n_scans}"
+            name = PurePosixPath(first.name).name
+            message = f"{number} ({name}): {what or first.step or first.stage}"
+        shown = tuple(course.shown() for course in under_way)
+        self._report(BatchProgress(done, self.n_scans, message, shown))
 
     def wait(self, future: Future[Result]) -> Result:
         """Wait for a thread, reporting often enough that the batch can be stopped."""
+        self.report()
         while not future.done():
             wait([future], timeout=POLL_SECONDS)
-            self.report(self.now)
+            self.report()
         return future.result()
 
     def close(self) -> None:
@@ -301,77 +225,75 @@ class _Account:
 
     def fail(self, scan: Scan, error: Exception) -> None:
         """Record why a scan has no estimate; the traceback of an unexpected error is logged."""
-        if is_out_of_memory(error):
-            text = LACK_OF_MEMORY
-        elif isinstance(error, EXPECTED):
-            text = str(error)
-        else:
-            LOGGER.error("%s", scan.name, exc_info=error)
-            text = f"{type(error).__name__}: {error}: a bug in {NAME}: please report it"
         argument = getattr(error, "argument", "")
         helps = {scan.name: argument} if argument else {}
-        outcome = BatchSummary(failed={scan.name: " ".join(text.split())}, arguments=helps)
-        self.end(scan, outcome)
+        self.end(scan, BatchSummary(failed={scan.name: reason_of(scan, error)}, arguments=helps))
 
 
-def is_made(scan: Scan, job: BatchJob) -> bool:
-    """Return whether a scan has its estimate: from the same bytes, weights and settings.
+class _Page:
+    """The page of a batch, drawn anew now and then while it runs."""
 
-    Returns
-    -------
-    bool
-        False also where the image is not the one that its sidecar describes.
-    """
-    facts = read_sidecar(job.output / scan.output)
-    if facts is None:
-        return False
-    try:
-        digests = [entry["SHA256"] for entry in facts["SourceFiles"]]
-        indices = {entry.get("Index") for entry in facts["SourceFiles"]}
-        weights, settings = facts["Model"]["SHA256"], dict(facts["Settings"])
-    except (LookupError, ValueError, TypeError, AttributeError):
-        return False
-    asked = as_read(job.config.decisive())
-    return (
-        indices <= {None, job.index}
-        and digests == [file_digest(path) for path in dict.fromkeys(files_of(scan.path))]
-        and weights == read_card(find_model(job.model)).sha256
-        and all(settings.get(key) == value for key, value in asked.items())
-    )
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._due = time.perf_counter() + PAGE_SECONDS
+
+    def refresh(self) -> None:
+        """Write the page if it is due; what prevents that is told at the end of the batch."""
+        from napari_mri7t.engine.report.batch_page import write_batch_page
+
+        start = time.perf_counter()
+        if start < self._due:
+            return
+        with contextlib.suppress(Mri7tError, OSError), lock_derivative(self._folder):
+            write_batch_page(self._folder)
+        now = time.perf_counter()
+        self._due = now + max(PAGE_SECONDS, PAGE_SHARE * (now - start))
 
 
-def _read(scan: Scan, job: BatchJob, claims: Claims) -> Volume | None:
-    """Claim, load and check a scan; None if its estimate already exists."""
+def _prepare(scan: Scan, job: BatchJob, claims: Claims, course: Course) -> ReadyScan | None:
+    """Claim, read, check and prepare a scan; None if its estimate already exists."""
+    course.begin("reading")
+    course.report(Progress(0, 0, ""))
     claims.take(scan.output)
-    if is_made(scan, job):
+    found = examine(scan, job)
+    if found is None:
         return None
-    _check_image(job.output / scan.output, job)
-    volume = load_scan(scan.path, job.index)
-    check_handedness(volume)
-    return volume
+    volume, course.plan = found
+    course.begin("preparing")
+    ready = prepare_planned(volume, course.plan, course.report)
+    course.begin("prepared")
+    return ready
 
 
-def _check_image(image: Path, job: BatchJob) -> None:
-    """Refuse to replace an estimate unasked, and the JSON of another program at all."""
-    check_sidecar_target(image)
-    if not image.exists() or job.overwrite:
-        return
-    if why_not_believed(image) == OF_VERSION_0_1:
-        why = OF_VERSION_0_1
-    elif read_sidecar(image) is None:
-        why = "is not the image that its sidecar describes: it was changed, or a batch was killed"
-    else:
-        why = "was made from another scan, model or settings"
-    raise Mri7tError(
-        f"{image}: {why}: use another folder, or allow overwriting", argument="overwrite"
-    )
+def _write(made: _Made, job: BatchJob, page: _Page) -> tuple[str, ...]:
+    """Write an estimate with its figures and its sidecar; return its warnings.
 
-
-def _write(scan: Scan, result: Synthesis, job: BatchJob) -> tuple[str, ...]:
-    """Write an estimate with its sidecar; return its warnings."""
-    image = job.output / scan.output
+    The estimate comes last: what is there has its figures, also after a kill.
+    """
+    scan, result = made.scan, made.synthesis
+    image = job.image_of(scan)
     image.parent.mkdir(parents=True, exist_ok=True)
+    notes = _draw(made, job)
     uri = f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
-    facts = bids_sidecar(result.sidecar(), result.volume, uri)
+    facts = bids_sidecar(result.sidecar(), result.volume, None if scan.dicom else uri)
+    facts |= {REQUESTED: job.preparation.prepare}
     save_volume(result.volume, image, overwrite=True, sidecar=facts)
-    return tuple(facts["Warnings"])
+    page.refresh()
+    return (*facts["Warnings"], *notes)
+
+
+def _draw(made: _Made, job: BatchJob) -> tuple[str, ...]:
+    """Draw the figures of a scan; return why there are none, which costs no estimate."""
+    from napari_mri7t.engine.report.scan_figures import write_scan_figures
+
+    ready, result = made.ready, made.synthesis
+    try:
+        prepared = ready.prepared or prepare(ready.scan, ready.plan)
+        output, card = job.output_of(made.scan), result.model.card
+        write_scan_figures(job.output, output, prepared, result.volume, card, made.seconds)
+    except Mri7tError as error:
+        return (f"no quality page: {error}",)
+    except Exception as error:
+        LOGGER.error("%s: no quality page", made.scan.name, exc_info=error)
+        return (f"no quality page: {type(error).__name__}: {error}",)
+    return ()

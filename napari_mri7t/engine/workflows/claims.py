@@ -11,11 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_mri7t.engine.atomic import write_content
+from napari_mri7t.engine.datasets.bids import LOG_FOLDER, ignore_own_files
 from napari_mri7t.engine.errors import Mri7tError, StateError
 
-LOG_FOLDER = "logs"
-IGNORE_FILE = ".bidsignore"
 WAIT_SECONDS = 60  # for what takes another process milliseconds
 
 
@@ -29,8 +27,7 @@ def log_folder(folder: Path) -> Path:
     """
     place = folder / LOG_FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    if not (folder / IGNORE_FILE).exists():
-        write_content(folder / IGNORE_FILE, f"{LOG_FOLDER}/\n")
+    ignore_own_files(folder)
     return place
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from napari_mri7t.engine.atomic import write_content
-from napari_mri7t.engine.datasets.bids import Scan, start_derivative
+from napari_mri7t.engine.datasets.bids import LOG_FOLDER, Scan, check_derivative, start_derivative
 from napari_mri7t.engine.datasets.scans import Found, ScanFilter, find_scans
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import as_cell, from_cell
-from napari_mri7t.engine.workflows.claims import LOG_FOLDER, lock_derivative
+from napari_mri7t.engine.workflows.claims import lock_derivative
 
 NAMES_FILE = "names.tsv"
 COLUMNS = ("scan", "estimate")
@@ -55,8 +55,9 @@ def begin_batch(source: Path, output: Path, found: Found) -> None:
     Mri7tError
         As `start_derivative`.
     """
-    start_derivative(output, source)
+    check_derivative(output, source)  # before a lock is put there
     with lock_derivative(output) as logs:
+        start_derivative(output, source)
         table = logs / NAMES_FILE
         _write_names(table, read_names(table), found.scans)
 

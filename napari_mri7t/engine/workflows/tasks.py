@@ -8,6 +8,7 @@ import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mri7t.engine.datasets.bids import Scan
@@ -19,19 +20,16 @@ from napari_mri7t.engine.training.checkpoint import HISTORY, LARGEST_HISTORY
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import Study, open_study
-from napari_mri7t.engine.workflows.batch import (
-    BatchJob,
-    BatchSummary,
-    Note,
-    synthesize_batch,
-)
+from napari_mri7t.engine.workflows.batch import synthesize_batch
 from napari_mri7t.engine.workflows.cluster import Place
+from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows.stages import BatchProgress
+from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 POLL_SECONDS = 0.5
-SCANS_PER_TASK = 4  # enough that reading and writing overlap the computing
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def run_folds(
         results = run_tasks(tasks, client, place.resources, count)
         failed = {name: why for name, why in results.items() if isinstance(why, BaseException)}
         if failed:
-            why = "; ".join(f"{name}: {_in_words(error)}" for name, error in failed.items())
+            why = "; ".join(f"{name}: {in_words(error)}" for name, error in failed.items())
             raise StateError(f"{len(failed)} of {len(group)} folds failed: {why}")
     return {k: read_card(study.fold_folder(k)) for k in folds}
 
@@ -94,7 +92,7 @@ def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
     report: Report = ignore,
     note: Note = lambda _: None,
 ) -> BatchSummary:
-    """Synthesise scans on a cluster, a few in a task, as `synthesize_batch` does them.
+    """Synthesise scans on a cluster, one in a task, as `synthesize_batch` does them.
 
     Parameters
     ----------
@@ -107,37 +105,49 @@ def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
     report : callable
         Progress in scans; a cancel stops the tasks.
     note : callable
-        Gets the outcome of each task once it has ended.
+        Gets the outcome of each scan once it has ended, also of those that end before a cancel
+        reaches them.
     """
     start = time.perf_counter()
-    there = replace(job, output=job.output.resolve(), model=str(find_model(job.model).resolve()))
-    found = [replace(scan, path=scan.path.absolute()) for scan in scans]
-    parts = {
-        f"part {n}": found[n : n + SCANS_PER_TASK] for n in range(0, len(found), SCANS_PER_TASK)
-    }
-    tasks = [Task(label, batch_task, (part, there)) for label, part in parts.items()]
-
+    there = _everywhere(job)
+    found = {scan.output: replace(scan, path=scan.path.absolute()) for scan in scans}
+    tasks = [Task(output, batch_task, (scan, there)) for output, scan in found.items()]
     known: set[str] = set()
     summary = BatchSummary()
 
-    def count(ended: dict[str, Any]) -> None:
+    def take(ended: dict[str, Any]) -> None:
         nonlocal summary
-        for label in [label for label in ended if label not in known]:
-            outcome = _outcome(ended[label], parts[label])
-            known.add(label)
+        for output in ended.keys() - known:
+            outcome = _outcome(ended[output], found[output])
+            known.add(output)
             summary = summary.with_other(outcome)
             note(outcome)
-        done = sum(len(parts[label]) for label in ended)
-        report(Progress(done, len(scans), f"{done} of {len(scans)} scans"))
 
-    run_tasks(tasks, client, place.resources, count)
+    def count(ended: dict[str, Any]) -> None:
+        take(ended)
+        report(BatchProgress(len(known), len(scans), f"{len(known)} of {len(scans)} scans"))
+
+    run_tasks(tasks, client, place.resources, count, take)
     return replace(summary, seconds=time.perf_counter() - start)
 
 
-def _outcome(result: Any, scans: Sequence[Scan]) -> BatchSummary:
+def _everywhere(job: BatchJob) -> BatchJob:
+    """Return a job whose paths mean the same in every process."""
+    keep = job.preparation.keep
+    preparation = replace(job.preparation, keep=keep.resolve() if isinstance(keep, Path) else None)
+    return replace(
+        job,
+        output=job.output.resolve(),
+        model=str(find_model(job.model).resolve()),
+        preparation=preparation,
+        derivatives=tuple(folder.resolve() for folder in job.derivatives),
+    )
+
+
+def _outcome(result: Any, scan: Scan) -> BatchSummary:
     if isinstance(result, BatchSummary):
         return result
-    return BatchSummary(failed={scan.name: _in_words(result) for scan in scans})
+    return BatchSummary(failed={scan.name: in_words(result)})
 
 
 def run_tasks(
@@ -145,11 +155,13 @@ def run_tasks(
     client: "Client",
     resources: dict[str, float],
     on_ended: Callable[[dict[str, Any]], None],
+    on_stopped: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run tasks, and return result or error by label.
 
     A task whose worker is killed is given to another one, `distributed.scheduler.allowed-failures`
-    times. `on_ended` gets what has ended every half second; if it raises, the rest is cancelled.
+    times. `on_ended` gets what has ended every half second; if it raises, the rest is cancelled,
+    and `on_stopped` gets what has ended by then.
     """
     import distributed
 
@@ -167,21 +179,24 @@ def run_tasks(
         results = _ended(futures)
         on_ended(results)
         return results
+    except BaseException:
+        on_stopped(_ended(futures))
+        raise
     finally:
         client.cancel([future for future in futures.values() if not future.done()])
 
 
 def train_task(folder: str, k: int, device: str) -> None:
     """Train a fold on a worker; the result is in the run folder."""
-    run_fold(open_study(folder), k, device, report=_report_on_worker())
+    run_fold(open_study(folder), k, device, report=report_on_worker())
 
 
-def batch_task(scans: list[Scan], job: BatchJob) -> BatchSummary:
-    """Synthesise scans on a worker."""
-    return synthesize_batch(scans, job, report=_report_on_worker())
+def batch_task(scan: Scan, job: BatchJob) -> BatchSummary:
+    """Synthesise a scan on a worker."""
+    return synthesize_batch([scan], job, report=report_on_worker())
 
 
-def _report_on_worker() -> Report:
+def report_on_worker() -> Report:
     """Return a report that ends the work once its task is cancelled."""
     from distributed import get_worker
 
@@ -204,7 +219,8 @@ def _ended(futures: "dict[str, Future[Any]]") -> dict[str, Any]:
     return found
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """Return why a task has no result, as a sentence for the user."""
     if type(error).__name__ == "KilledWorker":
         return (
             "its workers were killed repeatedly, most likely for lack of memory: use fewer workers "

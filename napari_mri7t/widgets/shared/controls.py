@@ -120,9 +120,12 @@ class TextLabel(QLabel):
 def set_tooltip(widget: QWidget, text: str) -> None:
     """Set a tooltip that may hold names: it has no text format, so HTML in them is escaped."""
     shown = visible_lines(text)
-    if "<" in shown:
-        shown = f"<p>{html.escape(shown)}</p>".replace("\n", "<br>")
-    widget.setToolTip(shown)
+    widget.setToolTip(paragraph(shown) if "<" in shown else shown)
+
+
+def paragraph(text: str) -> str:
+    """Return text as HTML that shows it as it is; a tooltip of it wraps."""
+    return f"<p>{html.escape(visible_lines(text))}</p>".replace("\n", "<br>")
 
 
 def wrap_anywhere(text: str) -> str:
@@ -175,7 +178,7 @@ class Notices(QWidget):
         """Remove all."""
         for notice in self._notices():
             self._layout.removeWidget(notice)
-            notice.hide()  # without a parent and not hidden, it would be a window of its own
+            notice.hide()  # or it would be shown once more, as a window of its own
             notice.setParent(None)
             notice.deleteLater()
 

@@ -17,7 +17,7 @@ from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.texts import visible_lines
-from napari_mri7t.widgets.shared.controls import TextLabel, icon, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import TextLabel, icon, paragraph, wrap_anywhere
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
@@ -119,8 +119,10 @@ class _Rows(QAbstractTableModel):
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         row, column = self.rows[index.row()], index.column()
-        if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleDescriptionRole):
-            return wrap_anywhere(row.describe())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return paragraph(row.describe())
+        if role == Qt.ItemDataRole.AccessibleDescriptionRole:
+            return visible_lines(row.describe())
         if column == TITLE:
             return self._of_title(row, role)
         if column == STATE:

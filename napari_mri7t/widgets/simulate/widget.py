@@ -27,7 +27,11 @@ from napari_mri7t.widgets.simulate.jobs import (
 )
 
 ONE_LAYER, FOLDER = "One layer", "A folder of 7T volumes"
-DEGRADATIONS = {"report": "Noise only (report)", "realistic": "Realistic"}  # by preset
+DEGRADATIONS = {
+    "report": "Noise only (report)",
+    "realistic": "Realistic",
+    "noise": "Random noise",
+}  # by preset
 PREVIEW_NAME = "preview of the pseudo-3T"
 SWITCH_TO_2D = "The preview shows a slice: switch to 2-D."
 

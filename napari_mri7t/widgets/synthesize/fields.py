@@ -7,7 +7,7 @@ from typing import Any
 import napari
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -62,6 +62,10 @@ class SourceFields(QWidget):
             "Becomes a BIDS derivative: an estimate and a JSON sidecar for every scan.\n"
             "A second run skips existing estimates."
         )
+        self.overwrite_box = QCheckBox("Overwrite")
+        self.overwrite_box.setToolTip(
+            "Replace estimates that were made from another scan, model or settings"
+        )
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
         for label, field in (
@@ -71,6 +75,7 @@ class SourceFields(QWidget):
             ("Layers", self.selection_label),
             ("3T folder", self.folder_field),
             ("Output folder", self.output_field),
+            ("", self.overwrite_box),
         ):
             self._form.addRow(label, field)
         self._recall(remembered)
@@ -78,6 +83,7 @@ class SourceFields(QWidget):
         self.layer_chooser.layer_changed.connect(self._refresh)
         self.folder_field.changed.connect(self.changed)
         self.output_field.changed.connect(self.changed)
+        self.overwrite_box.toggled.connect(lambda is_on: self.changed.emit())
         viewer.layers.selection.events.changed.connect(self._refresh)
         self._refresh()
 
@@ -102,6 +108,11 @@ class SourceFields(QWidget):
     def mode(self) -> str:
         """`ONE_LAYER`, `SELECTED_LAYERS` or `FOLDER`."""
         return self.mode_box.currentText()
+
+    def choose(self, layer: Layer) -> None:
+        """Choose one layer, if it is still there."""
+        self.mode_box.setCurrentText(ONE_LAYER)
+        self.layer_chooser.layer = layer
 
     def layers(self) -> list[Layer]:
         """Return the layers to synthesise, in the order of the layer list; none for a folder."""
@@ -144,6 +155,7 @@ class SourceFields(QWidget):
             (self.selection_label, self.mode == SELECTED_LAYERS),
             (self.folder_field, self.mode == FOLDER),
             (self.output_field, self.mode == FOLDER),
+            (self.overwrite_box, self.mode == FOLDER),
         ):
             self._form.setRowVisible(field, is_needed)
         self.changed.emit()

@@ -22,10 +22,11 @@ from napari_mri7t.engine.volumes.files.reading import read_header
 from napari_mri7t.engine.volumes.thumbnails import thumbnail
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.intake import plan_batch
+from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.widgets.io.reader import made_by
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary
+    from napari_mri7t.engine.workflows.summary import BatchSummary
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,7 @@ class FolderRequest:
     overwrite: bool = False
 
     def job(self) -> BatchJob:
-        """Return the settings of the batch; imports torch."""
-        from napari_mri7t.engine.workflows.batch import BatchJob
-
+        """Return the settings of the batch."""
         return BatchJob(
             self.output,
             str(self.model),
@@ -108,7 +107,7 @@ def look_through(request: FolderRequest, report: Report) -> None:
 
 
 def _look(scan: Scan, job: BatchJob) -> Looked:
-    from napari_mri7t.engine.workflows.batch import look_at
+    from napari_mri7t.engine.workflows.outlook import look_at
 
     seen = look_at(scan, job)
     plan = seen.plan
@@ -132,9 +131,9 @@ def synthesize_folder(
 ) -> BatchSummary:
     """Prepare and synthesise the scans of a folder or a BIDS dataset into a BIDS derivative."""
     report(Progress(0, 0, "loading torch"))
-    from napari_mri7t.engine.workflows.batch import run_batch
+    from napari_mri7t.engine.workflows import folder
 
-    return run_batch(request.source, ScanFilter(), request.job(), report=report, note=note)
+    return folder.synthesize_folder(request.source, request.job(), report=report, note=note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +145,9 @@ class OpenedScan:
     provenance: dict[str, Any] | None
 
 
-def open_scan(scan: Scan, output: Path) -> OpenedScan:
+def open_scan(scan: Scan, job: BatchJob) -> OpenedScan:
     """Read a scan and its estimate."""
-    volume, image = load_scan(scan.path, None), output / scan.output
+    volume, image = load_scan(scan.path, job.index), job.image_of(scan)
     if not image.is_file():
         return OpenedScan(volume, None, None)
     return OpenedScan(volume, load_volume(image), made_by(image))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import time
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
-from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.checks import check_domain
@@ -27,7 +25,6 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.steps import STEPS, PreparationProgress
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.volumes.files.reading import read_header
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import LayerData, data_to_volume
 from napari_mri7t.widgets.layers.masks import mask_on
@@ -35,7 +32,6 @@ from napari_mri7t.widgets.shared.worker import Uneven
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.synthesis.synthesize import Synthesis
-    from napari_mri7t.engine.workflows.batch import BatchSummary
 
 MODULES = {"nilearn.datasets": "the template"} | NATIVE  # of a preparation
 WAIT_S = 0.1
@@ -99,16 +95,6 @@ def _check(source: Source, card: ModelCard, asked: Asked, title: str) -> ScanChe
         return ScanCheck(title, error=str(error))
     warnings = [*plan.warnings, *([] if plan.is_needed else check_domain(scan, card))]
     return ScanCheck(title, plan, tuple(f"{title}{text}" for text in warnings))
-
-
-def check_folder(folder: Path) -> tuple[int, int]:
-    """Count the scans of a folder, and the voxels of those whose header can be read."""
-    scans = find_scans(folder).scans
-    n_voxels = 0
-    for scan in scans:
-        with contextlib.suppress(Mri7tError, OSError):  # the batch will say which, and why
-            n_voxels += read_header(scan.path)[0].n_voxels
-    return len(scans), n_voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,26 +197,3 @@ def _timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
         report(replace(progress, message=f"{title}{progress.message}"))
 
     return report_step
-
-
-def synthesize_folder(
-    folder: Path, output: Path, model: Path, config: SynthesisConfig, report: Report
-) -> BatchSummary:
-    """Synthesise the scans of a folder or a BIDS dataset into a BIDS derivative."""
-    report(Progress(0, 0, "loading torch"))
-    from napari_mri7t.engine.workflows.batch import (
-        BatchJob,
-        BatchSummary,
-        synthesize_batch,
-        write_summary,
-    )
-    from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
-
-    found = plan_batch(folder, output, ScanFilter())
-    begin_batch(folder, output, found)
-    job = BatchJob(output, str(model), config)
-    summary = synthesize_batch(found.scans, job, report=report)
-    summary = summary.with_other(BatchSummary(failed=found.failed, skipped=found.skipped))
-    report(Progress(0, 0, "writing the summary"))
-    write_summary(folder, output, summary)
-    return summary

@@ -211,6 +211,13 @@ class PreparationFields(QWidget):
         """Show the box that allows a scan outside the domain only where it is needed."""
         self._form.setRowVisible(self.coarse_box, is_too_coarse or self.coarse_box.isChecked())
 
+    def use_mask(self, layer: Layer) -> None:
+        """Choose a layer as the user's own mask."""
+        self.more_box.setChecked(True)
+        self.mask_chooser.refresh()
+        self.mask_chooser.layer = layer
+        self.changed.emit()  # its voxels may be others than before
+
     def release(self) -> None:
         """Delete what was saved for the session."""
         if self._session is not None:

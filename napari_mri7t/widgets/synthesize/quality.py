@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.preparation.quality import (
     Histograms,
@@ -17,8 +17,14 @@ from napari_mri7t.engine.preparation.quality import (
     histograms,
     quality_volumes,
 )
+from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, volume_to_layer
-from napari_mri7t.widgets.shared.controls import INFORMATION_COLOUR, TextLabel, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import (
+    INFORMATION_COLOUR,
+    TextLabel,
+    set_enabled,
+    wrap_anywhere,
+)
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import HistogramPlot
 
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 
 VIEW = "quality"
 SHOW, REMOVE = "Show quality layers", "Remove quality layers"
+USE = "Use this mask"
+BRUSH_VOXELS = 6
 #: From the lowest to the topmost; those that hide others begin invisible.
 NAMES = {
     "before": "before",
@@ -41,16 +49,19 @@ VISIBLE = ("checkerboard", "mask")
 
 
 class QualityPanel(QWidget):
-    """Shows the quality of the last preparation."""
+    """Shows the quality of the last preparation, and offers its brain mask for correction."""
 
     failed = Signal(str)
+    mask_accepted = Signal(object, object)  # the corrected mask and the scan's layer
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
         self._run: tuple[Prepared, Volume, ModelCard] | None = None
+        self._source: Layer | None = None  # the scan
         self._shown: Layer | None = None  # the result: the others lie where it does
         self._layers: list[Layer] = []
+        self._mask: Labels | None = None  # on the scan's grid; to be corrected
         self._latest = Latest("Quality of the preparation", self)
         self._latest.answered.connect(self._show)
         self._latest.failed.connect(self._fail)
@@ -63,11 +74,17 @@ class QualityPanel(QWidget):
             "scan, before and after; and plot the intensities as the model sees them"
         )
         self.button.clicked.connect(self.toggle)
+        self.use_button = QPushButton(USE)
+        self.use_button.clicked.connect(self.use_mask)
         self.plot = HistogramPlot()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for part in (self.words, self.button, self.plot):
-            column.addWidget(part)
+        column.addWidget(self.words)
+        row = QHBoxLayout()
+        row.addWidget(self.button)
+        row.addWidget(self.use_button)
+        column.addLayout(row)
+        column.addWidget(self.plot)
         viewer.layers.events.removed.connect(self._on_removed)
         self.clear()
 
@@ -77,18 +94,19 @@ class QualityPanel(QWidget):
 
     def clear(self) -> None:
         """Forget the last run; its layers stay in the viewer."""
-        self._run, self._shown, self._layers = None, None, []
+        self._run, self._source, self._shown, self._layers = None, None, None, []
+        self._offer_mask(None)
         self.button.setText(SHOW)
         self.plot.setVisible(False)
         self.setVisible(False)
 
-    def offer(self, prepared: Prepared, result: Volume, card: ModelCard, shown: Layer) -> None:
+    def offer(self, run: tuple[Prepared, Volume, ModelCard], source: Layer, shown: Layer) -> None:
         """Offer the layers of a run, and show how similar its scan is to the training data.
 
-        `shown` is the layer of `result`, which holds its provenance.
+        `source` is the layer of the scan, `shown` that of the result, which holds its provenance.
         """
         self.clear()
-        self._run, self._shown = (prepared, result, card), shown
+        self._run, self._source, self._shown = run, source, shown
         facts = shown.metadata[KEY]["provenance"]["Settings"]["preparation"]
         self.words.setText(wrap_anywhere("\n".join(facts["distance"])))
         self.setVisible(True)
@@ -112,6 +130,10 @@ class QualityPanel(QWidget):
             volume: Volume = getattr(volumes, name)
             title = f"{prepared.scan.name} quality: {words}"
             self._layers.append(self._add(name, volume, title, volumes.limit))
+        if not shares_grid(self._run[1], prepared.scan):  # a mask is corrected on the scan's grid
+            self._layers[-1].editable = False
+            self._layers.append(self._add_scan_mask(prepared))
+        self._offer_mask(self._layers[-1])
         self.plot.show_histograms(seen.edges, seen.scan, seen.training)
         self.plot.setVisible(True)
         self.button.setText(REMOVE)
@@ -132,10 +154,41 @@ class QualityPanel(QWidget):
             self._add_mask(data, meta) if name == "mask" else self._viewer.add_image(data, **meta)
         )
 
-    def _add_mask(self, data: np.ndarray, meta: dict[str, Any]) -> Layer:
+    def _add_scan_mask(self, prepared: Prepared) -> Labels:
+        title = f"{prepared.scan.name} quality: {NAMES['mask']} on the scan"
+        data, meta, _ = volume_to_layer(prepared.scan.with_array(prepared.mask), name=title)
+        meta["metadata"][VIEW_KEY] = VIEW
+        return self._add_mask(data, meta)
+
+    def _offer_mask(self, mask: Labels | None) -> None:
+        """Offer a layer for correction; None where no mask is shown."""
+        self._mask = mask
+        if mask is not None:
+            mask.selected_label, mask.brush_size, mask.n_edit_dimensions = 1, BRUSH_VOXELS, 3
+            self._viewer.layers.selection.active = mask
+        set_enabled(
+            self.use_button,
+            "show the quality layers first, and correct the brain mask" if mask is None else None,
+            "Paint and erase in the layer of the brain mask, then press this and run again:\n"
+            "bias field and transform stay as they are",
+        )
+
+    def use_mask(self) -> None:
+        """Take the mask out of the view, as the user's own, for the next run."""
+        mask, scan = self._mask, self._run
+        if mask is None or scan is None:
+            return
+        self._layers.remove(mask)
+        del mask.metadata[VIEW_KEY]
+        mask.name = f"{scan[0].scan.name} {NAMES['mask']}, corrected"
+        self._offer_mask(None)
+        self.button.setText(REMOVE if self._layers else SHOW)
+        self.mask_accepted.emit(mask, self._source)
+
+    def _add_mask(self, data: np.ndarray, meta: dict[str, Any]) -> Labels:
         labels = {key: meta[key] for key in meta if key not in ("contrast_limits", "colormap")}
         colours = DirectLabelColormap(
-            color_dict={None: "transparent", 0: "transparent", 1: INFORMATION_COLOUR}
+            color_dict={None: INFORMATION_COLOUR, 0: "transparent", 1: INFORMATION_COLOUR}
         )
         layer = self._viewer.add_labels(np.asarray(data, np.uint8), colormap=colours, **labels)
         layer.contour = 2  # voxels
@@ -145,6 +198,8 @@ class QualityPanel(QWidget):
     def _on_removed(self, event: Any) -> None:
         if event.value in self._layers:
             self._layers.remove(event.value)
+            if event.value is self._mask:
+                self._offer_mask(None)
             self.button.setText(REMOVE if self._layers else SHOW)
 
 

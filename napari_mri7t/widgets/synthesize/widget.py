@@ -1,4 +1,4 @@
-"""The widget "Synthesize 7T": a 3T layer in, a 7T-like layer on the same grid out."""
+"""The widget "Synthesize 7T": a 3T layer in, a 7T-like layer out; or a folder, scan by scan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
     Notices,
     TextLabel,
-    set_enabled,
     wrap_anywhere,
 )
 from napari_mri7t.widgets.shared.job_panel import JobPanel, duration
@@ -34,20 +33,20 @@ from napari_mri7t.widgets.shared.settings import (
 )
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
+from napari_mri7t.widgets.synthesize.folder import FolderPanel
+from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest, News, synthesize_folder
 from napari_mri7t.widgets.synthesize.jobs import (
     Finished,
     Planned,
     ScanCheck,
-    check_folder,
     check_layers,
-    synthesize_folder,
     synthesize_layers,
 )
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
 from napari_mri7t.widgets.synthesize.quality import QualityPanel
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.workflows.batch import BatchSummary
+    from napari_mri7t.engine.workflows.summary import BatchSummary
 
 CHOICES, PACE = "synthesis", "pace"  # sections of the memory
 LEAST_PACE_S = 1.0
@@ -64,9 +63,12 @@ class SynthesizeWidget(EngineWidget):
         self.memory = Memory()
         remembered = self.memory.recall(CHOICES)
         self._latest = Latest("Check of the scan", self)
-        self._of_folder = Latest("Check of the folder", self)
+        self._news = News(self)
         self.source = SourceFields(self.viewer, remembered)
-        self.group("3T image").addRow(self.source)
+        self.folder = FolderPanel(self.viewer)
+        form = self.group("3T image")
+        form.addRow(self.source)
+        form.addRow(self.folder)
         self.model_chooser = ModelChooser()
         self.group("Model").addRow(self.model_chooser)
         self._recall_model(remembered)
@@ -102,10 +104,14 @@ class SynthesizeWidget(EngineWidget):
         self.computation.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
         self.quality.failed.connect(self.panel.fail)
+        self.quality.mask_accepted.connect(self._use_mask)
         self._latest.answered.connect(self._show_checks)
         self._latest.failed.connect(self._show_plan)
-        self._of_folder.answered.connect(self._show_folder)
-        self._of_folder.failed.connect(lambda text: self.plan_label.setText(wrap_anywhere(text)))
+        self.source.mode_box.currentTextChanged.connect(self._forget)
+        self.folder.changed.connect(self._show_folder)
+        self.folder.failed.connect(self.panel.fail)
+        self._news.told.connect(self.folder.note)
+        self.panel.idle.connect(self._check)
 
     def _recall_model(self, remembered: dict[str, Any]) -> None:
         folder = Path(str(remembered.get("model", "")))
@@ -116,13 +122,8 @@ class SynthesizeWidget(EngineWidget):
         """Show what will happen, and allow the start only if it can succeed."""
         card, layers = self.model_chooser.card, self.source.layers()
         is_folder = self.source.mode == FOLDER
-        set_enabled(
-            self.preparation,
-            "the scans of a folder are processed without preparation; prepare them one by one"
-            if is_folder
-            else None,
-            "What is done to a raw scan before the model sees it",
-        )
+        self.preparation.serve_folder(is_folder)
+        self.folder.setVisible(is_folder)
         why_not = self.source.why_not() or ("Choose a model." if card is None else None)
         why_not = why_not or (None if is_folder else self.preparation.why_not(layers))
         self._why_not = why_not
@@ -130,17 +131,36 @@ class SynthesizeWidget(EngineWidget):
         self.plan_notices.clear()
         self.preparation_label.setVisible(False)
         self.preparation.offer_coarse(False)
-        self.plan_label.setText("" if why_not else wrap_anywhere(self._plan(card)))
+        self.plan_label.setText("" if why_not or is_folder else wrap_anywhere(self._plan(card)))
         self.plan_label.setVisible(not why_not)
-        if why_not is None and is_folder:
-            self._of_folder.ask(check_folder, self.source.folder_field.folder)
+        if self.panel.job is None:
+            self.folder.ask(self._folder_request() if is_folder and why_not is None else None)
         if why_not is None and layers:
             asked = self.preparation.asked()
             self._latest.ask(check_layers, self.source.sources(), card, asked)
+        else:
+            self._latest.drop()
+
+    def _folder_request(self) -> FolderRequest:
+        asked = self.preparation.asked()
+        return FolderRequest(
+            self.source.folder_field.folder,
+            self.source.output_field.folder,
+            self.model_chooser.folder,
+            self.computation.config(),
+            asked.preparation,
+            asked.output,
+            self.source.overwrite_box.isChecked(),
+        )
+
+    def _forget(self) -> None:
+        """Drop what was said of other scans than those chosen now."""
+        if self.panel.job is None:
+            self.panel.notices.clear()
+            self.panel.conclude("")
+            self.quality.clear()
 
     def _plan(self, card: ModelCard) -> str:
-        if self.source.mode == FOLDER:
-            return f"Every scan of the folder through {card.name} into a BIDS derivative."
         layers = self.source.layers()
         shapes = " × ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
         what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
@@ -153,12 +173,18 @@ class SynthesizeWidget(EngineWidget):
             return f". {NO_TIMING}{_elsewhere(card)}."
         return f": {duration(pace * n_voxels)}, based on earlier runs."
 
-    def _show_folder(self, found: tuple[int, int]) -> None:
-        card, (n_scans, n_voxels) = self.model_chooser.card, found
-        if self._why_not is None and self.source.mode == FOLDER and card is not None:
-            what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
-            text = f"{what} through {card.name} into a BIDS derivative"
-            self.plan_label.setText(wrap_anywhere(f"{text}{self._how_long(card, n_voxels)}"))
+    def _show_folder(self) -> None:
+        """Show what will be done with the folder's scans, and how long it takes."""
+        card = self.model_chooser.card
+        if self.source.mode != FOLDER or self._why_not is not None or card is None:
+            return
+        self.panel.set_ready(self.folder.why_not)
+        self.preparation.offer_coarse(self.folder.can_be_allowed)
+        n_scans, n_voxels, steps = self.folder.to_do()
+        what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
+        text = f"{what} through {card.name} into a BIDS derivative"
+        text = f"{text}{self._how_long(card, n_voxels)} {self._how_long_to_prepare(steps)}"
+        self.plan_label.setText(wrap_anywhere(text.strip()) if n_scans else "")
 
     def _pace_key(self, card: ModelCard) -> str:
         values = self.computation.values()
@@ -174,14 +200,18 @@ class SynthesizeWidget(EngineWidget):
             self.plan_notices.add(text, WARNING_COLOUR)
         planned = [(check.title, check.plan) for check in checks if check.plan is not None]
         sentences = [f"{title}{plan.describe()}" for title, plan in planned]
+        steps = [step for _, plan in planned for step in plan.steps]
+        self._show_plan(" ".join([*sentences, self._how_long_to_prepare(steps)]).strip())
+
+    def _how_long_to_prepare(self, steps: list[str]) -> str:
         pace = self.memory.recall(PACE)
-        paces = [pace.get(f"prepare: {step}") for _, plan in planned for step in plan.steps]
+        paces = [pace.get(f"prepare: {step}") for step in steps]
         known = [seconds for seconds in paces if isinstance(seconds, float)]
-        if paces and len(known) == len(paces):
-            sentences.append(f"{duration(sum(known)).capitalize()}, based on earlier runs.")
-        elif paces:
-            sentences.append(f"{NO_TIMING} ({PREPARATION_ELSEWHERE}).")
-        self._show_plan(" ".join(sentences))
+        if not paces:
+            return ""
+        if len(known) < len(paces):
+            return f"{NO_TIMING} ({PREPARATION_ELSEWHERE})."
+        return f"{duration(sum(known)).capitalize()}, based on earlier runs."
 
     def _show_plan(self, text: str) -> None:
         self.preparation_label.setText(wrap_anywhere(text))
@@ -195,14 +225,18 @@ class SynthesizeWidget(EngineWidget):
         choices = self.computation.values() | self.preparation.values() | self.source.values()
         choices |= preferred(**DEFAULTS)
         self.memory.keep(CHOICES, choices | {"model": str(model)})
+        self.quality.clear()
         if self.source.mode == FOLDER:
-            folders = self.source.folder_field.folder, self.source.output_field.folder
+            request, note = self._folder_request(), self._news.told.emit
             job = Job(
-                f"Synthesize {folders[0].name}",
-                lambda report: synthesize_folder(*folders, model, config, report),
+                f"Synthesize {request.source.name}",
+                lambda report: synthesize_folder(request, note, report),
                 breakable=True,
             )
+            self.folder.begin()
+            job.progressed.connect(self.folder.follow)
             job.succeeded.connect(self._on_folder_done)
+            job.ended.connect(self.folder.end)
         else:
             sources = self.source.sources()
             self.preparation.begin_session()
@@ -259,8 +293,14 @@ class SynthesizeWidget(EngineWidget):
         for text in progress.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
         if prepared is not None:
-            self.quality.offer(prepared, estimate, self._running_card, shown)
+            run = prepared, estimate, self._running_card
+            self.quality.offer(run, progress.source.layer, shown)
         self._check()
+
+    def _use_mask(self, mask: Layer, scan: Layer) -> None:
+        """Take a corrected mask for the next run of its scan."""
+        self.source.choose(scan)
+        self.preparation.use_mask(mask)
 
     def _remember_pace(self, finished: Finished) -> None:
         """Store how long each step took here; a step that took no time was reused."""
@@ -270,15 +310,11 @@ class SynthesizeWidget(EngineWidget):
         self.memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
 
     def _on_folder_done(self, summary: BatchSummary) -> None:
-        skipped = f", {len(summary.known)} skipped" if summary.known else ""
-        self.panel.conclude(f"{len(summary.written)} written{skipped}")
-        for name, text in summary.skipped.items():
-            self.panel.warn(f"{name}: not a scan: {text}")
-        for name, text in summary.failed.items():
-            self.panel.fail(text if name in text else f"{name}: {text}")
-        for name, texts in summary.warnings.items():
-            for text in texts:
-                self.panel.warn(f"{name}: {text}")
+        parts = [f"{len(summary.written)} written"]
+        parts += [f"{len(summary.known)} already done"] if summary.known else []
+        parts += [f"{len(summary.failed)} failed"] if summary.failed else []
+        self.panel.conclude(", ".join(parts))
+        self.folder.show_worst()
         self.panel.inform(NOTICE)
 
     def release(self) -> None:

@@ -23,7 +23,7 @@ def test_estimate_belongs_to_one_batch_at_a_time(tmp_path):
         one.release(FIRST)
         other.take(FIRST)
     assert list((tmp_path / "logs").iterdir()) == []
-    assert (tmp_path / ".bidsignore").read_text() == "logs/\n"
+    assert "logs/" in (tmp_path / ".bidsignore").read_text().split()
 
 
 def test_file_of_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import visible
-from napari_mri7t.engine.volumes.files.dicom import AGAIN, DicomSeries, digest_of
+from napari_mri7t.engine.volumes.files.dicom import AGAIN, SAME_MM, DicomSeries, digest_of
 from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
-from napari_mri7t.engine.volumes.files.geometry import DicomSource
+from napari_mri7t.engine.volumes.files.geometry import DicomSource, FileGeometry
 from napari_mri7t.engine.volumes.files.headers import ImageHeader
 from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
 
@@ -65,28 +65,131 @@ class ConvertedImage:
     facts: dict[str, Any]
 
 
-@contextlib.contextmanager
-def converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tuple[str, ...]]]:
-    """Convert a series for as long as the context lasts.
+def read_dicom(
+    series: DicomSeries, index: int | None = None, *, or_only: bool = False
+) -> tuple[np.ndarray, FileGeometry, tuple[str, ...]]:
+    """Read one volume of a DICOM series.
 
     Parameters
     ----------
     series : DicomSeries
+    index : int, optional
+        Which volume of all its images, from 0; required if there are several, such as echoes.
+    or_only : bool
+        True ignores `index` where there is one volume.
 
-    Yields
-    ------
-    images : list of ConvertedImage
-        Magnitudes only, in the order of their names: echoes, and volumes of other grids.
+    Returns
+    -------
+    values : ndarray of float32, shape (n,)
+        Finite, first axis fastest.
+    geometry : FileGeometry
     warnings : tuple of str
         What was unusual, in plain words.
 
     Raises
     ------
     VolumeError
-        If slices are missing, cut short or spaced unequally, or nothing can be converted.
+        If slices are missing, cut short or spaced unequally, nothing can be converted, or an index
+        is needed.
     Mri7tError
         If dcm2niix cannot be run.
     """
+    with _converted(series) as (images, said):
+        places = [(one, n) for one in images for n in range(one.header.n_volumes)]
+        if index is None or (or_only and len(places) == 1):
+            index = 0 if len(places) == 1 else -1
+        if not 0 <= index < len(places):
+            raise VolumeError(
+                f"{series.title}: holds {len(places)} volumes ({_list_images(images)}): choose one "
+                f"with index, 0 to {len(places) - 1}",
+                argument="index",
+            )
+        image, first = places[index]
+        values, notes = _read(image, series, first=first, count=1)
+    geometry = replace(
+        image.header.geometry,
+        path=None,
+        dicom=_source(series),
+        series_index=index,
+        series_length=len(places),
+    )
+    return values, geometry, (*said, *notes)
+
+
+def read_dicom_series(series: DicomSeries) -> tuple[np.ndarray, FileGeometry, tuple[str, ...]]:
+    """Read all volumes of a DICOM series, one after the other.
+
+    Parameters
+    ----------
+    series : DicomSeries
+
+    Returns
+    -------
+    values, geometry, warnings
+        As `read_dicom`.
+
+    Raises
+    ------
+    VolumeError, Mri7tError
+        As `read_dicom`; also if its images lie on several grids.
+    """
+    with _converted(series) as (images, said):
+        first = images[0].header.geometry
+        if not all(_on_one_grid(first, one.header.geometry) for one in images):
+            raise VolumeError(
+                f"{series.title}: holds images of several grids ({_list_images(images)}): load one "
+                "by its index",
+                argument="index",
+            )
+        counts = [one.header.n_volumes for one in images]
+        parts = [
+            _read(one, series, first=0, count=count)
+            for one, count in zip(images, counts, strict=True)
+        ]
+    notes = dict.fromkeys([*said, *(note for _, noted in parts for note in noted)])
+    geometry = replace(first, path=None, dicom=_source(series), series_length=sum(counts))
+    return np.concatenate([values for values, _ in parts]), geometry, tuple(notes)
+
+
+def _on_one_grid(first: FileGeometry, second: FileGeometry) -> bool:
+    apart = np.abs(first.affine - second.affine).max()
+    return first.shape == second.shape and bool(apart <= SAME_MM)
+
+
+def _read(
+    image: ConvertedImage, series: DicomSeries, *, first: int, count: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read volumes of an image; errors name the series, not the file."""
+    try:
+        return read_intensities(image.header, image.path, first=first, count=count)
+    except VolumeError as error:
+        raise VolumeError(str(error).replace(str(image.path), series.title)) from None
+
+
+def _source(series: DicomSeries) -> DicomSource:
+    """Return what identifies a series in a sidecar: its files' digest, and no name."""
+    version = library_versions([CONVERTER])[CONVERTER]
+    return DicomSource(
+        series.number, series.description, len(series.files), digest_of(series), version
+    )
+
+
+def _list_images(images: Sequence[ConvertedImage]) -> str:
+    """Return the volumes of several images as a message lists them: index and echo time."""
+    texts, n = [], 0
+    for image in images:
+        last = n + image.header.n_volumes - 1
+        echo = image.facts.get("EchoTime")
+        told = f"echo time {1000 * echo:g} ms" if isinstance(echo, float | int) else ""
+        shape = " x ".join(map(str, image.header.geometry.shape))
+        texts.append(f"{n}{f' to {last}' if last > n else ''}: {told or shape}")
+        n = last + 1
+    return "; ".join(texts)
+
+
+@contextlib.contextmanager
+def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tuple[str, ...]]]:
+    """Convert a series for as long as the context lasts: magnitudes, and what was unusual."""
     if not series.traits.is_mr:
         raise VolumeError(f"{series.title}: is no MR image: choose another series")
     if part := not_magnitude(series.traits.image_type):
@@ -99,61 +202,7 @@ def converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tuple
         found = sorted((folder / "out").glob("*.nii"))
         _refuse(series, said, found)
         images = [path for path in found if not NOT_USED.search(path.stem)] or found
-        yield [_image(path, series) for path in images], _warnings(series, said, folder)
-
-
-def read_converted(
-    image: ConvertedImage, series: DicomSeries, *, first: int, count: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read volumes of an image as `read_intensities`; errors name the series, not the file.
-
-    Parameters
-    ----------
-    image : ConvertedImage
-        Within the context of `converted`.
-    series : DicomSeries
-    first, count : int
-        Which volumes.
-
-    Raises
-    ------
-    VolumeError
-        As `read_intensities`.
-    """
-    try:
-        return read_intensities(image.header, image.path, first=first, count=count)
-    except VolumeError as error:
-        raise VolumeError(str(error).replace(str(image.path), series.title)) from None
-
-
-def source_of(series: DicomSeries) -> DicomSource:
-    """Return what identifies a series in a sidecar: its files' digest, and no name.
-
-    Raises
-    ------
-    VolumeError
-        As `digest_of`.
-    """
-    return DicomSource(
-        series.number,
-        series.description,
-        len(series.files),
-        digest_of(series),
-        library_versions([CONVERTER])[CONVERTER],
-    )
-
-
-def list_images(images: Sequence[ConvertedImage]) -> str:
-    """Return the volumes of several images as a message lists them: index and echo time."""
-    texts, n = [], 0
-    for image in images:
-        last = n + image.header.n_volumes - 1
-        echo = image.facts.get("EchoTime")
-        told = f"echo time {1000 * echo:g} ms" if isinstance(echo, float | int) else ""
-        shape = " x ".join(map(str, image.header.geometry.shape))
-        texts.append(f"{n}{f' to {last}' if last > n else ''}: {told or shape}")
-        n = last + 1
-    return "; ".join(texts)
+        yield [_image(path, series) for path in images], _warnings(series, said)
 
 
 def _run(series: DicomSeries, folder: Path) -> str:
@@ -214,7 +263,7 @@ def _refuse(series: DicomSeries, said: str, found: list[Path]) -> None:
     )
 
 
-def _warnings(series: DicomSeries, said: str, folder: Path) -> tuple[str, ...]:
+def _warnings(series: DicomSeries, said: str) -> tuple[str, ...]:
     told = [f"dcm2niix: {text}" for text in _quotes(series, said)]
     return tuple(f"{series.title}: {text}" for text in (*series.warnings, *told))
 

@@ -1,0 +1,143 @@
+"""Masks and transforms of a scan in BIDS derivatives, by their names.
+
+https://bids-specification.readthedocs.io/en/stable/derivatives/imaging.html
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from napari_mri7t.engine.datasets.bids import MNI_SPACE, check_derivative
+from napari_mri7t.engine.datasets.files import ESTIMATE
+from napari_mri7t.engine.datasets.names import DEFAULT_SUFFIX
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.volumes.files.geometry import ras_grid
+from napari_mri7t.engine.volumes.files.reading import read_header
+from napari_mri7t.engine.volumes.files.streams import stem_of
+from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM
+
+DERIVATIVES = "derivatives"  # of a dataset, in the dataset
+MASK_ENDS = (".nii.gz", ".nii")
+TRANSFORM_ENDS = (".txt", ".tfm", ".mat")  # linear ones; .h5 holds a warp
+NAME = re.compile(rf"(?P<entities>.+?)(_desc-{ESTIMATE}(?P<mark>[^_]*))?_(?P<suffix>[^_]+)")
+
+
+@dataclass(frozen=True)
+class ResultNames:
+    """What the results of a scan's preparation are called, without extension.
+
+    Parameters
+    ----------
+    folder : PurePosixPath
+        Within a derivative.
+    mask, bias_field, transform : str
+    """
+
+    folder: PurePosixPath
+    mask: str
+    bias_field: str
+    transform: str
+
+
+def result_names(path: str) -> ResultNames:
+    """Return the names of what is derived from a scan.
+
+    Parameters
+    ----------
+    path : str
+        Of the scan in its dataset, or of its estimate in a derivative, with "/".
+
+    Examples
+    --------
+    >>> names = result_names("sub-01/anat/sub-01_run-2_T1w.nii.gz")
+    >>> names.mask, names.transform
+    ('sub-01_run-2_desc-brain_mask', 'sub-01_run-2_from-T1w_to-MNI152NLin6Asym_mode-image_xfm')
+    """
+    place = PurePosixPath(path)
+    stem = stem_of(Path(place.name))
+    known = NAME.fullmatch(stem)
+    entities, mark, suffix = known.group("entities", "mark", "suffix") if known else (stem, "", "")
+    mark, suffix = mark or "", suffix or DEFAULT_SUFFIX
+    other = "" if suffix == DEFAULT_SUFFIX else suffix
+    told_apart = f"_desc-{mark}" if mark else ""
+    return ResultNames(
+        folder=place.parent,
+        mask=f"{entities}_desc-brain{other}{mark}_mask",
+        bias_field=f"{entities}_desc-biasfield{mark}_{suffix}",
+        transform=f"{entities}_from-{suffix}_to-{MNI_SPACE}_mode-image{told_apart}_xfm",
+    )
+
+
+def derivatives_of(dataset: Path) -> tuple[Path, ...]:
+    """Return the derivatives in a dataset's own folder, but for those of this package."""
+    place = dataset / DERIVATIVES
+    if not place.is_dir():
+        return ()
+    return tuple(sorted(folder for folder in place.iterdir() if _is_of_others(folder)))
+
+
+def _is_of_others(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and not check_derivative(folder)
+    except Mri7tError:  # described by another program
+        return True
+
+
+def find_own(
+    scan: Path, name: str, folders: Sequence[Path]
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Find the mask and the linear transform to MNI space of a scan in derivatives.
+
+    Parameters
+    ----------
+    scan : Path
+        The scan's file, on whose grid a mask must lie.
+    name : str
+        As for `result_names`.
+    folders : sequence of Path
+        Derivatives; the first that holds a file counts.
+
+    Returns
+    -------
+    found : dict of str to Path
+        "mask" and "transform", as far as they are there.
+    notes : tuple of str
+        What is there and cannot be used.
+    """
+    found: dict[str, Path] = {}
+    notes: list[str] = []
+    names = result_names(name)
+    wanted = {
+        "mask": [f"{names.mask}{end}" for end in MASK_ENDS],
+        "transform": [f"{names.transform}{end}" for end in TRANSFORM_ENDS],
+    }
+    for folder in folders:
+        for what, files in wanted.items():
+            paths = [folder / names.folder / file for file in files]
+            path = next((path for path in paths if path.is_file()), None)
+            if path is None or what in found:
+                continue
+            if what == "mask" and not is_on_grid(path, scan):
+                notes.append(f"{path.name} of a derivative is not used: it is on another grid")
+            else:
+                found[what] = path
+    return found, tuple(notes)
+
+
+def is_on_grid(mask: Path, scan: Path) -> bool:
+    """Return whether two files have one grid, whatever the order of their voxels.
+
+    Parameters
+    ----------
+    mask, scan : Path
+        Only their headers are read; False if one cannot be read.
+    """
+    try:
+        forms = [read_header(path)[0].geometry for path in (mask, scan)]
+        (one, shape), (other, other_shape) = (ras_grid(form.affine, form.shape) for form in forms)
+    except (Mri7tError, OSError):
+        return False
+    return shape == other_shape and bool(np.abs(one - other).max() <= GRID_TOLERANCE_MM)

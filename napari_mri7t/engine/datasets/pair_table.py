@@ -1,0 +1,150 @@
+"""A table of raw pairs: a row a person, with the paths of the scans, masks and transforms."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, participant_of, selected
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.texts import brief, visible
+from napari_mri7t.engine.volumes.files.dicom import find_series, is_dicom
+from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
+
+SUBJECT, SOURCE, TARGET, FIRST, SECOND = "subject", "3t", "7t", "inv1", "inv2"
+OWN = {
+    "mask_3t": "source_mask",
+    "mask_7t": "target_mask",
+    "transform": "transform",
+    "to_mni": "to_mni",
+}  # columns, and what they give
+ALIASES = {"participant_id": SUBJECT, "participant": SUBJECT}
+NEEDED = (SUBJECT, SOURCE, TARGET)
+COLUMNS = (*NEEDED, FIRST, SECOND, *OWN)
+DELIMITERS = ("\t", ",", ";")
+EXTENSIONS = (".tsv", ".csv", ".txt")
+NOTHING = ("", "n/a")
+LARGEST_TABLE = 16 << 20  # bytes
+
+
+def is_table(path: str | Path) -> bool:
+    """Return whether a path is that of a table, by its extension.
+
+    Examples
+    --------
+    >>> is_table("pairs.tsv"), is_table("raw")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in EXTENSIONS
+
+
+def read_pairs(
+    table: str | Path, participants: Sequence[str] = (), series: str = ""
+) -> FoundPairs:
+    """Read the raw pairs of a table.
+
+    Parameters
+    ----------
+    table : str or Path
+        TSV or CSV with a row of columns: `subject`, `3T`, `7T`, and optionally `inv1`, `inv2`,
+        `mask_3T`, `mask_7T`, `transform`, `to_mni`. Paths are relative to the table's folder. A
+        scan may be a folder of DICOM files.
+    participants : sequence of str
+        Labels, with or without `sub-`; all by default.
+    series : str
+        Number of the DICOM series to take of each folder; the only T1w by default.
+
+    Returns
+    -------
+    FoundPairs
+        A row with a file that is missing has failed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such table.
+    Mri7tError
+        If it cannot be read, lacks a column, or holds no pair.
+    """
+    path = Path(table)
+    found = FoundPairs()
+    for number, row in enumerate(_rows(path), 2):
+        name = row.get(SUBJECT, "")
+        label = participant_of(name)
+        if not name:
+            found.failed[f"row {number}"] = "has no subject: name one"
+        elif any(pair.name.casefold() == label.casefold() for pair in found.pairs):
+            found.failed[f"row {number}"] = f"{label} has a row already: keep one row a person"
+        else:
+            _add(found, path.parent, label, row, series)
+    return selected(found, participants, path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows by lower-case column."""
+    try:
+        text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
+        first = text.split("\n", 1)[0]
+        delimiter = max(DELIMITERS, key=first.count)
+        table = csv.reader(io.StringIO(text), delimiter=delimiter)
+        rows = [[cell.strip() for cell in row] for row in table]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such table: choose a table or a folder") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise Mri7tError(f"{path}: cannot be read ({error}): save it as TSV in UTF-8") from error
+    header = [ALIASES.get(cell.lower(), cell.lower()) for cell in (rows or [[]])[0]]
+    missing = [name for name in NEEDED if name not in header]
+    unknown = [visible(name) for name in header if name and name not in COLUMNS]
+    if missing or unknown:
+        what = f"lacks the column {missing[0]}" if missing else f"column {brief(unknown[0])}"
+        raise Mri7tError(
+            f"{path}: {what}: a table of pairs has the columns subject, 3T, 7T, and optionally "
+            "inv1, inv2, mask_3T, mask_7T, transform, to_mni"
+        )
+    return [dict(zip(header, row, strict=False)) for row in rows[1:] if any(row)]
+
+
+def _add(
+    found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], series: str
+) -> None:
+    """Add the pair of a row, or why there is none."""
+    given = {name: text for name, text in row.items() if text not in NOTHING}
+    for name in (SOURCE, TARGET):
+        if name not in given:
+            found.skipped[label] = f"has no {name.upper()} scan in the table"
+            return
+    if (FIRST in given) != (SECOND in given):
+        found.failed[label] = "has one inversion: give inv1 and inv2, or neither"
+        return
+    paths = {name: folder / text for name, text in given.items() if name != SUBJECT}
+    for name, path in paths.items():
+        if not path.exists():
+            found.failed[label] = f"{path}: the {_heading(name)} is missing: correct the table"
+            return
+    try:
+        scans = {
+            name: _scan(paths[name], given[name], f"{label} {_heading(name)}", series)
+            for name in (SOURCE, TARGET, FIRST, SECOND)
+            if name in given
+        }
+    except Mri7tError as error:
+        found.failed[label] = str(error)
+        if error.argument:
+            found.arguments[label] = error.argument
+        return
+    inversions = tuple(scans[name] for name in (FIRST, SECOND) if name in scans)
+    own = {attribute: paths[name] for name, attribute in OWN.items() if name in paths}
+    found.pairs.append(PairFiles(label, scans[SOURCE], scans[TARGET], inversions, **own))
+
+
+def _heading(name: str) -> str:
+    return name.replace("3t", "3T").replace("7t", "7T")
+
+
+def _scan(path: Path, name: str, neutral: str, series: str) -> Scan:
+    """Return a scan; one of DICOM files has a name that does not tell the patient."""
+    if is_dicom(path):
+        return Scan(path, neutral, "", choose_t1w(find_series(path), series))
+    return Scan(path, name, "")

@@ -1,0 +1,369 @@
+"""Raw 3T and 7T scans of the same people: found in a folder or in a table, and matched.
+
+In BIDS, a session or its JSON says the field strength, and the suffix which image is used. What is
+left out is named with the reason.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.dicom_scans import DicomStudy, find_studies
+from napari_mri7t.engine.datasets.field_strength import field_of, without_field
+from napari_mri7t.engine.datasets.files import (
+    IGNORE_FILE,
+    find_files,
+    find_volumes,
+    read_ignored,
+    subject_folders,
+    volumes_among,
+)
+from napari_mri7t.engine.datasets.names import (
+    anatomical_suffix,
+    clean_stem,
+    entities,
+    is_misnamed_t1w,
+    label_of,
+    last_suffix,
+    looks_t1w,
+    why_no_image,
+)
+from napari_mri7t.engine.datasets.scans import NO_DATA, RENAME
+from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, choose_volumes
+from napari_mri7t.engine.errors import Mri7tError, SubjectError
+from napari_mri7t.engine.volumes.files.streams import stem_of
+
+MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
+MOST_NAMED = 5
+NO_FIELD = (
+    "nothing says its field strength: put it into ses-3T or ses-7T, name it 3T or 7T, or give "
+    "MagneticFieldStrength in its JSON"
+)
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """The scans of one person at both field strengths, and what the user found of them already.
+
+    Parameters
+    ----------
+    name : str
+        A BIDS label with `sub-`, unique in a dataset.
+    source, target : Scan
+        3T and 7T, T1w or an MP2RAGE's uniform image.
+    inversions : tuple of Scan
+        The magnitudes of both inversions of the 7T MP2RAGE, or nothing.
+    source_mask, target_mask : Path or None
+        The user's own brain masks of the two.
+    transform : Path or None
+        The user's own, mm of the 3T to mm of the 7T.
+    to_mni : Path or None
+        The user's own, mm of the 7T to mm of MNI space.
+    notes : tuple of str
+        What was found and is not used, with the reason.
+    """
+
+    name: str
+    source: Scan
+    target: Scan
+    inversions: tuple[Scan, ...] = ()
+    source_mask: Path | None = None
+    target_mask: Path | None = None
+    transform: Path | None = None
+    to_mni: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """3T, 7T and inversions."""
+        return (self.source, self.target, *self.inversions)
+
+    @property
+    def own(self) -> dict[str, Path]:
+        """The user's own masks and transforms, by their names here."""
+        names = ("source_mask", "target_mask", "transform", "to_mni")
+        return {name: path for name in names if (path := getattr(self, name)) is not None}
+
+    def describe(self) -> str:
+        """Return which files are used, as a sentence."""
+        words = {
+            "source_mask": "your mask of the 3T",
+            "target_mask": "your mask of the 7T",
+            "transform": "your transform",
+            "to_mni": "your transform to MNI space",
+        }
+        extras = [words[name] for name in self.own]
+        if self.inversions:
+            extras.insert(0, "both inversions of the 7T")
+        text = f"3T {_last(self.source.name)}, 7T {_last(self.target.name)}"
+        return f"{text}; with {', '.join(extras)}" if extras else text
+
+
+@dataclass(frozen=True)
+class FoundPairs:
+    """The pairs of a dataset, and what was left out.
+
+    Parameters
+    ----------
+    pairs : list of PairFiles
+        Sorted by name.
+    failed : dict of str to str
+        People, or files, that seem to be part of a pair and cannot be used, and why.
+    skipped : dict of str to str
+        People without a pair, and images that somebody may take for a T1w, and why.
+    arguments : dict of str to str
+        Argument that would help what failed, such as "series", where there is one.
+    """
+
+    pairs: list[PairFiles] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+def find_raw_pairs(
+    folder: str | Path, participants: Sequence[str] = (), series: str = ""
+) -> FoundPairs:
+    """Find the raw 3T and 7T scans of the same people in a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A BIDS dataset, also of DICOM files (`sub-*/ses-3T`, `sub-*/ses-7T`), the folders
+        `3T_images` and `7T_images`, or a flat folder of names that differ only in `3T` and `7T`.
+    participants : sequence of str
+        Labels, with or without `sub-`; all by default.
+    series : str
+        Number of the DICOM series to take of each study; the only T1w by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    Mri7tError
+        If it holds no pair, or a label that does not exist is asked for.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: no such folder or table: choose a folder of 3T and 7T scans"
+        )
+    look = _Look(root, series)
+    for name, group in look.groups().items():
+        look.sort(name, group)
+    look.note_others()
+    return selected(look.found, participants, root)
+
+
+def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> FoundPairs:
+    """Return what is found of some people.
+
+    Parameters
+    ----------
+    found : FoundPairs
+    participants : sequence of str
+        Labels, with or without `sub-`; all by default.
+    place : Path
+        For messages.
+
+    Raises
+    ------
+    Mri7tError
+        If there is no pair, or a label that does not exist is asked for.
+    """
+    asked = {f"sub-{label.removeprefix('sub-')}" for label in participants}
+    names = {pair.name for pair in found.pairs}
+    known = names | {name.split("/")[0] for name in (*found.failed, *found.skipped)}
+    if absent := sorted(asked - known):
+        some = sorted(names)[:MOST_NAMED]
+        more = ", ..." if len(names) > MOST_NAMED else ""
+        raise Mri7tError(
+            f"{place}: has no participant {', '.join(absent)}; it has "
+            f"{', '.join(some) or 'none'}{more}: check the labels",
+            argument="participant",
+        )
+
+    def of_asked(reasons: Mapping[str, str]) -> dict[str, str]:
+        return {n: reasons[n] for n in sorted(reasons) if not asked or n.split("/")[0] in asked}
+
+    pairs = sorted((p for p in found.pairs if not asked or p.name in asked), key=lambda p: p.name)
+    left = FoundPairs(pairs, of_asked(found.failed), of_asked(found.skipped), found.arguments)
+    if not pairs and not left.failed:
+        reasons = [f"{name}: {why}" for name, why in left.skipped.items()][:MOST_NAMED]
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        raise Mri7tError(
+            f"{place}: holds no pair of a 3T and a 7T scan{why}: see the layouts in the tutorial on "
+            "own pairs, or choose a table of paths"
+        )
+    return left
+
+
+def participant_of(name: str) -> str:
+    """Return the BIDS label, with `sub-`, of a subject of any name.
+
+    Examples
+    --------
+    >>> participant_of("sub-01"), participant_of("Volunteer 7")
+    ('sub-01', 'sub-Volunteer7')
+    """
+    return f"sub-{label_of(name.removeprefix('sub-'))[0] or 'unnamed'}"
+
+
+class _Look:
+    """Sorts the volumes and DICOM studies of a folder into pairs and what is left out."""
+
+    def __init__(self, root: Path, series: str) -> None:
+        self.root = root
+        self.ignored = read_ignored(root)
+        self.found = FoundPairs()
+        self.studies = {root / s.name: s for s in find_studies(root, NO_DATA, series).studies}
+        self.volumes, self.others = self._volumes()
+        self.used: set[Path] = set()
+
+    def _volumes(self) -> tuple[list[Entry], list[Path]]:
+        """Return the volumes that may belong to a pair, and those that `.bidsignore` lists."""
+        root = self.root
+        is_pairs = all((root / name).is_dir() for name in PAIR_FOLDERS.values())
+        files, problems = find_files(root, [] if is_pairs else subject_folders(root))
+        volumes = volumes_among(files)
+        self.found.failed.update({self.name(path): why for path, why in problems.items()})
+        is_bids = bool(volumes) or any(s.name.startswith("sub-") for s in self.studies.values())
+        studies = [p for p in self.studies if not self._holds_volume(p, volumes)]
+        if is_pairs:
+            volumes = [p for name in PAIR_FOLDERS.values() for p in find_volumes(root / name)]
+        elif not is_bids:
+            volumes = find_volumes(root)
+        paths = [*volumes, *studies]
+        kept = [path for path in paths if not self.ignored.match_file(self.name(path))]
+        return [
+            self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept
+        ], [path for path in paths if path not in kept]
+
+    def _holds_volume(self, study: Path, volumes: Iterable[Path]) -> bool:
+        return any(path.is_relative_to(self.studies[study].folder) for path in volumes)
+
+    def _entry(self, path: Path, *, is_bids: bool, is_pairs: bool) -> Entry:
+        """Return a volume with its field strength; empty, and a failure, where that is unknown."""
+        stem = clean_stem(path)
+        name, suffix, said_by = without_field(path), anatomical_suffix(stem), None
+        if is_bids:
+            name, suffix = path.relative_to(self.root).parts[0], last_suffix(stem)
+        elif is_pairs:
+            name, said_by = stem, Path(path.relative_to(self.root).parts[0])
+        entry = Entry(name, path, suffix, is_bids)
+        try:
+            found = field_of(path, self.root, name=said_by, default="")
+            why = "" if found else NO_FIELD
+        except SubjectError as error:
+            found, why = "", str(error).removeprefix(f"{path}: ")
+        if why and entry.is_usable:
+            self.found.failed[self.name(path)] = why
+        return replace(entry, field=found)
+
+    def name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def groups(self) -> dict[str, list[Entry]]:
+        """Return the volumes by subject; those of people without a T1w too."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in self.volumes:
+            groups.setdefault(entry.key, []).append(entry)
+        return groups
+
+    def sort(self, name: str, group: list[Entry]) -> None:
+        """Make a pair of one subject's volumes, or note why there is none."""
+        label = participant_of(name)
+        usable = [entry for entry in group if entry.field or not entry.is_usable]
+        if not any(entry.is_usable for entry in group) and not group[0].is_bids:
+            return  # a mask or a map, named below
+        try:
+            chosen = choose_volumes(usable)
+        except SubjectError as error:
+            self.found.failed[label] = f"{str(error).removeprefix(f'{name}: ')}, or use a table"
+            return
+        self.used |= {entry.path for entry in chosen.values()}
+        if missing := [kind for kind in ("3", "7") if kind not in chosen]:
+            if len(usable) == len(group):  # otherwise its volume has failed
+                text = f"has no {' and no '.join(f'{kind}T' for kind in missing)} T1w"
+                self.found.skipped[label] = f"{text}{_named(usable, missing)}"
+            return
+        if any(pair.name.casefold() == label.casefold() for pair in self.found.pairs):
+            self.found.failed[name] = f"would have the name {label}, as another subject: rename one"
+            return
+        inversions = self._inversions(chosen["7"], group)
+        scans = [self._scan(entry.path, label) for entry in (chosen["3"], chosen["7"], *inversions)]
+        if all(scans):
+            source, target, *rest = (scan for scan in scans if scan is not None)
+            self.found.pairs.append(PairFiles(label, source, target, tuple(rest)))
+
+    def _scan(self, path: Path, label: str) -> Scan | None:
+        """Return a volume or a DICOM study as a scan; None, and a failure, without a series."""
+        study: DicomStudy | None = self.studies.get(path)
+        if study is None:
+            return Scan(path, self.name(path), "")
+        if study.series is None:
+            self.found.failed[label] = f"{study.name}: {study.problem}"
+            if study.argument:
+                self.found.arguments[label] = study.argument
+            return None
+        return Scan(study.folder, study.name, "", study.series)
+
+    def _inversions(self, target: Entry, group: list[Entry]) -> list[Entry]:
+        """Return the magnitudes of both inversions beside an MP2RAGE's uniform image."""
+        if target.suffix != UNIFIED:
+            return []
+        own = _without_parts(target.path)
+        found = {}
+        for entry in group:
+            labels = entities(clean_stem(entry.path))
+            is_magnitude = labels.get("part", "mag") == "mag"
+            is_inversion = entry.suffix == MP2RAGE and is_magnitude
+            if is_inversion and _without_parts(entry.path) == own:
+                found[labels.get("inv", "")] = entry
+        both = [found[number] for number in ("1", "2") if number in found]
+        if len(both) < 2:
+            return []
+        self.used |= {entry.path for entry in both}
+        return both
+
+    def note_others(self) -> None:
+        """Name what somebody may take for a T1w, and is not used."""
+        skipped, failed = self.found.skipped, self.found.failed
+        for path in self.others:
+            if looks_t1w(path):
+                skipped[self.name(path)] = f"is listed in {IGNORE_FILE}"
+        for entry in self.volumes:
+            name, why = self.name(entry.path), why_no_image(clean_stem(entry.path))
+            if entry.path in self.used or name in failed:
+                continue
+            if is_misnamed_t1w(entry.path) and entry.is_bids:
+                failed[name] = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
+            elif why and (looks_t1w(entry.path) or not entry.is_bids):
+                skipped[name] = f"{why}: rename it if it is a scan"
+            elif not entry.is_usable and not entry.is_bids:
+                skipped[name] = f"is a {entry.suffix} by its name"
+            elif entry.is_usable and self._is_of_a_pair(entry):
+                skipped[name] = "another image of its session is used"
+        for folder in subject_folders(self.root):
+            if not any(entry.name == folder.name for entry in self.volumes):
+                skipped.setdefault(folder.name, "holds no volume")
+
+    def _is_of_a_pair(self, entry: Entry) -> bool:
+        return any(pair.name == participant_of(entry.key) for pair in self.found.pairs)
+
+
+def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:
+    """Return the volumes of a field strength that are no T1w, in brackets."""
+    names = [entry.path.name for entry in group if entry.field in fields and not entry.is_usable]
+    return f" ({', '.join(names[:MOST_NAMED])}: no T1w)" if names else ""
+
+
+def _without_parts(path: Path) -> tuple[object, ...]:
+    """Return what an MP2RAGE's images have in common."""
+    labels = entities(stem_of(path))
+    return (path.parent, *((k, v) for k, v in labels.items() if k not in ("inv", "part", "proc")))
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]

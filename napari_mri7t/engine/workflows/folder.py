@@ -1,0 +1,81 @@
+"""A folder of scans into a derivative, from the search to the summary: what a user calls a batch."""
+
+import contextlib
+from pathlib import Path
+from typing import Protocol
+
+from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.scans import ScanFilter
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.workflows.batch import synthesize_batch
+from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
+from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows.summary import BatchSummary, Note, write_summary
+
+
+class Run(Protocol):
+    """Synthesises scans, as `synthesize_batch` does."""
+
+    def __call__(
+        self, scans: list[Scan], job: BatchJob, *, report: Report, note: Note
+    ) -> BatchSummary: ...
+
+
+def synthesize_folder(  # noqa: PLR0913 - all with defaults
+    source: Path,
+    job: BatchJob,
+    wanted: ScanFilter = ScanFilter(),  # noqa: B008 - frozen
+    report: Report = ignore,
+    note: Note = lambda _: None,
+    run: Run = synthesize_batch,
+) -> BatchSummary:
+    """Synthesise the scans of a folder into a derivative, and write the summary of its batch.
+
+    Parameters
+    ----------
+    source : Path
+        A folder of volumes, or a BIDS dataset.
+    job : BatchJob
+    wanted : ScanFilter
+    report : callable
+        As for `synthesize_batch`.
+    note : callable
+        Gets what the search left out, then the outcome of each scan; where the batch is stopped,
+        at last a summary that says so.
+    run : callable
+        What synthesises the scans; `run_batch` on a cluster.
+
+    Returns
+    -------
+    BatchSummary
+        Also of what was left out. It is written too where the batch is stopped.
+
+    Raises
+    ------
+    FileNotFoundError, Mri7tError
+        As `plan_batch`, `begin_batch` and `synthesize_batch`.
+    """
+    found = plan_batch(source, job.output, wanted)
+    begin_batch(source, job.output, found)
+    left_out = BatchSummary(failed=found.failed, skipped=found.skipped, arguments=found.arguments)
+    so_far = BatchSummary()
+
+    def take(outcome: BatchSummary) -> None:
+        nonlocal so_far
+        so_far = so_far.with_other(outcome)
+        note(outcome)
+
+    take(left_out)
+    try:
+        summary = left_out.with_other(run(found.scans, job, report=report, note=take))
+    except BaseException as error:
+        take(BatchSummary(stopped=True))
+        if isinstance(error, Mri7tError):  # which may be why nothing can be written
+            with contextlib.suppress(Mri7tError):
+                write_summary(source, job.output, so_far)
+        else:
+            write_summary(source, job.output, so_far)
+        raise
+    write_summary(source, job.output, summary)
+    return summary

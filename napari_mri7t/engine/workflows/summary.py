@@ -1,0 +1,122 @@
+"""The outcome of a batch: what was written, known, failed or skipped, and its file."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from napari_mri7t.engine.atomic import read_json, write_json
+from napari_mri7t.engine.datasets.bids import SUMMARY_FILE
+from napari_mri7t.engine.datasets.files import read_ignored
+from napari_mri7t.engine.workflows.claims import lock_derivative
+
+Note = Callable[["BatchSummary"], object]
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """The outcome of a batch; names are paths within the input folder.
+
+    Parameters
+    ----------
+    written : tuple of str
+        Made in this run.
+    known : tuple of str
+        Made before, from the same scan, model and settings.
+    failed : dict of str to str
+        Why there is no estimate.
+    warnings : dict of str to tuple of str
+        What was unusual about those written.
+    seconds : float
+        Of this run.
+    arguments : dict of str to str
+        Argument that would help a failed scan, such as "index", where there is one.
+    skipped : dict of str to str
+        Why there is none, and need not be one, as for a map.
+    stopped : bool
+        Whether it ended before its last scan.
+    """
+
+    written: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+    arguments: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+    def with_other(self, other: "BatchSummary") -> "BatchSummary":
+        """Return the summary of both; the two ran at the same time."""
+        return BatchSummary(
+            (*self.written, *other.written),
+            (*self.known, *other.known),
+            self.failed | other.failed,
+            self.warnings | other.warnings,
+            max(self.seconds, other.seconds),
+            self.arguments | other.arguments,
+            self.skipped | other.skipped,
+            self.stopped or other.stopped,
+        )
+
+
+def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
+    """Write a batch's summary into its derivative, and the page that shows its scans.
+
+    The BIDS validator ignores both. What the file says of the scans of other batches stays: several may share a derivative. Only
+    what failed or was skipped goes once it is renamed, removed, filled or listed in `.bidsignore`.
+
+    Parameters
+    ----------
+    source : Path
+        The input folder.
+    folder : Path
+        Of the derivative.
+    summary : BatchSummary
+
+    Returns
+    -------
+    Path
+        The summary's file.
+    """
+    from napari_mri7t.engine.report.batch_page import write_batch_page
+
+    with lock_derivative(folder) as logs:
+        path = logs / SUMMARY_FILE
+        write_json(path, _with_others(asdict(summary), path, source))
+        write_batch_page(folder)
+    return path
+
+
+def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, Any]:
+    """Add what a summary, if it can be read, says of other scans."""
+    try:
+        earlier = read_json(path)
+    except (OSError, ValueError):
+        return facts
+    if not isinstance(earlier, dict):
+        return facts
+    own = {*facts["written"], *facts["known"], *facts["failed"], *facts["skipped"]}
+    folders = {str(folder) for name in own for folder in PurePosixPath(name).parents}
+    ignored = read_ignored(source)
+    for key in ("failed", "skipped", "arguments"):
+        if isinstance(earlier.get(key), dict):
+            gone = {name for name in earlier[key] if not _is_there(source / name)}
+            left_out = {n for n in earlier[key] if key != "skipped" and ignored.match_file(n)}
+            own |= gone | left_out | (folders & earlier[key].keys())
+    for key, value in facts.items():
+        other = earlier.get(key)
+        if isinstance(value, tuple) and isinstance(other, list):
+            facts[key] = [name for name in other if name not in own and isinstance(name, str)]
+            facts[key] += value
+        elif isinstance(value, dict) and isinstance(other, dict):
+            facts[key] = {name: entry for name, entry in other.items() if name not in own} | value
+    return facts
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # no name that a file can have
+        return False

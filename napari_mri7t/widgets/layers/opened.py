@@ -1,0 +1,30 @@
+"""Layers opened from a table, one row at a time: the next row's take their place."""
+
+from __future__ import annotations
+
+import napari
+from napari.layers import Layer
+
+from napari_mri7t.widgets.layers.layers import LayerData
+
+
+class OpenedLayers:
+    """The layers of the row that was opened last; the user's own stay."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._layers: list[Layer] = []
+
+    def clear(self) -> None:
+        """Remove what is still there of the last row."""
+        for layer in self._layers:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self._layers = []
+
+    def add(self, shown: LayerData) -> Layer:
+        """Show one more, above the others."""
+        data, meta, kind = shown
+        layer = self._viewer.add_layer(Layer.create(data, meta, kind))
+        self._layers.append(layer)
+        return layer

@@ -1,0 +1,128 @@
+"""The table that the folder of scans and the pairs share."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notice, Notices
+from napari_mri7t.widgets.shared.table import (
+    DONE,
+    FAILED,
+    REFUSED,
+    RUNNING,
+    SKIPPED,
+    WAITING,
+    WRITTEN,
+    Row,
+    RowTable,
+)
+
+pytestmark = pytest.mark.gui
+STATES = (FAILED, REFUSED, RUNNING, WAITING, WRITTEN, DONE, SKIPPED)
+
+
+@pytest.fixture
+def table(qtbot) -> RowTable:
+    table = RowTable("Scan", "Select a scan.", {"Overlap": ".2f"})
+    qtbot.addWidget(table)
+    table.resize(350, 400)
+    with qtbot.waitExposed(table):
+        table.show()
+    return table
+
+
+def text(table, row: int, column: int, role=Qt.ItemDataRole.DisplayRole) -> str:
+    model = table.view.model()
+    return model.data(model.index(row, column), role)
+
+
+def plain(label) -> str:
+    return label.text().replace("\u200b", "")
+
+
+def test_row_says_what_it_is_how_far_and_how_many_warnings(table):
+    table.show_rows([Row("a/b.nii", "b.nii", WAITING, "bias field", notes=("x", "y"))])
+    assert text(table, 0, 0) == "b.nii\nbias field"
+    assert text(table, 0, 1) == "waiting\n2 warnings"
+    assert text(table, 0, 2) == ""
+    table.change("a/b.nii", state=RUNNING, doing="registration", notes=(), figures=(0.937,))
+    assert text(table, 0, 1) == "registration"
+    assert text(table, 0, 2) == "0.94"
+
+
+def test_chosen_row_tells_everything_below_the_table(table):
+    table.show_rows([Row("a", "a", FAILED, reason="not a scan"), Row("b", "b", WAITING)])
+    assert table.details.text() == "Select a scan."
+    table.choose("a")
+    assert plain(table.details) == "a: failed: not a scan"
+    table.change("a", notes=("mind the gap",))
+    assert plain(table.details) == "a: failed: not a scan\nmind the gap"
+    tooltip = text(table, 0, 0, Qt.ItemDataRole.ToolTipRole)
+    assert tooltip == "<p>a: failed: not a scan<br>mind the gap</p>"
+
+
+def test_heading_of_the_state_brings_what_is_urgent_to_the_top(table):
+    table.show_rows([Row(state.word, state.word, state) for state in reversed(STATES)])
+    assert table.shown_keys() == [state.word for state in reversed(STATES)], "as given"
+    table.view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert table.shown_keys() == [state.word for state in STATES]
+    table.change("failed", state=WRITTEN)
+    assert table.shown_keys()[0] == "failed", "no row moves by itself"
+
+
+def test_every_state_has_a_word_and_states_that_differ_look_different_without_colour(table):
+    table.show_rows([Row(state.word, state.word, state) for state in STATES])
+    seen = {}
+    for n, state in enumerate(STATES):
+        assert text(table, n, 1) == state.word
+        image = text(table, n, 1, Qt.ItemDataRole.DecorationRole).pixmap(32, 32).toImage()
+        shape = image.convertToFormat(image.Format.Format_Alpha8)
+        seen.setdefault(bytes(shape.constBits().asarray(shape.sizeInBytes())), []).append(state)
+    assert sorted(len(states) for states in seen.values()) == [1, 1, 1, 2, 2]
+
+
+def test_double_click_and_enter_open_a_row(table, qtbot):
+    table.show_rows([Row("a", "a", WAITING), Row("b", "b", WAITING)])
+    opened = []
+    table.opened.connect(opened.append)
+    table.view.doubleClicked.emit(table.view.model().index(1, 0))
+    table.choose("a")
+    qtbot.keyClick(table.view, Qt.Key.Key_Return)
+    assert opened == ["b", "a"]
+
+
+def test_name_with_html_or_control_characters_is_shown_as_it_is(table):
+    table.show_rows([Row("<b>a</b>\x1b", "<b>a</b>\x1b", WAITING)])
+    table.choose("<b>a</b>\x1b")
+    assert plain(table.details) == "<b>a</b>\\u001b: waiting"
+    assert text(table, 0, 0) == "<b>a</b>\\u001b"
+    assert "<b>" not in text(table, 0, 0, Qt.ItemDataRole.ToolTipRole)
+
+
+def test_several_hundred_rows_with_pictures_stay_quick(table):
+    """The bound is ten times what it takes on an idle machine."""
+    picture = np.zeros((110, 92), np.uint8)
+    begin = time.perf_counter()
+    table.show_rows([Row(f"{n}", f"sub-{n}", WAITING) for n in range(800)])
+    for n in range(800):
+        table.change(f"{n}", state=DONE, picture=picture, notes=("a",))
+    table.view.grab()
+    table.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+    assert time.perf_counter() - begin < 2.0
+
+
+def test_notice_that_goes_at_once_never_shows_as_a_window_of_its_own(qtbot, monkeypatch):
+    notices, windows = Notices(), []
+    qtbot.addWidget(notices)
+    notices.resize(200, 100)
+    with qtbot.waitExposed(notices):
+        notices.show()
+    monkeypatch.setattr(Notice, "showEvent", lambda self, e: windows.append(self.isWindow()))
+    notices.add("a warning", WARNING_COLOUR)
+    notices.clear()
+    qtbot.wait(50)
+    assert True not in windows

@@ -1,0 +1,130 @@
+"""The brain mask that was found is corrected in the viewer, and the next run uses it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.widgets.layers.layers import KEY, data_to_volume, volume_to_layer
+from napari_mri7t.widgets.synthesize.fields import SELECTED_LAYERS
+
+pytestmark = pytest.mark.gui
+
+
+def plain(label) -> str:
+    return label.text().replace("\u200b", "")
+
+
+def facts_of_last(widget) -> dict:
+    layers = [layer for layer in widget.viewer.layers if not isinstance(layer, Labels)]
+    return layers[-1].metadata[KEY]["provenance"]["Settings"]["preparation"]
+
+
+@pytest.fixture
+def prepared(ready, calls, wait_idle):
+    """A run of every step is done, and its quality is shown."""
+    box = ready.preparation.mode_box
+    box.setCurrentIndex(box.findData("full"))
+    ready.start()
+    wait_idle()
+    assert not ready.quality.use_button.isEnabled()
+    ready.quality.button.click()
+    wait_idle()
+    calls.clear()
+    return ready
+
+
+def corrected(mask) -> Labels:
+    """Erase a part of the brain with the brush of napari."""
+    centre = np.argwhere(mask.data > 0).mean(axis=0)
+    mask.brush_size = 11
+    mask.mode = "erase"
+    mask.paint(centre + [0, 0, 8], 0)
+    return mask
+
+
+def test_mask_that_was_found_can_be_painted_and_is_used_by_the_next_run(
+    prepared, head, calls, wait_idle
+):
+    mask = prepared.viewer.layers["head quality: brain mask"]
+    assert mask.editable
+    assert (mask.selected_label, mask.n_edit_dimensions) == (1, 3)
+    corrected(mask)
+    n_voxels = int((mask.data > 0).sum())
+    assert 0 < n_voxels < head[1].sum()
+    prepared.quality.use_button.click()
+    wait_idle()
+    told = plain(prepared.preparation_label)
+    assert "brain extraction replaced by your mask" in told
+    assert told.count("reused (estimated with the brain mask found before yours)") == 2
+    assert prepared.preparation.mask_chooser.layer is mask
+    assert prepared.source.layers() == [prepared.viewer.layers["head"]]
+    prepared.start()
+    wait_idle()
+    assert calls == []  # no extraction, no bias field, no registration
+    facts = facts_of_last(prepared)
+    assert facts["found_mask_for"] == ["bias field correction", "registration"]
+    assert facts["mask"]["Name"] == "head brain mask, corrected"
+    assert facts["brain_extraction"] == "mask provided"
+    estimate = data_to_volume(*prepared.viewer.layers[-1].as_layer_data_tuple())
+    differs = estimate.array != head[0].array
+    assert not differs[mask.data.T == 0].any()
+
+
+def test_mask_in_use_is_the_users_and_stays_when_the_quality_goes(prepared, wait_idle):
+    mask = prepared.quality._mask
+    prepared.quality.use_button.click()
+    assert not prepared.quality.use_button.isEnabled()
+    prepared.quality.button.click()
+    assert mask in prepared.viewer.layers
+    assert not [layer for layer in prepared.viewer.layers if "quality" in layer.name]
+
+
+def test_mask_saved_from_napari_is_what_a_repetition_takes(prepared, head, wait_idle, tmp_path):
+    mask = corrected(prepared.quality._mask)
+    prepared.quality.use_button.click()
+    wait_idle()
+    prepared.start()
+    wait_idle()
+    mask.save(str(tmp_path / "own.nii.gz"), plugin="napari-mri7t")
+    on_scan = head[0].with_array(load_volume(tmp_path / "own.nii.gz").array > 0)
+    assert int(on_scan.array.sum()) == int((mask.data > 0).sum())
+
+
+def test_result_in_mni_space_has_its_mask_on_the_scans_grid(ready, head, calls, wait_idle):
+    box = ready.preparation.space_box
+    box.setCurrentIndex(box.findData("mni"))
+    ready.start()
+    wait_idle()
+    ready.quality.button.click()
+    wait_idle()
+    assert not ready.viewer.layers["head quality: brain mask"].editable
+    mask = ready.viewer.layers["head quality: brain mask on the scan"]
+    np.testing.assert_array_equal(mask.data.T > 0, head[1])
+    ready.quality.use_button.click()
+    wait_idle()
+    assert "replaced by your mask" in plain(ready.preparation_label)
+    assert ready.panel.start_button.isEnabled()
+
+
+def test_mask_of_one_of_several_scans_is_for_that_scan(ready, head, calls, wait_idle):
+    data, meta, _ = volume_to_layer(head[0].with_array(head[0].array * 2, name="other"))
+    ready.viewer.add_image(data, **meta)
+    ready.source.mode_box.setCurrentText(SELECTED_LAYERS)
+    scans = [ready.viewer.layers[name] for name in ("head", "other")]
+    ready.viewer.layers.selection = set(scans)
+    ready.start()
+    wait_idle()
+    ready.quality.button.click()
+    wait_idle()
+    ready.quality.use_button.click()
+    assert ready.source.layers() == [scans[1]]
+
+
+def test_mask_that_is_removed_can_no_longer_be_used(prepared):
+    prepared.viewer.layers.remove(prepared.quality._mask)
+    assert not prepared.quality.use_button.isEnabled()
+    prepared.quality.use_mask()
+    assert prepared.preparation.mask_chooser.layer is None
