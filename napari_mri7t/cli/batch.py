@@ -1,30 +1,41 @@
 """`mri7t batch`: synthesise a folder or a BIDS dataset into a BIDS derivative."""
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import has_option, option_of, progress_bar, say, warn
+from napari_mri7t.cli.console import given, has_option, option_of, progress_bar, say, warn
 from napari_mri7t.cli.options import (
+    AllowOutOfDomain,
+    Background,
     Cluster,
     Device,
     DryRun,
     Index,
+    Keep,
     Model,
+    Prepare,
     Scheduler,
+    SeriesNumber,
+    Space,
     Step,
+    Via,
     find_place,
     show_script,
 )
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_mri7t.engine.datasets.bids import Scan
-    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary, Note
+    from napari_mri7t.engine.progress import Report
     from napari_mri7t.engine.workflows.cluster import Place
+    from napari_mri7t.engine.workflows.folder import Run
+    from napari_mri7t.engine.workflows.job import BatchJob
+    from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
 EXIT_SOME_FAILED = 1
 Labels = Annotated[
@@ -35,7 +46,7 @@ Labels = Annotated[
 
 def batch(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Folder of 3T volumes, or BIDS dataset.")
+        Path, typer.Argument(metavar="INPUT", help="Folder of 3T scans, or BIDS dataset.")
     ],
     output: Annotated[
         Path,
@@ -45,6 +56,22 @@ def batch(
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
     index: Index = None,
+    series: SeriesNumber = None,
+    prepare: Prepare = None,
+    space: Space = OutputConfig.space,
+    via: Via = OutputConfig.via,
+    background: Background = OutputConfig.background,
+    keep: Keep = None,
+    derivatives: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="BIDS derivative with masks and transforms to MNI space, which replace these "
+            "steps; may be repeated.",
+            show_default="those in INPUT/derivatives",
+        ),
+    ] = None,
+    allow_out_of_domain: AllowOutOfDomain = False,
     participant: Labels = None,
     session: Labels = None,
     suffix: Annotated[
@@ -67,58 +94,74 @@ def batch(
 ) -> None:
     """Synthesise every scan of INPUT into a BIDS derivative.
 
-    A scan that fails is reported, and the batch continues. The exit code is 0 if every scan has
-    its estimate.
+    Each scan is prepared as `mri7t synthesize` does it. OUTPUT gets a page, quality.html, that
+    shows every scan. A scan that fails is reported, and the batch continues. The exit code is 0 if
+    every scan has its estimate.
     """
     place = find_place(scheduler, cluster, device)
     if dry_run:
         show_script(place)
 
+    from napari_mri7t.engine.datasets.derivatives import derivatives_of
     from napari_mri7t.engine.datasets.scans import ScanFilter
     from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model
-    from napari_mri7t.engine.workflows.batch import BatchJob, BatchSummary, write_summary
-    from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
+    from napari_mri7t.engine.preparation.prepare import PreparationConfig
+    from napari_mri7t.engine.workflows.folder import synthesize_folder
+    from napari_mri7t.engine.workflows.job import BatchJob
+    from napari_mri7t.engine.workflows.summary import BatchSummary
 
-    wanted = ScanFilter(tuple(participant or ()), tuple(session or ()), tuple(suffix or ()))
-    found = plan_batch(source, output, wanted)
-    config = SynthesisConfig(device=device, step=step)
-    folder = find_model(model or DEFAULT_MODEL)
-    job = BatchJob(output, str(folder), config, overwrite, index)
-    begin_batch(source, output, found)
-    left_out = BatchSummary(failed=found.failed, skipped=found.skipped)
-    so_far = replace(left_out, stopped=True)
+    labels = (tuple(each or ()) for each in (participant, session, suffix))
+    wanted = ScanFilter(*labels, series=series or "")
+    job = BatchJob(
+        output,
+        str(find_model(model or DEFAULT_MODEL)),
+        SynthesisConfig(device=device, step=step),
+        overwrite,
+        index,
+        given(
+            PreparationConfig(allow_out_of_domain=allow_out_of_domain), prepare=prepare, keep=keep
+        ),
+        OutputConfig(space, via, background),
+        derivatives_of(source) if derivatives is None else tuple(derivatives),
+    )
+    so_far = BatchSummary()
 
     def note(outcome: BatchSummary) -> None:
         nonlocal so_far
         so_far = so_far.with_other(outcome)
 
     try:
-        summary = left_out.with_other(_run(found.scans, job, place, note))
+        with progress_bar("synthetic 7T") as report:
+            summary = synthesize_folder(source, job, wanted, report, note, _run(place))
     except KeyboardInterrupt:
         with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
-            _print_summary(so_far, write_summary(source, output, so_far))
+            _print_summary(so_far, output)
         raise
-    _print_summary(summary, write_summary(source, output, summary))
+    _print_summary(summary, output)
 
 
-def _run(
-    scans: "list[Scan]", job: "BatchJob", place: "Place | None", note: "Note"
-) -> "BatchSummary":
+def _run(place: "Place | None") -> "Run":
+    """Return what synthesises the scans: this process, or a cluster."""
     if place is None:
         from napari_mri7t.engine.workflows.batch import synthesize_batch
 
-        with progress_bar("synthetic 7T") as report:
-            return synthesize_batch(scans, job, report=report, note=note)
+        return synthesize_batch
 
     from napari_mri7t.engine.workflows.cluster import open_client
     from napari_mri7t.engine.workflows.tasks import run_batch
 
-    with open_client(place) as client, progress_bar("synthetic 7T") as report:
-        return run_batch(scans, job, client, place, report=report, note=note)
+    def run(
+        scans: "Sequence[Scan]", job: "BatchJob", report: "Report", note: "Note"
+    ) -> "BatchSummary":
+        with open_client(place) as client:
+            return run_batch(scans, job, client, place, report, note)
+
+    return run
 
 
-def _print_summary(summary: "BatchSummary", path: Path) -> None:
+def _print_summary(summary: "BatchSummary", output: Path) -> None:
     """Print the outcome of a batch; exit with 1 if a scan failed."""
+    from napari_mri7t.engine.datasets.bids import LOG_FOLDER, QUALITY_PAGE, SUMMARY_FILE
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
@@ -131,7 +174,9 @@ def _print_summary(summary: "BatchSummary", path: Path) -> None:
     made = "stopped: " * summary.stopped + f"{len(summary.written)} written"
     if summary.written and summary.seconds:
         made += f" ({summary.seconds / len(summary.written):.1f} s each)"
-    say(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed: {path}")
+    table = output / LOG_FOLDER / SUMMARY_FILE
+    say(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed: {table}")
+    say(f"{output / QUALITY_PAGE}: check it before you trust the results")
     say(NOTICE)
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

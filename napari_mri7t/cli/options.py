@@ -36,6 +36,36 @@ SeriesNumber = Annotated[
         show_default="the only T1w",
     ),
 ]
+Prepare = Annotated[
+    str | None,
+    typer.Option(
+        help="auto: brain extraction, bias field correction and registration as needed; none: "
+        "use a scan as it is; full: every step.",
+        show_default="auto",
+    ),
+]
+Keep = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Save what the preparation finds (mask, bias field, transform) there; the next run "
+        "reuses it.",
+    ),
+]
+AllowOutOfDomain = Annotated[
+    bool, typer.Option("--allow-out-of-domain", help="Process a scan even if it is too coarse.")
+]
+Space = Annotated[
+    str,
+    typer.Option(help="Grid of the synthetic 7T: native, the scan's own; mni, 1 mm in MNI space."),
+]
+Via = Annotated[
+    str,
+    typer.Option(
+        help="Grid of the network for a native synthetic 7T: scan, the scan's own; mni, 1 mm."
+    ),
+]
+Background = Annotated[str, typer.Option(help="Outside the brain: scan, as in the scan; zero.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Reference = Annotated[
     Path | None,

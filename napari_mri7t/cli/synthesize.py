@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from napari_mri7t.cli.console import given, progress_bar, refuse_targets, say, warn
-from napari_mri7t.cli.options import Device, Index, Model, Overwrite, Step
+from napari_mri7t.cli.options import (
+    AllowOutOfDomain,
+    Background,
+    Device,
+    Index,
+    Keep,
+    Model,
+    Overwrite,
+    Prepare,
+    SeriesNumber,
+    Space,
+    Step,
+    Via,
+)
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
 
@@ -22,14 +35,8 @@ def synthesize(
         int, typer.Option(help="Slices at either end to leave unchanged.")
     ] = SynthesisConfig.end_slices,
     index: Index = None,
-    prepare: Annotated[
-        str | None,
-        typer.Option(
-            help="auto: brain extraction, bias field correction and registration as needed; none: "
-            "use INPUT as is; full: every step.",
-            show_default="auto",
-        ),
-    ] = None,
+    series: SeriesNumber = None,
+    prepare: Prepare = None,
     mask: Annotated[
         Path | None, typer.Option(help="Your brain mask on INPUT's grid; replaces the extraction.")
     ] = None,
@@ -37,34 +44,18 @@ def synthesize(
         Path | None,
         typer.Option(help="Your transform to MNI space: ITK's, or a 4 x 4 matrix in RAS+ mm."),
     ] = None,
-    space: Annotated[
-        str, typer.Option(help="Grid of OUTPUT: native, INPUT's own; mni, 1 mm in MNI space.")
-    ] = OutputConfig.space,
-    via: Annotated[
-        str,
-        typer.Option(help="Grid of the network for a native OUTPUT: scan, INPUT's own; mni, 1 mm."),
-    ] = OutputConfig.via,
-    background: Annotated[
-        str, typer.Option(help="Outside the brain: scan, as in INPUT; zero.")
-    ] = OutputConfig.background,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Save mask, bias field, transform and a quality page there; the next run reuses "
-            "them.",
-        ),
-    ] = None,
-    allow_out_of_domain: Annotated[
-        bool, typer.Option("--allow-out-of-domain", help="Process a scan even if it is too coarse.")
-    ] = False,
+    space: Space = OutputConfig.space,
+    via: Via = OutputConfig.via,
+    background: Background = OutputConfig.background,
+    keep: Keep = None,
+    allow_out_of_domain: AllowOutOfDomain = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Synthesise a 7T-like image of INPUT.
 
     INPUT may be any T1w scan of an adult head. It is prepared as needed, which requires the extra
     `native`; a brain-extracted scan at 1 mm in MNI space needs no preparation. OUTPUT gets
-    a JSON sidecar.
+    a JSON sidecar, the folder of --keep a quality page.
     """
     refuse_targets([output], overwrite=overwrite)
 
@@ -81,7 +72,7 @@ def synthesize(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
         prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
-    scan = load_volume(source, index=index)
+    scan = load_volume(source, index=index, series=series)
     warn(scan.warnings)
     trained = load_model(model or DEFAULT_MODEL)
     with progress_bar("synthetic 7T") as report:

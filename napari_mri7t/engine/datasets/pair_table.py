@@ -40,9 +40,7 @@ def is_table(path: str | Path) -> bool:
     return Path(path).suffix.lower() in EXTENSIONS
 
 
-def read_pairs(
-    table: str | Path, participants: Sequence[str] = (), series: str = ""
-) -> FoundPairs:
+def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str = "") -> FoundPairs:
     """Read the raw pairs of a table.
 
     Parameters
@@ -106,9 +104,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row, strict=False)) for row in rows[1:] if any(row)]
 
 
-def _add(
-    found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], series: str
-) -> None:
+def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], series: str) -> None:
     """Add the pair of a row, or why there is none."""
     given = {name: text for name, text in row.items() if text not in NOTHING}
     for name in (SOURCE, TARGET):

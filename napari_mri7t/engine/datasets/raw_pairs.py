@@ -6,9 +6,10 @@ left out is named with the reason.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.derivatives import TRANSFORM_ENDS, derivatives_of, find_own
 from napari_mri7t.engine.datasets.dicom_scans import DicomStudy, find_studies
 from napari_mri7t.engine.datasets.field_strength import field_of, without_field
 from napari_mri7t.engine.datasets.files import (
@@ -20,6 +21,7 @@ from napari_mri7t.engine.datasets.files import (
     volumes_among,
 )
 from napari_mri7t.engine.datasets.names import (
+    DEFAULT_SUFFIX,
     anatomical_suffix,
     clean_stem,
     entities,
@@ -34,6 +36,7 @@ from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, 
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
 from napari_mri7t.engine.volumes.files.streams import stem_of
 
+TO_TARGET = "_from-3T_to-7T_mode-image_xfm"  # the end of a transform's name, in a derivative
 MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
 MOST_NAMED = 5
 NO_FIELD = (
@@ -193,8 +196,8 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
         reasons = [f"{name}: {why}" for name, why in left.skipped.items()][:MOST_NAMED]
         why = f" ({'; '.join(reasons)})" if reasons else ""
         raise Mri7tError(
-            f"{place}: holds no pair of a 3T and a 7T scan{why}: see the layouts in the tutorial on "
-            "own pairs, or choose a table of paths"
+            f"{place}: holds no pair of a 3T and a 7T scan{why}: name the field strengths, as in "
+            "ses-3T and ses-7T, or choose a table of paths"
         )
     return left
 
@@ -236,9 +239,9 @@ class _Look:
             volumes = find_volumes(root)
         paths = [*volumes, *studies]
         kept = [path for path in paths if not self.ignored.match_file(self.name(path))]
-        return [
-            self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept
-        ], [path for path in paths if path not in kept]
+        return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
+            path for path in paths if path not in kept
+        ]
 
     def _holds_volume(self, study: Path, volumes: Iterable[Path]) -> bool:
         return any(path.is_relative_to(self.studies[study].folder) for path in volumes)
@@ -295,7 +298,8 @@ class _Look:
         scans = [self._scan(entry.path, label) for entry in (chosen["3"], chosen["7"], *inversions)]
         if all(scans):
             source, target, *rest = (scan for scan in scans if scan is not None)
-            self.found.pairs.append(PairFiles(label, source, target, tuple(rest)))
+            pair = PairFiles(label, source, target, tuple(rest))
+            self.found.pairs.append(_with_own(pair, derivatives_of(self.root)))
 
     def _scan(self, path: Path, label: str) -> Scan | None:
         """Return a volume or a DICOM study as a scan; None, and a failure, without a series."""
@@ -351,6 +355,27 @@ class _Look:
 
     def _is_of_a_pair(self, entry: Entry) -> bool:
         return any(pair.name == participant_of(entry.key) for pair in self.found.pairs)
+
+
+def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
+    """Add the masks and transforms of a pair that derivatives hold."""
+    given: dict[str, Path] = {}
+    notes: list[str] = []
+    for scan, mask in ((pair.source, "source_mask"), (pair.target, "target_mask")):
+        if scan.dicom is not None:
+            continue
+        for name in dict.fromkeys((scan.name, scan.name.replace(UNIFIED, DEFAULT_SUFFIX))):
+            own, said = find_own(scan.path, name, derivatives)
+            notes += said
+            if "mask" in own:
+                given.setdefault(mask, own["mask"])
+            if "transform" in own and scan is pair.target:
+                given.setdefault("to_mni", own["transform"])
+    places = [folder / PurePosixPath(pair.source.name).parent for folder in derivatives]
+    known = [path for place in places for path in sorted(place.glob(f"*{TO_TARGET}.*"))]
+    if linear := [path for path in known if path.suffix in TRANSFORM_ENDS]:
+        given["transform"] = linear[0]
+    return replace(pair, **given, notes=tuple(dict.fromkeys(notes)))
 
 
 def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:

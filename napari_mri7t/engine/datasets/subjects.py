@@ -79,8 +79,8 @@ def find_subjects(folder: str | Path) -> list[Subject]:
 
     Three layouts are supported: a BIDS dataset (`sub-*/ses-3T/anat`, `sub-*/ses-7T/anat`), two
     folders `3T_images` and `7T_images` with equal file names, and a flat folder, either of pairs
-    whose names differ only in `3T` and `7T` or of 7T volumes alone. What `.bidsignore` lists is left
-    out, and a subject of whom it lists all is warned of.
+    whose names differ only in `3T` and `7T` or of 7T volumes alone. What `.bidsignore` lists is
+    left out, and a subject whose folder it lists is warned of.
 
     Returns
     -------

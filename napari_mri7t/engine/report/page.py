@@ -190,7 +190,7 @@ def render_page(title: str, sections: Sequence[Section], browser: Sequence[Subje
     )
 
 
-def render(name: str, content: Mapping[str, object]) -> str:
+def render(name: str, content: Mapping[str, object], *, like: str = "") -> str:
     """Render one of this room's templates into a file that loads nothing from elsewhere.
 
     Parameters
@@ -199,15 +199,18 @@ def render(name: str, content: Mapping[str, object]) -> str:
         Of the template, of its script and, beside the style that all pages share, of its own.
     content : mapping
         What the template shows: text is escaped, its control characters are made visible.
+    like : str
+        Name of another template whose script and style are used.
 
     Returns
     -------
     str
         HTML.
     """
-    own = f"{name}.css"
+    assets = like or name
+    own = f"{assets}.css"
     style = _asset(STYLE) + (_asset(own) if own != STYLE else "")
-    script = _asset(f"{name}.js")
+    script = _asset(f"{assets}.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"

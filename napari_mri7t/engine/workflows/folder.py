@@ -1,8 +1,8 @@
-"""A folder of scans into a derivative, from the search to the summary: what a user calls a batch."""
+"""What a user calls a batch: a folder of scans into a derivative, from search to summary."""
 
 import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.scans import ScanFilter
@@ -13,13 +13,7 @@ from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
 from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note, write_summary
 
-
-class Run(Protocol):
-    """Synthesises scans, as `synthesize_batch` does."""
-
-    def __call__(
-        self, scans: list[Scan], job: BatchJob, *, report: Report, note: Note
-    ) -> BatchSummary: ...
+Run = Callable[[Sequence[Scan], BatchJob, Report, Note], BatchSummary]
 
 
 def synthesize_folder(  # noqa: PLR0913 - all with defaults
@@ -68,7 +62,7 @@ def synthesize_folder(  # noqa: PLR0913 - all with defaults
 
     take(left_out)
     try:
-        summary = left_out.with_other(run(found.scans, job, report=report, note=take))
+        summary = left_out.with_other(run(found.scans, job, report, take))
     except BaseException as error:
         take(BatchSummary(stopped=True))
         if isinstance(error, Mri7tError):  # which may be why nothing can be written

@@ -1,4 +1,4 @@
-"""What a batch has to do for one scan: nothing, a preparation and a synthesis, or it must refuse."""
+"""What a batch has to do for one scan: nothing, to prepare and synthesise it, or to refuse it."""
 
 import logging
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +12,7 @@ from napari_mri7t.engine.models.card import find_model, read_card
 from napari_mri7t.engine.preparation.cache import KeptFiles, read_cache
 from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_preparation
 from napari_mri7t.engine.preparation.reuse import FILES, OWN
-from napari_mri7t.engine.preparation.steps import EXTRACTION, Decision
+from napari_mri7t.engine.preparation.steps import Decision
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.volumes.files.sidecars import NAME, OF_VERSION_0_1, check_sidecar_target
 from napari_mri7t.engine.volumes.files.streams import stem_of
@@ -176,7 +176,9 @@ def _own_files(scan: Scan, job: BatchJob) -> dict[str, Path]:
     kept = job.preparation_of(scan).keep
     if isinstance(kept, KeptFiles):
         cache = read_cache(kept)
-        found |= {OWN[step]: kept.path(FILES[step]) for step in OWN if cache.is_changed(FILES[step])}
+        found |= {
+            OWN[step]: kept.path(FILES[step]) for step in OWN if cache.is_changed(FILES[step])
+        }
     return found
 
 

@@ -64,8 +64,9 @@ class BatchSummary:
 def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
     """Write a batch's summary into its derivative, and the page that shows its scans.
 
-    The BIDS validator ignores both. What the file says of the scans of other batches stays: several may share a derivative. Only
-    what failed or was skipped goes once it is renamed, removed, filled or listed in `.bidsignore`.
+    The BIDS validator ignores both. What the file says of the scans of other batches stays: several
+    may share a derivative. Only what failed or was skipped goes once it is renamed, removed, filled
+    or listed in `.bidsignore`.
 
     Parameters
     ----------

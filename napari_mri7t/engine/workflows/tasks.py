@@ -117,7 +117,7 @@ def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
 
     def take(ended: dict[str, Any]) -> None:
         nonlocal summary
-        for output in ended.keys() - known:
+        for output in [o for o in found if o in ended and o not in known]:
             outcome = _outcome(ended[output], found[output])
             known.add(output)
             summary = summary.with_other(outcome)

@@ -12,6 +12,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_mri7t.engine.datasets.bids import Scan, load_scan
+from napari_mri7t.engine.datasets.derivatives import derivatives_of
 from napari_mri7t.engine.datasets.scans import Found, ScanFilter
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.checks import sizes_in_words
@@ -50,6 +51,7 @@ class FolderRequest:
             overwrite=self.overwrite,
             preparation=self.preparation,
             grid=self.grid,
+            derivatives=derivatives_of(self.source),
         )
 
 

@@ -215,3 +215,26 @@ def test_realistic_source_without_strength_is_the_target(monkeypatch):
     )
     brain = expected > 0.3
     assert float((source - expected)[brain].abs().mean()) < 0.02
+
+
+def clean_brain():
+    array = np.random.default_rng(0).random((24, 24, 24), dtype=np.float32)
+    array[:4] = 0
+    return TrainingSubject("a", array, array, array, coarse=array)
+
+
+def test_noise_of_random_strength_comes_with_its_map_and_a_target_without_it():
+    config = replace(PLAIN, pseudo_3t="noise", fresh_noise=True)
+    pool = PatchPool([clean_brain()], (5, 1), config, CPU, noise_map=True)
+    source, target = pool.draw(200, torch.Generator().manual_seed(0))
+    assert source.shape == (200, 6, 8, 8)
+    assert target.shape == (200, 1, 8, 8)
+    brain = target > 0.3  # where Rician noise is nearly Gaussian
+    error = (source[:, 2, None] - target)[brain] / source[:, 5, None][brain].clamp_min(1e-3)
+    assert error.median().abs() < 0.2
+    assert 0.5 < error.abs().median() < 0.9  # 0.67 of a Gaussian
+
+
+def test_a_network_that_is_told_the_noise_is_refused_where_nobody_knows_it():
+    with pytest.raises(ValueError, match="pseudo_3t to noise"):
+        PatchPool([numbered()], (3, 3), PLAIN, CPU, noise_map=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from npe2 import PluginManager
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 from napari_mri7t import widgets
@@ -21,6 +21,7 @@ from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     WARNING_COLOUR,
     LayerChooser,
+    Notice,
     Notices,
     TextLabel,
     set_enabled,
@@ -204,3 +205,30 @@ def test_no_widget_shows_changing_text_in_a_label_that_reads_html():
     for path in folder.rglob("*.py"):
         for name in re.findall(r"self\.(\w+)(?:\[[^\]]*\])? = QLabel\(", path.read_text()):
             assert name in allowed | {"hint_label"}, f"{path.name}: {name}"
+
+
+class Windows(QObject):
+    """Counts the notices that are shown as windows of their own."""
+
+    n_shown = 0
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Show and isinstance(watched, Notice):
+            self.n_shown += watched.isWindow()
+        return False
+
+
+def test_notice_that_goes_at_once_never_shows_as_a_window_of_its_own(qtbot):
+    notices, windows = Notices(), Windows()
+    qtbot.addWidget(notices)
+    notices.resize(200, 100)
+    with qtbot.waitExposed(notices):
+        notices.show()
+    QApplication.instance().installEventFilter(windows)
+    notices.add("a warning", WARNING_COLOUR)
+    held = notices.findChildren(Notice)  # PyQt would delete it at once, PySide does not
+    notices.clear()
+    qtbot.wait(50)
+    assert len(held) == 1
+    QApplication.instance().removeEventFilter(windows)
+    assert windows.n_shown == 0

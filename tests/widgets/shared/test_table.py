@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notice, Notices
 from napari_mri7t.widgets.shared.table import (
     DONE,
     FAILED,
@@ -113,16 +112,3 @@ def test_several_hundred_rows_with_pictures_stay_quick(table):
     table.view.grab()
     table.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
     assert time.perf_counter() - begin < 2.0
-
-
-def test_notice_that_goes_at_once_never_shows_as_a_window_of_its_own(qtbot, monkeypatch):
-    notices, windows = Notices(), []
-    qtbot.addWidget(notices)
-    notices.resize(200, 100)
-    with qtbot.waitExposed(notices):
-        notices.show()
-    monkeypatch.setattr(Notice, "showEvent", lambda self, e: windows.append(self.isWindow()))
-    notices.add("a warning", WARNING_COLOUR)
-    notices.clear()
-    qtbot.wait(50)
-    assert True not in windows
