@@ -1,4 +1,4 @@
-"""NIfTI and MGH files into layers, and the sample data. Opens quickly: torch is not loaded."""
+"""NIfTI, MGH and DICOM into layers, and the sample data. Opens quickly: torch is not loaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_warning
 
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
+from napari_mri7t.engine.volumes.files.dicom import FEW_FILES, is_dicom, series_of_file
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 from napari_mri7t.engine.volumes.provenance import (
     is_marked_synthetic,
@@ -19,6 +20,7 @@ from napari_mri7t.engine.volumes.provenance import (
 )
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Series, load_series
+from napari_mri7t.widgets.io.dicom import read_dicom
 from napari_mri7t.widgets.layers.layers import (
     KEY,
     LayerData,
@@ -29,41 +31,52 @@ from napari_mri7t.widgets.layers.layers import (
 )
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
 
+NOTHING: list[LayerData] = [(None,)]  # type: ignore[list-item]  # as npe2 has it
 Paths = str | Path | Sequence[str | Path]
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return the reader if every file is a volume by its name, in upper or lower case."""
-    return read if all(extension_of(one) for one in _each(path)) else None
+    """Return the reader if every path is a volume by its name, DICOM, or a folder that holds some.
+
+    Only the first files of a folder are looked into.
+    """
+    return read if all(_is_read(one) for one in _each(path)) else None
+
+
+def _is_read(path: Path) -> bool:
+    is_named = bool(extension_of(path)) and not path.is_dir()
+    return is_named or is_dicom(path, most=FEW_FILES)
 
 
 def read(path: Paths) -> list[LayerData]:
-    """Open each file as a layer of its own; a bad file does not stop the others.
+    """Open each file, or DICOM series, as a layer of its own; a bad file does not stop the others.
 
     Raises
     ------
-    FileNotFoundError, VolumeError
+    FileNotFoundError, Mri7tError
         If no file could be opened: the first one's error.
     """
     layers, errors = [], []
     for one in _without_partners(_each(path)):
+        is_one = is_dicom(one)
         try:
-            series = load_series(one)
+            found = read_dicom(one) if is_one else [load_series(one)]
         except (Mri7tError, OSError) as error:
             errors.append(error)
             continue
-        data, meta, kind = series_to_layer(series)
-        facts, notes = _provenance(Path(one))
-        if facts is not None:
-            meta["metadata"][KEY]["provenance"] = facts
-        layers.append((data, meta, kind))
-        _warn(series, notes)
-    if not layers:
+        for series in found:
+            data, meta, kind = series_to_layer(series)
+            facts, notes = (None, []) if is_one else _provenance(one)
+            if facts is not None:
+                meta["metadata"][KEY]["provenance"] = facts
+            layers.append((data, meta, kind))
+            _warn(series, notes)
+    if errors and not layers:
         raise errors[0]
     for failure in errors:
         show_error(str(failure))
     orient_empty_viewer()
-    return layers
+    return layers or NOTHING
 
 
 def made_by(path: Path) -> dict[str, Any] | None:
@@ -102,12 +115,13 @@ def _each(path: Paths) -> list[Path]:
 
 
 def _without_partners(paths: Sequence[Path]) -> list[Path]:
-    """Drop the second file of a pair of .hdr and .img."""
+    """Drop the second file of a pair of .hdr and .img, and further files of a DICOM series."""
     seen: dict[tuple[Path, str], Path] = {}
     for path in paths:
         extension = extension_of(path)
         kind = "pair" if extension.startswith((".hdr", ".img")) else extension
-        seen.setdefault((path.parent / stem_of(path), kind), path)
+        stem = stem_of(path) if extension or path.is_dir() else series_of_file(path)
+        seen.setdefault((path.parent / stem, kind), path)
     return list(seen.values())
 
 

@@ -412,3 +412,33 @@ def test_fault_27_what_lies_outside_the_training_data_is_said_in_words():
         ),
     ):
         assert any(words in text for text in check_domain(scan, card)), words
+
+
+class Told(nn.Module):
+    """Gives the noise that it is told for every voxel of the brain."""
+
+    n_slices = 3
+    n_outputs = 3
+    noise_map = True
+
+    def forward(self, x):
+        return (x[:, :3] > 0) * x[:, 3:]
+
+
+def test_network_that_takes_the_noise_is_told_that_of_the_scan(volume, monkeypatch):
+    monkeypatch.setattr("napari_mri7t.engine.synthesis.synthesize.noise_level", lambda _: 0.02)
+    brain = volume.array > 0
+    for factor, told in ((1.0, 0.7 * 0.02), (2.0, 0.7 * 0.04), (0.0, 0.0)):
+        made = estimate_array(volume, Told(), noise_factor=factor)
+        np.testing.assert_allclose(made[brain], told, atol=1e-6)
+
+
+def test_model_for_any_tones_gets_them_on_a_linear_scale_and_the_estimate_returns(volume):
+    model = model_of(Context(), volume)
+    model.card.preprocessing["tones"] = "any"
+    scan = volume.with_array(volume.array**2)  # another histogram
+    made = estimate(scan, model, PLAIN).volume.array
+    expected = estimate(scan, model_of(Context(), scan), PLAIN).volume.array  # as it is
+    np.testing.assert_allclose(made, expected, atol=1e-3)
+    brighter = estimate(scan.with_array(250 * scan.array), model, PLAIN).volume.array
+    np.testing.assert_allclose(brighter, 250 * made, atol=0.1)

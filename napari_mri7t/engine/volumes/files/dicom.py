@@ -142,14 +142,27 @@ def find_series(path: str | Path) -> list[DicomSeries]:
     path = Path(path)
     if os.path.isdir(path) or path.name.upper() == "DICOMDIR":
         return group_series(files_below(path if os.path.isdir(path) else path.parent))
-    try:
-        header = read_dicom_header(path)
-    except (ValueError, OSError):
-        header = None
-    if header is None:
+    key = series_of_file(path)
+    if not key:
         raise VolumeError("the DICOM file: holds no image that can be read: export it again")
     beside = (file for file in files_below(path.parent) if file.parent == path.parent)
-    return [one for one in group_series(beside) if one.key == key_of(header.series)]
+    return [one for one in group_series(beside) if one.key == key]
+
+
+def series_of_file(path: str | Path) -> str:
+    """Return the key of the series that a DICOM file belongs to; empty if it cannot be read.
+
+    Examples
+    --------
+    >>> series_of_file("no_such_file.dcm")
+    ''
+    """
+    path = Path(path)
+    try:
+        header = read_dicom_header(path) if is_dicom_file(path) else None
+    except ValueError:
+        return ""
+    return "" if header is None else key_of(header.series)
 
 
 def key_of(uid: str) -> str:
