@@ -6,6 +6,8 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
+from napari_mri7t.engine.volumes.files.sidecars import image_type_beside
 from napari_mri7t.engine.volumes.scale import LEAST_FACES, border_of, faces_of, sample_of
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -48,7 +50,8 @@ def check_t1w(volume: Volume) -> None:
     Raises
     ------
     VolumeError
-        If its intensities are not those of a scan.
+        If its intensities are not those of a scan, or the JSON file beside it, as BIDS has it,
+        records a phase, a real or an imaginary part.
 
     Examples
     --------
@@ -59,6 +62,14 @@ def check_t1w(volume: Volume) -> None:
     """
     if what := _what_else(volume.array):
         raise VolumeError(f"{volume.name}: looks like {what}: use a T1w image (magnitude)")
+    file = volume.geometry
+    if file is None or file.path is None or file.computed:
+        return
+    if part := not_magnitude(image_type_beside(file.path)):
+        raise VolumeError(
+            f"{volume.name}: is no magnitude image by the ImageType of its JSON file ({part}): use "
+            "a T1w image (magnitude)"
+        )
 
 
 def _what_else(array: np.ndarray) -> str:

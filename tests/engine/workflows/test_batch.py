@@ -23,19 +23,16 @@ from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.scan import synthesize_prepared
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
-from napari_mri7t.engine.workflows import batch
-from napari_mri7t.engine.workflows.batch import (
-    BatchJob,
-    BatchSummary,
-    is_made,
-    synthesize_batch,
-    write_summary,
-)
+from napari_mri7t.engine.workflows import batch, outlook
+from napari_mri7t.engine.workflows.batch import synthesize_batch
 from napari_mri7t.engine.workflows.claims import Claims
+from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows.outlook import is_made
 from napari_mri7t.engine.workflows.repeat import SourcePaths, repeat
+from napari_mri7t.engine.workflows.summary import BatchSummary, write_summary
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
 FIRST = "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"
@@ -210,19 +207,19 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
     """The reader is held up on the second scan until the first one is being computed."""
     computing, order = threading.Event(), []
 
-    def load(path, index):
-        if "sub-02" in path.name:
+    def load(scan, index):
+        if "sub-02" in scan.name:
             assert computing.wait(20), "the second scan must be read during the first's computing"
-        order.append(f"read {path.name[:6]}")
-        return load_volume(path, index=index)
+        order.append(f"read {scan.name[:6]}")
+        return load_volume(scan.path, index=index)
 
-    def compute(*arguments, report):
+    def compute(*arguments):
         order.append("compute")
         computing.set()
-        return synthesize(*arguments, report=report)
+        return synthesize_prepared(*arguments)
 
-    monkeypatch.setattr(batch, "load_scan", load)
-    monkeypatch.setattr(batch, "synthesize", compute)
+    monkeypatch.setattr(outlook, "load_scan", load)
+    monkeypatch.setattr(batch, "synthesize_prepared", compute)
     assert len(synthesize_batch(find_scans(raw).scans, job).written) == 3
     assert order[:3] == ["read sub-01", "compute", "read sub-02"]
 
@@ -230,19 +227,19 @@ def test_next_scan_is_read_while_this_one_is_computed(raw, job, monkeypatch):
 def test_never_more_than_two_scans_are_read_ahead(raw, job, monkeypatch):
     n_read, most = 0, 0
 
-    def load(path, index):
+    def load(scan, index):
         nonlocal n_read
         n_read += 1
-        return load_volume(path, index=index)
+        return load_volume(scan.path, index=index)
 
-    def compute(*arguments, report):
+    def compute(*arguments):
         nonlocal n_read, most
         most = max(most, n_read)
         n_read -= 1
-        return synthesize(*arguments, report=report)
+        return synthesize_prepared(*arguments)
 
-    monkeypatch.setattr(batch, "load_scan", load)
-    monkeypatch.setattr(batch, "synthesize", compute)
+    monkeypatch.setattr(outlook, "load_scan", load)
+    monkeypatch.setattr(batch, "synthesize_prepared", compute)
     assert len(synthesize_batch(find_scans(raw).scans, job).written) == 3
     assert most <= 2
 
@@ -262,9 +259,9 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "error", "words"),
     [
-        ("load_scan", MemoryError("Unable to allocate 27.5 MiB"), "synthesise this scan alone"),
-        ("synthesize", RuntimeError("[enforce fail] can't allocate memory"), "use fewer processes"),
-        ("synthesize", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory while"),
+        ("examine", MemoryError("Unable to allocate 27.5 MiB"), "synthesise this scan alone"),
+        ("synthesize_prepared", RuntimeError("can't allocate memory"), "use fewer processes"),
+        ("synthesize_prepared", torch.OutOfMemoryError("CUDA out of memory"), "not enough memory"),
         ("save_volume", KeyError("ours"), "KeyError: 'ours': a bug in napari-mri7t"),
     ],
 )
@@ -312,7 +309,7 @@ def test_progress_rises_to_the_total(raw, job):
     assert records[-1].done == records[-1].total == 3
     assert [record.message for record in records[:2]] == [
         "loading the model",
-        "scan 1 of 3 (sub-01_T1w.nii.gz)",
+        "scan 1 of 3 (sub-01_T1w.nii.gz): reading",
     ]
 
 

@@ -25,7 +25,7 @@ from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import LOCK_FILE, StudySettings, create_study
-from napari_mri7t.engine.workflows.batch import BatchJob
+from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.engine.workflows.cluster import Place, open_client
 from napari_mri7t.engine.workflows.tasks import run_batch, run_folds
 

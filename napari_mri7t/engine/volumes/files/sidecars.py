@@ -38,6 +38,27 @@ def own_facts(path: Path) -> dict[str, Any] | None:
     return facts if NAME in names else None
 
 
+def image_type_beside(image: Path) -> tuple[str, ...]:
+    """Return the `ImageType` that the JSON file beside an image records, as BIDS has it.
+
+    Parameters
+    ----------
+    image : Path
+        The image, not its JSON file.
+
+    Returns
+    -------
+    tuple of str
+        As DICOM has it; empty where none is recorded.
+    """
+    try:
+        facts = read_json(sidecar_of(image))
+        found = facts.get("ImageType", [])
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return tuple(kind for kind in found if isinstance(kind, str)) if isinstance(found, list) else ()
+
+
 def image_of(facts: Mapping[str, Any]) -> tuple[str, str]:
     """Return name and digest of the image that a sidecar describes; empty where it names none.
 

@@ -1,0 +1,155 @@
+"""What a user calls: a dataset of raw pairs into one to train on, from search to quality page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mri7t.engine.datasets.bids import start_derivative
+from napari_mri7t.engine.datasets.raw_pairs import PairFiles
+from napari_mri7t.engine.preparation.pair import PairConfig
+from napari_mri7t.engine.progress import Report, ignore, part
+from napari_mri7t.engine.report.pair_page import PairRecord
+from napari_mri7t.engine.workflows.pair_review import finish_pairs
+from napari_mri7t.engine.workflows.pairs import PairJob, find_pairs, make_pairs
+from napari_mri7t.engine.workflows.summary import BatchSummary, Note
+
+Run = Callable[[Sequence[PairFiles], PairJob, Report, Note], BatchSummary]
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """A dataset of pairs, and what the last run did.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the dataset.
+    pairs : tuple of PairRecord
+        All that are there, sorted by name.
+    summary : BatchSummary
+        Of the run: names of people that were written, known, failed or skipped.
+    """
+
+    folder: Path
+    pairs: tuple[PairRecord, ...]
+    summary: BatchSummary
+
+    @property
+    def flagged(self) -> tuple[PairRecord, ...]:
+        """The pairs that somebody should look at."""
+        return tuple(pair for pair in self.pairs if pair.flags)
+
+
+def make_dataset(  # noqa: PLR0913 - all with defaults
+    dataset: str | Path,
+    job: PairJob,
+    participants: Sequence[str] = (),
+    series: str = "",
+    report: Report = ignore,
+    note: Note = lambda _: None,
+    run: Run = make_pairs,
+) -> PairResult:
+    """Make the pairs of a dataset, and write its summary, table of people and quality page.
+
+    Parameters
+    ----------
+    dataset, participants, series
+        As for `find_pairs`.
+    job : PairJob
+    report : callable
+        As for `make_pairs`.
+    note : callable
+        Gets what the search left out, then the outcome of each pair; where the run is stopped, at
+        last a summary that says so.
+    run : callable
+        What makes the pairs; `run_pairs` on a cluster.
+
+    Raises
+    ------
+    FileNotFoundError, Mri7tError
+        As `find_pairs`, `start_derivative` and `make_pairs`.
+    """
+    found = find_pairs(dataset, participants, series)
+    start_derivative(job.output, dataset if Path(dataset).is_dir() else None)
+    so_far = BatchSummary()
+
+    def take(outcome: BatchSummary) -> None:
+        nonlocal so_far
+        so_far = so_far.with_other(outcome)
+        note(outcome)
+
+    left_out = BatchSummary(failed=found.failed, skipped=found.skipped, arguments=found.arguments)
+    take(left_out)
+    try:
+        summary = left_out.with_other(run(found.pairs, job, report, take))
+    except BaseException:
+        take(BatchSummary(stopped=True))
+        finish_pairs(job.output, so_far)
+        raise
+    records = finish_pairs(job.output, summary, part(report, 0, 1, share=0))
+    return PairResult(job.output, tuple(records), summary)
+
+
+def pair(  # noqa: PLR0913 - offered to Python users, by keyword
+    dataset: str | Path,
+    output: str | Path,
+    config: PairConfig = PairConfig(),  # noqa: B008 - frozen
+    *,
+    participants: Sequence[str] = (),
+    overwrite: bool = False,
+    keep: str | Path | None = None,
+    index: int | None = None,
+    series: str | int | None = None,
+    report: Report = ignore,
+) -> PairResult:
+    """Turn raw 3T and 7T scans of the same people into a dataset to train on.
+
+    Both brains are extracted, corrected for the bias field, registered and resampled once to one
+    grid. Called again, it resumes. A pair with a flag is left out of a training until it is
+    accepted.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        Folder, BIDS dataset or table of paths; see `find_pairs`.
+    output : str or Path
+        A BIDS derivative that `train` takes.
+    config : PairConfig
+        Grid, registration and preparation.
+    participants : sequence of str
+        Labels; all by default.
+    overwrite : bool
+        Replace pairs that were made from other scans or settings.
+    keep : str or Path, optional
+        Folder that gets masks, bias fields and transforms, which the next run uses.
+    index : int, optional
+        Which volume of a 4-D scan, from 0.
+    series : str or int, optional
+        Number of the DICOM series of each study; the only T1w by default.
+    report : callable
+
+    Returns
+    -------
+    PairResult
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such dataset.
+    Mri7tError
+        If it holds no pair, or the output cannot be written into. A pair that cannot be made is in
+        `summary.failed`.
+
+    Examples
+    --------
+    >>> import napari_mri7t as mri7t
+    >>> try:
+    ...     mri7t.pair("no_such_folder", "pairs")
+    ... except FileNotFoundError as error:
+    ...     print(error)
+    no_such_folder: no such folder or table: choose a folder of 3T and 7T scans
+    """
+    place = None if keep is None else Path(keep)
+    job = PairJob(Path(output), config, overwrite, index, place)
+    chosen = "" if series is None else str(series)
+    return make_dataset(dataset, job, participants, chosen, report)

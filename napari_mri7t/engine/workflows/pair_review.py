@@ -1,0 +1,286 @@
+"""A dataset of made pairs after its making: who fits whom, verdicts, summary and page.
+
+All of it is read from the derivative, so it is right after a resume, a kill and several runs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mri7t.engine.atomic import read_json, write_json
+from napari_mri7t.engine.datasets.bids import LOG_FOLDER
+from napari_mri7t.engine.datasets.paired import (
+    VERDICTS,
+    PairPaths,
+    Person,
+    read_people,
+    write_people,
+)
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.metrics.pair_agreement import cross_information, swapped
+from napari_mri7t.engine.preparation.pair import comparable
+from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.report.pair_figures import pair_figures
+from napari_mri7t.engine.report.pair_page import PairRecord, write_pair_page
+from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.volumes.provenance import read_sidecar
+from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.workflows.claims import lock_derivative
+from napari_mri7t.engine.workflows.summary import BatchSummary
+
+SUMMARY_FILE = "pairs.json"  # in the folder of logs
+PEOPLE, INFORMATION = "people", "information"  # in it: names, and a matrix in their order
+
+
+def note_pair(folder: Path, name: str, problems: Sequence[str]) -> None:
+    """Enter a pair that is about to be written into the table of people, without a verdict.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the derivative.
+    name : str
+        Of the person.
+    problems : sequence of str
+        What is wrong with the pair; a training leaves it out then.
+
+    Raises
+    ------
+    Mri7tError
+        If the table cannot be read or written.
+    """
+    with lock_derivative(folder):
+        people = read_people(folder)
+        others = people.get(name, Person()).others
+        people[name] = Person("", " ".join(problems), others)
+        write_people(folder, people)
+
+
+def list_pairs(folder: str | Path) -> list[PairRecord]:
+    """Return the pairs of a dataset, sorted by name, from what is on disk.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the derivative.
+
+    Raises
+    ------
+    Mri7tError
+        If the table of people cannot be read.
+    """
+    place = Path(folder)
+    people, summary = read_people(place), _read_summary(place)
+    return [
+        _record(PairPaths(place, name), facts, people.get(name, Person()), summary)
+        for name, facts in _pairs_of(place).items()
+    ]
+
+
+def _pairs_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings of every pair that is whole, by the names of the people."""
+    found = {}
+    for place in sorted(folder.glob("sub-*")):
+        paths = PairPaths(folder, place.name)
+        facts = [read_sidecar(image) for image in paths.images if image.is_file()]
+        settings = facts[0].get("Settings") if len(facts) == 3 and facts[0] else None
+        if all(facts) and isinstance(settings, dict):
+            warnings = facts[0].get("Warnings") if facts[0] else None
+            found[place.name] = settings | {"warnings": warnings}
+    return found
+
+
+def _record(
+    paths: PairPaths, settings: dict[str, Any], person: Person, summary: Mapping[str, Any]
+) -> PairRecord:
+    figures = pair_figures(settings)
+    others = _information_of(paths.name, summary)
+    best = max(others, key=lambda name: others[name], default="")
+    if best:
+        figures["best_other_information"] = others[best]
+    problems = _texts(settings.get("problems"))
+    match = _texts(summary.get("flags", {}).get(paths.name))
+    flags = dict.fromkeys([*problems, *match])
+    return PairRecord(
+        paths.name,
+        *paths.images,
+        paths.figure,
+        paths.thumbnail,
+        figures,
+        best,
+        tuple(flags),
+        _texts(settings["warnings"]),
+        person.verdict,
+        replace(person, flags=" ".join(flags)).is_used,
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(text) for text in value) if isinstance(value, list | tuple) else ()
+
+
+def _information_of(name: str, summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the information of a person's 3T with the 7T of each other one."""
+    names = _texts(summary.get(PEOPLE))
+    try:
+        row = summary[INFORMATION][names.index(name)]
+        return {n: float(v) for n, v in zip(names, row, strict=True) if n != name}
+    except (LookupError, ValueError, TypeError):
+        return {}
+
+
+def judge_pair(folder: str | Path, subject: str, verdict: str) -> PairRecord:
+    """Record what somebody who looked at a pair thinks of it; it is kept until the pair changes.
+
+    A training takes accepted pairs, and those without a flag that nobody judged. It leaves out the
+    others, which `.bidsignore` lists.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the derivative.
+    subject : str
+        Name of the person.
+    verdict : str
+        "accept", "reject", "look again"; empty takes a verdict back.
+
+    Returns
+    -------
+    PairRecord
+
+    Raises
+    ------
+    ValueError
+        If there is no such verdict.
+    Mri7tError
+        If there is no such pair, or the table of people cannot be read or written.
+    """
+    if verdict and verdict not in VERDICTS:
+        raise ValueError(f"verdict must be {', '.join(VERDICTS)} or empty, got {brief(verdict)}")
+    place = Path(folder)
+    with lock_derivative(place):
+        records = {record.name: record for record in list_pairs(place)}
+        if subject not in records:
+            known = ", ".join(records) or "none"
+            raise Mri7tError(f"{place}: has no pair of {subject}; it has {known}: make it first")
+        people = read_people(place)
+        old = people.get(subject, Person(flags=" ".join(records[subject].flags)))
+        people[subject] = replace(old, verdict=verdict)
+        write_people(place, people)
+        found = list_pairs(place)
+        write_pair_page(place, found, _read_summary(place).get("failed", {}))
+    return next(record for record in found if record.name == subject)
+
+
+def finish_pairs(
+    folder: Path, summary: BatchSummary, report: Report = ignore
+) -> list[PairRecord]:
+    """Compare the people of a dataset, and write its summary, table of people and page.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the derivative.
+    summary : BatchSummary
+        Of what has just been made, also if it was stopped. What failed before and is still not
+        there stays in the summary's file.
+    report : callable
+        Progress in people.
+
+    Returns
+    -------
+    list of PairRecord
+        All pairs of the dataset, sorted by name.
+
+    Raises
+    ------
+    Mri7tError
+        If a file cannot be read or written.
+    """
+    names, information = compare_people(folder, report)
+    with lock_derivative(folder) as logs:
+        facts = asdict(summary) | {PEOPLE: names, INFORMATION: information.tolist()}
+        facts["flags"] = _flags_of(names, information)
+        for key in ("failed", "skipped", "arguments"):
+            earlier = _read_summary(folder).get(key)
+            if isinstance(earlier, dict):
+                own = {*names, *summary.failed, *summary.skipped}
+                rest = {n: why for n, why in earlier.items() if n not in own and _is_person(n)}
+                facts[key] = rest | facts[key]
+        write_json(logs / SUMMARY_FILE, facts)
+        records = list_pairs(folder)
+        people = read_people(folder)
+        for record in records:
+            old = people.get(record.name, Person())
+            people[record.name] = replace(old, flags=" ".join(record.flags))
+        write_people(folder, people)
+        records = list_pairs(folder)
+        write_pair_page(folder, records, facts["failed"])
+    return records
+
+
+def _is_person(name: str) -> bool:
+    return name.startswith("sub-") and "/" not in name
+
+
+def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np.ndarray]:
+    """Return how well each person's 3T fits everybody's 7T.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the derivative.
+    report : callable
+        Progress in people.
+
+    Returns
+    -------
+    names : list of str
+    information : ndarray, shape (n, n)
+        As `cross_information`, in the order of the names.
+    """
+    pairs = _pairs_of(folder)
+    sources, targets = [], []
+    for n, (name, settings) in enumerate(pairs.items()):
+        report(Progress(n, len(pairs), f"comparing the people ({name})"))
+        paths = PairPaths(folder, name)
+        for path, key, held in (
+            (paths.source, "source_grid_to_mni", sources),
+            (paths.target, "target_grid_to_mni", targets),
+        ):
+            held.append(comparable(load_volume(path), np.array(settings[key], float)))
+    report(Progress(len(pairs), len(pairs), "comparing the people"))
+    return list(pairs), cross_information(sources, targets)
+
+
+def _flags_of(names: Sequence[str], information: np.ndarray) -> dict[str, list[str]]:
+    """Return a sentence for each person whose 3T fits another's 7T better than the own."""
+    others = swapped(information, names)
+    flags = {}
+    for name, other in others.items():
+        own, best = (
+            float(information[names.index(name), names.index(n)]) for n in (name, other)
+        )
+        both = f"{name} and {other} are probably swapped" if others.get(other) == name else ""
+        what = both or "it is probably another person's scan"
+        flags[name] = [
+            f"the 3T fits the 7T of {other} better than its own (mutual information {best:.3f} "
+            f"and {own:.3f}): {what}: check where both come from."
+        ]
+    return flags
+
+
+def _read_summary(folder: Path) -> dict[str, Any]:
+    try:
+        found = read_json(folder / LOG_FOLDER / SUMMARY_FILE)
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    for key in ("flags", "failed"):
+        if not isinstance(found.get(key), dict):
+            found[key] = {}
+    return found

@@ -1,0 +1,368 @@
+"""Raw pairs of 3T and 7T scans into a dataset to train on; resumes when run again.
+
+A pair is two images and their common mask in a BIDS derivative, which `find_subjects` takes as it
+is. All three are written together, after their figures: what is there is whole.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from napari_mri7t.engine.atomic import check_folder
+from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, load_scan, scan_digests
+from napari_mri7t.engine.datasets.pair_table import is_table, read_pairs
+from napari_mri7t.engine.datasets.paired import FIELDS, PairPaths
+from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, find_raw_pairs
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.preparation.pair import (
+    PairConfig,
+    PairPlan,
+    PreparedPair,
+    RawPair,
+    make_pair,
+    plan_pair,
+)
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
+from napari_mri7t.engine.volumes.provenance import (
+    Execution,
+    file_digest,
+    read_sidecar,
+    sidecar,
+)
+from napari_mri7t.engine.volumes.volume import Volume, save_volumes
+from napari_mri7t.engine.workflows.claims import Claims
+from napari_mri7t.engine.workflows.outlook import reason_of
+from napari_mri7t.engine.workflows.pair_review import note_pair
+from napari_mri7t.engine.workflows.summary import BatchSummary, Note
+
+COMMAND = "pair"  # in the sidecars
+NOTICE = (
+    "A scan, brain-extracted, corrected for its bias field, registered and resampled to train on: "
+    "for research, not for diagnosis."
+)
+NEW, DONE, CHANGED = "new", "done", "changed"
+OVERWRITE = "run it into another folder, or allow overwriting"
+Make = Callable[..., PreparedPair]
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """The settings that all pairs share.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the derivative.
+    config : PairConfig
+    overwrite : bool
+        Replace pairs that were made from other scans or settings.
+    index : int or None
+        Which volume of a 4-D scan, from 0.
+    keep : Path or None
+        Gets, in a folder a person, the masks, bias fields and transforms, which the next run uses.
+    """
+
+    output: Path
+    config: PairConfig = PairConfig()  # noqa: RUF009 - frozen
+    overwrite: bool = False
+    index: int | None = None
+    keep: Path | None = None
+
+
+@dataclass(frozen=True)
+class PairState:
+    """A pair before it is made.
+
+    Parameters
+    ----------
+    files : PairFiles
+    state : {"new", "done", "changed"}
+        Whether it is there: made from the same files and settings, or from others.
+    text : str
+        What will be done, as a sentence.
+    """
+
+    files: PairFiles
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PairProgress(Progress):
+    """Progress in pairs.
+
+    Parameters
+    ----------
+    pair : str
+        Name of the person whose pair is being made; empty at the end.
+    """
+
+    pair: str = ""
+
+
+def find_pairs(
+    dataset: str | Path, participants: Sequence[str] = (), series: str = ""
+) -> FoundPairs:
+    """Find the raw pairs of a folder or of a table.
+
+    Parameters
+    ----------
+    dataset, participants, series
+        As for `find_raw_pairs`; a file is a table, as for `read_pairs`.
+
+    Raises
+    ------
+    FileNotFoundError, Mri7tError
+        As these two.
+    """
+    is_file = is_table(dataset) and not Path(dataset).is_dir()
+    return (read_pairs if is_file else find_raw_pairs)(dataset, participants, series)
+
+
+def plan_pairs(found: FoundPairs, job: PairJob, report: Report = ignore) -> list[PairState]:
+    """Tell which pairs are there, and what will be done; nothing is written.
+
+    Parameters
+    ----------
+    found : FoundPairs
+    job : PairJob
+    report : callable
+        Progress in pairs.
+    """
+    states = []
+    for n, files in enumerate(found.pairs):
+        report(PairProgress(n, len(found.pairs), f"inspecting {files.name}", files.name))
+        state = state_of(files, job)
+        text = {
+            NEW: f"{files.describe()}.",
+            DONE: "Already made from the same scans and settings.",
+            CHANGED: f"Made before from other scans or settings: {OVERWRITE}.",
+        }[state]
+        if state == CHANGED and job.overwrite:
+            text = f"{files.describe()}; replaces a pair of other scans or settings."
+        states.append(PairState(files, state, " ".join([text, *files.notes])))
+    return states
+
+
+def state_of(files: PairFiles, job: PairJob) -> str:
+    """Return whether a pair is "new", "done" or "changed"."""
+    paths = PairPaths(job.output, files.name)
+    if is_made(files, job):
+        return DONE
+    return CHANGED if any(path.exists() for path in paths.images) else NEW
+
+
+def is_made(files: PairFiles, job: PairJob) -> bool:
+    """Return whether a pair is there: from the same bytes and settings.
+
+    Returns
+    -------
+    bool
+        False also where an image is not the one that its sidecar describes.
+    """
+    paths = PairPaths(job.output, files.name)
+    if not all(path.exists() for path in paths.images):
+        return False
+    asked = as_read(asked_of(files, job))
+    digests = [digest for scan in files.scans for digest in scan_digests(scan)]
+    for image in paths.images:
+        facts = read_sidecar(image)
+        try:
+            if facts is None or facts["Settings"]["asked"] != asked:
+                return False
+            if [entry["SHA256"] for entry in facts["SourceFiles"]] != digests:
+                return False
+            if not {entry.get("Index") for entry in facts["SourceFiles"]} <= {None, job.index}:
+                return False
+        except (LookupError, TypeError, AttributeError):
+            return False
+    return True
+
+
+def asked_of(files: PairFiles, job: PairJob) -> dict[str, Any]:
+    """Return what decides a pair besides its scans, for its sidecars."""
+    own = {
+        name: {"File": path.name, "SHA256": file_digest(path)} for name, path in files.own.items()
+    }
+    return {"config": job.config.record(), "own": own}
+
+
+def raw_pair(files: PairFiles, job: PairJob) -> RawPair:
+    """Load the scans of a pair, and return what `plan_pair` takes.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        As `load_scan`.
+    """
+    source, target, *inversions = (load_scan(scan, job.index) for scan in files.scans)
+    both = (inversions[0], inversions[1]) if inversions else None
+    keep = None if job.keep is None else job.keep / files.name
+    return RawPair(source, target, files.name, inversions=both, keep=keep, **files.own)
+
+
+def make_pairs(
+    pairs: Sequence[PairFiles],
+    job: PairJob,
+    report: Report = ignore,
+    note: Note = lambda _: None,
+    make: Make = make_pair,
+) -> BatchSummary:
+    """Make pairs; a failure is recorded, and the next one is made.
+
+    Parameters
+    ----------
+    pairs : sequence of PairFiles
+    job : PairJob
+        Its derivative has begun, as `start_derivative` does it.
+    report : callable
+        Progress in pairs, as `PairProgress`. A cancel keeps what is finished, and leaves nothing
+        half-written.
+    note : callable
+        Gets the outcome of each pair once it is known.
+    make : callable
+        In place of `make_pair`.
+
+    Returns
+    -------
+    BatchSummary
+        Its names are those of the people.
+
+    Raises
+    ------
+    Mri7tError
+        If the derivative cannot be written into.
+    """
+    check_folder(job.output)
+    start, summary = time.perf_counter(), BatchSummary()
+    with Claims(job.output) as claims:
+        for n, files in enumerate(pairs):
+            own = _report_of(files.name, n, len(pairs), report)
+            try:
+                own(Progress(0, 0, "reading the scans"))
+                claims.take(files.name)
+                outcome = _make(files, job, own, make)
+            except Exception as error:
+                argument = getattr(error, "argument", "")
+                helps = {files.name: argument} if argument else {}
+                why = reason_of(Scan(files.source.path, files.name, ""), error)
+                outcome = BatchSummary(failed={files.name: why}, arguments=helps)
+            claims.release(files.name)
+            summary = summary.with_other(outcome)
+            note(outcome)
+    report(PairProgress(len(pairs), len(pairs), "done"))
+    return replace(summary, seconds=time.perf_counter() - start)
+
+
+def _report_of(name: str, n: int, total: int, report: Report) -> Report:
+    """Return the report of one pair, whose messages say which it is."""
+
+    def named(now: Progress) -> None:
+        message = f"pair {n + 1} of {total} ({name}): {now.message}"
+        report(PairProgress(now.done, now.total, message, name))
+
+    return part(named, n, total)
+
+
+def _make(files: PairFiles, job: PairJob, report: Report, make: Make) -> BatchSummary:
+    if is_made(files, job):
+        return BatchSummary(known=(files.name,))
+    _check_images(files, job)
+    plan = plan_pair(raw_pair(files, job), job.config)
+    report(Progress(0, 0, plan.describe()))
+    pair = make(plan, report=report)
+    notes = write_pair(pair, plan, files, job)
+    warnings = (*files.notes, *pair.problems, *pair.warnings, *notes)
+    return BatchSummary((files.name,), warnings={files.name: warnings} if warnings else {})
+
+
+def _check_images(files: PairFiles, job: PairJob) -> None:
+    """Refuse to replace a pair unasked, and the JSON of another program at all."""
+    for image in PairPaths(job.output, files.name).images:
+        check_sidecar_target(image)
+        if image.exists() and not job.overwrite:
+            raise Mri7tError(
+                f"{image}: was made from other scans or settings, or changed since: {OVERWRITE}",
+                argument="overwrite",
+            )
+
+
+def write_pair(
+    pair: PreparedPair, plan: PairPlan, files: PairFiles, job: PairJob
+) -> tuple[str, ...]:
+    """Write a pair: its quality page, its row in the table of people, and its images.
+
+    Returns
+    -------
+    tuple of str
+        What could not be written, and costs no pair.
+    """
+    from napari_mri7t.engine.report.pair_figures import write_pair_figures
+
+    paths = PairPaths(job.output, files.name)
+    notes: tuple[str, ...] = ()
+    try:
+        write_pair_figures(pair, paths.figure, paths.thumbnail)
+    except Mri7tError as error:
+        notes = (f"no quality page: {error}",)
+    note_pair(job.output, files.name, pair.problems)
+    images = {"source": pair.source, "target": pair.target}
+    images["mask"] = pair.target.with_array(pair.mask)
+    parts = []
+    for (image, volume), path in zip(images.items(), paths.images, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = pair_sidecar(pair, plan.raw, image, asked_of(files, job))
+        parts.append((volume, path, facts | _facts_of_bids(files, image, facts)))
+    save_volumes(parts, overwrite=True)
+    return notes
+
+
+def pair_sidecar(
+    pair: PreparedPair, raw: RawPair, image: str, asked: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the provenance of one image of a pair: "source", "target" or "mask".
+
+    Parameters
+    ----------
+    pair : PreparedPair
+    raw : RawPair
+        With the scans as they were loaded.
+    image : str
+    asked : dict
+        From `asked_of`.
+    """
+    import torch
+
+    scans = [each for each in (raw.source, raw.target, *(raw.inversions or ()))]
+    volumes = [scan for scan in scans if isinstance(scan, Volume)]
+    settings = {"image": image, "asked": asked, **pair.facts, "problems": pair.problems}
+    facts = sidecar(
+        COMMAND,
+        volumes,
+        Execution(threads=torch.get_num_threads()),
+        settings=settings,
+        warnings=pair.warnings,
+    )
+    return facts | {"Synthetic": False, "Notice": NOTICE}
+
+
+def _facts_of_bids(files: PairFiles, image: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what BIDS asks for: URIs as `Sources`, so that the files' digests move."""
+    uris = [
+        f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
+        for scan in files.scans
+        if scan.dicom is None and scan.name.startswith("sub-")
+    ]
+    found: dict[str, Any] = {"SourceFiles": facts["Sources"], "Sources": uris}
+    if image == "mask":
+        return found | {"Type": "Brain"}
+    return found | {
+        "Description": NOTICE,
+        "SkullStripped": True,
+        "MagneticFieldStrength": FIELDS[image],
+    }
