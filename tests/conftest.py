@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -128,6 +129,110 @@ def run_cli(
         return (end.value.code or 0, *capsys.readouterr())
 
     return run_with
+
+
+@pytest.fixture
+def dicom_series(phantom: Volume) -> Callable[..., list[Path]]:
+    """Write a DICOM series of a patient, Jane Doe: the oblique phantom, a file a slice.
+
+    Gives a function of the folder and of attributes by their keywords; `array` (I, J, K), `affine`
+    (RAS+ mm), `names` (of the files, formatted with the slice), `skip` (slices) and `frames` (one
+    multi-frame file) are its own.
+    """
+    return lambda folder, **given: write_dicom(folder, **({"array": phantom.array} | given))
+
+
+OBLIQUE = np.array([[-0.96, 0.05, 0.2, 20], [0.1, 1.1, -0.06, -30], [-0.2, 0.1, 1.2, -12], [0, 0, 0, 1]])
+
+
+def oblique() -> np.ndarray:
+    """Return an affine with three voxel sizes, turned about all axes."""
+    turned, _ = np.linalg.qr(OBLIQUE[:3, :3])
+    affine = OBLIQUE.copy()
+    affine[:3, :3] = turned * np.sign(np.diag(turned)) @ np.diag([-1.0, 1.1, 1.2])
+    return affine
+
+
+def write_dicom(
+    folder: Path,
+    array: np.ndarray,
+    affine: np.ndarray | None = None,
+    names: str = "DOE_JANE_{:03d}.dcm",
+    skip: tuple[int, ...] = (),
+    **attributes: object,
+) -> list[Path]:
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("dcm2niix")
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    affine = oblique() if affine is None else affine
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = np.round(array * 1000).astype("<u2")
+    lps = np.diag([-1, -1, 1, 1]) @ affine
+    size = np.linalg.norm(affine[:3, :3], axis=0)
+    given = DICOM_ATTRIBUTES | attributes
+    number, patient = given["SeriesNumber"], str(given["PatientID"])
+    study = given.get("StudyInstanceUID") or generate_uid(entropy_srcs=[patient])
+    series = generate_uid(entropy_srcs=[str(study), str(number), str(given["SeriesDescription"])])
+    paths = []
+    for k in (k for k in range(array.shape[2]) if k not in skip):
+        found = pydicom.Dataset()
+        found.file_meta = pydicom.dataset.FileMetaDataset()
+        found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        found.StudyInstanceUID, found.SeriesInstanceUID = study, series
+        found.SOPInstanceUID = generate_uid(entropy_srcs=[series, str(k)])
+        for keyword, value in given.items():
+            setattr(found, keyword, value)
+        found.file_meta.MediaStorageSOPClassUID = found.SOPClassUID
+        found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
+        found.InstanceNumber = k + 1
+        found.Columns, found.Rows = array.shape[:2]
+        found.PixelSpacing = [f"{size[1]:.8g}", f"{size[0]:.8g}"]
+        found.SliceThickness = f"{size[2]:.8g}"
+        rows_and_columns = [*(lps[:3, 0] / size[0]), *(lps[:3, 1] / size[1])]
+        found.ImageOrientationPatient = [f"{part:.9g}" for part in rows_and_columns]
+        found.ImagePositionPatient = [f"{part:.9g}" for part in (lps @ [0, 0, k, 1])[:3]]
+        found.PixelData = stored[:, :, k].T.tobytes()
+        paths.append(folder / names.format(k))
+        found.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+DICOM_ATTRIBUTES: dict[str, object] = {
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR", "Manufacturer": "SIEMENS",
+    "PatientName": "DOE^JANE", "PatientID": "MRN471182", "PatientBirthDate": "19700131",
+    "AccessionNumber": "ACC998877", "InstitutionName": "Mercy Infirmary", "StudyDate": "20240229",
+    "AcquisitionDate": "20240229", "AcquisitionTime": "101010", "SeriesNumber": 5,
+    "SeriesDescription": "t1_mprage_sag", "ProtocolName": "t1_mprage_sag", "PatientPosition": "HFS",
+    "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"], "MRAcquisitionType": "3D",
+    "ScanningSequence": "GR", "MagneticFieldStrength": "3", "RepetitionTime": "2300",
+    "EchoTime": "2.98", "InversionTime": "900", "FlipAngle": "9", "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 12,
+    "HighBit": 11, "PixelRepresentation": 0,
+}  # fmt: skip
+PRIVATE = ("doe", "jane", "mrn471182", "471182", "19700131", "acc998877", "mercy", "20240229")
+
+
+@pytest.fixture
+def private_words() -> Callable[[object], set[str]]:
+    """Look for what identifies Jane Doe in a text, or in names and contents of all files."""
+
+    def of(text: str) -> set[str]:
+        return {word for word in PRIVATE if word in text.casefold()}
+
+    def search(where: object) -> set[str]:
+        if not isinstance(where, Path):
+            return of(str(where))
+        found: set[str] = set()
+        for path in where.rglob("*"):
+            found |= of(path.relative_to(where).as_posix())
+            if path.suffix in (".json", ".tsv", ".txt", ".html", "", ".log"):
+                found |= of(path.read_text(errors="replace")) if path.is_file() else set()
+            elif path.suffix == ".gz":
+                found |= of(gzip.decompress(path.read_bytes())[:352].decode("latin-1"))
+        return found
+
+    return search
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def batch(
 
     from napari_mri7t.engine.datasets.derivatives import derivatives_of
     from napari_mri7t.engine.datasets.scans import ScanFilter
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model
+    from napari_mri7t.engine.models.card import DEFAULT_MODEL
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.workflows.folder import synthesize_folder
     from napari_mri7t.engine.workflows.job import BatchJob
@@ -114,7 +114,7 @@ def batch(
     wanted = ScanFilter(*labels, series=series or "")
     job = BatchJob(
         output,
-        str(find_model(model or DEFAULT_MODEL)),
+        model or DEFAULT_MODEL,
         SynthesisConfig(device=device, step=step),
         overwrite,
         index,

@@ -7,6 +7,7 @@ import typer
 from napari_mri7t import __version__
 from napari_mri7t.cli import (
     batch,
+    bids_app,
     compare,
     demo,
     doctor,
@@ -34,6 +35,7 @@ for command in (
     robustness.robustness, repeat.repeat, doctor.doctor,
 ):  # fmt: skip
     app.command()(own_options(command)(command))
+app.command(cls=bids_app.BidsAppCommand)(own_options(bids_app.bids_app)(bids_app.bids_app))
 
 
 def _print_version(wanted: bool) -> None:

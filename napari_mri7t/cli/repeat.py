@@ -1,4 +1,4 @@
-"""`mri7t repeat`: repeat a synthesis or a simulation from its sidecar, and compare."""
+"""`mri7t repeat`: repeat what a sidecar describes, and compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,13 +22,24 @@ def repeat(
         ),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Reference of `simulate`.", show_default="as for --input")
+        Path | None,
+        typer.Option(
+            help="Reference of `simulate`; the 7T scan of `pair`.", show_default="as for --input"
+        ),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Your original brain mask.", show_default="as for --input")
     ] = None,
     transform: Annotated[
         Path | None, typer.Option(help="Your original transform.", show_default="as for --input")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the original files are found, by name and SHA-256, in subfolders too.",
+            show_default="beside SIDECAR",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to save the repetition.", show_default="not written")
@@ -57,7 +68,7 @@ def repeat(
     from napari_mri7t.engine.workflows.repeat import SourcePaths
     from napari_mri7t.engine.workflows.repeat import repeat as repeat_image
 
-    paths = SourcePaths(source, reference, mask, transform)
+    paths = SourcePaths(source, reference, mask, transform, folder)
     with progress_bar("again") as report:
         found = repeat_image(sidecar, model=model, sources=paths, device=device, report=report)
     if output is not None:

@@ -178,15 +178,9 @@ def export(
 
 def _measured(path: Path) -> dict[str, Any]:
     """Read the output of `mri7t robustness`."""
-    from napari_mri7t.engine.atomic import read_json
+    from napari_mri7t.engine.atomic import read_object
 
-    try:
-        found = read_json(path)
-    except (OSError, ValueError) as error:
-        raise Mri7tError(f"{path}: not the output of `mri7t robustness` ({error})") from error
-    if not isinstance(found, dict):
-        raise Mri7tError(f"{path}: not the output of `mri7t robustness`")
-    return found
+    return read_object(path, "use the output of `mri7t robustness`")
 
 
 def _folds(text: str) -> list[int] | None:

@@ -160,6 +160,34 @@ def read_json(path: Path) -> Any:
         raise ValueError("not text in UTF-8") from error
 
 
+def read_object(
+    path: Path, advice: str, error: type[Mri7tError] = Mri7tError
+) -> dict[str, Any]:
+    """Read a JSON file that must hold an object.
+
+    Parameters
+    ----------
+    path : Path
+    advice : str
+        What to do if it cannot be read, or holds something else.
+    error : type
+        Of the exception that is raised then.
+
+    Raises
+    ------
+    Mri7tError
+        Of that type; a missing file is one that cannot be read.
+    """
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(f"{path}: cannot be read ({reason}): {advice}") from failure
+    if not isinstance(found, dict):
+        raise error(f"{path}: is no JSON object: {advice}")
+    return found
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes killed while writing; others may be writing.
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import napari_mri7t
-from napari_mri7t.engine.atomic import read_json, write_content, write_json
+from napari_mri7t.engine.atomic import read_object, write_content, write_json
 from napari_mri7t.engine.datasets.files import ESTIMATE, IGNORE_FILE, LARGEST_IGNORE
 from napari_mri7t.engine.datasets.names import (
     ENTITIES,
@@ -39,7 +39,14 @@ LONGEST_LABEL = 80  # characters; it occurs twice in a path, and a name may have
 LOG_FOLDER, FIGURE_FOLDER = "logs", "figures"
 SUMMARY_FILE = "batch.json"  # in the folder of logs: the outcome of each scan
 QUALITY_PAGE, QUALITY_TABLE = "quality.html", "group_quality.tsv"
-IGNORED = (f"{LOG_FOLDER}/", FIGURE_FOLDER, QUALITY_PAGE, "group_quality.*", "*_xfm.*")
+IGNORED = (
+    f"{LOG_FOLDER}/",
+    FIGURE_FOLDER,
+    QUALITY_PAGE,
+    "group_quality.*",
+    "*_xfm.*",
+    "*_desc-biasfield*",
+)
 LABELS = {  # after desc-
     ESTIMATE: f"Synthetic 7T-like image, made from a 3T scan. {NOTICE}",
     DESCRIPTIONS["simulate"]: "Simulated 3T image, made from a 7T scan.",
@@ -54,6 +61,8 @@ README = f"""Volumes written by {NAME}
 desc-{ESTIMATE}: synthetic 7T-like brain volumes, made from 3T scans. {NOTICE}
 desc-{DESCRIPTIONS["simulate"]}: simulated 3T volumes, made from 7T scans.
 desc-{AS_OPENED}: scans as they were opened.
+ses-3T and ses-7T, without desc-: pairs of scans on one grid, ready for training; desc-brain: their
+common mask.
 
 {QUALITY_PAGE} and the folders {FIGURE_FOLDER} show how each scan was prepared: look at them first.
 The JSON file beside a computed volume names the scan and the model it was made from, by their
@@ -161,6 +170,7 @@ def derivative_path(
         own = re.match(r"sub-([^_]+)", name)
         text = own[1] if own else name
         label, is_lost = label_of(text)
+        is_lost |= not label and not text.isascii()
         if not mark and (is_lost or len(label) > LONGEST_LABEL):
             mark = mark_of(text)
         found["sub"] = f"{label[:LONGEST_LABEL]}{mark}" or "unnamed"
@@ -310,6 +320,29 @@ def ignore_own_files(folder: Path) -> None:
         write_content(path, whole.encode("utf-8", "surrogateescape"))
 
 
+def check_dataset(folder: Path) -> None:
+    """Refuse a folder that does not say that it is a BIDS dataset.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    Mri7tError
+        If its description is missing or cannot be read.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder: check the path")
+    if not _read_description(folder):
+        raise Mri7tError(
+            f"{folder / DESCRIPTION_FILE}: is missing, so this is no BIDS dataset: add "
+            "it, or process the folder as one without BIDS"
+        )
+
+
 def _describe(source: dict[str, Any]) -> dict[str, Any]:
     maker: dict[str, Any] = {
         "Name": NAME,
@@ -334,12 +367,4 @@ def _describe(source: dict[str, Any]) -> dict[str, Any]:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION_FILE
-    if not path.exists():
-        return {}
-    try:
-        found = read_json(path)
-    except (OSError, ValueError) as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): fix or remove it") from error
-    if not isinstance(found, dict):
-        raise Mri7tError(f"{path}: is not a description of a dataset: fix or remove it")
-    return found
+    return read_object(path, "mend or remove it") if path.exists() else {}

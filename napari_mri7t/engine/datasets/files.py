@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -12,6 +13,7 @@ from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
 ESTIMATE = "synth7T"  # the label after desc- of what this package synthesises
 IGNORE_FILE = ".bidsignore"
+MOST_FOLDERS = 1000  # that are looked into for a message
 LARGEST_IGNORE = 1 << 20  # bytes
 FETCH = "fetch it with 'datalad get' or 'git annex get', or mend the link"
 
@@ -51,6 +53,21 @@ def volumes_among(files: Iterable[Path]) -> list[Path]:
         for path in found
         if not extension_of(path).startswith(".img") or path.with_name(stem_of(path)) not in headers
     ]
+
+
+def where_volumes_are(root: Path) -> str:
+    """Return, for a message, which folder below one that holds no volume holds some.
+
+    Examples
+    --------
+    >>> where_volumes_are(Path("nowhere"))
+    ''
+    """
+    for place, folders, names in islice(os.walk(root), MOST_FOLDERS):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if found := volumes_among(Path(place, name) for name in names):
+            return f" itself, but {os.path.relpath(place, root)}/ below it does ({len(found)})"
+    return ""
 
 
 def subject_folders(root: Path) -> list[Path]:

@@ -151,7 +151,9 @@ def read_people(folder: Path) -> dict[str, Person]:
 
 def _person(row: Mapping[str, str | None], path: Path) -> Person:
     cells = {key: from_cell(value or NOTHING) for key, value in row.items()}
-    verdict, flags = ("" if cells.get(c, NOTHING) == NOTHING else cells[c] for c in (QUALITY, FLAGS))
+    verdict, flags = (
+        "" if cells.get(c, NOTHING) == NOTHING else cells[c] for c in (QUALITY, FLAGS)
+    )
     if verdict and verdict not in VERDICTS:
         raise Mri7tError(
             f"{path}: {row[PERSON]}: quality must be {', '.join(VERDICTS)} or n/a, got "

@@ -17,6 +17,7 @@ from napari_mri7t.engine.datasets.files import (
     read_ignored,
     subject_folders,
     volumes_among,
+    where_volumes_are,
 )
 from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
@@ -119,7 +120,8 @@ def find_scans(
     dicom = find_studies(root, NO_DATA, wanted.series)
     if not volumes and not problems and not dicom.studies:
         raise Mri7tError(
-            f"{root}: holds no volume: choose a folder of NIfTI files or a BIDS dataset"
+            f"{root}: holds no volume{where_volumes_are(root)}: choose a folder of NIfTI files or "
+            "a BIDS dataset"
         )
     _check_labels(root, [*volumes, *(root / study.name for study in dicom.studies)], wanted)
     suffixes = tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,))

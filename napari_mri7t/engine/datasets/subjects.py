@@ -1,5 +1,6 @@
 """Subjects of a study: found in a folder, checked, and split for leave-one-out."""
 
+import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from napari_mri7t.engine.datasets.files import (
     read_ignored,
     subject_folders,
     volumes_among,
+    where_volumes_are,
 )
 from napari_mri7t.engine.datasets.names import (
     ANATOMICAL_SUFFIXES,
@@ -213,8 +215,8 @@ def _pair(root: Path, entries: list[Entry]) -> list[Subject]:
     """Return the subjects, each with source and target."""
     if not entries:
         raise SubjectError(
-            f"{root}: holds no volume; expected .nii or .nii.gz files, a BIDS dataset, or the "
-            f"folders {' and '.join(PAIR_FOLDERS.values())}"
+            f"{root}: holds no volume{where_volumes_are(root)}; expected .nii or .nii.gz files, a "
+            f"BIDS dataset, or the folders {' and '.join(PAIR_FOLDERS.values())}"
         )
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -266,8 +268,8 @@ def choose_volumes(group: list[Entry]) -> dict[str, Entry]:
         if entry.is_usable:
             by_kind.setdefault((entry.field, entry.suffix), []).append(entry)
     pairs = [{"7": target, "3": source} for target, source in PAIRS]
-    alone = [{"7": DEFAULT_SUFFIX}, {"7": UNIFIED}, {"3": DEFAULT_SUFFIX}]
-    for wanted in (*pairs, *alone):
+    alone = [{"7": suffix} for suffix in (DEFAULT_SUFFIX, *T1W_LIKE)]
+    for wanted in (*pairs, *alone, {"3": DEFAULT_SUFFIX}):
         if not wanted.items() <= by_kind.keys():
             continue
         for kind in wanted.items():
@@ -286,9 +288,14 @@ def _is_anatomical(entry: Entry) -> bool:
 
 
 def _refuse_dropped(others: list[Entry], known: Iterable[str]) -> None:
-    """Refuse a volume, in a folder that is no BIDS dataset, of a person without a T1w."""
+    """Refuse a volume of a person without a T1w."""
     people: set[str] = set().union(*map(identifying_words, known))
     for entry in others:
+        if entry.is_bids and entry.key not in known:
+            raise SubjectError(
+                f"{entry.name}: has no T1w, only {entry.path.name}: add the T1w, or list "
+                f"{entry.name}/ in {IGNORE_FILE}"
+            )
         if not entry.is_bids and not identifying_words(entry.name) & people:
             raise SubjectError(
                 f"{entry.path}: is no T1w by its name, and its subject has none: rename or remove "
@@ -328,10 +335,27 @@ def leave_one_out(subjects: list[Subject]) -> list[Fold]:
         raise SubjectError(
             f"{names}: {why}, so that a fold would train on what it holds out; keep one"
         )
+    _warn_of_namesakes(subjects)
     return [
         Fold(held_out, tuple(other for other in subjects if other is not held_out))
         for held_out in subjects
     ]
+
+
+def _warn_of_namesakes(subjects: Iterable[Subject]) -> None:
+    """Warn of names that differ only in leading zeros, as sub-1 and sub-01 do."""
+    alike: dict[str, list[str]] = {}
+    for subject in subjects:
+        plain = re.sub(r"(?<!\d)0+(?=\d)", "", person_of(subject.name))
+        alike.setdefault(plain, []).append(subject.name)
+    for names in alike.values():
+        if len(names) > 1:
+            warnings.warn(
+                f"{', '.join(sorted(names))}: differ only in zeros: if they are one person, keep "
+                "one, since a fold would train on what it holds out",
+                Mri7tWarning,
+                stacklevel=3,
+            )
 
 
 def _files(subject: Subject) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.atomic import read_json
+from napari_mri7t.engine.atomic import read_object
 from napari_mri7t.engine.errors import ModelError, StateError
 from napari_mri7t.engine.texts import as_read, with_numbers
 
@@ -136,20 +136,8 @@ def read_card(folder: Path) -> ModelCard:
         If the folder is no model.
     """
     path = folder / CARD_FILE
-    try:
-        values = read_json(path)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{path}: no readable model card ({_reason(error)}); a model is a folder with "
-            f"{WEIGHTS_FILE} and {CARD_FILE}"
-        ) from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path}: not a model card: expected a JSON object")
-    return card_from_dict(values, path)
-
-
-def _reason(error: Exception) -> object:
-    return getattr(error, "strerror", None) or error
+    advice = f"a model is a folder with {WEIGHTS_FILE} and {CARD_FILE}"
+    return card_from_dict(read_object(path, advice, ModelError), path)
 
 
 def seen_subjects(card: ModelCard) -> set[str]:

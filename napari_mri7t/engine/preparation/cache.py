@@ -146,9 +146,7 @@ def open_cache(scan: Volume, keep: Path | KeptFiles | None) -> PreparationCache 
     """
     if keep is None:
         return None
-    return read_cache(
-        keep if isinstance(keep, KeptFiles) else KeptFiles.in_folder(keep, scan.name)
-    )
+    return read_cache(keep if isinstance(keep, KeptFiles) else KeptFiles.in_folder(keep, scan.name))
 
 
 def read_cache(files: KeptFiles) -> PreparationCache:

@@ -20,12 +20,12 @@ from napari_mri7t.engine.preparation.bias_field import (
 )
 from napari_mri7t.engine.preparation.cache import KeptFiles, PreparationCache, open_cache
 from napari_mri7t.engine.preparation.checks import (
-    UPRIGHT,
     alignment,
     check_alignment,
     check_handedness,
     check_resolution,
     fits_as_it_is,
+    lies_in_mni,
 )
 from napari_mri7t.engine.preparation.extraction import check_mask, extract_brain, mask_of
 from napari_mri7t.engine.preparation.optional import LIBRARIES
@@ -424,7 +424,7 @@ def prepare(
     brain = corrected.with_array(np.where(mask, corrected.array, 0))
     on_registration = part(report, 2, N_STEPS)
     on_registration(running(REGISTRATION))
-    if plan.skips_if_aligned and alignment(brain, np.eye(4)) >= UPRIGHT:
+    if plan.skips_if_aligned and lies_in_mni(brain):
         to_mni, decisions[REGISTRATION] = np.eye(4), Decision.ALIGNED
     else:
         to_mni = _to_mni(brain, plan, on_registration)

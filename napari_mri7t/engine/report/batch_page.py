@@ -278,7 +278,7 @@ def _cells(row: BatchRow) -> Sequence[str]:
             "contrast_distance",
         )
     ]
-    cells = [
+    return [
         *(f"{key}-{named[key]}" if key in named else MISSING for key in ("sub", "ses")),
         as_cell(visible(row.scan)),
         row.state,
@@ -287,4 +287,3 @@ def _cells(row: BatchRow) -> Sequence[str]:
         MISSING if row.figures.seconds is None else f"{row.figures.seconds:.1f}",
         as_cell(visible(row.reason)) if row.reason else MISSING,
     ]
-    return cells

@@ -174,8 +174,12 @@ def pair_figures(facts: dict[str, object]) -> dict[str, float]:
 
     Examples
     --------
-    >>> figures = pair_figures({"agreement": {"overlap": 0.9}, "transform_3t_to_7t": [[1, 0, 0, 3],
-    ...     [0, 0, -1, 4], [0, 1, 0, 0], [0, 0, 0, 1]]})
+    >>> figures = pair_figures(
+    ...     {
+    ...         "agreement": {"overlap": 0.9},
+    ...         "transform_3t_to_7t": [[1, 0, 0, 3], [0, 0, -1, 4], [0, 1, 0, 0], [0, 0, 0, 1]],
+    ...     }
+    ... )
     >>> figures["overlap"], figures["rotation_degrees"].__round__(6), figures["shift_mm"]
     (0.9, 90.0, 5.0)
     """

@@ -163,7 +163,7 @@ def checkered(first: np.ndarray, second: np.ndarray, pixel_mm: float) -> np.ndar
 
 
 def grey(picture: np.ndarray, window: tuple[float, float] = (0, 1)) -> np.ndarray:
-    """Return a picture's colours, shape (rows, columns, 3), 0 to 255, black and white at a window."""
+    """Return a picture in grey, (rows, columns, 3), 0 to 255: black and white at a window."""
     levels = np.round(255 * scaled(picture, window)).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=2)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.atomic import read_json, write_json
+from napari_mri7t.engine.atomic import read_object, write_json
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.card import (
     ModelCard,
@@ -80,7 +80,8 @@ def check_start(study: Study, k: int) -> Start | None:
     if not place:
         return None
     if (fold / START_FILE).exists():
-        return Start(_recorded(fold / START_FILE), place, fold.name)
+        facts = read_object(fold / START_FILE, "train the fold again", StateError)
+        return Start(facts, place, fold.name)
     folder = start_folder(place, fold.name)
     card = read_card(folder)
     held_out = study.held_out(k)
@@ -100,16 +101,6 @@ def check_start(study: Study, k: int) -> Start | None:
             argument="folds",
         )
     return Start(_facts(card), place, fold.name)
-
-
-def _recorded(path: Path) -> dict[str, Any]:
-    try:
-        facts = read_json(path)
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path}: cannot be read ({error}); train the fold again") from error
-    if not isinstance(facts, dict):
-        raise StateError(f"{path}: is no record of a start; train the fold again")
-    return facts
 
 
 def start_training(  # noqa: PLR0913 - by keyword

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from napari_mri7t import __version__
-from napari_mri7t.engine.atomic import read_json, write_json
+from napari_mri7t.engine.atomic import read_object, write_json
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_one_out
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
@@ -345,13 +345,10 @@ def _facts(study: Study) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        facts = read_json(path)
-    except FileNotFoundError as error:
-        raise StateError(f"{path}: no study here; choose the folder of a training") from error
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path}: cannot be read ({error}); start a new study") from error
-    if not isinstance(facts, dict) or facts.get("format") != STUDY_FORMAT:
+    if not path.exists():
+        raise StateError(f"{path}: no study here; choose the folder of a training")
+    facts = read_object(path, "start a new study", StateError)
+    if facts.get("format") != STUDY_FORMAT:
         raise StateError(f"{path}: not a study of format {STUDY_FORMAT}; start a new one")
     return facts
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.ndimage import (
+    binary_closing,
     binary_fill_holes,
     binary_opening,
     distance_transform_edt,
@@ -84,7 +85,9 @@ def shows_skull(volume: Volume, foreground: np.ndarray) -> bool:
     """
     steps = [max(1, round(PROFILE_MM / size)) for size in volume.voxel_size]
     sparse = tuple(slice(None, None, step) for step in steps)
-    array, inside = volume.array[sparse], binary_fill_holes(foreground[sparse])
+    # Closed: noise eats into the surface, and would bring its dark voxels deep inside.
+    closed = binary_closing(np.pad(foreground[sparse], 1))[1:-1, 1:-1, 1:-1]
+    array, inside = volume.array[sparse], binary_fill_holes(closed)
     sizes = [step * size for step, size in zip(steps, volume.voxel_size, strict=True)]
     depth = distance_transform_edt(np.pad(inside, 1), sampling=sizes)[1:-1, 1:-1, 1:-1]
 

@@ -174,11 +174,11 @@ class _Account:
 
         def report(progress: Progress) -> None:
             course.report(progress)
-            self.report(progress.message)
+            self.report()
 
         return report
 
-    def report(self, what: str = "") -> None:
+    def report(self) -> None:
         """Report how far the batch is."""
         under_way = tuple(self._courses.values())
         first = next((course for course in under_way if course.stage != "writing"), None)
@@ -188,7 +188,7 @@ class _Account:
         else:
             number = f"scan {self._n_passed + 1} of {self.n_scans}"
             name = PurePosixPath(first.name).name
-            message = f"{number} ({name}): {what or first.step or first.stage}"
+            message = f"{number} ({name}): {first.step or first.stage}"
         shown = tuple(course.shown() for course in under_way)
         self._report(BatchProgress(done, self.n_scans, message, shown))
 

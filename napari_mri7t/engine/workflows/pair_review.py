@@ -175,9 +175,7 @@ def judge_pair(folder: str | Path, subject: str, verdict: str) -> PairRecord:
     return next(record for record in found if record.name == subject)
 
 
-def finish_pairs(
-    folder: Path, summary: BatchSummary, report: Report = ignore
-) -> list[PairRecord]:
+def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -> list[PairRecord]:
     """Compare the people of a dataset, and write its summary, table of people and page.
 
     Parameters
@@ -261,9 +259,7 @@ def _flags_of(names: Sequence[str], information: np.ndarray) -> dict[str, list[s
     others = swapped(information, names)
     flags = {}
     for name, other in others.items():
-        own, best = (
-            float(information[names.index(name), names.index(n)]) for n in (name, other)
-        )
+        own, best = (float(information[names.index(name), names.index(n)]) for n in (name, other))
         both = f"{name} and {other} are probably swapped" if others.get(other) == name else ""
         what = both or "it is probably another person's scan"
         flags[name] = [

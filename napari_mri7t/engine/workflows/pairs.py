@@ -6,7 +6,7 @@ is. All three are written together, after their figures: what is there is whole.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,9 +38,9 @@ from napari_mri7t.engine.volumes.volume import Volume, save_volumes
 from napari_mri7t.engine.workflows.claims import Claims
 from napari_mri7t.engine.workflows.outlook import reason_of
 from napari_mri7t.engine.workflows.pair_review import note_pair
+from napari_mri7t.engine.workflows.record import MAKE_PAIR
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
-COMMAND = "pair"  # in the sidecars
 NOTICE = (
     "A scan, brain-extracted, corrected for its bias field, registered and resampled to train on: "
     "for research, not for diagnosis."
@@ -311,15 +311,19 @@ def write_pair(
     except Mri7tError as error:
         notes = (f"no quality page: {error}",)
     note_pair(job.output, files.name, pair.problems)
-    images = {"source": pair.source, "target": pair.target}
-    images["mask"] = pair.target.with_array(pair.mask)
     parts = []
-    for (image, volume), path in zip(images.items(), paths.images, strict=True):
+    for (image, volume), path in zip(images_of(pair).items(), paths.images, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = pair_sidecar(pair, plan.raw, image, asked_of(files, job))
         parts.append((volume, path, facts | _facts_of_bids(files, image, facts)))
     save_volumes(parts, overwrite=True)
     return notes
+
+
+def images_of(pair: PreparedPair) -> dict[str, Volume]:
+    """Return the images of a pair, in the order of `PairPaths.images`: also its mask."""
+    mask = pair.target.with_array(pair.mask)
+    return {"source": pair.source, "target": pair.target, "mask": mask}
 
 
 def pair_sidecar(
@@ -338,11 +342,12 @@ def pair_sidecar(
     """
     import torch
 
-    scans = [each for each in (raw.source, raw.target, *(raw.inversions or ()))]
+    scans = (raw.source, raw.target, *(raw.inversions or ()))
     volumes = [scan for scan in scans if isinstance(scan, Volume)]
-    settings = {"image": image, "asked": asked, **pair.facts, "problems": pair.problems}
+    settings = {"image": image, "name": pair.name, "asked": asked}
+    settings |= {**pair.facts, "problems": pair.problems}
     facts = sidecar(
-        COMMAND,
+        MAKE_PAIR,
         volumes,
         Execution(threads=torch.get_num_threads()),
         settings=settings,

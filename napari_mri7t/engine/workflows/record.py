@@ -1,39 +1,39 @@
 """What a sidecar records of how its image was made: all that a repetition needs."""
 
-import contextlib
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_mri7t.engine.atomic import read_json
+from napari_mri7t.engine.atomic import read_object
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.preparation.optional import LIBRARIES
 from napari_mri7t.engine.preparation.prepare import ESTIMATED, FOUND_MASK_FOR, PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import PAIR, SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.system import library_versions
-from napari_mri7t.engine.texts import brief, is_file_name, visible
-from napari_mri7t.engine.typed import is_of_type
+from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
 from napari_mri7t.engine.volumes.files.sidecars import NAME
 from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
 from napari_mri7t.engine.volumes.provenance import file_digest, versions
+from napari_mri7t.engine.workflows.recorded import (
+    digest_entry,
+    entry_of,
+    image_entry,
+    naming,
+    source_entries,
+    source_entry,
+    thread_count,
+    version_entries,
+)
 
-SYNTHESIZE, SIMULATE = "synthesize", "simulate"
+SYNTHESIZE, SIMULATE, MAKE_PAIR = COMMANDS = "synthesize", "simulate", "pair"
+IMAGES_OF_PAIR = ("source", "target", "mask")
+OWN = ("source_mask", "target_mask", "transform", "to_mni")  # of a pair: the user's own
 NOT_OF_SYNTHESIS = ("harmonized", "preparation", "output")  # of a sidecar's settings
 OF_THE_MACHINE = ("device", "precision", "memory_mb", "preparation")  # which a repetition may set
-MOST_SOURCES = 4  # two images, of two files each
-MOST_VERSIONS = 50  # libraries
-MOST_THREADS = 256  # or the machine's own number
-LONGEST_TEXT = 255  # characters, of an entry
-WORDS = {
-    bool: "true or false", int: "a whole number", str: "text", list: "a list", dict: "an object",
-}  # fmt: skip
 Config = TypeVar("Config", SynthesisConfig, SimulationConfig, OutputConfig)
-Entry = TypeVar("Entry", bool, int, str, list[Any], dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SidecarRecord:
         reference follows its target.
     versions : dict
         Of the libraries that decide the voxels.
-    config : SynthesisConfig or SimulationConfig
+    config : SynthesisConfig, SimulationConfig or None
         A synthesis's with the device and the precision that "auto" came to.
     model, model_sha256 : str
         Empty for a simulation.
@@ -62,8 +62,11 @@ class SidecarRecord:
         Steps of the preparation whose result came from the mask that was found, before the user
         corrected it.
     output : OutputConfig
-    image : {"source", "target"}
-        Which image of a simulated pair the sidecar belongs to.
+    pair : dict or None
+        Of a pair of scans: `config`, as `PairConfig.record` gives it, and `own`, the user's masks
+        and transforms, each as one of `sources`.
+    image : {"source", "target", "mask"}
+        Which image of a pair the sidecar belongs to.
     image_name, image_sha256 : str
         Of the image's file; empty in a sidecar of version 0.1.
     facts : dict
@@ -73,13 +76,14 @@ class SidecarRecord:
     path: Path
     sources: tuple[dict[str, Any], ...]
     versions: dict[str, str]
-    config: SynthesisConfig | SimulationConfig
+    config: SynthesisConfig | SimulationConfig | None
     model: str = ""
     model_sha256: str = ""
     threads: int | None = None
     preparation: Mapping[str, Any] = field(default_factory=dict)
     found_mask_for: tuple[str, ...] = ()
     output: OutputConfig = OutputConfig()  # noqa: RUF009 - frozen
+    pair: Mapping[str, Any] | None = None
     image: str = "source"
     image_name: str = ""
     image_sha256: str = ""
@@ -152,12 +156,7 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
         If the file is no such sidecar, or lacks what a repetition needs.
     """
     path = Path(path)
-    try:
-        facts = read_json(path)
-    except (OSError, ValueError) as error:
-        raise StateError(
-            f"{path}: cannot be read ({error}): use the .json beside a synthetic image"
-        ) from error
+    facts = read_object(path, "use the .json beside a synthetic image", StateError)
     try:
         return _record(path, facts, device)
     except ValueError as error:
@@ -166,121 +165,105 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
         ) from error
 
 
-def _record(path: Path, facts: Any, device: str | None) -> SidecarRecord:
+def _record(path: Path, facts: dict[str, Any], device: str | None) -> SidecarRecord:
     """Check every entry that a repetition uses; ValueError names the first that is wrong."""
-    if not isinstance(facts, dict):
-        raise ValueError("is no sidecar")
-    done = [_entry(maker, "Description", str) for maker in _entry(facts, "GeneratedBy", list)]
-    if done not in ([SYNTHESIZE], [SIMULATE]):
+    done = [entry_of(maker, "Description", str) for maker in entry_of(facts, "GeneratedBy", list)]
+    if done not in [[command] for command in COMMANDS]:
         raise ValueError(
-            f"GeneratedBy: records {brief(', '.join(done))}: only {SYNTHESIZE} and {SIMULATE} can "
-            "be repeated"
+            f"GeneratedBy: records {brief(', '.join(done))}: only {', '.join(COMMANDS)} can be "
+            "repeated"
         )
-    if (maker := _entry(facts["GeneratedBy"][0], "Name", str)) != NAME:
+    if (maker := entry_of(facts["GeneratedBy"][0], "Name", str)) != NAME:
         raise ValueError(f"GeneratedBy: Name must be {NAME}, got {brief(maker)}")
-    if not _entry(facts, "Synthetic", bool):
-        raise ValueError("Synthetic: must be true")
-    read = _synthesis(path, facts, device) if done == [SYNTHESIZE] else _simulation(path, facts)
+    if entry_of(facts, "Synthetic", bool) == (done == [MAKE_PAIR]):
+        raise ValueError(f"Synthetic: must be {'false' if done == [MAKE_PAIR] else 'true'}")
+    if done == [SYNTHESIZE]:
+        read = _synthesis(path, facts, device)
+    else:
+        read = (_pair if done == [MAKE_PAIR] else _simulation)(path, facts)
     if (seed := facts.get("Seed")) != getattr(read.config, "seed", None):
         raise ValueError(f"Seed: is {brief(seed)}, which its settings contradict")
     return replace(read, facts=facts)
 
 
 def _synthesis(path: Path, facts: dict[str, Any], device: str | None) -> SidecarRecord:
-    settings, model = _entry(facts, "Settings", dict), _entry(facts, "Model", dict)
+    settings, model = entry_of(facts, "Settings", dict), entry_of(facts, "Model", dict)
     preparation = settings.get("preparation", {"prepare": "none"})
-    with _named("Settings: preparation"):
+    with naming("Settings: preparation"):
         asked = _preparation(preparation)
         found_mask_for = _found_mask_for(preparation)
-    with _named("Settings: output"):
+    with naming("Settings: output"):
         output = _config(OutputConfig, settings.get("output", asdict(OutputConfig())))
-    with _named("Model"):
-        name, digest = _entry(model, "Name", str), _digest(model, "SHA256")
+    with naming("Model"):
+        name, digest = entry_of(model, "Name", str), digest_entry(model, "SHA256")
     return SidecarRecord(
         path=path,
-        sources=_sources(facts),
-        versions=_versions(facts, "Versions") | _versions(preparation, "libraries", {}),
+        sources=source_entries(facts),
+        versions=version_entries(facts, "Versions") | version_entries(preparation, "libraries", {}),
         config=_synthesis_config(settings, facts, device),
         model=name,
         model_sha256=digest,
-        threads=_threads(preparation if "threads" in preparation else facts),
+        threads=thread_count(preparation if "threads" in preparation else facts),
         preparation=asked,
         found_mask_for=found_mask_for,
         output=output,
-        **_image(facts),
+        **image_entry(facts),
     )
 
 
 def _simulation(path: Path, facts: dict[str, Any]) -> SidecarRecord:
-    settings = _entry(facts, "Settings", dict)
+    settings = entry_of(facts, "Settings", dict)
     image = settings.get("image", PAIR[0])
     if image not in PAIR:
         raise ValueError(f"Settings: image must be {' or '.join(PAIR)}, got {brief(image)}")
-    with _named("Settings: noise"):
+    with naming("Settings: noise"):
         config = _config(SimulationConfig, settings.get("noise"))
     return SidecarRecord(
         path=path,
-        sources=_sources(facts),
-        versions=_versions(facts, "Versions"),
+        sources=source_entries(facts),
+        versions=version_entries(facts, "Versions"),
         config=config,
         image=image,
-        **_image(facts),
+        **image_entry(facts),
     )
 
 
-def _sources(facts: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    name = "SourceFiles" if "SourceFiles" in facts else "Sources"
-    found = _entry(facts, name, list)
-    if not 0 < len(found) <= MOST_SOURCES:
-        raise ValueError(f"{name}: must hold 1 to {MOST_SOURCES} files, got {len(found)}")
-    with _named(name):
-        return tuple(_source(entry) for entry in found)
-
-
-def _source(entry: Any) -> dict[str, Any]:
-    """Return what identifies one file, or one volume that was never saved to a file."""
-    if not isinstance(entry, dict):
-        raise ValueError(f"must hold objects, got {brief(entry)}")
-    if "Series" in entry:
-        number, n_files = _entry(entry, "Series", int), _entry(entry, "Files", int)
-        found: dict[str, Any] = {
-            "Series": number,
-            "Files": n_files,
-            CONVERTER: _entry(entry, CONVERTER, str),
-        }
-    elif "File" not in entry:
-        name, digest = _entry(entry, "Name", str), _digest(entry, "VoxelsSHA256")
-        return {"Name": name, "VoxelsSHA256": digest}
-    else:
-        found = {"File": _file_name(entry, "File")}
-    found["SHA256"] = _digest(entry, "SHA256")
-    if "Index" not in entry:
-        return found
-    if (index := _entry(entry, "Index", int)) < 0:
-        raise ValueError(f"Index must be at least 0, got {brief(index)}")
-    return found | {"Index": index}
-
-
-def _image(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what identifies the image; nothing for a sidecar of version 0.1."""
-    if "Image" not in facts:
-        return {}
-    image = _entry(facts, "Image", dict)
-    with _named("Image"):
-        return {
-            "image_name": _file_name(image, "File"), "image_sha256": _digest(image, "SHA256")
-        }  # fmt: skip
+def _pair(path: Path, facts: dict[str, Any]) -> SidecarRecord:
+    settings = entry_of(facts, "Settings", dict)
+    image = entry_of(settings, "image", str)
+    if image not in IMAGES_OF_PAIR:
+        raise ValueError(f"Settings: image must be one of {', '.join(IMAGES_OF_PAIR)}")
+    with naming("Settings: asked"):
+        asked = entry_of(settings, "asked", dict)
+        own = entry_of(asked, "own", dict)
+        if unknown := sorted(set(own) - set(OWN)):
+            raise ValueError(f"own: holds {brief(unknown[0])}, expected {', '.join(OWN)}")
+        own = {name: source_entry(entry) for name, entry in own.items()}
+        config = entry_of(asked, "config", dict)
+    with naming("Settings"):
+        source = entry_of(settings, "source", dict)
+        libraries = version_entries(source, "libraries", {})
+    return SidecarRecord(
+        path=path,
+        sources=source_entries(facts),
+        versions=version_entries(facts, "Versions") | libraries,
+        config=None,
+        threads=thread_count(facts),
+        pair={"config": config, "own": own},
+        image=image,
+        **image_entry(facts),
+    )
 
 
 def _preparation(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"must be an object, got {brief(values)}")
-    asked: dict[str, Any] = {"prepare": _entry(values, "prepare", str)}
+    asked: dict[str, Any] = {"prepare": entry_of(values, "prepare", str)}
     PreparationConfig(**asked)
     for name in ("mask", "transform"):
         if values.get(name) is not None:
-            with _named(name):
-                asked[name] = _source(values[name])
+            with naming(name):
+                asked[name] = source_entry(values[name])
     return asked
 
 
@@ -292,41 +275,16 @@ def _found_mask_for(preparation: dict[str, Any]) -> tuple[str, ...]:
     return tuple(steps)
 
 
-def _threads(facts: dict[str, Any]) -> int | None:
-    name = "threads" if "threads" in facts else "Threads"
-    if facts.get(name) is None:
-        return None
-    n_threads, most = _entry(facts, name, int), most_threads()
-    if not 1 <= n_threads <= most:
-        raise ValueError(f"{name} must be 1 to {most} on this machine, got {brief(n_threads)}")
-    return n_threads
-
-
-def most_threads() -> int:
-    """Return how many threads of the CPU a sidecar may ask for on this machine."""
-    return max(MOST_THREADS, os.cpu_count() or 1)
-
-
-def _versions(
-    facts: dict[str, Any], name: str, default: dict[str, str] | None = None
-) -> dict[str, str]:
-    found = default if default is not None and name not in facts else _entry(facts, name, dict)
-    if len(found) > MOST_VERSIONS:
-        raise ValueError(f"{name}: must hold at most {MOST_VERSIONS} libraries")
-    with _named(name):
-        return {library: _entry(found, library, str) for library in found}
-
-
 def _synthesis_config(
     settings: dict[str, Any], facts: dict[str, Any], device: str | None
 ) -> SynthesisConfig:
     """Return the settings with what "auto" came to."""
     asked = {key: value for key, value in settings.items() if key not in NOT_OF_SYNTHESIS}
-    recorded, precision = _entry(facts, "Device", str), _entry(facts, "Precision", str)
-    with _named("Precision"):
+    recorded, precision = entry_of(facts, "Device", str), entry_of(facts, "Precision", str)
+    with naming("Precision"):
         SynthesisConfig(precision=precision)
-    with _named("Settings"):
-        asked["planes"] = tuple(_entry(asked, "planes", list))
+    with naming("Settings"):
+        asked["planes"] = tuple(entry_of(asked, "planes", list))
         _config(SynthesisConfig, asked)
     return _config(SynthesisConfig, asked | {"device": device or recorded, "precision": precision})
 
@@ -340,39 +298,3 @@ def _config(kind: type[Config], values: Any) -> Config:
     if missing := sorted(known - set(values)):
         raise ValueError(f"lacks {', '.join(missing)}")
     return kind(**values)
-
-
-def _entry(facts: Any, name: str, kind: type[Entry]) -> Entry:
-    """Return an entry of an object in JSON, if it is there and of its type."""
-    if not isinstance(facts, dict) or name not in facts:
-        raise ValueError(f"lacks {visible(name)}, which a repetition needs")
-    value: Any = facts[name]
-    if not isinstance(value, kind) or not is_of_type(value, kind):
-        raise ValueError(f"{visible(name)} must be {WORDS[kind]}, got {brief(value)}")
-    if kind is str and len(str(value)) > LONGEST_TEXT:
-        raise ValueError(f"{visible(name)} is longer than {LONGEST_TEXT} characters")
-    return value
-
-
-def _digest(facts: Any, name: str) -> str:
-    digest = _entry(facts, name, str)
-    if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise ValueError(f"{name} must be 64 hexadecimal digits, got {brief(digest)}")
-    return digest
-
-
-def _file_name(facts: Any, name: str) -> str:
-    """Return the name of a file beside the sidecar, without any folder."""
-    found = _entry(facts, name, str)
-    if not is_file_name(found):
-        raise ValueError(f"{name} must be the name of a file, without a folder, got {brief(found)}")
-    return found
-
-
-@contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Put the name of the entry before what is wrong in it."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error

@@ -38,11 +38,6 @@ class Latest(QObject):
             self._job.cancel()
         self._request(lambda report: function(*arguments, report))
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether an answer is to come."""
-        return self._next is not None or (self._job is not None and not self._job.is_cancelling)
-
     def _request(self, work: Callable[[Report], Any]) -> None:
         if self._job is not None:
             self._next = work

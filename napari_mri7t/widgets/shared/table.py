@@ -37,7 +37,7 @@ class State:
 
 
 FAILED = State("failed", "cross", 0)
-REFUSED = State("cannot be used", "cross", 1)
+REFUSED = State("refused", "cross", 1)
 RUNNING = State("running", "start", 2)
 WAITING = State("waiting", "wait", 3)
 WRITTEN = State("written", "check", 4)

@@ -84,12 +84,13 @@ class _Worker(FunctionWorker):
 class Job(QObject):
     """One long piece of the engine's work, with its place in napari's activity dock.
 
-    Signals, all in Qt's thread: `progressed` (a `Progress`), `warned` (a sentence), then exactly
-    one of `succeeded` (what the work returned), `failed` (a sentence), `cancelled`, and last
-    `ended`.
+    Signals, all in Qt's thread: `progressed` (a `Progress`), `noted` (whatever the work emits by
+    it, also after a cancel), `warned` (a sentence), then exactly one of `succeeded` (what the work
+    returned), `failed` (a sentence), `cancelled`, and last `ended`.
     """
 
     progressed = Signal(object)
+    noted = Signal(object)
     warned = Signal(str)
     succeeded = Signal(object)
     failed = Signal(str)

@@ -53,7 +53,7 @@ COUNTED = (  # states as the summary counts them, in this order
     (WRITTEN, "written"),
     (DONE, "already done"),
     (FAILED, "failed"),
-    (REFUSED, "cannot be used"),
+    (REFUSED, "refused"),
     (SKIPPED, "skipped"),
 )
 
@@ -75,6 +75,7 @@ class FolderPanel(QWidget):
         self._steps: dict[str, tuple[str, ...]] = {}
         self._arguments: dict[str, str] = {}
         self._n_looked = 0
+        self._is_looking = False
         self.why_not: str | None = None
         self._opened = OpenedLayers(viewer)
         self._look = Latest("Look at the scans of a folder", self)
@@ -90,7 +91,7 @@ class FolderPanel(QWidget):
             column.addWidget(part)
         self.table.opened.connect(self.open)
         self._look.progressed.connect(self._on_looked)
-        self._look.answered.connect(lambda answer: self._tell())
+        self._look.answered.connect(self._on_look_ended)
         self._look.failed.connect(self._on_look_failed)
         self._open.answered.connect(self._show)
         self._open.failed.connect(self.failed)
@@ -103,6 +104,7 @@ class FolderPanel(QWidget):
             return
         self._request, self.why_not = request, None
         self._forget()
+        self._is_looking = request is not None
         if request is None:
             self._look.drop()
         else:
@@ -148,19 +150,23 @@ class FolderPanel(QWidget):
             picture=seen.picture,
         )
 
+    def _on_look_ended(self, answer: object = None) -> None:
+        self._is_looking = False
+        self._tell()
+
     def _on_look_failed(self, text: str) -> None:
         self.why_not = text
-        self._tell()
+        self._on_look_ended()
 
     def _tell(self) -> None:
         counts = Counter(row.state for row in self.table.rows)
         parts = [f"{counts[state]} {words}" for state, words in COUNTED if counts[state]]
         n_scans = len(self.table.rows)
         text = f"{'1 scan' if n_scans == 1 else f'{n_scans} scans'}: {', '.join(parts)}"
-        if self._look.is_asked:
+        if self._is_looking:
             now = f"looking at scan {self._n_looked + 1} of {len(self._scans)}"
             text = f"{text}; {now}" if n_scans else "Looking into the folder"
-        self.summary_label.setText(text if n_scans or self._look.is_asked else "")
+        self.summary_label.setText(text if n_scans or self._is_looking else "")
         self.table.setVisible(bool(n_scans))
         self._offer_page()
         self.changed.emit()
@@ -179,6 +185,7 @@ class FolderPanel(QWidget):
     def begin(self) -> None:
         """Follow a batch: what was planned stays in the table."""
         self._look.drop()
+        self._is_looking = False
         for row in self.table.rows:
             if row.state in (WRITTEN, FAILED, DONE) or (
                 row.state is REFUSED and row.key in self._scans

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
 
 from napari_mri7t.engine.datasets.bids import Scan, load_scan
 from napari_mri7t.engine.datasets.derivatives import derivatives_of
@@ -53,12 +52,6 @@ class FolderRequest:
             grid=self.grid,
             derivatives=derivatives_of(self.source),
         )
-
-
-class News(QObject):
-    """Carries what becomes known in the thread to the window, also after a cancel."""
-
-    told = Signal(object)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ from napari_mri7t.widgets.shared.settings import (
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesize.folder import FolderPanel
-from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest, News, synthesize_folder
+from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest, synthesize_folder
 from napari_mri7t.widgets.synthesize.jobs import (
     Finished,
     Planned,
@@ -63,7 +63,6 @@ class SynthesizeWidget(EngineWidget):
         self.memory = Memory()
         remembered = self.memory.recall(CHOICES)
         self._latest = Latest("Check of the scan", self)
-        self._news = News(self)
         self.source = SourceFields(self.viewer, remembered)
         self.folder = FolderPanel(self.viewer)
         form = self.group("3T image")
@@ -110,7 +109,6 @@ class SynthesizeWidget(EngineWidget):
         self.source.mode_box.currentTextChanged.connect(self._forget)
         self.folder.changed.connect(self._show_folder)
         self.folder.failed.connect(self.panel.fail)
-        self._news.told.connect(self.folder.note)
         self.panel.idle.connect(self._check)
 
     def _recall_model(self, remembered: dict[str, Any]) -> None:
@@ -227,16 +225,7 @@ class SynthesizeWidget(EngineWidget):
         self.memory.keep(CHOICES, choices | {"model": str(model)})
         self.quality.clear()
         if self.source.mode == FOLDER:
-            request, note = self._folder_request(), self._news.told.emit
-            job = Job(
-                f"Synthesize {request.source.name}",
-                lambda report: synthesize_folder(request, note, report),
-                breakable=True,
-            )
-            self.folder.begin()
-            job.progressed.connect(self.folder.follow)
-            job.succeeded.connect(self._on_folder_done)
-            job.ended.connect(self.folder.end)
+            job = self._folder_job(self._folder_request())
         else:
             sources = self.source.sources()
             self.preparation.begin_session()
@@ -254,6 +243,19 @@ class SynthesizeWidget(EngineWidget):
         self.panel.follow(job)
         job.cancelled.connect(self._on_cancelled)
         job.start()
+
+    def _folder_job(self, request: FolderRequest) -> Job:
+        job = Job(
+            f"Synthesize {request.source.name}",
+            lambda report: synthesize_folder(request, job.noted.emit, report),
+            breakable=True,
+        )
+        self.folder.begin()
+        job.progressed.connect(self.folder.follow)
+        job.noted.connect(self.folder.note)
+        job.succeeded.connect(self._on_folder_done)
+        job.ended.connect(self.folder.end)
+        return job
 
     def _on_cancelled(self) -> None:
         is_one = self.source.mode != FOLDER and len(self.source.layers()) == 1

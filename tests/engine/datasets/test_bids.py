@@ -53,6 +53,7 @@ def test_name_of_a_derivative(name, made_by, expected):
 
 def test_names_that_ascii_cannot_hold_get_labels_of_their_own():
     names = ("張偉", "李娜", "Иванов", "Петров", "bad\udcff", "bad\udcfe", "a" * 240, "a" * 239)
+    names += ("😀", "😃", "sub-☀")
     paths = [derivative_path(name) for name in names]
     assert len({*paths}) == len(names)
     for path in paths:

@@ -272,3 +272,9 @@ def test_folder_without_volumes_is_refused(tmp_path):
         find_scans(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         find_scans(tmp_path / "none")
+
+
+def test_folder_whose_subfolders_hold_the_volumes_is_told_where_they_are(tmp_path):
+    touch(tmp_path, "visit 1/a.nii", "visit 1/b.nii", ".trash/c.nii")
+    with pytest.raises(Mri7tError, match=r"itself, but visit 1/ below it does \(2\)"):
+        find_scans(tmp_path)

@@ -13,7 +13,7 @@ from napari_mri7t.engine.datasets.subjects import (
     leave_one_out,
     load_pair,
 )
-from napari_mri7t.engine.errors import SubjectError, VolumeError
+from napari_mri7t.engine.errors import Mri7tWarning, SubjectError, VolumeError
 
 
 def write(path, array=None, affine=None):
@@ -179,6 +179,18 @@ def test_only_t1w_images_are_paired(tmp_path):
         ([bids(1, 7, "T1w"), bids(1, 7, "T1w__dup-01")], "dup-01.*: is no BIDS name"),
         ([bids(1, 7, "T1w"), "sub-2/anat/notes.txt"], "sub-2: holds no volume"),
         (["a_7T.nii", "a_3T_T2w.nii"], "is no 3T T1w"),
+        (
+            [bids(1, 7, "T1w"), bids(1, 3, "T1w"), bids(2, 7, "T2w")],
+            "sub-2: has no T1w, only .*T2w",
+        ),
+        (
+            [bids(1, 7, "T1w"), "sub-2/func/sub-2_task-x_bold.nii"],
+            "sub-2: has no T1w, .* list sub-2/",
+        ),
+        (
+            ["a/b/S1_7T.nii", "a/b/S2_7T.nii"],
+            r"holds no volume itself, but a.b/ below it does \(2\)",
+        ),
     ],
 )
 def test_what_is_no_pair_of_t1w_is_refused_by_name(tmp_path, files, message):
@@ -311,3 +323,23 @@ def test_fault_19_hard_link_to_another_subject_is_found(tmp_path):
     (tmp_path / "b_3T.nii").hardlink_to(tmp_path / "a_3T.nii")
     with pytest.raises(SubjectError, match="a, b: share a file"):
         leave_one_out(find_subjects(tmp_path))
+
+
+def test_subject_without_a_t1w_that_is_listed_is_left_out_with_a_warning(tmp_path):
+    touch(tmp_path, bids(1, 7, "T1w"), bids(2, 7, "T2w"))
+    (tmp_path / ".bidsignore").write_text("sub-2/\n")
+    with pytest.warns(Mri7tWarning, match="sub-2: left out"):
+        assert names(find_subjects(tmp_path)) == ["sub-1"]
+
+
+@pytest.mark.parametrize("kind", ["MP2RAGE", "FLASH", "UNIT1"])
+def test_7t_volumes_of_a_contrast_like_t1w_need_no_partner(tmp_path, kind):
+    touch(tmp_path, f"S1_7T_{kind}.nii", f"S2_7T_{kind}.nii")
+    assert [subject.source for subject in find_subjects(tmp_path)] == [None, None]
+
+
+def test_names_that_differ_in_zeros_only_are_warned_of(tmp_path):
+    subjects = [Subject(name, tmp_path / name) for name in ("sub-1", "sub-01", "sub-10", "sub-100")]
+    with pytest.warns(Mri7tWarning, match="^sub-01, sub-1: differ only in zeros") as told:
+        leave_one_out(subjects)
+    assert len(told) == 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter, zoom
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -37,6 +38,17 @@ OTHERS = {
     ),
     "phase in radians": (RANDOM.uniform(-np.pi, np.pi, SHAPE), "phase"),
     "phase in a scanner's units": (RANDOM.integers(0, 4096, SHAPE), "phase"),
+    "smoothed probability map": (
+        gaussian_filter(
+            np.pad(RANDOM.random((6, 6, 6)) > 0.5, 2)
+            .repeat(6, 0)
+            .repeat(6, 1)
+            .repeat(6, 2)
+            .astype(float),
+            1.5,
+        ),
+        "probability map",
+    ),
     "real part": (
         np.pad(RANDOM.normal(0, 100, (20, 20, 20)), 10) + RANDOM.normal(0, 1, SHAPE),
         "real or imaginary",
@@ -78,3 +90,42 @@ def test_a_scan_with_white_matter_capped_is_no_probability_map(phantom):
 def test_a_scan_of_whole_numbers_with_an_offset_is_no_label_map(phantom):
     array = phantom.array * RANDOM.uniform(0.8, 1, phantom.shape)
     check_t1w(phantom.with_array((array * 255).round() + 1000))
+
+
+@pytest.fixture(scope="module")
+def head():
+    """A brain-like ball as large as a scan: dark at its rim, with texture; and a phase."""
+    grid = np.indices((104, 104, 104), dtype=np.float32) / 51.5 - 1
+    radius = np.sqrt((grid**2).sum(axis=0))
+    folds = np.sin(40 * grid[0]) * np.sin(40 * grid[1]) * np.sin(40 * grid[2])
+    texture = np.random.default_rng(1).normal(0, 0.1, radius.shape)
+    tissue = np.clip(1 + folds + texture, 0.2, None) * np.clip((0.9 - radius) * 8, 0.1, 1)
+    return tissue, radius < 0.9, 4 * grid[0] + 3 * grid[1] * grid[2]
+
+
+def masked(head, array):
+    return Volume(np.where(head[1], array, 0), np.eye(4), name="x")
+
+
+@pytest.mark.parametrize("part", [np.cos, np.sin])
+def test_real_and_imaginary_part_within_a_mask_are_refused_by_name(head, part):
+    with pytest.raises(VolumeError, match="looks like a real or imaginary part"):
+        check_t1w(masked(head, 100 * head[0] * part(head[2])))
+
+
+@pytest.mark.parametrize("offset", [0, 300])
+def test_a_field_map_within_a_mask_is_refused_by_name(head, offset):
+    with pytest.raises(VolumeError, match="looks like a field map"):
+        check_t1w(masked(head, 30 * head[2] + offset))
+
+
+def test_a_brain_z_scored_within_its_mask_is_no_part(head):
+    inside = head[0][head[1]]
+    for array in (head[0], (head[0] - inside.mean()) / inside.std()):
+        check_t1w(masked(head, array))
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_a_brain_that_was_enlarged_and_scaled_is_no_probability_map(head, top):
+    brain = zoom(np.where(head[1], head[0], 0)[20:84, 20:84, 20:84], 1.5, order=1)
+    check_t1w(Volume(top * brain / brain.max(), np.eye(4)))

@@ -21,6 +21,7 @@ from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.report import scan_figures
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize_prepared
@@ -36,6 +37,14 @@ from napari_mri7t.engine.workflows.summary import BatchSummary, write_summary
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
 FIRST = "sub-01/anat/sub-01_desc-synth7T_T1w.nii.gz"
+
+
+@pytest.fixture(autouse=True)
+def figures(monkeypatch):
+    """Draw none, which takes a second a scan; the function is given back where it counts."""
+    original = scan_figures.write_scan_figures
+    monkeypatch.setattr(scan_figures, "write_scan_figures", lambda *_: None)
+    return lambda: monkeypatch.setattr(scan_figures, "write_scan_figures", original)
 
 
 def save_quick(folder, seed=0):
@@ -116,7 +125,8 @@ def test_every_scan_gets_its_estimate_and_sidecar(raw, job):
     assert facts["SkullStripped"] is True
 
 
-def test_derivative_is_valid_bids(raw, job, bids_errors):
+def test_derivative_is_valid_bids(raw, job, bids_errors, figures):
+    figures()
     summary = synthesize_batch(find_scans(raw).scans, job)
     write_summary(raw, job.output, summary)
     assert bids_errors(job.output) == []

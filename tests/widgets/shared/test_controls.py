@@ -212,7 +212,7 @@ class Windows(QObject):
 
     n_shown = 0
 
-    def eventFilter(self, watched, event):
+    def eventFilter(self, watched, event):  # noqa: N802
         if event.type() == QEvent.Type.Show and isinstance(watched, Notice):
             self.n_shown += watched.isWindow()
         return False

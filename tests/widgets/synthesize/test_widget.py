@@ -279,34 +279,6 @@ def test_selected_layers_are_done_one_after_the_other(viewer, brain, quick_model
     assert names == ["a", "b", "c", "a_synthetic-7T", "c_synthetic-7T"]
 
 
-def test_folder_is_done_and_a_bad_file_is_named(viewer, brain, quick_model, wait_idle, tmp_path):
-    (tmp_path / "in").mkdir()
-    save_volume(brain, tmp_path / "in" / "a.nii.gz")
-    (tmp_path / "in" / "b.nii.gz").write_text("<html>")
-    widget = docked(viewer)
-    widget.model_chooser.add(quick_model)
-    widget.source.mode_box.setCurrentText(FOLDER)
-    assert widget.panel.status.text() == "Choose the folder of 3T volumes."
-    widget.source.folder_field.folder = tmp_path / "in"
-    widget.source.output_field.folder = tmp_path / "out"
-    wait_idle()
-    plan = widget.plan_label.text().replace("\u200b", "")
-    assert plan.startswith("2 scans through quick into a BIDS derivative")
-    widget.start()
-    wait_idle()
-    names = sorted(path.name for path in (tmp_path / "out").rglob("sub-*.*"))
-    assert names == ["sub-a_desc-synth7T_T1w.json", "sub-a_desc-synth7T_T1w.nii.gz"]
-    assert (tmp_path / "out/dataset_description.json").exists()
-    assert (tmp_path / "out/logs/batch.json").exists()
-    (text,) = widget.panel.notices.texts(ERROR_COLOUR)
-    assert text.count("b.nii.gz") == 1
-    assert widget.panel.status.text() == "1 written"
-    assert not viewer.layers
-    widget.start()
-    wait_idle()
-    assert widget.panel.status.text() == "0 written, 1 skipped"
-
-
 def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, tmp_path):
     widget = docked(viewer)
     widget.source.mode_box.setCurrentText(FOLDER)

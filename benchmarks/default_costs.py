@@ -1,0 +1,74 @@
+"""What the default preparation costs a brain that needs none, and what it does for one that does.
+
+python benchmarks/default_costs.py 7T_FOLDER [turned]
+
+PSNR in the brain of the report's ten pairs (PROTOCOL: noise of variance 0.003, both matched to
+sub-TELL0106), each estimated by the model that has not seen it: as `--prepare none` and as
+`--prepare auto`. With `turned`, the voxels of each pseudo-3T lie under a header that is turned by
+20 degrees about each axis and shifted by 10 mm: the estimate is on the same voxels, so that it needs no
+turning back.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from napari_mri7t.engine.metrics.basic import psnr
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, fold_folders
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.registration import centre_of
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
+from napari_mri7t.engine.synthesis.config import OutputConfig
+from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
+
+REFERENCE = "TELL0106"
+TURN_DEGREES, SHIFT_MM = 20.0, 10.0
+
+
+def turned(scan: Volume) -> Volume:
+    """Return the voxels of a scan at another place in space."""
+    move = np.eye(4)
+    angles = np.full(3, TURN_DEGREES)
+    move[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    centre = centre_of(scan)
+    move[:3, 3] = centre - move[:3, :3] @ centre + SHIFT_MM
+    return replace(scan, affine=move @ scan.affine, geometry=None)
+
+
+def main() -> None:
+    """Print a row per brain."""
+    paths = sorted(Path(sys.argv[1]).glob("*TELL*.nii.gz"))
+    is_turned = "turned" in sys.argv[2:]
+    reference = next(path for path in paths if REFERENCE in path.name)
+    folds = [each for each in fold_folders() if each.parent.name == f"{DEFAULT_MODEL}-loo"]
+    print("brain | none, dB | auto, dB | auto minus none | what auto did")
+    rows = []
+    for path, fold in zip(paths, folds, strict=True):
+        model = load_model(fold)
+        source, target = simulate_3t(path, reference=reference)
+        scan = turned(source) if is_turned else source
+        values, done = [], ""
+        for mode in ("none", "auto"):
+            made = synthesize(
+                scan, model, preparation=PreparationConfig(mode), output=OutputConfig()
+            )
+            mask = target.array > 0
+            values.append(psnr(target.array, made.volume.array, data_range=1.0, mask=mask))
+            if made.prepared is not None and mode == "auto":
+                names = ("brain_extraction", "bias_field", "bias_field_strength", "registration")
+                done = ", ".join(str(made.prepared.facts.get(name)) for name in names)
+        rows.append(values)
+        name = path.name.removeprefix("sub-TELL")[:4]
+        cells = f"{values[0]:.2f} | {values[1]:.2f} | {values[1] - values[0]:+.3f}"
+        print(f"{name} | {cells} | {done or 'nothing'}", flush=True)
+    none, auto = np.mean(rows, axis=0)
+    print(f"mean | {none:.2f} | {auto:.2f} | {auto - none:+.3f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""`mri7t pair`: raw 3T and 7T scans of the same people into a dataset to train on."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_mri7t.cli.batch import EXIT_SOME_FAILED, Labels
+from napari_mri7t.cli.console import given, has_option, option_of, progress_bar, say, warn
+from napari_mri7t.cli.options import (
+    AllowOutOfDomain,
+    Cluster,
+    DryRun,
+    Index,
+    Keep,
+    Prepare,
+    Scheduler,
+    SeriesNumber,
+    find_place,
+    show_script,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_mri7t.engine.datasets.raw_pairs import PairFiles
+    from napari_mri7t.engine.progress import Report
+    from napari_mri7t.engine.report.pair_page import PairRecord
+    from napari_mri7t.engine.workflows.cluster import Place
+    from napari_mri7t.engine.workflows.pair_dataset import Run
+    from napari_mri7t.engine.workflows.pairs import PairJob
+    from napari_mri7t.engine.workflows.summary import BatchSummary, Note
+
+
+def pair(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="Folder or BIDS dataset of 3T and 7T scans, or a table of paths.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(metavar="OUTPUT", help="Dataset for `train`; run again to resume."),
+    ],
+    registration: Annotated[
+        str | None,
+        typer.Option(help="Of the 3T to the 7T: rigid; affine.", show_default="rigid"),
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="mni, 1 mm in MNI space; 7t, that of the 7T scan; or a voxel size in mm.",
+            show_default="mni",
+        ),
+    ] = None,
+    prepare: Prepare = None,
+    keep: Keep = None,
+    allow_out_of_domain: AllowOutOfDomain = False,
+    index: Index = None,
+    series: SeriesNumber = None,
+    participant: Labels = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace pairs made from other scans or settings."),
+    ] = False,
+    scheduler: Scheduler = "",
+    cluster: Cluster = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Make a dataset to train on from raw 3T and 7T scans of the same people.
+
+    Both heads are brain-extracted, corrected for their bias field, registered, and resampled once
+    to one grid. OUTPUT gets a page, quality.html, that shows every pair. A pair that fails is
+    reported, and the next one is made; `mri7t train` leaves out a pair with a flag. The exit code
+    is 0 if no pair failed.
+    """
+    place = find_place(scheduler, cluster, "cpu")
+    if dry_run:
+        show_script(place)
+
+    from napari_mri7t.engine.preparation.pair import PairConfig
+    from napari_mri7t.engine.workflows.pair_dataset import make_dataset
+    from napari_mri7t.engine.workflows.pairs import PairJob
+    from napari_mri7t.engine.workflows.summary import BatchSummary
+
+    config = given(
+        PairConfig(allow_out_of_domain=allow_out_of_domain),
+        registration=registration, grid=grid, prepare=prepare,
+    )  # fmt: skip
+    job = PairJob(output, config, overwrite, index, keep)
+    labels = tuple(participant or ())
+    _say_what_is_done(dataset, job, labels, series or "")
+    so_far = BatchSummary()
+
+    def note(outcome: BatchSummary) -> None:
+        nonlocal so_far
+        so_far = so_far.with_other(outcome)
+
+    try:
+        with progress_bar("pairs") as report:
+            made = make_dataset(dataset, job, labels, series or "", report, note, _run(place))
+    except KeyboardInterrupt:
+        with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
+            _print_summary(so_far, (), output)
+        raise
+    _print_summary(made.summary, made.pairs, output)
+
+
+def _say_what_is_done(dataset: Path, job: "PairJob", labels: tuple[str, ...], series: str) -> None:
+    from napari_mri7t.engine.workflows.pairs import find_pairs, plan_pairs
+
+    for state in plan_pairs(find_pairs(dataset, labels, series), job):
+        say(f"{state.files.name}: {state.text}")
+    say(job.config.describe())
+
+
+def _run(place: "Place | None") -> "Run":
+    """Return what makes the pairs: this process, or a cluster."""
+    if place is None:
+        from napari_mri7t.engine.workflows.pairs import make_pairs
+
+        return make_pairs
+
+    from napari_mri7t.engine.workflows.cluster import open_client
+    from napari_mri7t.engine.workflows.pair_tasks import run_pairs
+
+    def run(
+        pairs: "Sequence[PairFiles]", job: "PairJob", report: "Report", note: "Note"
+    ) -> "BatchSummary":
+        with open_client(place) as client:
+            return run_pairs(pairs, job, client, place, report, note)
+
+    return run
+
+
+def _print_summary(summary: "BatchSummary", records: "Sequence[PairRecord]", output: Path) -> None:
+    """Print the outcome; exit with 1 if a pair failed."""
+    from napari_mri7t.engine.datasets.bids import QUALITY_PAGE
+
+    flags = {record.name: record.flags for record in records}
+    warn(
+        f"{name}: {text}"
+        for name, texts in summary.warnings.items()
+        for text in texts
+        if text not in flags.get(name, ())
+    )
+    for name, reason in summary.skipped.items():
+        say(f"skipped: {name}: {reason}", err=True)
+    for name, reason in summary.failed.items():
+        argument = summary.arguments.get(name, "")
+        hint = option_of(argument) if has_option(pair, argument) else ""
+        say(f"failed: {name}: {reason}{hint}", err=True)
+    for record in records:
+        for text in record.flags:
+            say(f"flagged: {record.name}: {text}", err=True)
+    made = "stopped: " * summary.stopped + f"{len(summary.written)} written"
+    if summary.written and summary.seconds:
+        made += f" ({summary.seconds / len(summary.written):.0f} s each)"
+    say(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed")
+    left_out = [record.name for record in records if not record.is_used]
+    if left_out:
+        say(f"left out of a training: {', '.join(left_out)}")
+    say(f"{output / QUALITY_PAGE}: check it before you train")
+    if summary.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,0 +1,294 @@
+"""DICOM series: found, chosen, converted by dcm2niix, and without a trace of the patient."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import shutil
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.volumes.files import dicom_conversion
+from napari_mri7t.engine.volumes.files.dicom import digest_of, find_series, is_dicom
+from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w, looks_t1w, not_magnitude
+from napari_mri7t.engine.volumes.files.identity import Identity
+from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.provenance import Execution, sidecar
+from napari_mri7t.engine.volumes.volume import load_series, load_volume, save_volume
+
+SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
+
+
+def message_of(folder, **settings):
+    with pytest.raises(VolumeError) as caught:
+        load_volume(folder, **settings)
+    return str(caught.value)
+
+
+def test_voxels_lie_where_the_headers_place_them(dicom_series, phantom, tmp_path):
+    """The expected place is that of PS3.3, C.7.6.2.1.1: position plus columns, rows and slices."""
+    import pydicom
+
+    paths = dicom_series(tmp_path / "in")
+    volume = load_volume(tmp_path / "in")
+    for i, j, k in ((0, 0, 0), (39, 47, 31), (3, 20, 9), (30, 5, 25)):
+        header = pydicom.dcmread(paths[k])
+        row, column = np.reshape([float(x) for x in header.ImageOrientationPatient], (2, 3))
+        dy, dx = (float(x) for x in header.PixelSpacing)
+        lps = np.array([float(x) for x in header.ImagePositionPatient]) + i * dx * row + j * dy * column
+        place = np.linalg.solve(volume.affine, [-lps[0], -lps[1], lps[2], 1])[:3]
+        assert np.allclose(place, place.round(), atol=1e-3)
+        assert volume.array[tuple(place.round().astype(int))] == header.pixel_array[j, i]
+    assert volume.array.sum() == pytest.approx(np.round(phantom.array * 1000).sum(dtype=float))
+    assert volume.warnings == ()
+    assert volume.name == "series-5_t1_mprage_sag"
+
+
+def test_result_does_not_depend_on_names_order_and_copies(dicom_series, tmp_path):
+    paths = dicom_series(tmp_path / "in", array=SMALL)
+    for number, path in enumerate(reversed(paths)):
+        place = tmp_path / "again" / f"deep{number % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place / f"IM{number}")
+    shutil.copy(paths[2], tmp_path / "again" / "copy.IMA")
+    (tmp_path / "again" / "notes").write_text("no DICOM")
+    (tmp_path / "again" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    first, second = load_volume(tmp_path / "in"), load_volume(tmp_path / "again")
+    assert (first.array == second.array).all()
+    assert (first.affine == second.affine).all()
+    assert first.geometry.dicom.sha256 == second.geometry.dicom.sha256
+    assert any("that others hold as well" in text for text in second.warnings)
+    assert any("damaged" in text for text in second.warnings)
+
+
+def test_a_file_stands_for_its_series(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL, names="a{}.dcm", SeriesNumber=3)
+    path = dicom_series(tmp_path, array=SMALL, names="b{}", SeriesNumber=4, SeriesDescription="t2")[2]
+    assert load_volume(path).geometry.dicom.number == 4
+
+
+def test_only_t1w_is_chosen_among_others(dicom_series, tmp_path):
+    for number, (description, tags) in enumerate(
+        {
+            "localizer": {"ImageType": ["ORIGINAL", "PRIMARY", "M", "LOCALIZER"]},
+            "t2_space_sag": {},
+            "t1_flair_3d": {},
+            "DTI_64": {"MRAcquisitionType": "2D"},
+            "t1_tse_tra": {"MRAcquisitionType": "2D"},
+            "Sag 3D T1 BRAVO": {},
+            "t1_mprage MIP": {"ImageType": ["DERIVED", "SECONDARY", "MIP"]},
+            "t1_mp2rage_sag_T1_Images": {},
+            "t1_mp2rage_INV1": {},
+            "t1_mprage phase": {"ImageType": ["ORIGINAL", "PRIMARY", "P"]},
+        }.items(),
+        1,
+    ):
+        dicom_series(
+            tmp_path / str(number), array=SMALL, SeriesNumber=number, ProtocolName="",
+            SeriesDescription=description, **tags,
+        )  # fmt: skip
+    found = find_series(tmp_path)
+    assert [one.number for one in found if looks_t1w(one)] == [6]
+    assert choose_t1w(found).number == 6
+    assert [one.number for one in found] == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["t1_mpr_sag_p2_iso", "sT1W_3D_TFE", "Ax FSPGR 3D", "SAG BRAVO", "MEMPRAGE", "t1_vibe", "T1w"],
+)
+def test_names_of_t1w_of_several_makers_are_known(dicom_series, tmp_path, description):
+    tags = {"SeriesDescription": description, "ProtocolName": ""}
+    dicom_series(tmp_path, array=SMALL[:, :, :2], **tags)
+    assert looks_t1w(find_series(tmp_path)[0])
+
+
+def test_normalised_twin_is_preferred_and_named(dicom_series, tmp_path):
+    dicom_series(tmp_path / "a", array=SMALL, SeriesNumber=4, ImageType=["ORIGINAL", "PRIMARY", "M"])
+    dicom_series(tmp_path / "b", array=SMALL, SeriesNumber=5)
+    volume = load_volume(tmp_path)
+    assert volume.geometry.dicom.number == 5
+    assert any("series 5 (NORM) was used, not 4" in text for text in volume.warnings)
+
+
+def test_two_t1w_are_listed_and_one_is_asked_for(dicom_series, tmp_path):
+    dicom_series(tmp_path / "a", array=SMALL, SeriesNumber=4)
+    dicom_series(tmp_path / "b", array=SMALL, SeriesNumber=5, AcquisitionTime="111111")
+    with pytest.raises(VolumeError, match="2 series look like a 3-D T1w") as caught:
+        load_volume(tmp_path)
+    assert '4 "t1_mprage_sag", 6 slices; 5 "t1_mprage_sag", 6 slices' in str(caught.value)
+    assert caught.value.argument == "series"
+    assert load_volume(tmp_path, series=4).geometry.dicom.number == 4
+    assert load_volume(tmp_path, series="5").geometry.dicom.number == 5
+    assert "no such series" in message_of(tmp_path, series=9)
+
+
+def test_two_acquisitions_of_one_number_are_told_apart_by_their_keys(dicom_series, tmp_path):
+    dicom_series(tmp_path / "a", array=SMALL)
+    dicom_series(tmp_path / "b", array=SMALL, SeriesDescription="t1_mprage_again")
+    first, second = find_series(tmp_path)
+    assert first.number == second.number == 5
+    assert f"5 ({first.key})" in message_of(tmp_path, series=5)
+    assert load_volume(tmp_path, series=second.key).name == f"series-5_{second.description}"
+
+
+def test_files_of_two_patients_are_refused(dicom_series, tmp_path):
+    dicom_series(tmp_path / "a", array=SMALL)
+    dicom_series(tmp_path / "b", array=SMALL, PatientName="ROE^ROY", PatientID="77123", SeriesNumber=6)
+    assert "series of 2 patients" in message_of(tmp_path)
+    assert load_volume(tmp_path, series=6).geometry.dicom.number == 6
+
+
+@pytest.mark.parametrize(("skip", "told"), [((2,), "1 of its slices are missing"), ((1, 3), "2 of")])
+def test_missing_slices_are_refused_by_name(dicom_series, tmp_path, skip, told):
+    dicom_series(tmp_path, array=SMALL, skip=skip)
+    assert message_of(tmp_path).startswith(f'series 5 "t1_mprage_sag": {told}')
+
+
+def test_missing_first_slices_are_warned_of(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL, skip=(0, 1))
+    assert any("may be missing" in text for text in load_volume(tmp_path).warnings)
+
+
+def test_file_that_is_cut_short_is_refused(dicom_series, tmp_path):
+    path = dicom_series(tmp_path, array=SMALL)[3]
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "1 of its 6 files are cut short" in message_of(tmp_path)
+
+
+def test_phase_is_refused_even_if_asked_for(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL, ImageType=["ORIGINAL", "PRIMARY", "P", "PHASE"])
+    assert "is no magnitude image (P)" in message_of(tmp_path, series=5)
+
+
+def test_echoes_are_chosen_by_index(dicom_series, tmp_path):
+    series = {"SeriesDescription": "t1_memprage", "StudyInstanceUID": "1.2.3"}
+    dicom_series(tmp_path / "1", array=SMALL, **series, EchoTime="1.6", EchoNumbers=1)
+    for n, path in enumerate(
+        dicom_series(tmp_path / "2", array=SMALL / 2, **series, EchoTime="3.4", EchoNumbers=2)
+    ):
+        import pydicom
+
+        second = pydicom.dcmread(path)
+        second.SOPInstanceUID = f"1.2.3.4.{n}"
+        second.save_as(path)
+    with pytest.raises(VolumeError, match="0: echo time 1.6 ms; 1: echo time 3.4 ms") as caught:
+        load_volume(tmp_path)
+    assert caught.value.argument == "index"
+    first, second = load_volume(tmp_path, index=0), load_volume(tmp_path, index=1)
+    assert first.array.max() == 1000
+    assert second.array.max() == 500
+    both = load_series(tmp_path)
+    assert len(both) == 2
+    assert (both[1].array == second.array).all()
+
+
+def test_pixels_compressed_by_run_lengths_are_read(dicom_series, tmp_path):
+    import pydicom
+
+    paths = dicom_series(tmp_path, array=SMALL)
+    plain = load_volume(tmp_path)
+    for path in paths:
+        found = pydicom.dcmread(path)
+        found.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+        found.save_as(path)
+    assert (load_volume(tmp_path).array == plain.array).all()
+
+
+def test_no_message_name_or_sidecar_names_the_patient(dicom_series, tmp_path, private_words, caplog):
+    folder = tmp_path / "DOE_JANE_19700131"
+    caplog.set_level(logging.DEBUG)
+    dicom_series(folder, array=SMALL, SeriesDescription="T1 MPRAGE Doe, J.", ProtocolName="x")
+    volume = load_volume(folder)
+    assert volume.name == "series-5"
+    assert volume.geometry.path is None
+    facts = sidecar("synthesize", [volume], Execution())
+    image = save_volume(volume, tmp_path / "out" / "t1.nii.gz", sidecar=facts) if (
+        (tmp_path / "out").mkdir()
+    ) is None else None
+    (entry,) = facts["Sources"]
+    assert entry == {
+        "Series": 5, "Files": 6, "SHA256": digest_of(find_series(folder)[0]),
+        "dcm2niix": dicom_conversion.library_versions(["dcm2niix"])["dcm2niix"],
+    }  # fmt: skip
+    assert not private_words(image.parent)
+    assert not private_words(f"{volume.name} {facts} {find_series(folder)} {volume.geometry}")
+    dicom_series(folder, array=SMALL, SeriesNumber=6, names="x{}", AcquisitionTime="111111")
+    assert not private_words(message_of(folder))
+    assert not private_words(message_of(folder, series=9))
+    assert not private_words(caplog.text)
+
+
+def test_message_of_dcm2niix_that_names_patient_or_file_is_not_shown(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL)
+    (series,) = find_series(tmp_path)
+    said = "Warning: odd matrix\nWarning: Doe odd\nWarning: odd /tmp/x\nError: 31.01.1970\nConvert 5"
+    assert dicom_conversion._quotes(series, said) == ["odd matrix"]
+
+
+def test_private_folder_is_removed(dicom_series, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "private"))
+    (tmp_path / "private").mkdir()
+    dicom_series(tmp_path / "in", array=SMALL)
+    load_volume(tmp_path / "in")
+    assert list((tmp_path / "private").iterdir()) == []
+
+
+def test_missing_extra_is_named_with_its_command(dicom_series, tmp_path, monkeypatch):
+    dicom_series(tmp_path, array=SMALL)
+    monkeypatch.setattr(
+        "napari_mri7t.engine.volumes.files.dicom_header.find_spec",
+        lambda name: None if name == "pydicom" else importlib.util.find_spec(name),
+    )
+    with pytest.raises(Mri7tError, match=r"pip install 'napari-mri7t\[dicom\]'"):
+        load_volume(tmp_path)
+
+
+def test_program_that_hangs_is_stopped(dicom_series, tmp_path, monkeypatch):
+    dicom_series(tmp_path, array=SMALL)
+    monkeypatch.setattr(dicom_conversion, "MOST_SECONDS", 1e-4)
+    assert "did not end" in message_of(tmp_path)
+
+
+def test_folder_without_dicom_is_no_dicom(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + bytes(200))
+    (tmp_path / "b").write_bytes(bytes(200))
+    assert not is_dicom(tmp_path)
+    assert "is a folder" in message_of(tmp_path)
+    assert "holds no DICOM series" in message_of(tmp_path, series=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "is_told"),
+    [
+        ({"PatientName": ["Müller^Änne"]}, "Mueller_T1", True),
+        ({"PatientName": ["Müller^Änne"]}, "MULLER", True),
+        ({"PatientName": ["Li^Na"]}, "flair_li", True),
+        ({"PatientName": ["Li^Na"]}, "localizer_final", False),
+        ({"PatientName": ["王^小東"]}, "T1_王", True),
+        ({"PatientBirthDate": ["19700131"]}, "31-01-1970", True),
+        ({"PatientBirthDate": ["19700131"]}, "scan_700131", True),
+        ({"PatientID": ["PAT-00.12"]}, "PAT0012", True),
+        ({"PatientName": ["Anonymous"], "PatientID": ["1"]}, "anonymous_t1", False),
+    ],
+)
+def test_identity_is_found_however_it_is_written(values, text, is_told):
+    assert Identity.of(values).is_in(text) is is_told
+
+
+@pytest.mark.parametrize(
+    ("kinds", "part"),
+    [(["ORIGINAL", "PRIMARY", "M"], ""), (["ORIGINAL", "PHASE"], "PHASE"), (["M", "P"], ""), (["R"], "R")],
+)
+def test_part_of_a_complex_image_is_told_by_its_type(kinds, part):
+    assert not_magnitude(kinds) == part
+
+
+def test_image_type_of_the_json_beside_a_nifti_is_checked(phantom, tmp_path):
+    path = save_volume(phantom, tmp_path / "t1.nii.gz")
+    check_t1w(load_volume(path))
+    (tmp_path / "t1.json").write_text('{"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}')
+    with pytest.raises(VolumeError, match=r"no magnitude image by the ImageType .* \(P\)"):
+        check_t1w(load_volume(path))
