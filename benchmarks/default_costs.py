@@ -4,9 +4,8 @@ python benchmarks/default_costs.py 7T_FOLDER [turned]
 
 PSNR in the brain of the report's ten pairs (PROTOCOL: noise of variance 0.003, both matched to
 sub-TELL0106), each estimated by the model that has not seen it: as `--prepare none` and as
-`--prepare auto`. With `turned`, the voxels of each pseudo-3T lie under a header that is turned by
-20 degrees about each axis and shifted by 10 mm: the estimate is on the same voxels, so that it needs no
-turning back.
+`--prepare auto`. With `turned`, the header of each pseudo-3T is turned by 20 degrees about each axis
+and shifted by 10 mm: the estimate is on the same voxels, and need not be turned back.
 """
 
 import sys
@@ -24,7 +23,7 @@ from napari_mri7t.engine.preparation.registration import centre_of
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
-from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.volume import Volume
 
 REFERENCE = "TELL0106"
 TURN_DEGREES, SHIFT_MM = 20.0, 10.0

@@ -142,7 +142,9 @@ def dicom_series(phantom: Volume) -> Callable[..., list[Path]]:
     return lambda folder, **given: write_dicom(folder, **({"array": phantom.array} | given))
 
 
-OBLIQUE = np.array([[-0.96, 0.05, 0.2, 20], [0.1, 1.1, -0.06, -30], [-0.2, 0.1, 1.2, -12], [0, 0, 0, 1]])
+OBLIQUE = np.array(
+    [[-0.96, 0.05, 0.2, 20], [0.1, 1.1, -0.06, -30], [-0.2, 0.1, 1.2, -12], [0, 0, 0, 1]]
+)
 
 
 def oblique() -> np.ndarray:

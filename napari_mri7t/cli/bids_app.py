@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +31,7 @@ SHOWN_ERRORS = 5
 LABELS = ("--participant-label", "--session-label")  # take several values
 
 
-class Level(str, Enum):
+class Level(StrEnum):
     """Of the analysis, as BIDS Apps have it."""
 
     PARTICIPANT = "participant"

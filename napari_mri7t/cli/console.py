@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 
 import typer
 
-from napari_mri7t.cli.stops import STDERR, handled_by
+from napari_mri7t.cli.stops import STDERR, exit_at_once, handled_by
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.texts import visible
@@ -209,11 +209,19 @@ def progress_bar(title: str) -> Iterator[Report]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Record the first Ctrl-C, so that the work can clean up; the second one raises at once."""
+    """Record the first Ctrl-C, so that the work can clean up; the second one raises at once.
+
+    What then waits for a thread is ended by the third.
+    """
     pressed = threading.Event()
+    raised = False
 
     def note(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        if raised:
+            exit_at_once(number, frame)
         if pressed.is_set():
+            raised = True
             raise KeyboardInterrupt
         pressed.set()
         with contextlib.suppress(OSError):  # past the buffer, which may just be written to

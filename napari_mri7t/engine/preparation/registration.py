@@ -79,7 +79,7 @@ def register(brain: Volume, template: Volume, report: Report = ignore) -> np.nda
     method.SetSmoothingSigmasPerLevel(SMOOTHING_MM)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
-    images = [_image(sitk, volume) for volume in (fixed, moving)]
+    images = [itk_image(sitk, volume) for volume in (fixed, moving)]
     now = running(REGISTRATION)
     found = in_one_itk_thread(sitk, lambda: method.Execute(*images), report, now, method.Abort)
     return np.linalg.inv(matrix_of(found))
@@ -111,7 +111,7 @@ def _upright(brain: Volume) -> Volume:
     return grid.with_array(downsample(brain, grid))
 
 
-def _image(sitk: Any, volume: Volume) -> Any:
+def itk_image(sitk: Any, volume: Volume) -> Any:
     """Convert a volume on an upright grid to an ITK image, with RAS+ mm as its physical space."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
     image.SetSpacing(volume.voxel_size)

@@ -230,8 +230,7 @@ COLUMNS = {
     "participant_id": "Participant",
     "session_id": "Session",
     "scan": "Path of the scan within the input dataset",
-    "state": "Whether the scan was synthesised in the last batch (written), before it (known), failed "
-    "or was skipped",
+    "state": "Synthesised in the last batch (written) or before it (known), failed, or skipped",
     "brain_litres": "Volume of the brain mask",
     "registration_score": "Correlation of the brain with the template",
     "bias_field_strength": "How far the bias field varies in the brain, as a share",

@@ -179,7 +179,8 @@ class _Account:
         return report
 
     def report(self) -> None:
-        """Report how far the batch is."""
+        """Record the estimate that was written meanwhile; report how far the batch is."""
+        self.settle()
         under_way = tuple(self._courses.values())
         first = next((course for course in under_way if course.stage != "writing"), None)
         done = self._n_passed + sum(each.part for each in under_way if each.stage != "writing")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from napari_mri7t.engine import system
 from napari_mri7t.engine.datasets.bids import derivative_path, start_derivative
 from napari_mri7t.engine.errors import Mri7tError
 
@@ -106,3 +107,38 @@ def test_derivative_never_mixes_with_other_datasets(tmp_path):
         path.write_text(content)
         with pytest.raises(Mri7tError, match="fix or remove"):
             start_derivative(other, tmp_path)
+
+
+def test_derivative_describes_its_labels_and_lists_what_bids_does_not_know(tmp_path):
+    (tmp_path / ".bidsignore").write_text("mine/\nlogs/")
+    for _ in range(2):  # what is there stays
+        start_derivative(tmp_path)
+    rows = (tmp_path / "descriptions.tsv").read_text().splitlines()
+    assert rows[0] == "desc_id\tdescription"
+    assert {row.split("\t")[0] for row in rows[1:]} >= {"desc-synth7T", "desc-brain"}
+    lines = (tmp_path / ".bidsignore").read_text().splitlines()
+    assert lines[:2] == ["mine/", "logs/"]
+    assert len(lines) == len(set(lines))
+    assert {"figures", "quality.html"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tag", "expected"),
+    [
+        ("docker", "mri7t:1", {"Type": "docker", "Tag": "mri7t:1"}),
+        ("apptainer", "", {"Type": "apptainer"}),
+        (None, "mri7t:1", None),
+    ],
+)
+def test_derivative_names_the_container_it_was_made_in(tmp_path, monkeypatch, kind, tag, expected):
+    mark = tmp_path / "mark"
+    monkeypatch.setattr(system, "MARKS_OF_CONTAINERS", {"docker": mark})
+    monkeypatch.delenv(system.APPTAINER, raising=False)
+    monkeypatch.setenv(system.IMAGE, tag)
+    if kind == "docker":
+        mark.touch()
+    elif kind:
+        monkeypatch.setenv(system.APPTAINER, "mri7t.sif")
+    start_derivative(tmp_path / "made")
+    facts = json.loads((tmp_path / "made/dataset_description.json").read_text())
+    assert facts["GeneratedBy"][0].get("Container") == expected

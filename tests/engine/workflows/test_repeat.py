@@ -237,14 +237,14 @@ def edited(facts, place, value):
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        ("GeneratedBy/0/Description", "dream", "only synthesize and simulate can be repeated"),
+        ("GeneratedBy/0/Description", "dream", "only synthesize, simulate, pair can be repeated"),
         ("GeneratedBy/0/Description", "simulate", "Settings: noise: must be an object"),
         ("GeneratedBy/0/Name", "another", "Name must be napari-mri7t"),
         ("GeneratedBy", {"Description": "synthesize"}, "GeneratedBy must be a list"),
         ("GeneratedBy", [7], "lacks Description"),
         ("Synthetic", False, "Synthetic: must be true"),
         ("Seed", 3, "Seed: is 3, which its settings contradict"),
-        ("Sources", [], "Sources: must hold 1 to 4 files, got 0"),
+        ("Sources", [], "Sources: must hold 1 to 8 files, got 0"),
         ("Sources", 7, "Sources must be a list"),
         ("Sources/0", "scan.nii", "Sources: must hold objects"),
         ("Sources/0/File", "../../etc/passwd", "File must be the name of a file, without a folder"),

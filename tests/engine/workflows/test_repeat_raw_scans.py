@@ -25,7 +25,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes import template
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.engine.workflows import record as record_module
-from napari_mri7t.engine.workflows import repeat as repeat_module
+from napari_mri7t.engine.workflows import repetition as repeat_module
 from napari_mri7t.engine.workflows.record import read_record
 from napari_mri7t.engine.workflows.simulate import simulate_dataset
 

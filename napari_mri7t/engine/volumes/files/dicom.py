@@ -339,7 +339,9 @@ def _check_places(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
     gaps = gaps[gaps > SAME_MM]  # several echoes or times of one slice
     if len(gaps) == 0:
         return 1, "", []
-    usual = float(np.median(gaps))
+    steps = np.round(gaps / gaps.min())  # whole ones, unless the spacing is uneven
+    is_whole = np.abs(gaps / gaps.min() - steps).max() <= NEARLY_EVEN
+    usual = float(np.median(gaps / steps if is_whole else gaps))
     n_missing = int(np.sum(np.round(gaps / usual) - 1))
     if n_missing > 0:
         return len(gaps) + 1, f"{n_missing} of its slices are missing between others: {AGAIN}", []

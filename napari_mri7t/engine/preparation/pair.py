@@ -1,0 +1,444 @@
+"""From one person's raw 3T and 7T scans to a pair to train on: the plan, and its execution.
+
+Both brains are extracted and corrected for their bias field; the 3T is registered to the 7T; each
+scan is interpolated once, onto one grid. Intensities stay linear.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.metrics.pair_agreement import (
+    PairAgreement,
+    boundary_distance,
+    dice,
+)
+from napari_mri7t.engine.preparation.checks import MODEL_VOXEL_MM
+from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
+from napari_mri7t.engine.preparation.pair_problems import pair_problems
+from napari_mri7t.engine.preparation.pair_registration import (
+    information_at,
+    refine_roughly,
+    register_pair,
+)
+from napari_mri7t.engine.preparation.prepare import (
+    PreparationConfig,
+    PreparationPlan,
+    Prepared,
+    plan_preparation,
+    prepare,
+)
+from napari_mri7t.engine.preparation.registration import load_transform, register
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.typed import check_types
+from napari_mri7t.engine.volumes.grids import (
+    CUBIC,
+    LINEAR,
+    bounding_box_mm,
+    downsample,
+    resample,
+    upright_grid,
+)
+from napari_mri7t.engine.volumes.template import load_template, model_grid
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
+
+GRIDS = ("mni", "7t")
+REGISTRATIONS = ("rigid", "affine")
+VOXEL_MM = (0.3, 2.0)  # of a grid that is given as a number
+BOX_MARGIN_MM = 10.0
+COMPARED_MM = 2.0  # voxels in which people are compared
+LEAST_SIGNAL = 1e-4  # of the brightest: what the interpolation may leave in the brain
+N_STEPS = 4
+MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """How the raw pairs of a study are made; one for all people.
+
+    Parameters
+    ----------
+    grid : str or float
+        "mni", the models' grid of 1 mm; "7t", the 7T scan's own; or a voxel size in mm, of an
+        upright grid around the 7T brain.
+    registration : {"rigid", "affine"}
+        Of the 3T to the 7T.
+    prepare : {"auto", "none", "full"}
+        As in `PreparationConfig`, for both scans.
+    allow_out_of_domain : bool
+        True accepts scans that are too coarse, with a warning.
+    """
+
+    grid: str | float = "mni"
+    registration: str = "rigid"
+    prepare: str = "auto"
+    allow_out_of_domain: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        PreparationConfig(self.prepare)
+        if self.registration not in REGISTRATIONS:
+            known = " or ".join(REGISTRATIONS)
+            raise ValueError(f"registration must be {known}, got {brief(self.registration)}")
+        if self.grid in GRIDS:
+            return
+        try:
+            size = float(self.grid)
+        except (TypeError, ValueError):
+            size = 0.0
+        if not VOXEL_MM[0] <= size <= VOXEL_MM[1]:
+            raise ValueError(
+                f"grid must be mni, 7t or a voxel size from {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm, "
+                f"got {brief(self.grid)}"
+            )
+        object.__setattr__(self, "grid", size)
+
+    def record(self) -> dict[str, Any]:
+        """Return what decides the result, for a sidecar."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class RawPair:
+    """The scans of one person.
+
+    Parameters
+    ----------
+    source, target : str, Path, nibabel image or Volume
+        3T and 7T, T1w; the target may be the uniform image of an MP2RAGE.
+    name : str
+        Of the person, for messages and names.
+    source_mask, target_mask : Path, Volume or None
+        The user's own brain masks, on the scans' grids.
+    transform : Path or None
+        The user's own, from the 3T to the 7T, as `load_transform` reads it.
+    to_mni : Path or None
+        The user's own, from the 7T to MNI space.
+    inversions : tuple or None
+        Magnitudes of the 7T MP2RAGE's inversions.
+    keep : Path or None
+        Folder that caches the results of the steps.
+    """
+
+    source: VolumeLike
+    target: VolumeLike
+    name: str = ""
+    source_mask: Path | Volume | None = None
+    target_mask: Path | Volume | None = None
+    transform: Path | None = None
+    to_mni: Path | None = None
+    inversions: tuple[VolumeLike, VolumeLike] | None = None
+    keep: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PairPlan:
+    """What will be done with a raw pair; `plan_pair` makes it, `make_pair` executes it.
+
+    Attributes
+    ----------
+    raw : RawPair
+        Its scans are loaded.
+    config : PairConfig
+    source, target : PreparationPlan
+    target_scan : Volume
+        The 7T, without the noise around an MP2RAGE's head.
+    is_mp2rage : bool
+    """
+
+    raw: RawPair
+    config: PairConfig
+    source: PreparationPlan
+    target: PreparationPlan
+    target_scan: Volume
+    is_mp2rage: bool = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was noticed in both scans."""
+        return tuple(dict.fromkeys((*self.source.warnings, *self.target.warnings)))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is computed."""
+        steps = [f"3T: {step}" for step in self.source.steps]
+        steps += ["7T: background of the MP2RAGE"] * self.is_mp2rage
+        steps += [f"7T: {step}" for step in self.target.steps]
+        own = self.raw.transform is not None
+        return (*steps, *([] if own else [f"{self.config.registration} registration"]))
+
+    def describe(self) -> str:
+        """Return the plan as a sentence."""
+        return f"{', '.join(self.steps) or 'no step'}; {grid_in_words(self.config.grid)}."
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPair:
+    """Two scans of one person on one grid.
+
+    Attributes
+    ----------
+    name : str
+    source, target : Volume
+        3T and 7T, 0 outside the mask, above 0 in it.
+    mask : ndarray of bool, shape (I, J, K)
+        The brain in both.
+    source_prepared, target_prepared : Prepared
+        Each on its own grid.
+    to_target : ndarray, shape (4, 4)
+        mm of the 3T to mm of the 7T.
+    to_grid : ndarray, shape (4, 4)
+        mm of the 7T to mm of the grid.
+    agreement : PairAgreement
+    problems : tuple of str
+        Why the pair should not be trained on.
+    warnings : tuple of str
+    config : PairConfig
+    is_mp2rage : bool
+    """
+
+    name: str
+    source: Volume
+    target: Volume
+    mask: np.ndarray
+    source_prepared: Prepared
+    target_prepared: Prepared
+    to_target: np.ndarray
+    to_grid: np.ndarray
+    agreement: PairAgreement
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    config: PairConfig = field(default_factory=PairConfig)
+    is_mp2rage: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was done and measured, as text and numbers for the sidecars."""
+        source_to_grid = self.to_grid @ self.to_target
+        to_mni = {
+            "source_grid_to_mni": self.source_prepared.to_mni @ np.linalg.inv(source_to_grid),
+            "target_grid_to_mni": self.target_prepared.to_mni @ np.linalg.inv(self.to_grid),
+        }
+        return {
+            "settings": self.config.record(),
+            "source": self.source_prepared.facts,
+            "target": self.target_prepared.facts | {"mp2rage": self.is_mp2rage},
+            "transform_3t_to_7t": self.to_target.round(6).tolist(),
+            "to_grid": self.to_grid.round(6).tolist(),
+            **{name: matrix.round(6).tolist() for name, matrix in to_mni.items()},
+            "agreement": asdict(self.agreement),
+        }
+
+
+def grid_in_words(grid: str | float) -> str:
+    """Return where the pair lies, as a phrase."""
+    words = {"mni": f"on {MODEL_VOXEL_MM:g} mm in MNI space", "7t": "on the 7T's own grid"}
+    return words.get(str(grid), f"on {grid} mm around the 7T brain")
+
+
+def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
+    """Load the scans of a person and decide what they need.
+
+    Parameters
+    ----------
+    raw : RawPair
+    config : PairConfig
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        As `load_volume` and `plan_preparation`.
+    """
+    source, target = as_volume(raw.source), as_volume(raw.target)
+    both = None if raw.inversions is None else tuple(as_volume(each) for each in raw.inversions)
+    raw = replace(raw, source=source, target=target, inversions=both)
+    scan, is_uniform = target, is_mp2rage(target)
+    if both is not None:
+        scan, is_uniform = combined(target, (both[0], both[1])), True
+    elif is_uniform:
+        scan = without_air(target)
+    plans = [
+        plan_preparation(volume, _preparation(raw, config, side))
+        for side, volume in (("source", source), ("target", scan))
+    ]
+    return PairPlan(raw, config, plans[0], plans[1], scan, is_uniform)
+
+
+def _preparation(raw: RawPair, config: PairConfig, side: str) -> PreparationConfig:
+    own = {"source": (raw.source_mask, None), "target": (raw.target_mask, raw.to_mni)}[side]
+    keep = None if raw.keep is None else raw.keep / {"source": "3T", "target": "7T"}[side]
+    return PreparationConfig(config.prepare, own[0], own[1], keep, config.allow_out_of_domain)
+
+
+def make_pair(
+    pair: RawPair | PairPlan, config: PairConfig = PairConfig(), report: Report = ignore
+) -> PreparedPair:
+    """Make a pair of one person's 3T and 7T scans.
+
+    Parameters
+    ----------
+    pair : RawPair or PairPlan
+        A plan is executed as it is.
+    config : PairConfig
+        Of a raw pair.
+    report : callable
+        Called at least every 0.2 s in the long steps; what it raises cancels.
+
+    Raises
+    ------
+    VolumeError
+        If a brain is implausible, a registration fails, or the two brains do not overlap.
+    Mri7tError
+        If a library of the extra `native` is needed and missing.
+
+    Examples
+    --------
+    >>> template = load_template()
+    >>> pair = make_pair(RawPair(template, template), PairConfig(grid="7t", prepare="none"))
+    >>> pair.agreement.overlap, pair.problems
+    (1.0, ())
+    """
+    plan = pair if isinstance(pair, PairPlan) else plan_pair(pair, config)
+    sides = [
+        prepare(scan, how, report=part(report, n, N_STEPS))
+        for n, (scan, how) in enumerate(
+            ((as_volume(plan.raw.source), plan.source), (plan.target_scan, plan.target))
+        )
+    ]
+    source, target = sides
+    on_registration = part(report, 2, N_STEPS)
+    to_target = _to_target(plan, source, target, on_registration)
+    report(Progress(3, N_STEPS, "resampling both scans"))
+    grid, to_grid = _grid(plan.config.grid, target)
+    made, masks = _resampled((source, target), grid, (to_grid @ to_target, to_grid))
+    mask = masks[0] & masks[1]
+    if not mask.any():
+        raise VolumeError(
+            f"{plan.raw.name or source.scan.name}: the two brains do not overlap after the "
+            "registration: check that both scans show one person's head, or provide a transform",
+            argument="transform",
+        )
+    volumes = [
+        _masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
+    ]
+    report(Progress(3, N_STEPS, "measuring the agreement"))
+    agreement = _agreement(source, target, volumes, masks, to_target, on_registration)
+    notes = (*plan.warnings, *source.warnings, *target.warnings)
+    found = PreparedPair(
+        plan.raw.name, volumes[0], volumes[1], mask, source, target, to_target, to_grid, agreement,
+        pair_problems(volumes, mask, agreement, [_comparable(*each) for each in _in_mni(sides)]),
+        tuple(dict.fromkeys(notes)), plan.config, plan.is_mp2rage,
+    )  # fmt: skip
+    report(Progress(N_STEPS, N_STEPS, "pair done"))
+    return found
+
+
+def _to_target(plan: PairPlan, source: Prepared, target: Prepared, report: Report) -> np.ndarray:
+    if plan.raw.transform is not None:
+        return load_transform(plan.raw.transform)
+    starts = [register(source.brain, target.brain, report=report)]
+    if plan.config.prepare != "none":
+        starts.append(np.linalg.inv(target.to_mni) @ source.to_mni)
+    is_affine = plan.config.registration == "affine"
+    return register_pair(source.brain, target.brain, starts, affine=is_affine, report=report)
+
+
+def _grid(grid: str | float, target: Prepared) -> tuple[Volume, np.ndarray]:
+    """Return the grid of a pair, empty, and the transform from mm of the 7T to it."""
+    if grid == "mni":
+        return model_grid(), target.to_mni
+    if grid == "7t":
+        return Volume(np.zeros(target.scan.shape, np.float32), target.scan.affine), np.eye(4)
+    corners = bounding_box_mm(target.mask, target.scan.affine, BOX_MARGIN_MM)
+    return upright_grid(corners, float(grid)), np.eye(4)
+
+
+def _resampled(
+    sides: tuple[Prepared, Prepared], grid: Volume, transforms: tuple[np.ndarray, np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return both corrected scans and both masks on a grid: the one interpolation of a pair."""
+    made, masks = [], []
+    for side, transform in zip(sides, transforms, strict=True):
+        brain = side.corrected.with_array(np.where(side.mask, side.corrected.array, 0))
+        is_there = np.array_equal(transform @ brain.affine, grid.affine)
+        if is_there and brain.shape == grid.shape:
+            made.append(side.corrected.array)
+            masks.append(side.mask)
+            continue
+        made.append(resample(side.corrected, grid, transform, order=CUBIC))
+        mask = side.scan.with_array(side.mask)
+        masks.append(resample(mask, grid, transform, order=LINEAR) > 0.5)
+    return made, masks
+
+
+def _masked(array: np.ndarray, mask: np.ndarray, grid: Volume, name: str) -> Volume:
+    least = LEAST_SIGNAL * float(array[mask].max())
+    return Volume(np.where(mask, array.clip(least), 0).astype(np.float32), grid.affine, name)
+
+
+def _agreement(
+    source: Prepared,
+    target: Prepared,
+    volumes: list[Volume],
+    masks: list[np.ndarray],
+    to_target: np.ndarray,
+    report: Report,
+) -> PairAgreement:
+    mask = masks[0] & masks[1]
+    try:
+        apart = boundary_distance(volumes[1].array, volumes[0].array, mask, volumes[1].voxel_size)
+    except ValueError:  # one of them has no three tissues
+        apart = None
+    mirrored, start = _mirrored(source, target, to_target)
+    turned = refine_roughly(mirrored, target.brain, start, report)
+    again = refine_roughly(source.brain, target.brain, to_target, report)
+    found = {
+        "mutual_information": information_at(source.brain, target.brain, again),
+        "mirrored_information": information_at(mirrored, target.brain, turned),
+        "correlation": float(np.corrcoef(volumes[0].array[mask], volumes[1].array[mask])[0, 1]),
+        "overlap": dice(*masks),
+    }
+    rounded = {name: round(value, 4) for name, value in found.items()}
+    return PairAgreement(**rounded, boundary_mm=None if apart is None else round(apart, 3))
+
+
+def _mirrored(
+    source: Prepared, target: Prepared, to_target: np.ndarray
+) -> tuple[Volume, np.ndarray]:
+    """Return the 3T brain mirrored about its mid-plane, and the start of its registration."""
+    to_mni = target.to_mni @ to_target
+    mirror = np.linalg.inv(to_mni) @ MIRROR @ to_mni
+    brain = source.brain
+    return Volume(brain.array, mirror @ brain.affine, brain.name), to_target
+
+
+def _in_mni(sides: list[Prepared]) -> list[tuple[Volume, np.ndarray]]:
+    return [(side.brain, side.to_mni) for side in sides]
+
+
+def comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
+    """Resample an image of a pair to a coarse grid in MNI space, where people are compared.
+
+    Parameters
+    ----------
+    volume : Volume
+        0 outside the brain.
+    to_mni : ndarray, shape (4, 4)
+        mm of its grid to mm of MNI space: `source_grid_to_mni` or `target_grid_to_mni`.
+
+    Returns
+    -------
+    ndarray of float32
+        One shape for all.
+    """
+    return _comparable(volume, to_mni)
+
+
+def _comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
+    template = load_template()
+    corners = bounding_box_mm(template.array > 0, template.affine, BOX_MARGIN_MM)
+    return downsample(volume, upright_grid(corners, COMPARED_MM), to_mni)

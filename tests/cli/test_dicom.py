@@ -1,0 +1,66 @@
+"""`mri7t synthesize`, `repeat` and `batch` on folders of DICOM files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from napari_mri7t.engine.volumes.volume import load_volume
+
+QUICK = ("--device", "cpu", "--step", "3", "--prepare", "none", "--allow-out-of-domain")
+
+
+def test_folder_is_synthesised_and_repeated_without_naming_the_patient(
+    dicom_series, tiny_model, tmp_path, run_cli, private_words, caplog
+):
+    folder, out = tmp_path / "DOE_JANE_19700131", tmp_path / "out"
+    out.mkdir()
+    dicom_series(folder / "doe")
+    dicom_series(
+        folder / "loc", array=np.eye(9)[..., None], SeriesNumber=1, SeriesDescription="scout"
+    )
+    code, said, noted = run_cli(
+        "synthesize", folder, out / "e.nii.gz", "--model", tiny_model, *QUICK
+    )
+    assert code == 0, noted
+    scan, estimate = load_volume(folder), load_volume(out / "e.nii.gz")
+    assert np.allclose(scan.affine, estimate.affine, atol=1e-6)
+    assert json.loads((out / "e.json").read_text())["Sources"][0]["Series"] == 5
+    code, repeated, more = run_cli(
+        "repeat", out / "e.json", "--input", folder, "--model", tiny_model
+    )
+    assert code == 0, more
+    assert "equal, bit for bit" in repeated
+    assert not private_words(out)
+    assert not private_words(said + noted + repeated + more + caplog.text)
+
+
+def test_series_is_asked_for_and_chosen(dicom_series, tiny_model, tmp_path, run_cli, private_words):
+    folder = tmp_path / "DOE"
+    dicom_series(folder / "a")
+    dicom_series(folder / "b", SeriesNumber=6, AcquisitionTime="111111")
+    arguments = ("synthesize", folder, tmp_path / "e.nii.gz", "--model", tiny_model, *QUICK)
+    code, said, noted = run_cli(*arguments)
+    assert code == 1
+    assert "(--series)" in noted
+    assert not private_words(said + noted)
+    assert run_cli(*arguments, "--series", 6)[0] == 0
+    assert json.loads((tmp_path / "e.json").read_text())["Sources"][0]["Series"] == 6
+
+
+def test_batch_of_patients_resumes_and_names_nobody(
+    dicom_series, tiny_model, tmp_path, run_cli, private_words, caplog
+):
+    root, out = tmp_path / "in", tmp_path / "out"
+    dicom_series(root / "DOE_JANE_19700131" / "x")
+    dicom_series(root / "S2", PatientName="ROE^ROY", PatientID="77123", StudyInstanceUID="1.2.9")
+    arguments = ("batch", root, out, "--model", tiny_model, *QUICK[:-1])
+    code, said, noted = run_cli(*arguments)
+    assert code == 0, noted
+    assert "2 written" in said
+    assert len(list(out.glob("sub-*/anat/*.nii.gz"))) == 2
+    assert not private_words(out)
+    code, again, more = run_cli(*arguments)
+    assert "0 written, 2 already done" in again
+    assert not private_words(said + noted + again + more + caplog.text)

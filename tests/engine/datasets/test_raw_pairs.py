@@ -1,0 +1,207 @@
+"""Raw pairs of 3T and 7T scans: every layout found, and what is left out named with its reason."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.datasets.pair_table import read_pairs
+from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
+from napari_mri7t.engine.errors import Mri7tError
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """Write a small volume at a path below `raw`; gives the path."""
+
+    def write(name, size=6):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.random.default_rng(0).random((size, size, size), np.float32)
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def raw(scan, tmp_path):
+    """A BIDS dataset with one whole pair."""
+    for field in "37":
+        scan(f"sub-01/ses-{field}T/anat/sub-01_ses-{field}T_T1w.nii.gz")
+    return tmp_path / "raw"
+
+
+def names(found):
+    return [pair.name for pair in found.pairs]
+
+
+def test_sessions_of_bids_say_the_field_strength(raw, scan):
+    scan("sub-01/ses-3T/anat/sub-01_ses-3T_T2w.nii.gz")
+    (pair,) = find_raw_pairs(raw).pairs
+    assert pair.name == "sub-01"
+    assert pair.source.name == "sub-01/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz"
+    assert pair.target.name == "sub-01/ses-7T/anat/sub-01_ses-7T_T1w.nii.gz"
+    assert pair.describe() == "3T sub-01_ses-3T_T1w.nii.gz, 7T sub-01_ses-7T_T1w.nii.gz"
+
+
+def test_json_says_the_field_strength_where_sessions_do_not(scan, tmp_path):
+    for session, tesla in (("a", 2.89), ("b", 6.98)):
+        path = scan(f"sub-1/ses-{session}/anat/sub-1_ses-{session}_T1w.nii.gz")
+        path.with_name(f"sub-1_ses-{session}_T1w.json").write_text(
+            json.dumps({"MagneticFieldStrength": tesla})
+        )
+    (pair,) = find_raw_pairs(tmp_path / "raw").pairs
+    assert ("ses-a" in pair.source.name, "ses-b" in pair.target.name) == (True, True)
+
+
+def test_scan_of_unknown_field_strength_fails_and_does_not_count_as_7t(raw, scan):
+    scan("sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz")
+    scan("sub-02/ses-3T/anat/sub-02_ses-3T_T1w.nii.gz")
+    found = find_raw_pairs(raw)
+    assert names(found) == ["sub-01"]
+    (failed,) = found.failed.items()
+    assert failed[0] == "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz"
+    assert "nothing says its field strength" in failed[1]
+
+
+def test_uniform_image_of_an_mp2rage_comes_with_both_inversions(raw, scan):
+    scan("sub-02/ses-3T/anat/sub-02_ses-3T_T1w.nii.gz")
+    for end in ("UNIT1", "inv-1_MP2RAGE", "inv-2_part-mag_MP2RAGE", "inv-2_part-phase_MP2RAGE"):
+        scan(f"sub-02/ses-7T/anat/sub-02_ses-7T_{end}.nii.gz")
+    pair = find_raw_pairs(raw, ["02"]).pairs[0]
+    assert pair.target.name.endswith("ses-7T_UNIT1.nii.gz")
+    assert [scan.name.split("ses-7T_")[1] for scan in pair.inversions] == [
+        "inv-1_MP2RAGE.nii.gz",
+        "inv-2_part-mag_MP2RAGE.nii.gz",
+    ]
+    assert "with both inversions of the 7T" in pair.describe()
+
+
+def test_t1w_goes_before_the_uniform_image(raw, scan):
+    scan("sub-01/ses-7T/anat/sub-01_ses-7T_UNIT1.nii.gz")
+    found = find_raw_pairs(raw)
+    assert found.pairs[0].target.name.endswith("_T1w.nii.gz")
+    assert found.skipped == {
+        "sub-01/ses-7T/anat/sub-01_ses-7T_UNIT1.nii.gz": "another image of its session is used"
+    }
+
+
+def test_person_without_a_7t_is_skipped_and_one_with_two_3t_fails(raw, scan):
+    scan("sub-02/ses-3T/anat/sub-02_ses-3T_T1w.nii.gz")
+    scan("sub-02/ses-7T/anat/sub-02_ses-7T_T2w.nii.gz")
+    for end in ("ses-3T_run-1", "ses-3T_run-2", "ses-7T"):
+        scan(f"sub-03/{end[:6]}/anat/sub-03_{end}_T1w.nii.gz")
+    found = find_raw_pairs(raw)
+    assert names(found) == ["sub-01"]
+    assert found.skipped["sub-02"] == "has no 7T T1w (sub-02_ses-7T_T2w.nii.gz: no T1w)"
+    assert found.failed["sub-03"].startswith("two 3T volumes, sub-03_ses-3T_run-1_T1w.nii.gz and")
+
+
+def test_what_bidsignore_lists_is_left_out_and_named(raw, scan):
+    extra = scan("sub-01/ses-3T/anat/sub-01_ses-3T_run-2_T1w.nii.gz")
+    (raw / ".bidsignore").write_text("*_run-2_*\n")
+    found = find_raw_pairs(raw)
+    assert names(found) == ["sub-01"]
+    assert found.skipped == {extra.relative_to(raw).as_posix(): "is listed in .bidsignore"}
+
+
+def test_misnamed_t1w_fails_by_name(raw, scan):
+    scan("sub-01/ses-3T/anat/sub-01_ses-3T_T1w_defaced.nii.gz")
+    (failed,) = find_raw_pairs(raw).failed
+    assert failed.endswith("_T1w_defaced.nii.gz")
+
+
+def test_own_masks_and_transforms_are_taken_from_the_derivatives(raw, scan):
+    for session in ("3T", "7T"):
+        end = f"sub-01/ses-{session}/anat/sub-01_ses-{session}"
+        scan(f"derivatives/bet/{end}_desc-brain_mask.nii.gz", 6 if session == "3T" else 5)
+    transform = raw / "derivatives/bet/sub-01/ses-3T/anat/sub-01_from-3T_to-7T_mode-image_xfm.txt"
+    transform.write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    (pair,) = find_raw_pairs(raw).pairs
+    assert set(pair.own) == {"source_mask", "transform"}
+    assert pair.notes == (
+        "sub-01_ses-7T_desc-brain_mask.nii.gz of a derivative is not used: it is on another grid",
+    )
+    assert "with your mask of the 3T, your transform" in pair.describe()
+
+
+def test_mask_of_a_uniform_image_may_have_the_plain_name(raw, scan):
+    scan("sub-02/ses-3T/anat/sub-02_ses-3T_T1w.nii.gz")
+    scan("sub-02/ses-7T/anat/sub-02_ses-7T_UNIT1.nii.gz")
+    scan("derivatives/bet/sub-02/ses-7T/anat/sub-02_ses-7T_desc-brain_mask.nii.gz")
+    assert set(find_raw_pairs(raw, ["sub-02"]).pairs[0].own) == {"target_mask"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [("3T_images/Anna 1.nii.gz", "7T_images/Anna 1.nii.gz"), ("A1_3T.nii.gz", "A1_7T.nii.gz")],
+)
+def test_layouts_that_train_takes_are_taken(scan, tmp_path, files):
+    for name in files:
+        scan(name)
+    (pair,) = find_raw_pairs(tmp_path / "raw").pairs
+    assert pair.name in ("sub-Anna1", "sub-A1")
+    assert (pair.source.name, pair.target.name) == files
+
+
+def test_absent_participant_is_refused_by_name(raw):
+    with pytest.raises(Mri7tError, match="has no participant sub-09; it has sub-01") as caught:
+        find_raw_pairs(raw, ["09"])
+    assert caught.value.argument == "participant"
+
+
+def test_folder_without_a_pair_is_refused_with_the_reason(scan, tmp_path):
+    scan("sub-01/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz")
+    with pytest.raises(Mri7tError, match="holds no pair .*sub-01: has no 7T T1w"):
+        find_raw_pairs(tmp_path / "raw")
+
+
+@pytest.fixture
+def table(scan, tmp_path):
+    def write(text, name="pairs.tsv"):
+        for each in ("a.nii.gz", "b.nii.gz", "mask.nii.gz"):
+            scan(each)
+        path = tmp_path / "raw" / name
+        path.write_text(text, encoding="utf-8-sig")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(("name", "sign"), [("pairs.tsv", "\t"), ("pairs.csv", ";")])
+def test_table_names_scans_masks_and_transforms(table, name, sign):
+    rows = [["Subject", "3T", "7T", "mask_7T", "transform"], ["01", "a.nii.gz", "b.nii.gz",
+            "mask.nii.gz", "n/a"]]  # fmt: skip
+    (pair,) = read_pairs(table("\n".join(map(sign.join, rows)), name)).pairs
+    assert (pair.name, pair.source.path.name, pair.target.path.name) == (
+        "sub-01", "a.nii.gz", "b.nii.gz"
+    )  # fmt: skip
+    assert {name: path.name for name, path in pair.own.items()} == {"target_mask": "mask.nii.gz"}
+
+
+def test_rows_that_cannot_be_used_are_named(table):
+    rows = ["subject\t3T\t7T\tinv1", "01\ta.nii.gz\tb.nii.gz\t", "02\ta.nii.gz\tgone.nii.gz\t",
+            "03\ta.nii.gz\t\t", "1\ta.nii.gz\tb.nii.gz\ta.nii.gz", "01\ta.nii.gz\tb.nii.gz\t",
+            "\ta.nii.gz\tb.nii.gz\t"]  # fmt: skip
+    found = read_pairs(table("\n".join(rows)))
+    assert names(found) == ["sub-01"]
+    assert "gone.nii.gz: the 7T is missing" in found.failed["sub-02"]
+    assert found.failed["sub-1"].startswith("has one inversion")
+    assert found.failed["row 6"] == "sub-01 has a row already: keep one row a person"
+    assert found.failed["row 7"] == "has no subject: name one"
+    assert found.skipped == {"sub-03": "has no 7T scan in the table"}
+
+
+@pytest.mark.parametrize("text", ["subject\t3T\n01\ta.nii.gz", "subject\t3T\t7T\tage\n"])
+def test_table_without_its_columns_is_refused(table, text):
+    with pytest.raises(Mri7tError, match="a table of pairs has the columns subject, 3T, 7T"):
+        read_pairs(table(text))
+
+
+def test_missing_table_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such table"):
+        read_pairs(tmp_path / "gone.tsv")
