@@ -4,8 +4,8 @@ python benchmarks/default_costs.py 7T_FOLDER [turned]
 
 PSNR in the brain of the report's ten pairs (PROTOCOL: noise of variance 0.003, both matched to
 sub-TELL0106), each estimated by the model that has not seen it: as `--prepare none` and as
-`--prepare auto`. With `turned`, the header of each pseudo-3T is turned by 20 degrees about each axis
-and shifted by 10 mm: the estimate is on the same voxels, and need not be turned back.
+`--prepare auto`. With `turned`, each pseudo-3T has a header turned by 20 degrees about each
+axis and shifted by 10 mm: the estimate is on the same voxels, and need not be turned back.
 """
 
 import sys

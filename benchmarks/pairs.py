@@ -1,14 +1,15 @@
 """Accuracy of raw pairs made of 7T brains: registration errors, and what is found wrong.
 
-python benchmarks/pairs.py FOLDER [--head HEAD] [--brains N] [--seed S]     registration errors
-python benchmarks/pairs.py FOLDER [--head HEAD] --wrong                     pairs that are wrong
-python benchmarks/pairs.py --rescan FIRST SECOND                            one person, two scans
+python benchmarks/pairs.py FOLDER [--head HEAD] [--brains 0,1,2] [--seed S]    registration errors
+python benchmarks/pairs.py FOLDER [--head HEAD] [--brains 0,1,2] --wrong       pairs that are wrong
+python benchmarks/pairs.py --rescan FIRST SECOND                               one person twice
 
 FOLDER holds brain-extracted 7T volumes. The 3T scan of each is simulated (realistic preset), the
 head turned by up to 20 degrees about each axis and shifted by up to 30 mm along each, on a grid
 with other voxels and another order of axes; both scans are shaded. HEAD is a raw scan whose skull
 is fitted around each brain; without it the pairs are extracted brains. The rotation error is the
 angle between the found and the true rotation; the shift error is measured at the brain's centre.
+Wrong pairs: the next person's 7T, the 3T mirrored left to right, the 3T with inverted contrast.
 """
 
 import argparse
@@ -19,18 +20,25 @@ from pathlib import Path
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-from scipy.ndimage import binary_closing
+from scipy.ndimage import binary_closing, binary_erosion
 from scipy.spatial.transform import Rotation
 
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.metrics.pair_agreement import cross_information, swapped
 from napari_mri7t.engine.preparation.extraction import extract_brain
-from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, RawPair, make_pair
+from napari_mri7t.engine.preparation.pair import (
+    PairConfig,
+    PreparedPair,
+    RawPair,
+    comparable,
+    make_pair,
+)
 from napari_mri7t.engine.preparation.registration import centre_of
 from napari_mri7t.engine.simulation.pseudo_3t import realistic_3t
 from napari_mri7t.engine.simulation.realistic import white_of
 from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, resample, upright_grid
-from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.volume import Volume, as_volume, load_volume
 
 LARGEST_TURN = 20.0  # degrees, about each axis
 LARGEST_SHIFT_MM = 30.0  # along each axis
@@ -157,3 +165,217 @@ def errors_of(found: np.ndarray, pair: TruePair) -> tuple[float, float]:
     turned = Rotation.from_matrix(rest[:3, :3])
     shift = rest[:3, :3] @ pair.centre + rest[:3, 3] - pair.centre
     return float(np.degrees(turned.magnitude())), float(np.linalg.norm(shift))
+
+
+def measure(pairs: list[TruePair]) -> None:
+    """Print the errors of each registration, and who is found to belong to whom."""
+    print(
+        "brain | turn, degrees | shift, mm | rotation error, degrees | shift error, mm | "
+        "information | mirrored | boundaries, mm | overlap | problems | s"
+    )
+    made: list[PreparedPair] = []
+    for pair in pairs:
+        start = time.perf_counter()
+        try:
+            found = make_pair(pair.raw)
+        except Mri7tError as error:
+            print(f"{pair.raw.name} | refused: {error}", flush=True)
+            continue
+        made.append(found)
+        rotation, shift = errors_of(found.to_target, pair)
+        agreement = found.agreement
+        moved = (" ".join(f"{value:.0f}" for value in side) for side in (pair.turn, pair.shift))
+        seconds = time.perf_counter() - start
+        print(
+            f"{pair.raw.name} | {' | '.join(moved)} | {rotation:.3f} | {shift:.3f} | "
+            f"{agreement.mutual_information:.3f} | {agreement.mirrored_information:.3f} | "
+            f"{agreement.boundary_mm} | {agreement.overlap:.3f} | {'; '.join(found.problems)} | "
+            f"{seconds:.0f}",
+            flush=True,
+        )
+    compare_people(made)
+
+
+def compare_people(made: list[PreparedPair]) -> None:
+    """Print how each 3T fits its own 7T and the best of the others, and the swapped ones."""
+    sides = [[comparable(pair_side, to_mni) for pair_side, to_mni in in_mni(pair)] for pair in made]
+    names = [pair.name for pair in made]
+    found = cross_information([side[0] for side in sides], [side[1] for side in sides])
+    for name, row, own in zip(names, found, found.diagonal(), strict=True):
+        others = max((value for value in row if value != own), default=1.0)
+        print(f"{name}: own 7T {own:.3f}, best other {others:.3f}")
+    print(f"swapped: {swapped(found, names)}", flush=True)
+
+
+def in_mni(pair: PreparedPair) -> list[tuple[Volume, np.ndarray]]:
+    """Return both images of a pair, each with its transform to MNI space."""
+    facts = pair.facts
+    names = ("source_grid_to_mni", "target_grid_to_mni")
+    images = (pair.source, pair.target)
+    return [(image, np.array(facts[name])) for image, name in zip(images, names, strict=True)]
+
+
+def measure_wrong(pairs: list[TruePair]) -> None:
+    """Print what is said of pairs that are wrong, and who is found to be swapped."""
+    exchanged = []
+    for number, pair in enumerate(pairs):
+        other = pairs[number ^ 1 if (number ^ 1) < len(pairs) else number]
+        source = as_volume(pair.raw.source)
+        wrong = {
+            "other person": replace(pair.raw, target=other.raw.target),
+            "mirrored": replace(pair.raw, source=mirrored(source)),
+            "inverted": replace(pair.raw, source=inverted(source)),
+        }
+        for what, raw in wrong.items():
+            try:
+                found = make_pair(raw)
+                said = "; ".join(found.problems) or "NOTHING"
+                if what == "other person":
+                    exchanged.append(found)
+            except Mri7tError as error:
+                said = f"refused: {error}"
+            print(f"{raw.name} | {what} | {said}", flush=True)
+    compare_people(exchanged)
+
+
+def mirrored(scan: Volume) -> Volume:
+    """Return a scan whose header has left and right exchanged."""
+    return Volume(np.ascontiguousarray(scan.array[::-1]), scan.affine, scan.name)
+
+
+def inverted(scan: Volume) -> Volume:
+    """Return a scan whose tissues are as bright as dark before, in black air."""
+    top = float(np.percentile(scan.array, 99.9))
+    tissue = scan.array > 0.08 * top
+    return scan.with_array(np.where(tissue, (1.1 * top - scan.array).clip(0), scan.array))
+
+
+def measure_rescan(first: Path, second: Path) -> None:
+    """Print the correlation of two scans of one person, registered, where both are brain."""
+    for grid in ("mni", "7t"):
+        pair = make_pair(RawPair(second, first, "rescan"), PairConfig(grid=grid))
+        agreement = pair.agreement
+        inside = [image.array[pair.mask] for image in (pair.source, pair.target)]
+        core = binary_erosion(pair.mask, iterations=2)
+        inner = [image.array[core] for image in (pair.source, pair.target)]
+        whole = [image.array.ravel() for image in (pair.source, pair.target)]
+        found = [np.corrcoef(*each)[0, 1] for each in (inside, inner, whole)]
+        print(
+            f"{first.name}, {second.name}, grid {grid}: correlation in the brain {found[0]:.4f}, "
+            f"two voxels inside {found[1]:.4f}, in the whole volume {found[2]:.4f}; {agreement}; "
+            f"{pair.problems}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Take brains, head and kind of measurement from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--head", type=Path)
+    parser.add_argument("--brains", default="")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--wrong", action="store_true")
+    parser.add_argument("--rescan", type=Path, nargs=2)
+    asked = parser.parse_args()
+    if asked.rescan:
+        measure_rescan(*asked.rescan)
+        return
+    head = None
+    if asked.head:
+        scan = load_volume(asked.head)
+        head = (scan, extract_brain(scan))
+    paths = sorted(asked.folder.glob("*.nii.gz"))
+    chosen = [int(text) for text in asked.brains.split(",") if text] or range(len(paths))
+    pairs = [make_true_pair(load_volume(paths[n]), asked.seed + n, head) for n in chosen]
+    (measure_wrong if asked.wrong else measure)(pairs)
+
+
+if __name__ == "__main__":
+    main()
+
+
+def load_head(path: Path | None) -> tuple[Volume, np.ndarray] | None:
+    """Return a raw scan and its brain mask."""
+    if path is None:
+        return None
+    head = load_volume(path)
+    return head, extract_brain(head)
+
+
+def measure_registration(paths: list[Path], head: Path | None, seed: int) -> None:
+    """Print the errors of each brain's registration."""
+    lent = load_head(head)
+    print("brain | turned by, degrees | shifted by, mm | rotation error | shift error, mm | s")
+    for n, path in enumerate(paths):
+        true = make_true_pair(load_volume(path), seed + n, lent)
+        start = time.perf_counter()
+        try:
+            made = make_pair(true.raw, PairConfig())
+        except Mri7tError as error:
+            print(f"{path.name} | refused: {error}", flush=True)
+            continue
+        rotation, shift = errors_of(made.to_target, true)
+        moved = " | ".join(", ".join(f"{v:.0f}" for v in each) for each in (true.turn, true.shift))
+        seconds = time.perf_counter() - start
+        print(f"{path.name} | {moved} | {rotation:.2f} | {shift:.2f} | {seconds:.0f}", flush=True)
+        tell(made)
+
+
+def tell(made: PreparedPair) -> None:
+    """Print the figures of a pair, and what was found wrong."""
+    print(f"  {made.agreement}", *(f"  ! {text}" for text in made.problems), sep="\n", flush=True)
+
+
+def measure_wrong(paths: list[Path], head: Path | None, seed: int) -> None:
+    """Print what is found wrong: another person, a mirrored scan, another contrast."""
+    lent = load_head(head)
+    pairs = [
+        make_true_pair(load_volume(path), seed + n, lent).raw for n, path in enumerate(paths[:2])
+    ]
+    own = pairs[0].source
+    assert isinstance(own, Volume)
+    mirrored = own.with_array(np.ascontiguousarray(own.array[::-1]))
+    inside = own.array > 0
+    inverted = own.with_array(np.where(inside, own.array[inside].max() * 1.05 - own.array, 0))
+    for what, source in (
+        ("another person", pairs[1].source), ("mirrored", mirrored), ("inverted", inverted)
+    ):  # fmt: skip
+        try:
+            made = make_pair(replace(pairs[0], source=source), PairConfig())
+        except Mri7tError as error:
+            print(f"{what}: refused: {error}", flush=True)
+        else:
+            print(f"{what}:", flush=True)
+            tell(made)
+
+
+def measure_rescan(first: Path, second: Path) -> None:
+    """Print the agreement of two scans of one person."""
+    made = make_pair(RawPair(first, second, "rescan"), PairConfig())
+    tell(made)
+    inner = binary_erosion(made.mask, iterations=2)
+    found = np.corrcoef(made.source.array[inner], made.target.array[inner])[0, 1]
+    print(f"  correlation two voxels inside the brain {found:.4f}", flush=True)
+
+
+def main() -> None:
+    """Take the brains from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--head", type=Path)
+    parser.add_argument("--brains", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--wrong", action="store_true")
+    parser.add_argument("--rescan", type=Path, nargs=2)
+    asked = parser.parse_args()
+    if asked.rescan:
+        measure_rescan(*asked.rescan)
+        return
+    paths = sorted(asked.folder.glob("*.nii.gz"))[: asked.brains]
+    measure = measure_wrong if asked.wrong else measure_registration
+    measure(paths, asked.head, asked.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 from .engine.metrics.scoring import score
 from .engine.models.card import models
 from .engine.models.model import load_model
+from .engine.preparation.pair import PairConfig
 from .engine.preparation.prepare import PreparationConfig, plan_preparation, prepare
 from .engine.progress import Cancelled, Progress
 from .engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
@@ -10,6 +11,7 @@ from .engine.synthesis.scan import synthesize
 from .engine.training.config import TrainConfig
 from .engine.training.export import export_model
 from .engine.volumes.volume import Volume, load_volume, save_volume
+from .engine.workflows.pair_dataset import pair
 from .engine.workflows.repeat import SourcePaths, repeat
 from .engine.workflows.studies import evaluate, report, train
 
@@ -17,6 +19,7 @@ __version__: str
 __all__ = [
     "Cancelled",
     "OutputConfig",
+    "PairConfig",
     "PreparationConfig",
     "Progress",
     "SimulationConfig",
@@ -30,6 +33,7 @@ __all__ = [
     "load_model",
     "load_volume",
     "models",
+    "pair",
     "plan_preparation",
     "prepare",
     "repeat",

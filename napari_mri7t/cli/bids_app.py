@@ -11,7 +11,7 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -23,8 +23,6 @@ from napari_mri7t.cli.options import AllowOutOfDomain, Device, Model, Prepare
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
-if TYPE_CHECKING:
-    from click import Context
 
 VALIDATOR = "bids-validator-deno"
 SHOWN_ERRORS = 5
@@ -41,7 +39,7 @@ class Level(StrEnum):
 class BidsAppCommand(TyperCommand):
     """A command whose labels may follow one flag, and whose flags may have underscores."""
 
-    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat a flag before each of its labels."""
         return super().parse_args(ctx, spread(args))
 

@@ -13,6 +13,7 @@ from napari_mri7t.cli import (
     doctor,
     evaluate,
     models,
+    pair,
     repeat,
     robustness,
     simulate,
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich takes longer to import than everything else
 )
 for command in (
-    synthesize.synthesize, batch.batch, simulate.simulate, compare.compare, models.models,
+    synthesize.synthesize, batch.batch, pair.pair, simulate.simulate, compare.compare, models.models,
     demo.demo, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
     robustness.robustness, repeat.repeat, doctor.doctor,
 ):  # fmt: skip

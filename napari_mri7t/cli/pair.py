@@ -110,11 +110,13 @@ def pair(
 
 
 def _say_what_is_done(dataset: Path, job: "PairJob", labels: tuple[str, ...], series: str) -> None:
+    from napari_mri7t.engine.preparation.pair import grid_in_words
     from napari_mri7t.engine.workflows.pairs import find_pairs, plan_pairs
 
     for state in plan_pairs(find_pairs(dataset, labels, series), job):
         say(f"{state.files.name}: {state.text}")
-    say(job.config.describe())
+    registered = f"{job.config.registration} registration of the 3T to the 7T"
+    say(f"Each pair: {registered}, {grid_in_words(job.config.grid)}.")
 
 
 def _run(place: "Place | None") -> "Run":

@@ -51,5 +51,6 @@ def test_file_that_robustness_did_not_print_is_refused_by_its_name(
     printed = ("--robustness", tmp_path / "printed.json")
     code, _, error = run_cli("export", tmp_path / "run", tmp_path / "model", *printed)
     assert code == 1
-    assert "printed.json: not the output of `mri7t robustness`" in error
+    assert "printed.json: " in error
+    assert "use the output of `mri7t robustness`" in error
     assert "Traceback" not in error

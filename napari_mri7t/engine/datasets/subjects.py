@@ -213,6 +213,12 @@ def _refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, st
 
 def _pair(root: Path, entries: list[Entry]) -> list[Subject]:
     """Return the subjects, each with source and target."""
+    if not entries and any(
+        read_ignored(root).match_file(f"{p.name}/") for p in subject_folders(root)
+    ):
+        raise SubjectError(
+            f"{root}: {IGNORE_FILE} lists all of its subjects: accept or unlist some"
+        )
     if not entries:
         raise SubjectError(
             f"{root}: holds no volume{where_volumes_are(root)}; expected .nii or .nii.gz files, a "

@@ -24,6 +24,7 @@ from napari_mri7t.engine.models.card import (
 from napari_mri7t.engine.models.weights import read_tensors
 from napari_mri7t.engine.networks import ODD_CONFIG, build_network
 from napari_mri7t.engine.networks.limits import limited
+from napari_mri7t.engine.regular import NotRegularError
 from napari_mri7t.engine.texts import brief, to_json
 
 SPARE = 2  # a constructor may make weights that it replaces, at most as many as it keeps
@@ -67,8 +68,14 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
     path = folder / WEIGHTS_FILE
     try:
         found = read_tensors(path)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); install the model again") from error
+    except (FileNotFoundError, NotRegularError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read ({reason}): install the model again") from error
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read now ({error.strerror or error}): free memory, or make the "
+            "file readable, and try again"
+        ) from error
     if hashlib.sha256(found.content).hexdigest() != card.sha256:
         raise ModelError(
             f"{path}: the SHA-256 differs from the card's: damaged or replaced; install the model "

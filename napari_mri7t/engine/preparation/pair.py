@@ -16,9 +16,9 @@ from napari_mri7t.engine.metrics.pair_agreement import (
     boundary_distance,
     dice,
 )
-from napari_mri7t.engine.preparation.checks import MODEL_VOXEL_MM
+from napari_mri7t.engine.preparation.checks import FAILED, MODEL_VOXEL_MM
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
-from napari_mri7t.engine.preparation.pair_problems import pair_problems
+from napari_mri7t.engine.preparation.pair_problems import FIELDS, comparison_grid, pair_problems
 from napari_mri7t.engine.preparation.pair_registration import (
     information_at,
     refine_roughly,
@@ -43,14 +43,13 @@ from napari_mri7t.engine.volumes.grids import (
     resample,
     upright_grid,
 )
-from napari_mri7t.engine.volumes.template import load_template, model_grid
+from napari_mri7t.engine.volumes.template import model_grid
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
 
 GRIDS = ("mni", "7t")
 REGISTRATIONS = ("rigid", "affine")
 VOXEL_MM = (0.3, 2.0)  # of a grid that is given as a number
 BOX_MARGIN_MM = 10.0
-COMPARED_MM = 2.0  # voxels in which people are compared
 LEAST_SIGNAL = 1e-4  # of the brightest: what the interpolation may leave in the brain
 N_STEPS = 4
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -326,11 +325,13 @@ def make_pair(
         _masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
     ]
     report(Progress(3, N_STEPS, "measuring the agreement"))
-    agreement = _agreement(source, target, volumes, masks, to_target, on_registration)
+    informations = _informations(source, target, to_target, on_registration)
+    agreement = _agreement(volumes, masks, informations)
+    in_mni = {name: _in_mni(side) for name, side in zip(FIELDS, sides, strict=True)}
     notes = (*plan.warnings, *source.warnings, *target.warnings)
     found = PreparedPair(
         plan.raw.name, volumes[0], volumes[1], mask, source, target, to_target, to_grid, agreement,
-        pair_problems(volumes, mask, agreement, [_comparable(*each) for each in _in_mni(sides)]),
+        pair_problems(agreement, in_mni),
         tuple(dict.fromkeys(notes)), plan.config, plan.is_mp2rage,
     )  # fmt: skip
     report(Progress(N_STEPS, N_STEPS, "pair done"))
@@ -381,43 +382,43 @@ def _masked(array: np.ndarray, mask: np.ndarray, grid: Volume, name: str) -> Vol
 
 
 def _agreement(
-    source: Prepared,
-    target: Prepared,
-    volumes: list[Volume],
-    masks: list[np.ndarray],
-    to_target: np.ndarray,
-    report: Report,
+    volumes: list[Volume], masks: list[np.ndarray], informations: tuple[float, float]
 ) -> PairAgreement:
+    source, target = volumes
     mask = masks[0] & masks[1]
     try:
-        apart = boundary_distance(volumes[1].array, volumes[0].array, mask, volumes[1].voxel_size)
+        apart = boundary_distance(target.array, source.array, mask, target.voxel_size)
     except ValueError:  # one of them has no three tissues
         apart = None
-    mirrored, start = _mirrored(source, target, to_target)
-    turned = refine_roughly(mirrored, target.brain, start, report)
-    again = refine_roughly(source.brain, target.brain, to_target, report)
-    found = {
-        "mutual_information": information_at(source.brain, target.brain, again),
-        "mirrored_information": information_at(mirrored, target.brain, turned),
-        "correlation": float(np.corrcoef(volumes[0].array[mask], volumes[1].array[mask])[0, 1]),
-        "overlap": dice(*masks),
-    }
-    rounded = {name: round(value, 4) for name, value in found.items()}
-    return PairAgreement(**rounded, boundary_mm=None if apart is None else round(apart, 3))
+    return PairAgreement(
+        mutual_information=round(informations[0], 4),
+        mirrored_information=round(informations[1], 4),
+        correlation=round(float(np.corrcoef(source.array[mask], target.array[mask])[0, 1]), 4),
+        overlap=round(dice(*masks), 4),
+        boundary_mm=None if apart is None else round(apart, 3),
+    )
 
 
-def _mirrored(
-    source: Prepared, target: Prepared, to_target: np.ndarray
-) -> tuple[Volume, np.ndarray]:
-    """Return the 3T brain mirrored about its mid-plane, and the start of its registration."""
+def _informations(
+    source: Prepared, target: Prepared, to_target: np.ndarray, report: Report
+) -> tuple[float, float]:
+    """Return the mutual information of both brains, and that with the 3T mirrored, at 2 mm."""
     to_mni = target.to_mni @ to_target
     mirror = np.linalg.inv(to_mni) @ MIRROR @ to_mni
-    brain = source.brain
-    return Volume(brain.array, mirror @ brain.affine, brain.name), to_target
+    found = []
+    for change in (np.eye(4), mirror):
+        brain = source.brain
+        seen = Volume(brain.array, change @ brain.affine, brain.name)
+        again = refine_roughly(seen, target.brain, to_target, report)
+        found.append(information_at(seen, target.brain, again))
+    return found[0], found[1]
 
 
-def _in_mni(sides: list[Prepared]) -> list[tuple[Volume, np.ndarray]]:
-    return [(side.brain, side.to_mni) for side in sides]
+def _in_mni(side: Prepared) -> np.ndarray | None:
+    """Return a brain as `comparable` does; None where it was not registered to MNI space."""
+    if side.registration_score < FAILED:
+        return None
+    return comparable(side.brain, side.to_mni)
 
 
 def comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
@@ -435,10 +436,4 @@ def comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
     ndarray of float32
         One shape for all.
     """
-    return _comparable(volume, to_mni)
-
-
-def _comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
-    template = load_template()
-    corners = bounding_box_mm(template.array > 0, template.affine, BOX_MARGIN_MM)
-    return downsample(volume, upright_grid(corners, COMPARED_MM), to_mni)
+    return downsample(volume, comparison_grid(), to_mni)

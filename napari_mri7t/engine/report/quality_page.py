@@ -151,7 +151,7 @@ def _draw_pictures(figure: Figure, seen: Inspection) -> None:
 def _draw_histograms(upper: Axes, lower: Axes, prepared: Prepared, card: ModelCard) -> None:
     brain = prepared.corrected.array[prepared.mask][::EVERY]
     raw = prepared.scan.array[prepared.mask][::EVERY]
-    span = (0, max(float(np.percentile(raw, WINDOW[1])), np.finfo(np.float32).tiny))
+    span = (0.0, float(np.percentile(raw, WINDOW[1])) or 1.0)
     for name, values in zip(("before", "after correction"), (raw, brain), strict=True):
         upper.hist(values, N_BINS, range=span, histtype="step", label=name)
     upper.set_title("brain intensities of the scan")

@@ -126,6 +126,11 @@ class SidecarRecord:
         found = [path for path in named if path.is_file()]
         if not found:
             raise StateError(f"{self.path}: there is no image {stem}.nii.gz or .nii beside it")
+        if not self.image_name and len(found) > 1:
+            raise StateError(
+                f"{self.path}: is of version 0.1, which does not record whether it describes "
+                f"{' or '.join(path.name for path in found)}: move the other image away"
+            )
         if not self.image_name:
             return found[0]
         for path in found:

@@ -105,7 +105,7 @@ def test_derivative_never_mixes_with_other_datasets(tmp_path):
         start_derivative(other, tmp_path)
     for content in ("", "[]", "[" * 100_000):
         path.write_text(content)
-        with pytest.raises(Mri7tError, match="fix or remove"):
+        with pytest.raises(Mri7tError, match="mend or remove"):
             start_derivative(other, tmp_path)
 
 

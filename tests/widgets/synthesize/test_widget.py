@@ -356,7 +356,7 @@ def test_model_folder_that_is_none_is_explained_beside_the_list(viewer, tmp_path
     widget = docked(viewer)
     before = widget.model_chooser.folder
     assert not widget.model_chooser.add(tmp_path)
-    assert "no readable model card" in widget.model_chooser.notices.texts()[0]
+    assert "a model is a folder with" in widget.model_chooser.notices.texts()[0]
     assert widget.model_chooser.folder == before
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 GZIP = b"\x1f\x8b"
 _CONTROLS = {*range(32), 127} - set(b"\t\n\r\f")  # bytes that no text holds
+LEAST_TEXT = 4  # bytes
 GZIP_WINDOW = 31  # zlib's wbits for a gzip header
 _UNPACK = "unpack it, and use the image in it"
 _DECOMPRESS = "decompress it, and use the image in it"
@@ -163,7 +164,8 @@ def foreign_kind(block: bytes) -> tuple[str, str] | None:
 def _gzip(block: bytes, path: Path, unfolded: bool) -> str:
     if unfolded:
         return (
-            "is gzip-compressed twice: decompress it once, under a new name that ends as this one"
+            "is gzip-compressed more than once: decompress it until it no longer is, and use the "
+            "image in it"
         )
     try:
         inside = zlib.decompressobj(GZIP_WINDOW).decompress(block)
@@ -211,7 +213,7 @@ def _text(block: bytes) -> str | None:
     """Return the block as text in lower case, None if it holds anything else."""
     if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return block[: len(block) // 2 * 2].decode("utf-16", "replace").strip().lower()
-    is_text = len(block) >= 16 and not any(byte in _CONTROLS for byte in block)
+    is_text = len(block) >= LEAST_TEXT and not any(byte in _CONTROLS for byte in block)
     return block.decode("utf-8-sig", "replace").strip().lower() if is_text else None
 
 

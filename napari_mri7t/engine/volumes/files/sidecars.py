@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.regular import NotRegularError, open_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
 
 NAME = "napari-mri7t"  # of this package, in `GeneratedBy`
@@ -117,6 +118,7 @@ def check_sidecar_target(image: Path) -> Path:
         return path
     facts = own_facts(path)
     if facts is None:
+        _check_access(path)
         raise VolumeError(
             f"{path}: was not written by {NAME}, and is never replaced: choose another name for "
             "the image"
@@ -125,6 +127,19 @@ def check_sidecar_target(image: Path) -> Path:
     if other is not None:
         raise VolumeError(f"{path}: describes {other.name}: choose another name for the image")
     return path
+
+
+def _check_access(path: Path) -> None:
+    """Refuse a JSON that cannot be opened: it may be this package's."""
+    try:
+        open_regular(path).close()
+    except (FileNotFoundError, NotRegularError):  # a link that leads nowhere, a pipe
+        return
+    except OSError as error:
+        raise VolumeError(
+            f"{path}: cannot be read ({error.strerror or error}): make it readable, or choose "
+            "another name for the image"
+        ) from error
 
 
 def _other_image(image: Path, facts: Mapping[str, Any]) -> Path | None:

@@ -185,7 +185,7 @@ def test_echoes_are_chosen_by_index(dicom_series, tmp_path):
         second = pydicom.dcmread(path)
         second.SOPInstanceUID = f"1.2.3.4.{n}"
         second.save_as(path)
-    with pytest.raises(VolumeError, match="0: echo time 1.6 ms; 1: echo time 3.4 ms") as caught:
+    with pytest.raises(VolumeError, match=r"0: echo time 1\.6 ms; 1: echo time 3\.4 ms") as caught:
         load_volume(tmp_path)
     assert caught.value.argument == "index"
     first, second = load_volume(tmp_path, index=0), load_volume(tmp_path, index=1)
