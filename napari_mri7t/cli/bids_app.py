@@ -23,7 +23,6 @@ from napari_mri7t.cli.options import AllowOutOfDomain, Device, Model, Prepare
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
-
 VALIDATOR = "bids-validator-deno"
 SHOWN_ERRORS = 5
 LABELS = ("--participant-label", "--session-label")  # take several values

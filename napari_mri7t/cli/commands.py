@@ -31,8 +31,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich takes longer to import than everything else
 )
 for command in (
-    synthesize.synthesize, batch.batch, pair.pair, simulate.simulate, compare.compare, models.models,
-    demo.demo, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
+    synthesize.synthesize, batch.batch, simulate.simulate, compare.compare, models.models,
+    demo.demo, pair.pair, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
     robustness.robustness, repeat.repeat, doctor.doctor,
 ):  # fmt: skip
     app.command()(own_options(command)(command))

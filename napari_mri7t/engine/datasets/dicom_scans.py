@@ -16,11 +16,10 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
     HERE,
     DicomSeries,
-    check_installed,
     files_below,
     group_series,
-    is_dicom_file,
 )
+from napari_mri7t.engine.volumes.files.dicom_header import check_installed, is_dicom_file
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.files.identity import Identity
 

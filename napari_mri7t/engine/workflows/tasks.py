@@ -112,22 +112,22 @@ def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
     there = _everywhere(job)
     found = {scan.output: replace(scan, path=scan.path.absolute()) for scan in scans}
     tasks = [Task(output, batch_task, (scan, there)) for output, scan in found.items()]
-    known: set[str] = set()
-    summary = BatchSummary()
+    outcomes: dict[str, BatchSummary] = {}
 
     def take(ended: dict[str, Any]) -> None:
-        nonlocal summary
-        for output in [o for o in found if o in ended and o not in known]:
-            outcome = _outcome(ended[output], found[output])
-            known.add(output)
-            summary = summary.with_other(outcome)
-            note(outcome)
+        for output in [o for o in found if o in ended and o not in outcomes]:
+            outcomes[output] = _outcome(ended[output], found[output])
+            note(outcomes[output])
 
     def count(ended: dict[str, Any]) -> None:
         take(ended)
-        report(BatchProgress(len(known), len(scans), f"{len(known)} of {len(scans)} scans"))
+        done = f"{len(outcomes)} of {len(scans)} scans"
+        report(BatchProgress(len(outcomes), len(scans), done))
 
     run_tasks(tasks, client, place.resources, count, take)
+    summary = BatchSummary()
+    for output in found:  # in their order, whichever ended first
+        summary = summary.with_other(outcomes[output])
     return replace(summary, seconds=time.perf_counter() - start)
 
 

@@ -142,7 +142,7 @@ class OpenedScan:
 
 def open_scan(scan: Scan, job: BatchJob) -> OpenedScan:
     """Read a scan and its estimate."""
-    volume, image = load_scan(scan.path, job.index), job.image_of(scan)
+    volume, image = load_scan(scan, job.index), job.image_of(scan)
     if not image.is_file():
         return OpenedScan(volume, None, None)
     return OpenedScan(volume, load_volume(image), made_by(image))

@@ -198,7 +198,7 @@ class QualityPanel(QWidget):
     def _on_removed(self, event: Any) -> None:
         if event.value in self._layers:
             self._layers.remove(event.value)
-            if event.value is self._mask:
+            if event.value == self._mask:  # napari hands out proxies
                 self._offer_mask(None)
             self.button.setText(REMOVE if self._layers else SHOW)
 

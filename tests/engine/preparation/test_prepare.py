@@ -6,6 +6,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.preparation import checks, optional, registration
@@ -116,6 +117,43 @@ def test_real_brain_turned_by_90_degrees_stops_after_its_registration(axis):
     scan = replace(template, array=np.ascontiguousarray(turned), affine=affine, name="turned")
     with pytest.raises(VolumeError, match="turned: registration to MNI space failed"):
         run(scan)
+
+
+def a_degraded(brain, rng):
+    """Noise on every voxel, and the darkest tenth of the brain lost, as a pseudo-3T has it."""
+    inside = brain.array > 0
+    noisy = brain.array + rng.normal(0, 0.15 * brain.array.max(), brain.shape) * inside
+    return brain.with_array(np.where(noisy > np.percentile(noisy[inside], 10), noisy, 0) * inside)
+
+
+@pytest.mark.usefixtures("on_template")
+def test_brain_that_lies_in_mni_space_is_known_whatever_its_noise(head_brain):
+    brain = a_degraded(head_brain, np.random.default_rng(0))
+    assert checks.lies_in_mni(head_brain)
+    assert checks.lies_in_mni(brain)
+
+
+@pytest.mark.usefixtures("on_template")
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize(("degrees", "mm"), [(10, 0), (90, 0), (180, 0), (0, 10), (0, 60)])
+def test_brain_that_is_moved_does_not_lie_in_mni_space(head_brain, axis, degrees, mm):
+    move = np.eye(4)
+    angles = np.eye(3)[axis] * degrees
+    move[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    centre = registration.centre_of(head_brain)
+    move[:3, 3] = centre - move[:3, :3] @ centre
+    move[axis, 3] += mm
+    assert not checks.lies_in_mni(replace(head_brain, affine=move @ head_brain.affine))
+
+
+def test_ragged_surface_of_a_noisy_brain_is_no_scalp():
+    """Noise that is cut off leaves holes, which must not bring dark voxels deep inside."""
+    ball = a_ball()
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in ball.shape), indexing="ij")
+    radius = np.sqrt(sum(axis**2 for axis in axes))
+    holes = np.random.default_rng(0).random(ball.shape) < 0.2 + 0.3 * (radius > 0.8)
+    ragged = ball.with_array(np.where(holes, 0, ball.array * (1.5 - radius / 2)))
+    assert not shows_skull(ragged, ragged.array > 0)
 
 
 @pytest.mark.usefixtures("on_template")

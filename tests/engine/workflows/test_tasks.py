@@ -25,8 +25,10 @@ from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.study import LOCK_FILE, StudySettings, create_study
-from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows import tasks as tasks_module
 from napari_mri7t.engine.workflows.cluster import Place, open_client
+from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows.summary import BatchSummary
 from napari_mri7t.engine.workflows.tasks import run_batch, run_folds
 
 pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
@@ -225,3 +227,28 @@ def test_batch_on_a_cluster_is_that_of_one_process(client, dataset, model_folder
     again = run_batch(scans, job, client, PLACE)
     assert again.known == summary.written
     assert len(list(job.output.rglob("*.nii.gz"))) == 2
+
+
+def test_stopped_batch_on_a_cluster_tells_of_every_scan_that_has_ended(
+    dataset, model_folder, tmp_path, monkeypatch
+):
+    """Two scans end between the last look and the cancel."""
+    scans, noted = find_scans(dataset).scans, []
+    made = {scan.output: BatchSummary((scan.name,)) for scan in scans}
+
+    def run(tasks, client, resources, on_ended, on_stopped):
+        assert [task.label for task in tasks] == list(made), "one scan is one task"
+        try:
+            on_ended({scans[0].output: made[scans[0].output]})
+        except Cancelled:
+            on_stopped(made)
+            raise
+
+    def report(_):
+        raise Cancelled
+
+    monkeypatch.setattr(tasks_module, "run_tasks", run)
+    job = BatchJob(tmp_path / "out", str(model_folder), SynthesisConfig(device="cpu", step=3))
+    with pytest.raises(Cancelled):
+        run_batch(scans, job, None, PLACE, report, noted.append)
+    assert noted == list(made.values())

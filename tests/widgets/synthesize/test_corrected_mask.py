@@ -59,7 +59,7 @@ def test_mask_that_was_found_can_be_painted_and_is_used_by_the_next_run(
     told = plain(prepared.preparation_label)
     assert "brain extraction replaced by your mask" in told
     assert told.count("reused (estimated with the brain mask found before yours)") == 2
-    assert prepared.preparation.mask_chooser.layer is mask
+    assert prepared.preparation.mask_chooser.layer == mask
     assert prepared.source.layers() == [prepared.viewer.layers["head"]]
     prepared.start()
     wait_idle()
@@ -89,7 +89,8 @@ def test_mask_saved_from_napari_is_what_a_repetition_takes(prepared, head, wait_
     prepared.start()
     wait_idle()
     mask.save(str(tmp_path / "own.nii.gz"), plugin="napari-mri7t")
-    on_scan = head[0].with_array(load_volume(tmp_path / "own.nii.gz").array > 0)
+    (path,) = tmp_path.glob("own*.nii.gz")
+    on_scan = head[0].with_array(load_volume(path).array > 0)
     assert int(on_scan.array.sum()) == int((mask.data > 0).sum())
 
 

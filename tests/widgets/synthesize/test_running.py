@@ -133,7 +133,9 @@ def test_estimate_in_mni_space_is_a_layer_on_the_models_grid(ready, calls, wait_
     assert facts_of_last(ready)["Settings"]["output"]["space"] == "mni"
     ready.quality.toggle()
     wait_idle()
-    assert {layer.data.shape for layer in ready.viewer.layers[1:]} == {(182, 218, 182)}
+    *others, mask = ready.viewer.layers[1:]
+    assert {layer.data.shape for layer in others} == {(182, 218, 182)}
+    assert mask.data.shape == ready.viewer.layers[0].data.shape  # to be corrected on the scan
 
 
 def test_failed_registration_is_one_sentence_and_leaves_no_layer(

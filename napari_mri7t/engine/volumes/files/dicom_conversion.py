@@ -43,7 +43,7 @@ REFUSED = (
 )  # fmt: skip
 HARMLESS = re.compile(
     r"(?i)defaults|seriesUID|check that|slice timing|slice order|phase encoding|bvec|autoBids"
-    r"|anonym|effectiveEchoSpacing|intensity scal|mosaic|csa header|csaseq|bids"
+    r"|anonym|data block|effectiveEchoSpacing|intensity scal|mosaic|csa header|csaseq|bids"
 )
 
 

@@ -1,0 +1,40 @@
+"""Which subjects a model has seen, by what its card records."""
+
+from dataclasses import replace
+
+import pytest
+
+from napari_mri7t.engine.models.card import BUNDLED, ModelCard, has_seen, read_card
+
+RECORDS = {
+    "subjects": ["sub-01_T1w"],
+    "targets_sha256": ["a" * 64],
+    "targets_voxels_sha256": ["b" * 64],
+}
+
+
+@pytest.fixture(scope="module")
+def card() -> ModelCard:
+    return read_card(BUNDLED / "basic_cnn")
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["own", "of its start"])
+@pytest.mark.parametrize(
+    ("key", "name", "digests"),
+    [
+        ("subjects", "sub-01_ses-2", ()),
+        ("targets_sha256", "another", ("a" * 64,)),
+        ("targets_voxels_sha256", "another", ("c" * 64, "b" * 64)),
+    ],
+)
+def test_each_record_alone_tells_that_a_subject_was_seen(card, key, name, digests, started):
+    record = {key: RECORDS[key]}
+    training = {"started_from": record} if started else record
+    assert has_seen(replace(card, training=training), name, digests)
+    assert not has_seen(replace(card, training={}), name, digests)
+
+
+def test_other_subjects_were_not_seen(card):
+    other = replace(card, training=RECORDS)
+    assert not has_seen(other, "sub-011", ("d" * 64,))
+    assert not has_seen(other, "S1")

@@ -1,0 +1,302 @@
+"""Raw pairs into a dataset to train on: whole, resumable, judged, repeatable, valid BIDS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.datasets.paired import PairPaths
+from napari_mri7t.engine.datasets.subjects import find_subjects, load_pair
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, VolumeError
+from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
+from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, make_pair
+from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.report import pair_figures
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.engine.workflows import pair_review, pairs
+from napari_mri7t.engine.workflows.pair_dataset import make_dataset
+from napari_mri7t.engine.workflows.pair_dataset import pair as pair_people
+from napari_mri7t.engine.workflows.pair_review import judge_pair, list_pairs
+from napari_mri7t.engine.workflows.pairs import (
+    CHANGED,
+    DONE,
+    NEW,
+    PairJob,
+    PairProgress,
+    find_pairs,
+    make_pairs,
+    plan_pairs,
+)
+from napari_mri7t.engine.workflows.repeat import SourcePaths, repeat
+
+CONFIG = PairConfig(prepare="none")
+
+
+@pytest.fixture
+def raw(phantom, tmp_path):
+    """Three people, whose brains differ, at both field strengths."""
+    for n in (1, 2, 3):
+        brain = np.roll(phantom.array, 2 * n, 2) if n > 1 else phantom.array
+        for field, power in (("3", 0.8), ("7", 1.0)):
+            name = f"sub-0{n}/ses-{field}T/anat/sub-0{n}_ses-{field}T_T1w.nii.gz"
+            path = tmp_path / "raw" / name
+            path.parent.mkdir(parents=True)
+            save_volume(phantom.with_array(brain**power), path)
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def job(tmp_path):
+    return PairJob(tmp_path / "out", CONFIG)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, request):
+    """Without figures, and people compared on their own grid."""
+    if "slow" in request.keywords:
+        return
+    monkeypatch.setattr(pair_figures, "write_pair_figures", lambda *_: None)
+    monkeypatch.setattr(pair_review, "comparable", lambda volume, _: volume.array)
+
+
+def quick_pair(plan, report=None, problems=()):
+    """A pair of scans that lie on one grid already."""
+    source, target = (
+        Prepared(scan, scan, scan.array > 0, np.eye(4), 0.8)
+        for scan in (plan.raw.source, plan.raw.target)
+    )
+    mask = source.mask & target.mask
+    images = [
+        Volume(np.where(mask, each.scan.array, 0), each.scan.affine) for each in (source, target)
+    ]
+    agreement = PairAgreement(1.2, 0.9, 0.4, 0.95, 1.1)
+    place = np.eye(4), np.eye(4)
+    return PreparedPair(
+        plan.raw.name, *images, mask, source, target, *place, agreement, problems, (), plan.config
+    )
+
+
+def run(raw, job, make=quick_pair, **settings):
+    def run_here(found, job, report, note):
+        return make_pairs(found, job, report, note, make)
+
+    return make_dataset(raw, job, run=run_here, **settings)
+
+
+def content_of(folder):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.glob("sub-*/**/*.*")
+        if path.is_file()
+    }
+
+
+def test_train_takes_the_result_without_another_option(raw, job):
+    made = run(raw, job)
+    assert made.summary.written == ("sub-01", "sub-02", "sub-03")
+    subjects = find_subjects(job.output)
+    assert [subject.name for subject in subjects] == ["sub-01", "sub-02", "sub-03"]
+    for subject in subjects:
+        source, target = load_pair(subject)
+        assert source.array[0, 0, 0] == target.array[0, 0, 0] == 0
+
+
+def test_derivative_is_valid_bids_also_with_pairs_left_out(raw, job, bids_errors):
+    run(raw, job)
+    judge_pair(job.output, "sub-02", "reject")
+    assert bids_errors(job.output) == []
+
+
+def test_sidecar_names_both_scans_and_is_no_synthetic_image(raw, job):
+    run(raw, job)
+    for image in PairPaths(job.output, "sub-01").images:
+        facts = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
+        names = [f"sub-01/ses-{f}T/anat/sub-01_ses-{f}T_T1w.nii.gz" for f in "37"]
+        assert facts["Sources"] == [f"bids:source:{name}" for name in names]
+        digests = [hashlib.sha256((raw / name).read_bytes()).hexdigest() for name in names]
+        assert [entry["SHA256"] for entry in facts["SourceFiles"]] == digests
+        assert facts["Synthetic"] is False
+        assert "Synthetic" not in str(image.read_bytes()[:400])
+        assert facts["Image"]["SHA256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+def test_second_run_makes_nothing_and_changes_nothing(raw, job):
+    run(raw, job)
+    before = content_of(job.output)
+    again = run(raw, job, make=None)
+    assert again.summary.known == ("sub-01", "sub-02", "sub-03")
+    assert content_of(job.output) == before
+
+
+def test_only_the_missing_pair_is_made_again(raw, job):
+    run(raw, job)
+    PairPaths(job.output, "sub-02").mask.unlink()
+    again = run(raw, replace(job, overwrite=True))
+    assert again.summary.written == ("sub-02",)
+
+
+def test_plan_tells_new_done_and_changed_pairs(raw, job):
+    found = find_pairs(raw)
+    assert [state.state for state in plan_pairs(found, job)] == [NEW] * 3
+    assert plan_pairs(found, job)[0].text.startswith("3T sub-01_ses-3T_T1w.nii.gz, 7T sub-01_")
+    run(raw, job)
+    assert [state.state for state in plan_pairs(found, job)] == [DONE] * 3
+    other = replace(job, config=replace(CONFIG, grid="7t"))
+    assert [state.state for state in plan_pairs(found, other)] == [CHANGED] * 3
+
+
+def test_pair_of_other_settings_is_replaced_only_if_allowed(raw, job):
+    run(raw, job)
+    other = replace(job, config=replace(CONFIG, grid="7t"))
+    refused = run(raw, other).summary
+    assert "was made from other scans or settings" in refused.failed["sub-01"]
+    assert refused.arguments["sub-01"] == "overwrite"
+    assert len(run(raw, replace(other, overwrite=True)).summary.written) == 3
+
+
+def test_pair_that_fails_is_named_and_the_others_are_made(raw, job):
+    def fail(plan, report):
+        if plan.raw.name == "sub-02":
+            raise VolumeError("sub-02: 7T: the brain is implausible: provide a mask")
+        return quick_pair(plan)
+
+    made = run(raw, job, make=fail)
+    assert made.summary.written == ("sub-01", "sub-03")
+    assert made.summary.failed == {"sub-02": "7T: the brain is implausible: provide a mask"}
+    logged = json.loads((job.output / "logs/pairs.json").read_text())
+    assert logged["failed"] == made.summary.failed
+    assert "the brain is implausible" in (job.output / "quality.html").read_text()
+
+
+def test_cancel_keeps_what_is_finished(raw, job):
+    def cancel(plan, report):
+        if plan.raw.name == "sub-02":
+            raise Cancelled
+        return quick_pair(plan)
+
+    notes = []
+    with pytest.raises(Cancelled):
+        run(raw, job, make=cancel, note=notes.append)
+    assert [record.name for record in list_pairs(job.output)] == ["sub-01"]
+    assert notes[-1].stopped
+    assert json.loads((job.output / "logs/pairs.json").read_text())["stopped"] is True
+    assert run(raw, job).summary.known == ("sub-01",)
+
+
+def test_progress_names_the_pair(raw, job):
+    seen = []
+    run(raw, job, report=seen.append)
+    own = [now for now in seen if isinstance(now, PairProgress)]
+    assert {now.pair for now in own} == {"sub-01", "sub-02", "sub-03", ""}
+    assert any(now.message.startswith("pair 2 of 3 (sub-02): ") for now in own)
+
+
+def test_swapped_people_are_both_named_and_left_out_of_a_training(raw, job):
+    first, second = (raw / f"sub-0{n}/ses-3T/anat/sub-0{n}_ses-3T_T1w.nii.gz" for n in (1, 2))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    made = run(raw, job)
+    assert [record.name for record in made.flagged] == ["sub-01", "sub-02"]
+    assert "sub-01 and sub-02 are probably swapped" in made.pairs[0].flags[0]
+    with pytest.warns(Mri7tWarning, match="sub-01, sub-02: left out, as .bidsignore lists them"):
+        assert [subject.name for subject in find_subjects(job.output)] == ["sub-03"]
+
+
+def test_flagged_pair_counts_once_it_is_accepted_and_the_verdict_is_kept(raw, job):
+    run(raw, job, make=lambda plan, report: quick_pair(plan, problems=("It is mirrored.",)))
+    assert [record.is_used for record in list_pairs(job.output)] == [False] * 3
+    with pytest.raises(Mri7tError, match="lists all of its subjects"):
+        find_subjects(job.output)
+    assert judge_pair(job.output, "sub-01", "accept").is_used
+    again = run(raw, job, make=None)
+    assert [record.verdict for record in again.pairs] == ["accept", "", ""]
+    with pytest.warns(Mri7tWarning):
+        assert [subject.name for subject in find_subjects(job.output)] == ["sub-01"]
+
+
+def test_verdict_goes_with_the_images_that_were_judged(raw, job):
+    run(raw, job)
+    judge_pair(job.output, "sub-01", "reject")
+    other = replace(job, config=replace(CONFIG, grid="7t"), overwrite=True)
+    assert [record.verdict for record in run(raw, other).pairs] == ["", "", ""]
+
+
+def test_verdict_can_be_taken_back_and_must_be_one_of_a_pair(raw, job):
+    run(raw, job)
+    judge_pair(job.output, "sub-01", "look again")
+    assert judge_pair(job.output, "sub-01", "").is_used
+    with pytest.raises(ValueError, match="verdict must be accept, reject, look again"):
+        judge_pair(job.output, "sub-01", "good")
+    with pytest.raises(Mri7tError, match="has no pair of sub-09; it has sub-01, sub-02, sub-03"):
+        judge_pair(job.output, "sub-09", "accept")
+
+
+def test_figures_of_a_pair_are_those_of_its_sidecar_and_of_the_others(raw, job):
+    run(raw, job)
+    record = list_pairs(job.output)[0]
+    assert record.figures["boundary_mm"] == 0.4
+    assert record.figures["overlap"] == 0.95
+    assert record.best_other in ("sub-02", "sub-03")
+    assert 1 < record.figures["best_other_information"] < 2
+
+
+def test_changed_image_is_no_pair(raw, job):
+    run(raw, job)
+    path = PairPaths(job.output, "sub-01").source
+    path.write_bytes(path.read_bytes() + b"x")
+    assert [record.name for record in list_pairs(job.output)] == ["sub-02", "sub-03"]
+    assert plan_pairs(find_pairs(raw), job)[0].state == CHANGED
+
+
+def test_output_in_the_dataset_itself_is_refused(raw, job):
+    with pytest.raises(Mri7tError, match="is the input"):
+        run(raw, replace(job, output=raw))
+
+
+@pytest.fixture
+def heads(tmp_path):
+    """Two people with the template's brain, warped in two ways: 4 mm, the 3T shifted by 5 mm."""
+    from scipy.ndimage import gaussian_filter
+
+    template = load_template()
+    affine = template.affine @ np.diag([4, 4, 4, 1])
+    coarse = Volume(template.array[::4, ::4, ::4], affine)
+    random = np.random.default_rng(0)
+    for n in (1, 2):
+        texture = gaussian_filter(random.normal(size=coarse.shape), 2)
+        brain = np.where(coarse.array > 0, (coarse.array * (1 + 1.5 * texture)).clip(0.01), 0)
+        for field, power in (("3", 0.8), ("7", 1.0)):
+            motion = np.eye(4)
+            motion[0, 3] = 5 if field == "3" else 0
+            path = tmp_path / f"raw/sub-0{n}_{field}T.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            save_volume(coarse.with_array(brain**power).moved(motion), path)
+    return tmp_path / "raw"
+
+
+@pytest.mark.slow
+def test_pairs_of_the_whole_engine_are_registered_shown_and_repeated(heads, tmp_path):
+    config = PairConfig("7t", prepare="none", allow_out_of_domain=True)
+    made = pair_people(heads, tmp_path / "out", config)
+    assert made.summary.written == ("sub-01", "sub-02")
+    for record in made.pairs:
+        assert record.figures["shift_mm"] == pytest.approx(5, abs=0.3)
+        assert record.figures["rotation_degrees"] < 0.5
+        assert record.figures["mutual_information"] > record.figures["best_other_information"]
+        assert record.figure.read_bytes().startswith(b"\x89PNG")
+        assert record.thumbnail.read_bytes().startswith(b"RIFF")
+        for image in (record.source, record.target, record.mask):
+            sidecar = image.with_name(image.name.replace(".nii.gz", ".json"))
+            assert repeat(sidecar, sources=SourcePaths(folder=heads)).is_equal
+    assert len(find_subjects(tmp_path / "out")) == 2
+
+
+def test_make_pairs_uses_the_engine_by_default():
+    assert make_pairs.__defaults__[-1] is make_pair is pairs.make_pair
