@@ -213,12 +213,74 @@ def train(studio: Studio, model: Path | None) -> None:
     studio.take("evaluate")
 
 
+def heads(folder: Path, names: list[str]) -> Path:
+    """Write small brains under BIDS names, each a little different, and one file that is none."""
+    template = load_template()
+    for n, name in enumerate(names):
+        path = folder / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = template.array[10:186, 10:222, 40:140] ** (1 + 0.05 * n) * 900
+        save_volume(Volume(array, template.affine, path.stem), path)
+    return folder
+
+
+def folder(studio: Studio, model: Path | None) -> None:
+    """A folder of scans: what will be done, running, and done, with a scan that failed."""
+    studio.viewer.layers.clear()
+    place = Path(tempfile.mkdtemp())
+    names = [f"sub-{n:02d}/anat/sub-{n:02d}_T1w" for n in range(1, 7)]
+    heads(place / "scans", names)
+    (place / "scans" / f"{names[3]}.nii.gz").write_text("<html>")
+    widget = studio.dock("Synthesize 7T")
+    if model is not None:
+        widget.model_chooser.add(model)
+    widget.computation.step_box.setCurrentIndex(1)
+    widget.source.mode_box.setCurrentIndex(2)
+    widget.source.folder_field.folder = place / "scans"
+    widget.source.output_field.folder = place / "derivative"
+    wait_until(lambda: not running_jobs())
+    studio.take("folder")
+    widget.start()
+    wait_until(lambda: "1 written" in widget.folder.summary_label.text())
+    studio.take("folder-running")
+    wait_until(lambda: not running_jobs())
+    widget.folder.open(f"{names[0]}.nii.gz")
+    wait_until(lambda: not running_jobs())
+    studio.take("folder-done")
+
+
+def pair(studio: Studio, model: Path | None) -> None:
+    """Make pairs, and look at one."""
+    studio.viewer.layers.clear()
+    place = Path(tempfile.mkdtemp())
+    people = [
+        f"sub-{n:02d}/ses-{f}/anat/sub-{n:02d}_ses-{f}_T1w" for n in (1, 2) for f in ("3T", "7T")
+    ]
+    heads(place / "scans", people)
+    widget = studio.dock("Prepare pairs")
+    widget.fields.folder_field.folder = place / "scans"
+    widget.fields.output_field.folder = place / "pairs"
+    wait_until(lambda: not running_jobs())
+    studio.take("pair")
+    widget.start()
+    wait_until(lambda: not running_jobs())
+    widget.table.choose("sub-01")
+    widget.open("sub-01")
+    wait_until(lambda: not running_jobs())
+    bar = widget.findChild(QScrollArea).verticalScrollBar()
+    settle()
+    bar.setValue(bar.maximum())
+    studio.take("pair-done")
+
+
 SCENES = {
     "synthesize": synthesize,
     "compare": compare,  # compares what was synthesised
     "simulate": simulate,
     "train": train,
     "prepare": prepare,
+    "folder": folder,
+    "pair": pair,
 }
 
 

@@ -110,8 +110,8 @@ def batch(
     from napari_mri7t.engine.workflows.job import BatchJob
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
-    labels = (tuple(each or ()) for each in (participant, session, suffix))
-    wanted = ScanFilter(*labels, series=series or "")
+    participants, sessions, suffixes = (tuple(e or ()) for e in (participant, session, suffix))
+    wanted = ScanFilter(participants, sessions, suffixes, series or "")
     job = BatchJob(
         output,
         model or DEFAULT_MODEL,

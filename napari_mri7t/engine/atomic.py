@@ -160,9 +160,7 @@ def read_json(path: Path) -> Any:
         raise ValueError("not text in UTF-8") from error
 
 
-def read_object(
-    path: Path, advice: str, error: type[Mri7tError] = Mri7tError
-) -> dict[str, Any]:
+def read_object(path: Path, advice: str, error: type[Mri7tError] = Mri7tError) -> dict[str, Any]:
     """Read a JSON file that must hold an object.
 
     Parameters

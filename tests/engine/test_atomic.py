@@ -16,12 +16,13 @@ from napari_mri7t.engine.atomic import (
     check_folder,
     check_target,
     read_json,
+    read_object,
     write_atomically,
     write_content,
     write_json,
     write_together,
 )
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, StateError
 
 STEPS = ("open", "fdopen", "fchmod", "fsync", "replace", "link")
 
@@ -417,3 +418,17 @@ def test_reason_of_the_system_is_told(tmp_path, error, words):
     with pytest.raises(Mri7tError) as caught:
         write_atomically(tmp_path / "a", fail)
     assert str(caught.value) == f"{tmp_path / 'a'}: {words}; the file was not written"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("[]", "is no JSON object"), ("{", r"cannot be read \(not JSON"), (None, "No such file")],
+)
+def test_json_that_is_no_object_is_told_with_the_caller_s_advice(tmp_path, content, words):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StateError, match=rf"a\.json: .*{words}.*: train the fold again$"):
+        read_object(path, "train the fold again", StateError)
+    path.write_text('{"a": 1}')
+    assert read_object(path, "") == {"a": 1}

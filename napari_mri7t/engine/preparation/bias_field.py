@@ -20,7 +20,9 @@ STRENGTH_PERCENTILES = (5.0, 95.0)
 LEAST_STRENGTH = 0.1  # a weaker field is left in: N4 finds some 5 % in volumes without one
 
 
-def estimate_bias_field(volume: Volume, mask: np.ndarray, report: Report = ignore) -> np.ndarray:
+def estimate_bias_field(
+    volume: Volume, mask: np.ndarray, report: Report = ignore, convergence: float = CONVERGENCE
+) -> np.ndarray:
     """Estimate the factor by which each voxel is too bright.
 
     N4 sees every n-th voxel, about 4 mm apart; its field is a spline and is evaluated on all.
@@ -33,6 +35,8 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray, report: Report = ignor
         The brain: N4 uses no other voxel.
     report : callable
         Called every 0.2 s; what it raises stops N4.
+    convergence : float
+        Change of the field at which a level ends; a smaller one finds stronger fields.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def estimate_bias_field(volume: Volume, mask: np.ndarray, report: Report = ignor
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(ITERATIONS)
-    n4.SetConvergenceThreshold(CONVERGENCE)
+    n4.SetConvergenceThreshold(convergence)
     factors = [max(1, round(SHRUNKEN_MM / size)) for size in volume.voxel_size]
     sparse = tuple(slice(factor // 2, None, factor) for factor in factors)
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.ndimage import binary_fill_holes
 
 from napari_mri7t.engine.errors import VolumeError
@@ -56,6 +57,7 @@ LARGEST_TILT = 15.0  # degrees
 # Mean difference of brain quantiles, 2 and 98 % at 0 and 1: the ten training brains reach 0.06,
 # six real 3T scans 0.08 to 0.11 once corrected (docs/raw_scans.md), inverted contrast 0.35.
 LARGEST_CONTRAST_DISTANCE = 0.1
+GREY_LAYER_MM, WHITE_LAYER_MM = (4.0, 8.0), (14.0, 30.0)  # below the surface: mostly grey, white
 TAIL = 0.02  # part of the brain at either end that is left out: vessels, rims
 
 
@@ -256,6 +258,11 @@ def check_alignment(
     how = dict(decisions or {})
     if how.get(REGISTRATION) is Decision.GIVEN:
         raise VolumeError(f"{what}the transform does not fit this scan", argument="transform")
+    if is_dark_within(brain):
+        raise VolumeError(
+            f"{what}the brain is darker within than near its surface, so the scan does not look "
+            "T1-weighted (T2w, FLAIR or PD?): use a T1w image"
+        )
     if cut := _cut_sides(brain.array > 0):
         raise VolumeError(
             f"{what}the brain is cut off at its {' and '.join(cut)} end: use a scan of the whole "
@@ -270,6 +277,24 @@ def check_alignment(
             argument="prepare",
         )
     raise VolumeError(f"{what}{ORIENTATION}", argument="transform")
+
+
+def is_dark_within(brain: Volume) -> bool:
+    """Return whether a brain is darker within than near its surface, unlike a T1w image.
+
+    Parameters
+    ----------
+    brain : Volume
+        0 outside the brain.
+    """
+    steps = [max(1, round(SCORING_MM / 2 / size)) for size in brain.voxel_size]
+    array = brain.array[tuple(slice(None, None, step) for step in steps)]
+    sizes = [step * size for step, size in zip(steps, brain.voxel_size, strict=True)]
+    depth = distance_transform_edt(np.pad(array > 0, 1), sampling=sizes)[1:-1, 1:-1, 1:-1]
+    layers = [
+        array[(depth > low) & (depth <= high)] for low, high in (GREY_LAYER_MM, WHITE_LAYER_MM)
+    ]
+    return all(each.size for each in layers) and bool(np.median(layers[0]) > np.median(layers[1]))
 
 
 def _cut_sides(mask: np.ndarray) -> list[str]:

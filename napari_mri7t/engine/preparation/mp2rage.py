@@ -43,7 +43,7 @@ def is_mp2rage(volume: Volume) -> bool:
 
 
 def without_air(volume: Volume) -> Volume:
-    """Return a uniform image with 0 around the head, which is found by its smoothness.
+    """Return a uniform image, from 0 on, with 0 around the head, which is found by its smoothness.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def without_air(volume: Volume) -> Volume:
     largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
     closed = binary_closing(np.pad(largest, 5), iterations=5)[5:-5, 5:-5, 5:-5]
     head = binary_fill_holes(closed)
-    return volume.with_array(np.where(head, volume.array, 0))
+    return volume.with_array(np.where(head, volume.array - volume.array.min(), 0))
 
 
 def combined(uniform: Volume, inversions: tuple[Volume, Volume]) -> Volume:

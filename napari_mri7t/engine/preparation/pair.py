@@ -16,7 +16,8 @@ from napari_mri7t.engine.metrics.pair_agreement import (
     boundary_distance,
     dice,
 )
-from napari_mri7t.engine.preparation.checks import FAILED, MODEL_VOXEL_MM
+from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
+from napari_mri7t.engine.preparation.checks import FAILED, MODEL_VOXEL_MM, alignment
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
 from napari_mri7t.engine.preparation.pair_problems import FIELDS, comparison_grid, pair_problems
 from napari_mri7t.engine.preparation.pair_registration import (
@@ -32,6 +33,7 @@ from napari_mri7t.engine.preparation.prepare import (
     prepare,
 )
 from napari_mri7t.engine.preparation.registration import load_transform, register
+from napari_mri7t.engine.preparation.steps import CORRECTION, Decision
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
@@ -43,13 +45,14 @@ from napari_mri7t.engine.volumes.grids import (
     resample,
     upright_grid,
 )
-from napari_mri7t.engine.volumes.template import model_grid
+from napari_mri7t.engine.volumes.template import load_template, model_grid
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
 
 GRIDS = ("mni", "7t")
 REGISTRATIONS = ("rigid", "affine")
 VOXEL_MM = (0.3, 2.0)  # of a grid that is given as a number
 BOX_MARGIN_MM = 10.0
+CONVERGENCE = 1e-5  # of N4; ITK's default ends with half of a strong field left
 LEAST_SIGNAL = 1e-4  # of the brightest: what the interpolation may leave in the brain
 N_STEPS = 4
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -260,8 +263,8 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
         scan, is_uniform = combined(target, (both[0], both[1])), True
     elif is_uniform:
         scan = without_air(target)
-    plans = [
-        plan_preparation(volume, _preparation(raw, config, side))
+    plans = [  # in MNI space: a registration is found even for a brain that nearly lies there
+        plan_preparation(volume, _preparation(raw, config, side), "mni")
         for side, volume in (("source", source), ("target", scan))
     ]
     return PairPlan(raw, config, plans[0], plans[1], scan, is_uniform)
@@ -308,7 +311,9 @@ def make_pair(
             ((as_volume(plan.raw.source), plan.source), (plan.target_scan, plan.target))
         )
     ]
-    source, target = sides
+    source, target = (
+        _completed(side, plan.config, part(report, n, N_STEPS)) for n, side in enumerate(sides)
+    )
     on_registration = part(report, 2, N_STEPS)
     to_target = _to_target(plan, source, target, on_registration)
     report(Progress(3, N_STEPS, "resampling both scans"))
@@ -321,6 +326,7 @@ def make_pair(
             "registration: check that both scans show one person's head, or provide a transform",
             argument="transform",
         )
+    sides = [source, target]
     volumes = [
         _masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
     ]
@@ -338,12 +344,27 @@ def make_pair(
     return found
 
 
+def _completed(side: Prepared, config: PairConfig, report: Report) -> Prepared:
+    """Correct a scan for the whole of its bias field; find a registration that was not asked for.
+
+    A pair shows what a weak field or an early end of N4 leaves: the shading of two scanners.
+    """
+    if config.prepare == "none":
+        to_mni = register(side.brain, load_template(), report=report)
+        return replace(side, to_mni=to_mni, registration_score=alignment(side.brain, to_mni))
+    bias = estimate_bias_field(side.scan, side.mask, report, CONVERGENCE)
+    return replace(
+        side,
+        corrected=side.scan.with_array(side.scan.array / bias),
+        decisions={**side.decisions, CORRECTION: Decision.COMPUTE},
+        bias_field_strength=strength_of(bias, side.mask),
+    )
+
+
 def _to_target(plan: PairPlan, source: Prepared, target: Prepared, report: Report) -> np.ndarray:
     if plan.raw.transform is not None:
         return load_transform(plan.raw.transform)
-    starts = [register(source.brain, target.brain, report=report)]
-    if plan.config.prepare != "none":
-        starts.append(np.linalg.inv(target.to_mni) @ source.to_mni)
+    starts = [np.linalg.inv(target.to_mni) @ source.to_mni]
     is_affine = plan.config.registration == "affine"
     return register_pair(source.brain, target.brain, starts, affine=is_affine, report=report)
 

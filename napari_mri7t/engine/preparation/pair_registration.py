@@ -40,10 +40,14 @@ FINE_MM = 1.0  # voxels of both brains at the end
 COARSER = 1.1  # a scan whose voxels are finer than this part of a grid's is smoothed first
 BOX_MARGIN_MM = 10.0
 RIM_VOXELS = 2  # of the masks, which two extractions draw differently
-SAMPLED = 0.2  # part of the voxels that the metric looks at
-SHRINKING = ((2, 1), (1,))  # voxels, level by level: from a rough start, and from a good one
-SMOOTHING_MM = ((4.0, 2.0), (0.0,))
-STEPS = (1.0, 1e-4, 200)  # of the optimiser: first and last length, number
+COARSE_MM = 4.0  # voxels from which every start is tried
+PITCHES = (0.0, 0.15, -0.15)  # radians about the left-right axis, along which heads differ most
+N_KEPT = 2  # of the starts, after the first level
+# The levels: part of the voxels that the metric looks at; the optimiser's first and last length
+# in mm and number of steps.
+SAMPLED = (1.0, 1.0, 0.2)
+STEPS = ((4.0, 0.02, 100), (1.0, 1e-3, 100), (1.0, 1e-4, 200))
+COARSE, MIDDLE, FINE = range(3)
 
 
 def register_pair(
@@ -61,7 +65,8 @@ def register_pair(
     source, target : Volume
         3T and 7T, extracted, without their bias field.
     starts : sequence of ndarray, shape (4, 4)
-        Rough transforms; each is improved at 2 mm, the best of them at 1 mm.
+        Rough transforms, besides those of `starts_between`: each is improved at 4 mm, the best two
+        at 2 mm, the best of them at 1 mm.
     affine : bool
         Allow scaling and shearing at the end.
     report : callable
@@ -77,20 +82,56 @@ def register_pair(
     Mri7tError
         If SimpleITK is missing or the optimiser fails.
     """
-    coarse = [upright(each, REGISTRATION_MM) for each in (target, source)]
-    found = [_optimise(coarse, start, 0, False, report) for start in starts]
-    best = max(found, key=lambda transform: information_at(source, target, transform))
-    fine = [upright(each, FINE_MM) for each in (target, source)]
-    best = _optimise(fine, best, 1, False, report)
-    return _optimise(fine, best, 1, True, report) if affine else best
+    pairs = [
+        [upright(each, voxel_mm) for each in (target, source)]
+        for voxel_mm in (COARSE_MM, REGISTRATION_MM, FINE_MM)
+    ]
+    found = [
+        _optimise(pairs[COARSE], start, COARSE, False, report)
+        for start in (*starts, *starts_between(source, target))
+    ]
+
+    def fit(transform: np.ndarray) -> float:
+        return information_at(source, target, transform)
+
+    best = sorted(found, key=fit, reverse=True)[:N_KEPT]
+    better = [_optimise(pairs[MIDDLE], start, MIDDLE, False, report) for start in best]
+    fine = _optimise(pairs[FINE], max(better, key=fit), FINE, False, report)
+    return _optimise(pairs[FINE], fine, FINE, True, report) if affine else fine
+
+
+def starts_between(source: Volume, target: Volume) -> list[np.ndarray]:
+    """Return transforms that bring one brain over the other, pitched by 0 and 0.15 radians.
+
+    Parameters
+    ----------
+    source, target : Volume
+        3T and 7T, extracted.
+
+    Returns
+    -------
+    list of ndarray, shape (4, 4)
+        Between the centres of mass, and between those of the boxes around the brains.
+    """
+    masses = [centre_of(brain) for brain in (source, target)]
+    boxes = [bounding_box_mm(each.array > 0, each.affine).mean(axis=0) for each in (source, target)]
+    found = []
+    for moving, fixed in (masses, boxes):
+        for pitch in PITCHES:
+            cosine, sine = np.cos(pitch), np.sin(pitch)
+            matrix = np.eye(4)
+            matrix[1:3, 1:3] = [[cosine, -sine], [sine, cosine]]
+            matrix[:3, 3] = fixed - matrix[:3, :3] @ moving
+            found.append(matrix)
+    return found
 
 
 def refine_roughly(
     source: Volume, target: Volume, start: np.ndarray, report: Report = ignore
 ) -> np.ndarray:
     """Improve a rough rigid transform at 2 mm; parameters as for `register_pair`."""
-    coarse = [upright(each, REGISTRATION_MM) for each in (target, source)]
-    return _optimise(coarse, start, 0, False, report)
+    pair = [upright(each, REGISTRATION_MM) for each in (target, source)]
+    return _optimise(pair, start, MIDDLE, False, report)
 
 
 def information_at(source: Volume, target: Volume, transform: np.ndarray) -> float:
@@ -117,14 +158,15 @@ def _inner(mask: np.ndarray) -> np.ndarray:
 
 
 def _optimise(
-    brains: Sequence[Volume], start: np.ndarray, stage: int, affine: bool, report: Report
+    brains: Sequence[Volume], start: np.ndarray, level: int, affine: bool, report: Report
 ) -> np.ndarray:
     """Improve a transform: `brains` are the 7T and the 3T on upright grids."""
     sitk = optional("SimpleITK", REGISTRATION)
-    method = _method(sitk, stage)
-    masks = [brain.with_array(_inner(brain.array > 0).astype(np.float32)) for brain in brains]
-    method.SetMetricFixedMask(sitk.Cast(itk_image(sitk, masks[0]), sitk.sitkUInt8))
-    method.SetMetricMovingMask(sitk.Cast(itk_image(sitk, masks[1]), sitk.sitkUInt8))
+    method = _method(sitk, level)
+    if level != COARSE:  # there the surface of the brain helps
+        masks = [brain.with_array(_inner(brain.array > 0)) for brain in brains]
+        method.SetMetricFixedMask(sitk.Cast(itk_image(sitk, masks[0]), sitk.sitkUInt8))
+        method.SetMetricMovingMask(sitk.Cast(itk_image(sitk, masks[1]), sitk.sitkUInt8))
     initial = _initial(sitk, np.linalg.inv(start), centre_of(brains[0]), affine)
     method.SetInitialTransform(initial, inPlace=False)
     images = [itk_image(sitk, brain) for brain in brains]
@@ -133,18 +175,15 @@ def _optimise(
     return np.linalg.inv(matrix_of(found))
 
 
-def _method(sitk: Any, stage: int) -> Any:
+def _method(sitk: Any, level: int) -> Any:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(N_BINS)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(SAMPLED if stage else 1.0, SEED)
+    method.SetMetricSamplingPercentage(SAMPLED[level], SEED)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetNumberOfThreads(1)
-    method.SetOptimizerAsRegularStepGradientDescent(*STEPS)
+    method.SetOptimizerAsRegularStepGradientDescent(*STEPS[level])
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(SHRINKING[stage])
-    method.SetSmoothingSigmasPerLevel(SMOOTHING_MM[stage])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     return method
 
 
@@ -155,7 +194,7 @@ def _initial(sitk: Any, to_source: np.ndarray, centre: np.ndarray, affine: bool)
     matrix = to_source[:3, :3]
     if not affine:  # the nearest rotation: a start may scale
         left, _, right = np.linalg.svd(matrix)
-        matrix = left @ right
+        matrix = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
     transform.SetMatrix(matrix.ravel().tolist())
     moved = to_source[:3, :3] @ centre + to_source[:3, 3]
     transform.SetTranslation((moved - centre).tolist())

@@ -170,10 +170,33 @@ def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.nd
     moved = downsample(prepared.corrected, grid, to_grid)
     mask = downsample(prepared.scan.with_array(prepared.mask), grid, to_grid) > 0.5
     pair = [_scaled(fixed, fixed > 0), np.where(mask, _scaled(moved, mask), 0)]
-    sides = zip(grid.shape, grid.voxel_size, strict=True)
+    return _alternated(*pair, grid.voxel_size)
+
+
+def pair_checkerboard(source: Volume, target: Volume) -> Volume:
+    """Alternate squares of a pair's 3T and 7T, each on its own scale.
+
+    Parameters
+    ----------
+    source, target : Volume
+        On one grid, 0 outside the brain.
+
+    Returns
+    -------
+    Volume
+        In [0, 1].
+    """
+    pair = [_scaled(volume.array, volume.array > 0) for volume in (source, target)]
+    return target.with_array(_alternated(*pair, target.voxel_size), name="checkerboard")
+
+
+def _alternated(
+    first: np.ndarray, second: np.ndarray, voxel_size: tuple[float, float, float]
+) -> np.ndarray:
+    sides = zip(first.shape, voxel_size, strict=True)
     along = [np.arange(n) * size // CHECKER_MM for n, size in sides]
     steps = np.meshgrid(*along, indexing="ij", sparse=True)
-    board = np.where((steps[0] + steps[1] + steps[2]) % 2 == 0, *pair)
+    board = np.where((steps[0] + steps[1] + steps[2]) % 2 == 0, first, second)
     return board.astype(np.float32)
 
 

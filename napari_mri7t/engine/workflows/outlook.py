@@ -105,7 +105,8 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
         if OWN[step] in found and plan.decisions.get(step) in computed
     }
     if used:
-        config = replace(config, **{OWN[step]: path for step, path in used.items()})
+        own: dict[str, Any] = {OWN[step]: path for step, path in used.items()}
+        config = replace(config, **own)
         plan = plan_preparation(volume, config, job.grid.space)
     if plan.is_needed:
         notes += tuple(

@@ -256,7 +256,7 @@ def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np
 
 def _flags_of(names: Sequence[str], information: np.ndarray) -> dict[str, list[str]]:
     """Return a sentence for each person whose 3T fits another's 7T better than the own."""
-    others = swapped(information, names)
+    others = swapped(information, names) if names else {}
     flags = {}
     for name, other in others.items():
         own, best = (float(information[names.index(name), names.index(n)]) for n in (name, other))

@@ -28,3 +28,8 @@ class OpenedLayers:
         layer = self._viewer.add_layer(Layer.create(data, meta, kind))
         self._layers.append(layer)
         return layer
+
+    def show_only(self, *are_visible: bool) -> None:
+        """Set which of the last row's layers are visible, in the order in which they were added."""
+        for layer, is_visible in zip(self._layers, are_visible, strict=False):
+            layer.visible = is_visible

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.layers import Layer
@@ -301,6 +302,31 @@ class FolderField(QWidget):
         chosen = QFileDialog.getExistingDirectory(self, self.line.toolTip(), self.line.text())
         if chosen:
             self.folder = chosen
+
+
+class FileField(FolderField):
+    """A line for a file, and a button to browse."""
+
+    def __init__(self, tooltip: str, kinds: str) -> None:
+        super().__init__(tooltip)
+        self._kinds = kinds
+        self.line.setPlaceholderText("file")
+
+    def _ask(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, self.line.toolTip(), self.line.text(), self._kinds
+        )
+        if chosen:
+            self.folder = chosen
+
+
+def choice(options: dict[Any, str]) -> QComboBox:
+    """Return a box of texts, each with its value."""
+    box = QComboBox()
+    let_shrink(box)
+    for value, text in options.items():
+        box.addItem(text, value)
+    return box
 
 
 def let_shrink(box: QComboBox) -> None:

@@ -16,6 +16,7 @@ from napari_mri7t.widgets.shared.controls import (
     FolderField,
     LayerChooser,
     TextLabel,
+    choice,
     let_shrink,
     wrap_anywhere,
 )
@@ -212,12 +213,3 @@ class ComputationFields(QWidget):
         """Return the choices, with the memory of the user's preferences."""
         memory_mb = preference("synthesis", "memory_mb", SynthesisConfig.memory_mb)
         return SynthesisConfig(**self.values(), memory_mb=memory_mb)
-
-
-def choice(options: dict[Any, str]) -> QComboBox:
-    """Return a box of texts, each with its value."""
-    box = QComboBox()
-    let_shrink(box)
-    for value, text in options.items():
-        box.addItem(text, value)
-    return box

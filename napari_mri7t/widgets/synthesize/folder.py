@@ -13,7 +13,7 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.bids import QUALITY_PAGE, Scan
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.engine.workflows.stages import AtWork, BatchProgress
@@ -45,7 +45,6 @@ from napari_mri7t.widgets.synthesize.folder_jobs import (
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
-QUALITY_PAGE = "quality.html"
 HINT = "Select a scan to read about it; double-click it to open it with its estimate."
 COUNTED = (  # states as the summary counts them, in this order
     (WAITING, "to do"),

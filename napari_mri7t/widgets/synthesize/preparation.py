@@ -10,7 +10,7 @@ from typing import Any
 import napari
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QWidget
 
 from napari_mri7t.engine.preparation.optional import INSTALL, NATIVE
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
@@ -18,14 +18,16 @@ from napari_mri7t.engine.synthesis.config import OutputConfig
 from napari_mri7t.widgets.layers.layers import is_single_volume
 from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
+    FileField,
     FolderField,
     LayerChooser,
     Notices,
     TextLabel,
+    choice,
     set_enabled,
 )
 from napari_mri7t.widgets.shared.settings import last_choice
-from napari_mri7t.widgets.synthesize.fields import DEFAULTS, choice
+from napari_mri7t.widgets.synthesize.fields import DEFAULTS
 from napari_mri7t.widgets.synthesize.jobs import Asked
 
 MODES = {
@@ -45,22 +47,6 @@ BACKGROUNDS = {"scan": "As in the scan", "zero": "Zero"}
 def missing_libraries() -> list[str]:
     """Return what of the extra `native` is not installed, without importing it."""
     return [library for library in NATIVE.values() if find_spec(library) is None]
-
-
-class FileField(FolderField):
-    """A line for a file, and a button to browse."""
-
-    def __init__(self, tooltip: str, kinds: str) -> None:
-        super().__init__(tooltip)
-        self._kinds = kinds
-        self.line.setPlaceholderText("file")
-
-    def _ask(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, self.line.toolTip(), self.line.text(), self._kinds
-        )
-        if chosen:
-            self.folder = chosen
 
 
 class PreparationFields(QWidget):

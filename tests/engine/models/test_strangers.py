@@ -38,6 +38,12 @@ def replace_weights(folder: Path, content: bytes) -> None:
     edit(folder, sha256=hashlib.sha256(content).hexdigest())
 
 
+def test_lack_of_memory_is_no_reason_to_install_the_model_again(folder, monkeypatch):
+    monkeypatch.setattr("napari_mri7t.engine.models.weights.available_memory", lambda: 1000)
+    with pytest.raises(ModelError, match=r"cannot be read now .*fit into the memory.*free memory"):
+        load_model(folder)
+
+
 def tensor_file(header: object, n_bytes: int = 4) -> bytes:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(n_bytes)

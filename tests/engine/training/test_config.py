@@ -88,7 +88,9 @@ def test_setting_that_makes_no_sense_is_refused(settings, message):
 
 
 def test_unknown_preset_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match="choose one of report, report-text, qu2020, best, scan, gan"):
+    with pytest.raises(
+        ValueError, match="choose one of report, report-text, qu2020, best, scan, gan"
+    ):
         find_preset("good")
 
 

@@ -306,3 +306,9 @@ def test_bundled_folds_start_each_its_own(dataset, tmp_path):
     study = create_study(dataset, tmp_path / "run", asked)
     models = [check_start(study, k).facts["model"] for k in (0, 1)]
     assert models == ["slice_unet-loo/fold-00", "slice_unet-loo/fold-01"]
+
+
+def test_start_of_a_training_is_reported(first, dataset, tmp_path):
+    told = []
+    start_training(dataset, tmp_path / "again", first.settings, [0], report=told.append)
+    assert told

@@ -12,7 +12,6 @@ from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR
 from napari_mri7t.widgets.synthesize import preparation
-from napari_mri7t.widgets.synthesize.fields import FOLDER
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 
 pytestmark = pytest.mark.gui
@@ -183,12 +182,6 @@ def test_choices_are_remembered_but_no_mask_or_transform(ready, calls, wait_idle
     assert (config.prepare, config.keep) == ("full", tmp_path / "kept")
     assert asked.output == OutputConfig("mni", via="mni", background="zero")
     assert (config.mask, asked.mask_layer, config.transform) == (None, None, None)
-
-
-def test_folder_is_not_prepared_and_the_widget_says_so(widget):
-    widget.source.mode_box.setCurrentText(FOLDER)
-    assert not widget.preparation.isEnabled()
-    assert "without preparation" in widget.preparation.toolTip()
 
 
 def test_widget_with_all_of_its_fields_fits_350_pixels(ready, calls, wait_idle):

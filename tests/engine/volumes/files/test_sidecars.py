@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
 from napari_mri7t.engine.volumes.provenance import (
     Execution,
     content_digest,
@@ -143,6 +144,21 @@ def test_image_replaced_by_one_without_a_sidecar_loses_its_own(brain, facts, tmp
     save_volume(brain, path, overwrite=True)
     assert contents(tmp_path).keys() == {"a.nii"}
     assert not is_marked_synthetic(path)
+
+
+def test_sidecar_that_may_not_be_read_is_not_called_another_program_s(
+    brain, facts, tmp_path, monkeypatch
+):
+    save_volume(brain, tmp_path / "a.nii", sidecar=facts)
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("napari_mri7t.engine.regular.os.open", refuse)
+    with pytest.raises(
+        VolumeError, match=r"a\.json: cannot be read \(Permission denied\): make it"
+    ):
+        check_sidecar_target(tmp_path / "a.nii")
 
 
 def test_sidecar_is_placed_before_its_image(brain, facts, tmp_path, monkeypatch):

@@ -1,0 +1,118 @@
+"""Background work of the widget "Prepare pairs": what is there, making pairs, opening one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_mri7t.engine.preparation.pair import PairConfig, grid_in_words
+from napari_mri7t.engine.preparation.quality import pair_checkerboard
+from napari_mri7t.engine.progress import Progress, Report
+from napari_mri7t.engine.volumes.thumbnails import thumbnail
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.report.pair_page import PairRecord
+    from napari_mri7t.engine.workflows.pair_dataset import PairResult
+    from napari_mri7t.engine.workflows.pairs import PairJob, PairState
+    from napari_mri7t.engine.workflows.summary import BatchSummary
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """What the user asks; two that are equal ask for the same."""
+
+    dataset: Path
+    output: Path
+    config: PairConfig
+    overwrite: bool = False
+    keep: Path | None = None
+
+    def job(self) -> PairJob:
+        """Return the settings of all pairs."""
+        from napari_mri7t.engine.workflows.pairs import PairJob
+
+        return PairJob(self.output, self.config, self.overwrite, keep=self.keep)
+
+    def describe(self) -> str:
+        """Return what will be done with every pair."""
+        registered = f"{self.config.registration} registration of the 3T to the 7T"
+        return f"Each pair: {registered}, {grid_in_words(self.config.grid)}."
+
+
+@dataclass(frozen=True, eq=False)
+class PairsListed(Progress):
+    """The people are known; nothing has been prepared.
+
+    `failed`, `skipped`: what is left out, and why.
+    """
+
+    states: tuple[PairState, ...]
+    failed: dict[str, str]
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class PairSeen(Progress):
+    """A made pair as it is on disk, with a picture of its 7T."""
+
+    record: PairRecord
+    picture: np.ndarray
+
+
+def look_through(request: PairRequest, report: Report) -> None:
+    """Report the people as `PairsListed`, then each made pair as `PairSeen`; writes nothing."""
+    report(Progress(0, 0, "looking for pairs"))
+    from napari_mri7t.engine.workflows.pairs import find_pairs, plan_pairs
+
+    found = find_pairs(request.dataset)
+    states = tuple(plan_pairs(found, request.job(), report))
+    report(PairsListed(0, 0, "pairs listed", states, found.failed, found.skipped))
+    look_at_made(request.output, report)
+
+
+def look_at_made(output: Path, report: Report) -> None:
+    """Report each made pair as `PairSeen`."""
+    from napari_mri7t.engine.workflows.pair_review import list_pairs
+
+    records = list_pairs(output)
+    for n, record in enumerate(records):
+        picture = thumbnail(load_volume(record.target))
+        report(PairSeen(n + 1, len(records), f"{record.name} was read", record, picture))
+
+
+def make_all(
+    request: PairRequest, note: Callable[[BatchSummary], object], report: Report
+) -> PairResult:
+    """Make every pair, and compare the people."""
+    report(Progress(0, 0, "loading the libraries"))
+    from napari_mri7t.engine.workflows.pair_dataset import make_dataset
+
+    return make_dataset(request.dataset, request.job(), report=report, note=note)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedPair:
+    """The images of a made pair, and a checkerboard of both."""
+
+    name: str
+    source: Volume
+    target: Volume
+    board: Volume
+
+
+def open_pair(record: PairRecord) -> OpenedPair:
+    """Read the images of a made pair."""
+    source, target = load_volume(record.source), load_volume(record.target)
+    return OpenedPair(record.name, source, target, pair_checkerboard(source, target))
+
+
+def judge(output: Path, name: str, verdict: str) -> PairRecord:
+    """Keep what somebody thinks of a pair."""
+    from napari_mri7t.engine.workflows.pair_review import judge_pair
+
+    return judge_pair(output, name, verdict)
