@@ -12,7 +12,8 @@ from .engine.training.config import TrainConfig
 from .engine.training.export import export_model
 from .engine.volumes.volume import Volume, load_volume, save_volume
 from .engine.workflows.pair_dataset import pair
-from .engine.workflows.repeat import SourcePaths, repeat
+from .engine.workflows.repeat import repeat
+from .engine.workflows.repetition import SourcePaths
 from .engine.workflows.studies import evaluate, report, train
 
 __version__: str

@@ -225,7 +225,7 @@ def heads(folder: Path, names: list[str]) -> Path:
 
 
 def folder(studio: Studio, model: Path | None) -> None:
-    """A folder of scans: what will be done, running, and done, with a scan that failed."""
+    """Show a folder of scans: what will be done, running, and done, with a scan that failed."""
     studio.viewer.layers.clear()
     place = Path(tempfile.mkdtemp())
     names = [f"sub-{n:02d}/anat/sub-{n:02d}_T1w" for n in range(1, 7)]

@@ -65,8 +65,8 @@ def repeat(
 
     from napari_mri7t.engine.errors import Mri7tError
     from napari_mri7t.engine.volumes.provenance import NOTICE
-    from napari_mri7t.engine.workflows.repeat import SourcePaths
     from napari_mri7t.engine.workflows.repeat import repeat as repeat_image
+    from napari_mri7t.engine.workflows.repetition import SourcePaths
 
     paths = SourcePaths(source, reference, mask, transform, folder)
     with progress_bar("again") as report:

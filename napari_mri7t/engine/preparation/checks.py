@@ -4,8 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
-from scipy.ndimage import binary_fill_holes
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.models.card import ModelCard

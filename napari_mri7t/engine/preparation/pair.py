@@ -256,7 +256,9 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
         As `load_volume` and `plan_preparation`.
     """
     source, target = as_volume(raw.source), as_volume(raw.target)
-    both = None if raw.inversions is None else tuple(as_volume(each) for each in raw.inversions)
+    both = None
+    if raw.inversions is not None:
+        both = as_volume(raw.inversions[0]), as_volume(raw.inversions[1])
     raw = replace(raw, source=source, target=target, inversions=both)
     scan, is_uniform = target, is_mp2rage(target)
     if both is not None:

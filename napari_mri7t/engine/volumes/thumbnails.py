@@ -37,7 +37,7 @@ def thumbnail(volume: Volume) -> np.ndarray:
     low = float(plane.min())
     bright = plane[plane > low]
     high = float(np.percentile(bright, BRIGHTEST_PERCENT)) if bright.size else low + 1
-    grey = 255 * ((plane - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+    grey = 255 * ((plane - low) / max(high - low, float(np.finfo(np.float32).tiny))).clip(0, 1)
     return np.ascontiguousarray(grey.T[::-1].astype(np.uint8))
 
 

@@ -16,7 +16,7 @@ from napari_mri7t.engine.volumes.files.sidecars import own_facts
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
-from napari_mri7t.engine.workflows.repeat import TEMPLATE_NAME
+from napari_mri7t.engine.workflows.repetition import TEMPLATE_NAME
 
 FILES = ("source.nii.gz", "target.nii.gz", "estimate.nii.gz", "metrics.json", "demo.png")
 TARGET_IS = "here the MNI152 template stands for it"

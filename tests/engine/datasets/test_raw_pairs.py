@@ -156,7 +156,7 @@ def test_absent_participant_is_refused_by_name(raw):
 
 def test_folder_without_a_pair_is_refused_with_the_reason(scan, tmp_path):
     scan("sub-01/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz")
-    with pytest.raises(Mri7tError, match="holds no pair .*sub-01: has no 7T T1w"):
+    with pytest.raises(Mri7tError, match=r"holds no pair .*sub-01: has no 7T T1w"):
         find_raw_pairs(tmp_path / "raw")
 
 
