@@ -29,7 +29,7 @@ MODULES = {
         ["volumes/provenance.py"],
         ["volumes/test_provenance.py", "volumes/files/test_sidecars.py"],
     ),
-    "subjects": (["datasets/subjects.py"], ["datasets"]),
+    "subjects": (["datasets/subjects.py", "datasets/folds.py"], ["datasets"]),
     "checkpoint": (
         ["training/checkpoint.py"],
         ["training/test_checkpoint.py", "training/test_loop.py"],

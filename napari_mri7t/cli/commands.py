@@ -32,8 +32,8 @@ app = typer.Typer(
 )
 for command in (
     synthesize.synthesize, batch.batch, simulate.simulate, compare.compare, models.models,
-    demo.demo, pair.pair, train.train, train.export, evaluate.evaluate, evaluate.report, evaluate.reproduce,
-    robustness.robustness, repeat.repeat, doctor.doctor,
+    demo.demo, pair.pair, train.train, train.export, evaluate.evaluate, evaluate.report,
+    evaluate.reproduce, robustness.robustness, repeat.repeat, doctor.doctor,
 ):  # fmt: skip
     app.command()(own_options(command)(command))
 app.command(cls=bids_app.BidsAppCommand)(own_options(bids_app.bids_app)(bids_app.bids_app))

@@ -110,7 +110,7 @@ def pair(
 
 
 def _say_what_is_done(dataset: Path, job: "PairJob", labels: tuple[str, ...], series: str) -> None:
-    from napari_mri7t.engine.preparation.pair import grid_in_words
+    from napari_mri7t.engine.preparation.pair_grid import grid_in_words
     from napari_mri7t.engine.workflows.pairs import find_pairs, plan_pairs
 
     for state in plan_pairs(find_pairs(dataset, labels, series), job):

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, participant_of, selected
@@ -131,7 +132,9 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
             found.arguments[label] = error.argument
         return
     inversions = tuple(scans[name] for name in (FIRST, SECOND) if name in scans)
-    own = {attribute: paths[name] for name, attribute in OWN.items() if name in paths}
+    own: dict[str, Any] = {
+        attribute: paths[name] for name, attribute in OWN.items() if name in paths
+    }
     found.pairs.append(PairFiles(label, scans[SOURCE], scans[TARGET], inversions, **own))
 
 

@@ -7,6 +7,7 @@ left out is named with the reason.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.derivatives import TRANSFORM_ENDS, derivatives_of, find_own
@@ -359,7 +360,7 @@ class _Look:
 
 def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
     """Add the masks and transforms of a pair that derivatives hold."""
-    given: dict[str, Path] = {}
+    given: dict[str, Any] = {}
     notes: list[str] = []
     for scan, mask in ((pair.source, "source_mask"), (pair.target, "target_mask")):
         if scan.dicom is not None:

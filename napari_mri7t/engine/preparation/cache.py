@@ -78,10 +78,11 @@ class PreparationCache:
         known, path = self.results.get(what), self.files.path(what)
         if known is None or not path.is_file():
             return None
+        source: dict[str, Any] = known["From"]
         if file_digest(path) == known.get("SHA256"):
-            return known["From"]
+            return source
         # Saved again by a program that changed nothing; or this one was killed before it noted.
-        return known["From"] if _content_of(path, what) == known["Content"] else None
+        return source if _content_of(path, what) == known["Content"] else None
 
     def is_changed(self, what: str) -> bool:
         """Return whether a file is there that no preparation made, or that was edited since."""
@@ -118,7 +119,7 @@ class PreparationCache:
             return
         path = self.files.path(what)
         path.parent.mkdir(parents=True, exist_ok=True)
-        known = {"From": dict(origin), "Content": _content(result, what)}
+        known: dict[str, Any] = {"From": dict(origin), "Content": _content(result, what)}
         if isinstance(result, Volume) and what == MASK:
             known["Litres"] = brain_litres(result, result.array > 0)
         path.unlink(missing_ok=True)

@@ -17,8 +17,9 @@ from napari_mri7t.engine.metrics.pair_agreement import (
     dice,
 )
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
-from napari_mri7t.engine.preparation.checks import FAILED, MODEL_VOXEL_MM, alignment
+from napari_mri7t.engine.preparation.checks import FAILED, alignment, is_dark_within
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
+from napari_mri7t.engine.preparation.pair_grid import grid_in_words, grid_of, masked, on_grid
 from napari_mri7t.engine.preparation.pair_problems import FIELDS, comparison_grid, pair_problems
 from napari_mri7t.engine.preparation.pair_registration import (
     information_at,
@@ -38,22 +39,15 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.grids import (
-    CUBIC,
-    LINEAR,
-    bounding_box_mm,
     downsample,
-    resample,
-    upright_grid,
 )
-from napari_mri7t.engine.volumes.template import load_template, model_grid
+from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
 
 GRIDS = ("mni", "7t")
 REGISTRATIONS = ("rigid", "affine")
 VOXEL_MM = (0.3, 2.0)  # of a grid that is given as a number
-BOX_MARGIN_MM = 10.0
 CONVERGENCE = 1e-5  # of N4; ITK's default ends with half of a strong field left
-LEAST_SIGNAL = 1e-4  # of the brightest: what the interpolation may leave in the brain
 N_STEPS = 4
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
@@ -236,12 +230,6 @@ class PreparedPair:
         }
 
 
-def grid_in_words(grid: str | float) -> str:
-    """Return where the pair lies, as a phrase."""
-    words = {"mni": f"on {MODEL_VOXEL_MM:g} mm in MNI space", "7t": "on the 7T's own grid"}
-    return words.get(str(grid), f"on {grid} mm around the 7T brain")
-
-
 def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
     """Load the scans of a person and decide what they need.
 
@@ -319,8 +307,8 @@ def make_pair(
     on_registration = part(report, 2, N_STEPS)
     to_target = _to_target(plan, source, target, on_registration)
     report(Progress(3, N_STEPS, "resampling both scans"))
-    grid, to_grid = _grid(plan.config.grid, target)
-    made, masks = _resampled((source, target), grid, (to_grid @ to_target, to_grid))
+    grid, to_grid = grid_of(plan.config.grid, target)
+    made, masks = on_grid((source, target), grid, (to_grid @ to_target, to_grid))
     mask = masks[0] & masks[1]
     if not mask.any():
         raise VolumeError(
@@ -330,7 +318,7 @@ def make_pair(
         )
     sides = [source, target]
     volumes = [
-        _masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
+        masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
     ]
     report(Progress(3, N_STEPS, "measuring the agreement"))
     informations = _informations(source, target, to_target, on_registration)
@@ -352,6 +340,11 @@ def _completed(side: Prepared, config: PairConfig, report: Report) -> Prepared:
     A pair shows what a weak field or an early end of N4 leaves: the shading of two scanners.
     """
     if config.prepare == "none":
+        if is_dark_within(side.brain):
+            raise VolumeError(
+                f"{side.scan.name}: the brain is darker within than near its surface, so the scan "
+                "does not look T1-weighted (T2w, FLAIR or PD?): use a T1w image"
+            )
         to_mni = register(side.brain, load_template(), report=report)
         return replace(side, to_mni=to_mni, registration_score=alignment(side.brain, to_mni))
     bias = estimate_bias_field(side.scan, side.mask, report, CONVERGENCE)
@@ -369,39 +362,6 @@ def _to_target(plan: PairPlan, source: Prepared, target: Prepared, report: Repor
     starts = [np.linalg.inv(target.to_mni) @ source.to_mni]
     is_affine = plan.config.registration == "affine"
     return register_pair(source.brain, target.brain, starts, affine=is_affine, report=report)
-
-
-def _grid(grid: str | float, target: Prepared) -> tuple[Volume, np.ndarray]:
-    """Return the grid of a pair, empty, and the transform from mm of the 7T to it."""
-    if grid == "mni":
-        return model_grid(), target.to_mni
-    if grid == "7t":
-        return Volume(np.zeros(target.scan.shape, np.float32), target.scan.affine), np.eye(4)
-    corners = bounding_box_mm(target.mask, target.scan.affine, BOX_MARGIN_MM)
-    return upright_grid(corners, float(grid)), np.eye(4)
-
-
-def _resampled(
-    sides: tuple[Prepared, Prepared], grid: Volume, transforms: tuple[np.ndarray, np.ndarray]
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return both corrected scans and both masks on a grid: the one interpolation of a pair."""
-    made, masks = [], []
-    for side, transform in zip(sides, transforms, strict=True):
-        brain = side.corrected.with_array(np.where(side.mask, side.corrected.array, 0))
-        is_there = np.array_equal(transform @ brain.affine, grid.affine)
-        if is_there and brain.shape == grid.shape:
-            made.append(side.corrected.array)
-            masks.append(side.mask)
-            continue
-        made.append(resample(side.corrected, grid, transform, order=CUBIC))
-        mask = side.scan.with_array(side.mask)
-        masks.append(resample(mask, grid, transform, order=LINEAR) > 0.5)
-    return made, masks
-
-
-def _masked(array: np.ndarray, mask: np.ndarray, grid: Volume, name: str) -> Volume:
-    least = LEAST_SIGNAL * float(array[mask].max())
-    return Volume(np.where(mask, array.clip(least), 0).astype(np.float32), grid.affine, name)
 
 
 def _agreement(

@@ -76,8 +76,8 @@ class Reuse:
     def _is_same_brain(self) -> bool:
         """Whether the user's mask is about as large as the one that was found."""
         known = {} if self.cache is None else self.cache.results.get(MASK, {})
-        litres = known.get("Litres", 0.0)
-        return 1 / SAME_BRAIN <= self.own_litres / max(litres, 1e-9) <= SAME_BRAIN
+        litres = float(known.get("Litres", 0.0))
+        return litres / SAME_BRAIN <= self.own_litres <= litres * SAME_BRAIN
 
 
 def source_of(scan: Volume, libraries: Mapping[str, str]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from napari_mri7t import __version__
 from napari_mri7t.engine.atomic import read_object, write_json
-from napari_mri7t.engine.datasets.subjects import Subject, find_subjects, leave_one_out
+from napari_mri7t.engine.datasets.folds import leave_one_out
+from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import CARD_FILE, check_place, normalise_place

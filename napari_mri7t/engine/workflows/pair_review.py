@@ -241,7 +241,8 @@ def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np
         As `cross_information`, in the order of the names.
     """
     pairs = _pairs_of(folder)
-    sources, targets = [], []
+    sources: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
     for n, (name, settings) in enumerate(pairs.items()):
         report(Progress(n, len(pairs), f"comparing the people ({name})"))
         paths = PairPaths(folder, name)

@@ -67,7 +67,7 @@ def pair_task(files: PairFiles, job: PairJob) -> BatchSummary:
 
 
 def _absolute(files: PairFiles) -> PairFiles:
-    own = {name: path.absolute() for name, path in files.own.items()}
+    own: dict[str, Any] = {name: path.absolute() for name, path in files.own.items()}
     source, target, *inversions = (_there(scan) for scan in files.scans)
     return replace(files, source=source, target=target, inversions=tuple(inversions), **own)
 

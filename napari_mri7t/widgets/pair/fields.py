@@ -27,13 +27,13 @@ from napari_mri7t.widgets.shared.controls import (
     set_enabled,
 )
 
-FOLDER, TABLE = "A folder or BIDS dataset", "A table of paths"
+FOLDER, TABLE = "A folder", "A table of paths"
 REGISTRATIONS = {"rigid": "Rigid", "affine": "Affine"}
 VOXELS = "voxels"
 GRIDS = {"mni": "MNI space, 1 mm", "7t": "The 7T scan's own grid", VOXELS: "Upright, voxels of"}
 MODES = {
-    "auto": "What the scans need (auto)",
-    "none": "Nothing but registration (none)",
+    "auto": "As needed (auto)",
+    "none": "Nothing (none)",
     "full": "Every step (full)",
 }
 VERDICT_ICONS = dict(zip(VERDICTS, ("check", "cross", "look"), strict=True))

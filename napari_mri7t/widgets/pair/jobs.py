@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_mri7t.engine.preparation.pair import PairConfig, grid_in_words
+from napari_mri7t.engine.preparation.pair import PairConfig
+from napari_mri7t.engine.preparation.pair_grid import grid_in_words
 from napari_mri7t.engine.preparation.quality import pair_checkerboard
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.volumes.thumbnails import thumbnail

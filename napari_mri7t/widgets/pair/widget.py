@@ -70,6 +70,8 @@ HINT = (
 class PairWidget(EngineWidget):
     """Choose raw scans, make pairs, look at each one and judge it."""
 
+    preferred_width = 450  # of all the table's columns
+
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         orient_empty_viewer()

@@ -38,6 +38,8 @@ def _brief_notice() -> QLabel:
 class EngineWidget(QWidget):
     """A plugin widget: a column that fits 350 px, and one clean-up on removal."""
 
+    preferred_width = WIDTH
+
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
@@ -73,7 +75,9 @@ class EngineWidget(QWidget):
         bar = self._scroll.verticalScrollBar().sizeHint().width()
         wanted = self.body.sizeHint()
         foot = self._foot.sizeHint().height()
-        return QSize(min(wanted.width() + bar, WIDTH), wanted.height() + max(0, foot))
+        return QSize(
+            min(wanted.width() + bar, self.preferred_width), wanted.height() + max(0, foot)
+        )
 
     def pin(self, panel: JobPanel) -> None:
         """Keep start, cancel and progress in sight below the column; notices scroll with it."""

@@ -22,7 +22,7 @@ from napari_mri7t.widgets.shared.controls import TextLabel, icon, paragraph, wra
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 ROWS_IN_SIGHT = (3, 7)  # fewest and most
-STATE_WIDTH, FIGURE_WIDTH = 104, 58
+TITLE_WIDTH, STATE_WIDTH, FIGURE_WIDTH = 100, 104, 50  # pixels
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
 
@@ -248,14 +248,17 @@ class RowTable(QWidget):
         view.setWordWrap(False)
         view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         view.setShowGrid(False)
-        view.setAlternatingRowColors(True)
         view.verticalHeader().setVisible(False)
         view.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         view.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         header = view.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(FIGURE_WIDTH - 8)
-        header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(FIGURE_WIDTH - 10)
+        if n_figures:
+            view.setColumnWidth(TITLE, TITLE_WIDTH)
+            header.setStretchLastSection(True)
+        else:
+            header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
         view.setColumnWidth(STATE, STATE_WIDTH)
         for n in range(n_figures):
             view.setColumnWidth(STATE + 1 + n, FIGURE_WIDTH)

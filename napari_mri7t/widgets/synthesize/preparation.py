@@ -31,8 +31,8 @@ from napari_mri7t.widgets.synthesize.fields import DEFAULTS
 from napari_mri7t.widgets.synthesize.jobs import Asked
 
 MODES = {
-    "auto": "What the scan needs (auto)",
-    "none": "Nothing: use it as is (none)",
+    "auto": "As needed (auto)",
+    "none": "Nothing (none)",
     "full": "Every step (full)",
 }
 SPACES = {"native": "Scan's own grid", "mni": "MNI space, 1 mm"}

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mri7t.engine.datasets.folds import leave_one_out
 from napari_mri7t.engine.datasets.subjects import (
     Subject,
     check_headers,
     find_subjects,
-    leave_one_out,
 )
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.progress import Progress, Report

@@ -6,11 +6,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from napari_mri7t.engine.datasets.folds import leave_one_out
 from napari_mri7t.engine.datasets.subjects import (
     Subject,
     check_headers,
     find_subjects,
-    leave_one_out,
     load_pair,
 )
 from napari_mri7t.engine.errors import Mri7tWarning, SubjectError, VolumeError

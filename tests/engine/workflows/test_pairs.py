@@ -292,9 +292,9 @@ def test_pairs_of_the_whole_engine_are_registered_shown_and_repeated(heads, tmp_
         assert record.figures["mutual_information"] > record.figures["best_other_information"]
         assert record.figure.read_bytes().startswith(b"\x89PNG")
         assert record.thumbnail.read_bytes().startswith(b"RIFF")
-        for image in (record.source, record.target, record.mask):
-            sidecar = image.with_name(image.name.replace(".nii.gz", ".json"))
-            assert repeat(sidecar, sources=SourcePaths(folder=heads)).is_equal
+    for image in (made.pairs[0].source, made.pairs[1].mask):
+        sidecar = image.with_name(image.name.replace(".nii.gz", ".json"))
+        assert repeat(sidecar, sources=SourcePaths(folder=heads)).is_equal
     assert len(find_subjects(tmp_path / "out")) == 2
 
 

@@ -1,0 +1,82 @@
+"""Subjects split for leave-one-out, no person on both sides of a fold."""
+
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mri7t.engine.datasets.names import person_of
+from napari_mri7t.engine.datasets.subjects import Subject
+from napari_mri7t.engine.errors import Mri7tWarning, SubjectError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold of leave-one-out: the subject held out, and those trained on."""
+
+    held_out: Subject
+    training: tuple[Subject, ...]
+
+
+def leave_one_out(subjects: list[Subject]) -> list[Fold]:
+    """Return one fold for each subject, which holds that subject out.
+
+    Returns
+    -------
+    list of Fold
+        In the order of the subjects.
+
+    Raises
+    ------
+    SubjectError
+        If there are fewer than two subjects, or one would be on both sides of a fold.
+    """
+    if len(subjects) < 2:
+        only = f"{subjects[0].name} is the only one" if subjects else "there is none"
+        raise SubjectError(f"leave-one-out needs at least 2 subjects, but {only}: add subjects")
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for subject in subjects:
+        keys = {("person", person_of(subject.name)), *map(_identity, _files(subject))}
+        for key in keys:
+            groups.setdefault(key, []).append(subject.name)
+    twice = {", ".join(sorted(names)): key for key, names in groups.items() if len(names) > 1}
+    for names, key in twice.items():
+        why = "are one person" if key[0] == "person" else "share a file"
+        raise SubjectError(
+            f"{names}: {why}, so that a fold would train on what it holds out; keep one"
+        )
+    _warn_of_namesakes(subjects)
+    return [
+        Fold(held_out, tuple(other for other in subjects if other is not held_out))
+        for held_out in subjects
+    ]
+
+
+def _warn_of_namesakes(subjects: Iterable[Subject]) -> None:
+    """Warn of names that differ only in leading zeros, as sub-1 and sub-01 do."""
+    alike: dict[str, list[str]] = {}
+    for subject in subjects:
+        plain = re.sub(r"(?<!\d)0+(?=\d)", "", person_of(subject.name))
+        alike.setdefault(plain, []).append(subject.name)
+    for names in alike.values():
+        if len(names) > 1:
+            warnings.warn(
+                f"{', '.join(sorted(names))}: differ only in zeros: if they are one person, keep "
+                "one, since a fold would train on what it holds out",
+                Mri7tWarning,
+                stacklevel=3,
+            )
+
+
+def _files(subject: Subject) -> list[Path]:
+    return [path for path in (subject.target, subject.source) if path is not None]
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """Return what links and hard links to one file have in common."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ("path", path.resolve())
+    return ("file", status.st_dev, status.st_ino) if status.st_ino else ("path", path.resolve())

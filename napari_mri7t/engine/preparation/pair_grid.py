@@ -1,0 +1,75 @@
+"""The grid of a pair of scans, and both scans on it: each is interpolated once."""
+
+import numpy as np
+
+from napari_mri7t.engine.preparation.checks import MODEL_VOXEL_MM
+from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.volumes.grids import (
+    CUBIC,
+    LINEAR,
+    bounding_box_mm,
+    resample,
+    upright_grid,
+)
+from napari_mri7t.engine.volumes.template import model_grid
+from napari_mri7t.engine.volumes.volume import Volume
+
+BOX_MARGIN_MM = 10.0
+LEAST_SIGNAL = 1e-4  # of the brightest: what the interpolation may leave in the brain
+
+
+def grid_in_words(grid: str | float) -> str:
+    """Return where the pair lies, as a phrase."""
+    words = {"mni": f"on {MODEL_VOXEL_MM:g} mm in MNI space", "7t": "on the 7T's own grid"}
+    return words.get(str(grid), f"on {grid} mm around the 7T brain")
+
+
+def grid_of(grid: str | float, target: Prepared) -> tuple[Volume, np.ndarray]:
+    """Return the grid of a pair, empty, and the transform from mm of the 7T to it.
+
+    Parameters
+    ----------
+    grid : str or float
+        As in `PairConfig`.
+    target : Prepared
+        The 7T.
+    """
+    if grid == "mni":
+        return model_grid(), target.to_mni
+    if grid == "7t":
+        return Volume(np.zeros(target.scan.shape, np.float32), target.scan.affine), np.eye(4)
+    corners = bounding_box_mm(target.mask, target.scan.affine, BOX_MARGIN_MM)
+    return upright_grid(corners, float(grid)), np.eye(4)
+
+
+def on_grid(
+    sides: tuple[Prepared, Prepared], grid: Volume, transforms: tuple[np.ndarray, np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return both corrected scans and both masks on a grid: the one interpolation of a pair.
+
+    Parameters
+    ----------
+    sides : tuple of Prepared
+        3T and 7T.
+    grid : Volume
+    transforms : tuple of ndarray, shape (4, 4)
+        mm of each scan to mm of the grid.
+    """
+    made, masks = [], []
+    for side, transform in zip(sides, transforms, strict=True):
+        brain = side.corrected.with_array(np.where(side.mask, side.corrected.array, 0))
+        is_there = np.array_equal(transform @ brain.affine, grid.affine)
+        if is_there and brain.shape == grid.shape:
+            made.append(side.corrected.array)
+            masks.append(side.mask)
+            continue
+        made.append(resample(side.corrected, grid, transform, order=CUBIC))
+        mask = side.scan.with_array(side.mask)
+        masks.append(resample(mask, grid, transform, order=LINEAR) > 0.5)
+    return made, masks
+
+
+def masked(array: np.ndarray, mask: np.ndarray, grid: Volume, name: str) -> Volume:
+    """Return an image that is 0 outside a mask and above 0 in it."""
+    least = LEAST_SIGNAL * float(array[mask].max())
+    return Volume(np.where(mask, array.clip(least), 0).astype(np.float32), grid.affine, name)
