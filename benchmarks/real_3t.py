@@ -21,10 +21,10 @@ from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
-    Prepared,
     plan_preparation,
     prepare,
 )
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.report.style import GREY_MAP, figure_bytes, house_style, new_figure
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.volume import Volume, load_volume

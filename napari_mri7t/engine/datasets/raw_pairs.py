@@ -100,7 +100,8 @@ class PairFiles:
         extras = [words[name] for name in self.own]
         if self.inversions:
             extras.insert(0, "both inversions of the 7T")
-        text = f"3T {_last(self.source.name)}, 7T {_last(self.target.name)}"
+        source, target = (PurePosixPath(scan.name).name for scan in (self.source, self.target))
+        text = f"3T {source}, 7T {target}"
         return f"{text}; with {', '.join(extras)}" if extras else text
 
 
@@ -233,7 +234,11 @@ class _Look:
         volumes = volumes_among(files)
         self.found.failed.update({self.name(path): why for path, why in problems.items()})
         is_bids = bool(volumes) or any(s.name.startswith("sub-") for s in self.studies.values())
-        studies = [p for p in self.studies if not self._holds_volume(p, volumes)]
+        studies = [
+            path
+            for path, study in self.studies.items()
+            if not any(volume.is_relative_to(study.folder) for volume in volumes)
+        ]
         if is_pairs:
             volumes = [p for name in PAIR_FOLDERS.values() for p in find_volumes(root / name)]
         elif not is_bids:
@@ -243,9 +248,6 @@ class _Look:
         return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
             path for path in paths if path not in kept
         ]
-
-    def _holds_volume(self, study: Path, volumes: Iterable[Path]) -> bool:
-        return any(path.is_relative_to(self.studies[study].folder) for path in volumes)
 
     def _entry(self, path: Path, *, is_bids: bool, is_pairs: bool) -> Entry:
         """Return a volume with its field strength; empty, and a failure, where that is unknown."""
@@ -335,6 +337,7 @@ class _Look:
     def note_others(self) -> None:
         """Name what somebody may take for a T1w, and is not used."""
         skipped, failed = self.found.skipped, self.found.failed
+        paired = {pair.name for pair in self.found.pairs}
         for path in self.others:
             if looks_t1w(path):
                 skipped[self.name(path)] = f"is listed in {IGNORE_FILE}"
@@ -348,14 +351,11 @@ class _Look:
                 skipped[name] = f"{why}: rename it if it is a scan"
             elif not entry.is_usable and not entry.is_bids:
                 skipped[name] = f"is a {entry.suffix} by its name"
-            elif entry.is_usable and self._is_of_a_pair(entry):
+            elif entry.is_usable and participant_of(entry.key) in paired:
                 skipped[name] = "another image of its session is used"
         for folder in subject_folders(self.root):
             if not any(entry.name == folder.name for entry in self.volumes):
                 skipped.setdefault(folder.name, "holds no volume")
-
-    def _is_of_a_pair(self, entry: Entry) -> bool:
-        return any(pair.name == participant_of(entry.key) for pair in self.found.pairs)
 
 
 def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
@@ -389,7 +389,3 @@ def _without_parts(path: Path) -> tuple[object, ...]:
     """Return what an MP2RAGE's images have in common."""
     labels = entities(stem_of(path))
     return (path.parent, *((k, v) for k, v in labels.items() if k not in ("inv", "part", "proc")))
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]

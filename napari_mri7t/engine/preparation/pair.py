@@ -29,10 +29,10 @@ from napari_mri7t.engine.preparation.pair_registration import (
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
     PreparationPlan,
-    Prepared,
     plan_preparation,
     prepare,
 )
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.registration import load_transform, register
 from napari_mri7t.engine.preparation.steps import CORRECTION, Decision
 from napari_mri7t.engine.progress import Progress, Report, ignore, part

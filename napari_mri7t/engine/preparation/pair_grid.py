@@ -3,7 +3,7 @@
 import numpy as np
 
 from napari_mri7t.engine.preparation.checks import MODEL_VOXEL_MM
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.volumes.grids import (
     CUBIC,
     LINEAR,

@@ -29,12 +29,15 @@ from napari_mri7t.engine.preparation.checks import (
 )
 from napari_mri7t.engine.preparation.extraction import check_mask, extract_brain, mask_of
 from napari_mri7t.engine.preparation.optional import LIBRARIES
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.registration import load_transform, register
 from napari_mri7t.engine.preparation.reuse import (
     FILES,
     OWN,
     Reuse,
+    edit_in_words,
     edited_files,
+    found_mask_for,
     litres_of,
     source_of,
 )
@@ -51,16 +54,14 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
-from napari_mri7t.engine.volumes.brain import brain_litres, foreground_mask, looks_extracted
-from napari_mri7t.engine.volumes.provenance import Execution, file_digest, sidecar, voxel_digest
-from napari_mri7t.engine.volumes.scale import Scale, find_scale, zeroed
+from napari_mri7t.engine.volumes.brain import foreground_mask, looks_extracted
+from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.scale import find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
 
 MODES = ("auto", "none", "full")
 N_STEPS = len(STEPS) + 1  # the last one checks the registration
-ESTIMATED = (CORRECTION, REGISTRATION)  # with the brain's mask
-FOUND_MASK_FOR = "found_mask_for"  # of the facts: those that came from the mask before the user's
 _FROM_CACHE = (Decision.REUSE, Decision.KEPT)
 _KINDS = {"transform": Path | None, "keep": Path | KeptFiles | None}
 
@@ -190,100 +191,6 @@ class PreparationPlan:
         return f"Preparation: {'; '.join([', '.join(computed), *others]).removeprefix('; ')}."
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A scan's brain, ready for a model.
-
-    Attributes
-    ----------
-    scan : Volume
-        As loaded, on the scale of `scale.to_zero`.
-    corrected : Volume
-        Without its bias field; the scan itself where it was not corrected.
-    mask : ndarray of bool, shape (I, J, K)
-        The brain.
-    to_mni : ndarray, shape (4, 4)
-        mm of the scan to mm of MNI space.
-    registration_score : float
-        Correlation with the template.
-    decisions : dict
-        Step to `Decision`: the plan's, and what turned out to be unnecessary; empty where the scan
-        needed nothing.
-    asked : dict
-        What decided the result, for the sidecar.
-    bias_field_strength : float or None
-        As `strength_of`; None where it was not measured.
-    warnings : tuple of str
-        The plan's, and what was guessed about the scale.
-    scale : Scale
-        Of the scan as it was given.
-    """
-
-    scan: Volume
-    corrected: Volume
-    mask: np.ndarray
-    to_mni: np.ndarray
-    registration_score: float
-    decisions: Mapping[str, Decision] = field(default_factory=dict)
-    asked: Mapping[str, Any] = field(default_factory=dict)
-    bias_field_strength: float | None = None
-    warnings: tuple[str, ...] = ()
-    scale: Scale = field(default_factory=Scale)
-
-    @property
-    def brain(self) -> Volume:
-        """The corrected scan, 0 outside the brain."""
-        return self.corrected.with_array(np.where(self.mask, self.corrected.array, 0))
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What was requested, done and measured, as text and numbers for the sidecar."""
-        measured = {
-            "brain_litres": brain_litres(self.scan, self.mask),
-            "bias_field_strength": self.bias_field_strength,
-            "registration_score": self.registration_score,
-        }
-        return {
-            **self.asked,
-            "brain_extraction": self._in_words(EXTRACTION),
-            "bias_field": self._in_words(CORRECTION),
-            "registration": self._in_words(REGISTRATION),
-            **{name: round(found, 3) for name, found in measured.items() if found is not None},
-            "to_mni": self.to_mni.round(6).tolist(),
-        }
-
-    def _in_words(self, step: str) -> str:
-        how = self.decisions.get(step, Decision.NOT_REQUESTED)
-        if how is Decision.GIVEN:
-            return f"{OWN[step]} provided"
-        if how is Decision.KEPT:
-            return f"{METHODS[step]}, with the brain mask found before"
-        return METHODS[step] if how in (Decision.COMPUTE, Decision.REUSE) else how.value
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the brain and its sidecar, both or neither.
-
-        Parameters
-        ----------
-        path : str or Path
-            .nii.gz or .nii.
-        overwrite : bool
-            False refuses files that exist.
-
-        Returns
-        -------
-        Path
-            The image.
-        """
-        import torch
-
-        execution = Execution(threads=torch.get_num_threads())
-        facts = sidecar(
-            "prepare", [self.scan], execution, settings=self.facts, warnings=self.warnings
-        )
-        return save_volume(self.brain, path, overwrite=overwrite, sidecar=facts)
-
-
 def plan_preparation(
     scan: VolumeLike, config: PreparationConfig = PreparationConfig(), space: str = "native"
 ) -> PreparationPlan:
@@ -325,14 +232,9 @@ def plan_preparation(
     if found is not None and not is_none:
         own = edited_files(found, source, {name: getattr(config, name) for name in OWN.values()})
         config = replace(config, **own)
-        warnings += tuple(_edited(path, name) for name, path in own.items())
+        warnings += tuple(edit_in_words(path, name) for name, path in own.items())
     decisions, origins = _decide(scan, config, found, source)
     return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
-
-
-def _edited(path: Path, name: str) -> str:
-    step = next(step for step in OWN if OWN[step] == name)
-    return f"{path.name} was edited, or put there by hand: it replaces the {step}"
 
 
 def _decide(
@@ -435,7 +337,7 @@ def prepare(
     if decisions[REGISTRATION] is Decision.COMPUTE:  # and has not failed
         _keep(plan, REGISTRATION, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
-    asked = plan.config.record(scan) | _found_mask_for(decisions, plan)
+    asked = plan.config.record(scan) | found_mask_for(plan.decisions, decisions)
     found = (scan, corrected, mask, to_mni, score, decisions, asked, strength)
     return Prepared(*found, (*plan.warnings, *scale.warnings), scale)
 
@@ -467,15 +369,6 @@ def find_before(
         prepare(scan, plan, report)
     else:
         _bias_field(scan, _brain_mask(scan, plan, report), plan, report)
-
-
-def _found_mask_for(
-    decisions: Mapping[str, Decision], plan: PreparationPlan
-) -> dict[str, list[str]]:
-    """Return the steps whose result came from the mask found, before the user's; for the record."""
-    kept = [step for step, how in plan.decisions.items() if how is Decision.KEPT]
-    kept = [step for step in kept if decisions[step] is not Decision.ALIGNED]
-    return {FOUND_MASK_FOR: kept} if kept else {}
 
 
 def _cached(plan: PreparationPlan, step: str) -> np.ndarray | None:

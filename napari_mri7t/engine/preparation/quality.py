@@ -12,7 +12,7 @@ from napari_mri7t.engine.preparation.checks import (
     contrast_distance,
     sizes_in_words,
 )
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.steps import REGISTRATION, Decision
 from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.grids import LINEAR, downsample, resample
@@ -170,7 +170,7 @@ def checkerboard(prepared: Prepared, grid: Volume, to_grid: np.ndarray) -> np.nd
     moved = downsample(prepared.corrected, grid, to_grid)
     mask = downsample(prepared.scan.with_array(prepared.mask), grid, to_grid) > 0.5
     pair = [_scaled(fixed, fixed > 0), np.where(mask, _scaled(moved, mask), 0)]
-    return _alternated(*pair, grid.voxel_size)
+    return _alternated(pair[0], pair[1], grid.voxel_size)
 
 
 def pair_checkerboard(source: Volume, target: Volume) -> Volume:
@@ -187,7 +187,7 @@ def pair_checkerboard(source: Volume, target: Volume) -> Volume:
         In [0, 1].
     """
     pair = [_scaled(volume.array, volume.array > 0) for volume in (source, target)]
-    return target.with_array(_alternated(*pair, target.voxel_size), name="checkerboard")
+    return target.with_array(_alternated(pair[0], pair[1], target.voxel_size), name="checkerboard")
 
 
 def _alternated(

@@ -6,6 +6,7 @@ estimated with the mask that was found serves for the user's correction of it, t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from napari_mri7t import __version__
@@ -24,6 +25,8 @@ from napari_mri7t.engine.volumes.volume import Volume
 
 FILES = {EXTRACTION: MASK, CORRECTION: BIAS_FIELD, REGISTRATION: TRANSFORM}
 OWN = {EXTRACTION: "mask", REGISTRATION: "transform"}  # settings that replace a step
+ESTIMATED = (CORRECTION, REGISTRATION)  # with the brain's mask
+FOUND_MASK_FOR = "found_mask_for"  # of the facts: those that came from the mask before the user's
 SAME_BRAIN = 1.25  # volume of a mask over that of another: beyond, a field is extrapolated too far
 
 
@@ -122,6 +125,21 @@ def edited_files(
             )
         found[OWN[step]] = path
     return found
+
+
+def edit_in_words(path: Path, name: str) -> str:
+    """Return the warning that an edited file is used, as the setting `name` of the user's."""
+    step = next(step for step in OWN if OWN[step] == name)
+    return f"{path.name} was edited, or put there by hand: it replaces the {step}"
+
+
+def found_mask_for(
+    planned: Mapping[str, Decision], done: Mapping[str, Decision]
+) -> dict[str, list[str]]:
+    """Return, for the record, the steps whose result came from the mask before the user's."""
+    kept = [step for step, how in planned.items() if how is Decision.KEPT]
+    kept = [step for step in kept if done[step] is not Decision.ALIGNED]
+    return {FOUND_MASK_FOR: kept} if kept else {}
 
 
 def litres_of(mask: Volume) -> float:

@@ -13,7 +13,7 @@ from PIL import Image
 from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.metrics.tissue import WHITE, cluster_tissues
 from napari_mri7t.engine.preparation.pair import PreparedPair
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.report.planes import (
     PLANES,
     beside,

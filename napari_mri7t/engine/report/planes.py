@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import affine_transform, binary_erosion
 
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, upright_grid
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, shares_grid

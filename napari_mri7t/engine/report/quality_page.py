@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.models.card import ModelCard
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import (
     N_BINS,
     WINDOW,

@@ -18,7 +18,7 @@ from napari_mri7t.engine.atomic import read_json, write_content, write_json
 from napari_mri7t.engine.datasets.bids import FIGURE_FOLDER
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import QualityFigures
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.report.planes import beside, grey, outlined

@@ -15,10 +15,10 @@ from napari_mri7t.engine.preparation.prepare import (
     N_STEPS,
     PreparationConfig,
     PreparationPlan,
-    Prepared,
     plan_preparation,
     prepare,
 )
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from napari_mri7t.engine.atomic import read_object
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.preparation.optional import LIBRARIES
-from napari_mri7t.engine.preparation.prepare import ESTIMATED, FOUND_MASK_FOR, PreparationConfig
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.reuse import ESTIMATED, FOUND_MASK_FOR
 from napari_mri7t.engine.simulation.pseudo_3t import PAIR, SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.system import library_versions

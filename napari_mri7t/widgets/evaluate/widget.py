@@ -26,7 +26,8 @@ from napari_mri7t.widgets.evaluate.jobs import (
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import TextLabel, icon_button, set_enabled
+from napari_mri7t.widgets.shared.controls import TextLabel, set_enabled
+from napari_mri7t.widgets.shared.icons import icon_button
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer

@@ -19,13 +19,8 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.datasets.paired import VERDICTS
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.widgets.pair.jobs import PairRequest
-from napari_mri7t.widgets.shared.controls import (
-    FileField,
-    FolderField,
-    choice,
-    icon_button,
-    set_enabled,
-)
+from napari_mri7t.widgets.shared.controls import FileField, FolderField, choice, set_enabled
+from napari_mri7t.widgets.shared.icons import icon_button
 
 FOLDER, TABLE = "A folder", "A table of paths"
 REGISTRATIONS = {"rigid": "Rigid", "affine": "Affine"}

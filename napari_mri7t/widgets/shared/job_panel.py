@@ -14,11 +14,10 @@ from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
     Notices,
     TextLabel,
-    icon,
-    icon_button,
     set_tooltip,
     wrap_anywhere,
 )
+from napari_mri7t.widgets.shared.icons import icon, icon_button
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
 
 

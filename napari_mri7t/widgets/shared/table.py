@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.texts import visible_lines
-from napari_mri7t.widgets.shared.controls import TextLabel, icon, paragraph, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import TextLabel, paragraph, wrap_anywhere
+from napari_mri7t.widgets.shared.icons import icon
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
@@ -185,6 +186,12 @@ def _pixmap(picture: np.ndarray | None) -> QPixmap:
 
 class _View(QTableView):
     """A table that opens the row under Enter, too."""
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Return the width that all columns need."""
+        hint = super().sizeHint()
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(self.horizontalHeader().length() + bar, hint.height())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Take Enter for a double click."""

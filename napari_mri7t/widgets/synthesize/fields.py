@@ -67,6 +67,17 @@ class SourceFields(QWidget):
         self.overwrite_box.setToolTip(
             "Replace estimates that were made from another scan, model or settings"
         )
+        self._lay_out()
+        self._recall(remembered)
+        self.mode_box.currentTextChanged.connect(self._refresh)
+        self.layer_chooser.layer_changed.connect(self._refresh)
+        self.folder_field.changed.connect(self.changed)
+        self.output_field.changed.connect(self.changed)
+        self.overwrite_box.toggled.connect(lambda is_on: self.changed.emit())
+        viewer.layers.selection.events.changed.connect(self._refresh)
+        self._refresh()
+
+    def _lay_out(self) -> None:
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
         for label, field in (
@@ -79,14 +90,6 @@ class SourceFields(QWidget):
             ("", self.overwrite_box),
         ):
             self._form.addRow(label, field)
-        self._recall(remembered)
-        self.mode_box.currentTextChanged.connect(self._refresh)
-        self.layer_chooser.layer_changed.connect(self._refresh)
-        self.folder_field.changed.connect(self.changed)
-        self.output_field.changed.connect(self.changed)
-        self.overwrite_box.toggled.connect(lambda is_on: self.changed.emit())
-        viewer.layers.selection.events.changed.connect(self._refresh)
-        self._refresh()
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         self.mode_box.setCurrentIndex(max(0, self.mode_box.findText(str(remembered.get("from")))))

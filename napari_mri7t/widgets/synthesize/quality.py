@@ -30,7 +30,7 @@ from napari_mri7t.widgets.shared.plots import HistogramPlot
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.models.card import ModelCard
-    from napari_mri7t.engine.preparation.prepare import Prepared
+    from napari_mri7t.engine.preparation.prepared import Prepared
     from napari_mri7t.engine.volumes.volume import Volume
 
 VIEW = "quality"

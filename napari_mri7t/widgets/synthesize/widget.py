@@ -22,7 +22,7 @@ from napari_mri7t.widgets.shared.controls import (
     TextLabel,
     wrap_anywhere,
 )
-from napari_mri7t.widgets.shared.job_panel import JobPanel, duration
+from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 from napari_mri7t.widgets.shared.settings import (
@@ -42,16 +42,14 @@ from napari_mri7t.widgets.synthesize.jobs import (
     check_layers,
     synthesize_layers,
 )
+from napari_mri7t.widgets.synthesize.pace import Pace
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
 from napari_mri7t.widgets.synthesize.quality import QualityPanel
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
-CHOICES, PACE = "synthesis", "pace"  # sections of the memory
-LEAST_PACE_S = 1.0
-NO_TIMING = "No timing on this computer yet"
-PREPARATION_ELSEWHERE = "40 s on two cores"
+CHOICES = "synthesis"  # section of the memory
 
 
 class SynthesizeWidget(EngineWidget):
@@ -61,6 +59,7 @@ class SynthesizeWidget(EngineWidget):
         super().__init__(napari_viewer)
         orient_empty_viewer()
         self.memory = Memory()
+        self._pace = Pace(self.memory)
         remembered = self.memory.recall(CHOICES)
         self._latest = Latest("Check of the scan", self)
         self.source = SourceFields(self.viewer, remembered)
@@ -163,13 +162,9 @@ class SynthesizeWidget(EngineWidget):
         shapes = " × ".join(str(n) for n in layers[0].data.shape[-3:][::-1])
         what = f"{shapes} voxels" if len(layers) == 1 else f"{len(layers)} layers"
         n_voxels = sum(_n_voxels(layer) for layer in layers)
-        return f"{what} through {card.name}{self._how_long(card, n_voxels)}"
-
-    def _how_long(self, card: ModelCard, n_voxels: int) -> str:
-        pace = self.memory.recall(PACE).get(self._pace_key(card))
-        if not isinstance(pace, float):
-            return f". {NO_TIMING}{_elsewhere(card)}."
-        return f": {duration(pace * n_voxels)}, based on earlier runs."
+        return (
+            f"{what} through {card.name}{self._pace.of(card, self.computation.values(), n_voxels)}"
+        )
 
     def _show_folder(self) -> None:
         """Show what will be done with the folder's scans, and how long it takes."""
@@ -180,13 +175,10 @@ class SynthesizeWidget(EngineWidget):
         self.preparation.offer_coarse(self.folder.can_be_allowed)
         n_scans, n_voxels, steps = self.folder.to_do()
         what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
-        text = f"{what} through {card.name} into a BIDS derivative"
-        text = f"{text}{self._how_long(card, n_voxels)} {self._how_long_to_prepare(steps)}"
+        how_long = self._pace.of(card, self.computation.values(), n_voxels)
+        text = f"{what} through {card.name} into a BIDS derivative{how_long}"
+        text = f"{text} {self._pace.of_preparation(steps)}"
         self.plan_label.setText(wrap_anywhere(text.strip()) if n_scans else "")
-
-    def _pace_key(self, card: ModelCard) -> str:
-        values = self.computation.values()
-        return f"{card.sha256[:16]} {values['device']} step {values['step']}"
 
     def _show_checks(self, checks: list[ScanCheck]) -> None:
         """Show the plan of every preparation and its time, or why nothing can start."""
@@ -199,17 +191,7 @@ class SynthesizeWidget(EngineWidget):
         planned = [(check.title, check.plan) for check in checks if check.plan is not None]
         sentences = [f"{title}{plan.describe()}" for title, plan in planned]
         steps = [step for _, plan in planned for step in plan.steps]
-        self._show_plan(" ".join([*sentences, self._how_long_to_prepare(steps)]).strip())
-
-    def _how_long_to_prepare(self, steps: list[str]) -> str:
-        pace = self.memory.recall(PACE)
-        paces = [pace.get(f"prepare: {step}") for step in steps]
-        known = [seconds for seconds in paces if isinstance(seconds, float)]
-        if not paces:
-            return ""
-        if len(known) < len(paces):
-            return f"{NO_TIMING} ({PREPARATION_ELSEWHERE})."
-        return f"{duration(sum(known)).capitalize()}, based on earlier runs."
+        self._show_plan(" ".join([*sentences, self._pace.of_preparation(steps)]).strip())
 
     def _show_plan(self, text: str) -> None:
         self.preparation_label.setText(wrap_anywhere(text))
@@ -238,7 +220,7 @@ class SynthesizeWidget(EngineWidget):
             )
             job.progressed.connect(self._on_progressed)
         self._running_card = self.model_chooser.card
-        self._running_pace = self._pace_key(self._running_card)
+        self._running_pace = self._pace.key(self._running_card, self.computation.values())
         self.destroyed.connect(job.cancel)
         self.panel.follow(job)
         job.cancelled.connect(self._on_cancelled)
@@ -283,7 +265,7 @@ class SynthesizeWidget(EngineWidget):
             name=estimate.name,
         )
         shown = self.viewer.add_image(data, **meta)
-        self._remember_pace(progress)
+        self._pace.keep(self._running_pace, progress)
         before = sum(progress.seconds.values())
         after = "" if prepared is None else f", after {before:.0f} s of preparation"
         self.panel.conclude(
@@ -304,13 +286,6 @@ class SynthesizeWidget(EngineWidget):
         self.source.choose(scan)
         self.preparation.use_mask(mask)
 
-    def _remember_pace(self, finished: Finished) -> None:
-        """Store how long each step took here; a step that took no time was reused."""
-        synthesis = finished.synthesis
-        paces = {self._running_pace: synthesis.seconds / synthesis.volume.array.size}
-        taken = {name: value for name, value in finished.seconds.items() if value > LEAST_PACE_S}
-        self.memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
-
     def _on_folder_done(self, summary: BatchSummary) -> None:
         parts = [f"{len(summary.written)} written"]
         parts += [f"{len(summary.known)} already done"] if summary.known else []
@@ -326,14 +301,6 @@ class SynthesizeWidget(EngineWidget):
         self.panel.cancel()
         self.preparation.release()
         super().release()
-
-
-def _elsewhere(card: ModelCard) -> str:
-    """Return how long the model took where it was evaluated, if its card records it."""
-    seconds, hardware = card.metrics.get("seconds"), card.metrics.get("hardware")
-    if not isinstance(seconds, int | float) or not hardware:
-        return ""
-    return f" ({duration(seconds).removeprefix('about ')} on {hardware})"
 
 
 def _n_voxels(layer: Layer) -> int:

@@ -17,9 +17,9 @@ from napari_mri7t.engine.preparation import prepare as prepare_module
 from napari_mri7t.engine.preparation.checks import contrast_distance
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
-    Prepared,
     plan_preparation,
 )
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
 from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS, Decision

@@ -14,7 +14,7 @@ from napari_mri7t.engine.datasets.subjects import find_subjects, load_pair
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, VolumeError
 from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
 from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, make_pair
-from napari_mri7t.engine.preparation.prepare import Prepared
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.report import pair_figures
 from napari_mri7t.engine.volumes.template import load_template
@@ -282,6 +282,7 @@ def heads(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_pairs_of_the_whole_engine_are_registered_shown_and_repeated(heads, tmp_path):
     config = PairConfig("7t", prepare="none", allow_out_of_domain=True)
     made = pair_people(heads, tmp_path / "out", config)

@@ -42,7 +42,7 @@ def _plan(widget, wait_idle) -> str:
 def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     ready, calls, wait_idle, monkeypatch
 ):
-    monkeypatch.setattr("napari_mri7t.widgets.synthesize.widget.LEAST_PACE_S", 0.0)
+    monkeypatch.setattr("napari_mri7t.widgets.synthesize.pace.LEAST_PACE_S", 0.0)
     told = _plan(ready, wait_idle)
     assert "Preparation: brain extraction, bias field correction, registration" in told
     assert "No timing on this computer yet (40 s on two cores)." in told

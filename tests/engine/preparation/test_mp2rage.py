@@ -1,0 +1,73 @@
+"""Uniform images of an MP2RAGE: recognised by their air, which is removed."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_mri7t.engine.errors import GridError
+from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
+from napari_mri7t.engine.volumes.volume import Volume
+
+SHAPE = (48, 56, 44)
+AFFINE = np.diag([2.0, 2, 2, 1])
+
+
+def head_mask():
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    return sum(axis**2 for axis in axes) < 0.6
+
+
+@pytest.fixture
+def mp2rage():
+    """Uniform image from -0.5 to 0.5 and the magnitudes of its inversions, noise in all."""
+    rng = np.random.default_rng(0)
+    inside = head_mask()
+    tissue = np.where(inside, 1 + gaussian_filter(rng.normal(size=SHAPE), 3), 0)
+    first = 30 * (2 * tissue - 1.5) * inside + rng.normal(size=SHAPE)
+    second = 60 * inside + rng.normal(size=SHAPE)
+    uniform = first * second / (first**2 + second**2)
+    volumes = [Volume(a, AFFINE, n) for a, n in ((np.abs(first), "inv1"), (np.abs(second), "inv2"))]
+    return Volume(uniform, AFFINE, "uni"), (volumes[0], volumes[1])
+
+
+@pytest.mark.parametrize("scale", [(1.0, 0.0), (4095.0, 2047.5)])
+def test_uniform_image_is_recognised_on_either_scale(mp2rage, scale):
+    uniform, _ = mp2rage
+    assert is_mp2rage(uniform.with_array(uniform.array * scale[0] + scale[1]))
+
+
+def test_magnitude_image_is_no_mp2rage(mp2rage):
+    _, (first, second) = mp2rage
+    assert not is_mp2rage(first)
+    assert not is_mp2rage(second)
+
+
+def test_extracted_brain_is_no_mp2rage(head_brain):
+    assert not is_mp2rage(head_brain)
+
+
+def test_air_becomes_0_and_the_head_keeps_its_contrast(mp2rage):
+    uniform, _ = mp2rage
+    cleaned = without_air(uniform)
+    inside = head_mask()
+    assert np.mean(cleaned.array[~inside] == 0) > 0.9
+    kept = inside & (cleaned.array > 0)
+    assert kept.sum() > 0.9 * inside.sum()
+    rises = np.polyfit(uniform.array[kept], cleaned.array[kept], 1)[0]
+    assert rises == pytest.approx(1, abs=1e-4)
+
+
+def test_robust_combination_is_dark_in_air_and_the_uniform_image_in_the_head(mp2rage):
+    uniform, inversions = mp2rage
+    robust = combined(uniform, inversions)
+    inside = head_mask()
+    assert np.percentile(robust.array[~inside], 95) < 0.2
+    away = np.abs(robust.array - (uniform.array + 0.5))[inside]
+    assert np.median(away) < 0.02
+    assert not is_mp2rage(robust)
+
+
+def test_inversions_on_another_grid_are_refused(mp2rage):
+    uniform, (first, second) = mp2rage
+    with pytest.raises(GridError, match="one grid"):
+        combined(uniform, (first, Volume(second.array[:-1], AFFINE, "inv2")))

@@ -1,0 +1,170 @@
+"""Raw pairs: where both scans come to lie, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.preparation import checks, pair_grid, pair_problems, pair_registration
+from napari_mri7t.engine.preparation import pair as module
+from napari_mri7t.engine.preparation.pair import (
+    PairConfig,
+    RawPair,
+    comparable,
+    make_pair,
+    plan_pair,
+)
+from napari_mri7t.engine.preparation.pair_registration import register_pair, starts_between
+from napari_mri7t.engine.preparation.registration import centre_of, save_transform
+from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.volumes.grids import resample
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
+
+NONE = PairConfig(grid="7t", prepare="none", allow_out_of_domain=True)
+
+
+@pytest.fixture
+def on_template(monkeypatch, head_brain):
+    """Let the phantom be its own template, and 4 mm its finest voxels."""
+    monkeypatch.setattr(pair_registration, "FINE_MM", 4.0)
+    monkeypatch.setattr(pair_registration, "REGISTRATION_MM", 4.0)
+    monkeypatch.setattr(pair_problems, "COMPARED_MM", 4.0)
+    for user in (checks, module, pair_problems):
+        monkeypatch.setattr(user, "load_template", lambda: head_brain)
+    monkeypatch.setattr(module, "register", lambda *_, **__: np.eye(4))
+    monkeypatch.setattr(module, "is_dark_within", lambda _: False)
+    monkeypatch.setattr(pair_problems, "_white_over_grey", lambda _: 2.0)
+
+
+def motion_of(brain, degrees=(12, -9, 15), shift=(20, -25, 10)):
+    motion = np.eye(4)
+    motion[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    centre = centre_of(brain)
+    motion[:3, 3] = centre - motion[:3, :3] @ centre + shift
+    return motion
+
+
+def moved(brain, motion, name="3T"):
+    """The brain elsewhere: the same voxels, as a scanner would put them under another header."""
+    return Volume(brain.array, motion @ brain.affine, name)
+
+
+def test_registration_finds_a_large_motion(head_brain, on_template):
+    pytest.importorskip("SimpleITK")
+    motion = motion_of(head_brain)
+    found = register_pair(moved(head_brain, motion), head_brain, [])
+    rest = found @ motion  # what is left of the motion
+    degrees = np.degrees(Rotation.from_matrix(rest[:3, :3]).magnitude())
+    centre = centre_of(head_brain)
+    assert degrees < 0.5
+    assert np.linalg.norm(rest[:3, :3] @ centre + rest[:3, 3] - centre) < 0.5
+
+
+def test_starts_bring_the_centres_together(head_brain):
+    source = moved(head_brain, motion_of(head_brain))
+    starts = starts_between(source, head_brain)
+    assert len(starts) == 6
+    for start in starts[:3]:
+        there = start[:3, :3] @ centre_of(source) + start[:3, 3]
+        np.testing.assert_allclose(there, centre_of(head_brain), atol=1e-6)
+        np.testing.assert_allclose(start[:3, :3] @ start[:3, :3].T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.usefixtures("on_template")
+def test_own_transform_is_taken_and_each_scan_interpolated_once(head_brain, tmp_path, monkeypatch):
+    pytest.importorskip("SimpleITK")
+    seen = []
+
+    def counted(volume, grid, *transform, **choice):
+        seen.append(volume.name)
+        return resample(volume, grid, *transform, **choice)
+
+    monkeypatch.setattr(pair_grid, "resample", counted)
+    motion = motion_of(head_brain)
+    own = tmp_path / "3T-to-7T.txt"
+    save_transform(np.linalg.inv(motion), own)
+    pair = make_pair(RawPair(moved(head_brain, motion), head_brain, transform=own), NONE)
+    np.testing.assert_allclose(pair.to_target, np.linalg.inv(motion), atol=1e-9)
+    assert seen == ["3T", "3T"]  # image and mask; the 7T is on its own grid already
+    inside = pair.mask
+    np.testing.assert_array_equal(pair.target.array[inside], head_brain.array[inside])
+    correlation = np.corrcoef(pair.source.array[inside], head_brain.array[inside])[0, 1]
+    assert correlation > 0.999
+
+
+@pytest.mark.usefixtures("on_template")
+@pytest.mark.parametrize(("grid", "voxel_mm"), [("7t", 4.0), (2.0, 2.0), ("mni", 1.0)])
+def test_both_images_lie_on_one_grid_and_share_their_background(
+    head_brain, grid, voxel_mm, monkeypatch, tmp_path
+):
+    pytest.importorskip("SimpleITK")
+    own = tmp_path / "same.txt"
+    save_transform(np.eye(4), own)
+    raw = RawPair(head_brain, head_brain, "sub-01", transform=own)
+    pair = make_pair(raw, replace(NONE, grid=grid))
+    assert pair.source.shape == pair.target.shape == pair.mask.shape
+    np.testing.assert_array_equal(pair.source.affine, pair.target.affine)
+    assert pair.target.voxel_size == (voxel_mm,) * 3
+    for image in (pair.source, pair.target):
+        np.testing.assert_array_equal(image.array > 0, pair.mask)
+        assert image.geometry is None
+
+
+@pytest.mark.usefixtures("on_template")
+def test_facts_lead_from_the_grid_to_mni_space(head_brain, tmp_path):
+    pytest.importorskip("SimpleITK")
+    motion = motion_of(head_brain)
+    own = tmp_path / "own.txt"
+    save_transform(np.linalg.inv(motion), own)
+    pair = make_pair(RawPair(moved(head_brain, motion), head_brain, transform=own), NONE)
+    to_mni = np.array(pair.facts["source_grid_to_mni"])
+    np.testing.assert_allclose(to_mni, motion, atol=1e-5)  # the 3T's own transform is the identity
+    assert comparable(pair.source, to_mni).shape == comparable(pair.target, np.eye(4)).shape
+    assert pair.facts["settings"] == NONE.record()
+    assert pair.facts["agreement"]["overlap"] == pair.agreement.overlap
+
+
+@pytest.mark.usefixtures("on_template")
+def test_brains_that_do_not_overlap_are_refused(head_brain, tmp_path):
+    far = np.eye(4)
+    far[0, 3] = 500
+    save_transform(far, tmp_path / "far.txt")
+    raw = RawPair(head_brain, head_brain, "sub-01", transform=tmp_path / "far.txt")
+    with pytest.raises(VolumeError, match="sub-01: the two brains do not overlap") as caught:
+        make_pair(raw, NONE)
+    assert caught.value.argument == "transform"
+
+
+def test_dark_brain_that_goes_as_it_is_is_refused(head_brain, monkeypatch):
+    monkeypatch.setattr(module, "is_dark_within", lambda brain: True)
+    with pytest.raises(VolumeError, match="does not look T1-weighted"):
+        make_pair(RawPair(head_brain, head_brain), NONE)
+
+
+def test_own_mask_is_part_of_the_plan(head, tmp_path):
+    scan, mask = head
+    own = save_volume(scan.with_array(mask), tmp_path / "mask.nii.gz")
+    plan = plan_pair(RawPair(scan, scan, target_mask=own), PairConfig(allow_out_of_domain=True))
+    assert "3T: brain extraction" in plan.steps
+    assert "7T: brain extraction" not in plan.steps
+    assert plan.describe().endswith("on 1 mm in MNI space.")
+
+
+def test_cancel_ends_a_pair(head_brain):
+    def stop(progress):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        make_pair(RawPair(head_brain, head_brain), NONE, report=stop)
+
+
+@pytest.mark.parametrize("wrong", [{"grid": "T1"}, {"grid": 5.0}, {"registration": "syn"}])
+def test_unknown_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        PairConfig(**wrong)
+
+
+def test_voxel_size_may_be_text_and_is_recorded_as_a_number():
+    assert PairConfig(grid="0.8").record()["grid"] == 0.8
