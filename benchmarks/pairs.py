@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-from scipy.ndimage import binary_closing, binary_erosion
+from scipy.ndimage import binary_closing, binary_erosion, gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from napari_mri7t.engine.errors import Mri7tError
@@ -46,6 +46,7 @@ SHADING = (0.2, 0.5)  # logarithm of the brightest over the darkest, 5th and 95t
 MARGIN_MM = (25.0, 25.0, 25.0)  # around the brain: skull and scalp
 VOXELS_MM = ((1.0, 1.0, 1.0), (1.0, 0.9, 0.9), (1.2, 1.0, 1.0), (0.8, 0.8, 0.8))
 ORIENTATIONS = ("PSR", "LAS", "RAS", "ASL", "LPS")
+RATIO_VOXELS = 8.0  # sigma of the smoothing that leaves shading
 GAP = 0.1  # of white matter: fluid between the brain and the fitted skull
 
 
@@ -258,14 +259,23 @@ def measure_rescan(first: Path, second: Path) -> None:
         inside = [image.array[pair.mask] for image in (pair.source, pair.target)]
         core = binary_erosion(pair.mask, iterations=2)
         inner = [image.array[core] for image in (pair.source, pair.target)]
+        even = [pair.source.array * shading_ratio(pair), pair.target.array]
         whole = [image.array.ravel() for image in (pair.source, pair.target)]
-        found = [np.corrcoef(*each)[0, 1] for each in (inside, inner, whole)]
+        compared = (inside, inner, [array[core] for array in even], whole)
+        found = [np.corrcoef(*each)[0, 1] for each in compared]
         print(
             f"{first.name}, {second.name}, grid {grid}: correlation in the brain {found[0]:.4f}, "
-            f"two voxels inside {found[1]:.4f}, in the whole volume {found[2]:.4f}; {agreement}; "
-            f"{pair.problems}",
+            f"two voxels inside {found[1]:.4f}, there without the ratio of shading {found[2]:.4f}, "
+            f"in the whole volume {found[3]:.4f}; {agreement}; {pair.problems}",
             flush=True,
         )
+
+
+def shading_ratio(pair: PreparedPair) -> np.ndarray:
+    """Return the 7T over the 3T, both smoothed within the brain."""
+    smooth = [gaussian_filter(image.array, RATIO_VOXELS) for image in (pair.target, pair.source)]
+    ratio: np.ndarray = smooth[0] / np.maximum(smooth[1], np.finfo(np.float32).tiny)
+    return ratio
 
 
 def main() -> None:

@@ -73,7 +73,9 @@ Reference = Annotated[
         help="Volume whose histogram intensities are matched to.", show_default="TARGET's own"
     ),
 ]
-Preset = Annotated[str, typer.Option(help="Recipe: report, report-text, qu2020, best or gan.")]
+Preset = Annotated[
+    str, typer.Option(help="Recipe: report, report-text, qu2020, best, scan or gan.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the preset."),

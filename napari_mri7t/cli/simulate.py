@@ -24,7 +24,8 @@ def simulate(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="report: Gaussian noise; realistic: contrast, resolution, shading, Rician noise.",
+            help="report: Gaussian noise; realistic: contrast, resolution, shading, Rician noise; "
+            "noise: Rician noise of random strength in random tones.",
             show_default="report",
         ),
     ] = None,

@@ -80,7 +80,8 @@ class SimulateWidget(EngineWidget):
         self.preset_box.setCurrentIndex(self.preset_box.findData(default.preset))
         self.preset_box.setToolTip(
             "Noise only: Gaussian noise, as in the report.\n"
-            "Realistic: contrast, resolution, shading and Rician noise, with random strengths."
+            "Realistic: contrast, resolution, shading and Rician noise, with random strengths.\n"
+            "Random noise: Rician noise of random strength, in random tones."
         )
         self.variance_box = QDoubleSpinBox()
         self.variance_box.setDecimals(4)

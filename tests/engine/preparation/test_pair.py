@@ -28,6 +28,7 @@ NONE = PairConfig(grid="7t", prepare="none", allow_out_of_domain=True)
 @pytest.fixture
 def on_template(monkeypatch, head_brain):
     """Let the phantom be its own template, and 4 mm its finest voxels."""
+    monkeypatch.setattr(pair_registration, "COARSE_MM", 8.0)
     monkeypatch.setattr(pair_registration, "FINE_MM", 4.0)
     monkeypatch.setattr(pair_registration, "REGISTRATION_MM", 4.0)
     monkeypatch.setattr(pair_problems, "COMPARED_MM", 4.0)
@@ -95,11 +96,15 @@ def test_own_transform_is_taken_and_each_scan_interpolated_once(head_brain, tmp_
 
 
 @pytest.mark.usefixtures("on_template")
-@pytest.mark.parametrize(("grid", "voxel_mm"), [("7t", 4.0), (2.0, 2.0), ("mni", 1.0)])
+@pytest.mark.parametrize(("grid", "voxel_mm"), [("7t", 4.0), (2.0, 2.0), ("mni", 5.0)])
 def test_both_images_lie_on_one_grid_and_share_their_background(
     head_brain, grid, voxel_mm, monkeypatch, tmp_path
 ):
     pytest.importorskip("SimpleITK")
+    affine = np.diag([5.0, 5, 5, 1])
+    affine[:3, 3] = (-86, -126, -72)
+    coarse = Volume(np.zeros((36, 44, 36)), affine)
+    monkeypatch.setattr(pair_grid, "model_grid", lambda: coarse)  # the models' own has 7 million
     own = tmp_path / "same.txt"
     save_transform(np.eye(4), own)
     raw = RawPair(head_brain, head_brain, "sub-01", transform=own)
@@ -137,6 +142,7 @@ def test_brains_that_do_not_overlap_are_refused(head_brain, tmp_path):
     assert caught.value.argument == "transform"
 
 
+@pytest.mark.usefixtures("on_template")
 def test_dark_brain_that_goes_as_it_is_is_refused(head_brain, monkeypatch):
     monkeypatch.setattr(module, "is_dark_within", lambda brain: True)
     with pytest.raises(VolumeError, match="does not look T1-weighted"):
@@ -152,6 +158,7 @@ def test_own_mask_is_part_of_the_plan(head, tmp_path):
     assert plan.describe().endswith("on 1 mm in MNI space.")
 
 
+@pytest.mark.usefixtures("on_template")
 def test_cancel_ends_a_pair(head_brain):
     def stop(progress):
         raise Cancelled
