@@ -125,7 +125,7 @@ def test_bad_file_fails_alone_and_the_table_says_why(quick, scans, tmp_path, wai
     assert quick.panel.status.text() == "1 written, 1 failed"
     assert quick.panel.notices.texts(ERROR_COLOUR) == []
     assert quick.folder.table.current == B, "what failed is chosen, and so explained"
-    assert "download the image again" in plain(quick.folder.table.details)
+    assert "web page" in plain(quick.folder.table.details)
 
 
 def test_second_run_skips_what_is_made_and_overwrites_only_if_asked(quick, wait_idle, tmp_path):
