@@ -305,8 +305,12 @@ assert not opened, f"sockets: {sorted(set(opened))}"
 """
 
 
-def offline(*arguments, before=""):
-    """Run `mri7t` where there is no network, and count the sockets that it opens anyway."""
+def offline(*arguments, before="import urllib3"):
+    """Run `mri7t` where there is no network, and count the sockets that it opens anyway.
+
+    urllib3, which nilearn and pydicom import, binds a port of its own machine to see if there is
+    IPv6: it is imported before.
+    """
     alone = ["unshare", "-rn"] if shutil.which("unshare") else []
     if alone and subprocess.run([*alone, "true"], capture_output=True).returncode:
         alone = []  # not permitted: then the count of sockets alone must do
@@ -335,8 +339,7 @@ def test_fault_38_preparation_needs_no_network(tiny_model, tmp_path):
     scan = Volume(template.array[::2, ::2, ::2], affine)
     source = save_volume(scan, tmp_path / "brain.nii.gz")
     options = ("--model", tiny_model, "--device", "cpu", "--prepare", "full")
-    # urllib3, which nilearn imports, binds a port of its own machine to see if there is IPv6
-    ran = offline("synthesize", source, tmp_path / "o.nii.gz", *options, before="import urllib3")
+    ran = offline("synthesize", source, tmp_path / "o.nii.gz", *options)
     assert ran.returncode == 0, ran.stderr
     facts = json.loads((tmp_path / "o.json").read_text())["Settings"]["preparation"]
     assert facts["brain_extraction"] == "deepbet"

@@ -287,14 +287,15 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
 def _describe_labels(folder: Path) -> None:
     """Write what each label after `desc-` means, unless there is such a table."""
     table, words = (folder / f"{LABELS_FILE}{end}" for end in (".tsv", ".json"))
-    if table.exists() or words.exists():
+    if table.exists():
         return
     rows = "".join(f"desc-{label}\t{text}\n" for label, text in LABELS.items())
     columns = {
         "desc_id": {"Description": "Label after desc-; digits after it tell equal names apart"},
         "description": {"Description": "What such a file holds"},
     }
-    write_json(words, {"Description": "Labels of this dataset's files", **columns})
+    if not words.exists():
+        write_json(words, {"Description": "Labels of this dataset's files", **columns})
     write_content(table, f"desc_id\tdescription\n{rows}")
 
 

@@ -18,6 +18,7 @@ LEAST_OVERLAP = 0.85  # of the two masks
 # Measured on two people scanned twice: 0.23 mm and 1.24, with another person 1.54 mm and 1.03.
 FARTHEST_MM = 0.8  # between the boundaries of white matter
 LEAST_INFORMATION = 1.06
+LEAST_BETTER = 0.01  # of the mirrored information: a symmetric brain fits both ways
 LEAST_CONTRAST = 1.05  # of white over grey matter
 
 
@@ -38,7 +39,7 @@ def pair_problems(
         for name, array in in_mni.items()
         if array is not None and _white_over_grey(array) < LEAST_CONTRAST
     ]
-    if agreement.mirrored_information > agreement.mutual_information:
+    if agreement.mirrored_information > agreement.mutual_information + LEAST_BETTER:
         found.append(
             "One scan seems to be mirrored left to right: the mirrored 3T fits the 7T better "
             f"({agreement.mirrored_information:.3f} against {agreement.mutual_information:.3f})."

@@ -28,7 +28,7 @@ def thumbnail(volume: Volume) -> np.ndarray:
     --------
     >>> from napari_mri7t.engine.volumes.template import load_template
     >>> thumbnail(load_template()).shape
-    (110, 92)
+    (117, 99)
     """
     corners = _corners_mm(volume)
     height = _height_mm(volume, corners)

@@ -72,6 +72,7 @@ def repeat(
     Examples
     --------
     >>> import napari_mri7t as mri7t
+    >>> from napari_mri7t.engine.volumes.template import load_template
     >>> template = load_template()
     >>> brain = mri7t.Volume(template.array[::4, ::4, 80:84], template.affine, "brain")
     >>> scan = mri7t.load_volume(mri7t.save_volume(brain, "t1w.nii.gz"))

@@ -39,7 +39,7 @@ def test_folder_device_or_socket_in_place_of_a_file_is_refused(tmp_path, refuse)
 
 
 def test_unknown_extension_lists_the_known_ones(tmp_path, refuse):
-    (tmp_path / "scan.dcm").write_bytes(b"DICM")
+    (tmp_path / "scan.dcm").write_bytes(bytes(range(256)))
     refuse(tmp_path / "scan.dcm", ".nii.gz", "dcm2niix")
 
 
