@@ -120,7 +120,7 @@ def test_every_library_imported_is_a_declared_dependency():
     }
     project = settings()["project"]
     extras = project["optional-dependencies"]
-    optional = extras["cluster"] + extras["native"]
+    optional = extras["cluster"] + extras["dicom"] + extras["native"]
     declared = {Requirement(line).name for line in [*project["dependencies"], *optional]}
     allowed = {modules.get(name, name).lower() for name in declared} | {"napari_mri7t"}
     for path in sorted((ROOT / "napari_mri7t").rglob("*.py")):

@@ -24,6 +24,7 @@ ALLOWED = re.compile(
     re.IGNORECASE,
 )
 # The Qt binding is the user's choice, and in no installation unless asked for: `[all]`, or PySide6.
+READ = {"dcm2niix": "BSD-3-Clause AND MIT AND Zlib"}  # its metadata hold the whole text
 OPTIONAL = {"pyqt6", "pyqt6-qt6", "pyqt6-sip"}
 
 
@@ -57,6 +58,8 @@ def needs_of(package: Distribution, extras: frozenset[str]) -> Iterator[tuple[st
 def licence_of(package: Distribution) -> str:
     """Return a package's licence: its expression, else its classifiers, else its free text."""
     meta = package.metadata
+    if package.name in READ:
+        return READ[package.name]
     if meta.get("License-Expression"):
         return str(meta["License-Expression"])
     classes = [
