@@ -307,18 +307,34 @@ def ignore_own_files(folder: Path) -> None:
     folder : Path
         Of the derivative; exists.
     """
-    path = folder / IGNORE_FILE
-    try:
-        text = read_regular(path, LARGEST_IGNORE).decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        text = ""
-    except OSError as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+    text = read_ignore_file(folder)
     missing = [line for line in IGNORED if line not in text.split("\n")]
     if missing:
         start = text if not text or text.endswith("\n") else f"{text}\n"
         whole = start + "".join(f"{line}\n" for line in missing)
-        write_content(path, whole.encode("utf-8", "surrogateescape"))
+        write_ignore_file(folder, whole)
+
+
+def read_ignore_file(folder: Path) -> str:
+    """Return the text of a derivative's `.bidsignore`, empty if there is none.
+
+    Raises
+    ------
+    Mri7tError
+        If it cannot be read.
+    """
+    path = folder / IGNORE_FILE
+    try:
+        return read_regular(path, LARGEST_IGNORE).decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+
+
+def write_ignore_file(folder: Path, text: str) -> None:
+    """Replace a derivative's `.bidsignore` by a text as `read_ignore_file` returns it."""
+    write_content(folder / IGNORE_FILE, text.encode("utf-8", "surrogateescape"))
 
 
 def check_dataset(folder: Path) -> None:

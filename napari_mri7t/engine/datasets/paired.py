@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mri7t.engine.atomic import write_content, write_json
-from napari_mri7t.engine.datasets.bids import FIGURE_FOLDER
-from napari_mri7t.engine.datasets.files import IGNORE_FILE, LARGEST_IGNORE
+from napari_mri7t.engine.datasets.bids import (
+    FIGURE_FOLDER,
+    read_ignore_file,
+    write_ignore_file,
+)
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import as_cell, from_cell, visible
@@ -190,13 +193,7 @@ def write_people(folder: Path, people: Mapping[str, Person]) -> None:
 
 def _write_ignored(folder: Path, names: Iterable[str]) -> None:
     """Replace the lines after our mark in `.bidsignore`."""
-    path = folder / IGNORE_FILE
-    try:
-        text = read_regular(path, LARGEST_IGNORE).decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        text = ""
-    except OSError as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+    text = read_ignore_file(folder)
     lines = text.splitlines()
     kept, rest = lines, []
     if MARK in lines:
@@ -206,7 +203,7 @@ def _write_ignored(folder: Path, names: Iterable[str]) -> None:
     ours = [f"{name}/" for name in names]
     whole = "".join(f"{line}\n" for line in [*others, *([MARK] if ours else []), *ours])
     if whole != text:
-        write_content(path, whole.encode("utf-8", "surrogateescape"))
+        write_ignore_file(folder, whole)
 
 
 def _is_own(line: str) -> bool:

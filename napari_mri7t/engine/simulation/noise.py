@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_mri7t.engine.simulation.realistic import Strengths, shading_field
+from napari_mri7t.engine.simulation.realistic import each, field_weights, shading_field, uniform
 
 TONE_DEVIATION = 0.25  # of the logarithm of the exponent
 LEVEL = (0.6, 1.0)  # of its bright tissue: around `intensity.BRIGHT_LEVEL`
@@ -29,12 +29,11 @@ SHADING = (0.0, 0.1)  # what a correction leaves
 CORRELATED = 0.5  # part of the items whose noise is smoothed
 LARGEST_SIGMA = 0.6  # voxels, of the Gaussian that smooths it
 BLURRED = 0.25  # part of the items that lose resolution
-N_FIELD = 9  # weights of a field
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseStrengths:
-    """What is done to each item of a batch; tensors of shape (N,).
+    """What is done to each item of a batch; tensors of shape (N,) but for the fields.
 
     Parameters
     ----------
@@ -46,8 +45,10 @@ class NoiseStrengths:
         Sigma of the Gaussian that correlates the noise, voxels; 0 for none.
     loss : Tensor
         Of resolution, 0 to 1.
-    variation, shading : Strengths
-        Fields of the noise and of the intensities.
+    variation, shading : Tensor
+        Weakest to strongest noise, darkest to brightest, as a fraction of the mean.
+    variation_field, shading_field : Tensor, shape (N, 9)
+        As `realistic.field_weights`.
     """
 
     exponent: Tensor
@@ -55,36 +56,27 @@ class NoiseStrengths:
     sigma: Tensor
     smoothing: Tensor
     loss: Tensor
-    variation: Strengths
-    shading: Strengths
+    variation: Tensor
+    variation_field: Tensor
+    shading: Tensor
+    shading_field: Tensor
 
 
 def draw_noise(n: int, generator: torch.Generator) -> NoiseStrengths:
     """Draw the strengths of a batch of `n` items, on the generator's device."""
-    device = generator.device
-
-    def uniform(bounds: tuple[float, float]) -> Tensor:
-        low, high = bounds
-        return low + (high - low) * torch.rand(n, generator=generator, device=device)
-
-    def field(bounds: tuple[float, float]) -> Strengths:
-        weights = torch.randn((n, N_FIELD), generator=generator, device=device)
-        zero = torch.zeros(n, device=device)
-        shading = uniform(bounds)
-        weights = weights / weights.abs().sum(1, keepdim=True)
-        return Strengths(zero, zero, shading, weights, zero, zero)
-
-    exponent = (TONE_DEVIATION * torch.randn(n, generator=generator, device=device)).exp()
-    is_correlated = uniform((0.0, 1.0)) < CORRELATED
-    is_blurred = uniform((0.0, 1.0)) < BLURRED
+    exponent = TONE_DEVIATION * torch.randn(n, generator=generator, device=generator.device)
+    parts = CORRELATED, BLURRED
+    is_correlated, is_blurred = (uniform(n, (0.0, 1.0), generator) < part for part in parts)
     return NoiseStrengths(
-        exponent=exponent,
-        level=uniform(LEVEL),
-        sigma=uniform(SIGMA),
-        smoothing=torch.where(is_correlated, uniform((0.0, LARGEST_SIGMA)), 0.0),
-        loss=torch.where(is_blurred, uniform((0.0, 1.0)), 0.0),
-        variation=field(VARIATION),
-        shading=field(SHADING),
+        exponent=exponent.exp(),
+        level=uniform(n, LEVEL, generator),
+        sigma=uniform(n, SIGMA, generator),
+        smoothing=torch.where(is_correlated, uniform(n, (0.0, LARGEST_SIGMA), generator), 0.0),
+        loss=torch.where(is_blurred, uniform(n, (0.0, 1.0), generator), 0.0),
+        variation=uniform(n, VARIATION, generator),
+        variation_field=field_weights(n, generator),
+        shading=uniform(n, SHADING, generator),
+        shading_field=field_weights(n, generator),
     )
 
 
@@ -108,12 +100,16 @@ def add_scan_noise(
     level : Tensor, shape (N, D, H, W)
         Standard deviation of the noise.
     """
-    shading = shading_field(clean.shape, strengths.shading, generator) * _each(strengths.level)
+    shading = shading_field(
+        clean.shape, strengths.shading, strengths.shading_field, generator
+    ) * each(strengths.level)
     tones = [
-        each.clamp_min(0) ** _each(strengths.exponent) * shading
-        for each in (clean, torch.lerp(clean, coarse, _each(strengths.loss)))
+        seen.clamp_min(0) ** each(strengths.exponent) * shading
+        for seen in (clean, torch.lerp(clean, coarse, each(strengths.loss)))
     ]
-    level = _each(strengths.sigma) * shading_field(clean.shape, strengths.variation, generator)
+    level = each(strengths.sigma) * shading_field(
+        clean.shape, strengths.variation, strengths.variation_field, generator
+    )
     level = level.clamp_min(0)
     noise = [_noise(clean, strengths.smoothing, generator) * level for _ in range(2)]
     noisy = torch.hypot(tones[1] + noise[0], noise[1])
@@ -132,9 +128,5 @@ def _noise(like: Tensor, smoothing: Tensor, generator: torch.Generator) -> Tenso
         pad[2 * (3 - axis) : 2 * (3 - axis) + 2] = (1, 1)
         padded = F.pad(noise[:, None], pad, mode="reflect")[:, 0]
         parts = [padded.narrow(axis, n, like.shape[axis]) for n in range(3)]
-        noise = sum((_each(kernel[:, n]) * part for n, part in enumerate(parts)), start=0 * noise)
+        noise = sum((each(kernel[:, n]) * part for n, part in enumerate(parts)), start=0 * noise)
     return noise
-
-
-def _each(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)

@@ -39,6 +39,7 @@ NOISE = (0.01, 0.09)  # sigma over white matter's signal: BrainWeb's levels [4],
 # interpolation half-way between voxels, and back, gives 1/4.
 NOISE_SPREAD = (0.0, 0.25)
 FIELD_VOXELS = 200  # side of the cube in which a field is defined: a head of 1 mm
+N_POLYNOMIALS = 9  # of a field: up to second order, without the constant
 WHITE_QUANTILE = 0.95  # of the brain: white matter
 
 
@@ -84,22 +85,28 @@ def draw_strengths(n: int, generator: torch.Generator) -> Strengths:
     Strengths
         On the generator's device.
     """
-    device = generator.device
-
-    def uniform(bounds: tuple[float, float]) -> Tensor:
-        low, high = bounds
-        return low + (high - low) * torch.rand(n, generator=generator, device=device)
-
-    ratio = uniform(GREY_TO_WHITE)
-    weights = torch.randn((n, 9), generator=generator, device=device)
+    ratio = uniform(n, GREY_TO_WHITE, generator)
+    weights = field_weights(n, generator)
     return Strengths(
         contrast=ratio.log() / math.log(GREY_TO_WHITE_7T),
-        loss=uniform((0.0, 1.0)),
-        shading=uniform(SHADING),
-        field=weights / weights.abs().sum(1, keepdim=True),
-        noise=uniform((math.log(NOISE[0]), math.log(NOISE[1]))).exp(),
-        spread=uniform(NOISE_SPREAD),
+        loss=uniform(n, (0.0, 1.0), generator),
+        shading=uniform(n, SHADING, generator),
+        field=weights,
+        noise=uniform(n, (math.log(NOISE[0]), math.log(NOISE[1])), generator).exp(),
+        spread=uniform(n, NOISE_SPREAD, generator),
     )
+
+
+def uniform(n: int, bounds: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Draw `n` values evenly between two bounds, on the generator's device."""
+    low, high = bounds
+    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+
+
+def field_weights(n: int, generator: torch.Generator) -> Tensor:
+    """Draw the weights of `n` fields, (n, 9), as `Strengths.field` holds them."""
+    weights = torch.randn((n, N_POLYNOMIALS), generator=generator, device=generator.device)
+    return weights / weights.abs().sum(1, keepdim=True)
 
 
 def white_of(clean: np.ndarray) -> float:
@@ -167,29 +174,34 @@ def degrade(
     Tensor, shape (N, D, H, W)
         At least 0, on the scale of `clean`.
     """
-    white = _each(white)
-    image = torch.lerp(clean, coarse, _each(strengths.loss)).clamp_min(0)
-    image = (image / white) ** _each(strengths.contrast)
-    image = image * shading_field(clean.shape, strengths, generator)
-    sigma = _each(strengths.noise)
+    white = each(white)
+    image = torch.lerp(clean, coarse, each(strengths.loss)).clamp_min(0)
+    image = (image / white) ** each(strengths.contrast)
+    image = image * shading_field(clean.shape, strengths.shading, strengths.field, generator)
+    sigma = each(strengths.noise)
     real = image + sigma * _noise(clean, strengths.spread, generator)
     imaginary = sigma * _noise(clean, strengths.spread, generator)
     magnitude = torch.hypot(real, imaginary) * white
     return torch.where(clean > 0, magnitude, torch.zeros_like(magnitude))
 
 
-def shading_field(shape: Sequence[int], strengths: Strengths, generator: torch.Generator) -> Tensor:
+def shading_field(
+    shape: Sequence[int], shading: Tensor, weights: Tensor, generator: torch.Generator
+) -> Tensor:
     """Draw fields of second order around 1.
 
     Parameters
     ----------
     shape : sequence of int
         (N, D, H, W); smaller shapes are random parts of the field.
-    strengths : Strengths
+    shading : Tensor, shape (N,)
+        Darkest to brightest, as a fraction of the mean.
+    weights : Tensor, shape (N, 9)
+        As `field_weights` draws them.
     generator : torch.Generator
     """
     n, *sides = shape
-    device = strengths.shading.device
+    device = shading.device
     axes = []
     for axis, side in enumerate(sides):
         half = min(1.0, side / FIELD_VOXELS)
@@ -200,17 +212,17 @@ def shading_field(shape: Sequence[int], strengths: Strengths, generator: torch.G
         axes.append(along.view(view))
     x, y, z = axes
     parts = (x, y, z, x * y, x * z, y * z, x * x - 1 / 3, y * y - 1 / 3, z * z - 1 / 3)
-    weights = strengths.field * (strengths.shading / 2)[:, None]
+    scaled = weights * (shading / 2)[:, None]
     field = torch.ones(tuple(shape), device=device)
-    for weight, part in zip(weights.unbind(1), parts, strict=True):
-        field = field + _each(weight) * part
+    for weight, part in zip(scaled.unbind(1), parts, strict=True):
+        field = field + each(weight) * part
     return field
 
 
 def _noise(like: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
     """Return Gaussian noise of deviation 1, each voxel's spread to its neighbours."""
     noise = torch.randn(like.shape, generator=generator, device=like.device)
-    side = _each(spread)
+    side = each(spread)
     kept = 1 - 2 * side
     for axis in (axis for axis in (1, 2, 3) if noise.shape[axis] > 1):
         noise = kept * noise + side * (noise.roll(1, axis) + noise.roll(-1, axis))
@@ -218,5 +230,6 @@ def _noise(like: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
     return noise
 
 
-def _each(values: Tensor) -> Tensor:
+def each(values: Tensor) -> Tensor:
+    """Return one value an item, (N,), so that it multiplies (N, D, H, W)."""
     return values.view(-1, 1, 1, 1)

@@ -1,6 +1,5 @@
 """Pairs as Dask tasks: one person a task, with the same calls as in one process."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.workflows.cluster import Place
 from napari_mri7t.engine.workflows.pairs import PairJob, PairProgress, make_pairs
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note
-from napari_mri7t.engine.workflows.tasks import Task, in_words, report_on_worker, run_tasks
+from napari_mri7t.engine.workflows.tasks import Task, report_on_worker, run_and_summarize
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,25 +39,14 @@ def run_pairs(  # noqa: PLR0913 - as `make_pairs`, with where it runs
     note : callable
         Gets the outcome of each pair once its task has ended.
     """
-    start, summary = time.perf_counter(), BatchSummary()
     keep = job.keep and job.keep.absolute()
     there = replace(job, output=job.output.resolve(), keep=keep)
     tasks = [Task(files.name, pair_task, (_absolute(files), there)) for files in pairs]
-    known: set[str] = set()
 
-    def count(ended: dict[str, Any]) -> None:
-        nonlocal summary
-        for name in [name for name in ended if name not in known]:
-            known.add(name)
-            found = ended[name]
-            is_outcome = isinstance(found, BatchSummary)
-            outcome = found if is_outcome else BatchSummary(failed={name: in_words(found)})
-            summary = summary.with_other(outcome)
-            note(outcome)
-        report(PairProgress(len(ended), len(pairs), f"{len(ended)} of {len(pairs)} pairs"))
+    def count(n_ended: int) -> None:
+        report(PairProgress(n_ended, len(pairs), f"{n_ended} of {len(pairs)} pairs"))
 
-    run_tasks(tasks, client, place.resources, count)
-    return replace(summary, seconds=time.perf_counter() - start)
+    return run_and_summarize(tasks, client, place, count, note)
 
 
 def pair_task(files: PairFiles, job: PairJob) -> BatchSummary:

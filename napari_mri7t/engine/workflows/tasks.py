@@ -34,11 +34,15 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Task:
-    """A call on a worker, with arguments that can be pickled."""
+    """A call on a worker, with arguments that can be pickled.
+
+    `name`: what a failure is recorded under; the label by default.
+    """
 
     label: str
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
+    name: str = ""
 
 
 def run_folds(
@@ -108,27 +112,16 @@ def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
         Gets the outcome of each scan once it has ended, also of those that end before a cancel
         reaches them.
     """
-    start = time.perf_counter()
     there = _everywhere(job)
-    found = {scan.output: replace(scan, path=scan.path.absolute()) for scan in scans}
-    tasks = [Task(output, batch_task, (scan, there)) for output, scan in found.items()]
-    outcomes: dict[str, BatchSummary] = {}
+    tasks = [
+        Task(scan.output, batch_task, (replace(scan, path=scan.path.absolute()), there), scan.name)
+        for scan in scans
+    ]
 
-    def take(ended: dict[str, Any]) -> None:
-        for output in [o for o in found if o in ended and o not in outcomes]:
-            outcomes[output] = _outcome(ended[output], found[output])
-            note(outcomes[output])
+    def count(n_ended: int) -> None:
+        report(BatchProgress(n_ended, len(scans), f"{n_ended} of {len(scans)} scans"))
 
-    def count(ended: dict[str, Any]) -> None:
-        take(ended)
-        done = f"{len(outcomes)} of {len(scans)} scans"
-        report(BatchProgress(len(outcomes), len(scans), done))
-
-    run_tasks(tasks, client, place.resources, count, take)
-    summary = BatchSummary()
-    for output in found:  # in their order, whichever ended first
-        summary = summary.with_other(outcomes[output])
-    return replace(summary, seconds=time.perf_counter() - start)
+    return run_and_summarize(tasks, client, place, count, note)
 
 
 def _everywhere(job: BatchJob) -> BatchJob:
@@ -144,10 +137,39 @@ def _everywhere(job: BatchJob) -> BatchJob:
     )
 
 
-def _outcome(result: Any, scan: Scan) -> BatchSummary:
-    if isinstance(result, BatchSummary):
-        return result
-    return BatchSummary(failed={scan.name: in_words(result)})
+def run_and_summarize(
+    tasks: Sequence[Task],
+    client: "Client",
+    place: Place,
+    count: Callable[[int], None],
+    note: Note,
+) -> BatchSummary:
+    """Run tasks whose results are summaries, and return that of all, in the tasks' order.
+
+    `count` gets the number of those that have ended, every half second, and stops the rest by
+    raising. `note` gets each outcome once, also of those that end before a stop reaches them.
+    """
+    start = time.perf_counter()
+    outcomes: dict[str, BatchSummary] = {}
+
+    def take(ended: dict[str, Any]) -> None:
+        for task in tasks:
+            if task.label in ended and task.label not in outcomes:
+                result = ended[task.label]
+                if not isinstance(result, BatchSummary):
+                    result = BatchSummary(failed={task.name or task.label: in_words(result)})
+                outcomes[task.label] = result
+                note(result)
+
+    def on_ended(ended: dict[str, Any]) -> None:
+        take(ended)
+        count(len(outcomes))
+
+    run_tasks(tasks, client, place.resources, on_ended, take)
+    summary = BatchSummary()
+    for task in tasks:
+        summary = summary.with_other(outcomes[task.label])
+    return replace(summary, seconds=time.perf_counter() - start)
 
 
 def run_tasks(

@@ -7,21 +7,16 @@ import torch
 from napari_mri7t.engine.simulation import noise
 from napari_mri7t.engine.simulation.noise import NoiseStrengths, add_scan_noise, draw_noise
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, preview_plane, simulate_3t
-from napari_mri7t.engine.simulation.realistic import Strengths
 from napari_mri7t.engine.volumes.volume import Volume
 
 
-def field(strength):
-    zero = torch.zeros(1)
-    weights = torch.tensor([[1.0] + [0.0] * 8])
-    return Strengths(zero, zero, torch.tensor([strength]), weights, zero, zero)
-
-
-def strengths(variation=0.0, shading=0.0, **given):
+def strengths(**given):
     """Nothing is done but what is given."""
-    nothing = {"exponent": 1.0, "level": 1.0, "sigma": 0.0, "smoothing": 0.0, "loss": 0.0}
-    values = {name: torch.tensor([value]) for name, value in (nothing | given).items()}
-    return NoiseStrengths(**values, variation=field(variation), shading=field(shading))
+    nothing = dict.fromkeys(("sigma", "smoothing", "loss", "variation", "shading"), 0.0)
+    values = nothing | {"exponent": 1.0, "level": 1.0} | given
+    along = torch.tensor([[1.0] + [0.0] * 8])
+    tensors = {name: torch.tensor([value]) for name, value in values.items()}
+    return NoiseStrengths(**tensors, variation_field=along, shading_field=along)
 
 
 def noisy(clean, coarse=None, **given):
