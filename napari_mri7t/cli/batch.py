@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.console import given, has_option, option_of, progress_bar, say, warn
+from napari_mri7t.cli.console import given, progress_bar, say, warn
 from napari_mri7t.cli.options import (
     AllowOutOfDomain,
     Background,
@@ -25,19 +25,20 @@ from napari_mri7t.cli.options import (
     find_place,
     show_script,
 )
+from napari_mri7t.cli.outcomes import (
+    EXIT_SOME_FAILED,
+    Collected,
+    in_numbers,
+    on_cluster,
+    say_left_out,
+)
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_mri7t.engine.datasets.bids import Scan
-    from napari_mri7t.engine.progress import Report
     from napari_mri7t.engine.workflows.cluster import Place
     from napari_mri7t.engine.workflows.folder import Run
-    from napari_mri7t.engine.workflows.job import BatchJob
-    from napari_mri7t.engine.workflows.summary import BatchSummary, Note
+    from napari_mri7t.engine.workflows.summary import BatchSummary
 
-EXIT_SOME_FAILED = 1
 Labels = Annotated[
     list[str] | None,
     typer.Option(metavar="LABEL", help="Only this label; may be repeated."),
@@ -108,7 +109,6 @@ def batch(
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.workflows.folder import synthesize_folder
     from napari_mri7t.engine.workflows.job import BatchJob
-    from napari_mri7t.engine.workflows.summary import BatchSummary
 
     participants, sessions, suffixes = (tuple(e or ()) for e in (participant, session, suffix))
     wanted = ScanFilter(participants, sessions, suffixes, series or "")
@@ -124,18 +124,13 @@ def batch(
         OutputConfig(space, via, background),
         derivatives_of(source) if derivatives is None else tuple(derivatives),
     )
-    so_far = BatchSummary()
-
-    def note(outcome: BatchSummary) -> None:
-        nonlocal so_far
-        so_far = so_far.with_other(outcome)
-
+    so_far = Collected()
     try:
         with progress_bar("synthetic 7T") as report:
-            summary = synthesize_folder(source, job, wanted, report, note, _run(place))
+            summary = synthesize_folder(source, job, wanted, report, so_far.note, _run(place))
     except KeyboardInterrupt:
         with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
-            _print_summary(so_far, output)
+            _print_summary(so_far.summary, output)
         raise
     _print_summary(summary, output)
 
@@ -147,16 +142,9 @@ def _run(place: "Place | None") -> "Run":
 
         return synthesize_batch
 
-    from napari_mri7t.engine.workflows.cluster import open_client
     from napari_mri7t.engine.workflows.tasks import run_batch
 
-    def run(
-        scans: "Sequence[Scan]", job: "BatchJob", report: "Report", note: "Note"
-    ) -> "BatchSummary":
-        with open_client(place) as client:
-            return run_batch(scans, job, client, place, report, note)
-
-    return run
+    return on_cluster(place, run_batch)
 
 
 def _print_summary(summary: "BatchSummary", output: Path) -> None:
@@ -165,17 +153,9 @@ def _print_summary(summary: "BatchSummary", output: Path) -> None:
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     warn(f"{name}: {text}" for name, texts in summary.warnings.items() for text in texts)
-    for name, reason in summary.skipped.items():
-        say(f"skipped: {name}: {reason}", err=True)
-    for name, reason in summary.failed.items():
-        argument = summary.arguments.get(name, "")
-        hint = option_of(argument) if has_option(batch, argument) else ""
-        say(f"failed: {name}: {reason}{hint}", err=True)
-    made = "stopped: " * summary.stopped + f"{len(summary.written)} written"
-    if summary.written and summary.seconds:
-        made += f" ({summary.seconds / len(summary.written):.1f} s each)"
+    say_left_out(summary, batch)
     table = output / LOG_FOLDER / SUMMARY_FILE
-    say(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed: {table}")
+    say(f"{in_numbers(summary, 1)}: {table}")
     say(f"{output / QUALITY_PAGE}: check it before you trust the results")
     say(NOTICE)
     if summary.failed:

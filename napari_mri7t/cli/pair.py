@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_mri7t.cli.batch import EXIT_SOME_FAILED, Labels
-from napari_mri7t.cli.console import given, has_option, option_of, progress_bar, say, warn
+from napari_mri7t.cli.batch import Labels
+from napari_mri7t.cli.console import given, progress_bar, say, warn
 from napari_mri7t.cli.options import (
     AllowOutOfDomain,
     Cluster,
@@ -20,17 +20,22 @@ from napari_mri7t.cli.options import (
     find_place,
     show_script,
 )
+from napari_mri7t.cli.outcomes import (
+    EXIT_SOME_FAILED,
+    Collected,
+    in_numbers,
+    on_cluster,
+    say_left_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_mri7t.engine.datasets.raw_pairs import PairFiles
-    from napari_mri7t.engine.progress import Report
     from napari_mri7t.engine.report.pair_page import PairRecord
     from napari_mri7t.engine.workflows.cluster import Place
     from napari_mri7t.engine.workflows.pair_dataset import Run
     from napari_mri7t.engine.workflows.pairs import PairJob
-    from napari_mri7t.engine.workflows.summary import BatchSummary, Note
+    from napari_mri7t.engine.workflows.summary import BatchSummary
 
 
 def pair(
@@ -84,7 +89,6 @@ def pair(
     from napari_mri7t.engine.preparation.pair import PairConfig
     from napari_mri7t.engine.workflows.pair_dataset import make_dataset
     from napari_mri7t.engine.workflows.pairs import PairJob
-    from napari_mri7t.engine.workflows.summary import BatchSummary
 
     config = given(
         PairConfig(allow_out_of_domain=allow_out_of_domain),
@@ -93,18 +97,15 @@ def pair(
     job = PairJob(output, config, overwrite, index, keep)
     labels = tuple(participant or ())
     _say_what_is_done(dataset, job, labels, series or "")
-    so_far = BatchSummary()
-
-    def note(outcome: BatchSummary) -> None:
-        nonlocal so_far
-        so_far = so_far.with_other(outcome)
-
+    so_far = Collected()
     try:
         with progress_bar("pairs") as report:
-            made = make_dataset(dataset, job, labels, series or "", report, note, _run(place))
+            made = make_dataset(
+                dataset, job, labels, series or "", report, so_far.note, _run(place)
+            )
     except KeyboardInterrupt:
         with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
-            _print_summary(so_far, (), output)
+            _print_summary(so_far.summary, (), output)
         raise
     _print_summary(made.summary, made.pairs, output)
 
@@ -126,16 +127,9 @@ def _run(place: "Place | None") -> "Run":
 
         return make_pairs
 
-    from napari_mri7t.engine.workflows.cluster import open_client
     from napari_mri7t.engine.workflows.pair_tasks import run_pairs
 
-    def run(
-        pairs: "Sequence[PairFiles]", job: "PairJob", report: "Report", note: "Note"
-    ) -> "BatchSummary":
-        with open_client(place) as client:
-            return run_pairs(pairs, job, client, place, report, note)
-
-    return run
+    return on_cluster(place, run_pairs)
 
 
 def _print_summary(summary: "BatchSummary", records: "Sequence[PairRecord]", output: Path) -> None:
@@ -149,19 +143,11 @@ def _print_summary(summary: "BatchSummary", records: "Sequence[PairRecord]", out
         for text in texts
         if text not in flags.get(name, ())
     )
-    for name, reason in summary.skipped.items():
-        say(f"skipped: {name}: {reason}", err=True)
-    for name, reason in summary.failed.items():
-        argument = summary.arguments.get(name, "")
-        hint = option_of(argument) if has_option(pair, argument) else ""
-        say(f"failed: {name}: {reason}{hint}", err=True)
+    say_left_out(summary, pair)
     for record in records:
         for text in record.flags:
             say(f"flagged: {record.name}: {text}", err=True)
-    made = "stopped: " * summary.stopped + f"{len(summary.written)} written"
-    if summary.written and summary.seconds:
-        made += f" ({summary.seconds / len(summary.written):.0f} s each)"
-    say(f"{made}, {len(summary.known)} already done, {len(summary.failed)} failed")
+    say(f"{in_numbers(summary, 0)}")
     left_out = [record.name for record in records if not record.is_used]
     if left_out:
         say(f"left out of a training: {', '.join(left_out)}")

@@ -282,6 +282,8 @@ class Memory:
     """Counts the engine's calls, and lets one of them find no memory."""
 
     PACKAGE = str(Path(napari_mri7t.__file__).parent / "engine")
+    PROGRESS = str(Path(napari_mri7t.__file__).parent / "engine/progress.py")
+    POLLS = ("report", "settle", "shown")  # as many as a wait lasts: on the machine's speed
     CLEARING = ("_remove", "_put_back", "remove_leftovers", "__exit__", "close")
 
     def __init__(self) -> None:
@@ -291,6 +293,8 @@ class Memory:
     def watch(self, frame, event: str, _: object) -> None:
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(self.PACKAGE):
+            return
+        if code.co_name in self.POLLS or code.co_filename == self.PROGRESS:
             return
         if code.co_name in self.CLEARING or code.co_name.startswith("<"):  # <genexpr>: its end too
             return
