@@ -337,7 +337,6 @@ def test_fault_30_lack_of_memory_at_any_stage_is_a_sentence(command, memory, tmp
         memory.release()
         n_refused += memory.count >= call
         assert memory.count >= call or not code
-        print(f"call {call}: exit code {code}: {error}")
         if code:
             assert "Traceback" not in error, (call, error)
             assert "memory" in error.splitlines()[-1], (call, error)
