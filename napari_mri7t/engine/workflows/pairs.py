@@ -250,7 +250,8 @@ def make_pairs(
             except Exception as error:
                 argument = getattr(error, "argument", "")
                 helps = {files.name: argument} if argument else {}
-                why = reason_of(Scan(files.source.path, files.name, ""), error)
+                # of two scans: the reason names the file
+                why = reason_of(Scan(Path(files.name), files.name, ""), error)
                 outcome = BatchSummary(failed={files.name: why}, arguments=helps)
             claims.release(files.name)
             summary = summary.with_other(outcome)

@@ -174,6 +174,13 @@ def test_pair_that_fails_is_named_and_the_others_are_made(raw, job):
     assert "the brain is implausible" in (job.output / "quality.html").read_text()
 
 
+@pytest.mark.parametrize("field", ["3T", "7T"])
+def test_scan_that_cannot_be_read_is_named(raw, job, field):
+    path = raw / f"sub-02/ses-{field}/anat/sub-02_ses-{field}_T1w.nii.gz"
+    path.write_bytes(b"no image")
+    assert path.name in run(raw, job).summary.failed["sub-02"]
+
+
 def test_cancel_keeps_what_is_finished(raw, job):
     def cancel(plan, report):
         if plan.raw.name == "sub-02":
