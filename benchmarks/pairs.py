@@ -1,6 +1,6 @@
 """Accuracy of raw pairs made of 7T brains: registration errors, and what is found wrong.
 
-python benchmarks/pairs.py FOLDER [--head HEAD] [--brains 0,1,2] [--seed S]    registration errors
+python benchmarks/pairs.py FOLDER [--head HEAD] [--brains 0,1,2] [--keep DIR]  registration errors
 python benchmarks/pairs.py FOLDER [--head HEAD] [--brains 0,1,2] --wrong       pairs that are wrong
 python benchmarks/pairs.py --rescan FIRST SECOND                               one person twice
 
@@ -10,6 +10,7 @@ with other voxels and another order of axes; both scans are shaded. HEAD is a ra
 is fitted around each brain; without it the pairs are extracted brains. The rotation error is the
 angle between the found and the true rotation; the shift error is measured at the brain's centre.
 Wrong pairs: the next person's 7T, the 3T mirrored left to right, the 3T with inverted contrast.
+DIR keeps brain masks, which another run on the same scans reuses.
 """
 
 import argparse
@@ -286,6 +287,7 @@ def main() -> None:
     parser.add_argument("--brains", default="")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--wrong", action="store_true")
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--rescan", type=Path, nargs=2)
     asked = parser.parse_args()
     if asked.rescan:
@@ -298,6 +300,8 @@ def main() -> None:
     paths = sorted(asked.folder.glob("*.nii.gz"))
     chosen = [int(text) for text in asked.brains.split(",") if text] or range(len(paths))
     pairs = [make_true_pair(load_volume(paths[n]), asked.seed + n, head) for n in chosen]
+    if asked.keep:
+        pairs = [replace(p, raw=replace(p.raw, keep=asked.keep / p.raw.name)) for p in pairs]
     (measure_wrong if asked.wrong else measure)(pairs)
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - as its own documents
 from scipy.ndimage import binary_erosion, gaussian_filter
-from skimage.filters import threshold_multiotsu
 from skimage.restoration import denoise_nl_means, denoise_wavelet
 
+from napari_mri7t.engine.metrics.noise import noise_level
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.preparation.registration import matrix_of
 from napari_mri7t.engine.synthesis.synthesize import estimate
@@ -28,11 +28,11 @@ from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SHADING_VOXELS = 8.0  # sigma of a Gaussian
-HIGH_PASS_VOXELS = 1.5  # sigma; what is finer, deep in white matter, is taken for noise
-EROSION, DEEP = 2, 4  # voxels
+EROSION = 2  # voxels
 RANGE_PERCENTILE = 99.9
 PITCHES = (0.0, -0.15, 0.15)  # radians, of the starts of the registration
 SAMPLED = 0.2  # part of the voxels
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # of ITK, from RAS+ and back
 COARSE, FINE = ((4, 2), (2.0, 1.0)), ((2, 1), (1.0, 0.0))  # shrinking and smoothing, mm
 
 Method = Callable[[Volume], np.ndarray]
@@ -68,19 +68,24 @@ class Pair:
 
 def load_pair(folder: Path, first: str, second: str) -> Pair:
     """Read two scans and register the second to the first."""
-    scans = [load_volume(folder / f"{number}_SS.nii.gz") for number in (first, second)]
+    paths = [folder / f"{number}_SS.nii.gz" for number in (first, second)]
+    scans = [load_volume(path) for path in paths]
     mask = load_volume(folder / f"{first}_mask.nii.gz").array > 0
-    moved = resample(scans[1], scans[0], register(*scans))
+    moved = resample(scans[1], scans[0], register(*paths))
     part = _smooth(mask.astype(np.float32)).clip(1e-6)
     shading = [(_smooth(each * mask) / part).clip(1e-6) for each in (scans[0].array, moved)]
     inner = binary_erosion(mask, iterations=EROSION)
     return Pair(scans[0], moved, inner, shading[0] / shading[1])
 
 
-def register(fixed: Volume, moving: Volume) -> np.ndarray:
-    """Return the rigid transform from mm of `moving` to mm of `fixed`: the best of six starts."""
+def register(fixed: Path, moving: Path) -> np.ndarray:
+    """Return the rigid transform from RAS mm of `moving` to those of `fixed`, the best of six.
+
+    In the order of the files' axes: the voxels that are sampled, and with them the third digit of
+    the correlation, depend on it.
+    """
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    images = [_image(each) for each in (fixed, moving)]
+    images = [sitk.ReadImage(path, sitk.sitkFloat32) for path in (fixed, moving)]
     centres = sitk.CenteredTransformInitializerFilter
     found = []
     for kind in (centres.MOMENTS, centres.GEOMETRY):
@@ -92,7 +97,7 @@ def register(fixed: Volume, moving: Volume) -> np.ndarray:
     _, best = min(found, key=lambda each: each[0])
     value, best = _optimise(images, best, *FINE)
     print(f"correlation of the registered scans {-value:.4f}", flush=True)
-    return np.linalg.inv(matrix_of(best))
+    return np.linalg.inv(LPS @ matrix_of(best) @ LPS)
 
 
 def _optimise(
@@ -118,28 +123,9 @@ def _optimise(
     return method.GetMetricValue(), found
 
 
-def _image(volume: Volume) -> sitk.Image:
-    """Convert a volume to an image of ITK whose physical space is RAS+ mm."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
-    image.SetSpacing(volume.voxel_size)
-    image.SetDirection((volume.affine[:3, :3] / volume.voxel_size).ravel().tolist())
-    image.SetOrigin(volume.affine[:3, 3].tolist())
-    return image
-
-
 def _smooth(array: np.ndarray) -> np.ndarray:
     found: np.ndarray = gaussian_filter(array, SHADING_VOXELS)
     return found
-
-
-def noise_of(scan: Volume) -> float:
-    """Return the deviation of what a Gaussian removes, deep in white matter."""
-    brain = scan.array > 0
-    smooth = gaussian_filter(scan.array, 1.0)
-    white = smooth > threshold_multiotsu(smooth[brain][::7], 3)[1]
-    deep = binary_erosion(white, iterations=DEEP)
-    fine = scan.array - gaussian_filter(scan.array, HIGH_PASS_VOXELS)
-    return float(fine[deep].std())
 
 
 def gaussian(scan: Volume, sigma: float) -> np.ndarray:
@@ -150,7 +136,7 @@ def gaussian(scan: Volume, sigma: float) -> np.ndarray:
 
 def non_local_means(scan: Volume, strength: float) -> np.ndarray:
     """Average similar patches; the strength is in units of the noise."""
-    noise = noise_of(scan)
+    noise = noise_level(scan.array)
     found: np.ndarray = denoise_nl_means(
         scan.array, patch_size=3, patch_distance=5, h=strength * noise, sigma=noise, fast_mode=True
     )
@@ -160,7 +146,7 @@ def non_local_means(scan: Volume, strength: float) -> np.ndarray:
 def wavelets(scan: Volume) -> np.ndarray:
     """Shrink wavelet coefficients (BayesShrink)."""
     found: np.ndarray = denoise_wavelet(
-        scan.array, sigma=noise_of(scan), method="BayesShrink", rescale_sigma=False
+        scan.array, sigma=noise_level(scan.array), method="BayesShrink", rescale_sigma=False
     )
     return found
 
@@ -169,7 +155,7 @@ def bm4d_of(scan: Volume) -> np.ndarray:
     """Filter by BM4D, whose licence is non-commercial: a yardstick, never a dependency."""
     from bm4d import bm4d
 
-    return np.asarray(bm4d(scan.array, noise_of(scan)))
+    return np.asarray(bm4d(scan.array, noise_level(scan.array)))
 
 
 def methods(names: list[str]) -> dict[str, Method]:

@@ -2,11 +2,13 @@
 from .engine.metrics.scoring import score
 from .engine.models.card import models
 from .engine.models.model import load_model
+from .engine.models.onnx import export_onnx
 from .engine.preparation.pair import PairConfig
 from .engine.preparation.prepare import PreparationConfig, plan_preparation, prepare
 from .engine.progress import Cancelled, Progress
 from .engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from .engine.synthesis.config import OutputConfig, SynthesisConfig
+from .engine.synthesis.preview import open_preview
 from .engine.synthesis.scan import synthesize
 from .engine.training.config import TrainConfig
 from .engine.training.export import export_model
@@ -31,9 +33,11 @@ __all__ = [
     "__version__",
     "evaluate",
     "export_model",
+    "export_onnx",
     "load_model",
     "load_volume",
     "models",
+    "open_preview",
     "pair",
     "plan_preparation",
     "prepare",

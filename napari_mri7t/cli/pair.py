@@ -31,6 +31,7 @@ from napari_mri7t.cli.outcomes import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_mri7t.engine.datasets.raw_pairs import FoundPairs
     from napari_mri7t.engine.report.pair_page import PairRecord
     from napari_mri7t.engine.workflows.cluster import Place
     from napari_mri7t.engine.workflows.pair_dataset import Run
@@ -69,7 +70,7 @@ def pair(
     participant: Labels = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace pairs made from other scans or settings."),
+        typer.Option("--overwrite", help="Replace pairs made from other scans, masks or settings."),
     ] = False,
     scheduler: Scheduler = "",
     cluster: Cluster = "",
@@ -88,21 +89,19 @@ def pair(
 
     from napari_mri7t.engine.preparation.pair import PairConfig
     from napari_mri7t.engine.workflows.pair_dataset import make_dataset
-    from napari_mri7t.engine.workflows.pairs import PairJob
+    from napari_mri7t.engine.workflows.pairs import PairJob, find_pairs
 
     config = given(
         PairConfig(allow_out_of_domain=allow_out_of_domain),
         registration=registration, grid=grid, prepare=prepare,
     )  # fmt: skip
     job = PairJob(output, config, overwrite, index, keep)
-    labels = tuple(participant or ())
-    _say_what_is_done(dataset, job, labels, series or "")
+    found = find_pairs(dataset, tuple(participant or ()), series or "")
+    _say_what_is_done(found, job)
     so_far = Collected()
     try:
         with progress_bar("pairs") as report:
-            made = make_dataset(
-                dataset, job, labels, series or "", report, so_far.note, _run(place)
-            )
+            made = make_dataset(dataset, found, job, report, so_far.note, _run(place))
     except KeyboardInterrupt:
         with contextlib.suppress(typer.Exit):  # the signal decides on the exit code
             _print_summary(so_far.summary, (), output)
@@ -110,11 +109,11 @@ def pair(
     _print_summary(made.summary, made.pairs, output)
 
 
-def _say_what_is_done(dataset: Path, job: "PairJob", labels: tuple[str, ...], series: str) -> None:
+def _say_what_is_done(found: "FoundPairs", job: "PairJob") -> None:
     from napari_mri7t.engine.preparation.pair_grid import grid_in_words
-    from napari_mri7t.engine.workflows.pairs import find_pairs, plan_pairs
+    from napari_mri7t.engine.workflows.pairs import plan_pairs
 
-    for state in plan_pairs(find_pairs(dataset, labels, series), job):
+    for state in plan_pairs(found, job):
         say(f"{state.files.name}: {state.text}")
     registered = f"{job.config.registration} registration of the 3T to the 7T"
     say(f"Each pair: {registered}, {grid_in_words(job.config.grid)}.")

@@ -145,8 +145,15 @@ def _train_elsewhere(study: "Study", folds: list[int], place: "Place") -> None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of the model.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Run folder; with --onnx also a model, by name or folder."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Folder of the model; with --onnx a file .onnx.")
+    ],
     fold: Annotated[str, typer.Option(help="Number of the fold, or final.")] = "final",
     name: Annotated[
         str, typer.Option(help="Name of the model.", show_default="the folder's name")
@@ -162,18 +169,35 @@ def export(
             metavar="FILE", help="Output of `mri7t robustness` for this model, added to its card."
         ),
     ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write the network as an ONNX file, not a model folder.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --onnx: replace a file that exists.")
+    ] = False,
 ) -> None:
     """Copy a trained model out of a run folder.
 
-    Any `--model` accepts the new folder.
+    Any `--model` accepts the new folder. Programs without torch read the file of --onnx.
     """
     from napari_mri7t.engine.training.export import export_model
 
+    if onnx:
+        _export_onnx(run, folder, fold, overwrite=overwrite)
+        return
     stress = {} if robustness is None else _measured(robustness)
     card = export_model(
         run, folder, fold=fold, name=name, title=title, data=data, half=half, stress=stress
     )
     say(f"{folder}: {card.title}{_figures(card.metrics)}")
+
+
+def _export_onnx(source: Path, path: Path, fold: str, *, overwrite: bool) -> None:
+    from napari_mri7t.engine.models.onnx import NOTICE, export_onnx
+    from napari_mri7t.engine.training.export import find_trained
+
+    model = find_trained(source, fold)
+    say(f"{export_onnx(model, path, overwrite=overwrite)}: {model.card.title}", NOTICE)
 
 
 def _measured(path: Path) -> dict[str, Any]:

@@ -1,13 +1,62 @@
 """Which name the estimate of each scan gets: one of its own, and the same in every batch."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from napari_mri7t.engine.datasets.bids import derivative_path
+from napari_mri7t.engine.datasets.bids import DESCRIPTIONS, derivative_path
 from napari_mri7t.engine.datasets.files import ESTIMATE
 from napari_mri7t.engine.datasets.names import clean_stem, entities, label_of, mark_of
 from napari_mri7t.engine.volumes.files.streams import stem_of
+
+MADE = re.compile(r"(?<=.)[ _](synthetic-7T|pseudo-3T)")  # after the scan in the name of a result
+
+
+def scan_of(name: str) -> str:
+    """Return the name of the scan from that of a layer made of it, as long as it was not renamed.
+
+    Examples
+    --------
+    >>> scan_of("sub-01_T1w synthetic-7T slice_unet"), scan_of("sub-01_T1w")
+    ('sub-01_T1w', 'sub-01_T1w')
+    >>> scan_of("MNI152_pseudo-3T_synthetic-7T")
+    'MNI152_pseudo-3T'
+    """
+    found = [match.start() for match in MADE.finditer(name)]
+    return name[: found[-1]] if found else name
+
+
+def name_beside(name: str, made_by: str = "synthesize", taken: Collection[str] = ()) -> str:
+    """Return the file name of what was made of a scan, to be saved beside it.
+
+    Parameters
+    ----------
+    name : str
+        Of the scan's file without extension, or of its layer. BIDS entities and suffix stay.
+    made_by : str
+        What made it, as in the sidecar ("synthesize", "simulate").
+    taken : collection of str
+        Names in use, whatever their case; the description gets a number to avoid them.
+
+    Examples
+    --------
+    >>> name_beside("brain"), name_beside("sub-01_T1w", taken=["sub-01_desc-synth7T_T1w.nii.gz"])
+    ('brain_desc-synth7T.nii.gz', 'sub-01_desc-synth7T2_T1w.nii.gz')
+    """
+    known = {each.casefold() for each in taken}
+    plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "layer"
+    description = DESCRIPTIONS.get(made_by, made_by)
+    number = 1
+    while True:
+        label = description if number == 1 else f"{description}{number}"
+        if name.startswith("sub-"):
+            found = derivative_path(name, label).name
+        else:
+            found = f"{plain}_desc-{label}.nii.gz"
+        if found.casefold() not in known:
+            return found
+        number += 1
 
 
 def name_estimates(

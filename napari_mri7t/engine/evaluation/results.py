@@ -97,9 +97,17 @@ class SubjectResult:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Results of several methods on several subjects."""
+    """Results of several methods on several subjects.
+
+    Parameters
+    ----------
+    results : tuple of SubjectResult
+    is_of_report : bool
+        Whether subjects and input are those of the report, beside whose figures they may stand.
+    """
 
     results: tuple[SubjectResult, ...] = ()
+    is_of_report: bool = False
 
     def __iter__(self) -> Iterator[SubjectResult]:
         return iter(self.results)

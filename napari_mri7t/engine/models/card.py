@@ -51,6 +51,9 @@ class ModelCard:
         Data and their licence, settings, command, hardware, date.
     metrics : dict
         Mean and standard deviation over held-out subjects.
+    uncertainty : dict
+        How uncertain an estimate is, as `metrics.calibration` writes it; empty where that was never
+        measured on held-out subjects.
     intended_use, not_for : str
     sha256 : str
         Of the weights' file.
@@ -68,6 +71,7 @@ class ModelCard:
     not_for: str = NOT_FOR
     network_config: dict[str, Any] = field(default_factory=dict)
     synthesis: dict[str, Any] = field(default_factory=dict)
+    uncertainty: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as plain dicts and lists."""
@@ -89,7 +93,7 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
         If a key is missing or unknown, or a value has the wrong type.
     """
     known = {entry.name for entry in fields(ModelCard)}
-    optional = {"not_for", "network_config", "synthesis"}
+    optional = {"not_for", "network_config", "synthesis", "uncertainty"}
     missing = known - optional - set(values)
     unknown = set(values) - known
     if missing or unknown:

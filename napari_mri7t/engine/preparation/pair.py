@@ -17,12 +17,14 @@ from napari_mri7t.engine.metrics.pair_agreement import (
     dice,
 )
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
+from napari_mri7t.engine.preparation.cache import VOXELS, KeptFiles, read_cache
 from napari_mri7t.engine.preparation.checks import FAILED, alignment, is_dark_within
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
 from napari_mri7t.engine.preparation.pair_grid import grid_in_words, grid_of, masked, on_grid
 from napari_mri7t.engine.preparation.pair_problems import FIELDS, comparison_grid, pair_problems
 from napari_mri7t.engine.preparation.pair_registration import (
     information_at,
+    is_rigid,
     refine_roughly,
     register_pair,
 )
@@ -33,14 +35,15 @@ from napari_mri7t.engine.preparation.prepare import (
     prepare,
 )
 from napari_mri7t.engine.preparation.prepared import Prepared
-from napari_mri7t.engine.preparation.registration import load_transform, register
+from napari_mri7t.engine.preparation.registration import centre_of, load_transform, register
+from napari_mri7t.engine.preparation.reuse import edit_in_words, edited_files
 from napari_mri7t.engine.preparation.steps import CORRECTION, Decision
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
-from napari_mri7t.engine.volumes.grids import (
-    downsample,
-)
+from napari_mri7t.engine.volumes.grids import downsample
+from napari_mri7t.engine.volumes.provenance import voxel_digest
+from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
 
@@ -49,6 +52,8 @@ REGISTRATIONS = ("rigid", "affine")
 VOXEL_MM = (0.3, 2.0)  # of a grid that is given as a number
 CONVERGENCE = 1e-5  # of N4; ITK's default ends with half of a strong field left
 N_STEPS = 4
+KEPT = {"source": "3T", "target": "7T"}  # folders in that of the cache
+STAYED_RIGID = "The affine registration gained nothing or failed: the rigid one is used."
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
@@ -117,7 +122,8 @@ class RawPair:
     inversions : tuple or None
         Magnitudes of the 7T MP2RAGE's inversions.
     keep : Path or None
-        Folder that caches the results of the steps.
+        Folder that caches the results of the steps, in `KEPT` each. What was edited there is taken
+        for the user's own. A scan with a mask of the user's own is not cached.
     """
 
     source: VolumeLike
@@ -224,6 +230,7 @@ class PreparedPair:
             "source": self.source_prepared.facts,
             "target": self.target_prepared.facts | {"mp2rage": self.is_mp2rage},
             "transform_3t_to_7t": self.to_target.round(6).tolist(),
+            "centre_3t": centre_of(self.source_prepared.brain).round(3).tolist(),
             "to_grid": self.to_grid.round(6).tolist(),
             **{name: matrix.round(6).tolist() for name, matrix in to_mni.items()},
             "agreement": asdict(self.agreement),
@@ -253,17 +260,30 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
         scan, is_uniform = combined(target, (both[0], both[1])), True
     elif is_uniform:
         scan = without_air(target)
-    plans = [  # in MNI space: a registration is found even for a brain that nearly lies there
-        plan_preparation(volume, _preparation(raw, config, side), "mni")
-        for side, volume in (("source", source), ("target", scan))
-    ]
+    plans = [_plan(raw, config, *side) for side in (("source", source), ("target", scan))]
     return PairPlan(raw, config, plans[0], plans[1], scan, is_uniform)
 
 
-def _preparation(raw: RawPair, config: PairConfig, side: str) -> PreparationConfig:
-    own = {"source": (raw.source_mask, None), "target": (raw.target_mask, raw.to_mni)}[side]
-    keep = None if raw.keep is None else raw.keep / {"source": "3T", "target": "7T"}[side]
-    return PreparationConfig(config.prepare, own[0], own[1], keep, config.allow_out_of_domain)
+def _plan(raw: RawPair, config: PairConfig, side: str, scan: Volume) -> PreparationPlan:
+    """Plan the preparation of one scan.
+
+    An own mask ends the caching: a field found with another mask would not be found again.
+    """
+    own = {"mask": raw.target_mask, "transform": raw.to_mni}
+    if side == "source":
+        own = {"mask": raw.source_mask, "transform": None}
+    keep, notes = None if raw.keep is None else raw.keep / KEPT[side], []
+    if keep is not None and config.prepare != "none":
+        source = {VOXELS: voxel_digest(zeroed(scan))}
+        edited = edited_files(read_cache(KeptFiles.in_folder(keep, scan.name)), source, own)
+        own |= edited
+        notes = [edit_in_words(path, name) for name, path in edited.items()]
+    kept = keep if own["mask"] is None else None
+    how = PreparationConfig(config.prepare, keep=kept, **own)
+    how = replace(how, allow_out_of_domain=config.allow_out_of_domain)
+    # in MNI space: a registration is found even for a brain that nearly lies there
+    plan = plan_preparation(scan, how, "mni")
+    return replace(plan, warnings=(*plan.warnings, *notes))
 
 
 def make_pair(
@@ -324,7 +344,10 @@ def make_pair(
     informations = _informations(source, target, to_target, on_registration)
     agreement = _agreement(volumes, masks, informations)
     in_mni = {name: _in_mni(side) for name, side in zip(FIELDS, sides, strict=True)}
-    notes = (*plan.warnings, *source.warnings, *target.warnings)
+    notes = [*plan.warnings, *source.warnings, *target.warnings]
+    is_affine = plan.config.registration == "affine" and plan.raw.transform is None
+    if is_affine and is_rigid(to_target):
+        notes.append(STAYED_RIGID)
     found = PreparedPair(
         plan.raw.name, volumes[0], volumes[1], mask, source, target, to_target, to_grid, agreement,
         pair_problems(agreement, in_mni),

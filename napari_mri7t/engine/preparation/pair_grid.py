@@ -1,12 +1,14 @@
 """The grid of a pair of scans, and both scans on it: each is interpolated once."""
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.preparation.checks import MODEL_VOXEL_MM
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.volumes.grids import (
     CUBIC,
     LINEAR,
+    FWHM_PER_SIGMA,
     bounding_box_mm,
     resample,
     upright_grid,
@@ -47,6 +49,8 @@ def on_grid(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return both corrected scans and both masks on a grid: the one interpolation of a pair.
 
+    A scan whose voxels are finer than the grid's is smoothed first, to the grid's resolution.
+
     Parameters
     ----------
     sides : tuple of Prepared
@@ -63,10 +67,19 @@ def on_grid(
             made.append(side.corrected.array)
             masks.append(side.mask)
             continue
-        made.append(resample(side.corrected, grid, transform, order=CUBIC))
+        smooth = _smoothed(side.corrected, grid, transform)
+        made.append(resample(smooth, grid, transform, order=CUBIC))
         mask = side.scan.with_array(side.mask)
         masks.append(resample(mask, grid, transform, order=LINEAR) > 0.5)
     return made, masks
+
+
+def _smoothed(scan: Volume, grid: Volume, transform: np.ndarray) -> Volume:
+    """Smooth a scan along the axes whose voxels are finer than the grid's, against aliasing."""
+    steps = np.linalg.inv(transform @ scan.affine) @ grid.affine  # of the grid, in voxels
+    lengths = np.linalg.norm(steps[:3, :3], axis=1)
+    sigmas = np.sqrt(np.maximum(lengths**2 - 1, 0)) / FWHM_PER_SIGMA
+    return scan.with_array(gaussian_filter(scan.array, sigmas))
 
 
 def masked(array: np.ndarray, mask: np.ndarray, grid: Volume, name: str) -> Volume:

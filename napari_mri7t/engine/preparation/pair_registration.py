@@ -43,6 +43,7 @@ RIM_VOXELS = 2  # of the masks, which two extractions draw differently
 COARSE_MM = 4.0  # voxels from which every start is tried
 PITCHES = (0.0, 0.15, -0.15)  # radians about the left-right axis, along which heads differ most
 N_KEPT = 2  # of the starts, after the first level
+LARGEST_SCALING = 1.1  # of an affine transform along any direction; more is a failure
 # The levels: part of the voxels that the metric looks at; the optimiser's first and last length
 # in mm and number of steps.
 SAMPLED = (1.0, 1.0, 0.2)
@@ -68,7 +69,8 @@ def register_pair(
         Rough transforms, besides those of `starts_between`: each is improved at 4 mm, the best two
         at 2 mm, the best of them at 1 mm.
     affine : bool
-        Allow scaling and shearing at the end.
+        Allow scaling and shearing at the end, by up to 10 %. Where that brings no information, the
+        transform stays rigid.
     report : callable
         Called every 0.2 s; what it raises stops the optimiser.
 
@@ -97,7 +99,36 @@ def register_pair(
     best = sorted(found, key=fit, reverse=True)[:N_KEPT]
     better = [_optimise(pairs[MIDDLE], start, MIDDLE, False, report) for start in best]
     fine = _optimise(pairs[FINE], max(better, key=fit), FINE, False, report)
-    return _optimise(pairs[FINE], fine, FINE, True, report) if affine else fine
+    found = [fine]
+    for level in (MIDDLE, FINE) if affine else ():
+        free = _optimise(pairs[level], found[-1], level, True, report)
+        found += [free] if is_plausible(free) else []
+    return max(found, key=fit)
+
+
+def is_plausible(transform: np.ndarray) -> bool:
+    """Return whether a transform between two scans of one head scales and shears it little.
+
+    Examples
+    --------
+    >>> is_plausible(np.diag([1.02, 1, 1, 1])), is_plausible(np.diag([1.3, 1, 1, 1]))
+    (True, False)
+    """
+    scales = np.linalg.svd(transform[:3, :3], compute_uv=False)
+    is_little = scales[-1] >= 1 / LARGEST_SCALING and scales[0] <= LARGEST_SCALING
+    return bool(is_little and np.linalg.det(transform[:3, :3]) > 0)
+
+
+def is_rigid(transform: np.ndarray) -> bool:
+    """Return whether a transform neither scales nor shears.
+
+    Examples
+    --------
+    >>> is_rigid(np.eye(4)), is_rigid(np.diag([1.02, 1, 1, 1]))
+    (True, False)
+    """
+    matrix = transform[:3, :3]
+    return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-6))
 
 
 def starts_between(source: Volume, target: Volume) -> list[np.ndarray]:

@@ -20,6 +20,8 @@ from napari_mri7t.engine.volumes.provenance import Execution, sidecar
 from napari_mri7t.engine.volumes.scale import Scale
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
+_BRAIN_ONLY = (None, Decision.EXTRACTED, Decision.NOT_REQUESTED)  # decisions on the extraction
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -65,6 +67,21 @@ class Prepared:
     def brain(self) -> Volume:
         """The corrected scan, 0 outside the brain."""
         return self.corrected.with_array(np.where(self.mask, self.corrected.array, 0))
+
+    @property
+    def is_brain_only(self) -> bool:
+        """Whether the scan shows nothing but a brain, also at its rim and where it is 0."""
+        return self.decisions.get(EXTRACTION) in _BRAIN_ONLY
+
+    @property
+    def model_input(self) -> Volume:
+        """What a model gets: the brain, or all of a scan that shows nothing else."""
+        return self.corrected if self.is_brain_only else self.brain
+
+    @property
+    def region(self) -> np.ndarray:
+        """Where the estimate counts: in the mask, or everywhere if the scan is but a brain."""
+        return np.ones_like(self.mask) if self.is_brain_only else self.mask
 
     @property
     def facts(self) -> dict[str, Any]:

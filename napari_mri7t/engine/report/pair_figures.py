@@ -170,7 +170,7 @@ def pair_figures(facts: dict[str, object]) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        What is missing or not a number is left out. `shift_mm` is that of the transform's origin.
+        What is missing or not a number is left out. `shift_mm` is that of the brain's centre.
 
     Examples
     --------
@@ -178,10 +178,13 @@ def pair_figures(facts: dict[str, object]) -> dict[str, float]:
     ...     {
     ...         "agreement": {"overlap": 0.9},
     ...         "transform_3t_to_7t": [[1, 0, 0, 3], [0, 0, -1, 4], [0, 1, 0, 0], [0, 0, 0, 1]],
+    ...         "centre_3t": [7, 1, 0],  # goes to 10, 4, 1
     ...     }
     ... )
-    >>> figures["overlap"], figures["rotation_degrees"].__round__(6), figures["shift_mm"]
-    (0.9, 90.0, 5.0)
+    >>> figures["overlap"], figures["rotation_degrees"].__round__(6)
+    (0.9, 90.0)
+    >>> figures["shift_mm"].__round__(3)  # the root of 3² + 3² + 1²
+    4.359
     """
     agreement = facts.get("agreement")
     numbers = agreement.items() if isinstance(agreement, dict) else ()
@@ -190,11 +193,12 @@ def pair_figures(facts: dict[str, object]) -> dict[str, float]:
         matrix = np.asarray(facts.get("transform_3t_to_7t"), float).reshape(4, 4)
         left, _, right = np.linalg.svd(matrix[:3, :3])
         cosine = (np.trace(left @ right) - 1) / 2
+        centre = np.asarray(facts.get("centre_3t"), float).reshape(3)
     except (ValueError, TypeError, np.linalg.LinAlgError):
         return found
     moved = {
         "rotation_degrees": float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))),
-        "shift_mm": float(np.linalg.norm(matrix[:3, 3])),
+        "shift_mm": float(np.linalg.norm(matrix[:3, :3] @ centre + matrix[:3, 3] - centre)),
     }
     return moved | found
 

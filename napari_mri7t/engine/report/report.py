@@ -145,7 +145,7 @@ def write_tables(
     """
     tables = {
         "results": report_tables.result_table(results),
-        "table-1": report_tables.table_1(results),
+        **({"table-1": report_tables.table_1(results)} if results.is_of_report else {}),
         "summary": report_tables.summary_table(results),
         "subjects": report_tables.subject_table(results),
         **{f"spread-{key}": report_tables.spread_table(results, key) for key in METRICS},

@@ -209,13 +209,14 @@ def table_sections(results: StudyResults) -> list[Section]:
         replace(summary_table(results, keys), title=title) for title, keys in groups.items()
     ]  # each narrow enough to be read at once
     whole = summary_table(results, [k for k in METRICS if k.startswith("whole")])
+    published = (table_1(results),) if results.is_of_report else ()
     tests = [table for key in TESTED if (table := tests_table(results, key)).rows]
     tests[1:] = [replace(table, note="") for table in tests[1:]]  # the note is the same
     each = tuple(per_subject_table(results, key) for key in BY_SUBJECT)
     return [
         Section("Results", (), (result_table(results),)),
         Section("Inside the brain", (BRAIN_TEXT,), (*brain, spread_table(results, "brain_psnr"))),
-        Section("Whole volume, as in the report", (), (table_1(results), whole)),
+        Section("Whole volume", (), (*published, whole)),
         Section("Statistical tests", (TESTS_TEXT if tests else UNTESTED,), tuple(tests)),
         Section("Individual subjects", (), each),
     ]

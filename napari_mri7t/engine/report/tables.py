@@ -160,6 +160,11 @@ def _latex(text: str) -> str:
 def table_1(results: StudyResults) -> Table:
     """Return the report's Table 1: whole volume, data range 1, ours beside the published values.
 
+    Parameters
+    ----------
+    results : StudyResults
+        Of the report's subjects and input.
+
     Returns
     -------
     Table
@@ -184,8 +189,8 @@ def table_1(results: StudyResults) -> Table:
     of = "1 held-out subject" if n_subjects == 1 else f"{n_subjects} held-out subjects"
     note = (
         f"Mean ± standard deviation over {of}, whole volume, data range 1. Published: the report's "
-        "ten subjects, sub-TELL0101 to 0110, whichever subjects are held out here. Four fifths of "
-        "a volume are background, so the scores inside the brain are more meaningful."
+        "ten subjects, sub-TELL0101 to 0110. Four fifths of a volume are background, so the scores "
+        "inside the brain are more meaningful."
     )
     return Table("Table 1 as in the report", tuple(header), tuple(rows), note=note)
 

@@ -23,7 +23,8 @@ from napari_mri7t.engine.simulation.realistic import each, field_weights, shadin
 
 TONE_DEVIATION = 0.25  # of the logarithm of the exponent
 LEVEL = (0.6, 1.0)  # of its bright tissue: around `intensity.BRIGHT_LEVEL`
-SIGMA = (0.0, 0.1)  # of the noise: up to 12 % of the bright tissue at the usual level
+LARGEST_NOISE = 0.1  # 12 % of the bright tissue at the usual level
+NOISE_EXPONENT = 1.5  # of an even draw: scans of 2 to 4 % are the commonest
 VARIATION = (0.0, 0.6)  # weakest to strongest noise in space, part of the mean
 SHADING = (0.0, 0.1)  # what a correction leaves
 CORRELATED = 0.5  # part of the items whose noise is smoothed
@@ -70,7 +71,7 @@ def draw_noise(n: int, generator: torch.Generator) -> NoiseStrengths:
     return NoiseStrengths(
         exponent=exponent.exp(),
         level=uniform(n, LEVEL, generator),
-        sigma=uniform(n, SIGMA, generator),
+        sigma=LARGEST_NOISE * uniform(n, (0.0, 1.0), generator) ** NOISE_EXPONENT,
         smoothing=torch.where(is_correlated, uniform(n, (0.0, LARGEST_SIGMA), generator), 0.0),
         loss=torch.where(is_blurred, uniform(n, (0.0, 1.0), generator), 0.0),
         variation=uniform(n, VARIATION, generator),

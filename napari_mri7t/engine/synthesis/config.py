@@ -9,6 +9,7 @@ from napari_mri7t.engine.typed import check_types
 
 AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
 SPACES, VIAS, BACKGROUNDS = ("native", "mni"), ("scan", "mni"), ("scan", "zero")
+INDECISIVE = ("device", "memory_mb", "uncertainty")  # for the voxels of the estimate
 LARGEST_FACTOR = 10.0  # of the noise found
 MOST_MEMORY_MB = 2**20  # a terabyte
 
@@ -40,6 +41,8 @@ class SynthesisConfig:
     noise_factor : float
         How much noise a model that is told the noise takes for granted, over what is found in the
         scan: 0 leaves the scan nearly as it is, 2 smooths more. Other models do not use it.
+    uncertainty : bool
+        Estimate the uncertainty of every voxel, too; the estimate stays the same.
     """
 
     device: str = "auto"
@@ -51,6 +54,7 @@ class SynthesisConfig:
     crop: bool = True
     memory_mb: int = 1024
     noise_factor: float = 1.0
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -76,9 +80,9 @@ class SynthesisConfig:
             raise ValueError(f"memory_mb must be 1 to {MOST_MEMORY_MB}, got {self.memory_mb}")
 
     def decisive(self) -> dict[str, Any]:
-        """Return the settings that decide the voxels: all but `device` and `memory_mb`."""
+        """Return the settings that decide the voxels of the estimate."""
         values = asdict(self)
-        return {name: values[name] for name in values if name not in ("device", "memory_mb")}
+        return {name: values[name] for name in values if name not in INDECISIVE}
 
 
 @dataclass(frozen=True)

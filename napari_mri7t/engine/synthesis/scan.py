@@ -227,10 +227,10 @@ def _check_space(plan: PreparationPlan, space: str) -> None:
 def _on_own_grid(
     prepared: Prepared, model: Model, config: SynthesisConfig, output: OutputConfig, report: Report
 ) -> Synthesis:
-    made = estimate(prepared.brain, model, config, report=report)
+    made = estimate(prepared.model_input, model, config, report=report)
     array = made.volume.array
     merged = in_background(
-        lambda: blend(prepared.scan, array, prepared.mask, output.background), report, MERGING
+        lambda: blend(prepared.scan, array, prepared.region, output.background), report, MERGING
     )
     return replace(made, volume=made.volume.with_array(merged))
 
@@ -244,9 +244,10 @@ def _via_mni(
     array = made.volume.array
     if output.space == "mni":
         # Around an extracted brain, resampling leaves traces, which are no scan to blend into.
-        shown = ((prepared.scan.array != 0) & ~prepared.mask).any()
+        shown = ((prepared.scan.array != 0) & ~prepared.region).any()
         background = output.background if shown else "zero"
-        merged = in_background(lambda: blend(around, array, mask, background), report, MERGING)
+        region = mask | prepared.is_brain_only
+        merged = in_background(lambda: blend(around, array, region, background), report, MERGING)
         volume = brain.with_array(merged, name=made.volume.name)
     else:
         whole = brain.with_array(np.where(mask, array, around.array))
@@ -317,7 +318,7 @@ def blend(
     mask : ndarray of bool, shape (I, J, K)
         The brain.
     background : {"scan", "zero"}
-        What the result shows outside the brain. The scan blends smoothly into the estimate within
+        What the result shows outside the mask. The scan blends smoothly into the estimate within
         3 mm of what it shows outside; where it shows nothing, as around an extracted brain, and
         with "zero", the estimate reaches the edge.
 
@@ -326,13 +327,44 @@ def blend(
     ndarray of float32, shape (I, J, K)
         Exactly the scan, or 0, outside the mask.
     """
+    return merge(scan.array, estimate, mask, seam_of(scan, mask, background), background)
+
+
+def seam_of(scan: Volume, mask: np.ndarray, background: str = "scan") -> np.ndarray | None:
+    """Return the weight of an estimate that blends into its scan; None where none blends.
+
+    Parameters
+    ----------
+    scan, mask, background
+        As for `blend`.
+
+    Returns
+    -------
+    ndarray of float32, shape (I, J, K), or None
+        0 outside the mask.
+    """
     around = (scan.array != 0) & ~mask
     if background == "zero" or not around.any():
-        return np.where(mask, estimate, 0 if background == "zero" else scan.array)
-    merged = scan.array.copy()
+        return None
     box = bounding_box(mask, round(SEAM_MM / min(scan.voxel_size)))
-    weight = seam_weight(~around[box], scan.voxel_size) * mask[box]
-    merged[box] += weight * (estimate[box] - merged[box])
+    weight = np.zeros(mask.shape, np.float32)
+    weight[box] = seam_weight(~around[box], scan.voxel_size) * mask[box]
+    return weight
+
+
+def merge(
+    scan: np.ndarray,
+    estimate: np.ndarray,
+    mask: np.ndarray,
+    seam: np.ndarray | None,
+    background: str = "scan",
+) -> np.ndarray:
+    """Merge an estimate, or a part of it, with the weight of `seam_of`; as `blend`."""
+    if seam is None:
+        return np.where(mask, estimate, 0 if background == "zero" else scan)
+    merged = estimate - scan
+    merged *= seam
+    merged += scan
     return merged
 
 

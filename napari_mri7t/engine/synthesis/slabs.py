@@ -28,6 +28,8 @@ WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the
 WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
+SURROUNDINGS = 24  # voxels around a region that its slabs see: what decides its estimate
+Region = tuple[slice, ...]
 
 
 @dataclass
@@ -115,9 +117,81 @@ class View:
         seen = array.transpose(np.argsort(AXES_OF_PLANE[self.plane]))
         return seen[:, :, ::-1] if self.mirrored else seen
 
+    def region(self, region: Region, shape: tuple[int, ...]) -> Region:
+        """Return where a region of (S, A, R) lies in this view."""
+        s, a, r = region
+        n = shape[2]
+        parts = (s, a, slice(n - r.stop, n - r.start) if self.mirrored else r)
+        return tuple(parts[axis] for axis in AXES_OF_PLANE[self.plane])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A region of a view's slices (K, H, W), and the slabs that meet it."""
+
+    view: View
+    region: Region
+    batches: list[Batch]
+
+    @property
+    def n_slabs(self) -> int:
+        """How many slabs go through the network."""
+        return sum(len(batch.starts) for batch in self.batches)
+
+
+@dataclass(frozen=True, eq=False)
+class SlabPlan:
+    """Which slabs of a volume go through a network, of every view: all that is decided once.
+
+    Attributes
+    ----------
+    array : ndarray of float32, shape (S, A, R)
+        Source in [0, 1], background 0.
+    brain : ndarray of bool, shape (S, A, R)
+        What is estimated.
+    box : tuple of slice
+        Around the brain: where the slabs lie.
+    views : tuple of (View, list of Batch)
+    network : nn.Module
+        In its fastest form.
+    """
+
+    array: np.ndarray
+    brain: np.ndarray
+    box: Region
+    views: tuple[tuple[View, list[Batch]], ...]
+    network: nn.Module
+
+
+def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
+    """Decide which slabs of a volume go through a network, and in which windows.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (S, A, R)
+        Source in [0, 1], background 0.
+    runner : Runner
+
+    Raises
+    ------
+    VolumeError
+        If there are too few slices for the network.
+    """
+    config = runner.config
+    brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
+    box = _widened_box(brain)
+    inside = brain[box]
+    flips = (False, True) if config.flips else (False,)
+    views = [View(plane, flip) for plane in config.planes for flip in flips]
+    starts = [_slab_starts(view.of(inside).shape[0], runner, view.plane) for view in views]
+    batches = [
+        _batches(slabs, view.of(inside), runner) for view, slabs in zip(views, starts, strict=True)
+    ]
+    return SlabPlan(array, brain, box, tuple(zip(views, batches, strict=True)), runner.ready())
+
 
 def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) -> np.ndarray:
-    """Average the estimates over planes and mirror images.
+    """Average the estimates of a whole volume over planes and mirror images.
 
     Parameters
     ----------
@@ -132,24 +206,49 @@ def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) ->
     VolumeError
         If there are too few slices for the network.
     """
-    config = runner.config
-    brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
-    box = _widened_box(brain)
-    inside, brain_inside = array[box], brain[box]
-    flips = (False, True) if config.flips else (False,)
-    views = [View(plane, flip) for plane in config.planes for flip in flips]
-    starts = [_slab_starts(view.of(inside).shape[0], runner, view.plane) for view in views]
-    total, done, network = sum(map(len, starts)), 0, runner.ready()
-    mean = np.zeros(inside.shape, np.float32)
-    for view, slabs in zip(views, starts, strict=True):
-        batches = _batches(slabs, view.of(brain_inside), runner)
-        now = part(report, done, total, f"{view.plane} slices", len(slabs))
-        finished = _estimate_slices(view.of(inside), batches, runner, network, now)
-        finished /= len(views)
-        mean += view.back(finished)
-        done += len(slabs)
-    estimate = np.zeros(array.shape, np.float32)
-    np.copyto(estimate[box], mean, where=brain_inside)
+    everything = tuple(slice(0, n) for n in array.shape)
+    return average_region(plan_slabs(array, runner), everything, runner, report)
+
+
+def average_region(
+    plan: SlabPlan, region: Region, runner: Runner, report: Report = ignore
+) -> np.ndarray:
+    """Average the estimates of a part of a volume, from the slabs that it needs.
+
+    Within their plane, slabs reach `SURROUNDINGS` voxels beyond the region.
+
+    Parameters
+    ----------
+    plan : SlabPlan
+    region : tuple of slice
+        Of S, A and R, with both ends.
+    runner : Runner
+    report : callable
+        Called after every batch of slabs.
+
+    Returns
+    -------
+    ndarray of float32
+        In [0, 1] but for the network's overshoot; 0 outside the brain.
+    """
+    estimate = np.zeros([part.stop - part.start for part in region], np.float32)
+    box = tuple(_common(part, whole) for part, whole in zip(region, plan.box, strict=True))
+    if any(part.stop <= part.start for part in box):
+        return estimate
+    inside, at = plan.array[plan.box], _relative(box, plan.box)
+    parts = [
+        Part(view, near := view.region(at, inside.shape), _narrowed(batches, near, runner))
+        for view, batches in plan.views
+    ]
+    total, done = sum(each.n_slabs for each in parts), 0
+    mean = np.zeros(inside[at].shape, np.float32)
+    for each in parts:
+        now = part(report, done, total, f"{each.view.plane} slices", each.n_slabs)
+        finished = _estimate_slices(each.view.of(inside), each, runner, plan.network, now)
+        finished /= len(parts)
+        mean += each.view.back(finished)
+        done += each.n_slabs
+    np.copyto(estimate[_relative(box, region)], mean, where=plan.brain[box])
     return estimate
 
 
@@ -175,42 +274,90 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
 
 
 def _estimate_slices(
-    array: np.ndarray, batches: list[Batch], runner: Runner, network: nn.Module, report: Report
+    array: np.ndarray, wanted: Part, runner: Runner, network: nn.Module, report: Report
 ) -> np.ndarray:
-    """Estimate every slice of (K, H, W) from its slabs, averaged."""
+    """Estimate a part of slices (K, H, W) from its slabs, averaged."""
+    region, batches = wanted.region, wanted.batches
     n_slices, n_outputs = slices_of(runner.network)
     margin = (n_slices - n_outputs) // 2
-    padded = np.pad(array, ((margin, margin), (0, 0), (0, 0)), mode="edge")
-    volume = torch.from_numpy(np.ascontiguousarray(padded)).to(runner.device)
-    total = torch.zeros(array.shape, device=runner.device)
-    count = np.zeros(len(array), np.float32)
+    first, stop = region[0].start, region[0].stop
+    low = min([first, *(batch.starts[0] for batch in batches)])  # slabs reach beyond the region
+    high = max([stop, *(batch.starts[-1] + n_outputs for batch in batches)])
+    volume = torch.from_numpy(_padded(array, low - margin, high + margin)).to(runner.device)
+    total = torch.zeros((high - low, *array.shape[1:]), device=runner.device)
+    count = np.zeros(high - low, np.float32)
 
     def estimate(batch: Batch) -> Tensor | None:
         if batch.window is None:
             return None
-        windows = [(slice(k, k + n_slices), *batch.window) for k in batch.starts]
+        windows = [(slice(k - low, k - low + n_slices), *batch.window) for k in batch.starts]
         slabs = torch.stack([volume[window] for window in windows])
         if takes_noise_map(runner.network):
             noise = slabs.new_full((len(slabs), 1, *slabs.shape[2:]), runner.noise)
             slabs = torch.cat((slabs, noise), 1)
         return runner.run(network, slabs)
 
-    n_done, n_slabs = 0, sum(len(batch.starts) for batch in batches)
+    n_done = 0
     shared = runner.threads_per_slab(*array.shape[1:])
     n_threads = torch.get_num_threads() if runner.one_lane else shared
     with closing(in_lanes(estimate, batches, n_threads)) as estimates:
         for batch, estimated in zip(batches, estimates, strict=True):
             for n, k in enumerate(batch.starts):
-                count[k : k + n_outputs] += 1
+                at = slice(k - low, k - low + n_outputs)
+                count[at] += 1
                 if estimated is not None and batch.window is not None:
-                    _add_to(total[(slice(k, k + n_outputs), *batch.window)], estimated[n])
+                    _add_to(total[(at, *batch.window)], estimated[n])
             n_done += len(batch.starts)
-            report(Progress(n_done, n_slabs, "slices"))
-    mean = total.cpu().numpy()
+            report(Progress(n_done, wanted.n_slabs, "slices"))
+    at = slice(first - low, stop - low)
+    mean, count = total[(at, *region[1:])].cpu().numpy(), count[at]
     mean /= np.maximum(count, 1)[:, None, None]
     uncovered = count == 0  # the end slices
-    mean[uncovered] = array[uncovered]
+    mean[uncovered] = array[region][uncovered]
     return mean
+
+
+def _padded(array: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Return slices low to high of (K, H, W); beyond the ends, the end slices again."""
+    within = array[max(low, 0) : high]
+    beyond = (max(-low, 0), max(high - len(array), 0))
+    return np.ascontiguousarray(np.pad(within, (beyond, (0, 0), (0, 0)), mode="edge"))
+
+
+def _narrowed(batches: list[Batch], region: Region, runner: Runner) -> list[Batch]:
+    """Return the slabs that estimate slices of a region (K, H, W), in windows around it."""
+    _, n_outputs = slices_of(runner.network)
+    found = []
+    for batch in batches:
+        reached = [k for k in batch.starts if region[0].start - n_outputs < k < region[0].stop]
+        window = batch.window
+        if window is not None:
+            window = tuple(map(_narrowed_part, window, region[1:]))
+            window = window if all(part.stop > part.start for part in window) else None
+        if reached:
+            found.append(Batch(reached, window))
+    return found
+
+
+def _narrowed_part(window: slice, wanted: slice) -> slice:
+    """Return the part of a window near a region, in one of few sizes where that fits."""
+    if _common(window, wanted).stop <= _common(window, wanted).start:
+        return slice(0, 0)
+    start = max(window.start, (wanted.start - SURROUNDINGS) // WINDOW_STEP * WINDOW_STEP)
+    size = -(-(wanted.stop + SURROUNDINGS - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
+    return slice(start, min(window.stop, start + size))
+
+
+def _common(part: slice, other: slice) -> slice:
+    return slice(max(part.start, other.start), min(part.stop, other.stop))
+
+
+def _relative(box: Region, outer: Region) -> Region:
+    """Return a box counted from the corner of another."""
+    return tuple(
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(box, outer, strict=True)
+    )
 
 
 def _batches(starts: list[int], brain: np.ndarray, runner: Runner) -> list[Batch]:

@@ -1,7 +1,9 @@
 """From a 3T volume to its 7T-like estimate: harmonised, slice by slice, averaged."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,11 @@ from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.slabs import Runner, average_views, effective_step
+from napari_mri7t.engine.synthesis.slabs import Region, Runner, average_views, effective_step
 from napari_mri7t.engine.volumes.brain import background_of, fill_brain
 from napari_mri7t.engine.volumes.intensity import Harmonization, harmonize, scale_linearly
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
-from napari_mri7t.engine.volumes.scale import find_scale
+from napari_mri7t.engine.volumes.scale import Scale, find_scale
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 # Part of the fine deviation in white matter that the network is told: the rest is the tissue's own.
@@ -140,44 +142,90 @@ def estimate(
         If the device does not exist, or its memory does not hold a single slice.
     """
     start = time.perf_counter()
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    given, scale = source, find_scale(source)
-    source = source.with_array(scale.to_zero(source.array)) if not scale.is_usual else source
-    _check(source, config)
-    harmonization = _harmonization(source.array, model)
-    is_mapped = harmonization.scan is not None
-    prepared = harmonization.to_model(source.array)
-    notes = [*scale.warnings, *check_domain(source, model.card)]
-    runner = Runner(model.network, config, device, precision)
-    found: dict[str, Any] = {"harmonized": is_mapped}
-    if takes_noise_map(model.network):
-        found["noise"] = noise_level(source.array)
-        level = NOISE_PART * config.noise_factor * found["noise"]
-        runner.noise = level * harmonization.slope
-    slices = _on_any_device(prepared.T, runner, notes, report)
-    by_slices = slices.clip(0, 1, out=slices)
-    if is_mapped:
-        brain = fill_brain(source.array).T
-        by_slices = harmonization.to_scan(by_slices, source.array.T, brain)
-    if config.end_slices:
-        source_slices = source.array.T
-        by_slices[: config.end_slices] = source_slices[: config.end_slices]
-        by_slices[-config.end_slices :] = source_slices[-config.end_slices :]
-    array = by_slices.T
-    if not scale.is_usual:
-        array = scale.from_zero(array, fill_brain(source.array))
+    passage = Passage.of(source, model, config)
+    runner, notes = passage.runner, list(passage.warnings)
+    run = partial(average_views, passage.array, runner, report)
+    slices = on_any_device(run, runner, passage.array.shape, notes)
+    array = passage.back(slices, tuple(slice(0, n) for n in slices.shape)).T
     return Synthesis(
-        volume=given.with_array(array, name=f"{source.name}_synthetic-7T"),
-        source=given,
+        volume=source.with_array(array, name=f"{source.name}_synthetic-7T"),
+        source=source,
         model=model,
         device=str(runner.device),
         threads=torch.get_num_threads() if runner.device.type == "cpu" else None,
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
         warnings=tuple(notes),
-        settings=asdict(replace(config, step=effective_step(runner))) | found,
+        settings=asdict(replace(config, step=effective_step(runner))) | passage.found,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """The way of a volume's intensities to a model's and back: what the whole volume decides.
+
+    Attributes
+    ----------
+    source : Volume
+        With its background at 0.
+    array : ndarray of float32, shape (S, A, R)
+        As the network sees it, in [0, 1].
+    harmonization : Harmonization
+    scale : Scale
+        Of the volume as it was given.
+    runner : Runner
+    warnings : tuple of str
+    found : dict
+        For the record: whether intensities were mapped, and the noise if the network is told.
+    """
+
+    source: Volume
+    array: np.ndarray
+    harmonization: Harmonization
+    scale: Scale
+    runner: Runner
+    warnings: tuple[str, ...]
+    found: dict[str, Any]
+
+    @classmethod
+    def of(cls, source: Volume, model: Model, config: SynthesisConfig) -> "Passage":
+        """Find a volume's way to a model; errors as of `estimate`."""
+        device = resolve_device(config.device)
+        precision = resolve_precision(config.precision, device)
+        scale = find_scale(source)
+        source = source.with_array(scale.to_zero(source.array)) if not scale.is_usual else source
+        _check(source, config)
+        harmonization = _harmonization(source.array, model)
+        warnings = (*scale.warnings, *check_domain(source, model.card))
+        runner = Runner(model.network, config, device, precision)
+        found: dict[str, Any] = {"harmonized": harmonization.scan is not None}
+        if takes_noise_map(model.network):
+            found["noise"] = noise_level(source.array)
+            level = NOISE_PART * config.noise_factor * found["noise"]
+            runner.noise = level * harmonization.slope
+        array = harmonization.to_model(source.array).T
+        return cls(source, array, harmonization, scale, runner, warnings, found)
+
+    def back(self, slices: np.ndarray, region: Region) -> np.ndarray:
+        """Return what a network made of a region of (S, A, R), in the scan's intensities.
+
+        `slices` are changed.
+        """
+        seen = self.source.array.T[region]
+        made = slices.clip(0, 1, out=slices)
+        if self.harmonization.scan is not None:
+            brightest = float(self.source.array.max())
+            made = self.harmonization.to_scan(made, seen, self._brain[region], brightest)
+        ends, n = self.runner.config.end_slices, len(self.array)
+        at = np.arange(region[0].start, region[0].stop)
+        is_end = (at < ends) | (at >= n - ends)
+        made[is_end] = seen[is_end]
+        return made if self.scale.is_usual else self.scale.from_zero(made, self._brain[region])
+
+    @cached_property
+    def _brain(self) -> np.ndarray:
+        """The brain without holes, (S, A, R)."""
+        return fill_brain(self.source.array).T
 
 
 def _harmonization(array: np.ndarray, model: Model) -> Harmonization:
@@ -200,17 +248,36 @@ def _check(source: Volume, config: SynthesisConfig) -> None:
         raise VolumeError(f"{source.name}: no voxel is above the background: nothing to synthesise")
 
 
-def _on_any_device(
-    array: np.ndarray, runner: Runner, notes: list[str], report: Report
+def on_any_device(
+    compute: Callable[[], np.ndarray], runner: Runner, shape: tuple[int, ...], notes: list[str]
 ) -> np.ndarray:
-    """Run, and run again with less memory, on the CPU, or in float32 where that is needed."""
+    """Compute, and again with less memory, on the CPU, or in float32 where that is needed.
+
+    Parameters
+    ----------
+    compute : callable
+        Runs the network as `runner` says; returns its output.
+    runner : Runner
+        Changed where that is needed.
+    shape : tuple of int
+        Of the volume, (S, A, R).
+    notes : list of str
+        What was done is appended.
+
+    Raises
+    ------
+    DeviceError
+        If the memory does not hold a single slice.
+    VolumeError
+        If the output is not finite.
+    """
     while True:
         try:
-            slices = average_views(array, runner, report=report)
+            slices = compute()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            notes.append(_with_less_memory(runner, array.shape, error))
+            notes.append(_with_less_memory(runner, shape, error))
             continue
         if np.isfinite(slices).all():
             return slices

@@ -2,7 +2,8 @@
 
 An image is known by its file's bytes, by its voxels however they are stored, and, where a copy was
 rounded or rescaled, by a correlation that no two persons reach. What is cut off or put around the
-brain does not count.
+brain does not count, and what is cut off from a head is found by its bright spots: those that two
+images share lie in one place of each, moved by the same number of voxels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import find_objects
+from scipy.ndimage import find_objects, maximum_filter, uniform_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import StateError, SubjectError
@@ -30,6 +31,9 @@ ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
 LEAST_FOREGROUND = 0.01  # part of the voxels; a brain fills 0.05 to 0.4 of a scan
 MOST_COPIES = 5  # listed in one message
+N_SPOTS, SPOT_VOXELS = 64, 9  # the brightest spots of an image, and the side of a cube around each
+ALIKE = 0.995  # correlation of two cubes that may be one, each rounded to 8 bits
+LEAST_SHARED = 4  # spots
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,15 @@ class _Image:
     path: Path
     digests: ImageDigests
     samples: tuple[np.ndarray, ...] = ()
+    spots: "_Spots | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Spots:
+    """Where an image is brightest: voxels (n, 3), and the cubes around them, (n, voxels)."""
+
+    places: np.ndarray
+    cubes: np.ndarray
 
 
 def digest_subjects(
@@ -174,9 +187,9 @@ def _images_of(
     paths = [("7T", subject.target)]
     paths += [] if subject.source is None else [("3T", subject.source)]
     files = [file_digest(path) for _, path in paths]
-    found: list[tuple[ImageDigests, tuple[np.ndarray, ...]]]
+    found: list[tuple[ImageDigests, tuple[np.ndarray, ...], _Spots | None]]
     if all(file in known for file in files):
-        found = [(ImageDigests(file, known[file]), ()) for file in files]
+        found = [(ImageDigests(file, known[file]), (), None) for file in files]
     else:
         on_reading()
         source, target = load_pair(subject)
@@ -185,13 +198,17 @@ def _images_of(
             _refuse_empty(path, volume)
             check_t1w(replace(volume, name=str(path)))
         found = [
-            (ImageDigests(file, content_digest(box)), (_sample(volume.array), _sample(box.array)))
+            (
+                ImageDigests(file, content_digest(box)),
+                (_sample(volume.array), _sample(box.array)),
+                _spots_of(volume.array),
+            )
             for file, volume in zip(files, volumes, strict=True)
             for box in [_box_of(volume)]
         ]
     return [
-        _Image(subject.name, field, path, digests, samples)
-        for (field, path), (digests, samples) in zip(paths, found, strict=True)
+        _Image(subject.name, field, path, digests, samples, spots)
+        for (field, path), (digests, samples, spots) in zip(paths, found, strict=True)
     ]
 
 
@@ -221,6 +238,45 @@ def _sample(array: np.ndarray) -> np.ndarray:
     return (sample / (norm or 1.0)).astype(np.float32)
 
 
+def _spots_of(array: np.ndarray) -> _Spots | None:
+    """Return the brightest spots, each brighter than all around it; None if there are few."""
+    edge = SPOT_VOXELS // 2
+    if min(array.shape) <= SPOT_VOXELS:
+        return None
+    smooth = uniform_filter(array, 3)
+    is_top = smooth == maximum_filter(smooth, SPOT_VOXELS)
+    inner = tuple(slice(edge, n - edge) for n in array.shape)
+    places = np.argwhere(is_top[inner]) + edge
+    brightest = np.argsort(-smooth[tuple(places.T)], kind="stable")[:N_SPOTS]
+    if len(brightest) < LEAST_SHARED:
+        return None
+    places = places[brightest]
+    cubes = [array[tuple(slice(n - edge, n + edge + 1) for n in place)].ravel() for place in places]
+    return _Spots(places, np.stack(cubes))
+
+
+def _share_spots(one: _Spots, other: _Spots) -> bool:
+    """Return whether two images are linear functions of each other around common spots."""
+    alike = np.argwhere(_centred(one.cubes) @ _centred(other.cubes).T > ALIKE)
+    if len(alike) < LEAST_SHARED:
+        return False
+    moves = other.places[alike[:, 1]] - one.places[alike[:, 0]]
+    _, kind, counts = np.unique(moves, axis=0, return_inverse=True, return_counts=True)
+    if counts.max() < LEAST_SHARED:
+        return False
+    shared = alike[kind.ravel() == counts.argmax()]
+    values = (one.cubes[shared[:, 0]].ravel(), other.cubes[shared[:, 1]].ravel())
+    return bool(np.corrcoef(*values)[0, 1] > SAME_CORRELATION)
+
+
+def _centred(cubes: np.ndarray) -> np.ndarray:
+    """Return rows with mean 0 and norm 1."""
+    rows = cubes - cubes.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    centred: np.ndarray = rows / np.where(norms > 0, norms, 1)
+    return centred
+
+
 def _refuse_copies(images: Sequence[_Image]) -> None:
     """Refuse a study in which an image occurs twice, under whatever names."""
     pairs = (pair for pair in combinations(images, 2) if _are_copies(*pair))
@@ -247,9 +303,12 @@ def _are_copies(one: _Image, other: _Image) -> bool:
     if a.file == b.file or (a.voxels and a.voxels == b.voxels):
         return True
     is_pair = one.subject == other.subject
-    return any(
-        _are_linear(*both, is_pair) for both in zip(one.samples, other.samples, strict=False)
-    )
+    samples = zip(one.samples, other.samples, strict=False)
+    if any(_are_linear(*both, is_pair) for both in samples):
+        return True
+    if is_pair or one.spots is None or other.spots is None:
+        return False  # a pair lies on one grid: none of it is cut off
+    return _share_spots(one.spots, other.spots)
 
 
 def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:

@@ -15,8 +15,9 @@ from torch import nn
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import ANY_TONES, ModelCard, bundled_names
-from napari_mri7t.engine.models.model import load_model, pack_weights, save_model
+from napari_mri7t.engine.models.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.texts import with_numbers
 from napari_mri7t.engine.training.config import FINAL, find_preset, settings_of
@@ -230,16 +231,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     'sub-0'
     """
     study = run if isinstance(run, Study) else open_study(run)
-    try:
-        k = FINAL if fold == "final" else int(fold)
-    except ValueError:
-        raise ValueError(f"fold {fold!r}: expected final or a number") from None
-    study.check_fold(k)
-    if not study.is_done(k):
-        raise StateError(
-            f"{study.label(k)}: not trained yet; train it first, or choose another fold",
-            argument="fold",
-        )
+    k = _done_fold(study, fold)
     model = load_model(study.fold_folder(k))
     training = model.card.training | {"command": training_command(study, k)}
     folds = range(len(study.subjects))
@@ -258,3 +250,41 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
         metrics={**metrics, **(stress or {})},
     )
     return save_model(folder, model.network, card, half=half)
+
+
+def find_trained(place: str | Path, fold: int | str = "final") -> Model:
+    """Load the model of a fold of a run folder, or a model as `load_model`.
+
+    Parameters
+    ----------
+    place : str or Path
+        Run folder, name of a bundled model, or folder of a model.
+    fold : int or str
+        As for `export_model`; of a run folder only.
+
+    Raises
+    ------
+    StateError, ValueError
+        As `export_model`.
+    ModelError
+        If there is no such model.
+    """
+    if not (Path(place) / STUDY_FILE).exists():
+        return load_model(place)
+    study = open_study(place)
+    return load_model(study.fold_folder(_done_fold(study, fold)))
+
+
+def _done_fold(study: Study, fold: int | str) -> int:
+    """Return a fold's number, or `FINAL`."""
+    try:
+        k = FINAL if fold == "final" else int(fold)
+    except ValueError:
+        raise ValueError(f"fold {fold!r}: expected final or a number") from None
+    study.check_fold(k)
+    if not study.is_done(k):
+        raise StateError(
+            f"{study.label(k)}: not trained yet; train it first, or choose another fold",
+            argument="fold",
+        )
+    return k

@@ -257,9 +257,9 @@ def _progress(job: TrainJob, learner: Learner, seconds_per_step: float) -> Train
 
 
 def _save(learner: Learner, job: TrainJob) -> None:
-    """Write the history, then the state, so that a state always has its history beside it."""
-    _write_history(learner, job)
+    """Write the state, then the history: whoever counts its steps counts none that can be lost."""
     save_state(job.folder, learner.tensors(), {**job.facts(), "step": learner.step})
+    _write_history(learner, job)
 
 
 def _write_history(learner: Learner, job: TrainJob) -> None:

@@ -213,7 +213,13 @@ class Harmonization:
             to[brain] = np.interp(seen[brain], self.scan, self.model)
         return mapped
 
-    def to_scan(self, estimate: np.ndarray, source: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    def to_scan(
+        self,
+        estimate: np.ndarray,
+        source: np.ndarray,
+        brain: np.ndarray,
+        brightest: float | None = None,
+    ) -> np.ndarray:
         """Map an estimate in [0, 1] to the scan's own range; float32.
 
         Parameters
@@ -223,13 +229,15 @@ class Harmonization:
             1, the excess is added back; no voxel exceeds the scan's maximum.
         brain : ndarray of bool, same shape
             Outside, the map is linear through the background.
+        brightest : float, optional
+            The scan's maximum, where `source` is a part of it.
         """
         if self.scan is None or self.model is None:
             return estimate.astype(np.float32, copy=False)
         middle = len(self.scan) // 2
         slope = (self.scan[middle] - self.background) / self.model[middle]
         mapped = np.empty_like(estimate, np.float32)
-        brightest = source.max()
+        brightest = source.max() if brightest is None else np.float32(brightest)
         for value, seen, tissue, to in _layers(estimate, source, brain, mapped):
             to[:] = self.background + slope * value
             excess = np.maximum(seen[tissue] - self.scan[-1], 0)

@@ -12,8 +12,8 @@ from napari_mri7t.engine.volumes.scale import LEAST_FACES, border_of, faces_of, 
 from napari_mri7t.engine.volumes.volume import Volume
 
 FEW_LEVELS = 32  # of a mask or of labels, background included; a scan of 8 bits has over 100
-MANY_VOXELS = 20_000  # that a scan with so few levels cannot have
-MANY_EQUAL = 5_000  # voxels of one single value
+MANY_VOXELS = 20_000  # fewer may be a phantom, whose tissue has any distribution
+MANY_LABELLED = 1_000  # that even a phantom with so few levels cannot have
 WHOLE_IMAGE = 1_000_000  # voxels; fewer may be a phantom
 SATURATED, TOP = 0.25, 0.99  # part of the foreground near its maximum in a probability map
 FULL = (1.0, 100.0, 255.0)  # what stands for certain in a probability map
@@ -78,8 +78,8 @@ def _what_else(array: np.ndarray) -> str:
     n_foreground = np.count_nonzero(above)
     is_sparse = n_foreground <= MANY_VOXELS
     levels = np.unique(above[above != 0] if is_sparse else sample_of(above[above != 0]))
-    is_mask = len(levels) == 1 and n_foreground > MANY_EQUAL
-    if is_mask or ((array.size >= WHOLE_IMAGE or not is_sparse) and _are_labels(above, levels)):
+    is_large = array.size >= WHOLE_IMAGE or n_foreground > MANY_LABELLED
+    if len(levels) == 1 or (is_large and _are_labels(above, levels)):
         return f"a mask or label map ({len(levels) + 1} values)"
     low, high = float(array.min()), float(array.max())
     is_map = low >= 0 and not is_sparse and _is_probability(sample[sample > 0] / high, high)

@@ -6,12 +6,17 @@ Everything behind works on that scale. Results return to the scan's own.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import binary_dilation, label
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.volume import Volume
 
 LEAST_FACES = 0.5  # part of the volume's faces that a constant background fills
+LEAST_AREA = 0.02  # part of the faces that a value fills which is no noise
+COHERENT = 0.8  # part of such a value's neighbours in the faces that have it, too
+LEAST_WITHIN = 0.05  # part of the volume that a background within a padding fills
+AROUND = 0.6  # part of what touches a padding that has one value, the background's
+LAYERED = 0.5  # part of that value's neighbours that have it, too; less in a layer of one voxel
 TOLERANCE = 0.05  # of the range of intensities: what resampling leaves below the background
 LEAST_FLOOR = 0.05  # part of a noisy border that lies nearer to the darkest voxel than its median
 LEAST_OFFSET = 1e-3  # of the range; less is none
@@ -33,33 +38,43 @@ class Scale:
     zero : float
         What becomes 0 in the tissue; another value than the background's where that lies between
         the brain's intensities (z-scores within the brain) or far below the air (padding).
+    padding : tuple of float
+        Other values around the scan, which become background.
     """
 
     background: float = 0.0
     zero: float = 0.0
+    padding: tuple[float, ...] = ()
 
     @property
     def is_usual(self) -> bool:
         """Whether the background is 0 already."""
-        return self.background == self.zero == 0
+        return self.background == self.zero == 0 and not self.padding
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a result should say about a zero that had to be guessed."""
-        if self.background <= self.zero:
-            return ()
-        return (
-            "intensities lie on both sides of the background, as z-scores do: the darkest voxel "
-            "of the brain was taken for zero",
-        )
+        notes = []
+        if self.padding:
+            values = " and ".join(f"{value:g}" for value in self.padding)
+            notes.append(
+                f"padding around the scan ({values}) was taken for background ({self.background:g})"
+            )
+        if self.background > self.zero:
+            notes.append(
+                "intensities lie on both sides of the background, as z-scores do: the darkest "
+                "voxel of the brain was taken for zero"
+            )
+        return tuple(notes)
 
     def to_zero(self, array: np.ndarray) -> np.ndarray:
         """Return intensities with the background at 0, and none below; float32."""
         if self.is_usual:
             return array if array.min() >= 0 else np.maximum(array, 0)
         shifted: np.ndarray = np.maximum(array - np.float32(self.zero), 0)
-        if self.background != self.zero:
-            shifted[_reaches_faces(array == np.float32(self.background))] = 0
+        if self.background != self.zero or self.padding:
+            outside = np.isin(array, np.float32((self.background, *self.padding)))
+            shifted[_reaches_faces(outside)] = 0
         return shifted
 
     def zeroed(self, volume: Volume) -> Volume:
@@ -112,12 +127,13 @@ def find_scale(volume: Volume) -> Scale:
     Scale(background=-7.0, zero=-7.0)
     """
     array = volume.array
-    constant, share = border_of(array)
-    _check_polarity(volume, float(np.median(faces_of(array))))
-    if share < LEAST_FACES:
+    constants = _constants_of(array)
+    _check_polarity(volume, constants[0] if constants else float(np.median(faces_of(array))))
+    if not constants:
         zero = _of_noise(array)
         return Scale(zero, zero)
-    inside = array[array != np.float32(constant)]
+    constant, *padding = constants
+    inside = array[~np.isin(array, np.float32(constants))]
     if not inside.size:
         return Scale()
     low, high = (float(x) for x in np.percentile(sample_of(inside), BOUNDS))
@@ -127,8 +143,8 @@ def find_scale(volume: Volume) -> Scale:
     if high < constant:
         raise VolumeError(_inverted(volume, constant))
     if below <= FEW and not is_padding:
-        return Scale(constant, constant)
-    return Scale(constant, _below(inside))
+        return Scale(constant, constant, tuple(padding))
+    return Scale(constant, _below(inside), tuple(padding))
 
 
 def zeroed(volume: Volume) -> Volume:
@@ -161,10 +177,69 @@ def foreground_of(volume: Volume) -> np.ndarray:
     """
     array = volume.array
     if array.min() >= 0:
-        constant, share = border_of(array)
-        if constant == 0 or share < LEAST_FACES:
+        constants = _constants_of(array)
+        if constants in ([], [0.0]):
             return np.asarray(array > 0)
     return np.asarray(zeroed(volume).array > 0)
+
+
+def _constants_of(array: np.ndarray) -> list[float]:
+    """Return the constant values around a scan, first the one next to it; none if it is noise.
+
+    Several are the background and what a program put around it, side by side or in layers.
+    """
+    constant, share = border_of(array)
+    found = [constant] if share >= 1 - LEAST_AREA else _areas_of(array)
+    if not found:
+        return [constant] if share >= LEAST_FACES else []
+    while (within := _within(array, found)) is not None:
+        found.append(within)
+    if len(found) == 1:
+        return found
+    outside = _reaches_faces(np.isin(array, np.float32(found)))
+    levels, counts = np.unique(array[outside & binary_dilation(~outside)], return_counts=True)
+    nearest = float(levels[counts.argmax()]) if levels.size else found[0]
+    return [nearest, *(value for value in found if value != nearest)]
+
+
+def _areas_of(array: np.ndarray) -> list[float]:
+    """Return the values that fill areas of the faces; none where noise fills half of them."""
+    faces = [np.moveaxis(array, axis, 0)[end] for axis in range(3) for end in (0, -1)]
+    levels, counts = np.unique(faces_of(array), return_counts=True)
+    share = counts / counts.sum()
+    large = share >= LEAST_AREA
+    found = {
+        float(value): part
+        for value, part in zip(levels[large], share[large], strict=True)
+        if _coherence([face == value for face in faces]) >= COHERENT
+    }
+    return list(found) if sum(found.values()) >= LEAST_FACES else []
+
+
+def _coherence(masks: list[np.ndarray]) -> float:
+    """Return how often the next voxel along an axis is set, too, where one is."""
+    n_both, n_first = 0, 0
+    for mask in masks:
+        for axis in range(mask.ndim):
+            along = np.moveaxis(mask, axis, 0)
+            n_both += np.count_nonzero(along[:-1] & along[1:])
+            n_first += np.count_nonzero(along[:-1])
+    return n_both / max(n_first, 1)
+
+
+def _within(array: np.ndarray, around: list[float]) -> float | None:
+    """Return the constant value within what surrounds a scan; None if tissue follows."""
+    sample = sample_of(array)
+    _, counts = np.unique(sample[~np.isin(sample, np.float32(around))], return_counts=True)
+    if not counts.size or counts.max() < LEAST_WITHIN * sample.size:
+        return None
+    outside = _reaches_faces(np.isin(array, np.float32(around)))
+    rim = array[binary_dilation(outside) & ~outside]
+    levels, counts = np.unique(rim, return_counts=True)
+    if not counts.size or counts.max() < AROUND * rim.size:
+        return None
+    value = levels[counts.argmax()]
+    return float(value) if _coherence([array == value]) >= LAYERED else None
 
 
 def _of_noise(array: np.ndarray) -> float:

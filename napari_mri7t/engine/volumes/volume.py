@@ -180,7 +180,7 @@ class Volume:
         Returns
         -------
         Volume
-            Float32, closest RAS+; NaN and infinite voxels are 0, with a warning.
+            Float32, closest RAS+; NaN and infinite voxels become background, with a warning.
 
         Raises
         ------
@@ -286,7 +286,7 @@ def load_volume(
     Returns
     -------
     Volume
-        Float32, closest RAS+; NaN and infinite voxels are 0, with a warning.
+        Float32, closest RAS+; NaN and infinite voxels become background, with a warning.
 
     Raises
     ------

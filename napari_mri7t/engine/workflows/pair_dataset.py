@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.bids import start_derivative
-from napari_mri7t.engine.datasets.raw_pairs import PairFiles
+from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.engine.progress import Report, ignore, part
 from napari_mri7t.engine.report.pair_page import PairRecord
@@ -40,11 +40,10 @@ class PairResult:
         return tuple(pair for pair in self.pairs if pair.flags)
 
 
-def make_dataset(  # noqa: PLR0913 - all with defaults
+def make_dataset(  # noqa: PLR0913 - the last three have defaults
     dataset: str | Path,
+    found: FoundPairs,
     job: PairJob,
-    participants: Sequence[str] = (),
-    series: str = "",
     report: Report = ignore,
     note: Note = lambda _: None,
     run: Run = make_pairs,
@@ -53,8 +52,10 @@ def make_dataset(  # noqa: PLR0913 - all with defaults
 
     Parameters
     ----------
-    dataset, participants, series
-        As for `find_pairs`.
+    dataset : str or Path
+        Folder or table of the scans.
+    found : FoundPairs
+        As `find_pairs` returned it of this dataset.
     job : PairJob
     report : callable
         As for `make_pairs`.
@@ -66,10 +67,9 @@ def make_dataset(  # noqa: PLR0913 - all with defaults
 
     Raises
     ------
-    FileNotFoundError, Mri7tError
-        As `find_pairs`, `start_derivative` and `make_pairs`.
+    Mri7tError
+        As `start_derivative` and `make_pairs`.
     """
-    found = find_pairs(dataset, participants, series)
     start_derivative(job.output, dataset if Path(dataset).is_dir() else None)
     so_far = BatchSummary()
 
@@ -119,7 +119,7 @@ def pair(  # noqa: PLR0913 - offered to Python users, by keyword
     participants : sequence of str
         Labels; all by default.
     overwrite : bool
-        Replace pairs that were made from other scans or settings.
+        Replace pairs that were made from other scans, masks or settings.
     keep : str or Path, optional
         Folder that gets masks, bias fields and transforms, which the next run uses.
     index : int, optional
@@ -151,5 +151,5 @@ def pair(  # noqa: PLR0913 - offered to Python users, by keyword
     """
     place = None if keep is None else Path(keep)
     job = PairJob(Path(output), config, overwrite, index, place)
-    chosen = "" if series is None else str(series)
-    return make_dataset(dataset, job, participants, chosen, report)
+    found = find_pairs(dataset, participants, "" if series is None else str(series))
+    return make_dataset(dataset, found, job, report)

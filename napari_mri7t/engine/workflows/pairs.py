@@ -17,7 +17,9 @@ from napari_mri7t.engine.datasets.pair_table import is_table, read_pairs
 from napari_mri7t.engine.datasets.paired import FIELDS, PairPaths
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, find_raw_pairs
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.preparation.cache import MASK, TRANSFORM, KeptFiles, read_cache
 from napari_mri7t.engine.preparation.pair import (
+    KEPT,
     PairConfig,
     PairPlan,
     PreparedPair,
@@ -28,6 +30,7 @@ from napari_mri7t.engine.preparation.pair import (
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
+from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.provenance import (
     Execution,
     file_digest,
@@ -46,7 +49,13 @@ NOTICE = (
     "for research, not for diagnosis."
 )
 NEW, DONE, CHANGED = "new", "done", "changed"
+OTHERS = "other scans, masks or settings"
 OVERWRITE = "run it into another folder, or allow overwriting"
+EDITABLE = (  # own files of a `RawPair`: side, and result
+    ("source_mask", "source", MASK),
+    ("target_mask", "target", MASK),
+    ("to_mni", "target", TRANSFORM),
+)
 Make = Callable[..., PreparedPair]
 
 
@@ -60,7 +69,7 @@ class PairJob:
         Folder of the derivative.
     config : PairConfig
     overwrite : bool
-        Replace pairs that were made from other scans or settings.
+        Replace pairs that were made from other scans, masks or settings.
     index : int or None
         Which volume of a 4-D scan, from 0.
     keep : Path or None
@@ -137,14 +146,14 @@ def plan_pairs(found: FoundPairs, job: PairJob, report: Report = ignore) -> list
     states = []
     for n, files in enumerate(found.pairs):
         report(PairProgress(n, len(found.pairs), f"inspecting {files.name}", files.name))
-        state = state_of(files, job)
+        state, used = state_of(files, job), _with_edited(files, job).describe()
         text = {
-            NEW: f"{files.describe()}.",
+            NEW: f"{used}.",
             DONE: "Already made from the same scans and settings.",
-            CHANGED: f"Made before from other scans or settings: {OVERWRITE}.",
+            CHANGED: f"Made before from {OTHERS}: {OVERWRITE}.",
         }[state]
         if state == CHANGED and job.overwrite:
-            text = f"{files.describe()}; replaces a pair of other scans or settings."
+            text = f"{used}; replaces a pair of {OTHERS}."
         states.append(PairState(files, state, " ".join([text, *files.notes])))
     return states
 
@@ -187,9 +196,24 @@ def is_made(files: PairFiles, job: PairJob) -> bool:
 def asked_of(files: PairFiles, job: PairJob) -> dict[str, Any]:
     """Return what decides a pair besides its scans, for its sidecars."""
     own = {
-        name: {"File": path.name, "SHA256": file_digest(path)} for name, path in files.own.items()
+        name: {"File": path.name, "SHA256": file_digest(path)}
+        for name, path in _with_edited(files, job).own.items()
     }
     return {"config": job.config.record(), "own": own}
+
+
+def _with_edited(files: PairFiles, job: PairJob) -> PairFiles:
+    """Add the masks and the transform to MNI space that the user edited where they are kept."""
+    if job.keep is None or job.config.prepare == "none":
+        return files
+    found: dict[str, Any] = {}
+    for name, side, what in EDITABLE:
+        scan = getattr(files, side)
+        stem = scan.dicom.name if scan.dicom else stem_of(scan.path) or scan.path.name
+        kept = KeptFiles.in_folder(job.keep / files.name / KEPT[side], stem)
+        if read_cache(kept).is_changed(what):
+            found[name] = kept.path(what)
+    return replace(files, **(found | files.own))
 
 
 def raw_pair(files: PairFiles, job: PairJob) -> RawPair:
@@ -288,7 +312,7 @@ def _check_images(files: PairFiles, job: PairJob) -> None:
         check_sidecar_target(image)
         if image.exists() and not job.overwrite:
             raise Mri7tError(
-                f"{image}: was made from other scans or settings, or changed since: {OVERWRITE}",
+                f"{image}: was made from {OTHERS}, or changed since: {OVERWRITE}",
                 argument="overwrite",
             )
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_mri7t.engine.errors import StateError, VolumeError
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.volumes.files.dicom import HERE, digest_of, find_series
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
@@ -17,7 +18,7 @@ from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume, save_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord
 
-TEMPLATE_NAME = "MNI152"  # as `load_template` names it: it is always at hand
+TEMPLATE_NAME = "MNI152"  # as `load_template` names it; the names of all sample data begin so
 SOURCES = ("input", "reference")  # in a sidecar's order
 
 
@@ -158,10 +159,8 @@ def _load(
     path = getattr(paths, name, None)
     if "Series" in facts:
         return _load_dicom(record, entries.pop(0), path or paths.folder, name)
-    if path is None and facts.get("Name") == TEMPLATE_NAME:
-        place, volume = Path(TEMPLATE_NAME), load_template()
-    else:
-        place, volume = locate(record, facts, path, name, paths.folder), None
+    volume = _find_sample(facts) if path is None else None
+    place = Path(facts["Name"]) if volume else locate(record, facts, path, name, paths.folder)
     if "File" in facts:
         digests = [file_digest(each) for each in dict.fromkeys(files_of(place))]
         check_digests(place, digests, entries[: len(digests)], name)
@@ -171,6 +170,17 @@ def _load(
         check_digests(place, digests, entries[:1], name)
     del entries[: len(digests)]
     return volume
+
+
+def _find_sample(facts: Mapping[str, Any]) -> Volume | None:
+    """Return the sample data that have the recorded voxels: no file is needed of these."""
+    if not facts.get("Name", "").startswith(TEMPLATE_NAME):
+        return None
+    template = load_template()
+    if voxel_digest(template) == facts["VoxelsSHA256"]:
+        return template
+    pseudo_3t = simulate_3t(template).source
+    return pseudo_3t if voxel_digest(pseudo_3t) == facts["VoxelsSHA256"] else None
 
 
 def _load_dicom(

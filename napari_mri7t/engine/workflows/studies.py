@@ -47,7 +47,7 @@ from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import Study, StudySettings, open_study
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.stress import case_of_study
-from napari_mri7t.engine.workflows.study_facts import describe_studies
+from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ class Studies:
         """
         scoring, loading = _with_loading(report)
         pairs, cases, place = self.pairs(loading), self.cases(), self.results_folder
-        return evaluate_cases(pairs, cases, place, baselines=baselines, report=scoring)
+        found = evaluate_cases(pairs, cases, place, baselines=baselines, report=scoring)
+        return replace(found, is_of_report=is_of_report(self.first))
 
     def stress(
         self, device: str = "auto", *, run_all: bool = False, report: Report = ignore

@@ -1,14 +1,23 @@
 """A description of studies, for the head of their report."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from napari_mri7t.engine.evaluation.results import label_of
 from napari_mri7t.engine.models.card import read_card
+from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE
 from napari_mri7t.engine.training.config import settings_of
+from napari_mri7t.engine.training.pairs import REPORT_REFERENCE
 from napari_mri7t.engine.training.study import Study
-from napari_mri7t.engine.volumes.provenance import describe_versions, file_digest
+from napari_mri7t.engine.volumes.provenance import describe_versions, file_digest, read_sidecar
+from napari_mri7t.engine.workflows.record import MAKE_PAIR, SIMULATE
 
+REPORT_SUBJECTS = tuple(f"TELL{number:04d}" for number in range(101, 111))
+ORIGINS = {  # of a 3T volume, by what its sidecar says it was made by
+    SIMULATE: "pseudo-3T volumes, simulated before the training",
+    MAKE_PAIR: "3T scans, prepared as pairs",
+}
 
 def describe_studies(studies: Mapping[str, Study]) -> list[tuple[str, str]]:
     """Describe studies of the same subjects: data, settings, versions.
@@ -25,10 +34,9 @@ def describe_studies(studies: Mapping[str, Study]) -> list[tuple[str, str]]:
     """
     study = next(iter(studies.values()))
     subjects = study.subjects
-    real = sum(subject.source is not None for subject in subjects)
     facts = [
         ("Design", f"leave-one-out over {len(subjects)} subjects"),
-        ("Input", "real 3T volumes" if real == len(subjects) else _pseudo_3t(study)),
+        ("Input", _input_of(study)),
         ("Histogram", f"whole volumes matched to {study.reference.name}, input and target"),
     ]
     for method, each in studies.items():
@@ -56,11 +64,54 @@ def _facts_of_study(label: str, study: Study) -> list[tuple[str, str]]:
     return facts
 
 
-def _pseudo_3t(study: Study) -> str:
-    config = study.settings.config
-    noise = f"Gaussian noise of variance {config.variance:g} on intensities in [0, 1]"
-    made = noise if config.pseudo_3t == "report" else config.pseudo_3t
-    return f"pseudo-3T: {made}, seed {config.seed} for the first subject, increasing by one"
+def is_of_report(study: Study) -> bool:
+    """Return whether a study has the subjects and the input of the report.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    config, names = study.settings.config, [subject.name for subject in study.subjects]
+    known = {label for label in REPORT_SUBJECTS for name in names if label in name}
+    has_its_input = all(subject.source is None for subject in study.subjects)
+    return (
+        len(names) == len(known) == len(REPORT_SUBJECTS)
+        and REPORT_REFERENCE in study.reference.name
+        and has_its_input
+        and (config.pseudo_3t, config.variance) == ("report", REPORT_VARIANCE)
+    )
+
+
+def _input_of(study: Study) -> str:
+    """Return what the 3T volumes are, as far as their sidecars tell."""
+    files = [subject.source for subject in study.subjects if subject.source is not None]
+    if not files:
+        config = study.settings.config
+        made = _noise_in_words(config.pseudo_3t, config.variance)
+        return f"pseudo-3T: {made}, seed {config.seed} for the first subject, increasing by one"
+    counts = Counter(_origin_of(path) for path in files)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{number} {origin}" for origin, number in counts.items())
+
+
+def _origin_of(path: Path) -> str:
+    """Return what a 3T volume is: a file without a sidecar of ours is what the dataset gives."""
+    facts = read_sidecar(path)
+    if facts is None:
+        return "3T volumes of the dataset"
+    try:
+        made_by = facts["GeneratedBy"][0]["Description"]
+        noise = facts["Settings"]["noise"] if made_by == SIMULATE else {}
+        told = f": {_noise_in_words(noise['preset'], noise['variance'])}" if noise else ""
+    except (LookupError, TypeError):
+        return "volumes with the sidecar of another program"
+    return ORIGINS.get(made_by, "synthetic volumes") + told
+
+
+def _noise_in_words(preset: str, variance: float) -> str:
+    noise = f"Gaussian noise of variance {variance:g} on intensities in [0, 1]"
+    return noise if preset == "report" else preset
 
 
 def _plain(value: object) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from napari.utils.notifications import show_info
 
 from napari_mri7t.engine.datasets.bids import bids_sidecar, derivative_path, start_derivative
+from napari_mri7t.engine.datasets.estimates import scan_of
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 from napari_mri7t.engine.volumes.volume import Volume, save_volume, save_volumes
@@ -26,8 +27,13 @@ KINDS = ("image", "labels")  # the layers that hold voxels
 
 def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     """Save one layer; napari calls this."""
-    ((target, volume, sidecar),) = _check([(Path(path), data, meta, "image")])
-    return [str(save_volume(volume, target, overwrite=True, sidecar=sidecar))]
+    return [str(save_layer((data, meta, "image"), Path(path), overwrite=True))]
+
+
+def save_layer(layer: LayerData, path: Path, *, overwrite: bool) -> Path:
+    """Save one layer and its sidecar; `overwrite`: the user named the file, as it exists."""
+    ((target, volume, sidecar),) = _check([(path, *layer)])
+    return save_volume(volume, target, overwrite=overwrite, sidecar=sidecar)
 
 
 def write_layers(path: str, layer_data: Sequence[LayerData]) -> list[str]:
@@ -76,7 +82,7 @@ def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str
         facts, made_by = _provenance(meta), _view(meta)
         if facts is not None:
             made_by = facts["GeneratedBy"][0]["Description"]
-        asked = str(meta.get("name", "layer"))
+        asked = scan_of(str(meta.get("name", "layer"))) if facts else str(meta.get("name", "layer"))
         name = derivative_path(asked, made_by, taken)
         taken.add(name)
         parts.append((folder / name, data, meta, kind))

@@ -22,6 +22,7 @@ from napari.layers import Image, Labels, Layer
 from nibabel.affines import from_matvec
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.reading import fill_not_finite
 from napari_mri7t.engine.volumes.volume import Series, Volume
 from napari_mri7t.widgets.layers.places import (
     OBLIQUE_VOXELS,
@@ -175,13 +176,14 @@ def data_to_volume(
 
 
 def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Set NaN and infinity to 0, as the engine does on reading a file."""
-    finite = np.isfinite(array)
-    if finite.all():
+    """Make NaN and infinity background, as the engine does on reading a file."""
+    n_bad = array.size - np.count_nonzero(np.isfinite(array))
+    if not n_bad:
         return array, ()
-    n_bad = array.size - np.count_nonzero(finite)
-    note = f"{n_bad} of {array.size} voxels of {name} were NaN or infinite; they were set to 0"
-    return np.where(finite, array, np.float32(0)), (note,)
+    filled = array.copy()
+    value = fill_not_finite(filled.T)
+    note = f"{n_bad} of {array.size} voxels of {name} were NaN or infinite; they were set to "
+    return filled, (f"{note}{value:g}",)
 
 
 def facts_of(volume: Volume) -> dict[str, Any]:

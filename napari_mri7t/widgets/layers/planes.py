@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -20,18 +21,44 @@ from napari_mri7t.widgets.layers.layers import (
 if TYPE_CHECKING:
     from napari_mri7t.engine.training.run import Preview
 
+Box = tuple[slice, ...]
+
 
 def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
-    """Return array axis and voxel index of the slice of a 3-D layer that is shown; None in 3-D."""
+    """Return array axis and voxel index of the slice of a volume that is shown; None in 3-D."""
     if viewer.dims.ndisplay != 2:
         return None
-    extra = viewer.dims.ndim - 3
-    axis = viewer.dims.not_displayed[-1] - extra  # of the layer: 0 is S
+    axis = viewer.dims.not_displayed[-1] - (viewer.dims.ndim - 3)  # of the volume: 0 is S
     if axis < 0:
         return None
-    position = layer.world_to_data(viewer.dims.point[extra:])[axis]
-    index = min(max(round(float(position)), 0), layer.data.shape[axis] - 1)
-    return 2 - axis, index
+    index = round(float(_voxel_at(layer, viewer.dims.point)[axis]))
+    return 2 - axis, min(max(index, 0), layer.data.shape[-3:][axis] - 1)
+
+
+def plane_box(layer: Layer, plane: tuple[int, int]) -> Box:
+    """Return the voxels (i, j, k) of a plane as `shown_plane` names it."""
+    box = [slice(0, n) for n in layer.data.shape[-3:][::-1]]
+    box[plane[0]] = slice(plane[1], plane[1] + 1)
+    return tuple(box)
+
+
+def central_box(viewer: napari.Viewer, layer: Layer, size_mm: float) -> Box:
+    """Return the voxels (i, j, k) of a cube around the middle of what is shown."""
+    point = np.array(viewer.dims.point)
+    displayed = list(viewer.dims.displayed)
+    point[displayed] = viewer.scene.camera.center[-len(displayed) :]
+    half = size_mm / 2 / np.abs(layer.scale[-3:])
+    middle, shape = _voxel_at(layer, point), layer.data.shape[-3:]
+    box = []
+    for at, reach, n in zip(middle, half, shape, strict=True):
+        start = min(max(round(at - reach), 0), n - 1)
+        box.append(slice(start, min(max(round(at + reach), start + 1), n)))
+    return tuple(box[::-1])
+
+
+def _voxel_at(layer: Layer, point: Sequence[float]) -> np.ndarray:
+    """Return where a point of the viewer lies in a volume, voxels S, A, R."""
+    return np.asarray(layer.world_to_data(np.asarray(point)[-layer.ndim :]))[-3:]
 
 
 def line_on(viewer: napari.Viewer, layer: Layer) -> np.ndarray:
@@ -55,22 +82,34 @@ def plane_to_layer(
     values: np.ndarray, plane: tuple[int, int], source: Layer, **settings: Any
 ) -> LayerData:
     """Return the layer of a plane of `source`'s array, as `shown_plane` names it, in its place."""
-    axis, index = 2 - plane[0], plane[1]
+    return box_to_layer(
+        np.expand_dims(values, plane[0]), plane_box(source, plane), source, **settings
+    )
+
+
+def box_to_layer(values: np.ndarray, box: Box, source: Layer, **settings: Any) -> LayerData:
+    """Return the layer of a box (i, j, k) of `source`'s array, in its place."""
+    corner = [part.start for part in box[::-1]]
     meta = placement(source) | {
-        "translate": source.translate + shift_along(source, axis, index),
-        "contrast_limits": contrast_limits(values[None]),
+        "translate": source.translate[-3:] + shift_to(source, corner),
+        "contrast_limits": contrast_limits(values),
         "colormap": "gray",
-        "metadata": {VIEW_KEY: "plane"},
+        "metadata": {VIEW_KEY: "part"},
     }
-    return np.expand_dims(values.T, axis), meta | settings, "image"  # (S, A, R), one of them 1
+    return values.T, meta | settings, "image"  # (S, A, R)
 
 
-def shift_along(layer: Layer, axis: int, index: int) -> np.ndarray:
-    """Return how far from its corner a slice of a layer lies, before the layer's own affine."""
-    corner = np.zeros(3)
-    slice_corner = np.where(np.arange(3) == axis, index, corner)
-    world = np.subtract(layer.data_to_world(slice_corner), layer.data_to_world(corner))
-    return np.linalg.solve(layer.affine.linear_matrix, world)
+def shift_along(layer: Layer, axis: int, index: float) -> np.ndarray:
+    """Return how far from its corner a slice of a volume lies, before the layer's own affine."""
+    return shift_to(layer, np.where(np.arange(3) == axis, index, 0))
+
+
+def shift_to(layer: Layer, corner: Sequence[float]) -> np.ndarray:
+    """Return how far from its corner a voxel of a volume lies, before the layer's own affine."""
+    start = np.zeros(layer.ndim)
+    there = np.concatenate((start[:-3], corner))
+    world = np.subtract(layer.data_to_world(there), layer.data_to_world(start))
+    return np.linalg.solve(layer.affine.linear_matrix, world)[-3:]
 
 
 def preview_to_layer(preview: Preview) -> LayerData:

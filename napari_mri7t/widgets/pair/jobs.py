@@ -92,8 +92,10 @@ def make_all(
     """Make every pair, and compare the people."""
     report(Progress(0, 0, "loading the libraries"))
     from napari_mri7t.engine.workflows.pair_dataset import make_dataset
+    from napari_mri7t.engine.workflows.pairs import find_pairs
 
-    return make_dataset(request.dataset, request.job(), report=report, note=note)
+    found = find_pairs(request.dataset)
+    return make_dataset(request.dataset, found, request.job(), report, note)
 
 
 @dataclass(frozen=True, eq=False)

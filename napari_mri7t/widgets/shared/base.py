@@ -15,21 +15,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.widgets.shared.accessibility import FOCUS_STYLE, name_controls
 from napari_mri7t.widgets.shared.controls import LayerChooser
+from napari_mri7t.widgets.shared.docks import join_tabs
+from napari_mri7t.widgets.shared.fold import FoldBox, new_form
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 
 #: What a widget may take of the window, pixels.
 WIDTH = 350
 LEAST_HEIGHT = 200
+DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 
-def _brief_notice() -> QLabel:
-    """Return the notice about synthetic images that every widget shows."""
-    label = QLabel(BRIEF_NOTICE)
-    label.setWordWrap(True)
+def _disclaimer() -> QLabel:
+    """Return the line about synthetic images that stands once, at the foot of every widget."""
+    label = QLabel(DISCLAIMER)
     label.setToolTip(NOTICE)
     label.setContentsMargins(6, 0, 6, 6)
     return label
@@ -44,6 +46,8 @@ class EngineWidget(QWidget):
         super().__init__()
         self.viewer = viewer
         self._released = False
+        self._was_shown = False
+        self.setStyleSheet(FOCUS_STYLE)
         self.body = QWidget()
         self.column = QVBoxLayout(self.body)
         self.column.setContentsMargins(6, 6, 6, 6)
@@ -60,14 +64,16 @@ class EngineWidget(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
         outer.addWidget(self._foot)
-        outer.addWidget(_brief_notice())
+        self.disclaimer = _disclaimer()
+        outer.addWidget(self.disclaimer)
         self.body.installEventFilter(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Return the width that the fields and the scroll bar need; tall contents scroll."""
         bar = self._scroll.verticalScrollBar().sizeHint().width()
         foot = self._foot.minimumSizeHint()
-        width = max(self.body.minimumSizeHint().width() + bar, foot.width())
+        line = self.disclaimer.minimumSizeHint().width()
+        width = max(self.body.minimumSizeHint().width() + bar, foot.width(), line)
         return QSize(width, LEAST_HEIGHT + max(0, foot.height()))
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -79,23 +85,28 @@ class EngineWidget(QWidget):
             min(wanted.width() + bar, self.preferred_width), wanted.height() + max(0, foot)
         )
 
-    def pin(self, panel: JobPanel) -> None:
-        """Keep start, cancel and progress in sight below the column; notices scroll with it."""
-        self._foot.layout().addWidget(panel)
-        self.column.addWidget(panel.notices)
+    def pin(self, bar: QWidget) -> None:
+        """Keep a bar of actions in sight below the column; a panel's notices scroll with it."""
+        self._foot.layout().addWidget(bar)
+        if not isinstance(bar, JobPanel):
+            return
+        notices = bar.notices
+        self.column.addWidget(notices)
         later = QTimer(self, singleShot=True, interval=0)  # once they have their place
-        later.timeout.connect(lambda: self._scroll.ensureWidgetVisible(panel.notices))
-        panel.notices.added.connect(later.start)
+        later.timeout.connect(lambda: self._scroll.ensureWidgetVisible(notices))
+        notices.added.connect(later.start)
 
     def group(self, title: str) -> QFormLayout:
         """Add a titled group of fields at the foot of the column."""
         box = QGroupBox(title)
-        form = QFormLayout(box)
-        form.setContentsMargins(8, 8, 8, 8)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
         self.column.addWidget(box)
-        return form
+        return new_form(box)
+
+    def fold(self, title: str, tooltip: str = "") -> FoldBox:
+        """Add a folded group of fields at the foot of the column."""
+        box = FoldBox(title, tooltip)
+        self.column.addWidget(box)
+        return box
 
     def event(self, event: QEvent) -> bool:
         """Detect that napari removes the parent, as when the dock's x is pressed."""
@@ -104,7 +115,13 @@ class EngineWidget(QWidget):
         return super().event(event)
 
     def showEvent(self, event: object) -> None:  # noqa: N802
-        """Watch the main window: closing it also ends the widget."""
+        """Watch the main window: closing it also ends the widget; take a tab beside the others."""
+        if not self._was_shown:
+            self._was_shown = True
+            name_controls(self)
+            later = QTimer(self, singleShot=True, interval=0)  # once the dock has its place
+            later.timeout.connect(lambda: join_tabs(self, EngineWidget))
+            later.start()
         window = self.window()
         while window is not None and not isinstance(window, QMainWindow):
             window = window.parent()

@@ -1,4 +1,4 @@
-"""The foot of every widget: start, cancel, progress with the time left, errors and warnings."""
+"""The bar of actions: start, cancel, more; progress with the time left, result; its notices."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
     WARNING_COLOUR,
+    FoldedText,
     Notices,
-    TextLabel,
     set_tooltip,
     wrap_anywhere,
 )
@@ -56,8 +56,8 @@ class JobPanel(QWidget):
         self.pause_button.setVisible(pausable)
         self.pause_button.clicked.connect(self.pause)
         self.bar = QProgressBar()
-        self.status = TextLabel()
-        self.status.setWordWrap(True)
+        self.bar.setAccessibleName("Progress")
+        self.status = FoldedText()
         self.notices = Notices()
         self._lay_out()
         self._show_idle("")
@@ -67,11 +67,21 @@ class JobPanel(QWidget):
         buttons.addWidget(self.start_button, 2)
         buttons.addWidget(self.pause_button, 1)
         buttons.addWidget(self.cancel_button, 1)
+        self._rows = QVBoxLayout()
+        self._rows.setSpacing(4)
+        self._rows.addLayout(buttons)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(buttons)
+        column.addLayout(self._rows)
         for part in (self.bar, self.status):
             column.addWidget(part)
+
+    def add_buttons(self, *buttons: QWidget) -> None:
+        """Add a row of further actions; a hidden one leaves its place to the others."""
+        row = QHBoxLayout()
+        for button in buttons:
+            row.addWidget(button)
+        self._rows.addLayout(row)
 
     def set_ready(self, why_not: str | None) -> None:
         """Allow the start, or forbid it and show the reason."""
@@ -163,6 +173,12 @@ class JobPanel(QWidget):
             return ""
         since, first, _ = self._first
         return f", {duration((now - since) / (done - first) * (total - done))} left"
+
+    def forget(self) -> None:
+        """Drop the last line and the notices, unless a job runs: what they are about is gone."""
+        if self.job is None:
+            self.notices.clear()
+            self.conclude("")
 
     def conclude(self, text: str) -> None:
         """Show a line that stays after the job has ended, as long as another can start."""

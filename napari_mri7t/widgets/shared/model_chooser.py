@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -25,11 +24,13 @@ from napari_mri7t.engine.models.card import (
     folder_of,
     read_card,
 )
+from napari_mri7t.widgets.shared.card_dialog import CardDialog
 from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     Notices,
     TextLabel,
     let_shrink,
+    set_enabled,
     set_tooltip,
     wrap_anywhere,
 )
@@ -58,17 +59,21 @@ class ModelChooser(QWidget):
         self.box = QComboBox()
         let_shrink(self.box)
         self.box.setToolTip(tooltip)
+        self.box.setAccessibleName("Model")
         self.folder_button = QPushButton("Folder...")
         self.folder_button.setToolTip(
             "Use your own model: a folder with weights.safetensors and card.json"
         )
         self.folder_button.clicked.connect(self._ask_folder)
+        self.card_button = QPushButton("Card...")
+        self.card_button.clicked.connect(self.show_card)
         self.card_label = TextLabel()
         self.card_label.setWordWrap(True)
         self.notices = Notices()
         row = QHBoxLayout()
         row.addWidget(self.box, 1)
         row.addWidget(self.folder_button)
+        row.addWidget(self.card_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
@@ -134,6 +139,15 @@ class ModelChooser(QWidget):
             del self._cards[self._guest]
         self._own = self._guest = None
 
+    def show_card(self) -> CardDialog | None:
+        """Open the chosen model's card beside the window."""
+        if self.card is None:
+            return None
+        dialog = CardDialog(self.card, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+        return dialog
+
     def _card_of(self, folder: Path) -> ModelCard | None:
         """Read a card; show an error if it cannot be read."""
         try:
@@ -157,7 +171,9 @@ class ModelChooser(QWidget):
     def _on_chosen(self, index: int = 0) -> None:
         card = self.card
         self.card_label.setText("" if card is None else wrap_anywhere(summary(card)))
-        set_tooltip(self.card_label, "" if card is None else whole_card(card))
+        set_tooltip(self.card_label, "" if card is None else f"Not for: {card.not_for}")
+        why_not = "no model is chosen" if card is None else None
+        set_enabled(self.card_button, why_not, "The model's card: use, scores, training, files")
         self.card_label.setVisible(card is not None)
         self.changed.emit()
 
@@ -166,22 +182,6 @@ def summary(card: ModelCard) -> str:
     """Return a model's title, its held-out scores and its intended use."""
     title = f"{card.title} ({card.n_parameters:,} parameters)"
     return "\n".join([title, _figures(card), card.intended_use])
-
-
-def whole_card(card: ModelCard) -> str:
-    """Return the text of the tooltip: use, misuse, data and scores."""
-    figures = "\n".join(f"  {name}: {value}" for name, value in _flat(card.metrics))
-    training = "\n".join(f"  {name}: {value}" for name, value in _flat(card.training))
-    return "\n".join(
-        [
-            card.title,
-            f"For: {card.intended_use}",
-            f"Not for: {card.not_for}",
-            f"Held-out scores:\n{figures}",
-            f"Training:\n{training}",
-            f"SHA-256 of the weights: {card.sha256}",
-        ]
-    )
 
 
 def _figures(card: ModelCard) -> str:
@@ -204,12 +204,3 @@ def _spread(figure: Mapping[str, float | None], form: str) -> str:
     """Return mean ± standard deviation; a single brain has none."""
     mean, std = figure["mean"], figure.get("std")
     return f"{mean:{form}}" if std is None else f"{mean:{form}} ± {std:{form}}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        name = f"{prefix} {key}".strip()
-        if isinstance(value, Mapping):
-            yield from _flat(value, name)
-        else:
-            yield name, f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -134,13 +134,13 @@ def synthesize_layers(
 
     report(Progress(0, 0, "loading the model"))
     trained = load_model(model)
-    _wait_for_cancelled_work(report)
+    wait_for_cancelled_work(report)
     for n, source in enumerate(sources):
         name = source.layer.name
         which = f"{name} ({n + 1} of {len(sources)}): " if len(sources) > 1 else ""
         volume, plan = _read_and_plan(source, asked, which, report)
         if plan.is_needed:
-            _load_libraries(report)
+            load_libraries(report)
         seconds: dict[str, float] = {}
         timed = _timed(report, which, seconds)
         made = synthesize(volume, trained, config, plan, asked.output, report=timed)
@@ -163,14 +163,14 @@ def _read_and_plan(
     return volume, plan
 
 
-def _wait_for_cancelled_work(report: Report) -> None:
+def wait_for_cancelled_work(report: Report) -> None:
     """Wait for it to end: two brain extractions at once may exceed the memory."""
     while unfinished_work():
         report(Progress(0, 0, "waiting for a step of the cancelled run to finish"))
         time.sleep(WAIT_S)
 
 
-def _load_libraries(report: Report) -> None:
+def load_libraries(report: Report) -> None:
     """Import what a preparation needs in the background: a cancel must not interrupt an import."""
     for module, name in MODULES.items():
         if find_spec(module.partition(".")[0]) is not None:

@@ -230,19 +230,25 @@ class PreparationFields(QWidget):
     def asked(self) -> Asked:
         """Return the choices as they are now."""
         has_more = self._has_own
-        layer = self.mask_chooser.layer if has_more else None
+        layer = self.mask_layer
         config = PreparationConfig(
             prepare=self.mode_box.currentData(),
             mask=self.mask_field.folder if has_more and layer is None else None,
             transform=self.transform_field.folder if has_more else None,
-            keep=self._keep or (None if self._is_folder else self._session_folder),
+            keep=self.keep or (None if self._is_folder else self._session_folder),
             allow_out_of_domain=self.coarse_box.isChecked(),
         )
         output = OutputConfig(**self._output_values())
         return Asked(config, output, None if layer is None else layer.as_layer_data_tuple())
 
     @property
-    def _keep(self) -> Path | None:
+    def mask_layer(self) -> Layer | None:
+        """The layer that is the user's own mask."""
+        return self.mask_chooser.layer if self._has_own else None
+
+    @property
+    def keep(self) -> Path | None:
+        """The user's own folder for intermediate files."""
         return self.keep_field.folder if self._has_own or self._is_folder else None
 
     def _output_values(self) -> dict[str, str]:
@@ -262,7 +268,7 @@ class PreparationFields(QWidget):
 
     def values(self) -> dict[str, Any]:
         """Return the choices to restore in the next session."""
-        keep = self._keep
+        keep = self.keep
         return self._output_values() | {
             "prepare": self.mode_box.currentData(),
             "keep": "" if keep is None else str(keep),

@@ -9,6 +9,7 @@ import napari
 import numpy as np
 from napari.layers import Layer
 
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.preparation.optional import unfinished_work
 from napari_mri7t.engine.progress import Progress
@@ -16,6 +17,7 @@ from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.layers.layers import estimate_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
     Notices,
@@ -25,6 +27,7 @@ from napari_mri7t.widgets.shared.controls import (
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
+from napari_mri7t.widgets.shared.save import SaveButton
 from napari_mri7t.widgets.shared.settings import (
     DefaultReaderButton,
     Memory,
@@ -32,6 +35,11 @@ from napari_mri7t.widgets.shared.settings import (
     preferred,
 )
 from napari_mri7t.widgets.shared.worker import Job
+from napari_mri7t.widgets.synthesize.command import (
+    AskedOfLayers,
+    lines_of_folder,
+    lines_of_layers,
+)
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, FOLDER, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesize.folder import FolderPanel
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest, synthesize_folder
@@ -88,6 +96,9 @@ class SynthesizeWidget(EngineWidget):
             "Synthesize", "Make the 7T-like volume; it becomes a new layer on the same grid"
         )
         self.pin(self.panel)
+        self.save_button = SaveButton(self.viewer)
+        self.command_button = CommandButton(self._lines)
+        self.panel.add_buttons(self.save_button, self.command_button)
         self.quality = QualityPanel(self.viewer)
         self.column.addWidget(self.quality)
         self.column.addStretch()
@@ -101,6 +112,10 @@ class SynthesizeWidget(EngineWidget):
         self.preparation.changed.connect(self._check)
         self.computation.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
+        self.save_button.saved.connect(self.panel.conclude)
+        self.command_button.copied.connect(self.panel.conclude)
+        for part in (self.save_button, self.command_button):
+            part.failed.connect(self.panel.fail)
         self.quality.failed.connect(self.panel.fail)
         self.quality.mask_accepted.connect(self._use_mask)
         self._latest.answered.connect(self._show_checks)
@@ -149,6 +164,22 @@ class SynthesizeWidget(EngineWidget):
             asked.output,
             self.source.overwrite_box.isChecked(),
         )
+
+    def _lines(self) -> list[str]:
+        """Return the `mri7t` lines of what a start would do."""
+        if self._why_not is not None:
+            raise Mri7tError(self._why_not)
+        if self.source.mode == FOLDER:
+            return lines_of_folder(self._folder_request())
+        asked = AskedOfLayers(
+            self.source.sources(),
+            self.model_chooser.folder,
+            self.computation.config(),
+            self.preparation.asked(),
+            self.preparation.keep,
+            self.preparation.mask_layer,
+        )
+        return lines_of_layers(asked)
 
     def _forget(self) -> None:
         """Drop what was said of other scans than those chosen now."""
@@ -265,6 +296,7 @@ class SynthesizeWidget(EngineWidget):
             name=estimate.name,
         )
         shown = self.viewer.add_image(data, **meta)
+        self.save_button.offer(shown)
         self._pace.keep(self._running_pace, progress)
         before = sum(progress.seconds.values())
         after = "" if prepared is None else f", after {before:.0f} s of preparation"
@@ -297,6 +329,7 @@ class SynthesizeWidget(EngineWidget):
     def release(self) -> None:
         """End the job with the widget, which would show its result."""
         self.source.release()
+        self.save_button.release()
         self.quality.release()
         self.panel.cancel()
         self.preparation.release()

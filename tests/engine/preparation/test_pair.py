@@ -17,6 +17,7 @@ from napari_mri7t.engine.preparation.pair import (
     plan_pair,
 )
 from napari_mri7t.engine.preparation.pair_registration import register_pair, starts_between
+from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.registration import centre_of, save_transform
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.volumes.grids import resample
@@ -61,6 +62,25 @@ def test_registration_finds_a_large_motion(head_brain, on_template):
     centre = centre_of(head_brain)
     assert degrees < 0.5
     assert np.linalg.norm(rest[:3, :3] @ centre + rest[:3, 3] - centre) < 0.5
+
+
+def test_affine_registration_finds_the_scaling_of_a_scanner(head_brain, on_template):
+    pytest.importorskip("SimpleITK")
+    motion = motion_of(head_brain, (3, -2, 4), (5, -4, 3)) @ np.diag([1.04, 1, 0.98, 1])
+    found = register_pair(moved(head_brain, motion), head_brain, [], affine=True)
+    assert np.linalg.norm((found @ motion)[:3, :3] - np.eye(3)) < 0.03
+
+
+@pytest.mark.parametrize("scales", [(1.3, 1.0, 1.0), (-1.0, 1.0, 1.0), (1.01, 1.0, 1.0)])
+def test_affine_transform_that_fails_or_gains_nothing_is_dropped(scales, head_brain, monkeypatch):
+    def found(brains, start, level, affine, report):
+        return np.diag([*scales, 1.0]) if affine else np.eye(4)
+
+    monkeypatch.setattr(pair_registration, "_optimise", found)
+    for name in ("COARSE_MM", "FINE_MM", "REGISTRATION_MM"):
+        monkeypatch.setattr(pair_registration, name, 8.0)
+    got = register_pair(head_brain, head_brain, [np.eye(4)], affine=True)
+    np.testing.assert_array_equal(got, np.eye(4))
 
 
 def test_starts_bring_the_centres_together(head_brain):
@@ -118,6 +138,28 @@ def test_both_images_lie_on_one_grid_and_share_their_background(
 
 
 @pytest.mark.usefixtures("on_template")
+@pytest.mark.parametrize(("found", "n_warnings"), [(1.0, 1), (1.02, 0)])
+def test_affine_registration_that_stays_rigid_is_told(head_brain, monkeypatch, found, n_warnings):
+    pytest.importorskip("SimpleITK")
+    monkeypatch.setattr(module, "register_pair", lambda *_, **__: np.diag([found, 1, 1, 1]))
+    pair = make_pair(RawPair(head_brain, head_brain), replace(NONE, registration="affine"))
+    assert pair.warnings.count(module.STAYED_RIGID) == n_warnings
+
+
+def test_fine_texture_does_not_alias_on_a_coarser_grid():
+    """Stripes of one voxel, which every other voxel sees as all bright or all dark."""
+    stripes = np.zeros((12, 12, 12))
+    stripes[::2] = 1
+    scan = Volume(stripes, np.eye(4))
+    side = Prepared(scan, scan, np.ones(scan.shape, bool), np.eye(4), 0.8)
+    grid = Volume(np.zeros((6, 12, 12)), np.diag([2.0, 1, 1, 1]))
+    made, masks = pair_grid.on_grid((side, side), grid, (np.eye(4), np.eye(4)))
+    for array, mask in zip(made, masks, strict=True):
+        assert mask.all()
+        assert 0.4 < array[1:-1].mean() < 0.8  # 1 without smoothing, 0.5 at best
+
+
+@pytest.mark.usefixtures("on_template")
 def test_facts_lead_from_the_grid_to_mni_space(head_brain, tmp_path):
     pytest.importorskip("SimpleITK")
     motion = motion_of(head_brain)
@@ -156,6 +198,18 @@ def test_own_mask_is_part_of_the_plan(head, tmp_path):
     assert "3T: brain extraction" in plan.steps
     assert "7T: brain extraction" not in plan.steps
     assert plan.describe().endswith("on 1 mm in MNI space.")
+
+
+def test_edited_mask_in_the_cache_is_the_users_own(head, tmp_path):
+    scan, mask = head
+    edited = tmp_path / f"3T/{scan.name}_mask.nii.gz"
+    edited.parent.mkdir()
+    save_volume(scan.with_array(mask), edited)
+    plan = plan_pair(RawPair(scan, scan, keep=tmp_path), PairConfig(allow_out_of_domain=True))
+    assert plan.source.config.mask == edited
+    assert plan.source.cache is None  # what is found with it is not what would be found without
+    assert plan.target.cache is not None
+    assert any(edited.name in text for text in plan.warnings)
 
 
 @pytest.mark.usefixtures("on_template")

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import unicodedata
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -101,7 +102,7 @@ def data(volumes) -> ReportData:
     return ReportData(
         title=f"Study of {HOSTILE}",
         facts=[("Seed", "0"), (HOSTILE, HOSTILE)],
-        results=StudyResults(tuple(results)),
+        results=StudyResults(tuple(results), is_of_report=True),
         subjects=[ReportSubject(name, lambda: volumes) for name in SUBJECTS],
         histories={"watnet": [(f"fold {ODD}", steps, 1 / steps)]},
         stress={"watnet": Stress(points, lesions)},
@@ -137,7 +138,7 @@ def test_every_part_is_there(page):
         "Data and settings",
         "Results",
         "Inside the brain",
-        "Whole volume, as in the report",
+        "Whole volume",
         "Statistical tests",
         "Individual subjects",
         "Box plots",
@@ -156,9 +157,13 @@ def test_the_notice_of_synthetic_images_stands_at_both_ends(text):
     assert text.count(NOTICE) == 2
 
 
-def test_published_values_stand_beside_ours(text):
+def test_published_values_stand_beside_ours_only_where_the_study_is_the_report_s(text, data):
     assert "28.8904 ± 2.8821" in text
     assert "WATNet, published" in text
+    others = table_sections(replace(data.results, is_of_report=False))
+    titles = [table.title for section in others for table in section.tables]
+    assert not [title for title in titles if "report" in title]
+    assert not [t for s in others for t in s.tables if "published" in f"{t.header}{t.note}"]
 
 
 def test_names_stay_inert(page):
@@ -295,7 +300,8 @@ def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_p
     assert all(table.rows for table in tests(data.results))
     assert tests(one) == []
     write_tables(one, tmp_path)
-    assert (tmp_path / "table-1.csv").exists()
+    assert (tmp_path / "summary.csv").exists()
+    assert not (tmp_path / "table-1.csv").exists()
     assert not list(tmp_path.glob("tests-*"))
 
 

@@ -85,7 +85,7 @@ def test_table_1_stands_beside_what_was_published():
     assert psnr["3T as is, ours"] == f"28.4500 ± {math.sqrt(8.25) / 10:.4f}"
     assert psnr["WATNet, published"] == "28.8904 ± 2.8821"
     assert "Median filter" not in "".join(made.header)
-    assert "Published: the report's ten subjects" in made.note  # these may be others
+    assert "Published: the report's ten subjects" in made.note
 
 
 def test_table_1_gives_other_networks_one_column():

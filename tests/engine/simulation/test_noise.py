@@ -82,7 +82,7 @@ def test_background_stays_zero_and_no_intensity_is_negative(flat):
 
 def test_strengths_are_drawn_within_their_bounds():
     drawn = draw_noise(2000, torch.Generator().manual_seed(0))
-    for values, (low, high) in ((drawn.sigma, noise.SIGMA), (drawn.level, noise.LEVEL)):
+    for values, (low, high) in ((drawn.sigma, (0, noise.LARGEST_NOISE)), (drawn.level, noise.LEVEL)):
         assert low <= values.min() < low + 0.02
         assert high - 0.02 < values.max() <= high
     assert drawn.exponent.log().std().item() == pytest.approx(noise.TONE_DEVIATION, rel=0.1)

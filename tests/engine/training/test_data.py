@@ -7,6 +7,7 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import StateError, SubjectError, VolumeError
@@ -129,6 +130,37 @@ def test_one_image_in_two_roles_is_refused_by_name(tmp_path, one, other, words, 
     nibabel.save(how(image), tmp_path / f"{other}.nii.gz")
     with pytest.raises(SubjectError, match=words):
         digest_subjects(subjects)
+
+
+def head_of(seed, shape=(44, 48, 44)):
+    """A head with noise in the air: bright spots in grey tissue."""
+    rng = np.random.default_rng(seed)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*(np.linspace(-1, 1, n) for n in shape))))
+    texture = gaussian_filter(rng.normal(0, 1, radius.shape), 2)
+    tissue = 300 + 100 * texture / texture.std()
+    return np.abs(np.where(radius < 0.9, tissue, 0) + rng.normal(0, 25, radius.shape))
+
+
+CUTS = {
+    "neck": lambda a: a[:, :, 11:],
+    "all sides": lambda a: a[5:-3, 2:-7, 6:-1],
+    "cut and padded": lambda a: np.pad(a[5:-3, 2:-7], ((0, 9), (4, 0), (1, 1))),
+    "cut and z-scored": lambda a: (a[3:] - a.mean()) / a.std(),
+    "cut and rounded": lambda a: (a[3:] / a.max() * 255).round(),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_a_head_of_which_a_part_was_cut_off_is_a_copy(tmp_path, cut):
+    subjects = []
+    for name, array in (("S1", head_of(1)), ("S2", cut(head_of(1))), ("S3", head_of(2))):
+        path = tmp_path / f"{name}_7T.nii"
+        nibabel.save(nibabel.Nifti1Image(array.astype(np.float32), np.eye(4)), path)
+        subjects.append(Subject(name, path))
+    digest_subjects([subjects[0], subjects[2]])
+    with pytest.raises(SubjectError, match=r"S1, 7T, and S2, 7T") as found:
+        digest_subjects(subjects)
+    assert "S3" not in str(found.value)
 
 
 def test_images_that_are_alike_are_no_copies(dataset):

@@ -13,7 +13,7 @@ from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.training import loop
+from napari_mri7t.engine.training import checkpoint, loop
 from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS, load_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.export import export_model, read_figures, training_command
@@ -118,6 +118,21 @@ def test_gan_stopped_and_resumed_ends_with_the_same_bits(pairs, tmp_path):
     train_until(job_in(tmp_path / "stopped", config), pairs[1:], 5)
     resumed = train(job_in(tmp_path / "stopped", config), pairs[1:])
     assert_equal_bits(weights_of(whole), weights_of(resumed))
+
+
+def test_history_counts_no_step_that_a_failed_save_loses(pairs, tmp_path, monkeypatch):
+    job = job_in(tmp_path / "a")
+
+    def full(folder, tensors, facts):
+        if facts["step"] > 4:
+            raise OSError("No space left on device")
+        return checkpoint.save_state(folder, tensors, facts)
+
+    monkeypatch.setattr(loop, "save_state", full)
+    with pytest.raises(OSError, match="No space"):
+        train(job, pairs[1:])
+    assert load_state(job.folder)[1]["step"] == 4
+    assert (job.folder / checkpoint.HISTORY).read_text().splitlines()[-1].startswith("4.0,")
 
 
 def test_training_lowers_the_loss(pairs, tmp_path):

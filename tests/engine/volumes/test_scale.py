@@ -128,3 +128,57 @@ def test_z_scores_in_whole_numbers_keep_every_voxel_of_the_brain(brain):
     scores = brain.with_array((10 * z_scored(brain.array)).round())
     assert (scores.array[brain.array > 0] == 0).any()
     assert np.array_equal(foreground_of(scores), brain.array > 0)
+
+
+def framed(array, *values):
+    """Put layers of constant values around an array, the outermost first."""
+    framed = array.copy()
+    for depth, value in enumerate(values):
+        inner = framed[(slice(depth + 1, -depth - 1),) * 3].copy()
+        framed[(slice(depth, framed.shape[0] - depth),) * 3] = value
+        framed[(slice(depth + 1, -depth - 1),) * 3] = inner
+    return framed
+
+
+def beyond(array, value):
+    """Put a value into two corners, as turning a volume does."""
+    place = sum(
+        weight * axis for weight, axis in zip((1, 0.3, 0.2), np.indices(array.shape), strict=True)
+    )
+    return np.where((place < 5) | (place > 31), value, array)
+
+
+OFFSETS = {
+    "as it is": lambda x: x,
+    "offset": lambda x: x + 500,
+    "z-scored": SCALES["whole volume z-scored"],
+}
+PADDINGS = {
+    "-1": lambda x: framed(x, -1),
+    "0": lambda x: framed(x, 0),
+    "two layers": lambda x: framed(x, -1000, -3),
+    "turned": lambda x: beyond(x, -1),
+    "turned, bright": lambda x: beyond(x, 3000),
+}
+
+
+@pytest.mark.parametrize("padding", PADDINGS.values(), ids=PADDINGS)
+@pytest.mark.parametrize("scale", OFFSETS.values(), ids=OFFSETS)
+def test_padding_around_a_scan_is_no_tissue(brain, scale, padding):
+    plain = scale(brain.array)
+    padded = padding(plain)
+    found = find_scale(brain.with_array(padded))
+    expected = np.maximum(plain - plain.min(), 0)
+    expected[padded != plain] = 0
+    np.testing.assert_allclose(found.to_zero(np.float32(padded)), expected, atol=1e-3)
+    own = set(np.unique(padded[padded != plain]))
+    assert set(found.padding) == set(np.float32(list(own)))
+    for value in own:
+        assert f"{np.float32(value):g}" in found.warnings[0]
+
+
+def test_grey_values_of_quiet_air_are_no_padding(brain):
+    for part in (0.1, 0.3, 0.5):
+        air = np.random.default_rng(0).random(brain.shape) < part
+        head = np.where(brain.array > 0, brain.array, air)
+        assert find_scale(brain.with_array(head)).is_usual

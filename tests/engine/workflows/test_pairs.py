@@ -78,15 +78,16 @@ def quick_pair(plan, report=None, problems=()):
     agreement = PairAgreement(1.2, 0.9, 0.4, 0.95, 1.1)
     place = np.eye(4), np.eye(4)
     return PreparedPair(
-        plan.raw.name, *images, mask, source, target, *place, agreement, problems, (), plan.config
-    )
+        plan.raw.name, *images, mask, source, target, *place, agreement, problems, plan.warnings,
+        plan.config,
+    )  # fmt: skip
 
 
 def run(raw, job, make=quick_pair, **settings):
     def run_here(found, job, report, note):
         return make_pairs(found, job, report, note, make)
 
-    return make_dataset(raw, job, run=run_here, **settings)
+    return make_dataset(raw, find_pairs(raw), job, run=run_here, **settings)
 
 
 def content_of(folder):
@@ -155,9 +156,27 @@ def test_pair_of_other_settings_is_replaced_only_if_allowed(raw, job):
     run(raw, job)
     other = replace(job, config=replace(CONFIG, grid="7t"))
     refused = run(raw, other).summary
-    assert "was made from other scans or settings" in refused.failed["sub-01"]
+    assert "was made from other scans, masks or settings" in refused.failed["sub-01"]
     assert refused.arguments["sub-01"] == "overwrite"
     assert len(run(raw, replace(other, overwrite=True)).summary.written) == 3
+
+
+@pytest.mark.parametrize(("side", "part"), [("3T", "mask of the 3T"), ("7T", "mask of the 7T")])
+def test_pair_is_made_anew_once_a_kept_mask_is_edited(raw, job, tmp_path, phantom, side, part):
+    config = PairConfig(allow_out_of_domain=True)
+    job = replace(job, config=config, keep=tmp_path / "keep")
+    run(raw, job)
+    edited = job.keep / f"sub-02/{side}/sub-02_ses-{side}_T1w_mask.nii.gz"
+    edited.parent.mkdir(parents=True)
+    save_volume(phantom.with_array(phantom.array > 0), edited)
+    states = [state.state for state in plan_pairs(find_pairs(raw), job)]
+    assert states == [DONE, CHANGED, DONE]
+    again = replace(job, overwrite=True)
+    assert f"with your {part}" in plan_pairs(find_pairs(raw), again)[1].text
+    made = run(raw, again).summary
+    assert made.written == ("sub-02",)
+    assert "was edited, or put there by hand" in " ".join(made.warnings["sub-02"])
+    assert run(raw, job, make=None).summary.known == ("sub-01", "sub-02", "sub-03")
 
 
 def test_pair_that_fails_is_named_and_the_others_are_made(raw, job):

@@ -21,6 +21,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
 )
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes import template
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
@@ -270,3 +271,16 @@ def test_simulation_of_the_template_needs_no_file(repeat, phantom, tmp_path, mon
     monkeypatch.setattr(repeat_module, "load_template", lambda: template)
     simulate_3t(template).save(tmp_path / "s.nii.gz")
     assert repeat(tmp_path / "s.json", None).is_equal
+
+
+@pytest.mark.parametrize("name", ["MNI152_pseudo-3T", "MNI152_pseudo-3T [1]"])
+def test_synthesis_of_the_sample_data_needs_no_file(
+    repeat, phantom, tiny_model, tmp_path, monkeypatch, name
+):
+    """As the tutorial has it; napari numbers a sample that is opened twice."""
+    template = type(phantom)(phantom.array, phantom.affine, name=repeat_module.TEMPLATE_NAME)
+    monkeypatch.setattr(repeat_module, "load_template", lambda: template)
+    sample = simulate_3t(template).source
+    scan = type(phantom)(sample.array, sample.affine, name=name)
+    estimate(scan, load_model(tiny_model), SynthesisConfig(device="cpu")).save(tmp_path / "e.nii")
+    assert repeat(tmp_path / "e.json", tiny_model).is_equal

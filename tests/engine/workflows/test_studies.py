@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial, partialmethod
 
 import numpy as np
 import pytest
 
 from napari_mri7t import cli
+from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
 from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.evaluation.results import StudyResults, file_name
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import is_known, stress
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import read_card
+from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.study import Study, StudySettings, create_study
+from napari_mri7t.engine.volumes.files.streams import sidecar_of
 from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows import studies as studies_module
+from napari_mri7t.engine.workflows.simulate import simulate_dataset
 from napari_mri7t.engine.workflows.stress import case_of_study
 from napari_mri7t.engine.workflows.studies import Studies, evaluate, open_studies, train
+from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report
 
 TINY = TrainConfig(n_steps=3, batch_size=1, patch_size=16, warmup_steps=0, precision="float32")
 UNET = {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
 
 
 def settings(preset="best", **changes) -> StudySettings:
-    from dataclasses import replace
-
     return StudySettings("slice_unet", preset, replace(TINY, **changes), UNET)
 
 
@@ -118,6 +122,39 @@ def test_facts_and_histories_tell_what_was_done(study):
     assert np.isfinite(losses).all()
 
 
+def test_report_says_how_its_3t_volumes_were_made(dataset, tmp_path):
+    pairs = tmp_path / "pairs"
+    simulate_dataset(find_subjects(dataset), pairs, config=SimulationConfig(variance=0.01))
+    made = create_study(pairs, tmp_path / "run", settings())
+    said = "pseudo-3T volumes, simulated before the training: Gaussian noise of variance 0.01"
+    assert dict(describe_studies({"slice_unet": made}))["Input"].startswith(said)
+    for subject in made.subjects[:2]:
+        sidecar_of(subject.source).unlink()
+    facts = dict(describe_studies({"slice_unet": made}))
+    assert facts["Input"].startswith("2 3T volumes of the dataset; 1 pseudo-3T volumes")
+
+
+@pytest.mark.parametrize(
+    ("first", "changes", "expected"),
+    [
+        (101, {}, True),
+        (102, {}, False),
+        (101, {"variance": 0.01}, False),
+        (101, {"pseudo_3t": "realistic"}, False),
+    ],
+)
+def test_only_the_report_s_own_setting_is_set_beside_its_figures(
+    tmp_path, first, changes, expected
+):
+    names = [f"sub-TELL{number:04d}_T1w" for number in range(first, first + 10)]
+    subjects = tuple(Subject(name, tmp_path / f"{name}.nii.gz") for name in names)
+    reference = next(subject for subject in subjects if "TELL0106" in subject.name)
+    study = Study(tmp_path, settings(**changes), subjects, reference, ())
+    assert is_of_report(study) is expected
+    given = tuple(replace(subject, source=tmp_path / "3T.nii.gz") for subject in subjects)
+    assert not is_of_report(replace(study, subjects=given))
+
+
 def test_a_study_is_evaluated_and_evaluated_again_at_once(study):
     studies = open_studies(study.folder)
     first = studies.evaluate(baselines={})
@@ -160,9 +197,9 @@ def test_reproduce_does_the_whole_study_and_nothing_twice(dataset, tmp_path, mon
     out = capsys.readouterr().out
     assert out.count("fold 2 (sub-C held out): already done") == 1
     assert "| BasicCNN |" in out.replace("**", "")
-    assert (run / "results" / "tables" / "table-1.tex").exists()
+    assert (run / "results" / "tables" / "results.tex").exists()
     assert b"BasicCNN" in pages
-    assert pages.count(b", published") == 2  # of 3T as is and BasicCNN
+    assert b"published" not in pages  # these are not the report's subjects
 
 
 def test_python_trains_and_evaluates_in_two_calls(dataset, tmp_path, monkeypatch):

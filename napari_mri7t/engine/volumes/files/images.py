@@ -20,7 +20,7 @@ from napari_mri7t.engine.volumes.files.geometry import (
 )
 from napari_mri7t.engine.volumes.files.headers import ImageHeader, as_series, check_real
 from napari_mri7t.engine.volumes.files.nifti import parse_nifti
-from napari_mri7t.engine.volumes.files.reading import Voxels, check_voxels
+from napari_mri7t.engine.volumes.files.reading import Voxels, check_voxels, fill_not_finite
 from napari_mri7t.engine.volumes.files.streams import extension_of
 from napari_mri7t.engine.volumes.files.writing import nifti_header
 
@@ -112,9 +112,11 @@ def image_intensities(
         array = stored.reshape(header.geometry.shape).astype(np.float32, copy=False)
     finite = np.isfinite(array)
     n_not_finite = int(array.size - np.count_nonzero(finite))
+    fill = 0.0
     if n_not_finite:
-        array = np.where(finite, array, np.float32(0))
-    voxels = Voxels(array, n_not_finite, float(array.min()), float(array.max()))
+        array = array.copy()
+        fill = fill_not_finite(array.T)
+    voxels = Voxels(array, n_not_finite, float(array.min()), float(array.max()), fill)
     return array, (*header.warnings, *check_voxels(voxels, path))
 
 

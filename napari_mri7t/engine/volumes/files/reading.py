@@ -39,6 +39,7 @@ from napari_mri7t.engine.volumes.files.streams import (
 )
 
 CHUNK_VOXELS = 1 << 18
+LEAST_CONSTANT = 0.5  # part of the finite voxels of the faces that a constant background fills
 GIVE_A_HEAD = "use an image of a head"
 TRUSTED_BYTES = 64 << 20  # a volume up to this size, or this many times its file, is read at
 TRUSTED_RATIO = 4  # once; a larger one from a .gz only after the whole stream was checked
@@ -55,11 +56,13 @@ class Voxels:
     Attributes
     ----------
     values : ndarray of float32
-        Finite: NaN and infinite voxels are 0.
+        Finite: NaN and infinite voxels have the value `fill`.
     n_not_finite : int
         How many voxels were NaN or infinite.
     low, high : float
         Extremes of `values`.
+    fill : float
+        The constant background, or 0.
     overflowed : bool
         True if a finite stored value became infinite by scaling.
     """
@@ -68,6 +71,7 @@ class Voxels:
     n_not_finite: int
     low: float
     high: float
+    fill: float = 0.0
     overflowed: bool = False
 
 
@@ -256,10 +260,32 @@ def check_voxels(voxels: Voxels, path: Path) -> list[str]:
         raise VolumeError(f"{path}: all voxels have one value ({voxels.low:g}): {GIVE_A_HEAD}")
     if not voxels.n_not_finite:
         return []
+    value = f"the background, {voxels.fill:g}" if voxels.fill else "0"
     return [
         f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite; they were "
-        "set to 0 (background)"
+        f"set to {value}"
     ]
+
+
+def fill_not_finite(volumes: np.ndarray) -> float:
+    """Replace what is NaN or infinite by the constant background around it, in place.
+
+    Parameters
+    ----------
+    volumes : ndarray of float32, shape (..., K, J, I)
+
+    Returns
+    -------
+    float
+        The value: the commonest one of the faces if half of their finite voxels have it, else 0.
+    """
+    ends = [np.moveaxis(volumes, axis, 0)[end].ravel() for axis in (-3, -2, -1) for end in (0, -1)]
+    faces = np.concatenate(ends)
+    levels, counts = np.unique(faces[np.isfinite(faces)], return_counts=True)
+    is_constant = counts.size and counts.max() >= LEAST_CONSTANT * counts.sum()
+    value = float(levels[counts.argmax()]) if is_constant else 0.0
+    np.copyto(volumes, value, where=~np.isfinite(volumes))
+    return value
 
 
 def _read_voxels(header: ImageHeader, path: Path, first: int, count: int) -> Voxels:
@@ -271,7 +297,7 @@ def _read_voxels(header: ImageHeader, path: Path, first: int, count: int) -> Vox
     start = header.offset + first * header.n_voxels * header.dtype.itemsize
     with open_stream(path) as stream:
         _skip(stream, start, path)
-        voxels = _fill(stream, header, path, n_values)
+        voxels = _fill(stream, header, path, count)
         if is_compressed(path):
             rest = header.end - start - n_values * header.dtype.itemsize
             _skip(stream, rest, path, seekable=False)
@@ -307,7 +333,8 @@ def _prove(header: ImageHeader, path: Path) -> None:
         raise VolumeError(f"{path}: all voxels have one value: {GIVE_A_HEAD}")
 
 
-def _fill(stream: BinaryIO, header: ImageHeader, path: Path, n_values: int) -> Voxels:
+def _fill(stream: BinaryIO, header: ImageHeader, path: Path, count: int) -> Voxels:
+    n_values = count * header.n_voxels
     values = np.empty(n_values, dtype=np.float32)
     n_not_finite, low, high, overflowed = 0, np.inf, -np.inf, False
     for begin in range(0, n_values, CHUNK_VOXELS):
@@ -321,9 +348,13 @@ def _fill(stream: BinaryIO, header: ImageHeader, path: Path, n_values: int) -> V
         if not finite.all():
             overflowed |= _is_scaled(header) and bool(np.isfinite(stored[~finite]).any())
             n_not_finite += int(part.size - np.count_nonzero(finite))
-            part[~finite] = 0
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
-    return Voxels(values, n_not_finite, low, high, overflowed)
+        sound = part[finite] if n_not_finite else part
+        if sound.size:
+            low, high = min(low, float(sound.min())), max(high, float(sound.max()))
+    if not n_not_finite:
+        return Voxels(values, 0, low, high)
+    fill = fill_not_finite(values.reshape(count, *header.geometry.shape[::-1]))
+    return Voxels(values, n_not_finite, min(low, fill), max(high, fill), fill, overflowed)
 
 
 def _overflows_elsewhere(header: ImageHeader, path: Path, count: int) -> bool:

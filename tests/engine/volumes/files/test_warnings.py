@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.volumes.volume import load_series, load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_series, load_volume, save_volume
 
 
 def only_warning(volume) -> str:
@@ -164,6 +164,18 @@ def test_fault_28_some_nan_voxels_become_background_with_a_warning(make_nifti, b
     assert only_warning(volume).startswith("3 of 210 voxels were NaN or infinite")
     assert (volume.array[0, 0, :3] == 0).all()
     np.testing.assert_array_equal(volume.array[1:], array[1:])
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_fault_28_nan_voxels_get_the_background_of_a_scan_on_another_scale(make_nifti, name):
+    array = np.full((9, 10, 11), -0.75, np.float32)
+    array[2:-2, 2:-2, 2:-2] = np.random.default_rng(0).normal(size=(5, 6, 7))
+    array[0] = array[4, 5, 5] = np.nan
+    path = make_nifti(name, array=array)
+    expected = np.where(np.isfinite(array), array, np.float32(-0.75))
+    for volume in (load_volume(path), Volume.from_nibabel(nibabel.Nifti1Image(array, np.eye(4)))):
+        assert only_warning(volume).endswith("they were set to the background, -0.75")
+        np.testing.assert_array_equal(volume.array, expected)
 
 
 def test_fault_28_mask_of_nan_and_one_is_an_image(make_nifti):

@@ -1,0 +1,36 @@
+"""Where a widget stands in napari's window: in one place with the plugin's other widgets, as tabs.
+
+napari reads `tabify` from no manifest, and would halve the height of each.
+"""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+
+def dock_of(widget: QWidget) -> QDockWidget | None:
+    """Return the dock that holds a widget; None for a widget without one."""
+    place = widget.parentWidget()
+    while place is not None and not isinstance(place, QDockWidget):
+        place = place.parentWidget()
+    return place
+
+
+def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
+    """Stack a widget's dock with one in the same area that holds a widget of `kind`, on top.
+
+    A dock of another plugin, and one that floats or was closed, is left alone.
+    """
+    dock = dock_of(widget)
+    window = None if dock is None else dock.parentWidget()
+    if dock is None or not isinstance(window, QMainWindow) or dock.isFloating():
+        return
+    tabs = window.tabifiedDockWidgets(dock)
+    for other in window.findChildren(QDockWidget):
+        if other is dock or other in tabs or not other.findChildren(kind):
+            continue
+        is_open = other.toggleViewAction().isChecked() and not other.isFloating()
+        if is_open and window.dockWidgetArea(other) == window.dockWidgetArea(dock):
+            window.tabifyDockWidget(other, dock)
+            dock.raise_()
+            return

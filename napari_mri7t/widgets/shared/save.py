@@ -1,0 +1,133 @@
+"""The button that saves what a widget has made: one file, or all results as a BIDS derivative."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import napari
+from napari.layers import Layer
+from napari.utils.history import get_save_history, update_save_history
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import QFileDialog, QMenu, QToolButton
+
+from napari_mri7t.engine.datasets.bids import DESCRIPTION_FILE
+from napari_mri7t.engine.datasets.estimates import name_beside, scan_of
+from napari_mri7t.engine.volumes.files.streams import extension_of
+from napari_mri7t.widgets.io.writer import save_layer, write_layers
+from napari_mri7t.widgets.layers.layers import KEY, LayerData
+from napari_mri7t.widgets.shared.controls import set_enabled
+from napari_mri7t.widgets.shared.icons import ICON_SIZE, icon
+from napari_mri7t.widgets.shared.latest import Latest
+
+KINDS = "NIfTI (*.nii.gz *.nii)"
+EXTENSION = ".nii.gz"
+TOOLTIP = (
+    "Save the result as NIfTI, with a JSON file that says how it was made: the result that is\n"
+    "selected in the layer list, else the last one. The arrow: all results as a BIDS derivative."
+)
+
+
+class SaveButton(QToolButton):
+    """Saves the results that were offered to it, in the background.
+
+    Signals: `saved` (where, as a sentence), `failed` (a sentence).
+    """
+
+    saved = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._results: list[Layer] = []
+        self._saving = Latest("Save", self)
+        self.setText("Save...")
+        self.setIcon(icon("save"))
+        self.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        menu = QMenu(self)
+        self.all_action = menu.addAction("Save all as a BIDS derivative...")
+        self.all_action.triggered.connect(self._ask_folder)
+        self.setMenu(menu)
+        self.clicked.connect(self._ask_file)
+        self._saving.answered.connect(self._on_saved)
+        self._saving.failed.connect(self.failed)
+        viewer.layers.events.removed.connect(self._refresh)
+        self._refresh()
+
+    def offer(self, layer: Layer) -> None:
+        """Add a result, until its layer is deleted."""
+        self._results.append(layer)
+        self._refresh()
+
+    def results(self) -> list[Layer]:
+        """Return the results that are still in the layer list, the last one last."""
+        return [layer for layer in self._results if layer in self._viewer.layers]
+
+    def release(self) -> None:
+        """Stop listening to the viewer, before Qt deletes this control."""
+        self._viewer.layers.events.removed.disconnect(self._refresh)
+        self._results = []
+
+    def _refresh(self, event: object = None) -> None:
+        self._results = self.results()
+        set_enabled(self, None if self._results else "there is no result yet", TOOLTIP)
+
+    def _ask_file(self) -> None:
+        active = self._viewer.layers.selection.active
+        layer = active if active in self._results else self._results[-1]
+        proposed = str(proposed_path(layer))
+        chosen, _ = QFileDialog.getSaveFileName(self, f"Save {layer.name}", proposed, KINDS)
+        if chosen:
+            self.save(layer, Path(chosen))
+
+    def save(self, layer: Layer, path: Path) -> None:
+        """Save one layer under the name that the dialog returned, after it asked to overwrite."""
+        is_named = bool(extension_of(path))
+        target = path if is_named else path.with_name(path.name + EXTENSION)
+        self._saving.ask(_save, layer.as_layer_data_tuple(), target, is_named)
+
+    def _on_saved(self, answer: tuple[str, Path]) -> None:
+        text, path = answer
+        update_save_history(str(path))
+        self.saved.emit(text)
+
+    def _ask_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(
+            self, "Folder of the BIDS derivative", get_save_history()[0]
+        )
+        if chosen:
+            self.save_all(Path(chosen))
+
+    def save_all(self, folder: Path) -> None:
+        """Save all results into a BIDS derivative; no file there is replaced."""
+        layers = [layer.as_layer_data_tuple() for layer in self._results]
+        self._saving.ask(_save_all, layers, folder)
+
+
+def proposed_path(layer: Layer) -> Path:
+    """Return the file proposed for a result: named after its scan, beside it if that is a file."""
+    facts = layer.metadata[KEY]
+    path = None if facts["geometry"] is None else facts["geometry"].path
+    folder = Path(get_save_history()[0]) if path is None else path.absolute().parent
+    made_by = str(facts["provenance"]["GeneratedBy"][0]["Description"])
+    return folder / name_beside(scan_of(layer.name), made_by, _names_in(folder))
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:  # as saving will say
+        return []
+
+
+def _save(layer: LayerData, target: Path, is_named: bool) -> tuple[str, Path]:
+    path = save_layer(layer, target, overwrite=is_named)
+    return f"Saved: {path}", path
+
+
+def _save_all(layers: list[LayerData], folder: Path) -> tuple[str, Path]:
+    n_saved = len(write_layers(str(folder), layers))
+    what = "1 volume" if n_saved == 1 else f"{n_saved} volumes"
+    return f"Saved: {what} in {folder}", folder / DESCRIPTION_FILE

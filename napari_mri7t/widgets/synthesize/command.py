@@ -1,0 +1,90 @@
+"""The `mri7t` lines of the widget "Synthesize 7T"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Layer
+
+from napari_mri7t.engine.datasets.estimates import name_beside
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.volumes.files.streams import stem_of
+from napari_mri7t.widgets.shared.command import changed, command_line, file_of, model_option
+from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
+from napari_mri7t.widgets.synthesize.jobs import Asked, Source
+
+UNCERTAINTY = "uncertainty"
+
+
+@dataclass(frozen=True, eq=False)
+class AskedOfLayers:
+    """What the widget is about to do with layers.
+
+    `keep`: the user's own folder for intermediate files. `mask_layer`: a mask that is a layer.
+    """
+
+    sources: list[Source]
+    model: Path
+    config: SynthesisConfig
+    asked: Asked
+    keep: Path | None
+    mask_layer: Layer | None
+
+
+def lines_of_layers(asked: AskedOfLayers) -> list[str]:
+    """Return a line for each layer; the estimate goes beside the scan's file.
+
+    Raises
+    ------
+    VolumeError
+        If a layer, or the mask, is not in a file.
+    """
+    return [_line(source, asked) for source in asked.sources]
+
+
+def _line(source: Source, all_asked: AskedOfLayers) -> str:
+    scan, asked = file_of(source.layer, source.index), all_asked.asked
+    name = stem_of(scan.path) if scan.path.is_file() else source.layer.name
+    taken = [path.name for path in scan.path.parent.iterdir()]
+    mask, extra = all_asked.mask_layer, {}
+    if getattr(all_asked.config, UNCERTAINTY, False):
+        extra = {UNCERTAINTY: scan.path.with_name(name_beside(name, UNCERTAINTY, taken))}
+    return command_line(
+        "synthesize",
+        scan.path,
+        scan.path.with_name(name_beside(name, taken=taken)),
+        model=model_option(all_asked.model),
+        **changed(all_asked.config, "device", "step", "end_slices"),
+        **scan.options,
+        **_preparation_of(asked, all_asked.keep),
+        mask=asked.preparation.mask if mask is None else file_of(mask).path,
+        transform=asked.preparation.transform,
+        **extra,
+    )
+
+
+def lines_of_folder(request: FolderRequest) -> list[str]:
+    """Return the line of a batch."""
+    asked = Asked(request.preparation, request.grid)
+    line = command_line(
+        "batch",
+        request.source.absolute(),
+        request.output.absolute(),
+        model=model_option(request.model),
+        **changed(request.config, "device", "step", "end_slices"),
+        **_preparation_of(asked, request.preparation.keep),
+        overwrite=request.overwrite,
+    )
+    return [line]
+
+
+def _preparation_of(asked: Asked, keep: Path | None) -> dict[str, Any]:
+    """Return the options of preparation and output that both commands have."""
+    return {
+        **changed(asked.preparation, "prepare"),
+        **changed(asked.output, "space", "via", "background"),
+        "keep": keep,
+        **changed(asked.preparation, "allow_out_of_domain"),
+    }

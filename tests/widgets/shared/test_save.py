@@ -1,0 +1,144 @@
+"""Saving from the widget: a proposed name, image and sidecar; nothing unnamed is replaced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QFileDialog
+
+from napari_mri7t.engine.volumes.provenance import read_sidecar
+from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.widgets.layers.layers import KEY
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+
+pytestmark = pytest.mark.gui
+PLUGIN = "napari-mri7t"
+
+
+@pytest.fixture
+def open_file(make_napari_viewer, phantom, tmp_path):
+    """Open a small scan of a name in the real window; return widget and viewer."""
+
+    def opened(*names):
+        viewer = make_napari_viewer()
+        for name in names:
+            part = type(phantom)(phantom.array[8:32, 8:40, 10:20], phantom.affine)
+            path = save_volume(part, tmp_path / f"{name}.nii.gz")
+            viewer.open(path, plugin=PLUGIN)
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Synthesize 7T")
+        return widget, viewer
+
+    return opened
+
+
+@pytest.fixture
+def made(open_file, quick_model, wait_idle):
+    """A result in the viewer, of a scan of a name."""
+
+    def synthesized(name="brain"):
+        widget, viewer = open_file(name)
+        widget.model_chooser.add(quick_model)
+        widget.panel.start_button.click()
+        wait_idle()
+        return widget, viewer.layers[-1]
+
+    return synthesized
+
+
+def answer(monkeypatch, name=None):
+    """Accept the dialog's proposal, or another name beside it; return what it was given."""
+    seen = []
+
+    def dialog(parent, title, proposed, kinds):
+        seen.append(Path(proposed))
+        return str(proposed if name is None else Path(proposed).with_name(name)), kinds
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", dialog)
+    return seen
+
+
+def test_save_is_offered_once_there_is_a_result(made, open_file):
+    widget, viewer = open_file("alone")
+    assert not widget.save_button.isEnabled()
+    assert "no result yet" in widget.save_button.toolTip()
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("brain", "brain_desc-synth7T.nii.gz"),
+        ("sub-01_ses-2_T1w", "sub-01_ses-2_desc-synth7T_T1w.nii.gz"),
+    ],
+)
+def test_save_proposes_a_name_beside_the_scan_and_writes_image_and_sidecar(
+    made, monkeypatch, wait_idle, tmp_path, name, proposed
+):
+    seen = answer(monkeypatch)
+    widget, layer = made(name)
+    widget.save_button.click()
+    wait_idle()
+    image = tmp_path / proposed
+    assert seen == [image]
+    np.testing.assert_array_equal(nibabel.load(image).get_fdata(dtype=np.float32), layer.data.T)
+    assert read_sidecar(image)["Model"] == layer.metadata[KEY]["provenance"]["Model"]
+    assert widget.panel.status.text().replace("\u200b", "") == f"Saved: {image}"
+    widget.save_button.click()  # the next proposal is free
+    wait_idle()
+    assert seen[1].name == proposed.replace("synth7T", "synth7T2")
+
+
+def test_only_a_file_named_in_the_dialog_is_replaced(made, monkeypatch, wait_idle, tmp_path):
+    widget, _ = made()
+    (tmp_path / "mine.nii.gz").write_bytes(b"precious")
+    answer(monkeypatch, "mine")  # what the dialog asked about is "mine", which is not there
+    widget.save_button.click()
+    wait_idle()
+    assert "exists" in widget.panel.notices.texts(ERROR_COLOUR)[0]
+    assert (tmp_path / "mine.nii.gz").read_bytes() == b"precious"
+    answer(monkeypatch, "mine.nii.gz")
+    widget.save_button.click()
+    wait_idle()
+    assert read_sidecar(tmp_path / "mine.nii.gz")["Synthetic"] is True
+
+
+def test_foreign_sidecar_is_never_replaced(made, monkeypatch, wait_idle, tmp_path):
+    widget, _ = made()
+    (tmp_path / "mine.json").write_text('{"EchoTime": 0.003}')
+    answer(monkeypatch, "mine.nii.gz")
+    widget.save_button.click()
+    wait_idle()
+    assert widget.panel.notices.texts(ERROR_COLOUR)
+    assert json.loads((tmp_path / "mine.json").read_text()) == {"EchoTime": 0.003}
+    assert not (tmp_path / "mine.nii.gz").exists()
+
+
+def test_all_results_become_one_derivative_whose_files_stay(
+    open_file, quick_model, monkeypatch, wait_idle, tmp_path
+):
+    widget, viewer = open_file("sub-01_T1w", "sub-02_T1w")
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText("Selected layers")
+    viewer.layers.selection = set(viewer.layers)
+    widget.panel.start_button.click()
+    wait_idle()
+    folder = tmp_path / "derivative"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    for _ in range(2):
+        widget.save_button.all_action.trigger()
+        wait_idle()
+    names = sorted(path.name for path in folder.rglob("*.nii.gz"))
+    assert names == [
+        f"sub-0{n}_desc-synth7T{number}_T1w.nii.gz" for n in (1, 2) for number in ("", "2")
+    ]
+    assert (folder / "dataset_description.json").is_file()
+    assert "2 volumes" in widget.panel.status.text()
+
+
+def test_deleted_result_is_no_longer_saved(made):
+    widget, layer = made()
+    widget.viewer.layers.remove(layer)
+    assert not widget.save_button.isEnabled()
