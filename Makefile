@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-GPU_WHEELS := nibabel pywavelets isal
+GPU_WHEELS := nibabel pywavelets isal nilearn
 SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
 # Each test file stays in one process. Each process computes on one core.
 PARALLEL := -n 2 --dist loadfile

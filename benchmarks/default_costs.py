@@ -1,11 +1,13 @@
 """What the default preparation costs a brain that needs none, and what it does for one that does.
 
-python benchmarks/default_costs.py 7T_FOLDER [turned]
+python benchmarks/default_costs.py 7T_FOLDER [turned|shaded] [0101 0102 ...]
 
-PSNR in the brain of the report's ten pairs (PROTOCOL: noise of variance 0.003, both matched to
+PSNR in the brain of the report's ten pairs (noise of variance 0.003, both matched to
 sub-TELL0106), each estimated by the model that has not seen it: as `--prepare none` and as
 `--prepare auto`. With `turned`, each pseudo-3T has a header turned by 20 degrees about each
-axis and shifted by 10 mm: the estimate is on the same voxels, and need not be turned back.
+axis and shifted by 10 mm: the estimate is on the same voxels, and need not be turned back. With
+`shaded`, it is turned and has a bias field, half as bright on one side as on the other. Numbers
+of brains at the end pick these.
 """
 
 import sys
@@ -27,6 +29,7 @@ from napari_mri7t.engine.volumes.volume import Volume
 
 REFERENCE = "TELL0106"
 TURN_DEGREES, SHIFT_MM = 20.0, 10.0
+SHADING = 1 / 3  # of the field, up and down from left to right of the volume
 
 
 def turned(scan: Volume) -> Volume:
@@ -39,18 +42,31 @@ def turned(scan: Volume) -> Volume:
     return replace(scan, affine=move @ scan.affine, geometry=None)
 
 
+def shaded(scan: Volume) -> Volume:
+    """Return a scan at another place in space, with a bias field."""
+    field = 1 + SHADING * np.sin(np.linspace(-np.pi / 2, np.pi / 2, scan.shape[0]))
+    return turned(scan.with_array(scan.array * field[:, None, None].astype(np.float32)))
+
+
+CHANGES = {"turned": turned, "shaded": shaded}
+
+
 def main() -> None:
     """Print a row per brain."""
     paths = sorted(Path(sys.argv[1]).glob("*TELL*.nii.gz"))
-    is_turned = "turned" in sys.argv[2:]
+    change = next((CHANGES[word] for word in sys.argv[2:] if word in CHANGES), lambda scan: scan)
+    picked = [word for word in sys.argv[2:] if word.isdigit()]
     reference = next(path for path in paths if REFERENCE in path.name)
     folds = [each for each in fold_folders() if each.parent.name == f"{DEFAULT_MODEL}-loo"]
     print("brain | none, dB | auto, dB | auto minus none | what auto did")
     rows = []
     for path, fold in zip(paths, folds, strict=True):
+        name = path.name.removeprefix("sub-TELL")[:4]
+        if picked and name not in picked:
+            continue
         model = load_model(fold)
         source, target = simulate_3t(path, reference=reference)
-        scan = turned(source) if is_turned else source
+        scan = change(source)
         values, done = [], ""
         for mode in ("none", "auto"):
             made = synthesize(
@@ -62,7 +78,6 @@ def main() -> None:
                 names = ("brain_extraction", "bias_field", "bias_field_strength", "registration")
                 done = ", ".join(str(made.prepared.facts.get(name)) for name in names)
         rows.append(values)
-        name = path.name.removeprefix("sub-TELL")[:4]
         cells = f"{values[0]:.2f} | {values[1]:.2f} | {values[1] - values[0]:+.3f}"
         print(f"{name} | {cells} | {done or 'nothing'}", flush=True)
     none, auto = np.mean(rows, axis=0)

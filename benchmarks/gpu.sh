@@ -1,31 +1,47 @@
 #!/bin/sh
-# All that needs a GPU, in one go on a borrowed machine without network: the tests marked gpu, the
-# speeds of docs/performance.md, the report's preset on ten folds of both networks, and long trainings
-# of `best`. Every part begins only while there is time for it; trainings go on where they were when
-# the script is called again on the same machine.
+# All that needs a GPU, in one run of nine minutes on a borrowed machine without network:
+#   tests  the tests marked gpu
+#   speed  of a volume through each network, beside what the card can multiply, and the memory that one
+#          of 0.5 mm takes (docs/performance.md)
+#   report the report's preset on every fold
+#   train  the preset `scan` of slice_unet on all subjects: as many steps as the time allows. All
+#          volumes lie on the card, patches are drawn there, the network runs in bfloat16 with channels
+#          last. The weights are packed at the end, the last checkpoint every minute.
 #
 # Here, before:   make gpu-pack DATASET=FOLDER      wheels and data into .gpu/, which git ignores
+#                 sh benchmarks/gpu.sh --rehearse   every part on the CPU, two steps of a small network
 # There:          sh benchmarks/gpu.sh              in the root of the repository, with .gpu/ beside it
-# Where what travels is limited: napari_mri7t/models/slice_unet-loo is not needed there.
+# A second call on the same machine goes on with the training, if STEPS is that of the first.
 #
-# OUT      gets log, tables, and the models as bfloat16, packed: at most 8 files of 16 MiB
-# SECONDS_LEFT=500   of this call; packing comes after
-#             DEVICE=cuda      STEPS=8000 of slice_unet, half for the others
+# OUT=/tmp/out       gets log, tables and the model, at most 8 files of 16 MiB
+# SECONDS_LEFT=530   of this call
+# STEPS=...          of the training; by default what a short one before says that the time allows
 # RUNS=/tmp/runs     run folders, which stay while the machine does
 set -u
-OUT=${OUT:-/tmp/out} DEVICE=${DEVICE:-cuda} STEPS=${STEPS:-8000} RUNS=${RUNS:-/tmp/runs}
-END=$(($(date +%s) + ${SECONDS_LEFT:-500}))
-DATA=.gpu/data
-mkdir -p "$OUT" "$RUNS"
-if [ -d .gpu/wheels ]; then
-    python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target /tmp/site .gpu/wheels/*.whl
-    export PYTHONPATH=/tmp/site:$PWD
-else
-    export PYTHONPATH=$PWD
+cd "$(dirname "$0")/.." || exit
+OUT=${OUT:-/tmp/out} DEVICE=${DEVICE:-cuda} RUNS=${RUNS:-/tmp/runs} DATA=${DATA:-.gpu/data}
+PROBE=200 MODELS=slice_unet,watnet,basic_cnn SIZES=1,0.5 SMALL="" QUICK=""
+TUNED="--set batch_size=64 --set patch_size=96 --set checkpoint_steps=500"
+PACKING=25 MINUTE=60
+if [ "${1:-}" = --rehearse ]; then
+    DEVICE=cpu PROBE=2 MODELS=basic_cnn SIZES=3 MINUTE=5
+    QUICK="--set n_steps=2 --set batch_size=2 --set patch_size=16 --set end_slices=0 --set inference.end_slices=0"
+    SMALL="--set-network widths=[4,8] --set-network n_blocks=1"
+    TUNED="--set batch_size=2 --set patch_size=32 --set checkpoint_steps=1"
+    OUT=$(mktemp -d) RUNS=$(mktemp -d)
 fi
-export PYTHONUNBUFFERED=1
+END=$(($(date +%s) + ${SECONDS_LEFT:-530} - PACKING))
+mkdir -p "$OUT" "$RUNS"
+export PYTHONPATH=$PWD PYTHONUNBUFFERED=1
+PYTHON=${PYTHON:-python3}
+if [ -d .gpu/wheels ] && ! "$PYTHON" -c 'import nibabel, pywt, nilearn' 2> /dev/null; then
+    "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --upgrade --target "$RUNS/site" .gpu/wheels/*.whl
+    export PYTHONPATH="$RUNS/site:$PYTHONPATH"
+fi
 
-python() { timeout $((END - $(date +%s))) python3 "$@"; }
+left() { echo $((END - $(date +%s))); }
+
+python() { timeout "$(left)" "$PYTHON" "$@"; }
 
 mri7t() { python -c 'import sys; from napari_mri7t.cli import main; sys.argv[0] = "mri7t"; main()' "$@"; }
 
@@ -33,59 +49,79 @@ mri7t() { python -c 'import sys; from napari_mri7t.cli import main; sys.argv[0] 
 part() {
     name=$1 need=$2
     shift 2
-    left=$((END - $(date +%s)))
-    if [ "$left" -lt "$need" ]; then
-        echo "== $name: left out, $left s remain" | tee -a "$OUT/log.txt"
-        return
+    if [ "$(left)" -lt "$need" ]; then
+        echo "== $name: left out, $(left) s remain" | tee -a "$OUT/log.txt"
+        return 1
     fi
     echo "== $name" | tee -a "$OUT/log.txt"
     begun=$(date +%s)
     "$@" > "$RUNS/$name.log" 2>&1
-    echo "   exit $?, $(($(date +%s) - begun)) s" | tee -a "$OUT/log.txt"
-    tail -n 25 "$RUNS/$name.log" >> "$OUT/log.txt"
+    code=$?
+    echo "   exit $code, $(($(date +%s) - begun)) s" | tee -a "$OUT/log.txt"
+    tail -n 25 "$RUNS/$name.log" | tee -a "$OUT/log.txt"
+    return $code
 }
 
-train() { # NAME NETWORK PRESET STEPS
-    mri7t train "$DATA" "$RUNS/$1" --network "$2" --preset "$3" --set "n_steps=$4" --device "$DEVICE" \
-        --set checkpoint_steps=1000 --folds "${FOLDS:-all}"
+tests() { # without the options of pyproject.toml: they name plugins that are not there
+    python -m pytest -q -m gpu -o addopts=--import-mode=importlib -p no:cacheprovider tests/engine/synthesis tests/engine/training/test_run.py
 }
 
-report() { # of both networks, all folds: the target is two minutes
-    for network in basic_cnn watnet; do
-        mri7t train "$DATA" "$RUNS/$network-report" --network $network --preset report --device "$DEVICE" \
-            --folds "${FOLDS:-all}" || return
-    done
+speed() {
+    python benchmarks/synthesis_speed.py "$(first_volume)" --device "$DEVICE" --models "$MODELS" || return
+    python benchmarks/memory.py "$(first_volume)" --device "$DEVICE" --model "${MODELS%%,*}" --sizes "$SIZES"
 }
 
-pack() { # NAME: the models of a run's folds as bfloat16 with their figures, a few folds a file
-    python3 - "$RUNS/$1" "$RUNS/packed/$1" << 'EOF'
-import shutil
-import sys
-from pathlib import Path
+first_volume() { find "$DATA" -name '*.nii.gz' | sort | head -n 1; }
 
-from napari_mri7t.engine.training.run import Export, export_model
-from napari_mri7t.engine.training.study import open_study
-
-study, packed = open_study(sys.argv[1]), Path(sys.argv[2])
-for k in range(len(study.subjects)):
-    if study.is_done(k):
-        fold = study.fold_folder(k)
-        export_model(study, k, packed / fold.name, Export(fold.name, half=True))
-        shutil.copy(fold / "metrics.json", packed / fold.name)
-EOF
-    for folds in 0[0-3] 0[4-7] 0[89]; do
-        (cd "$RUNS/packed" && tar cf "$OUT/$1-$(echo "$folds" | tr -d '[]').tar" "$1"/fold-$folds)
-    done
+report() { # the report's preset on all folds
+    # shellcheck disable=SC2086 # several words each
+    mri7t train "$DATA" "$RUNS/report" --network basic_cnn --preset report --device "$DEVICE" --folds all $QUICK
 }
 
-part tests 60 python -m pytest -q -m gpu tests/engine -p no:cacheprovider
-part speed 60 python benchmarks/synthesis_speed.py "$(ls "$DATA"/*.nii.gz | head -1)" --device "$DEVICE"
-part report 150 report
-part slice_unet 30 train slice_unet-best slice_unet best "$STEPS"
-part watnet 30 train watnet-best watnet best $((STEPS / 2))
-part basic_cnn 30 train basic_cnn-best basic_cnn best $((STEPS / 2))
-part gan 30 train watnet-gan watnet gan $((STEPS / 2))
-part qu2020 30 train watnet_qu2020-best watnet_qu2020 best $((STEPS / 2))
-pack slice_unet-best >> "$OUT/log.txt" 2>&1
-tar czf "$OUT/figures.tar.gz" -C "$RUNS" $(cd "$RUNS" && ls -d ./*.log ./*/study.json ./*/fold-*/metrics.json ./*/fold-*/card.json 2> /dev/null)
+train() { # RUN STEPS
+    # shellcheck disable=SC2086 # several words each
+    mri7t train "$DATA" "$RUNS/$1" --network slice_unet --preset scan --set "n_steps=$2" \
+        --set precision=bfloat16 --device "$DEVICE" --folds none --final $TUNED $SMALL
+}
+
+probe() { # two short trainings: what the second takes longer is steps alone
+    begun=$(date +%s%N)
+    train probe-short 2 || return
+    middle=$(date +%s%N)
+    train probe $((2 + PROBE)) || return
+    ended=$(date +%s%N)
+    "$PYTHON" -c "print(max(1e-4, ($ended - 2 * $middle + $begun) / 1e9 / $PROBE), ($middle - $begun) / 1e9)" > "$RUNS/pace"
+    cat "$RUNS/pace"
+}
+
+chosen_steps() {
+    "$PYTHON" -c "pace, start = map(float, open('$RUNS/pace').read().split()); print(max(2, int(0.95 * ($(left) - start) / pace)))"
+}
+
+pack() { # RUN: the model if it is trained, else the last checkpoint
+    if [ -e "$RUNS/$1/final/card.json" ]; then
+        "$PYTHON" -c 'import sys; from napari_mri7t.engine.training.export import export_model as e; e(*sys.argv[1:3], half=True)' \
+            "$RUNS/$1" "$RUNS/$1-model" && tar cf "$OUT/model.tar" -C "$RUNS" "$1-model" && rm -f "$OUT/checkpoint.tar"
+    elif [ -d "$RUNS/$1/final" ]; then
+        tar cf "$OUT/part.tar" -C "$RUNS" "$1" && mv "$OUT/part.tar" "$OUT/checkpoint.tar"
+    fi
+}
+
+pack_each_minute() { while sleep "$MINUTE"; do pack "$1"; done; }
+
+part tests 60 tests
+part speed 60 speed
+part report 120 report
+[ -n "${STEPS:-}" ] || part probe 90 probe
+[ -n "${STEPS:-}" ] || { [ -e "$RUNS/pace" ] && STEPS=$(chosen_steps); }
+if [ -n "${STEPS:-}" ]; then
+    pack_each_minute scan &
+    packing=$!
+    part train 30 train scan "$STEPS"
+    kill "$packing"
+    wait "$packing" 2> /dev/null
+    pack scan >> "$OUT/log.txt" 2>&1
+fi
+tar czf "$OUT/logs.tar.gz" -C "$RUNS" $(cd "$RUNS" && ls -d ./*.log ./*/study.json ./*/final/*.csv ./*/final/card.json 2> /dev/null)
 ls -l "$OUT"
+[ -e "$OUT/model.tar" ]

@@ -1,12 +1,14 @@
 """What every benchmark says of the machine: its name, its rate of products, the memory held."""
 
+import contextlib
 import datetime
 import resource
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from napari_mri7t import __version__
 from napari_mri7t.engine.devices import device_name
 
 MATRIX = 4096  # rows and columns of the product that measures the rate
@@ -32,9 +34,11 @@ def peak_mb() -> float:
 
 def machine(device: torch.device) -> str:
     """Name the day, the hardware and the versions that decide the speed."""
-    names = ("napari-mri7t", "torch", "numpy", "isal")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{datetime.date.today()}, {device_name(device)}, {versions}"
+    known = [f"napari-mri7t {__version__}"]
+    for name in ("torch", "numpy", "isal"):
+        with contextlib.suppress(PackageNotFoundError):
+            known.append(f"{name} {version(name)}")
+    return f"{datetime.date.today()}, {device_name(device)}, {', '.join(known)}"
 
 
 def _wait(tensor: torch.Tensor) -> None:

@@ -10,20 +10,16 @@ the brain, eroded by two voxels, against the 99.9th percentile of the second sca
 """
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - as its own documents
+from filters import filters
 from scipy.ndimage import binary_erosion, gaussian_filter
-from skimage.restoration import denoise_nl_means, denoise_wavelet
 
-from napari_mri7t.engine.metrics.noise import noise_level
-from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.preparation.registration import matrix_of
-from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -34,8 +30,6 @@ PITCHES = (0.0, -0.15, 0.15)  # radians, of the starts of the registration
 SAMPLED = 0.2  # part of the voxels
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # of ITK, from RAS+ and back
 COARSE, FINE = ((4, 2), (2.0, 1.0)), ((2, 1), (1.0, 0.0))  # shrinking and smoothing, mm
-
-Method = Callable[[Volume], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,58 +122,6 @@ def _smooth(array: np.ndarray) -> np.ndarray:
     return found
 
 
-def gaussian(scan: Volume, sigma: float) -> np.ndarray:
-    """Smooth by a Gaussian, sigma in voxels."""
-    found: np.ndarray = gaussian_filter(scan.array, sigma)
-    return found
-
-
-def non_local_means(scan: Volume, strength: float) -> np.ndarray:
-    """Average similar patches; the strength is in units of the noise."""
-    noise = noise_level(scan.array)
-    found: np.ndarray = denoise_nl_means(
-        scan.array, patch_size=3, patch_distance=5, h=strength * noise, sigma=noise, fast_mode=True
-    )
-    return found
-
-
-def wavelets(scan: Volume) -> np.ndarray:
-    """Shrink wavelet coefficients (BayesShrink)."""
-    found: np.ndarray = denoise_wavelet(
-        scan.array, sigma=noise_level(scan.array), method="BayesShrink", rescale_sigma=False
-    )
-    return found
-
-
-def bm4d_of(scan: Volume) -> np.ndarray:
-    """Filter by BM4D, whose licence is non-commercial: a yardstick, never a dependency."""
-    from bm4d import bm4d
-
-    return np.asarray(bm4d(scan.array, noise_level(scan.array)))
-
-
-def methods(names: list[str]) -> dict[str, Method]:
-    """Return what is compared, by its name in the table."""
-    found: dict[str, Method] = {
-        "scan as is": lambda scan: scan.array,
-        "Gaussian, 0.4 voxel": partial(gaussian, sigma=0.4),
-        "Gaussian, 0.5 voxel": partial(gaussian, sigma=0.5),
-        "non-local means, 0.4 s": partial(non_local_means, strength=0.4),
-        "non-local means, 0.7 s": partial(non_local_means, strength=0.7),
-        "wavelets": wavelets,
-    }
-    try:
-        import bm4d  # noqa: F401
-    except ImportError:
-        print("bm4d is not installed: its row is left out")
-    else:
-        found["BM4D"] = bm4d_of
-    for name in names:
-        model = load_model(name)
-        found[name] = lambda scan, model=model: estimate(scan, model).volume.array
-    return found
-
-
 def main() -> None:
     """Take folder, persons and models from the command line, and print the table."""
     parser = argparse.ArgumentParser(
@@ -188,12 +130,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("persons", nargs="+", metavar="FIRST,SECOND")
     parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
+    parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
+    parser.add_argument("--noise-factor", type=float, default=1.0)
     asked = parser.parse_args()
     pairs = {person: load_pair(asked.folder, *person.split(",")) for person in asked.persons}
     print(" | ".join(("method", *pairs, "mean gain")))
     as_is: list[float] = []
-    for name, method in methods([name for name in asked.models.split(",") if name]).items():
-        scores = [pair.score(method(pair.first)) for pair in pairs.values()]
+    config = SynthesisConfig(planes=tuple(asked.planes.split(",")), noise_factor=asked.noise_factor)
+    for name, apply in filters(asked.models, config).items():
+        scores = [pair.score(apply(pair.first)) for pair in pairs.values()]
         as_is = as_is or scores
         gain = np.mean(scores) - np.mean(as_is)
         print(" | ".join((name, *(f"{score:.2f}" for score in scores), f"{gain:+.3f}")), flush=True)

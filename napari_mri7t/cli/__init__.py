@@ -4,6 +4,8 @@ One module per command or group of commands; each imports the engine inside its 
 `mri7t --help` responds at once. A new command is such a module and one line in `commands`.
 """
 
+from typing import NoReturn
+
 from napari_mri7t.cli.stops import exit_at_once, exit_code, handled_by, raise_interrupt
 
 EXIT_INTERRUPTED = 130
@@ -23,8 +25,17 @@ def main() -> None:
             with sentences_for_errors():
                 app()
         except KeyboardInterrupt:
-            raise SystemExit(exit_code()) from None
+            _end()
         except SystemExit as end:
             if end.code == EXIT_INTERRUPTED:  # typer's, for any KeyboardInterrupt
-                raise SystemExit(exit_code()) from None
+                _end()
             raise
+
+
+def _end() -> NoReturn:
+    """End as a signal asked; the interpreter would wait for work that cannot be stopped."""
+    from napari_mri7t.engine.preparation.optional import unfinished_work
+
+    if unfinished_work():
+        exit_at_once()
+    raise SystemExit(exit_code()) from None

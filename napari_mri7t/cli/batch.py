@@ -13,6 +13,7 @@ from napari_mri7t.cli.options import (
     Cluster,
     Device,
     DryRun,
+    EndSlices,
     Index,
     Keep,
     Model,
@@ -56,6 +57,7 @@ def batch(
     model: Model = None,
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
+    end_slices: EndSlices = SynthesisConfig.end_slices,
     index: Index = None,
     series: SeriesNumber = None,
     prepare: Prepare = None,
@@ -115,7 +117,7 @@ def batch(
     job = BatchJob(
         output,
         model or DEFAULT_MODEL,
-        SynthesisConfig(device=device, step=step),
+        SynthesisConfig(device=device, step=step, end_slices=end_slices),
         overwrite,
         index,
         given(

@@ -22,6 +22,7 @@ from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.texts import visible
 
 LOG_SECONDS = 30.0
+GRACE_SECONDS = 1.5  # from the second Ctrl-C to an end without clearing up
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 STOPPING = "Stopping at the next step; press Ctrl-C again to stop at once."
 
@@ -211,21 +212,24 @@ def progress_bar(title: str) -> Iterator[Report]:
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Record the first Ctrl-C, so that the work can clean up; the second one raises at once.
 
-    What then waits for a thread is ended by the third.
+    What then still waits for a thread is ended by the third, or after `GRACE_SECONDS`.
     """
     pressed = threading.Event()
-    raised = False
+    end = threading.Timer(GRACE_SECONDS, exit_at_once)
+    end.daemon = True
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal raised
-        if raised:
-            exit_at_once(number, frame)
+        if end.is_alive():
+            exit_at_once()
         if pressed.is_set():
-            raised = True
+            end.start()
             raise KeyboardInterrupt
         pressed.set()
         with contextlib.suppress(OSError):  # past the buffer, which may just be written to
             os.write(STDERR, f"\n{STOPPING}\n".encode())
 
     with handled_by(note):
-        yield pressed.is_set
+        try:
+            yield pressed.is_set
+        finally:
+            end.cancel()

@@ -26,6 +26,7 @@ Step = Annotated[
         "fast; at most the number of slices that the model returns at once (watnet: 1)."
     ),
 ]
+EndSlices = Annotated[int, typer.Option(help="Slices at either end to leave unchanged.")]
 Index = Annotated[int | None, typer.Option(help="Index of the volume in a 4-D file, from 0.")]
 SeriesNumber = Annotated[
     str | None,

@@ -10,6 +10,7 @@ from napari_mri7t.cli.options import (
     AllowOutOfDomain,
     Background,
     Device,
+    EndSlices,
     Index,
     Keep,
     Model,
@@ -31,9 +32,7 @@ def synthesize(
     model: Model = None,
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
-    end_slices: Annotated[
-        int, typer.Option(help="Slices at either end to leave unchanged.")
-    ] = SynthesisConfig.end_slices,
+    end_slices: EndSlices = SynthesisConfig.end_slices,
     index: Index = None,
     series: SeriesNumber = None,
     prepare: Prepare = None,
@@ -48,6 +47,14 @@ def synthesize(
     via: Via = OutputConfig.via,
     background: Background = OutputConfig.background,
     keep: Keep = None,
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save there how uncertain each voxel is: half of the width of its 90 % interval, "
+            ".nii or .nii.gz; for a model that was calibrated, as slice_unet.",
+        ),
+    ] = None,
     allow_out_of_domain: AllowOutOfDomain = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -55,9 +62,9 @@ def synthesize(
 
     INPUT may be any T1w scan of an adult head. It is prepared as needed, which requires the extra
     `native`; a brain-extracted scan at 1 mm in MNI space needs no preparation. OUTPUT gets
-    a JSON sidecar, the folder of --keep a quality page.
+    a JSON sidecar, and so does the file of --uncertainty; the folder of --keep a quality page.
     """
-    refuse_targets([output], overwrite=overwrite)
+    refuse_targets([p for p in (output, uncertainty) if p is not None], overwrite=overwrite)
 
     from napari_mri7t.engine.models.card import DEFAULT_MODEL
     from napari_mri7t.engine.models.model import load_model
@@ -66,7 +73,9 @@ def synthesize(
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.volumes.volume import load_volume
 
-    config = SynthesisConfig(device=device, step=step, end_slices=end_slices)
+    config = SynthesisConfig(
+        device=device, step=step, end_slices=end_slices, uncertainty=uncertainty is not None
+    )
     goes_to = OutputConfig(space, via, background)
     preparation = given(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
@@ -80,7 +89,7 @@ def synthesize(
     warn(made.warnings)
     for text in made.settings.get("preparation", {}).get("distance", ()):
         say(f"{scan.name}: {text}")
-    made.save(output, overwrite=overwrite)
+    made.save(output, uncertainty, overwrite=overwrite)
     if keep is not None and made.prepared is not None:
         from napari_mri7t.engine.report.quality_page import write_quality_page
 

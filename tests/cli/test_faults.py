@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import nibabel
 import numpy as np
@@ -22,9 +23,12 @@ from filelock import FileLock
 from nibabel.nifti1 import header_dtype
 from rich.console import Console
 
+from napari_mri7t import cli
+from napari_mri7t.cli import console
 from napari_mri7t.cli.console import progress_bar, sentences_for_errors
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.networks.unet import SliceUNet
+from napari_mri7t.engine.preparation import optional
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.training.study import LOCK_FILE
 from napari_mri7t.engine.volumes.template import load_template
@@ -473,6 +477,37 @@ def test_ctrl_c_ends_the_work_at_its_next_report_and_the_second_one_at_once():
     press(0, passed)
     assert passed[-1] == "reported"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def press_twice_and_wait_for(thread):
+    with progress_bar("work"):
+        try:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            assert thread.wait(20)
+
+
+def test_second_ctrl_c_ends_a_command_that_still_waits_for_a_thread(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(console, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(console, "exit_at_once", ended.set)
+    with pytest.raises(KeyboardInterrupt):
+        press_twice_and_wait_for(ended)
+
+
+def test_ctrl_c_does_not_wait_for_work_that_cannot_be_stopped(run_cli, monkeypatch):
+    """As the interpreter would for a brain extraction, which goes on in its thread."""
+    ended = []
+    monkeypatch.setattr(cli, "exit_at_once", lambda: ended.append(True))
+    monkeypatch.setattr(
+        "napari_mri7t.engine.models.card.models", lambda: signal.raise_signal(signal.SIGINT)
+    )
+    assert run_cli("models")[0] == 130
+    assert not ended
+    monkeypatch.setattr(optional, "unfinished_work", lambda: [threading.current_thread()])
+    assert run_cli("models")[0] == 130
+    assert ended
 
 
 def test_ctrl_c_that_is_ignored_stays_ignored():

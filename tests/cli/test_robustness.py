@@ -7,7 +7,8 @@ import pytest
 
 from napari_mri7t import cli
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 from napari_mri7t.engine.volumes.volume import save_volume
 
 
@@ -46,7 +47,7 @@ def test_file_that_robustness_did_not_print_is_refused_by_its_name(
         volume = phantom.with_array(phantom.array**power)
         save_volume(volume, tmp_path / "dataset" / f"{name}.nii.gz")
     settings = StudySettings("slice_unet", "best", TrainConfig(patch_size=16))
-    create_study(tmp_path / "dataset", tmp_path / "run", settings)
+    start_training(tmp_path / "dataset", tmp_path / "run", settings, [])[0]
     (tmp_path / "printed.json").write_text(text)
     printed = ("--robustness", tmp_path / "printed.json")
     code, _, error = run_cli("export", tmp_path / "run", tmp_path / "model", *printed)

@@ -11,7 +11,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 LISTENERS: list[list[str]] = []  # an audit hook stays for good: one writes to whoever listens
@@ -50,7 +51,7 @@ def test_fault_38_training_opens_no_socket(sockets, phantom, tmp_path):
     config = TrainConfig(n_steps=1, batch_size=1, patch_size=16, warmup_steps=0)
     network = {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", config, network)
-    study = create_study(tmp_path / "dataset", tmp_path / "run", settings)
+    study = start_training(tmp_path / "dataset", tmp_path / "run", settings, [])[0]
     run_fold(study, 0, "cpu")
     assert study.is_done(0)
     assert sockets == []

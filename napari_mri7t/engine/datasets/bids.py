@@ -32,7 +32,11 @@ from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
 BIDS_VERSION = "1.10.0"
 DESCRIPTION_FILE = "dataset_description.json"
 SOURCE_LINK = "source"  # the input dataset, in BIDS URIs
-DESCRIPTIONS = {"synthesize": ESTIMATE, "simulate": "pseudo3T"}
+DESCRIPTIONS = {
+    "synthesize": ESTIMATE,
+    "uncertainty": f"{ESTIMATE}Uncertainty",
+    "simulate": "pseudo3T",
+}
 AS_OPENED = "input"
 MNI_SPACE = "MNI152NLin6Asym"  # BIDS's name of FSL's template, on which the models were trained
 LONGEST_LABEL = 80  # characters; it occurs twice in a path, and a name may have 255
@@ -49,6 +53,8 @@ IGNORED = (
 )
 LABELS = {  # after desc-
     ESTIMATE: f"Synthetic 7T-like image, made from a 3T scan. {NOTICE}",
+    DESCRIPTIONS["uncertainty"]: "Uncertainty of such an image: half of the width of the 90 % "
+    "interval around each voxel, in the image's intensities.",
     DESCRIPTIONS["simulate"]: "Simulated 3T image, made from a 7T scan.",
     AS_OPENED: "Scan as it was opened.",
     "brain": "Brain mask of the scan.",
@@ -59,6 +65,7 @@ README = f"""Volumes written by {NAME}
 {"=" * len(f"Volumes written by {NAME}")}
 
 desc-{ESTIMATE}: synthetic 7T-like brain volumes, made from 3T scans. {NOTICE}
+desc-{DESCRIPTIONS["uncertainty"]}: how uncertain such a volume is, voxel by voxel.
 desc-{DESCRIPTIONS["simulate"]}: simulated 3T volumes, made from 7T scans.
 desc-{AS_OPENED}: scans as they were opened.
 ses-3T and ses-7T, without desc-: pairs of scans on one grid, ready for training; desc-brain: their
@@ -224,7 +231,7 @@ def bids_sidecar(
         return {"Description": "A scan as it was opened", "SkullStripped": extracted}
     rest = {key: value for key, value in facts.items() if key != "Sources"}
     return rest | {
-        "Description": facts["Notice"],
+        "Description": facts.get("Description", facts["Notice"]),
         "SkullStripped": extracted,
         **({} if uri is None else {"Sources": [uri]}),
         "SourceFiles": facts["Sources"],

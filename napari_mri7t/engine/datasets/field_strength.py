@@ -14,6 +14,7 @@ _END = r"(?![0-9A-Za-z])"
 FIELD_IN_NAME = re.compile(
     rf"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T{_END}", re.IGNORECASE
 )
+OTHER_FIELD = re.compile(rf"(?<![0-9A-Za-z.])(?:ses-|desc-|acq-)?(\d+(?:[.p]\d+)?)T{_END}")
 # What an image was registered to, as in S1_3T_to_7T, S1_3T_reg7T, S1_space-7T_3T
 _LINK = r"(?:(?:co)?reg(?:istered)?|warped|resampled|resliced|aligned)"
 ONTO = re.compile(
@@ -44,7 +45,8 @@ def field_of(path: Path, root: Path, *, name: Path | None = None, default: str =
         If the name says both, the JSON neither, or they contradict each other.
     """
     text = _readable(path.relative_to(root) if name is None else name)
-    said = set(FIELD_IN_NAME.findall(_own_part(text)))
+    own_part = _own_part(text)
+    said = set(FIELD_IN_NAME.findall(own_part)) | _others_in(path, own_part)
     if len(said) > 1:
         raise SubjectError(f"{path}: its name says 3T and 7T: rename it, so that it says one")
     by_name = said.pop() if said else ""
@@ -59,6 +61,20 @@ def field_of(path: Path, root: Path, *, name: Path | None = None, default: str =
                 )
             break
     return by_name or by_json or default
+
+
+def _others_in(path: Path, text: str) -> set[str]:
+    """Return the field strengths in a name that are nearly 3 or 7; refuse the others."""
+    found = set()
+    for number in OTHER_FIELD.findall(FIELD_IN_NAME.sub(" ", text)):
+        tesla = float(number.replace("p", "."))
+        near = [field for field in ("3", "7") if abs(tesla - float(field)) <= TOLERANCE_T]
+        if not near:
+            raise SubjectError(
+                f"{path}: its name says {number}T, expected 3T or 7T: rename it, or remove it"
+            )
+        found |= set(near)
+    return found
 
 
 def without_field(path: Path) -> str:

@@ -10,6 +10,12 @@ from napari_mri7t.engine.datasets.names import person_of
 from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import Mri7tWarning, SubjectError
 
+VISIT = re.compile(
+    r"[ _-]+(?:(?:v|visit|tp|time|timepoint|scan|day|week|month|year|rep|repeat|copy|kopie|copie)"
+    r"[ _-]?\d*|t[0-9]|pre|post|baseline|bl|follow-?up|fu\d*|(?:re)?test|flip(?:ped)?|mirror(?:ed)?"
+    r"|aug\d*|\(\d+\))(?=[ _-]|$)"
+)
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -54,19 +60,24 @@ def leave_one_out(subjects: list[Subject]) -> list[Fold]:
 
 
 def _warn_of_namesakes(subjects: Iterable[Subject]) -> None:
-    """Warn of names that differ only in leading zeros, as sub-1 and sub-01 do."""
-    alike: dict[str, list[str]] = {}
+    """Warn of names that differ only in leading zeros, or in a visit or a copy's mark."""
+    zeros: dict[str, list[str]] = {}
+    visits: dict[str, list[str]] = {}
     for subject in subjects:
         plain = re.sub(r"(?<!\d)0+(?=\d)", "", person_of(subject.name))
-        alike.setdefault(plain, []).append(subject.name)
-    for names in alike.values():
-        if len(names) > 1:
-            warnings.warn(
-                f"{', '.join(sorted(names))}: differ only in zeros: if they are one person, keep "
-                "one, since a fold would train on what it holds out",
-                Mri7tWarning,
-                stacklevel=3,
-            )
+        zeros.setdefault(plain, []).append(subject.name)
+        visits.setdefault(VISIT.sub("", plain) or plain, []).append(subject.name)
+    alike = {tuple(sorted(names)): "zeros" for names in zeros.values() if len(names) > 1}
+    if len(visits) > 1:  # else these words are all that tells the subjects apart
+        found = (tuple(sorted(names)) for names in visits.values() if len(names) > 1)
+        alike = dict.fromkeys(found, "what may be a visit or a copy") | alike
+    for names, what in alike.items():
+        warnings.warn(
+            f"{', '.join(names)}: differ only in {what}: if they are one person, keep one, since a "
+            "fold would train on what it holds out",
+            Mri7tWarning,
+            stacklevel=3,
+        )
 
 
 def _files(subject: Subject) -> list[Path]:

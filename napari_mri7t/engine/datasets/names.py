@@ -21,6 +21,8 @@ ANATOMICAL_SUFFIXES = (
 )  # fmt: skip
 T1W_LIKE = ("UNIT1", "MP2RAGE", "FLASH")  # may stand in for a T1w
 SUFFIXES_BY_NAME = {suffix.casefold(): suffix for suffix in reversed(ANATOMICAL_SUFFIXES)}
+# What names outside BIDS say, as any of their parts.
+CONTRASTS = SUFFIXES_BY_NAME | {"t2": "T2w", "t2*": "T2starw", "tof": "angio"}
 ENTITIES = (
     "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
     "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "chunk", "res", "den", "label",
@@ -105,10 +107,7 @@ def anatomical_suffix(name: str) -> str:
         E.g. "sub-01_T2w".
     """
     parts = [part.casefold() for part in re.split(r"[_ .]", name)]
-    return next(
-        (SUFFIXES_BY_NAME[part] for part in reversed(parts) if part in SUFFIXES_BY_NAME),
-        DEFAULT_SUFFIX,
-    )
+    return next((CONTRASTS[part] for part in reversed(parts) if part in CONTRASTS), DEFAULT_SUFFIX)
 
 
 def why_no_image(name: str) -> str:
@@ -155,14 +154,14 @@ def why_no_image(name: str) -> str:
     return f'"{mask}" in its name: a mask, a map or a part of an image' if mask else ""
 
 
-def _without_labels(name: str, others: str = "") -> str:
+def _without_labels(name: str, others: str = "", ends: str = r"_\s.") -> str:
     keys = f"sub|ses|acq|run|rec|task{others}"
-    return re.sub(rf"(?:^|_)(?:{keys})-[^_\s.]+", "_", name)
+    return re.sub(rf"(?:^|_)(?:{keys})-[^{ends}]+", "_", name)
 
 
 def looks_t1w(path: Path) -> bool:
     """Return whether somebody may take a file for a T1w image, by its name and folder."""
-    name = _without_labels(clean_stem(path), "|space|from|to|desc")
+    name = _without_labels(clean_stem(path), "|space|from|to|desc", r"-_\s.")  # sub-01-T1w, too
     return path.parent.name not in OTHER_MODALITIES and LOOKS_T1W.search(name) is not None
 
 

@@ -55,8 +55,8 @@ class Calibration:
             raise ValueError(f"interval must lie between 0 and 1, got {self.interval}")
         if not self.intensity or len(self.intensity) != len(self.factor) or not (steps > 0).all():
             raise ValueError("intensity must rise, with one factor each")
-        if not min(self.factor) > 0 or not np.isfinite(self.factor).all():
-            raise ValueError("factor must be numbers above 0")
+        if not min(self.factor) >= 0 or not np.isfinite(self.factor).all():
+            raise ValueError("factor must be numbers, none below 0")
 
     def half_width(self, estimate: np.ndarray, spread: np.ndarray) -> np.ndarray:
         """Return half of the interval's width around an estimate.

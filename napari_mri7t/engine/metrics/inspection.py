@@ -9,10 +9,12 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from napari_mri7t.engine.metrics.basic import mae, psnr, ssim
-from napari_mri7t.engine.volumes.scale import foreground_of
+from napari_mri7t.engine.volumes.intensity import LIMIT_PERCENT
+from napari_mri7t.engine.volumes.scale import foreground_of, zeroed
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
+LEAST_MAXIMUM = 0.5  # of a volume that was scaled to 0 to 1
 UNLIKE = 10  # times as bright: the two are in different units
 # Of an error map from too dark to too bright, black in the middle like the background.
 ERROR_COLOURS = ("#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090")
@@ -56,6 +58,46 @@ def error_map(reference: Volume, estimate: Volume) -> Volume:
     return reference.with_array(
         estimate.array - reference.array, name=f"{estimate.name} minus {reference.name}"
     )
+
+
+def find_data_range(reference: Volume, given: float | None = None) -> tuple[float, str]:
+    """Return the data range for PSNR and SSIM of volumes in any unit, and how it was found.
+
+    Figures with a range taken from the data do not compare with those of another subject.
+
+    Parameters
+    ----------
+    reference : Volume
+        On any scale.
+    given : float, optional
+        The caller's own, which is returned as it is.
+
+    Returns
+    -------
+    data_range : float
+        1 where the reference lies in 0 to 1 and reaches beyond a half; otherwise from the
+        background to the 99.8th percentile of what is no background, which ignores vessels.
+    words : str
+        Without a full stop.
+
+    Examples
+    --------
+    >>> brain = np.pad(np.arange(1.0, 1001).reshape(10, 10, 10), 5)
+    >>> find_data_range(Volume(brain, np.eye(4)))[0]
+    998.0
+    >>> find_data_range(Volume(brain / 1000, np.eye(4)))
+    (1.0, 'the reference lies in 0 to 1')
+    """
+    if given is not None:
+        return given, "as given"
+    array = reference.array
+    if array.min() >= 0 and LEAST_MAXIMUM <= array.max() <= 1:
+        return 1.0, "the reference lies in 0 to 1"
+    above = zeroed(reference).array
+    inside = above[above > 0]
+    found = float(np.percentile(inside, LIMIT_PERCENT)) if inside.size else 1.0
+    words = f"from the background of the reference to its {LIMIT_PERCENT:g}th percentile"
+    return float(f"{found:.4g}"), words
 
 
 def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> str | None:

@@ -7,9 +7,10 @@ can trace is rewritten; others run unchanged.
 
 import logging
 import operator
+import threading
 from collections.abc import Callable
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -129,7 +130,27 @@ def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.
 
 
 class _Tracer(fx.Tracer):
-    """Tracer that does not enter convolutions, nor the transform, which depends on sizes."""
+    """Tracer that does not enter convolutions, nor the transform, which depends on sizes.
+
+    While it traces, torch passes it the calls of all modules of the process. Those of another
+    thread, such as a brain extraction's, go through as if there were no tracer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Record the call of a module, unless another thread makes it."""
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module stays one call."""
@@ -244,6 +265,8 @@ def _has_onednn(precision: torch.dtype) -> bool:
     try:
         FusedConvolution(nn.Conv2d(1, 1, 1), precision, NO_ACTIVATION)(x, x)
     except (AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error):  # or nothing would be fused from now on
+            raise
         LOGGER.info("convolutions are not fused: %s", error)
         return False
     return True

@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import suppress
 
 import numpy as np
 
@@ -10,13 +11,8 @@ from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.networks import slices_of
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.slabs import (
-    Batch,
-    Runner,
-    SlabPlan,
-    average_region,
-    plan_slabs,
-)
+from napari_mri7t.engine.synthesis.slabs import Runner, SlabPlan, average_region, plan_slabs
+from napari_mri7t.engine.synthesis.windows import Batch, Region
 
 BUDGET_S = 0.25
 SLOW_S = 1.0  # a batch that takes longer is not measured twice
@@ -70,42 +66,44 @@ def seconds_to_synthesize(
     runner = Runner(model.network, config, device, resolve_precision(config.precision, device))
     array = _ellipsoid(tuple(max(1, round(BRAIN_PART * n)) for n in reversed(shape)))
     plan = plan_slabs(array, runner)
-    middle = len(array) // 2
-    slices = slice(max(0, middle - TIMED_SLICES // 2), middle + TIMED_SLICES // 2)
-    region = (slice(slices.start, min(slices.stop, len(array))), *map(slice, array.shape[1:]))
-    region = tuple(slice(part.start or 0, part.stop) for part in region)
+    region = (_middle(len(array)), slice(0, array.shape[1]), slice(0, array.shape[2]))
     seconds_per_slab = _timed(plan, region, runner, report)
     _, n_outputs = slices_of(model.network)
     first, stop = region[0].start - plan.box[0].start, region[0].stop - plan.box[0].start
     batches = [batch for _, batches in plan.views for batch in batches]
     seen = [b for b in batches if first - n_outputs < b.starts[0] < stop] or batches
-    per_slab = sum(map(_cost, seen)) / sum(len(batch.starts) for batch in seen)
-    return seconds_per_slab * sum(map(_cost, batches)) / max(per_slab, 1)
+    pixels_per_slab = sum(map(_pixels, seen)) / sum(len(batch.starts) for batch in seen)
+    return seconds_per_slab * sum(map(_pixels, batches)) / max(pixels_per_slab, 1)
 
 
-def _timed(plan: SlabPlan, region: tuple[slice, ...], runner: Runner, report: Report) -> float:
+def _middle(n: int) -> slice:
+    """Return the middle slices of n."""
+    return slice(max(0, n // 2 - TIMED_SLICES // 2), min(n, n // 2 + TIMED_SLICES // 2))
+
+
+def _timed(plan: SlabPlan, region: Region, runner: Runner, report: Report) -> float:
     """Return the seconds a slab of a region takes."""
     begun = time.perf_counter()
+    n_warm = runner.n_lanes(*plan.array.shape[1:])  # each lane's first batch
     marks: list[tuple[float, float]] = []
 
     def watch(progress: Progress) -> None:
         report(progress)
         now = time.perf_counter()
         marks.append((now, progress.done))
-        if now - marks[0][0] >= BUDGET_S or now - begun >= SLOW_S:
+        is_warm = len(marks) > n_warm and now - marks[n_warm - 1][0] >= BUDGET_S
+        if is_warm or now - begun >= SLOW_S:
             raise _EnoughSeenError
 
-    try:
+    with suppress(_EnoughSeenError):
         average_region(plan, region, runner, watch)
-    except _EnoughSeenError:
-        pass
-    (since, before), (until, done) = marks[0], marks[-1]
-    if done > before:
-        return (until - since) / (done - before)
-    return (until - begun) / max(done, 1)
+    (until, done), (since, before) = marks[-1], (begun, 0.0)
+    if len(marks) > n_warm:
+        since, before = marks[n_warm - 1]
+    return (until - since) / max(done - before, 1)
 
 
-def _cost(batch: Batch) -> int:
+def _pixels(batch: Batch) -> int:
     """Return the pixels of a batch's slabs."""
     if batch.window is None:
         return 0

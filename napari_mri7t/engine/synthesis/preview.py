@@ -17,10 +17,13 @@ from napari_mri7t.engine.preparation.prepare import PreparationConfig, Preparati
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import ReadyScan, merge, prepare_scan, seam_of
-from napari_mri7t.engine.synthesis.slabs import Region, SlabPlan, average_region, plan_slabs
+from napari_mri7t.engine.synthesis.slabs import SlabPlan, average_region, plan_slabs
 from napari_mri7t.engine.synthesis.synthesize import Passage, on_any_device
+from napari_mri7t.engine.synthesis.windows import Region
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.volume import VolumeLike
+
+BLOCK = 8  # slices across the network's plane
 
 
 def open_preview(  # noqa: PLR0913 - as `synthesize`
@@ -89,6 +92,7 @@ class Preview:
         self._background = output.background
         prepared = ready.prepared
         self._passage = Passage.of(prepared.model_input if prepared else ready.scan, model, config)
+        self._block: tuple[Region, np.ndarray] | None = None  # slices computed together
         self._plan: tuple[tuple[object, ...], SlabPlan] | None = None
         self._seam = prepared and seam_of(prepared.scan, prepared.region, output.background)
         self._tissue = None
@@ -129,11 +133,25 @@ class Preview:
         ValueError
             If there is no such slice.
         """
-        box = [slice(0, n) for n in self.shape]
         if axis not in (0, 1, 2) or not 0 <= index < self.shape[axis]:
             raise ValueError(f"the scan of shape {self.shape} has no slice {index} on axis {axis}")
-        box[axis] = slice(index, index + 1)
-        return self.region(tuple(box), report).squeeze(axis)
+        start = index // self._thickness(axis) * self._thickness(axis)
+        stop = min(start + self._thickness(axis), self.shape[axis])
+        box = [slice(0, n) for n in self.shape]
+        box[axis] = slice(start, stop)
+        if self._block is None or self._block[0] != tuple(box):
+            self._block = (tuple(box), self.region(tuple(box), report))
+        return np.asarray(self._block[1].take(index - start, axis))
+
+    def _thickness(self, axis: int) -> int:
+        """Return how many slices are computed at once.
+
+        Across the network's own plane a single one costs nearly as much as a few: all slabs of the
+        volume, around it.
+        """
+        planes = {"sagittal": 0, "coronal": 1, "axial": 2}
+        is_own = [planes[plane] == axis for plane in self._passage.runner.config.planes]
+        return 1 if all(is_own) else BLOCK
 
     def region(self, box: Region, report: Report = ignore) -> np.ndarray:
         """Synthesise a box of voxels.

@@ -23,6 +23,7 @@ from napari_mri7t.engine.preparation.quality import describe_distance, registrat
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
+from napari_mri7t.engine.synthesis.uncertainty import calibration_of
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -69,7 +70,7 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
         If the scan is too coarse, its brain implausible, or its registration fails.
     Mri7tError
         If a library of the extra `native` is needed and missing.
-    DeviceError
+    DeviceError, ModelError
         As for `estimate`.
     ValueError
         If a plan is for another space than that of `output`.
@@ -85,6 +86,8 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     """
     scan = as_volume(scan)
     model = model if isinstance(model, Model) else load_model(model)
+    if config.uncertainty:
+        calibration_of(model.card, config)  # refused before the preparation, which takes long
     ready = prepare_scan(scan, preparation, output.space, report)
     return synthesize_prepared(ready, model, config, output, report)
 
@@ -157,7 +160,7 @@ def synthesize_prepared(
 
     Raises
     ------
-    VolumeError, DeviceError, ValueError
+    VolumeError, DeviceError, ModelError, ValueError
         As `synthesize`.
 
     Examples
@@ -187,7 +190,7 @@ def synthesize_prepared(
     facts = prepared.facts | {"distance": list(distance), "threads": torch.get_num_threads()}
     return replace(
         made,
-        volume=_as_given(made.volume, prepared),
+        volume=as_given(made.volume, prepared),
         source=ready.scan,
         prepared=prepared,
         settings=made.settings | {"preparation": facts, "output": asdict(output)},
@@ -195,7 +198,7 @@ def synthesize_prepared(
     )
 
 
-def _as_given(estimate: Volume, prepared: Prepared) -> Volume:
+def as_given(estimate: Volume, prepared: Prepared) -> Volume:
     """Return an estimate on the scale of the scan as it was given."""
     scale = prepared.scale
     if scale.is_usual:
@@ -232,7 +235,15 @@ def _on_own_grid(
     merged = in_background(
         lambda: blend(prepared.scan, array, prepared.region, output.background), report, MERGING
     )
-    return replace(made, volume=made.volume.with_array(merged))
+    uncertainty = _within(prepared.mask, made.uncertainty)
+    return replace(made, volume=made.volume.with_array(merged), uncertainty=uncertainty)
+
+
+def _within(mask: np.ndarray, uncertainty: Volume | None) -> Volume | None:
+    """Return an uncertainty that is 0 outside a mask."""
+    if uncertainty is None:
+        return None
+    return uncertainty.with_array(np.where(mask, uncertainty.array, np.float32(0)))
 
 
 def _via_mni(
@@ -243,12 +254,11 @@ def _via_mni(
     made = estimate(brain, model, config, report=report)
     array = made.volume.array
     if output.space == "mni":
-        # Around an extracted brain, resampling leaves traces, which are no scan to blend into.
-        shown = ((prepared.scan.array != 0) & ~prepared.region).any()
-        background = output.background if shown else "zero"
+        background = background_in_mni(prepared, output)
         region = mask | prepared.is_brain_only
         merged = in_background(lambda: blend(around, array, region, background), report, MERGING)
         volume = brain.with_array(merged, name=made.volume.name)
+        uncertainty = _within(mask, made.uncertainty)
     else:
         whole = brain.with_array(np.where(mask, array, around.array))
         merged = in_background(
@@ -259,8 +269,28 @@ def _via_mni(
             MERGING,
         )
         volume = prepared.scan.with_array(merged, name=made.volume.name)
+        uncertainty = _uncertainty_from_mni(made.uncertainty, prepared)
     notes = (*check_domain(prepared.brain, model.card), *made.warnings)
-    return replace(made, volume=volume, warnings=tuple(dict.fromkeys(notes)))
+    warnings = tuple(dict.fromkeys(notes))
+    return replace(made, volume=volume, uncertainty=uncertainty, warnings=warnings)
+
+
+def _uncertainty_from_mni(uncertainty: Volume | None, prepared: Prepared) -> Volume | None:
+    """Resample an uncertainty to the scan's own grid: linearly, since splines go below 0."""
+    if uncertainty is None:
+        return None
+    from_mm = np.linalg.inv(prepared.to_mni)
+    there = resample(uncertainty, prepared.scan, from_mm, order=LINEAR)
+    return _within(prepared.mask, prepared.scan.with_array(there, name=uncertainty.name))
+
+
+def background_in_mni(prepared: Prepared, output: OutputConfig) -> str:
+    """Return what a result in MNI space shows outside the brain, as `OutputConfig.background`.
+
+    Around an extracted brain, resampling leaves traces, which are no scan to blend into.
+    """
+    is_shown = ((prepared.scan.array != 0) & ~prepared.region).any()
+    return output.background if is_shown else "zero"
 
 
 def to_mni(prepared: Prepared) -> tuple[Volume, np.ndarray, Volume]:

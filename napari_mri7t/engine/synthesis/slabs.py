@@ -3,9 +3,9 @@
 Only the brain is computed, each slab in the window that it needs.
 """
 
-import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,19 +17,26 @@ from napari_mri7t.engine.networks import slices_of, takes_noise_map
 from napari_mri7t.engine.networks.fusion import fold_normalization, fuse
 from napari_mri7t.engine.networks.layers import to_device
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
-from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.lanes import in_lanes
+from napari_mri7t.engine.synthesis.windows import (
+    Batch,
+    Region,
+    View,
+    common,
+    group_slabs,
+    n_pixels,
+    narrowed,
+    relative,
+    widened_box,
+    window_of,
+)
 from napari_mri7t.engine.volumes.brain import brain_region
-from napari_mri7t.engine.volumes.grids import bounding_box
 
 GROUP_BYTES = 20_800_000  # of the slabs a core takes at once, in the widest layer at full size
-MARGIN = 8  # voxels of background around the brain that a slab sees
-WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
-WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 BYTES_PER_VOXEL = 4096  # of activations per slice voxel in the widest network
-SURROUNDINGS = 24  # voxels around a region that its slabs see: what decides its estimate
-Region = tuple[slice, ...]
+Kept = dict[tuple[Any, ...], Tensor]  # estimates of slabs
 
 
 @dataclass
@@ -84,54 +91,27 @@ class Runner:
 
     def run(self, network: nn.Module, slabs: Tensor) -> Tensor:
         """Estimate slabs (N, n_slices, H, W); float32, (N, n_outputs, H, W)."""
+        if takes_noise_map(self.network):
+            noise = slabs.new_full((len(slabs), 1, *slabs.shape[2:]), self.noise)
+            slabs = torch.cat((slabs, noise), 1)
         with torch.inference_mode(), mixed_precision(self.device, self.precision):
             estimates: Tensor = network(slabs.contiguous(memory_format=torch.channels_last))
         return estimates.float()
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Slabs that go through the network at once, by their first estimated slices.
-
-    `window` holds their rows and columns; None where there is no brain.
-    """
-
-    starts: list[int]
-    window: tuple[slice, ...] | None
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The volume's slices along one plane, as they are or mirrored left to right."""
-
-    plane: str
-    mirrored: bool
-
-    def of(self, array: np.ndarray) -> np.ndarray:
-        """Return (S, A, R) as slices (K, H, W) of this view."""
-        seen = array[:, :, ::-1] if self.mirrored else array
-        return seen.transpose(AXES_OF_PLANE[self.plane])
-
-    def back(self, array: np.ndarray) -> np.ndarray:
-        """Undo `of`."""
-        seen = array.transpose(np.argsort(AXES_OF_PLANE[self.plane]))
-        return seen[:, :, ::-1] if self.mirrored else seen
-
-    def region(self, region: Region, shape: tuple[int, ...]) -> Region:
-        """Return where a region of (S, A, R) lies in this view."""
-        s, a, r = region
-        n = shape[2]
-        parts = (s, a, slice(n - r.stop, n - r.start) if self.mirrored else r)
-        return tuple(parts[axis] for axis in AXES_OF_PLANE[self.plane])
-
-
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A region of a view's slices (K, H, W), and the slabs that meet it."""
+    """A region of a view's slices (K, H, W), and the slabs that meet it.
+
+    `n_moments`: 1 for the mean of the estimates, 2 for the mean square of their change of the
+    source, too. Squares of the estimates themselves would lose a small spread to rounding.
+    """
 
     view: View
     region: Region
     batches: list[Batch]
+    n_moments: int = 1
+    kept: Kept | None = None  # estimates of slabs, for the next part
 
     @property
     def n_slabs(self) -> int:
@@ -154,6 +134,8 @@ class SlabPlan:
     views : tuple of (View, list of Batch)
     network : nn.Module
         In its fastest form.
+    kept : dict
+        Estimates of the slabs of the last slice: the next slice shares most of them.
     """
 
     array: np.ndarray
@@ -161,6 +143,7 @@ class SlabPlan:
     box: Region
     views: tuple[tuple[View, list[Batch]], ...]
     network: nn.Module
+    kept: Kept = field(default_factory=dict)
 
 
 def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
@@ -179,7 +162,7 @@ def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
     """
     config = runner.config
     brain = brain_region(array) if config.crop else np.ones(array.shape, bool)
-    box = _widened_box(brain)
+    box = widened_box(brain)
     inside = brain[box]
     flips = (False, True) if config.flips else (False,)
     views = [View(plane, flip) for plane in config.planes for flip in flips]
@@ -190,7 +173,9 @@ def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
     return SlabPlan(array, brain, box, tuple(zip(views, batches, strict=True)), runner.ready())
 
 
-def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) -> np.ndarray:
+def average_views(
+    array: np.ndarray, runner: Runner, report: Report = ignore, spread: np.ndarray | None = None
+) -> np.ndarray:
     """Average the estimates of a whole volume over planes and mirror images.
 
     Parameters
@@ -200,6 +185,8 @@ def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) ->
     runner : Runner
     report : callable
         Called after every batch of slabs.
+    spread : ndarray of float32, shape (S, A, R), optional
+        Gets the standard deviation of the estimates that are averaged.
 
     Raises
     ------
@@ -207,11 +194,15 @@ def average_views(array: np.ndarray, runner: Runner, report: Report = ignore) ->
         If there are too few slices for the network.
     """
     everything = tuple(slice(0, n) for n in array.shape)
-    return average_region(plan_slabs(array, runner), everything, runner, report)
+    return average_region(plan_slabs(array, runner), everything, runner, report, spread)
 
 
 def average_region(
-    plan: SlabPlan, region: Region, runner: Runner, report: Report = ignore
+    plan: SlabPlan,
+    region: Region,
+    runner: Runner,
+    report: Report = ignore,
+    spread: np.ndarray | None = None,
 ) -> np.ndarray:
     """Average the estimates of a part of a volume, from the slabs that it needs.
 
@@ -225,6 +216,8 @@ def average_region(
     runner : Runner
     report : callable
         Called after every batch of slabs.
+    spread : ndarray of float32, shape of the region, optional
+        As for `average_views`.
 
     Returns
     -------
@@ -232,24 +225,51 @@ def average_region(
         In [0, 1] but for the network's overshoot; 0 outside the brain.
     """
     estimate = np.zeros([part.stop - part.start for part in region], np.float32)
-    box = tuple(_common(part, whole) for part, whole in zip(region, plan.box, strict=True))
+    box = tuple(common(part, whole) for part, whole in zip(region, plan.box, strict=True))
     if any(part.stop <= part.start for part in box):
         return estimate
-    inside, at = plan.array[plan.box], _relative(box, plan.box)
+    inside, at = plan.array[plan.box], relative(box, plan.box)
+    _, n_outputs = slices_of(runner.network)
     parts = [
-        Part(view, near := view.region(at, inside.shape), _narrowed(batches, near, runner))
+        Part(
+            view,
+            near := view.region(at, inside.shape),
+            narrowed(batches, near, n_outputs),
+            n_moments=1 if spread is None else 2,
+        )
         for view, batches in plan.views
     ]
-    total, done = sum(each.n_slabs for each in parts), 0
-    mean = np.zeros(inside[at].shape, np.float32)
+    parts = [_one_by_one(each, plan.kept) if each.n_slabs <= n_outputs else each for each in parts]
+    n_slabs, done = sum(each.n_slabs for each in parts), 0
+    moments = np.zeros((parts[0].n_moments, *inside[at].shape), np.float32)
     for each in parts:
-        now = part(report, done, total, f"{each.view.plane} slices", each.n_slabs)
+        now = part(report, done, n_slabs, f"{each.view.plane} slices", each.n_slabs)
         finished = _estimate_slices(each.view.of(inside), each, runner, plan.network, now)
         finished /= len(parts)
-        mean += each.view.back(finished)
+        for total, of_view in zip(moments, finished, strict=True):
+            total += each.view.back(of_view)
         done += each.n_slabs
-    np.copyto(estimate[_relative(box, region)], mean, where=plan.brain[box])
+    here = relative(box, region)
+    np.copyto(estimate[here], moments[0], where=plan.brain[box])
+    if spread is not None:
+        variance = np.maximum(moments[1] - (moments[0] - inside[at]) ** 2, 0)
+        np.copyto(spread[here], np.sqrt(variance), where=plan.brain[box])
     return estimate
+
+
+def _one_by_one(wanted: Part, kept: Kept) -> Part:
+    """Return the few slabs of a slice one by one, with those that the last slice had."""
+    batches = [Batch([k], batch.window) for batch in wanted.batches for k in batch.starts]
+    keys = {_key(wanted, batch) for batch in batches}
+    for key in [key for key in kept if key[0] == wanted.view and key not in keys]:
+        del kept[key]
+    return replace(wanted, batches=batches, kept=kept)
+
+
+def _key(wanted: Part, batch: Batch) -> tuple[Any, ...]:
+    """Return what tells slabs apart."""
+    window = tuple((part.start, part.stop) for part in batch.window or ())
+    return wanted.view, wanted.n_moments, tuple(batch.starts), window
 
 
 def effective_step(runner: Runner) -> int:
@@ -276,7 +296,7 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
 def _estimate_slices(
     array: np.ndarray, wanted: Part, runner: Runner, network: nn.Module, report: Report
 ) -> np.ndarray:
-    """Estimate a part of slices (K, H, W) from its slabs, averaged."""
+    """Estimate a part of slices (K, H, W) from its slabs, averaged; (`n_moments`, K, H, W)."""
     region, batches = wanted.region, wanted.batches
     n_slices, n_outputs = slices_of(runner.network)
     margin = (n_slices - n_outputs) // 2
@@ -284,37 +304,48 @@ def _estimate_slices(
     low = min([first, *(batch.starts[0] for batch in batches)])  # slabs reach beyond the region
     high = max([stop, *(batch.starts[-1] + n_outputs for batch in batches)])
     volume = torch.from_numpy(_padded(array, low - margin, high + margin)).to(runner.device)
-    total = torch.zeros((high - low, *array.shape[1:]), device=runner.device)
+    total = torch.zeros(wanted.n_moments, high - low, *array.shape[1:], device=runner.device)
     count = np.zeros(high - low, np.float32)
 
     def estimate(batch: Batch) -> Tensor | None:
         if batch.window is None:
             return None
+        if wanted.kept and (known := wanted.kept.get(_key(wanted, batch))) is not None:
+            return known
         windows = [(slice(k - low, k - low + n_slices), *batch.window) for k in batch.starts]
         slabs = torch.stack([volume[window] for window in windows])
-        if takes_noise_map(runner.network):
-            noise = slabs.new_full((len(slabs), 1, *slabs.shape[2:]), runner.noise)
-            slabs = torch.cat((slabs, noise), 1)
-        return runner.run(network, slabs)
+        return _moments_of(slabs, runner.run(network, slabs), wanted.n_moments)
 
     n_done = 0
     shared = runner.threads_per_slab(*array.shape[1:])
-    n_threads = torch.get_num_threads() if runner.one_lane else shared
+    is_few = len(batches) < 2 * runner.n_lanes(*array.shape[1:])  # or lanes would stand idle
+    n_threads = torch.get_num_threads() if runner.one_lane or is_few else shared
     with closing(in_lanes(estimate, batches, n_threads)) as estimates:
         for batch, estimated in zip(batches, estimates, strict=True):
             for n, k in enumerate(batch.starts):
                 at = slice(k - low, k - low + n_outputs)
                 count[at] += 1
                 if estimated is not None and batch.window is not None:
-                    _add_to(total[(at, *batch.window)], estimated[n])
+                    _add_to(total[(slice(None), at, *batch.window)], estimated[:, n])
+            if wanted.kept is not None and estimated is not None:
+                wanted.kept[_key(wanted, batch)] = estimated
             n_done += len(batch.starts)
             report(Progress(n_done, wanted.n_slabs, "slices"))
     at = slice(first - low, stop - low)
-    mean, count = total[(at, *region[1:])].cpu().numpy(), count[at]
-    mean /= np.maximum(count, 1)[:, None, None]
+    moments, count = total[(slice(None), at, *region[1:])].cpu().numpy(), count[at]
+    moments /= np.maximum(count, 1)[:, None, None]
     uncovered = count == 0  # the end slices
-    mean[uncovered] = array[region][uncovered]
-    return mean
+    moments[0, uncovered] = array[region][uncovered]
+    return moments
+
+
+def _moments_of(slabs: Tensor, estimates: Tensor, n_moments: int) -> Tensor:
+    """Return estimates (1, N, n_outputs, H, W), and the squares of their change if asked for."""
+    if n_moments == 1:
+        return estimates[None]
+    n_outputs = estimates.shape[1]
+    margin = (slabs.shape[1] - n_outputs) // 2
+    return torch.stack((estimates, (estimates - slabs[:, margin : margin + n_outputs]).square()))
 
 
 def _padded(array: np.ndarray, low: int, high: int) -> np.ndarray:
@@ -322,42 +353,6 @@ def _padded(array: np.ndarray, low: int, high: int) -> np.ndarray:
     within = array[max(low, 0) : high]
     beyond = (max(-low, 0), max(high - len(array), 0))
     return np.ascontiguousarray(np.pad(within, (beyond, (0, 0), (0, 0)), mode="edge"))
-
-
-def _narrowed(batches: list[Batch], region: Region, runner: Runner) -> list[Batch]:
-    """Return the slabs that estimate slices of a region (K, H, W), in windows around it."""
-    _, n_outputs = slices_of(runner.network)
-    found = []
-    for batch in batches:
-        reached = [k for k in batch.starts if region[0].start - n_outputs < k < region[0].stop]
-        window = batch.window
-        if window is not None:
-            window = tuple(map(_narrowed_part, window, region[1:]))
-            window = window if all(part.stop > part.start for part in window) else None
-        if reached:
-            found.append(Batch(reached, window))
-    return found
-
-
-def _narrowed_part(window: slice, wanted: slice) -> slice:
-    """Return the part of a window near a region, in one of few sizes where that fits."""
-    if _common(window, wanted).stop <= _common(window, wanted).start:
-        return slice(0, 0)
-    start = max(window.start, (wanted.start - SURROUNDINGS) // WINDOW_STEP * WINDOW_STEP)
-    size = -(-(wanted.stop + SURROUNDINGS - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
-    return slice(start, min(window.stop, start + size))
-
-
-def _common(part: slice, other: slice) -> slice:
-    return slice(max(part.start, other.start), min(part.stop, other.stop))
-
-
-def _relative(box: Region, outer: Region) -> Region:
-    """Return a box counted from the corner of another."""
-    return tuple(
-        slice(part.start - whole.start, part.stop - whole.start)
-        for part, whole in zip(box, outer, strict=True)
-    )
 
 
 def _batches(starts: list[int], brain: np.ndarray, runner: Runner) -> list[Batch]:
@@ -372,34 +367,15 @@ def _batches(starts: list[int], brain: np.ndarray, runner: Runner) -> list[Batch
         n = runner.fitting(*whole)
         groups = [starts[first : first + n] for first in range(0, len(starts), n)]
     else:
-        groups = _groups(starts, brain, n_outputs, runner.pixels_per_group())
+        groups = group_slabs(starts, brain, n_outputs, runner.pixels_per_group())
     batches = []
     for group in groups:
-        window = _window(brain[group[0] : group[-1] + n_outputs])
+        window = window_of(brain[group[0] : group[-1] + n_outputs])
         n = len(group)
         if runner.device.type == "cpu" and window is not None:
-            n = runner.slabs_at_once(_n_pixels(window), *whole)
+            n = runner.slabs_at_once(n_pixels(window), *whole)
         batches += [Batch(group[first : first + n], window) for first in range(0, len(group), n)]
     return batches
-
-
-def _groups(starts: list[int], brain: np.ndarray, n_outputs: int, room: int) -> list[list[int]]:
-    """Group slabs up to a number of pixels, each by its first estimated slice.
-
-    Several go through the network at once, since every call of an operation costs, but no more than
-    are allocated quickly and stay near a core.
-    """
-    groups: list[list[int]] = []
-    is_occupied = False
-    for k in starts:
-        was_occupied, is_occupied = is_occupied, bool(brain[k : k + n_outputs].any())
-        if groups and is_occupied == was_occupied:
-            window = _window(brain[groups[-1][0] : k + n_outputs])
-            if (len(groups[-1]) + 1) * _n_pixels(window) <= room:
-                groups[-1].append(k)
-                continue
-        groups.append([k])
-    return groups
 
 
 def _add_to(total: Tensor, slices: Tensor) -> None:
@@ -411,26 +387,3 @@ def _add_to(total: Tensor, slices: Tensor) -> None:
         total.numpy()[:] += slices.numpy()
     else:
         total += slices
-
-
-def _window(brain: np.ndarray) -> tuple[slice, ...] | None:
-    """Return the rows and columns that slices (K, H, W) of the brain occupy; None if none do."""
-    occupied = np.asarray(brain.any(axis=0))
-    return _widened_box(occupied) if occupied.any() else None
-
-
-def _n_pixels(window: tuple[slice, ...] | None) -> int:
-    return math.prod(part.stop - part.start for part in window) if window else 0
-
-
-def _widened_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Return the box of a mask with its margin, widened to one of few sizes where possible."""
-    box = bounding_box(mask, MARGIN)
-    return tuple(_widened(part, n) for part, n in zip(box, mask.shape, strict=True))
-
-
-def _widened(part: slice, n: int) -> slice:
-    start, end = part.start // WINDOW_STEP * WINDOW_STEP, min(n, part.stop)
-    size = -(-(end - start) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE
-    start = min(start, max(0, n - size) // WINDOW_STEP * WINDOW_STEP)
-    return slice(start, max(end, min(start + size, n)))

@@ -12,6 +12,7 @@ import torch
 
 from napari_mri7t.engine.devices import precision_name, resolve_device, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, VolumeError, is_out_of_memory
+from napari_mri7t.engine.metrics.calibration import Calibration
 from napari_mri7t.engine.metrics.noise import noise_level
 from napari_mri7t.engine.models.card import ANY_TONES
 from napari_mri7t.engine.models.model import Model
@@ -20,13 +21,21 @@ from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.synthesis.slabs import Region, Runner, average_views, effective_step
+from napari_mri7t.engine.synthesis.slabs import Runner, average_views, effective_step
+from napari_mri7t.engine.synthesis.uncertainty import (
+    UNCERTAINTY,
+    calibration_of,
+    describe,
+    half_width,
+)
+from napari_mri7t.engine.synthesis.windows import Region
 from napari_mri7t.engine.volumes.brain import background_of, fill_brain
 from napari_mri7t.engine.volumes.intensity import Harmonization, harmonize, scale_linearly
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
 from napari_mri7t.engine.volumes.scale import Scale, find_scale
-from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volumes
 
+SYNTHESIZE = "synthesize"  # what a sidecar says was done
 # Part of the fine deviation in white matter that the network is told: the rest is the tissue's own.
 NOISE_PART = 0.7
 
@@ -53,6 +62,9 @@ class Synthesis:
         Everything that decides the voxels, and what was found about the scan.
     prepared : Prepared or None
         None where the scan went to the model as is.
+    uncertainty : Volume or None
+        If the config asked for it: half of the width of the 90 % interval of every voxel, in the
+        estimate's intensities; 0 outside the brain.
     """
 
     volume: Volume
@@ -65,9 +77,16 @@ class Synthesis:
     warnings: tuple[str, ...]
     settings: dict[str, Any]
     prepared: Prepared | None = None
+    uncertainty: Volume | None = None
 
-    def sidecar(self) -> dict[str, Any]:
-        """Describe the synthesis so that it can be repeated; as `provenance.sidecar`."""
+    def sidecar(self, of: str = SYNTHESIZE) -> dict[str, Any]:
+        """Describe the synthesis so that it can be repeated; as `provenance.sidecar`.
+
+        Parameters
+        ----------
+        of : {"synthesize", "uncertainty"}
+            The image that it belongs to.
+        """
         execution = Execution(
             device=self.device,
             precision=self.precision,
@@ -75,16 +94,23 @@ class Synthesis:
             model_sha256=self.model.card.sha256,
             threads=self.threads,
         )
-        return sidecar(
-            "synthesize", [self.source], execution, settings=self.settings, warnings=self.warnings
+        facts = sidecar(
+            of, [self.source], execution, settings=self.settings, warnings=self.warnings
         )
+        return facts | (describe(self.model.card) if of == UNCERTAINTY else {})
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the estimate and its sidecar, both or neither.
+    def save(
+        self,
+        path: str | Path,
+        uncertainty_path: str | Path | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the estimate, its uncertainty if that has a path, and their sidecars: all or none.
 
         Parameters
         ----------
-        path : str or Path
+        path, uncertainty_path : str or Path
             .nii.gz or .nii.
         overwrite : bool
             False refuses files that exist.
@@ -98,6 +124,8 @@ class Synthesis:
         ------
         Mri7tError
             If the files cannot be written.
+        ValueError
+            If the uncertainty has a path, but was not asked for.
 
         Examples
         --------
@@ -109,7 +137,13 @@ class Synthesis:
         ...     load_volume(made.save(f"{folder}/blob_7t.nii.gz")).shape
         (24, 24, 19)
         """
-        return save_volume(self.volume, path, overwrite=overwrite, sidecar=self.sidecar())
+        images = [(self.volume, Path(path), self.sidecar())]
+        if uncertainty_path is not None:
+            if self.uncertainty is None:
+                raise ValueError("the synthesis has no uncertainty: ask for it in its config")
+            facts = self.sidecar(UNCERTAINTY)
+            images.append((self.uncertainty, Path(uncertainty_path), facts))
+        return save_volumes(images, overwrite=overwrite)[0]
 
 
 def estimate(
@@ -140,12 +174,21 @@ def estimate(
         If the volume has too few slices for the network, or is all background.
     DeviceError
         If the device does not exist, or its memory does not hold a single slice.
+    ModelError
+        If the uncertainty is asked for and the model was not calibrated, or with other settings.
     """
     start = time.perf_counter()
     passage = Passage.of(source, model, config)
     runner, notes = passage.runner, list(passage.warnings)
-    run = partial(average_views, passage.array, runner, report)
+    calibration = calibration_of(model.card, config) if config.uncertainty else None
+    spread = np.zeros(passage.array.shape, np.float32) if calibration else None
+    run = partial(average_views, passage.array, runner, report, spread)
     slices = on_any_device(run, runner, passage.array.shape, notes)
+    width = None
+    if calibration is not None and spread is not None:
+        width = source.with_array(
+            passage.half_width(slices, spread, calibration).T, name=f"{source.name}_uncertainty"
+        )
     array = passage.back(slices, tuple(slice(0, n) for n in slices.shape)).T
     return Synthesis(
         volume=source.with_array(array, name=f"{source.name}_synthetic-7T"),
@@ -156,8 +199,14 @@ def estimate(
         precision=precision_name(runner.precision),
         seconds=time.perf_counter() - start,
         warnings=tuple(notes),
-        settings=asdict(replace(config, step=effective_step(runner))) | passage.found,
+        settings=_recorded(replace(config, step=effective_step(runner))) | passage.found,
+        uncertainty=width,
     )
+
+
+def _recorded(config: SynthesisConfig) -> dict[str, Any]:
+    """Return what a sidecar records: the estimate is the same with and without uncertainty."""
+    return {name: value for name, value in asdict(config).items() if name != "uncertainty"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +270,16 @@ class Passage:
         is_end = (at < ends) | (at >= n - ends)
         made[is_end] = seen[is_end]
         return made if self.scale.is_usual else self.scale.from_zero(made, self._brain[region])
+
+    def half_width(
+        self, slices: np.ndarray, spread: np.ndarray, calibration: Calibration
+    ) -> np.ndarray:
+        """Return how uncertain what a network made of (S, A, R) is, in the scan's intensities."""
+        found = half_width(slices.clip(0, 1), spread, calibration, self.harmonization)
+        ends, n = self.runner.config.end_slices, len(self.array)
+        found[:ends] = found[n - ends :] = 0  # left as in the scan
+        found[~self._brain] = 0
+        return found
 
     @cached_property
     def _brain(self) -> np.ndarray:

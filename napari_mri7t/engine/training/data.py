@@ -23,7 +23,7 @@ from napari_mri7t.engine.volumes.brain import background_of
 from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
 from napari_mri7t.engine.volumes.scale import border_of
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SAMPLE_STEP = 4  # voxels between the sampled ones, along each axis
 EDGE = 0.05  # of the range of intensities: what the box around the brain leaves out
@@ -255,18 +255,29 @@ def _spots_of(array: np.ndarray) -> _Spots | None:
     return _Spots(places, np.stack(cubes))
 
 
-def _share_spots(one: _Spots, other: _Spots) -> bool:
-    """Return whether two images are linear functions of each other around common spots."""
+def _move_between(one: _Spots, other: _Spots) -> np.ndarray | None:
+    """Return by how many voxels most of the spots moved that two images share; None if few do."""
     alike = np.argwhere(_centred(one.cubes) @ _centred(other.cubes).T > ALIKE)
     if len(alike) < LEAST_SHARED:
-        return False
+        return None
     moves = other.places[alike[:, 1]] - one.places[alike[:, 0]]
-    _, kind, counts = np.unique(moves, axis=0, return_inverse=True, return_counts=True)
-    if counts.max() < LEAST_SHARED:
-        return False
-    shared = alike[kind.ravel() == counts.argmax()]
-    values = (one.cubes[shared[:, 0]].ravel(), other.cubes[shared[:, 1]].ravel())
-    return bool(np.corrcoef(*values)[0, 1] > SAME_CORRELATION)
+    kinds, counts = np.unique(moves, axis=0, return_counts=True)
+    move: np.ndarray = kinds[counts.argmax()]
+    return move if counts.max() >= LEAST_SHARED else None
+
+
+def _overlap(one: np.ndarray, other: np.ndarray, move: np.ndarray) -> float:
+    """Return the correlation of two images, one of them moved, where both show something."""
+    here, there = [], []
+    for n, m, step in zip(one.shape, other.shape, move.tolist(), strict=True):
+        here.append(slice(max(0, -step), min(n, m - step), SAMPLE_STEP))
+        there.append(slice(max(0, step), min(m, n + step), SAMPLE_STEP))
+    shown = [
+        (array[tuple(place)], np.float32(border_of(array)[0]))
+        for array, place in ((one, here), (other, there))
+    ]
+    is_tissue = np.logical_and(*(values != border for values, border in shown))
+    return float(np.corrcoef(*(values[is_tissue] for values, _ in shown))[0, 1])
 
 
 def _centred(cubes: np.ndarray) -> np.ndarray:
@@ -308,7 +319,11 @@ def _are_copies(one: _Image, other: _Image) -> bool:
         return True
     if is_pair or one.spots is None or other.spots is None:
         return False  # a pair lies on one grid: none of it is cut off
-    return _share_spots(one.spots, other.spots)
+    move = _move_between(one.spots, other.spots)
+    if move is None:
+        return False
+    arrays = (load_volume(image.path).array for image in (one, other))
+    return _overlap(*arrays, move) > SAME_CORRELATION
 
 
 def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:

@@ -1,5 +1,6 @@
 """The networks and optimisers of one training, as tensors for a checkpoint, and one step."""
 
+import math
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from napari_mri7t.engine.networks.wavelets import WaveletTransform
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.losses import adversarial_loss, discriminator_loss, synthesis_loss
 
-HISTORY_COLUMNS = ("step", "loss", "discriminator_loss", "learning_rate")
+#: The last is NaN, in the file empty, but at checkpoints; states of version 0.1 lack it.
+HISTORY_COLUMNS = ("step", "loss", "discriminator_loss", "learning_rate", "held_out_psnr")
 ADAM_EPSILON = 1e-7  # Keras' default
 
 
@@ -58,7 +60,8 @@ class Learner:
                     _, index, name = key.split("/")
                     states.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-        self.history = tensors["history"].tolist()
+        rows = tensors["history"].tolist()
+        self.history = [[*row, *[math.nan] * (len(HISTORY_COLUMNS) - len(row))] for row in rows]
         self.step = step
 
     def to(self, device: torch.device) -> None:

@@ -22,6 +22,7 @@ from napari_mri7t.engine.progress import Cancelled, Progress, Report, ignore
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import HISTORY, load_state, save_state
 from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.held_out import HeldOutSlices
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, Learner, new_learner, take_step
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.training.patches import PatchPool
@@ -49,6 +50,9 @@ class TrainProgress(Progress):
         Of this session; time spent in a report, as in a pause, does not count.
     seconds_left : float
         For the remaining steps at this pace.
+    held_out_psnr : float
+        Of a few slices of the held-out subject at the last checkpoint, inside the brain, dB; NaN
+        before the first and where no subject is held out.
     """
 
     fold: int
@@ -57,6 +61,7 @@ class TrainProgress(Progress):
     learning_rate: float
     patches_per_second: float
     seconds_left: float
+    held_out_psnr: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,12 @@ class TrainJob:
         return facts if self.start is None else facts | {"start": self.start.sha256}
 
 
-def train(job: TrainJob, subjects: list[TrainingSubject], report: Report = ignore) -> nn.Module:
+def train(
+    job: TrainJob,
+    subjects: list[TrainingSubject],
+    held_out: TrainingSubject | None = None,
+    report: Report = ignore,
+) -> nn.Module:
     """Train one network, from its last checkpoint if there is one.
 
     Every random number of a step is seeded by (seed, fold, step): a training that is interrupted
@@ -109,6 +119,8 @@ def train(job: TrainJob, subjects: list[TrainingSubject], report: Report = ignor
     job : TrainJob
     subjects : list of TrainingSubject
         Training subjects; the held-out one must not be among them.
+    held_out : TrainingSubject, optional
+        For the curve in the history; the weights are the same without it, bit for bit.
     report : callable
         Gets a `TrainProgress` after every step. If it raises `Cancelled` or KeyboardInterrupt, a
         checkpoint of all steps is written first; an interrupt within a step leaves the last one.
@@ -126,7 +138,7 @@ def train(job: TrainJob, subjects: list[TrainingSubject], report: Report = ignor
         If the device runs out of memory.
     """
     try:
-        return _train(job, subjects, report)
+        return _train(job, subjects, held_out, report)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -148,9 +160,15 @@ def _smaller(config: TrainConfig) -> str:
     return f"{advice}, in a new run folder: this one keeps its settings"
 
 
-def _train(job: TrainJob, subjects: list[TrainingSubject], report: Report) -> nn.Module:
+def _train(
+    job: TrainJob,
+    subjects: list[TrainingSubject],
+    held_out: TrainingSubject | None,
+    report: Report,
+) -> nn.Module:
     config = job.config
     learner, pool = _begin(job, subjects)
+    watched = None if held_out is None else HeldOutSlices(held_out, learner.network)
     saved, first, seconds = learner.step, learner.step, 0.0
     losses: list[tuple[Tensor, Tensor]] = []
     while learner.step < config.n_steps:
@@ -163,6 +181,8 @@ def _train(job: TrainJob, subjects: list[TrainingSubject], report: Report) -> nn
         if is_saved or learner.step % HISTORY_STEPS == 0 or not learner.history:
             _note(losses, learner, config)
         if is_saved:
+            if watched is not None:
+                learner.history[-1][-1] = watched.psnr(_result(learner, config))
             _save(learner, job)
             saved = learner.step
         seconds += time.perf_counter() - since  # a pause in the report does not count
@@ -173,8 +193,12 @@ def _train(job: TrainJob, subjects: list[TrainingSubject], report: Report) -> nn
                 _note(losses, learner, config)
                 _save(learner, job)
             raise
-    network = learner.average if config.average_decay else learner.network
-    return network.eval()
+    return _result(learner, config).eval()
+
+
+def _result(learner: Learner, config: TrainConfig) -> nn.Module:
+    """Return the network whose weights become the model."""
+    return learner.average if config.average_decay else learner.network
 
 
 def _begin(job: TrainJob, subjects: list[TrainingSubject]) -> tuple[Learner, PatchPool]:
@@ -235,7 +259,8 @@ def _note(losses: list[tuple[Tensor, Tensor]], learner: Learner, config: TrainCo
                 f"the loss is {loss} at step {step}: the training has diverged; lower "
                 f"learning_rate ({config.learning_rate:g}) or set gradient_clip"
             )
-        learner.history.append([float(step + 1), loss, judged, config.learning_rate_at(step)])
+        rate = config.learning_rate_at(step)
+        learner.history.append([float(step + 1), loss, judged, rate, math.nan])
 
 
 def _progress(job: TrainJob, learner: Learner, seconds_per_step: float) -> TrainProgress:
@@ -253,6 +278,7 @@ def _progress(job: TrainJob, learner: Learner, seconds_per_step: float) -> Train
         learning_rate=rate,
         patches_per_second=pace,
         seconds_left=(job.config.n_steps - learner.step) * seconds_per_step,
+        held_out_psnr=next((p for *_, p in reversed(learner.history) if p == p), math.nan),
     )
 
 
@@ -264,7 +290,8 @@ def _save(learner: Learner, job: TrainJob) -> None:
 
 def _write_history(learner: Learner, job: TrainJob) -> None:
     text = io.StringIO()
-    csv.writer(text).writerows([HISTORY_COLUMNS, *learner.history])
+    rows = ([*row, "" if math.isnan(psnr) else psnr] for *row, psnr in learner.history)
+    csv.writer(text).writerows([HISTORY_COLUMNS, *rows])
     write_content(job.folder / HISTORY, text.getvalue())
 
 

@@ -16,7 +16,7 @@ from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.models.model import Model, save_model
-from napari_mri7t.engine.networks import build_network, slices_of
+from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
@@ -29,6 +29,7 @@ from napari_mri7t.engine.training.export import (
     read_figures,
     summarize_figures,
 )
+from napari_mri7t.engine.training.held_out import central_slice, slab_of
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
 from napari_mri7t.engine.training.start import check_start, keep_start
@@ -174,7 +175,7 @@ def _run_locked(
         report(now)
 
     training = [pair for index, pair in enumerate(pairs) if index != k]
-    network = train(job, training, report=report_step)
+    network = train(job, training, None if k == FINAL else pairs[k], report=report_step)
     card = draft_card(study, k, network, device, start)
     if k == FINAL:
         figures = read_figures([study.fold_folder(fold) for fold in range(len(study.subjects))])
@@ -237,10 +238,5 @@ def preview_slice(study: Study, k: int, pair: TrainingSubject, index: int) -> Pr
     network.load_state_dict(
         {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
     )
-    n_slices, n_outputs = slices_of(network)
-    first = index - n_slices // 2
-    chosen = np.clip(np.arange(first, first + n_slices), 0, len(pair.source) - 1)
-    slab = torch.from_numpy(pair.source[chosen])[None]  # (1, n_slices, A, R)
-    with torch.inference_mode():
-        estimate = network.eval()(slab)[0, n_outputs // 2].clamp(0, 1).numpy()
+    estimate = central_slice(network, slab_of(pair.source, index, network))
     return Preview(int(facts["step"]), pair.source[index], estimate, pair.target[index])

@@ -113,22 +113,6 @@ class Study:
         return "all subjects" if k == FINAL else f"fold {k} ({self.subjects[k].name} held out)"
 
 
-def create_study(dataset: str | Path, folder: str | Path, settings: StudySettings) -> Study:
-    """Create a study in a run folder, or open it if it has the same settings and subjects.
-
-    Parameters
-    ----------
-    dataset, folder, settings
-        As for `plan_study`.
-
-    Raises
-    ------
-    StateError, SubjectError, ValueError, ModelError
-        As `plan_study` and `keep_study`.
-    """
-    return keep_study(plan_study(dataset, folder, settings))
-
-
 def plan_study(
     dataset: str | Path, folder: str | Path, settings: StudySettings, report: Report = ignore
 ) -> Study:

@@ -13,10 +13,10 @@ from napari_mri7t.engine.volumes.volume import Volume
 
 FEW_LEVELS = 32  # of a mask or of labels, background included; a scan of 8 bits has over 100
 MANY_VOXELS = 20_000  # fewer may be a phantom, whose tissue has any distribution
-MANY_LABELLED = 1_000  # that even a phantom with so few levels cannot have
-WHOLE_IMAGE = 1_000_000  # voxels; fewer may be a phantom
+FEW_OF_SMALL, MANY_OF_SMALL = 16, 1_000  # levels and voxels that not even a phantom has
+WHOLE_IMAGE = 250_000  # voxels; fewer may be a phantom
 SATURATED, TOP = 0.25, 0.99  # part of the foreground near its maximum in a probability map
-FULL = (1.0, 100.0, 255.0)  # what stands for certain in a probability map
+FULL = (1.0, 100.0, 255.0, 1000.0, 32767.0, 65535.0)  # what stands for certain in a probability map
 LEAST_LOW, LEAST_HIGH = 0.2, 0.08  # part of it in the lowest and highest tenth of the range
 DIP = 1.5  # times as many voxels in the highest tenth as in a tenth of the middle
 # A smoothed map has many voxels in the lowest tenth of its range (measured on maps of tissues,
@@ -28,6 +28,7 @@ LEAST_HEIGHT = 0.25  # of what stands for certain, in a smoothed map
 # parts and field maps 0.8 to 1; brains 0.4 to 0.6, with a strong bias 0.7), and where the median of
 # the brain's rim lies among its voxels (0.2 to 0.7; brains at most 0.16).
 BLOCK, LEAST_BLOCKS, LARGE_SCALE, INNER_RIM = 8, 100, 0.78, 0.2
+MIDDLE_RIM = 0.35  # of what is no brain, whatever its scale: a map of statistics
 FIELD_SCALE, FIELD_TEXTURE = 0.9, 0.3  # of what varies on one side of 0
 LEAST_PART = 0.05  # of the foreground on either side of 0
 TEXTURE_STEP = 4  # voxels between the lines along which texture is measured
@@ -78,8 +79,12 @@ def _what_else(array: np.ndarray) -> str:
     n_foreground = np.count_nonzero(above)
     is_sparse = n_foreground <= MANY_VOXELS
     levels = np.unique(above[above != 0] if is_sparse else sample_of(above[above != 0]))
-    is_large = array.size >= WHOLE_IMAGE or n_foreground > MANY_LABELLED
-    if len(levels) == 1 or (is_large and _are_labels(above, levels)):
+    is_labelled = len(levels) == 1 or (
+        _are_labels(above, levels)
+        if array.size >= WHOLE_IMAGE or not is_sparse
+        else len(levels) < FEW_OF_SMALL and n_foreground > MANY_OF_SMALL
+    )
+    if is_labelled:
         return f"a mask or label map ({len(levels) + 1} values)"
     low, high = float(array.min()), float(array.max())
     is_map = low >= 0 and not is_sparse and _is_probability(sample[sample > 0] / high, high)
@@ -87,8 +92,8 @@ def _what_else(array: np.ndarray) -> str:
         return "a probability map or a soft mask"
     if _is_phase(array, sample, low, high):
         return f"a phase image (from {low:g} to {high:g})"
-    if low < 0 < high and _is_signed_noise(faces_of(array), sample):
-        return "a real or imaginary part (on both sides of 0, in the background too)"
+    if _is_signed_noise(faces_of(array), sample):
+        return "a real or imaginary part (on both sides of the background)"
     return _masked_map(above) if array.size >= WHOLE_IMAGE and share >= LEAST_FACES else ""
 
 
@@ -134,11 +139,14 @@ def _masked_map(above: np.ndarray) -> str:
     scale = _large_scale(above) if is_signed or is_smooth else 0.0
     if is_smooth and scale > FIELD_SCALE:
         return "a field map (it varies slowly)"
-    if not is_signed or scale < LARGE_SCALE:
+    if not is_signed:
         return ""
     rim = np.median(above[brain & ~binary_erosion(brain)])
-    is_inner = np.searchsorted(values, rim) / values.size > INNER_RIM
-    return "a real or imaginary part (on both sides of 0, up to its rim)" if is_inner else ""
+    least = INNER_RIM if scale > LARGE_SCALE else MIDDLE_RIM
+    is_inner = np.searchsorted(values, rim) / values.size > least
+    return (
+        "a real or imaginary part, or a map (on both sides of 0, up to its rim)" if is_inner else ""
+    )
 
 
 def _texture(above: np.ndarray) -> float:
@@ -178,6 +186,8 @@ def _is_phase(array: np.ndarray, sample: np.ndarray, low: float, high: float) ->
     turn = 2 * np.pi
     if low >= 0 and turn * (1 - ROUND) <= high <= turn * (1 + EVEN_STEPS):
         return bool(np.mean(foreground > 0.9 * turn) > LEAST_WRAPPED)
+    if is_symmetric and _is_even(foreground, (low, high), DIFFUSE_INSIDE):
+        return True
     middle = array[tuple(slice(n // 3, n - n // 3) for n in array.shape)]
     span = (low, high)
     return _is_even(faces_of(array), span, DIFFUSE) and _is_even(middle, span, DIFFUSE_INSIDE)
@@ -192,9 +202,9 @@ def _is_even(array: np.ndarray, span: tuple[float, float], most: float) -> bool:
 
 
 def _is_signed_noise(faces: np.ndarray, sample: np.ndarray) -> bool:
-    """Return whether the air lies around 0 and the tissue on both sides."""
+    """Return whether the air is noise, and the tissue lies on both sides of it."""
     low, high = np.percentile(sample, (0.5, 99.5))
     span = float(high - low)
-    dark, bright = np.percentile(faces, (25, 75))
-    is_noise = dark < 0 < bright and max(-dark, bright) < SYMMETRIC * span
-    return bool(is_noise and min(-low, high) > 0.25 * span)
+    dark, middle, bright = np.percentile(faces, (25, 50, 75))
+    is_noise = dark < middle < bright and bright - dark < 2 * SYMMETRIC * span
+    return bool(is_noise and min(middle - low, high - middle) > 0.25 * span)

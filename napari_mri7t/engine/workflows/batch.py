@@ -203,26 +203,21 @@ class _Account:
 
     def close(self) -> None:
         """Wait for the estimate that is being written, and record its outcome."""
-        if self.behind is None:
-            return
-        scan, future = self.behind
-        try:
-            self.wait(future)
-        except Exception as error:
-            if not future.done():  # a cancel
-                raise
-            self.behind = None
-            self.fail(scan, error)
-            return
-        self.settle()
+        while self.behind is not None:
+            wait([self.behind[1]], timeout=POLL_SECONDS)
+            self.report()
 
     def settle(self) -> None:
-        """Record the estimate whose writing has ended, also where the batch was stopped."""
-        if self.behind is None or not self.behind[1].done() or self.behind[1].exception():
+        """Record the outcome of a writing that has ended, also where the batch was stopped."""
+        if self.behind is None or not self.behind[1].done():
             return
         (scan, future), self.behind = self.behind, None
-        warnings = {scan.name: future.result()} if future.result() else {}
-        self.end(scan, BatchSummary((scan.name,), warnings=warnings))
+        try:
+            notes = future.result()
+        except Exception as error:
+            self.fail(scan, error)
+            return
+        self.end(scan, BatchSummary((scan.name,), warnings={scan.name: notes} if notes else {}))
 
     def fail(self, scan: Scan, error: Exception) -> None:
         """Record why a scan has no estimate; the traceback of an unexpected error is logged."""

@@ -12,6 +12,7 @@ from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.preparation.reuse import ESTIMATED, FOUND_MASK_FOR
 from napari_mri7t.engine.simulation.pseudo_3t import PAIR, SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
@@ -32,7 +33,7 @@ from napari_mri7t.engine.workflows.recorded import (
 SYNTHESIZE, SIMULATE, MAKE_PAIR = COMMANDS = "synthesize", "simulate", "pair"
 IMAGES_OF_PAIR = ("source", "target", "mask")
 OWN = ("source_mask", "target_mask", "transform", "to_mni")  # of a pair: the user's own
-NOT_OF_SYNTHESIS = ("harmonized", "preparation", "output")  # of a sidecar's settings
+NOT_OF_SYNTHESIS = ("harmonized", "noise", "preparation", "output")  # of a sidecar's settings
 OF_THE_MACHINE = ("device", "precision", "memory_mb", "preparation")  # which a repetition may set
 Config = TypeVar("Config", SynthesisConfig, SimulationConfig, OutputConfig)
 
@@ -174,7 +175,7 @@ def read_record(path: str | Path, device: str | None = None) -> SidecarRecord:
 def _record(path: Path, facts: dict[str, Any], device: str | None) -> SidecarRecord:
     """Check every entry that a repetition uses; ValueError names the first that is wrong."""
     done = [entry_of(maker, "Description", str) for maker in entry_of(facts, "GeneratedBy", list)]
-    if done not in [[command] for command in COMMANDS]:
+    if done not in [[command] for command in (*COMMANDS, UNCERTAINTY)]:
         raise ValueError(
             f"GeneratedBy: records {brief(', '.join(done))}: only {', '.join(COMMANDS)} can be "
             "repeated"
@@ -183,7 +184,7 @@ def _record(path: Path, facts: dict[str, Any], device: str | None) -> SidecarRec
         raise ValueError(f"GeneratedBy: Name must be {NAME}, got {brief(maker)}")
     if entry_of(facts, "Synthetic", bool) == (done == [MAKE_PAIR]):
         raise ValueError(f"Synthetic: must be {'false' if done == [MAKE_PAIR] else 'true'}")
-    if done == [SYNTHESIZE]:
+    if done in ([SYNTHESIZE], [UNCERTAINTY]):
         read = _synthesis(path, facts, device)
     else:
         read = (_pair if done == [MAKE_PAIR] else _simulation)(path, facts)
@@ -286,6 +287,7 @@ def _synthesis_config(
 ) -> SynthesisConfig:
     """Return the settings with what "auto" came to."""
     asked = {key: value for key, value in settings.items() if key not in NOT_OF_SYNTHESIS}
+    asked["uncertainty"] = facts["GeneratedBy"][0]["Description"] == UNCERTAINTY
     recorded, precision = entry_of(facts, "Device", str), entry_of(facts, "Precision", str)
     with naming("Precision"):
         SynthesisConfig(precision=precision)

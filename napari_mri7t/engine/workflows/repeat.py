@@ -17,6 +17,7 @@ from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
@@ -129,7 +130,7 @@ def _repeat_synthesis(
     place: str | Path | None,
     report: Report,
 ) -> tuple[Volume, dict[str, Any], str]:
-    """Return the estimate, its sidecar, and what it was made with."""
+    """Return the estimate, or its uncertainty, the sidecar, and what it was made with."""
     (scan,) = find_sources(record, sources)
     model = _find_model(record, place)
     preparation = _find_preparation(record, scan, sources)
@@ -139,6 +140,8 @@ def _repeat_synthesis(
             find_before(scan, preparation, record.found_mask_for, report=report)
         result = synthesize(scan, model, config, preparation, record.output, report=report)
     made_with = f"{model.name} on {result.device} in {result.precision}"
+    if result.uncertainty is not None:
+        return result.uncertainty, result.sidecar(UNCERTAINTY), made_with
     return result.volume, result.sidecar(), made_with
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 from napari.layers import Layer
 
@@ -10,32 +13,51 @@ from napari_mri7t.engine.volumes.intensity import symmetric_limit
 from napari_mri7t.widgets.layers.layers import LayerData, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.layers.masks import brain_of
 
+if TYPE_CHECKING:
+    from napari_mri7t.engine.synthesis.synthesize import Synthesis
+
 Scores = dict[str, dict[str, float]]  # as `basic.compare`
 
 
 def volume_scores(
-    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float
-) -> tuple[Scores, str | None]:
-    """Score the volumes; return a warning, too, if the data range does not fit them."""
+    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float | None
+) -> tuple[Scores, str, str | None]:
+    """Score the volumes; return the data range in words and, if it does not fit, a warning."""
     real, made = layer_to_volume(reference), layer_to_volume(estimate)
     brain = brain_of(real, reference, mask)
-    scores = basic.compare(real, made, mask=brain, data_range=data_range)
-    return scores, inspection.range_complaint(real, made, data_range)
+    span, how = inspection.find_data_range(real, data_range)
+    scores = basic.compare(real, made, mask=brain, data_range=span)
+    limit = math.inf if data_range is None else data_range  # one that was found fits
+    words = f"Data range {span:g}: {how}."
+    return scores, words, inspection.range_complaint(real, made, limit)
 
 
 def plane_scores(
-    reference: Layer, estimate: Layer, mask: Layer | None, data_range: float, plane: tuple[int, int]
+    reference: Layer,
+    estimate: Layer,
+    mask: Layer | None,
+    data_range: float | None,
+    plane: tuple[int, int],
 ) -> Scores:
     """Score the plane on the screen."""
     real, made = layer_to_volume(reference), layer_to_volume(estimate)
     brain = brain_of(real, reference, mask)
-    return inspection.plane_scores(real, made, plane, mask=brain, data_range=data_range)
+    span, _ = inspection.find_data_range(real, data_range)
+    return inspection.plane_scores(real, made, plane, mask=brain, data_range=span)
 
 
 def difference(reference: Layer, estimate: Layer) -> tuple[LayerData, float]:
     """Return estimate minus reference, and the largest difference to show."""
     error_map = inspection.error_map(layer_to_volume(reference), layer_to_volume(estimate))
     return volume_to_layer(error_map, on=reference), symmetric_limit(error_map.array)
+
+
+def corrected(made: Synthesis, shown: Layer) -> tuple[Synthesis, LayerData, bool]:
+    """Return the scan as the network saw it, where its estimate is shown; whether that is it."""
+    from napari_mri7t.engine.synthesis.corrected import corrected_scan
+
+    scan = corrected_scan(made)
+    return made, volume_to_layer(scan, on=shown), scan is made.source
 
 
 def profile(

@@ -1,21 +1,28 @@
-"""Two layers side by side, flickering, or split by a line; leaving a view restores the viewer."""
+"""Two layers side by side, flickering, split by a line, or as their difference.
+
+Leaving a view restores the viewer.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import napari
-from napari.layers import Image, Layer
-from qtpy.QtCore import QObject, QTimer
+from napari.components.overlays import TextOverlay
+from napari.layers import Layer
+from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, placement
-from napari_mri7t.widgets.layers.planes import shift_along
+from napari_mri7t.widgets.compare.swipe import Swipe
 
 FLICKER_MS = 600
-SWIPE_NAME = "swipe"
 SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE = "Single view", "Side by side", "Flicker", "Swipe"
+DIFFERENCE = "Difference"
 VIEWS = (SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE)
+#: Labels on the canvas, by where they are.
+LABELS = {"top_left": "mri7t-left", "top_right": "mri7t-right"}
+LEFT, RIGHT = LABELS
+LABEL_SIZE, LABEL_CHARACTERS = 10, 30
 
 
 @dataclass(frozen=True)
@@ -28,58 +35,62 @@ class _Before:
 
 
 class CompareViews(QObject):
-    """Shows a reference and an estimate in one of `VIEWS`."""
+    """Shows a reference and an estimate in a view; one at a time in a viewer, whoever asks.
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    `roles`: what the labels on the canvas call the two. Signals: `left`, when the view of another
+    owner took its place; `swiped` (0 to 1), when the line was dragged.
+    """
+
+    left = Signal()
+    swiped = Signal(float)
+    _entered: ClassVar[list[CompareViews]] = []
+
+    def __init__(
+        self, viewer: napari.Viewer, roles: tuple[str, str] = ("reference", "estimate")
+    ) -> None:
         super().__init__()
         self._viewer = viewer
+        self._roles = roles
         self._before: _Before | None = None
         self._pair: tuple[Layer, Layer] | None = None
-        self._swipe: Image | None = None
-        self._swipe_part = 0.5
+        self._swipe = Swipe(viewer)
+        self._swipe.moved.connect(self.swiped)
         self.view = SINGLE
         self._timer = QTimer(self)
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self.swap)
 
     def show(self, view: str, reference: Layer, estimate: Layer) -> None:
-        """Leave the current view and enter another."""
+        """Leave the current view and enter another; of a `DIFFERENCE`, both are its layer."""
         self.leave()
         if view == SINGLE:
             return
-        grid = self._viewer.canvas.grid
-        self._before = _Before(
-            {layer: layer.visible for layer in self._viewer.layers},
-            {name: getattr(grid, name) for name in ("enabled", "shape", "stride")},
-            {name: getattr(self._viewer.scene.camera, name) for name in ("center", "zoom")},
-        )
+        self._turn_out_others()
+        self._remember()
         self._pair = (reference, estimate)
         self.view = view
         for layer in self._viewer.layers:
             layer.visible = layer in self._pair
         if view != SIDE_BY_SIDE:
-            grid.enabled = False
+            self._viewer.canvas.grid.enabled = False
         if view == SIDE_BY_SIDE:
             self._enter_grid(reference, estimate)
         elif view == FLICKER:
             self._timer.start()
         elif view == SWIPE:
-            self._enter_swipe(estimate)
+            self._swipe.enter(estimate)
+        self._show_labels()
 
     def leave(self) -> None:
         """Restore visibility, grid and camera."""
         self._timer.stop()
-        self._remove_swipe()
+        self._swipe.leave()
+        if self in self._entered:
+            self._entered.remove(self)
         if self._before is not None:
-            for layer, visible in self._before.visible.items():
-                if layer in self._viewer.layers:
-                    layer.visible = visible
-            for name, value in self._before.grid.items():
-                setattr(self._viewer.canvas.grid, name, value)
-            if self.view == SIDE_BY_SIDE:
-                for name, value in self._before.camera.items():
-                    setattr(self._viewer.scene.camera, name, value)
+            self._restore(self._before)
         self._before, self._pair, self.view = None, None, SINGLE
+        self._label({})
 
     def swap(self) -> None:
         """Show the hidden layer of the two, hide the other."""
@@ -98,27 +109,60 @@ class CompareViews(QObject):
         is_upper = layers.index(estimate) > layers.index(reference)
         is_seen = estimate.visible and (is_upper or not reference.visible)
         estimate.visible, reference.visible = not is_seen, is_seen
+        if self.view == FLICKER:
+            self._show_labels()
 
     def swipe_to(self, part: float) -> None:
         """Move the line, 0 to 1: reference on its left, estimate on its right."""
-        self._swipe_part = part
-        if self._swipe is None or self._pair is None:
-            return
-        estimate = self._pair[1]
-        dims = self._viewer.dims
-        axis = dims.displayed[-1] - (dims.ndim - estimate.ndim)
-        size = estimate.data.shape[axis]
-        cut = min(int(part * size), size - 1)
-        if self._is_mirrored():
-            rest, start = slice(0, size - cut), 0
-        else:
-            rest, start = slice(cut, size), cut
-        self._swipe.data = estimate.data[(slice(None),) * axis + (rest,)]  # a view, no copy
-        self._swipe.translate = estimate.translate + shift_along(estimate, axis, start)
+        self._swipe.move_to(part)
 
-    def _is_mirrored(self) -> bool:
-        """Return whether the camera shows the first column on the right (radiological)."""
-        return str(self._viewer.scene.camera.orientation2d[1]) == "left"
+    def _turn_out_others(self) -> None:
+        """End what another owner shows in this viewer."""
+        for other in list(self._entered):
+            if other is not self and other._viewer is self._viewer:
+                other.leave()
+                other.left.emit()
+        self._entered.append(self)
+
+    def _remember(self) -> None:
+        layers, canvas = list(self._viewer.layers), self._viewer.canvas
+        self._before = _Before(
+            {layer: layer.visible for layer in layers},
+            {name: getattr(canvas.grid, name) for name in ("enabled", "shape", "stride")},
+            {name: getattr(self._viewer.scene.camera, name) for name in ("center", "zoom")},
+        )
+
+    def _restore(self, before: _Before) -> None:
+        for layer, visible in before.visible.items():
+            if layer in self._viewer.layers:
+                layer.visible = visible
+        for name, value in before.grid.items():
+            setattr(self._viewer.canvas.grid, name, value)
+        if self.view == SIDE_BY_SIDE:
+            for name, value in before.camera.items():
+                setattr(self._viewer.scene.camera, name, value)
+
+    def _show_labels(self) -> None:
+        """Show on the canvas which image is which."""
+        reference, estimate = self._pair
+        first, second = self._roles
+        names = f"{first}\n{_short(reference.name)}", f"{second}\n{_short(estimate.name)}"
+        if self.view == DIFFERENCE:
+            self._label({LEFT: f"{second} minus {first}"})
+        elif self.view == FLICKER:
+            self._label({LEFT: names[estimate.visible]})
+        else:
+            self._label(dict(zip(LABELS, names, strict=True)))
+
+    def _label(self, texts: dict[str, str]) -> None:
+        overlays = self._viewer.canvas.overlays
+        for place, key in LABELS.items():
+            if place in texts:
+                overlays[key] = TextOverlay(
+                    text=texts[place], position=place, visible=True, font_size=LABEL_SIZE
+                )
+            elif key in overlays:
+                del overlays[key]
 
     def _enter_grid(self, reference: Layer, estimate: Layer) -> None:
         layers, grid = self._viewer.layers, self._viewer.canvas.grid
@@ -127,30 +171,10 @@ class CompareViews(QObject):
         grid.enabled = True
         self._viewer.reset_view()
 
-    def _enter_swipe(self, estimate: Layer) -> None:
-        self._swipe = self._viewer.add_image(
-            estimate.data,
-            name=SWIPE_NAME,
-            **placement(estimate),
-            contrast_limits=estimate.contrast_limits,
-            colormap=estimate.colormap,
-            gamma=estimate.gamma,
-            blending="opaque",
-            metadata={VIEW_KEY: SWIPE},
-        )
-        estimate.visible = False
-        self._viewer.dims.events.order.connect(self._on_order)
-        self._viewer.scene.camera.events.orientation.connect(self._on_order)
-        self.swipe_to(self._swipe_part)
 
-    def _on_order(self, event: object) -> None:
-        self.swipe_to(self._swipe_part)
-
-    def _remove_swipe(self) -> None:
-        if self._swipe is None:
-            return
-        self._viewer.dims.events.order.disconnect(self._on_order)
-        self._viewer.scene.camera.events.orientation.disconnect(self._on_order)
-        if self._swipe in self._viewer.layers:
-            self._viewer.layers.remove(self._swipe)
-        self._swipe = None
+def _short(name: str) -> str:
+    """Return a name that fits half a canvas: its front and its end."""
+    if len(name) <= LABEL_CHARACTERS:
+        return name
+    half = LABEL_CHARACTERS // 2
+    return f"{name[: half - 1]}…{name[-half:]}"

@@ -6,12 +6,11 @@ from functools import partial
 
 import napari
 from napari.layers import Image, Layer, Shapes
-from napari.utils.colormaps import Colormap
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
 
-from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS
 from napari_mri7t.widgets.compare import jobs
+from napari_mri7t.widgets.compare.difference import add_difference
 from napari_mri7t.widgets.compare.views import (
     FLICKER,
     SIDE_BY_SIDE,
@@ -20,7 +19,7 @@ from napari_mri7t.widgets.compare.views import (
     VIEWS,
     CompareViews,
 )
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData, placement
+from napari_mri7t.widgets.layers.layers import LayerData, placement
 from napari_mri7t.widgets.layers.planes import ends_of, line_on, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.controls import (
@@ -32,14 +31,13 @@ from napari_mri7t.widgets.shared.controls import (
     set_enabled,
 )
 from napari_mri7t.widgets.shared.fields import PairFields
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import ProfilePlot, ScoreTable
 
 #: The slice is scored once the slider has rested this long: a drag passes dozens of slices.
 REST_MS = 150
-ERROR_COLORMAP = Colormap(list(ERROR_COLOURS), name="error", display_name="error")
 LINE_COLOUR = "#57d957"
-DIFFERENCE = "difference"
 CHOOSE_TWO = "Choose two different volumes."
 SWAP, ADD_DIFFERENCE = "Swap", "Difference layer"
 SHORTCUTS = {
@@ -96,7 +94,10 @@ class CompareWidget(EngineWidget):
     def _build_figures(self) -> None:
         form = self.group("Metrics")
         self.table = ScoreTable()
+        self.span_label = TextLabel()
+        self.span_label.setWordWrap(True)
         form.addRow(self.table)
+        form.addRow(self.span_label)
 
     def _build_profile(self) -> None:
         form = self.group("Intensity profile")
@@ -114,6 +115,8 @@ class CompareWidget(EngineWidget):
     def _connect(self) -> None:
         self.volumes.changed.connect(self._on_pair_changed)
         self.view_box.currentTextChanged.connect(self._on_view_changed)
+        self.views.swiped.connect(self._on_swiped)
+        self.views.left.connect(lambda: self.view_box.setCurrentText(SINGLE))
         self.swipe_slider.valueChanged.connect(lambda n: self.views.swipe_to(n / 1000))
         self.difference_button.clicked.connect(self.add_difference)
         self.line_button.clicked.connect(self.draw_line)
@@ -141,6 +144,7 @@ class CompareWidget(EngineWidget):
         self.notices.clear()
         self.table.clear_rows("slice")
         self.table.clear_rows("volume")
+        self.span_label.setText("")
         self.plot.clear_profile()
         why_not = None if self.pair else CHOOSE_TWO
         set_enabled(
@@ -161,12 +165,13 @@ class CompareWidget(EngineWidget):
         self._ask_of_slice()
         self._ask_of_line()
 
-    def _scored(self) -> tuple[Layer, Layer, Layer | None, float]:
+    def _scored(self) -> tuple[Layer, Layer, Layer | None, float | None]:
         return *self.pair, self.volumes.mask, self.volumes.data_range
 
-    def _show_volume_scores(self, answer: tuple[jobs.Scores, str | None]) -> None:
-        scores, complaint = answer
+    def _show_volume_scores(self, answer: tuple[jobs.Scores, str, str | None]) -> None:
+        scores, span, complaint = answer
         self.table.show_scores("volume", scores)
+        self.span_label.setText(span)
         if complaint is not None:
             self.notices.add(f"{complaint[:1].upper()}{complaint[1:]}.", WARNING_COLOUR)
 
@@ -183,6 +188,12 @@ class CompareWidget(EngineWidget):
             self.views.leave()
         else:
             self.views.show(view, *self.pair)
+
+    def _on_swiped(self, part: float) -> None:
+        """Let the slider follow the line that is dragged on the canvas."""
+        self.swipe_slider.blockSignals(True)
+        self.swipe_slider.setValue(round(1000 * part))
+        self.swipe_slider.blockSignals(False)
 
     def _on_key(self, meaning: str, viewer: napari.Viewer) -> None:
         """Toggle a view, swap the two, or add the difference."""
@@ -215,13 +226,10 @@ class CompareWidget(EngineWidget):
             self._of_difference.ask(jobs.difference, *self.pair)
 
     def _show_difference(self, answer: tuple[LayerData, float]) -> None:
-        (data, meta, _), limit = answer
         self.view_box.setCurrentText(SINGLE)  # the layer would cover the view
         if self.difference in self.viewer.layers:
             self.viewer.layers.remove(self.difference)
-        meta |= {"contrast_limits": (-limit, limit), "colormap": ERROR_COLORMAP}
-        meta["metadata"][VIEW_KEY] = DIFFERENCE
-        self.difference = self.viewer.add_image(data, **meta)
+        self.difference = add_difference(self.viewer, answer)
 
     def draw_line(self) -> None:
         """Add a line with draggable ends, or select the existing one."""
@@ -251,6 +259,7 @@ class CompareWidget(EngineWidget):
     def release(self) -> None:
         """Restore the viewer."""
         self._rest.stop()
+        self.volumes.release()
         self.views.leave()
         for keys in SHORTCUTS:
             self.viewer.bind_key(keys, None, overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +52,7 @@ class LayersToScore:
     estimate: Layer
     source: Layer | None
     mask: Layer | None
-    data_range: float
+    data_range: float | None  # None: what the reference has
 
 
 def evaluate_run(run: Path, with_baselines: bool, report: Report) -> Evaluation:
@@ -71,29 +72,31 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     """Score the estimate, and the 3T if it is given, with every metric of the engine."""
     report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.evaluation.results import SOURCE, TARGET, StudyResults, SubjectResult
-    from napari_mri7t.engine.metrics.inspection import range_complaint
+    from napari_mri7t.engine.metrics.inspection import find_data_range, range_complaint
     from napari_mri7t.engine.metrics.scoring import flatten, score
     from napari_mri7t.engine.report.report import PairVolumes
     from napari_mri7t.engine.report.tables import summary_table
 
     real = layer_to_volume(asked.reference)
     mask = brain_of(real, asked.reference, asked.mask)
+    span, how = find_data_range(real, asked.data_range)
+    limit = math.inf if asked.data_range is None else span  # one that was found fits
     found, complaints, volumes = [], [], {TARGET: real}
     for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
         if layer is None:
             continue
         scored = layer_to_volume(layer)
-        complaint = range_complaint(real, scored, asked.data_range)
+        complaint = range_complaint(real, scored, limit)
         if complaint is not None:
             complaints.append(f"{layer.name}: {complaint}.")
         own = _named(report, layer.name)
-        scores = score(real, scored, mask=mask, data_range=asked.data_range, report=own)
+        scores = score(real, scored, mask=mask, data_range=span, report=own)
         found.append(SubjectResult(asked.reference.name, method, flatten(scores)))
         volumes[method] = scored
     results = StudyResults(tuple(found))
     summary = summary_table(results, SUMMARY_KEYS)
-    pair = PairVolumes(volumes, mask, asked.data_range)
-    facts = _facts(asked, complaints)
+    pair = PairVolumes(volumes, mask, span)
+    facts = _facts(asked, f"{span:g}, {how}", complaints)
     return Evaluation(None, results, summary, None, tuple(complaints), pair, facts)
 
 
@@ -102,7 +105,7 @@ def _named(report: Report, name: str) -> Report:
     return lambda now: report(replace(now, message=f"{name}: {now.message}"))
 
 
-def _facts(asked: LayersToScore, complaints: list[str]) -> tuple[tuple[str, str], ...]:
+def _facts(asked: LayersToScore, span: str, complaints: list[str]) -> tuple[tuple[str, str], ...]:
     """Return what is compared, for the head of a report."""
     mask = asked.mask
     return (
@@ -110,7 +113,7 @@ def _facts(asked: LayersToScore, complaints: list[str]) -> tuple[tuple[str, str]
         ("Estimate", asked.estimate.name),
         ("3T", "none" if asked.source is None else asked.source.name),
         ("Brain", "real 7T without its background" if mask is None else f"{mask.name} above 0"),
-        ("Data range", f"{asked.data_range:g}; figures and plots are scaled by it"),
+        ("Data range", f"{span}; figures and plots are scaled by it"),
         *(("Warning", text) for text in complaints),
         ("Versions", describe_versions()),
     )

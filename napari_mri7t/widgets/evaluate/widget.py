@@ -26,9 +26,10 @@ from napari_mri7t.widgets.evaluate.jobs import (
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import TextLabel, set_enabled
+from napari_mri7t.widgets.shared.controls import set_enabled
 from napari_mri7t.widgets.shared.icons import icon_button
 from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
 from napari_mri7t.widgets.shared.worker import Job
@@ -225,6 +226,7 @@ class EvaluateWidget(EngineWidget):
     def release(self) -> None:
         """Stop running work."""
         self.viewer.events.theme.disconnect(self._show_boxes)
+        self.asked.volumes.release()
         self.panel.cancel()
         self.evaluation = None  # its volumes may be large
         super().release()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import napari
@@ -252,13 +253,12 @@ def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
     """Return the most likely reference and estimate of one shape, topmost first.
 
     A model's estimate is preferred to a simulated volume as the estimate; neither is the reference
-    if there is another. A painted mask is neither.
+    if there is another, nor is the estimate's own scan. A painted mask is neither.
     """
     volumes = _images(layers)
-    references = sorted(volumes, key=_distance_from_scan)
     estimates = sorted(filter(_distance_from_scan, volumes), key=_distance_from_scan, reverse=True)
     for estimate in estimates or volumes[1:]:
-        for layer in references:
+        for layer in sorted(volumes, key=partial(_distance_from_reference, estimate=estimate)):
             if layer is not estimate and layer.data.shape == estimate.data.shape:
                 return layer, estimate
     return None
@@ -275,6 +275,12 @@ def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
 def _images(layers: Sequence[Layer]) -> list[Layer]:
     """Return the single volumes that are not painted, topmost first."""
     return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
+
+
+def _distance_from_reference(layer: Layer, estimate: Layer) -> tuple[int, bool, bool]:
+    """Return how unlikely a layer is an estimate's reference: 7T first, its own scan last."""
+    is_own = estimate.name.startswith(layer.name.removesuffix(" corrected"))
+    return _distance_from_scan(layer), is_own, "7t" not in layer.name.lower()
 
 
 def _distance_from_scan(layer: Layer) -> int:

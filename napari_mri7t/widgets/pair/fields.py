@@ -114,7 +114,9 @@ class PairFields(QWidget):
         self.keep_field.line.setPlaceholderText("not saved")
         self.coarse_box = QCheckBox("Process scans with coarse voxels, too")
         self.overwrite_box = QCheckBox("Overwrite")
-        self.overwrite_box.setToolTip("Replace pairs that were made from other scans, masks or settings")
+        self.overwrite_box.setToolTip(
+            "Replace pairs that were made from other scans, masks or settings"
+        )
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         for name, field in self._places().items():

@@ -27,8 +27,9 @@ from napari_mri7t.widgets.pair.jobs import (
     open_pair,
 )
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import TextLabel, set_enabled, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import set_enabled, wrap_anywhere
 from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
 from napari_mri7t.widgets.shared.table import (
@@ -143,6 +144,7 @@ class PairWidget(EngineWidget):
         self._request = request
         self._records.clear()
         self.table.show_rows([])
+        self.panel.forget()
         self._offer()
 
     def _on_looked(self, progress: Progress) -> None:

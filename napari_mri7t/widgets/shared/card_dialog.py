@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
 
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.texts import visible_lines
-from napari_mri7t.widgets.shared.controls import TextLabel
 from napari_mri7t.widgets.shared.fold import FoldBox
+from napari_mri7t.widgets.shared.labels import TextLabel
 
 SIZE = (580, 460)  # pixels: fits the smallest screen
 DIGEST = "sha256"

@@ -9,150 +9,29 @@ from typing import Any
 
 import napari
 from napari.layers import Layer
-from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMenu,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.widgets.shared.icons import icon
+from napari_mri7t.widgets.shared.labels import FoldedText
 
 #: Readable as a stripe on napari's dark and on its light background.
 ERROR_COLOUR = "#e5484d"
 WARNING_COLOUR = "#e2a336"
 INFORMATION_COLOUR = "#3e8ed0"
 ZERO_WIDTH_SPACE = "\u200b"
-FOLDED_LINES = 3
-MORE, LESS = "More", "Less"
-
-
-class TextLabel(QLabel):
-    """A label that shows a name as it is: Qt would take `<b>` in it for HTML.
-
-    One that wraps is as high as its text. Qt's own depends on every layout around it passing on a
-    height for a width, and forms in forms do not.
-    """
-
-    #: Lines to show at most; None for all.
-    most_lines: int | None = None
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__(text)
-        self.setTextFormat(Qt.TextFormat.PlainText)
-
-    def hasHeightForWidth(self) -> bool:  # noqa: N802
-        """Return False: the hints hold the height."""
-        return False
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Return the size of the text at the present width."""
-        hint = super().sizeHint()
-        return QSize(hint.width(), self._height()) if self.wordWrap() else hint
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Return the height of the text at the present width, and the width of a word."""
-        hint = super().minimumSizeHint()
-        return QSize(hint.width(), self._height()) if self.wordWrap() else hint
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Ask for another height at another width."""
-        super().resizeEvent(event)
-        if self.wordWrap() and event.oldSize().width() != event.size().width():
-            # Not now: the layouts around it are at work, and would miss it.
-            QApplication.postEvent(self, QEvent(QEvent.Type.LayoutRequest))
-
-    def event(self, event: QEvent) -> bool:
-        """Ask for the height of the text once the layouts have given the width."""
-        if event.type() == QEvent.Type.LayoutRequest:
-            place: QWidget | None = self
-            while place is not None and not place.isWindow():
-                place.updateGeometry()  # of each: a layout may hold what it measured before
-                place = place.parentWidget()
-        return super().event(event)
-
-    def _height(self) -> int:
-        return self.whole_height() - self._folded_lines() * self.fontMetrics().lineSpacing()
-
-    def whole_height(self) -> int:
-        """Return the height of all lines, pixels."""
-        return self.heightForWidth(self.width())
-
-    def _folded_lines(self) -> int:
-        n_lines = self.whole_height() // self.fontMetrics().lineSpacing()
-        return 0 if self.most_lines is None else max(0, n_lines - self.most_lines)
-
-
-class FoldedText(QWidget):
-    """A text that wraps; of a long one the first lines, and a button that shows the others."""
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__()
-        self.label = _FoldedLabel()
-        self.label.setWordWrap(True)
-        self.label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        self.label.most_lines = FOLDED_LINES
-        self.button = QToolButton()
-        self.button.setText(MORE)
-        self.button.setAccessibleName("Show the whole message")
-        self.button.clicked.connect(self.toggle)
-        self.button.setVisible(False)
-        self.label.laid_out.connect(self._offer)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.label)
-        column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignRight)
-        self.setText(text)
-
-    def text(self) -> str:
-        """Return the whole text."""
-        return self.label.text()
-
-    def setText(self, text: str) -> None:  # noqa: N802
-        """Show another text, folded if it is long."""
-        if text != self.label.text():
-            self.label.setText(text)
-            self._fold(True)
-
-    def toggle(self) -> None:
-        """Show all lines, or the first ones."""
-        self._fold(self.label.most_lines is None)
-
-    def _fold(self, is_folded: bool) -> None:
-        self.label.most_lines = FOLDED_LINES if is_folded else None
-        self.button.setText(MORE if is_folded else LESS)
-        self.label.updateGeometry()
-        self._offer()
-
-    def _offer(self) -> None:
-        is_long = self.label.is_long(FOLDED_LINES)
-        if self.button.isHidden() == is_long:
-            self.button.setVisible(is_long)
-
-
-class _FoldedLabel(TextLabel):
-    """A label that announces when its lines may have changed."""
-
-    laid_out = Signal()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        super().resizeEvent(event)
-        self.laid_out.emit()
-
-    def is_long(self, n_lines: int) -> bool:
-        return self.whole_height() >= (n_lines + 1) * self.fontMetrics().lineSpacing()
 
 
 def set_tooltip(widget: QWidget, text: str) -> None:
@@ -221,12 +100,18 @@ class Notices(QWidget):
 
     def clear(self) -> None:
         """Remove all."""
+        for text in self.texts():
+            self.drop(text)
+
+    def drop(self, text: str) -> None:
+        """Remove one, if it is shown."""
         for notice in self._notices():
-            self._layout.removeWidget(notice)
-            notice.hide()  # or it would be shown once more, as a window of its own
-            notice.setParent(None)
-            notice.deleteLater()
-        self.setVisible(False)
+            if notice.plain_text == text:
+                self._layout.removeWidget(notice)
+                notice.hide()  # or it would be shown once more, as a window of its own
+                notice.setParent(None)
+                notice.deleteLater()
+        self.setVisible(bool(self.texts()) and self.parentWidget() is not None)
 
     def texts(self, colour: str | None = None) -> list[str]:
         """Return what is shown, of one colour or of all."""

@@ -90,21 +90,38 @@ class PairFields(QObject):
             viewer, is_single_volume, "Voxels above 0 are brain", optional="the whole reference"
         )
         self.range_box = QDoubleSpinBox()
-        self.range_box.setRange(1e-6, 1e9)
+        self.range_box.setRange(0, 1e9)
         self.range_box.setDecimals(3)
-        self.range_box.setValue(1.0)
+        self.range_box.setSpecialValueText("from the reference")
+        self.range_box.setValue(0)
         self.range_box.setToolTip(
-            "Span of possible intensities: 1 for volumes in 0 to 1.\n"
-            "PSNR and SSIM depend on it, so it is never guessed."
+            "Span of possible intensities, on which PSNR and SSIM depend.\n"
+            "0: 1 for a reference in 0 to 1, otherwise from its background to its 99.8th percentile"
         )
         form.addRow("Reference", self.reference_chooser)
         form.addRow("Estimate", self.estimate_chooser)
         form.addRow("Brain mask", self.mask_chooser)
         form.addRow("Data range", self.range_box)
         self.propose()
+        self._is_own = False  # whether the user chose
+        for chooser in (self.reference_chooser, self.estimate_chooser):
+            chooser.activated.connect(self._on_chosen)
+        viewer.layers.events.inserted.connect(self._on_inserted)
         for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
             chooser.layer_changed.connect(lambda layer: self.changed.emit())
         self.range_box.valueChanged.connect(lambda value: self.changed.emit())
+
+    def release(self) -> None:
+        """Stop listening to the viewer."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+
+    def _on_chosen(self, index: int) -> None:
+        self._is_own = True
+
+    def _on_inserted(self, event: object) -> None:
+        """Take another layer into account until the user has chosen."""
+        if not self._is_own:
+            self.propose()
 
     def propose(self) -> None:
         """Choose the most likely reference and estimate."""
@@ -126,6 +143,6 @@ class PairFields(QObject):
         return self.mask_chooser.layer
 
     @property
-    def data_range(self) -> float:
-        """Span of possible intensities."""
-        return float(self.range_box.value())
+    def data_range(self) -> float | None:
+        """Span of possible intensities; None for what the reference has."""
+        return float(self.range_box.value()) or None

@@ -44,6 +44,7 @@ class JobPanel(QWidget):
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
+        self._chosen: tuple[object, ...] = ()
         self._first: tuple[float, float, float] | None = None  # time, done, total
         self.start_button = icon_button("start", verb)
         self.start_button.setToolTip(tooltip)
@@ -180,6 +181,13 @@ class JobPanel(QWidget):
             self.notices.clear()
             self.conclude("")
 
+    def about(self, *chosen: object) -> None:
+        """Forget once something else is `chosen` than at the last call."""
+        is_same = chosen == self._chosen
+        self._chosen = chosen
+        if not is_same:
+            self.forget()
+
     def conclude(self, text: str) -> None:
         """Show a line that stays after the job has ended, as long as another can start."""
         self._last_words = text
@@ -201,7 +209,8 @@ class JobPanel(QWidget):
         self.start_button.setEnabled(self._why_not is None and self.job is None)
         why_not = "" if self._why_not is None else f"\nUnavailable: {self._why_not}"
         set_tooltip(self.start_button, self._tooltip + why_not)
-        self.show_status(text if self._why_not is None else self._why_not)
+        is_said = self._why_not is None or self._why_not in self.notices.texts()
+        self.show_status(text if is_said else self._why_not)
 
 
 def duration(seconds: float) -> str:

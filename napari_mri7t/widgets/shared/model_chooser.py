@@ -28,12 +28,12 @@ from napari_mri7t.widgets.shared.card_dialog import CardDialog
 from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     Notices,
-    TextLabel,
     let_shrink,
     set_enabled,
     set_tooltip,
     wrap_anywhere,
 )
+from napari_mri7t.widgets.shared.labels import TextLabel
 
 
 class ModelChooser(QWidget):

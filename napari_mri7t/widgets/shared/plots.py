@@ -128,6 +128,31 @@ class LossPlot(_Plot):
             curve.setData(steps, [max(v, LEAST_LOSS) for v in values] if is_wide else values)
 
 
+class HeldOutPlot(_Plot):
+    """PSNR of a few slices of the held-out brain, checkpoint by checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__("step", "PSNR, dB")
+        self.setToolTip(
+            "PSNR inside the brain of a few slices that the network is not trained on, at every\n"
+            "checkpoint. It decides nothing: the last weights become the model."
+        )
+        self.setTitle("held-out brain", size="9pt", color=AXIS_COLOUR)
+        self.curve = self.plot(
+            pen=pyqtgraph.mkPen(REFERENCE_COLOUR, width=2),
+            symbol="o",
+            symbolSize=4,
+            symbolBrush=REFERENCE_COLOUR,
+            symbolPen=None,
+        )
+
+    def show_curve(self, points: Sequence[tuple[int, float]]) -> None:
+        """Draw (step, PSNR); a plot without points is hidden."""
+        steps, values = ([point[n] for point in points] for n in range(2))
+        self.curve.setData(steps, values)
+        self.setVisible(bool(points))
+
+
 class HistogramPlot(_Plot):
     """A scan's brain intensities as the model sees them, beside those it was trained on."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import napari
 from napari.layers import Layer
 from napari.utils.history import get_save_history, update_save_history
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QMenu, QToolButton
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog
 
 from napari_mri7t.engine.datasets.bids import DESCRIPTION_FILE
 from napari_mri7t.engine.datasets.estimates import name_beside, scan_of
@@ -16,18 +16,19 @@ from napari_mri7t.engine.volumes.files.streams import extension_of
 from napari_mri7t.widgets.io.writer import save_layer, write_layers
 from napari_mri7t.widgets.layers.layers import KEY, LayerData
 from napari_mri7t.widgets.shared.controls import set_enabled
-from napari_mri7t.widgets.shared.icons import ICON_SIZE, icon
 from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.menu_button import MenuButton
 
 KINDS = "NIfTI (*.nii.gz *.nii)"
 EXTENSION = ".nii.gz"
+ALL = "Save all as a BIDS derivative..."
 TOOLTIP = (
     "Save the result as NIfTI, with a JSON file that says how it was made: the result that is\n"
     "selected in the layer list, else the last one. The arrow: all results as a BIDS derivative."
 )
 
 
-class SaveButton(QToolButton):
+class SaveButton(MenuButton):
     """Saves the results that were offered to it, in the background.
 
     Signals: `saved` (where, as a sentence), `failed` (a sentence).
@@ -37,19 +38,10 @@ class SaveButton(QToolButton):
     failed = Signal(str)
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        super().__init__()
+        super().__init__("Save...", {ALL: self._ask_folder})
         self._viewer = viewer
         self._results: list[Layer] = []
         self._saving = Latest("Save", self)
-        self.setText("Save...")
-        self.setIcon(icon("save"))
-        self.setIconSize(QSize(ICON_SIZE, ICON_SIZE))
-        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        menu = QMenu(self)
-        self.all_action = menu.addAction("Save all as a BIDS derivative...")
-        self.all_action.triggered.connect(self._ask_folder)
-        self.setMenu(menu)
         self.clicked.connect(self._ask_file)
         self._saving.answered.connect(self._on_saved)
         self._saving.failed.connect(self.failed)

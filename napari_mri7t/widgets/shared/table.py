@@ -17,8 +17,9 @@ from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.texts import visible_lines
-from napari_mri7t.widgets.shared.controls import TextLabel, paragraph, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import paragraph, wrap_anywhere
 from napari_mri7t.widgets.shared.icons import icon
+from napari_mri7t.widgets.shared.labels import TextLabel
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6

@@ -155,6 +155,8 @@ class SimulateWidget(EngineWidget):
         if missing is None and is_folder and not self.output_field.folder:
             missing = "Choose the output folder."
         self.panel.set_ready(missing)
+        of_folder = self.folder_field.folder, self.output_field.folder
+        self.panel.about(is_folder, of_folder if is_folder else self.layer_chooser.layer)
 
     def preview(self) -> None:
         """Simulate the slice on the screen; for a folder, of its first volume."""

@@ -15,12 +15,12 @@ from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_vo
 from napari_mri7t.widgets.shared.controls import (
     FolderField,
     LayerChooser,
-    TextLabel,
     choice,
     let_shrink,
     wrap_anywhere,
 )
 from napari_mri7t.widgets.shared.fields import DeviceBox
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
 

@@ -19,7 +19,8 @@ from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.engine.workflows.stages import AtWork, BatchProgress
 from napari_mri7t.widgets.layers.layers import estimate_to_layer, volume_to_layer
 from napari_mri7t.widgets.layers.opened import OpenedLayers
-from napari_mri7t.widgets.shared.controls import TextLabel, set_enabled
+from napari_mri7t.widgets.shared.controls import set_enabled
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.table import (
     DONE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -147,6 +148,19 @@ def synthesize_layers(
         report(Progress(0, 0, f"{which}writing provenance"))
         facts = made.sidecar()
         report(Finished(n + 1, len(sources), f"{name} is done", source, made, facts, seconds))
+
+
+def time_slices(
+    key: str, model: Path, config: SynthesisConfig, shape: tuple[int, int, int], report: Report
+) -> tuple[str, float]:
+    """Return `key` and the seconds a voxel takes on this computer."""
+    from napari_mri7t.engine.models.model import load_model
+    from napari_mri7t.engine.synthesis.pace import seconds_to_synthesize
+
+    report(Progress(0, 0, "timing a few slices"))
+    trained = load_model(model)
+    report(Progress(0, 0, "timing a few slices"))
+    return key, seconds_to_synthesize(shape, trained, config, report) / math.prod(shape)
 
 
 def _read_and_plan(

@@ -1,39 +1,85 @@
-"""How long a synthesis and its preparation take on this computer, from earlier runs."""
+"""How long a synthesis and its preparation take on this computer: from earlier runs, or timed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
 
 from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.widgets.shared.job_panel import duration
+from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import Memory
+from napari_mri7t.widgets.synthesize.jobs import time_slices
 
 if TYPE_CHECKING:
     from napari_mri7t.widgets.synthesize.jobs import Finished
 
 PACE = "pace"  # section of the memory
 LEAST_PACE_S = 1.0
-NO_TIMING = "No timing on this computer yet"
-PREPARATION_ELSEWHERE = "40 s on two cores"
+NO_TIMING = "no timing on this computer yet"
+TIMING = "timing a few slices..."
 
 
-class Pace:
-    """Seconds a voxel by model and computation, and seconds a step of a preparation."""
+@dataclass(frozen=True)
+class Passes:
+    """Volumes that are to go through a model.
 
-    def __init__(self, memory: Memory) -> None:
+    `shape`: of one volume, (I, J, K).
+    """
+
+    card: ModelCard
+    folder: Path
+    config: SynthesisConfig
+    shape: tuple[int, int, int]
+    n_voxels: int
+
+    @property
+    def key(self) -> str:
+        """What decides the pace."""
+        return pace_of(self.card, self.config)
+
+
+class Pace(QObject):
+    """Seconds a voxel by model and computation, and seconds a step of a preparation.
+
+    Signal: `timed`, once the pace of what was asked about last is known.
+    """
+
+    timed = Signal()
+
+    def __init__(self, memory: Memory, parent: QObject) -> None:
+        super().__init__(parent)
         self._memory = memory
+        self._timed: dict[str, float | None] = {}  # in this session; None: it cannot be timed
+        self._asked = ""
+        self._latest = Latest("Time a few slices", parent)
+        self._latest.answered.connect(self._on_timed)
+        self._latest.failed.connect(lambda text: self._on_timed((self._asked, None)))
 
-    def key(self, card: ModelCard, computation: Mapping[str, Any]) -> str:
-        """Return what decides the pace of a synthesis."""
-        return f"{card.sha256[:16]} {computation['device']} step {computation['step']}"
+    def of(self, passes: Passes, may_time: bool) -> str:
+        """Return how long the passes take, as the end of a sentence.
 
-    def of(self, card: ModelCard, computation: Mapping[str, Any], n_voxels: int) -> str:
-        """Return how long so many voxels take, as the end of a sentence."""
-        pace = self._memory.recall(PACE).get(self.key(card, computation))
-        if not isinstance(pace, float):
-            return f". {NO_TIMING}{_elsewhere(card)}."
-        return f": {duration(pace * n_voxels)}, based on earlier runs."
+        `may_time`: time a few slices where it is unknown.
+        """
+        pace = self._memory.recall(PACE).get(passes.key)
+        if isinstance(pace, float):
+            return f": {duration(pace * passes.n_voxels)}, based on earlier runs."
+        if passes.key not in self._timed:
+            if self._asked != passes.key and may_time:
+                self._asked = passes.key
+                self._latest.follow(
+                    time_slices, passes.key, passes.folder, passes.config, passes.shape
+                )
+            return f": {TIMING}"
+        pace = self._timed[passes.key]
+        if pace is None:
+            return f": {NO_TIMING}."
+        return f": {duration(pace * passes.n_voxels)}, timed on a few slices."
 
     def of_preparation(self, steps: Sequence[str]) -> str:
         """Return how long steps take, as a sentence; empty without steps."""
@@ -43,7 +89,7 @@ class Pace:
         if not paces:
             return ""
         if len(known) < len(paces):
-            return f"{NO_TIMING} ({PREPARATION_ELSEWHERE})."
+            return f"{NO_TIMING.capitalize()}."
         return f"{duration(sum(known)).capitalize()}, based on earlier runs."
 
     def keep(self, key: str, finished: Finished) -> None:
@@ -53,10 +99,17 @@ class Pace:
         taken = {name: value for name, value in finished.seconds.items() if value > LEAST_PACE_S}
         self._memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
 
+    def rest(self) -> None:
+        """Time nothing now: the processor has other work."""
+        self._latest.drop()
+        self._asked = ""
 
-def _elsewhere(card: ModelCard) -> str:
-    """Return how long the model took where it was evaluated, if its card records it."""
-    seconds, hardware = card.metrics.get("seconds"), card.metrics.get("hardware")
-    if not isinstance(seconds, int | float) or not hardware:
-        return ""
-    return f" ({duration(seconds).removeprefix('about ')} on {hardware})"
+    def _on_timed(self, answer: tuple[str, float | None]) -> None:
+        key, pace = answer
+        self._timed[key] = pace
+        self.timed.emit()
+
+
+def pace_of(card: ModelCard, config: SynthesisConfig) -> str:
+    """Return what decides the pace, as a name in the memory."""
+    return f"{card.sha256[:16]} {config.device} step {config.step}"

@@ -22,10 +22,10 @@ from napari_mri7t.widgets.shared.controls import (
     FolderField,
     LayerChooser,
     Notices,
-    TextLabel,
     choice,
     set_enabled,
 )
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.settings import last_choice
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS
 from napari_mri7t.widgets.synthesize.jobs import Asked

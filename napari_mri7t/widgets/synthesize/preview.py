@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import napari
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QCheckBox, QMenu, QToolButton
+from qtpy.QtWidgets import QCheckBox
 
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
@@ -27,6 +28,7 @@ from napari_mri7t.widgets.layers.planes import (
 )
 from napari_mri7t.widgets.shared.controls import set_enabled
 from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.menu_button import MenuButton
 from napari_mri7t.widgets.synthesize.jobs import (
     Asked,
     Source,
@@ -79,6 +81,7 @@ class Made:
     seconds: float
     computed_on: str
     model: str
+    note: str
 
 
 class PreviewBar(QObject):
@@ -91,8 +94,10 @@ class PreviewBar(QObject):
     done = Signal(str)
     failed = Signal(str)
 
-    def __init__(self, viewer: napari.Viewer, request: Callable[[], Request | None]) -> None:
-        super().__init__()
+    def __init__(
+        self, viewer: napari.Viewer, request: Callable[[], Request | None], parent: QObject
+    ) -> None:
+        super().__init__(parent)
         self._viewer = viewer
         self._request = request
         self._session = _Session()
@@ -101,12 +106,9 @@ class PreviewBar(QObject):
         self._layer: Image | None = None
         self._shown: tuple[Any, ...] | None = None  # what the layer shows
         self._latest = Latest("Preview", self)
-        self.button = QToolButton()
-        self.button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        menu = QMenu(self.button)
-        for kind in (SLICE, REGION):
-            menu.addAction(kind).triggered.connect(lambda _=False, kind=kind: self.show(kind))
-        self.button.setMenu(menu)
+        self.button = MenuButton(
+            SLICE, {kind: partial(self.show, kind) for kind in (SLICE, REGION)}
+        )
         self.button.clicked.connect(self._on_clicked)
         self.live_box = QCheckBox("Live")
         self.live_box.setToolTip("Preview every slice that is shown, as the slider moves")
@@ -205,7 +207,8 @@ class PreviewBar(QObject):
         self._show(made)
         self._shown = (made.key, made.box)
         what = "Slice" if 1 in made.values.shape else "Region"
-        self.done.emit(f"{what} previewed on {made.computed_on} in {made.seconds:.2f} s")
+        took = f"{made.seconds:.2f} s"
+        self.done.emit(f"{what} previewed on {made.computed_on} in {took}{made.note}")
         is_live = self.live_box.isChecked()
         if (was_opening or is_live) and self._box(self._kind, made.source) != made.box:
             self._ask(self._kind)
@@ -256,10 +259,19 @@ class _Session:
             self._preview = self._opened(request, report)
             self._request, self.key = request, key
         start = time.perf_counter()
-        values = self._preview.region(box, report)
+        values = self._values(box, report)
         seconds = time.perf_counter() - start
-        computed_on = self._preview.computed_on
-        return Made(request.source.layer, key, box, values, seconds, computed_on, self._model)
+        output = request.asked.output
+        note = "" if (output.space, output.via) == ("native", "scan") else f". {IN_MNI}"
+        about = (seconds, self._preview.computed_on, self._model, note)
+        return Made(request.source.layer, key, box, values, *about)
+
+    def _values(self, box: Box, report: Report) -> np.ndarray:
+        """Synthesise a slice, which others of its neighbourhood may share, or a region."""
+        thin = [axis for axis, part in enumerate(box) if part.stop - part.start == 1]
+        if len(thin) != 1:
+            return self._preview.region(box, report)
+        return np.expand_dims(self._preview.slice(thin[0], box[thin[0]].start, report), thin[0])
 
     def _opened(self, request: Request, report: Report) -> Preview:
         report(Progress(0, 0, "loading torch"))

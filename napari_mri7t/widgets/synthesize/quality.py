@@ -19,12 +19,8 @@ from napari_mri7t.engine.preparation.quality import (
 )
 from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, volume_to_layer
-from napari_mri7t.widgets.shared.controls import (
-    INFORMATION_COLOUR,
-    TextLabel,
-    set_enabled,
-    wrap_anywhere,
-)
+from napari_mri7t.widgets.shared.controls import INFORMATION_COLOUR, set_enabled, wrap_anywhere
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import HistogramPlot
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFormLayout,
     QLineEdit,
@@ -19,7 +17,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, has_seen, seen_subjects
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import (
     FINAL,
     PRESETS,
@@ -27,37 +24,16 @@ from napari_mri7t.engine.training.config import (
     find_preset,
     network_arguments,
     network_settings,
-    settings_of,
-    with_settings,
 )
-from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink, set_tooltip
+from napari_mri7t.widgets.shared.fold import FoldBox
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
+from napari_mri7t.widgets.train.settings import IN_FRONT, SettingFields
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
 FRESH_WEIGHTS = "Random weights"
-SETTINGS = "All settings of the preset; hover over one for its meaning"
+SETTINGS = "All other settings of the preset; hover over one for its meaning"
 FOLD_LIST_HEIGHT = 130
-
-
-def describe_settings() -> dict[str, str]:
-    """Return the meaning of every setting, from the docstrings of the configurations."""
-    inference = _parameters(SynthesisConfig).items()
-    return _parameters(TrainConfig) | {f"inference.{name}": text for name, text in inference}
-
-
-def _parameters(owner: type) -> dict[str, str]:
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in (owner.__doc__ or "").splitlines():
-        head = re.match(r"    ([a-z_0-9]+(?:, [a-z_0-9]+)*)(?: : (.*))?$", line)
-        if head:
-            names = head.group(1).split(", ")
-            found |= dict.fromkeys(names, head.group(2) or "")
-        elif names and line.startswith("        "):
-            found |= {name: f"{found[name]}\n{line.strip()}".strip() for name in names}
-        elif names and not line.strip():
-            names = []
-    return found
 
 
 class RecipeFields(QWidget):
@@ -80,11 +56,10 @@ class RecipeFields(QWidget):
         let_shrink(self.preset_box)
         self.preset_box.addItems(list(PRESETS))
         self.preset_box.setToolTip("Where the settings come from; each can be changed below")
-        self.show_box = QCheckBox("Advanced settings")
-        self.show_box.setToolTip(SETTINGS)
-        self._lines: dict[str, QLineEdit] = {}
-        self.settings = QWidget()
-        self._build_settings()
+        self.settings = SettingFields(self)
+        self.advanced = FoldBox("Advanced settings", SETTINGS)
+        self._build_network_line()
+        self.settings.lay_out(self.advanced.form, self.settings.advanced())
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         self.notices = Notices()
@@ -92,34 +67,25 @@ class RecipeFields(QWidget):
         form.addRow(self.notices)
         form.addRow("Start from", self.start_chooser)
         form.addRow("Preset", self.preset_box)
-        form.addRow(self.show_box)
-        form.addRow(self.settings)
-        self.show_box.toggled.connect(self.settings.setVisible)
-        self.settings.setVisible(False)
+        self.settings.lay_out(form, IN_FRONT)
+        form.addRow(self.advanced)
+        self.settings.changed.connect(self.changed)
         self.preset_box.currentTextChanged.connect(self._fill)
         self.network_box.currentTextChanged.connect(self._follow_network)
         self.start_chooser.changed.connect(self._follow_start)
         self.preset_box.setCurrentText(DEFAULT_PRESET)
         self._fill()
 
-    def _build_settings(self) -> None:
-        form = QFormLayout(self.settings)
-        form.setContentsMargins(0, 0, 0, 0)
+    def _build_network_line(self) -> None:
         self.network_line = QLineEdit()
         self.network_line.setToolTip(
             "Arguments of the network's constructor that differ from its defaults:\n"
             "key=value, separated by semicolons, such as widths=[16, 32]"
         )
+        self.network_line.setAccessibleName("Arguments of the network")
         self.network_line.editingFinished.connect(self.changed)
         self.network_line.setPlaceholderText("network: key=value; …")
-        form.addRow(self.network_line)  # the whole width: it may hold several
-        meanings = describe_settings()
-        for name in settings_of(TrainConfig()):
-            line = QLineEdit()
-            line.setToolTip(meanings[name])
-            line.editingFinished.connect(self.changed)
-            self._lines[name] = line
-            form.addRow(name, line)
+        self.advanced.form.addRow(self.network_line)  # the whole width: it may hold several
 
     def _follow_start(self) -> None:
         """Choose the network of the model that the training starts from."""
@@ -167,9 +133,7 @@ class RecipeFields(QWidget):
 
     def show_config(self, config: TrainConfig) -> None:
         """Put the settings of `config` into the fields."""
-        for name, value in settings_of(config).items():
-            self._lines[name].setText(_as_text(value))
-            self._lines[name].setCursorPosition(0)
+        self.settings.show(config)
         self.changed.emit()
 
     def offer_networks(self, names: Iterable[str], complaints: Iterable[str] = ()) -> None:
@@ -191,7 +155,7 @@ class RecipeFields(QWidget):
 
     def set_setting(self, name: str, text: str) -> None:
         """Change one setting, as a user does."""
-        self._lines[name].setText(text)
+        self.settings.write(name, text)
         self.changed.emit()
 
     def config(self) -> TrainConfig:
@@ -202,11 +166,11 @@ class RecipeFields(QWidget):
         ValueError
             If one of them is of the wrong type or out of its range.
         """
-        preset = find_preset(self.preset_box.currentText())
-        texts = {name: line.text().strip() for name, line in self._lines.items()}
-        values = settings_of(preset)
-        changed = {n: text for n, text in texts.items() if text != _as_text(values[n])}
-        return with_settings(preset, changed)
+        return self.settings.config(find_preset(self.preset_box.currentText()))
+
+    def changes(self) -> dict[str, str]:
+        """Return the settings that differ from the preset's, as text."""
+        return self.settings.changes(find_preset(self.preset_box.currentText()))
 
     def why_not(self, held_out: dict[int, str]) -> str | None:
         """Return what is wrong with the recipe for folds that hold out these subjects."""
@@ -244,18 +208,11 @@ class RecipeFields(QWidget):
         self._enable("")
 
     def _enable(self, why_not: str) -> None:
-        for widget in (self.start_chooser, self.preset_box, self.settings):
+        for widget in (self.start_chooser, self.preset_box):
             widget.setEnabled(not why_not)
+        self.settings.enable(not why_not)
         self._free_network()
-        self.show_box.setToolTip(why_not or SETTINGS)
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
-    if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"
-    return str(value)  # all digits of a float: six of them may be another number
+        set_tooltip(self.advanced.head, why_not or SETTINGS)
 
 
 class FoldList(QListWidget):
@@ -266,6 +223,7 @@ class FoldList(QListWidget):
     def __init__(self) -> None:
         super().__init__()
         self._names: list[str] = []
+        self.setAccessibleName("Folds")
         self.setFixedHeight(FOLD_LIST_HEIGHT)
         self.setToolTip(
             "Each fold trains on all subjects but one and is evaluated on that one.\n"
@@ -315,6 +273,11 @@ class FoldList(QListWidget):
             is_wanted = item.data(Qt.ItemDataRole.UserRole) in wanted
             if item.flags() & Qt.ItemFlag.ItemIsEnabled:
                 item.setCheckState(Qt.CheckState.Checked if is_wanted else Qt.CheckState.Unchecked)
+
+    def marked(self) -> int | None:
+        """Return the fold that was clicked last."""
+        item = self.currentItem()
+        return None if item is None else int(item.data(Qt.ItemDataRole.UserRole))
 
     def done(self) -> list[int]:
         """Return the folds that are done."""

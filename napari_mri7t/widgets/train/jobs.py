@@ -15,7 +15,7 @@ from napari_mri7t.engine.datasets.subjects import (
 )
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.progress import Progress, Report
-from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.widgets.shared.job_panel import duration
 from napari_mri7t.widgets.shared.worker import Job
 
@@ -53,6 +53,7 @@ class TrainingState:
     pairs: list[TrainingSubject] = field(default_factory=list)
     fold: int | None = None
     curves: dict[int, list[tuple[int, float, float]]] = field(default_factory=dict)
+    held_out: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     memory: tuple[int, int] | None = None
     last: TrainProgress | None = None
 
@@ -61,6 +62,10 @@ class TrainingState:
         self.last = now
         if now.loss == now.loss:  # NaN in the first steps
             self.curves[now.fold].append((int(now.done), now.loss, now.learning_rate))
+        steps = self.request.config.checkpoint_steps
+        is_checkpoint = now.done % steps == 0 or now.done == self.request.config.n_steps
+        if is_checkpoint and now.held_out_psnr == now.held_out_psnr:
+            self.held_out[now.fold].append((int(now.done), now.held_out_psnr))
 
     def folds_left(self) -> int:
         """Count the requested folds that come after the current one."""
@@ -103,7 +108,7 @@ def train_folds(state: TrainingState, report: Report) -> int:
         state.pairs = prepare_study(state.study, report=report)
     for k in wanted:
         state.fold = k
-        state.curves[k] = []
+        state.curves[k], state.held_out[k] = [], []
         run_fold(state.study, k, request.device, state.pairs, report=report_step)
     return sum(state.study.is_done(k) for k in folds)
 
@@ -120,6 +125,36 @@ def _settings(request: Request) -> StudySettings:
     return StudySettings(
         request.network, request.preset, request.config, request.network_config, start_from=start
     )
+
+
+def pace_of(request: Request) -> tuple[Request, float]:
+    """Measure the seconds that a patch takes on this machine; this imports torch."""
+    from napari_mri7t.engine.training.pace import seconds_per_patch
+
+    names = request.network, request.network_config
+    return request, seconds_per_patch(*names, request.config, request.device)
+
+
+def without_amounts(request: Request) -> Request:
+    """Return a request of one step and no folds: two that are then equal have one pace."""
+    config = replace(request.config, n_steps=1, batch_size=min(2, request.config.batch_size))
+    return replace(request, config=config, folds=(), dataset=Path(), run=Path())
+
+
+def describe_amount(request: Request, seconds_per_patch: float) -> str:
+    """Return how much is to be trained, and how long that takes at a pace."""
+    config, n_folds = request.config, len(request.folds)
+    seconds = seconds_per_patch * config.batch_size * config.n_steps * n_folds
+    folds = "1 fold" if n_folds == 1 else f"{n_folds} folds"
+    return f"{folds} of {config.n_steps} steps: {duration(seconds)} here, as one step was measured"
+
+
+def export(run: Path, fold: int, folder: Path) -> str:
+    """Copy the model of a trained fold into a folder of its own; say so."""
+    from napari_mri7t.engine.training.export import export_model
+
+    card = export_model(run, folder, fold="final" if fold == FINAL else fold)
+    return f"Exported: {folder}: {card.title}. Choose it with Folder... in Synthesize 7T."
 
 
 def network_names() -> tuple[list[str], list[str]]:
@@ -158,6 +193,8 @@ def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
         f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
         f"{now.patches_per_second:.1f} patches/s; {left}",
     ]
+    if now.held_out_psnr == now.held_out_psnr:
+        lines.append(f"Held-out brain: PSNR {now.held_out_psnr:.2f} dB in a few slices")
     n_left = state.folds_left()
     if n_left:
         config = state.request.config

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
-from qtpy.QtWidgets import QCheckBox
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton
 
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.widgets.layers.planes import preview_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
     FolderField,
     Notices,
-    TextLabel,
+    set_enabled,
     set_tooltip,
 )
 from napari_mri7t.widgets.shared.fields import DeviceBox
 from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
-from napari_mri7t.widgets.shared.plots import LossPlot
+from napari_mri7t.widgets.shared.plots import HeldOutPlot, LossPlot
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
 from napari_mri7t.widgets.shared.worker import Job, find_job, take_failure
+from napari_mri7t.widgets.train.command import train_line
 from napari_mri7t.widgets.train.fields import FoldList, RecipeFields
 from napari_mri7t.widgets.train.jobs import (
     Found,
     Request,
     TrainingState,
+    describe_amount,
     describe_step,
+    export,
     look_into,
     network_names,
     new_training,
+    pace_of,
     preview_of,
+    without_amounts,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.progress import Progress
     from napari_mri7t.engine.training.loop import TrainProgress
     from napari_mri7t.engine.training.run import Preview
+    from napari_mri7t.engine.training.study import Study
 
 CHOICES = "training"  # section of the memory
 RECIPE_FIXED = "Set by the study in the run folder; for another recipe choose a new run folder"
@@ -58,6 +67,7 @@ class TrainWidget(EngineWidget):
         orient_empty_viewer()
         self.memory = Memory()
         self._subjects: list[Subject] = []
+        self._study: Study | None = None
         self._found: Request | None = None  # until its folds are shown
         self._preview: Image | None = None
         self._fold: int | None = None
@@ -65,6 +75,9 @@ class TrainWidget(EngineWidget):
         self._of_data = Latest("Check the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._of_preview = Latest("Estimate a slice", self)
+        self._of_pace = Latest("Measure a training step", self)
+        self._of_export = Latest("Export the model", self)
+        self._pace: tuple[Request, float] | None = None
         self._build_data()
         self._build_recipe()
         self._build_live()
@@ -90,8 +103,11 @@ class TrainWidget(EngineWidget):
         form = self.group("Folds")
         self.folds = FoldList()
         self.device_box = DeviceBox("Where to train; a GPU is usually many times faster")
+        self.time_label = TextLabel()
+        self.time_label.setWordWrap(True)
         form.addRow(self.folds)
         form.addRow("Device", self.device_box)
+        form.addRow(self.time_label)
         self.panel = JobPanel(
             "Train",
             "Train the selected folds one after the other; a stopped fold resumes",
@@ -100,10 +116,13 @@ class TrainWidget(EngineWidget):
         )
         self.panel.cancel_button.setToolTip("Stop; progress is saved, press Train to continue")
         self.pin(self.panel)
+        self.export_button = QPushButton("Export model...")
+        self.command_button = CommandButton(self._lines)
+        self.panel.add_buttons(self.export_button, self.command_button)
 
     def _build_live(self) -> None:
         form = self.group("Progress")
-        self.plot = LossPlot()
+        self.plot, self.held_out_plot = LossPlot(), HeldOutPlot()
         self.figures_label = TextLabel()
         self.figures_label.setWordWrap(True)
         self.preview_box = QCheckBox("Show a slice of the held-out brain")
@@ -112,6 +131,7 @@ class TrainWidget(EngineWidget):
             "3T, estimate and 7T side by side in one layer"
         )
         form.addRow(self.plot)
+        form.addRow(self.held_out_plot)
         form.addRow(self.figures_label)
         form.addRow(self.preview_box)
         self.column.addStretch()
@@ -121,6 +141,14 @@ class TrainWidget(EngineWidget):
         self.run_field.changed.connect(self._ask_of_data)
         self.recipe.changed.connect(self._check)
         self.folds.changed.connect(self._check)
+        self.folds.currentRowChanged.connect(self._offer_export)
+        self.device_box.currentIndexChanged.connect(self._check)
+        self.export_button.clicked.connect(self._ask_folder)
+        self.command_button.copied.connect(self.panel.conclude)
+        self.command_button.failed.connect(self.panel.fail)
+        self._of_pace.answered.connect(self._keep_pace)
+        self._of_export.answered.connect(self.panel.conclude)
+        self._of_export.failed.connect(self.panel.fail)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._ask_of_data)
         self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
@@ -152,7 +180,8 @@ class TrainWidget(EngineWidget):
 
     def _show_data(self, found: Found) -> None:
         """Show what the folders hold; a study that has begun fixes its recipe."""
-        self._subjects, study = found.subjects, found.study
+        self._subjects = found.subjects
+        study = self._study = found.study
         self.data_notices.clear()
         for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
             for text in texts:
@@ -174,24 +203,75 @@ class TrainWidget(EngineWidget):
             self._found = None
         self._check()
 
-    def _check(self) -> None:
-        why_not = None
-        if not self._subjects:
-            why_not = "Choose a dataset: a folder of 7T volumes or of pairs, or a BIDS dataset."
-        elif self.run_field.folder is None:
-            why_not = "Choose a run folder."
-        elif not self.folds.chosen():
-            is_left = len(self.folds.done()) < self.folds.count()
-            why_not = "Select folds to train." if is_left else "All folds are trained."
-        else:
-            why_not = self.recipe.why_not(self.folds.held_out())
-        self.panel.set_ready(why_not)
+    def _check(self, value: object = None) -> None:
+        self.panel.about(self.dataset_field.folder, self.run_field.folder)
+        self._why_not = self._find_why_not()
+        self.panel.set_ready(self._why_not)
+        self._tell_time()
+        self._offer_export()
 
-    def start(self) -> None:
-        """Train in the background; the training outlives the widget."""
-        if self.panel.job is not None or find_job(TrainingState) is not None:
+    def _find_why_not(self) -> str | None:
+        if not self._subjects:
+            return "Choose a dataset: a folder of 7T volumes or of pairs, or a BIDS dataset."
+        if self.run_field.folder is None:
+            return "Choose a run folder."
+        if not self.folds.chosen():
+            is_left = len(self.folds.done()) < self.folds.count()
+            return "Select folds to train." if is_left else "All folds are trained."
+        return self.recipe.why_not(self.folds.held_out())
+
+    def _tell_time(self) -> None:
+        """Show how long the chosen folds take; where the pace is not known, measure it."""
+        text = ""
+        if self._why_not is None and self.panel.job is None:
+            request = self._request()
+            if self._pace is not None and self._pace[0] == without_amounts(request):
+                text = describe_amount(request, self._pace[1])
+            else:
+                self._of_pace.ask(pace_of, without_amounts(request))
+        self.time_label.setText(text)
+        self.time_label.setVisible(bool(text))
+
+    def _keep_pace(self, pace: tuple[Request, float]) -> None:
+        self._pace = pace
+        self._tell_time()
+
+    def _fold_to_export(self) -> int | None:
+        """Return the fold that is marked in the list, if it is done, else the final training."""
+        done = self.folds.done()
+        marked = self.folds.marked()
+        best = [k for k in (marked, FINAL, *done) if k in done]
+        return best[0] if best else None
+
+    def _offer_export(self, row: int = 0) -> None:
+        fold = self._fold_to_export()
+        which = "" if fold is None or self._study is None else f": {self._study.label(fold)}"
+        set_enabled(
+            self.export_button,
+            "no fold is trained yet" if fold is None else None,
+            f"Copy a trained model into a folder of its own, with its card{which}.\n"
+            "Click a fold of the list to choose another",
+        )
+
+    def _ask_folder(self) -> None:
+        fold, run = self._fold_to_export(), self.run_field.folder
+        if fold is None or run is None or self._study is None:
             return
-        request = Request(
+        name = f"{self._study.settings.network}-{'final' if fold == FINAL else f'fold-{fold:02d}'}"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "New folder for the model", str(run.absolute().parent / name)
+        )
+        if chosen:
+            self._of_export.ask(export, run, fold, Path(chosen))
+
+    def _lines(self) -> list[str]:
+        """Return the `mri7t` line of what a start would do."""
+        if self._why_not is not None:
+            raise ValueError(self._why_not)
+        return [train_line(self._request(), self.recipe.changes(), self._study)]
+
+    def _request(self) -> Request:
+        return Request(
             self.dataset_field.folder,
             self.run_field.folder,
             self.recipe.network_box.currentText(),
@@ -202,6 +282,12 @@ class TrainWidget(EngineWidget):
             self.recipe.start_chooser.folder,
             self.recipe.network_config(),
         )
+
+    def start(self) -> None:
+        """Train in the background; the training outlives the widget."""
+        if self.panel.job is not None or find_job(TrainingState) is not None:
+            return
+        request = self._request()
         self.memory.keep(
             CHOICES,
             {"dataset": str(request.dataset), "run": str(request.run), "device": request.device},
@@ -243,6 +329,7 @@ class TrainWidget(EngineWidget):
     def _show_step(self, state: TrainingState, now: TrainProgress) -> None:
         """Show curve and figures, and the held-out slice once per checkpoint."""
         self.plot.show_curve(state.curves[now.fold])
+        self.held_out_plot.show_curve(state.held_out[now.fold])
         self.figures_label.setText("\n".join(describe_step(state, now)))
         n_checkpoints = now.done // state.request.config.checkpoint_steps
         reached = now.fold, n_checkpoints

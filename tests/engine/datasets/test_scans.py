@@ -278,3 +278,16 @@ def test_folder_whose_subfolders_hold_the_volumes_is_told_where_they_are(tmp_pat
     touch(tmp_path, "visit 1/a.nii", "visit 1/b.nii", ".trash/c.nii")
     with pytest.raises(Mri7tError, match=r"itself, but visit 1/ below it does \(2\)"):
         find_scans(tmp_path)
+
+
+def test_t1w_whose_name_joins_suffix_and_subject_by_a_dash_is_named(dataset):
+    touch(dataset, "sub-03/anat/sub-03-T1w.nii.gz")
+    assert "ends with its suffix" in find_scans(dataset).failed["sub-03/anat/sub-03-T1w.nii.gz"]
+
+
+def test_plain_t2_in_a_folder_is_named_and_not_made(tmp_path):
+    touch(tmp_path, "T1.nii", "T2.nii", "anna_t2_tse.nii.gz", "tof.nii")
+    found = find_scans(tmp_path)
+    assert names(found) == ["T1.nii"]
+    assert found.skipped["anna_t2_tse.nii.gz"].startswith("is a T2w by its name")
+    assert found.skipped["tof.nii"].startswith("is a angio")

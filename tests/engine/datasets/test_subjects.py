@@ -343,3 +343,32 @@ def test_names_that_differ_in_zeros_only_are_warned_of(tmp_path):
     with pytest.warns(Mri7tWarning, match="^sub-01, sub-1: differ only in zeros") as told:
         leave_one_out(subjects)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["S1_1.5T.nii", "S1_9.4T.nii", "sub-1_acq-4T_T1w.nii", "S1_1p5T.nii"]
+)
+def test_another_field_strength_in_a_name_is_no_7t(tmp_path, name):
+    touch(tmp_path, name, "S2_7T.nii")
+    with pytest.raises(SubjectError, match=r"its name says [149](\.[45]|p5)?T, expected 3T or 7T"):
+        find_subjects(tmp_path)
+
+
+def test_names_that_differ_in_a_visit_or_a_copy_only_are_warned_of(tmp_path):
+    names = ("S1_v1", "S1_v2", "S2", "S2_copy", "S3_flip", "S3", "S4_(1)", "S4", "S5_t1x", "S5_v")
+    with pytest.warns(Mri7tWarning, match="what may be a visit or a copy") as told:
+        leave_one_out([Subject(name, tmp_path / name) for name in names])
+    assert [str(warning.message).split(":")[0] for warning in told] == [
+        "S1_v1, S1_v2", "S2, S2_copy", "S3, S3_flip", "S4, S4_(1)",
+    ]  # fmt: skip
+
+
+def test_visits_that_are_all_that_names_have_are_people(tmp_path, recwarn):
+    leave_one_out([Subject(name, tmp_path / name) for name in ("study_v1", "study_v2")])
+    assert not recwarn.list
+
+
+def test_a_t2_by_its_plain_name_is_no_target(tmp_path):
+    touch(tmp_path, "S1_7T_T2.nii", "S1_3T.nii", "S2_7T.nii", "S2_3T.nii")
+    with pytest.raises(SubjectError, match="S1: has no 7T volume"):
+        find_subjects(tmp_path)

@@ -9,6 +9,7 @@ from napari_mri7t.engine.errors import GridError
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.metrics.inspection import (
     error_map,
+    find_data_range,
     plane_scores,
     profile,
     range_complaint,
@@ -55,6 +56,25 @@ def test_scores_of_a_plane_are_those_of_a_volume_that_holds_it_alone(phantom, ax
 
 def test_plane_outside_the_brain_has_no_figure_of_the_brain(phantom):
     assert set(plane_scores(phantom, noisy(phantom), (2, 0))) == {"whole"}
+
+
+def test_range_of_a_volume_in_0_to_1_is_1(phantom):
+    assert find_data_range(phantom.with_array(phantom.array / phantom.array.max()))[0] == 1
+    assert find_data_range(phantom, 3.0) == (3.0, "as given")
+
+
+@pytest.mark.parametrize("background", [0.0, -1000.0, 32.0])
+def test_range_is_from_the_background_to_bright_tissue_whatever_the_unit(background):
+    inside = np.arange(1.0, 1001).reshape(10, 10, 10)
+    inside.flat[-1] = 90_000  # a vessel
+    array = np.pad(inside, 5) + background
+    found, words = find_data_range(Volume(array, np.eye(4)))
+    assert found == pytest.approx(998, abs=0.5)  # numpy's linear percentile: 998.002
+    assert "99.8th percentile" in words
+
+
+def test_range_of_nothing_is_1():
+    assert find_data_range(Volume(np.zeros((6, 6, 6)), np.eye(4)))[0] == 1
 
 
 def test_mask_decides_what_is_brain(phantom):

@@ -1,5 +1,6 @@
 """Fused convolutions give what the network gives, and leave alone what they do not know."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from napari_mri7t.engine.devices import mixed_precision
-from napari_mri7t.engine.networks import NETWORKS, build_network
+from napari_mri7t.engine.networks import NETWORKS, build_network, fusion
 from napari_mri7t.engine.networks.fusion import FusedConvolution, fold_normalization, fuse
 
 CPU_HAS_ONEDNN = torch.backends.mkldnn.is_available()
@@ -183,3 +184,34 @@ def test_without_onednn_a_network_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(fusion, "_has_onednn", lambda precision: False)
     network = trained("watnet")
     assert fuse(network, torch.float32) is network
+
+
+def test_network_that_another_thread_runs_is_not_traced_along():
+    """As a brain extraction runs while the network of the scan before is being fused."""
+    other, x, made = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()), torch.ones(1, 1, 8, 8), []
+    expected = other(x)
+
+    class Slow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 1, 3)
+
+        def forward(self, x):
+            with ThreadPoolExecutor(1) as pool:
+                made.append(pool.submit(other, torch.ones(1, 1, 8, 8)).result())
+            return self.convolution(x)
+
+    assert fused_convolutions(fuse(Slow(), torch.float32))
+    assert torch.equal(made[0], expected)
+
+
+def test_lack_of_memory_when_onednn_is_tried_is_not_taken_for_its_absence(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    fusion._has_onednn.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(FusedConvolution, "forward", fail)
+        with pytest.raises(RuntimeError, match="allocate memory"):
+            fuse(trained("basic_cnn"), torch.float32)
+    assert fused_convolutions(fuse(trained("basic_cnn"), torch.float32))

@@ -15,7 +15,8 @@ def strengths(**given):
     nothing = dict.fromkeys(("sigma", "smoothing", "loss", "variation", "shading"), 0.0)
     values = nothing | {"exponent": 1.0, "level": 1.0} | given
     along = torch.tensor([[1.0] + [0.0] * 8])
-    tensors = {name: torch.tensor([value]) for name, value in values.items()}
+    tensors = {name: torch.tensor([value]) for name, value in values.items() if name != "smoothing"}
+    tensors["smoothing"] = torch.as_tensor(values["smoothing"], dtype=torch.float32).expand(1, 3)
     return NoiseStrengths(**tensors, variation_field=along, shading_field=along)
 
 
@@ -39,7 +40,7 @@ def test_without_strength_nothing_is_done(flat):
     assert not level.any()
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.8, (0.0, 0.4, 0.8)])
 def test_the_level_is_the_deviation_of_the_noise_also_where_it_is_correlated(flat, smoothing):
     source, target, level = noisy(flat, sigma=0.05, smoothing=smoothing)
     np.testing.assert_allclose(level, 0.05)
@@ -52,6 +53,16 @@ def test_smoothed_noise_is_shared_by_neighbours(flat):
     side = np.exp(-0.5 / 0.6**2)  # of three weights: side, 1, side
     assert shared[0] == pytest.approx(0, abs=0.02)
     assert shared[1] == pytest.approx(2 * side / (1 + 2 * side**2), abs=0.02)
+
+
+def test_noise_is_smoothed_along_each_axis_by_its_own_gaussian(flat):
+    source, target, _ = noisy(flat, sigma=0.05, smoothing=(0.0, 0.4, 0.8))
+    noise_there = (source - target)[8:]
+    for axis, sigma in enumerate((0.0, 0.4, 0.8)):
+        along = np.moveaxis(noise_there, axis, 0)
+        side = np.exp(-0.5 / max(sigma, 0.05) ** 2)
+        shared = np.corrcoef(along[1:].ravel(), along[:-1].ravel())[0, 1]
+        assert shared == pytest.approx(2 * side / (1 + 2 * side**2), abs=0.02)
 
 
 def test_noise_that_varies_in_space_is_told_voxel_by_voxel():
@@ -82,20 +93,26 @@ def test_background_stays_zero_and_no_intensity_is_negative(flat):
 
 def test_strengths_are_drawn_within_their_bounds():
     drawn = draw_noise(2000, torch.Generator().manual_seed(0))
-    for values, (low, high) in ((drawn.sigma, (0, noise.LARGEST_NOISE)), (drawn.level, noise.LEVEL)):
+    for values, (low, high) in (
+        (drawn.sigma, (0, noise.LARGEST_NOISE)),
+        (drawn.level, noise.LEVEL),
+    ):
         assert low <= values.min() < low + 0.02
         assert high - 0.02 < values.max() <= high
     assert drawn.exponent.log().std().item() == pytest.approx(noise.TONE_DEVIATION, rel=0.1)
-    assert (drawn.smoothing > 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    correlated = (drawn.smoothing > 0).float()
+    assert correlated.mean().item() == pytest.approx(noise.CORRELATED, abs=0.05)
+    assert torch.equal(correlated.amin(1), correlated.amax(1))
     assert (drawn.loss > 0).float().mean().item() == pytest.approx(noise.BLURRED, abs=0.05)
 
 
 def test_a_volume_is_simulated_from_its_seed_and_previewed(flat):
-    brain = Volume(flat * np.linspace(0.5, 1, 40, dtype=np.float32), np.eye(4), name="brain")
+    inside = np.pad(np.linspace(0.5, 1, 36, dtype=np.float32), 2)
+    brain = Volume(flat * inside, np.eye(4), name="brain")
     config = SimulationConfig(preset="noise", seed=3)
     source, target = simulate_3t(brain, config=config)
     again, _ = simulate_3t(brain, config=config)
     assert np.array_equal(source.array, again.array)
     assert not source.array[:8].any()
-    assert (source.array != target.array)[8:].mean() > 0.99
+    assert (source.array != target.array)[8:, :, 2:-2].mean() > 0.99
     assert preview_plane(brain, (0, 20), config=config).shape == (40, 40)

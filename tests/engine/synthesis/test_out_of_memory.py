@@ -20,7 +20,8 @@ from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.loop import TrainJob, train
 from napari_mri7t.engine.training.patches import PatchPool
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 from napari_mri7t.engine.volumes.files import writing
 from napari_mri7t.engine.volumes.intensity import Harmonization
 
@@ -133,8 +134,8 @@ TRAINING = [
 def study(dataset, tmp_path):
     network = {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", TINY, network)
-    create_study(dataset, tmp_path / "whole", settings)
-    return create_study(dataset, tmp_path / "run", settings)
+    start_training(dataset, tmp_path / "whole", settings, [])[0]
+    return start_training(dataset, tmp_path / "run", settings, [])[0]
 
 
 @pytest.mark.parametrize(

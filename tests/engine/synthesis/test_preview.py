@@ -102,9 +102,8 @@ def test_preview_keeps_the_scale_of_a_scan_whose_background_is_not_zero(scan, mo
     assert_parts_are_those_of(full, open_preview(shifted, model, config))
 
 
-def test_slice_needs_only_the_slabs_that_meet_it(scan, model, monkeypatch):
-    opened = open_preview(scan, model, SynthesisConfig(**CPU))
-    seen = []
+def count_slabs(monkeypatch) -> list[int]:
+    seen: list[int] = []
     run = slabs.Runner.run
 
     def counted(runner, network, stack):
@@ -112,10 +111,35 @@ def test_slice_needs_only_the_slabs_that_meet_it(scan, model, monkeypatch):
         return run(runner, network, stack)
 
     monkeypatch.setattr(slabs.Runner, "run", counted)
+    return seen
+
+
+def test_slice_needs_only_the_slabs_that_meet_it_and_shares_them_with_the_next(
+    scan, model, monkeypatch
+):
+    opened = open_preview(scan, model, SynthesisConfig(**CPU))
+    seen = count_slabs(monkeypatch)
     opened.slice(2, 15)
     assert sum(seen) == 3
     opened.slice(2, 16)
-    assert sum(seen) == 6
+    assert sum(seen) == 4
+    opened.slice(2, 13)
+    assert sum(seen) == 7
+
+
+def test_slices_across_the_plane_of_the_network_are_computed_eight_at_once(
+    scan, model, monkeypatch
+):
+    opened = open_preview(scan, model, SynthesisConfig(**CPU))
+    seen = count_slabs(monkeypatch)
+    opened.slice(1, 24)
+    once = sum(seen)
+    assert once > 20
+    for index in (25, 31, 28):
+        opened.slice(1, index)
+    assert sum(seen) == once
+    opened.slice(1, 32)
+    assert sum(seen) > once
 
 
 def test_whole_volume_is_examined_once(scan, model, monkeypatch):

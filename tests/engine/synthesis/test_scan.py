@@ -22,12 +22,14 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import registration_warnings
 from napari_mri7t.engine.preparation.registration import save_transform
-from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS, Decision
+from napari_mri7t.engine.preparation.steps import EXTRACTION, REGISTRATION, STEPS, Decision
 from napari_mri7t.engine.report import planes
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis import scan as module
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.scan import ReadyScan, synthesize, synthesize_prepared
+from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
 from napari_mri7t.engine.volumes.volume import load_volume
 
@@ -47,6 +49,13 @@ class Same(nn.Module):
 
     def forward(self, x):
         return x
+
+
+class Wider(Same):
+    """Returns what it sees with its neighbours: something beside a brain."""
+
+    def forward(self, x):
+        return nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
 
 
 def model_of(volume):
@@ -143,6 +152,24 @@ def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
     made = synthesize(head_brain, model_of(head_brain), CPU, preparation, OutputConfig("mni"))
     result = made.volume.array
     assert (result != 0).sum() == pytest.approx(mask.sum() * HEAD_MM**3, rel=0.02)
+
+
+@pytest.mark.parametrize("background", ["scan", "zero"])
+def test_preparation_of_a_scan_that_is_but_a_brain_takes_nothing_from_its_estimate(
+    head_brain, background
+):
+    """Its rim where the scan is 0, and specks of noise beside it, as with no preparation at all."""
+    scan = head_brain.with_array(head_brain.array.copy())
+    scan.array[2, 2, 2] = scan.array[np.nonzero(scan.array[:, 26, 20])[0][0] - 2, 26, 20] = 50.0
+    mask = foreground_mask(scan)
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE) | {EXTRACTION: Decision.EXTRACTED}
+    plan = plan_preparation(scan, PreparationConfig("none", allow_out_of_domain=True))
+    ready = ReadyScan(scan, plan, Prepared(scan, scan, mask, np.eye(4), 0.7, decisions))
+    model = replace(model_of(scan), network=Wider())
+    made = synthesize_prepared(ready, model, CPU, OutputConfig(background=background))
+    expected = estimate(scan, model, CPU).volume.array
+    assert expected[~mask].any(), "the network must estimate the rim"
+    np.testing.assert_array_equal(made.volume.array, expected)
 
 
 def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mri7t.engine.synthesis import slabs
+from napari_mri7t.engine.synthesis import windows
 from napari_mri7t.engine.volumes.brain import brain_region
 
-MARGIN, STEP, MULTIPLE = slabs.MARGIN, slabs.WINDOW_STEP, slabs.WINDOW_MULTIPLE
+MARGIN, STEP, MULTIPLE = windows.MARGIN, windows.WINDOW_STEP, windows.WINDOW_MULTIPLE
 
 
 @given(st.integers(1, 300), st.data())
@@ -17,7 +17,7 @@ def test_window_holds_the_brain_with_its_margin_and_starts_at_a_multiple(n, data
     last = data.draw(st.integers(first, n - 1))
     occupied = np.zeros(n, bool)
     occupied[[first, last]] = True
-    (window,) = slabs._widened_box(occupied)
+    (window,) = windows.widened_box(occupied)
     assert 0 <= window.start <= max(0, first - MARGIN)
     assert min(n, last + 1 + MARGIN) <= window.stop <= n
     assert window.start % STEP == 0

@@ -14,7 +14,8 @@ from napari_mri7t.engine.errors import StateError, SubjectError, VolumeError
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.data import check_data, digest_subjects
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings, open_study
 from napari_mri7t.engine.workflows.studies import open_studies
 
 TINY = TrainConfig(n_steps=1, batch_size=1, patch_size=16, precision="float32")
@@ -97,7 +98,7 @@ def test_one_image_of_two_subjects_is_refused_however_it_is_stored(dataset, tmp_
     copy(dataset / "sub-A.nii.gz", dataset / "sub-C.nii.gz")
     words = r"sub-C\.nii\.gz: is a copy of .*sub-A\.nii\.gz|sub-A, sub-C: share a file"
     with pytest.raises(SubjectError, match=words):
-        create_study(dataset, tmp_path / "run", SETTINGS)
+        start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     assert not (tmp_path / "run").exists()
 
 
@@ -186,7 +187,7 @@ def test_a_label_map_is_refused_before_a_study_is_written(dataset, tmp_path):
     labels = (np.asarray(image.dataobj) > 0).astype(np.uint8)
     nibabel.save(nibabel.Nifti1Image(labels, image.affine), path)
     with pytest.raises(VolumeError, match=r"sub-C\.nii\.gz: looks like a mask"):
-        create_study(dataset, tmp_path / "run", SETTINGS)
+        start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     assert not (tmp_path / "run").exists()
 
 
@@ -200,7 +201,7 @@ def test_an_almost_empty_image_is_refused_by_name(tmp_path):
 
 
 def test_a_file_that_changed_since_is_refused_by_training_and_by_evaluation(dataset, tmp_path):
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     run_fold(study, 0, "cpu")
     path = dataset / "sub-B.nii.gz"  # trained on by fold 2
     content = path.read_bytes()
@@ -218,13 +219,13 @@ def test_a_file_that_changed_since_is_refused_by_training_and_by_evaluation(data
 
 
 def test_digests_stand_in_the_study_and_are_read_back(dataset, tmp_path):
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     assert open_study(study.folder).digests == study.digests
     assert study.digests == digest_subjects(study.subjects)
 
 
 def test_a_study_of_copies_made_by_an_earlier_version_is_not_trained(dataset, tmp_path):
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     shutil.copy(dataset / "sub-A.nii.gz", dataset / "sub-B.nii.gz")
     first, _, third = study.digests
     with pytest.raises(SubjectError, match=r"sub-A, 7T, and sub-B, 7T"):
@@ -232,7 +233,7 @@ def test_a_study_of_copies_made_by_an_earlier_version_is_not_trained(dataset, tm
 
 
 def test_the_voxel_digests_of_a_study_are_compared(dataset, tmp_path):
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     first, second, third = study.digests
     resaved = replace(second, target=replace(second.target, voxels=first.target.voxels))
     with pytest.raises(SubjectError, match=r"sub-A, 7T, and sub-B, 7T"):
@@ -240,9 +241,9 @@ def test_the_voxel_digests_of_a_study_are_compared(dataset, tmp_path):
 
 
 def test_images_that_were_checked_before_are_not_read_again(dataset, tmp_path, monkeypatch):
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     monkeypatch.delattr("napari_mri7t.engine.training.data.load_pair")
     moved_data = dataset.rename(tmp_path / "moved")
-    again = create_study(moved_data, tmp_path / "run", SETTINGS)
+    again = start_training(moved_data, tmp_path / "run", SETTINGS, [])[0]
     assert again.digests == study.digests
     assert again.subjects[0].target == (moved_data / "sub-A.nii.gz").resolve()

@@ -12,7 +12,8 @@ from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 
 TINY = TrainConfig(
     n_steps=6, batch_size=2, patch_size=16, checkpoint_steps=2, warmup_steps=0, precision="float32"
@@ -24,7 +25,7 @@ SETTINGS = StudySettings(
 
 @pytest.fixture
 def study(dataset, tmp_path):
-    return create_study(dataset, tmp_path / "run", SETTINGS)
+    return start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
 
 
 def test_fault_31_worker_killed_for_memory_is_told_with_that_word(study, monkeypatch):

@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 
 HARNESS = """
 import json, os, random, signal, sys, time
@@ -98,7 +99,9 @@ def test_killed_training_ends_with_the_same_bits(dataset, tmp_path, capsys):
     )
     network = {"widths": (16, 32), "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", config, network)
-    studies = [create_study(dataset, tmp_path / name, settings) for name in ("whole", "killed")]
+    studies = [
+        start_training(dataset, tmp_path / name, settings, [])[0] for name in ("whole", "killed")
+    ]
     program = [sys.executable, "-c", HARNESS, *(str(s.folder) for s in studies), str(n_kills)]
     ran = subprocess.run(program, capture_output=True, text=True, env=os.environ)
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -20,10 +20,10 @@ from napari_mri7t.engine.training.export import export_model, read_figures, trai
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.run import prepare_study, run_fold
+from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import (
     StudySettings,
     adopt_training,
-    create_study,
     open_study,
 )
 from napari_mri7t.engine.volumes.volume import load_volume
@@ -40,7 +40,7 @@ def settings(config=TINY, network="slice_unet"):
 
 @pytest.fixture
 def study(dataset, tmp_path):
-    return create_study(dataset, tmp_path / "run", settings())
+    return start_training(dataset, tmp_path / "run", settings(), [])[0]
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_held_out_subject_has_no_part_in_its_fold(dataset, tmp_path):
         change(dataset / "sub-A.nii.gz", power)
         # The reference is sub-A unless said otherwise: take one that does not change.
         asked = replace(settings(), reference="sub-C")
-        study = create_study(dataset, tmp_path / f"run-{power}", asked)
+        study = start_training(dataset, tmp_path / f"run-{power}", asked, [])[0]
         run_fold(study, 0, "cpu")
         folders.append(study.fold_folder(0))
     first, second, third = (load_file(folder / "weights.safetensors") for folder in folders)
@@ -281,7 +281,7 @@ def test_export_of_an_open_fold_is_refused(study, tmp_path):
 def test_estimates_made_anew_take_the_weights_of_a_finished_study(study, pairs, dataset, tmp_path):
     run_fold(study, 0, "cpu", pairs)
     config = replace(TINY, inference=SynthesisConfig(planes=("axial", "coronal"), flips=True))
-    other = create_study(dataset, tmp_path / "planes", settings(config))
+    other = start_training(dataset, tmp_path / "planes", settings(config), [])[0]
     assert adopt_training(other, study.folder, 0)
     seen = []
     run_fold(other, 0, "cpu", pairs, report=seen.append)
@@ -298,18 +298,20 @@ def test_estimates_made_anew_take_the_weights_of_a_finished_study(study, pairs, 
 
 def test_weights_of_a_study_that_learnt_otherwise_are_refused(study, pairs, dataset, tmp_path):
     run_fold(study, 0, "cpu", pairs)
-    other = create_study(dataset, tmp_path / "o", settings(replace(TINY, learning_rate=0.1)))
+    other = start_training(dataset, tmp_path / "o", settings(replace(TINY, learning_rate=0.1)), [])[
+        0
+    ]
     with pytest.raises(StateError, match=r"learning_rate .* use another folder"):
         adopt_training(other, study.folder, 0)
     flipped = replace(TINY, inference=SynthesisConfig(flips=True))
-    same = create_study(dataset, tmp_path / "s", settings(flipped))
+    same = start_training(dataset, tmp_path / "s", settings(flipped), [])[0]
     with pytest.raises(StateError, match=r"fold 1 .* not trained yet"):
         adopt_training(same, study.folder, 1)
 
 
 def test_run_folder_with_other_settings_is_refused(study, dataset):
     with pytest.raises(StateError, match=r"differs in settings n_steps 12 -> 13; use another"):
-        create_study(dataset, study.folder, settings(replace(TINY, n_steps=13)))
+        start_training(dataset, study.folder, settings(replace(TINY, n_steps=13)), [])[0]
 
 
 def test_run_folder_older_than_a_setting_goes_on(study, dataset):
@@ -317,13 +319,13 @@ def test_run_folder_older_than_a_setting_goes_on(study, dataset):
     facts = json.loads(path.read_text())
     del facts["config"]["gradient_weight"]
     path.write_text(json.dumps(facts))
-    assert create_study(dataset, study.folder, settings()).settings == study.settings
+    assert start_training(dataset, study.folder, settings(), [])[0].settings == study.settings
 
 
 def test_run_folder_whose_subjects_changed_is_refused(study, dataset):
     change(dataset / "sub-C.nii.gz", 0.4)
     with pytest.raises(StateError, match="differs in subjects"):
-        create_study(dataset, study.folder, settings())
+        start_training(dataset, study.folder, settings(), [])[0]
 
 
 def test_opened_study_is_the_created_one(study):

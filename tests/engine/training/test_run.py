@@ -12,7 +12,8 @@ from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.run import prepare_study, preview_slice, run_fold
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 
 CONFIG = TrainConfig(
     n_steps=6, batch_size=2, patch_size=16, checkpoint_steps=2, precision="float32", warmup_steps=0
@@ -23,7 +24,7 @@ NETWORK = {"widths": [8, 8], "n_blocks": 1}
 @pytest.fixture
 def study(dataset, tmp_path):
     settings = StudySettings("slice_unet", "best", CONFIG, NETWORK)
-    return create_study(dataset, tmp_path / "run", settings)
+    return start_training(dataset, tmp_path / "run", settings, [])[0]
 
 
 def test_preview_shows_the_held_out_slice_at_the_last_checkpoint(study):

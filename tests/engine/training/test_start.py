@@ -20,7 +20,7 @@ from napari_mri7t.engine.training.export import training_command
 from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.start import check_start, start_training
-from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
+from napari_mri7t.engine.training.study import StudySettings, open_study
 
 TINY = TrainConfig(
     n_steps=4, batch_size=2, patch_size=24, checkpoint_steps=2, warmup_steps=1, precision="float32"
@@ -32,7 +32,7 @@ STILL = replace(TINY, n_steps=1, learning_rate=1e-12, final_learning_rate=0.0)  
 def begin(dataset, folder, config=TINY, start_from="", network="slice_unet"):
     built = UNET if network == "slice_unet" else {}
     asked = StudySettings(network, "best", config, built, start_from=str(start_from))
-    return create_study(dataset, folder, asked)
+    return start_training(dataset, folder, asked, [])[0]
 
 
 @pytest.fixture
@@ -232,10 +232,12 @@ def test_a_folder_named_like_a_bundled_model_is_no_such_model(dataset, tmp_path,
     monkeypatch.chdir(tmp_path)
     network = load_model("slice_unet").card
     asked = StudySettings(network.network, "best", TINY, {}, start_from="slice_unet")
-    study = create_study(dataset, tmp_path / "run", asked)
+    study = start_training(dataset, tmp_path / "run", asked, [])[0]
     assert training_command(study, 0).count("--start-from slice_unet") == 1
     asked = replace(asked, start_from=str(find_model("slice_unet")))  # as the window has it
-    assert create_study(dataset, tmp_path / "run", asked).settings.start_from == "slice_unet"
+    assert (
+        start_training(dataset, tmp_path / "run", asked, [])[0].settings.start_from == "slice_unet"
+    )
 
 
 def test_a_run_folder_keeps_its_start(first, dataset, tmp_path):
@@ -303,7 +305,7 @@ def test_bundled_model_is_fine_tuned_by_name(dataset, tmp_path):
 
 def test_bundled_folds_start_each_its_own(dataset, tmp_path):
     asked = StudySettings("slice_unet", "best", TINY, {}, start_from="slice_unet-loo")
-    study = create_study(dataset, tmp_path / "run", asked)
+    study = start_training(dataset, tmp_path / "run", asked, [])[0]
     models = [check_start(study, k).facts["model"] for k in (0, 1)]
     assert models == ["slice_unet-loo/fold-00", "slice_unet-loo/fold-01"]
 

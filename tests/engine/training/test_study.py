@@ -15,7 +15,6 @@ from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import (
     StudySettings,
-    create_study,
     keep_study,
     lock_fold,
     open_study,
@@ -66,7 +65,7 @@ def test_runs_with_the_same_settings_share_the_folder(dataset, tmp_path):
 def test_a_refused_run_removes_nothing_of_another(dataset, tmp_path, monkeypatch):
     def meanwhile(*_):
         monkeypatch.undo()
-        create_study(dataset, tmp_path / "run", SETTINGS)
+        start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
         raise StateError("was trained on sub-A")
 
     monkeypatch.setattr(start_module, "check_start", meanwhile)
@@ -91,7 +90,7 @@ def test_a_study_that_cannot_be_written_leaves_no_folder(dataset, tmp_path, monk
 def test_a_fold_that_another_process_has_just_done_is_not_done_again(
     dataset, tmp_path, monkeypatch
 ):
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
 
     def after_another(*arguments):
         monkeypatch.undo()
@@ -104,23 +103,23 @@ def test_a_fold_that_another_process_has_just_done_is_not_done_again(
 
 
 def test_data_that_was_moved_is_found_there(dataset, tmp_path):
-    create_study(dataset, tmp_path / "run", SETTINGS)
+    start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     dataset.rename(tmp_path / "moved")
-    study = create_study(tmp_path / "moved", tmp_path / "run", SETTINGS)
+    study = start_training(tmp_path / "moved", tmp_path / "run", SETTINGS, [])[0]
     assert study.subjects[0].target == (tmp_path / "moved" / "sub-A.nii.gz").resolve()
     run_fold(open_study(tmp_path / "run"), 0, "cpu")
 
 
 def test_a_study_without_voxel_digests_gets_them(dataset, tmp_path):
     """As the first version wrote it."""
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     path = study.folder / "study.json"
     facts = json.loads(path.read_text())
     for entry in facts["subjects"]:
         del entry["target_voxels_sha256"], entry["source_voxels_sha256"]
     path.write_text(json.dumps(facts))
     assert open_study(study.folder).digests[0].target.voxels == ""
-    assert create_study(dataset, study.folder, SETTINGS) == study
+    assert start_training(dataset, study.folder, SETTINGS, [])[0] == study
 
 
 def test_patches_that_do_not_fit_are_refused_before_anything_is_written(dataset, tmp_path):

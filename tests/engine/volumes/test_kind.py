@@ -19,6 +19,11 @@ OTHERS = {
     ),
     "small mask in a whole volume": (np.pad(np.ones((5, 5, 5)), 50), "mask"),
     "small mask": (np.pad(np.ones((20, 20, 20)), 10), "mask"),
+    "mask of a few voxels": (np.pad(np.ones((3, 3, 3)), 18), "mask"),
+    "labels in a small image": (
+        np.pad(np.arange(1, 13).repeat(144).reshape(12, 12, 12), 14),
+        "label map",
+    ),
     "labels far from 0": (np.pad(np.arange(3).repeat(9000).reshape(30, 30, 30) + 1.3, 5), "label"),
     "smooth probability map": (
         np.pad(RANDOM.beta(0.4, 0.6, (30, 30, 30)), 5),

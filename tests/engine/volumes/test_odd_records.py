@@ -19,7 +19,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.export import training_command
-from napari_mri7t.engine.training.study import StudySettings, create_study, open_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings, open_study
 from napari_mri7t.engine.volumes.provenance import Execution
 from napari_mri7t.engine.workflows.repeat import read_record
 
@@ -129,7 +130,7 @@ def test_study(phantom, tmp_path):
         image = nibabel.Nifti1Image(array, np.eye(4))
         nibabel.save(image, tmp_path / "dataset" / f"{name}.nii.gz")
     settings = StudySettings("slice_unet", "best", TrainConfig(patch_size=16), {"widths": (8, 8)})
-    run = create_study(tmp_path / "dataset", tmp_path / "run", settings).folder
+    run = start_training(tmp_path / "dataset", tmp_path / "run", settings, [])[0].folder
     path = run / STUDY_FILE
     content = json.loads(path.read_text())
     counts = understood_or_refused(path, content, lambda: training_command(open_study(run), 0))

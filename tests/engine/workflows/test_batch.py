@@ -20,7 +20,7 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.networks import build_network
-from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.progress import Cancelled, Progress
 from napari_mri7t.engine.report import scan_figures
 from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -264,6 +264,32 @@ def test_disk_that_fails_is_reported_for_the_scan(raw, job, monkeypatch):
     summary = synthesize_batch(find_scans(raw).scans, job)
     assert images(job) == ["sub-01", "sub-03"]
     assert "No space left" in summary.failed["sub-02/anat/sub-02_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_outcome_of_a_writing_is_known_while_the_next_scan_is_in_the_network(
+    raw, job, monkeypatch, fails
+):
+    known = threading.Event()
+
+    def compute(ready, model, config, grid, report):
+        if "sub-02" in ready.scan.name:
+            for _ in range(1000):
+                report(Progress(0, 1, "slices"))
+                if known.wait(0.02):
+                    break
+            assert known.is_set(), "the outcome must not wait for the network"
+        return synthesize_prepared(ready, model, config, grid, report)
+
+    def save(volume, path, **options):
+        if fails and "sub-01" in path.name:
+            raise Mri7tError(f"{path}: No space left on device: free some space")
+        return save_volume(volume, path, **options)
+
+    monkeypatch.setattr(batch, "synthesize_prepared", compute)
+    monkeypatch.setattr(batch, "save_volume", save)
+    summary = synthesize_batch(find_scans(raw).scans, job, note=lambda _: known.set())
+    assert (len(summary.written), len(summary.failed)) == (3 - fails, fails)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from napari_mri7t.engine.synthesis import slabs
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import Study, StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import Study, StudySettings
 from napari_mri7t.engine.volumes.files.streams import sidecar_of
 from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows import studies as studies_module
@@ -42,7 +43,7 @@ def settings(preset="best", **changes) -> StudySettings:
 
 @pytest.fixture
 def study(dataset, tmp_path):
-    made = create_study(dataset, tmp_path / "runs" / "one", settings())
+    made = start_training(dataset, tmp_path / "runs" / "one", settings(), [])[0]
     for k in (0, 2):
         run_fold(made, k, "cpu")
     return made
@@ -69,8 +70,8 @@ def test_the_pair_is_the_one_the_training_scored(study):
 
 
 def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, tmp_path):
-    create_study(dataset, tmp_path / "runs" / "two", settings("report", n_steps=4))
-    create_study(dataset, tmp_path / "runs" / "three", settings("report", n_steps=5))
+    start_training(dataset, tmp_path / "runs" / "two", settings("report", n_steps=4), [])[0]
+    start_training(dataset, tmp_path / "runs" / "three", settings("report", n_steps=5), [])[0]
     studies = open_studies(tmp_path / "runs")
     assert set(studies.studies) == {
         "slice_unet (best)", "slice_unet (report)", "slice_unet (two)",
@@ -78,7 +79,7 @@ def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, t
 
 
 def test_study_with_fewer_folds_costs_the_pictures_no_subject(study, dataset, tmp_path):
-    short = create_study(dataset, tmp_path / "runs" / "short", settings("report"))
+    short = start_training(dataset, tmp_path / "runs" / "short", settings("report"), [])[0]
     run_fold(short, 0, "cpu")
     studies = open_studies(tmp_path / "runs")
     subjects = studies.report_data(StudyResults(())).subjects
@@ -91,7 +92,7 @@ def test_study_with_fewer_folds_costs_the_pictures_no_subject(study, dataset, tm
 
 
 def test_studies_of_other_pairs_are_not_compared(study, dataset, tmp_path):
-    create_study(dataset, tmp_path / "runs" / "noisier", settings(variance=0.01))
+    start_training(dataset, tmp_path / "runs" / "noisier", settings(variance=0.01), [])[0]
     with pytest.raises(StateError, match="cannot be compared"):
         open_studies(tmp_path / "runs")
 
@@ -99,7 +100,7 @@ def test_studies_of_other_pairs_are_not_compared(study, dataset, tmp_path):
 def test_no_study_and_no_fold_are_said(dataset, tmp_path):
     with pytest.raises(StateError, match="no study in this folder"):
         open_studies(tmp_path)
-    create_study(dataset, tmp_path / "run", settings())
+    start_training(dataset, tmp_path / "run", settings(), [])[0]
     studies = open_studies(tmp_path / "run")
     with pytest.raises(StateError, match="no fold is done"):
         studies.cases()
@@ -125,7 +126,7 @@ def test_facts_and_histories_tell_what_was_done(study):
 def test_report_says_how_its_3t_volumes_were_made(dataset, tmp_path):
     pairs = tmp_path / "pairs"
     simulate_dataset(find_subjects(dataset), pairs, config=SimulationConfig(variance=0.01))
-    made = create_study(pairs, tmp_path / "run", settings())
+    made = start_training(pairs, tmp_path / "run", settings(), [])[0]
     said = "pseudo-3T volumes, simulated before the training: Gaussian noise of variance 0.01"
     assert dict(describe_studies({"slice_unet": made}))["Input"].startswith(said)
     for subject in made.subjects[:2]:

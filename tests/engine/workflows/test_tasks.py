@@ -24,7 +24,8 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.run import run_fold
-from napari_mri7t.engine.training.study import LOCK_FILE, StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import LOCK_FILE, StudySettings
 from napari_mri7t.engine.workflows import tasks as tasks_module
 from napari_mri7t.engine.workflows.cluster import Place, open_client
 from napari_mri7t.engine.workflows.job import BatchJob
@@ -80,7 +81,7 @@ def queued():
 
 def kill_in_mid_fold(client, dataset, tmp_path, kill):
     """Train two folds, kill one of two workers, compare the weights with those of one process."""
-    study = create_study(dataset, tmp_path / "run", SETTINGS)
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
     killed, last = False, 0
 
     def report(now):
@@ -97,7 +98,7 @@ def kill_in_mid_fold(client, dataset, tmp_path, kill):
     assert killed, "the folds were too short to be disturbed"
     assert sorted(cards) == [0, 1]
     assert cards[1].training["held_out"] == "sub-B"
-    alone = create_study(dataset, tmp_path / "alone", SETTINGS)
+    alone = start_training(dataset, tmp_path / "alone", SETTINGS, [])[0]
     threads = torch.get_num_threads()
     torch.set_num_threads(N_THREADS)
     try:
@@ -192,9 +193,9 @@ def test_cancelled_job_of_slurm_costs_only_what_follows_the_last_checkpoint(data
 
 def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_path):
     config = TrainConfig(n_steps=2, batch_size=1, patch_size=24, checkpoint_steps=4, warmup_steps=1)
-    study = create_study(
-        dataset, tmp_path / "run", StudySettings("slice_unet", "best", config, {"n_slices": 3})
-    )
+    study = start_training(
+        dataset, tmp_path / "run", StudySettings("slice_unet", "best", config, {"n_slices": 3}), []
+    )[0]
     study.fold_folder(1).mkdir()
     (study.fold_folder(1) / CURRENT).write_bytes(b"no checkpoint")
     with pytest.raises(StateError, match=r"1 of 2 folds failed: fold 1 \(sub-B held out\)"):
@@ -205,7 +206,7 @@ def test_fault_36_failed_fold_is_named_and_the_others_end(client, dataset, tmp_p
 
 def test_stopped_study_stops_its_workers_at_their_next_step(client, dataset, tmp_path):
     long = replace(SETTINGS, config=replace(CONFIG, n_steps=2000))
-    study = create_study(dataset, tmp_path / "run", long)
+    study = start_training(dataset, tmp_path / "run", long, [])[0]
 
     def report(_):
         if (study.fold_folder(0) / CURRENT).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
 
 pytestmark = pytest.mark.gui
+RIGHT_PART = "right of the line: estimate"
 
 
 @pytest.fixture
@@ -146,8 +148,8 @@ def test_flicker_shows_one_after_the_other(widget, viewer, qtbot):
 
 def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewer, phantom):
     widget.view_box.setCurrentText("Swipe")
-    swipe, estimate = viewer.layers["swipe"], viewer.layers["estimate"]
-    assert shown(viewer) == {"phantom", "swipe"}
+    swipe, estimate = viewer.layers[RIGHT_PART], viewer.layers["estimate"]
+    assert shown(viewer) == {"phantom", RIGHT_PART}
     widget.swipe_slider.setValue(250)
     assert swipe.data.shape == (32, 48, 30)
     np.testing.assert_array_equal(swipe.data, estimate.data[:, :, 10:])
@@ -155,9 +157,9 @@ def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewe
     assert swipe.translate[2] == phantom.affine[0, 3] + 10
     widget.swipe_slider.setValue(1000)
     assert swipe.data.shape == (32, 48, 1)
-    assert "swipe" not in [widget.volumes.estimate_chooser.itemText(n) for n in range(3)]
+    assert RIGHT_PART not in [widget.volumes.estimate_chooser.itemText(n) for n in range(3)]
     widget.view_box.setCurrentText("Single view")
-    assert "swipe" not in viewer.layers
+    assert RIGHT_PART not in viewer.layers
     assert shown(viewer) == {"phantom", "estimate", "other"}
 
 
@@ -165,11 +167,114 @@ def test_swipe_keeps_to_the_screen_in_radiological_view_and_other_planes(widget,
     viewer.scene.camera.orientation = ("away", "up", "left")
     widget.view_box.setCurrentText("Swipe")
     widget.swipe_slider.setValue(250)
-    swipe, estimate = viewer.layers["swipe"], viewer.layers["estimate"]
+    swipe, estimate = viewer.layers[RIGHT_PART], viewer.layers["estimate"]
     np.testing.assert_array_equal(swipe.data, estimate.data[:, :, :30])
     assert swipe.translate[2] == phantom.affine[0, 3]
     viewer.dims.order = (2, 0, 1)
     np.testing.assert_array_equal(swipe.data, estimate.data[:, :36])
+
+
+def labels(viewer) -> dict[str, str]:
+    """Return what stands in the corners of the canvas."""
+    ours = [x for key, x in viewer.canvas.overlays.items() if key.startswith("mri7t")]
+    return {str(x.position): x.text for x in ours if x.visible}
+
+
+def drag(viewer, *columns: float) -> bool:
+    """Press, move and release the mouse as napari calls it; return whether the image pans."""
+    events = [
+        SimpleNamespace(type=kind, position=(16.0, 24.0, column))
+        for kind, column in zip(
+            ("mouse_press", *["mouse_move"] * (len(columns) - 1)), columns, strict=True
+        )
+    ]
+    event = events[0]
+    held = [callback(viewer, event) for callback in viewer.mouse_drag_callbacks]
+    held = [each for each in held if hasattr(each, "send")]
+    for each in held:
+        next(each, None)
+    pans = viewer.scene.camera.mouse_pan
+    for later in [*events[1:], SimpleNamespace(type="mouse_release", position=(0, 0, 0))]:
+        vars(event).update(vars(later))
+        for each in held:
+            next(each, None)
+    return pans
+
+
+def test_line_of_the_swipe_is_visible_and_can_be_dragged(widget, viewer, phantom, qtbot):
+    widget.view_box.setCurrentText("Swipe")
+    layer = viewer.layers[RIGHT_PART]
+    assert layer.bounding_box.visible  # its left side is the line, at column 20
+    left = phantom.affine[0, 3]
+    assert drag(viewer, left + 39, left + 5)  # too far from the line: the image moves
+    assert layer.data.shape[2] == 20
+    assert not drag(viewer, left + 19.5, left + 15, left + 9.5)
+    assert viewer.scene.camera.mouse_pan
+    assert layer.data.shape[2] == 30
+    assert widget.swipe_slider.value() == 250
+    widget.view_box.setCurrentText("Single view")
+    assert not [call for call in viewer.mouse_drag_callbacks if "Swipe" in repr(call)]
+
+
+def test_line_is_dragged_on_the_mirrored_screen_too(widget, viewer, phantom):
+    viewer.scene.camera.orientation = ("away", "up", "left")
+    widget.view_box.setCurrentText("Swipe")
+    left = phantom.affine[0, 3]
+    assert not drag(viewer, left + 19.5, left + 29.5)  # a quarter from the left of the screen
+    assert widget.swipe_slider.value() == 250
+
+
+def test_labels_on_the_canvas_say_which_image_is_which(widget, viewer, wait_idle):
+    widget.view_box.setCurrentText("Side by side")
+    both = {"top_left": "reference\nphantom", "top_right": "estimate\nestimate"}
+    assert labels(viewer) == both
+    widget.view_box.setCurrentText("Swipe")
+    assert labels(viewer) == both
+    viewer.layers["phantom"].name = "sub-01_ses-01_acq-mprage_run-1_T1w"
+    widget.view_box.setCurrentText("Flicker")
+    widget.views.swap()
+    widget.views.swap()
+    assert labels(viewer) in (
+        {"top_left": "reference\nsub-01_ses-01_…mprage_run-1_T1w"},
+        {"top_left": "estimate\nestimate"},
+    )
+    widget.view_box.setCurrentText("Single view")
+    assert labels(viewer) == {}
+    widget.difference_button.click()
+    wait_idle()
+    assert viewer.layers["estimate minus phantom"].colorbar.visible
+
+
+def test_pair_is_proposed_anew_until_the_user_has_chosen(make_napari_viewer, phantom, wait_idle):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    for name in ("brain", "other", "brain synthetic-7T m"):
+        data, meta, _ = volume_to_layer(phantom.with_array(phantom.array, name=name))
+        viewer.add_image(data, **meta)
+    assert [layer.name for layer in widget.pair] == ["other", "brain synthetic-7T m"]
+    chooser = widget.volumes.reference_chooser
+    chooser.setCurrentIndex(chooser.findText("brain"))
+    chooser.activated.emit(chooser.currentIndex())  # as Qt does for the user's own choice
+    data, meta, _ = volume_to_layer(phantom.with_array(phantom.array, name="sub-01_7T"))
+    viewer.add_image(data, **meta)
+    assert [layer.name for layer in widget.pair] == ["brain", "brain synthetic-7T m"]
+    wait_idle()
+
+
+def test_range_is_that_of_the_reference_and_said(widget, viewer, phantom, estimate, wait_idle):
+    assert widget.span_label.plain_text.startswith("Data range 1: the reference lies in 0 to 1")
+    for volume in (phantom, estimate):
+        brighter = volume.with_array(volume.array * 900, name=f"{volume.name} in scanner units")
+        data, meta, _ = volume_to_layer(brighter)
+        viewer.add_image(data, **meta)
+    widget.volumes.reference_chooser.layer = viewer.layers["phantom in scanner units"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["estimate in scanner units"]
+    wait_idle()
+    span, _ = inspection.find_data_range(phantom.with_array(phantom.array * 900))
+    assert widget.span_label.plain_text.startswith(f"Data range {span:g}: from the background")
+    figures = [float(line.split("\t")[2]) for line in widget.table.as_text().split("\n")[1:]]
+    assert min(figures) > 15
+    assert widget.notices.texts(WARNING_COLOUR) == []
 
 
 def test_difference_layer_has_symmetric_limits(widget, viewer, phantom, estimate, wait_idle):
@@ -227,7 +332,7 @@ def test_keys_do_what_the_widget_lists(widget, viewer):
     bound["Shift-G"](viewer)
     assert widget.view_box.currentText() == "Single view"
     bound["Shift-W"](viewer)
-    assert "swipe" in viewer.layers
+    assert RIGHT_PART in viewer.layers
     bound["Shift-F"](viewer)
     before = shown(viewer)
     bound["Shift-X"](viewer)

@@ -36,7 +36,8 @@ CONFIG = TrainConfig(
 def run_folder(tmp_path_factory):
     """Two folds of three subjects, trained for one step."""
     from napari_mri7t.engine.training.run import prepare_study, run_fold
-    from napari_mri7t.engine.training.study import StudySettings, create_study
+    from napari_mri7t.engine.training.start import start_training
+    from napari_mri7t.engine.training.study import StudySettings
 
     place = tmp_path_factory.mktemp("study")
     (place / "dataset").mkdir()
@@ -47,7 +48,7 @@ def run_folder(tmp_path_factory):
         nibabel.save(image, place / "dataset" / f"{name}.nii.gz")
     network = {"widths": [8, 8], "n_blocks": 1, "n_slices": 3}
     settings = StudySettings("slice_unet", "best", CONFIG, network)
-    study = create_study(place / "dataset", place / "run", settings)
+    study = start_training(place / "dataset", place / "run", settings, [])[0]
     pairs = prepare_study(study)
     for k in (0, 1):
         run_fold(study, k, "cpu", pairs)

@@ -66,6 +66,12 @@ def test_a_model_s_estimate_is_held_against_the_scan_however_they_were_opened(ph
     assert likely_source(layers, pair[0]).name == "pseudo-3T"
 
 
+def test_scan_is_held_against_its_estimate_where_there_is_no_other(phantom):
+    names = ("brain", "brain synthetic-7T slice_unet")
+    layers = [Image(volume_to_layer(phantom)[0], name=name) for name in names]
+    assert [layer.name for layer in likely_pair(layers)] == list(names)
+
+
 @pytest.mark.parametrize(
     ("reference", "estimate", "other"),
     [
@@ -73,6 +79,9 @@ def test_a_model_s_estimate_is_held_against_the_scan_however_they_were_opened(ph
         ("7T_to_3T", "sub-01_3T", ""),
         ("sub-01_space-3T_7T", "sub-01_3T_estimate", "sub-01_3T"),
         ("sub-03T1w", "sub-03_pseudo-3T", ""),
+        ("sub-01_ses-7T_T1w", "brain synthetic-7T slice_unet", "brain"),
+        ("target", "brain synthetic-7T slice_unet", "brain"),
+        ("target", "brain synthetic-7T slice_unet", "brain corrected"),
     ],
 )
 def test_names_tell_which_is_the_estimate_of_another_program(phantom, reference, estimate, other):

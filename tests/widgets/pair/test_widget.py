@@ -84,7 +84,7 @@ def engine(made, monkeypatch):
     """Makes the first pair at once and waits for `go` in the second; a cancel ends it there."""
     begun, go = threading.Event(), threading.Event()
 
-    def make_dataset(dataset, job, report, note):
+    def make_dataset(dataset, found, job, report, note):
         note(BatchSummary(failed={"sub-03": "has no 7T"}))
         report(PairProgress(0, 2, "sub-01: brain extraction", "sub-01"))
         made.make("sub-01", best_other="sub-02")

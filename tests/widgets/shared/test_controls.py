@@ -23,11 +23,11 @@ from napari_mri7t.widgets.shared.controls import (
     LayerChooser,
     Notice,
     Notices,
-    TextLabel,
     set_enabled,
     set_tooltip,
     wrap_anywhere,
 )
+from napari_mri7t.widgets.shared.labels import TextLabel
 
 pytestmark = pytest.mark.gui
 

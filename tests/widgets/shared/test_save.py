@@ -62,7 +62,7 @@ def answer(monkeypatch, name=None):
 
 
 def test_save_is_offered_once_there_is_a_result(made, open_file):
-    widget, viewer = open_file("alone")
+    widget, _ = open_file("alone")
     assert not widget.save_button.isEnabled()
     assert "no result yet" in widget.save_button.toolTip()
 
@@ -128,11 +128,11 @@ def test_all_results_become_one_derivative_whose_files_stay(
     folder = tmp_path / "derivative"
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
     for _ in range(2):
-        widget.save_button.all_action.trigger()
+        widget.save_button.menu().actions()[0].trigger()
         wait_idle()
     names = sorted(path.name for path in folder.rglob("*.nii.gz"))
     assert names == [
-        f"sub-0{n}_desc-synth7T{number}_T1w.nii.gz" for n in (1, 2) for number in ("", "2")
+        f"sub-0{n}_desc-synth7T{number}_T1w.nii.gz" for n in (1, 2) for number in ("2", "")
     ]
     assert (folder / "dataset_description.json").is_file()
     assert "2 volumes" in widget.panel.status.text()

@@ -56,7 +56,7 @@ def test_mask_that_was_found_can_be_painted_and_is_used_by_the_next_run(
     assert 0 < n_voxels < head[1].sum()
     prepared.quality.use_button.click()
     wait_idle()
-    told = plain(prepared.preparation_label)
+    told = plain(prepared.outlook.preparation)
     assert "brain extraction replaced by your mask" in told
     assert told.count("reused (estimated with the brain mask found before yours)") == 2
     assert prepared.preparation.mask_chooser.layer == mask
@@ -106,7 +106,7 @@ def test_result_in_mni_space_has_its_mask_on_the_scans_grid(ready, head, calls, 
     np.testing.assert_array_equal(mask.data.T > 0, head[1])
     ready.quality.use_button.click()
     wait_idle()
-    assert "replaced by your mask" in plain(ready.preparation_label)
+    assert "replaced by your mask" in plain(ready.outlook.preparation)
     assert ready.panel.start_button.isEnabled()
 
 

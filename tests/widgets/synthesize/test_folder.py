@@ -78,7 +78,7 @@ def test_what_each_scan_needs_is_said_before_anything_is_written(asked, calls, t
         assert row.picture.dtype == np.uint8
         assert np.ptp(row.picture) > 100
     assert plain(asked.folder.summary_label) == "2 scans: 2 to do"
-    plan = plain(asked.plan_label)
+    plan = plain(asked.outlook.passes)
     assert plan.startswith("2 scans through quick into a BIDS derivative")
     assert "40 s on two cores" in plan
     assert not (tmp_path / "out").exists()
@@ -155,7 +155,7 @@ def test_refused_scans_offer_the_box_that_allows_them(asked, wait_idle):
     wait_idle()
     assert states(asked) == {A: "refused", B: "refused"}
     assert not asked.preparation.coarse_box.isHidden()
-    assert asked.plan_label.text() == ""
+    assert asked.outlook.passes.text() == ""
 
 
 def test_cancelled_folder_writes_its_summary_and_the_rest_is_to_do(
@@ -246,16 +246,16 @@ def test_nothing_that_was_said_of_a_layer_outlives_it(asked, phantom, wait_idle,
     asked.viewer.add_image(data, **meta)
     asked.source.mode_box.setCurrentText(ONE_LAYER)
     wait_idle()
-    assert asked.plan_notices.texts(WARNING_COLOUR)
-    assert not asked.preparation_label.isHidden()
+    assert asked.outlook.notices.texts(WARNING_COLOUR)
+    assert not asked.outlook.preparation.isHidden()
     asked.start()
     wait_idle()
     assert asked.panel.status.text().startswith("Done")
     asked.source.layer_chooser.layer = asked.viewer.layers["coarse"]
     asked.source.mode_box.setCurrentText(FOLDER)
     wait_idle()
-    assert asked.plan_notices.texts() == []
-    assert asked.preparation_label.isHidden()
+    assert asked.outlook.notices.texts() == []
+    assert asked.outlook.preparation.isHidden()
     assert asked.panel.status.text() == ""
     assert asked.panel.notices.texts() == []
     assert asked.quality.isHidden()

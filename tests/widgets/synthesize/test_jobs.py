@@ -120,10 +120,10 @@ def test_plan_that_is_carried_out_is_shown(ready, calls, monkeypatch, wait_idle)
 
     monkeypatch.setattr(jobs, "plan_preparation", make)
     monkeypatch.setattr(scan, "prepare", carry_out)
-    ready.preparation_label.setText("stale")
+    ready.outlook.preparation.setText("stale")
     ready.start()
     ready.panel.job.progressed.connect(
-        lambda now: isinstance(now, Planned) and shown.append(ready.preparation_label.text())
+        lambda now: isinstance(now, Planned) and shown.append(ready.outlook.preparation.text())
     )
     wait_idle()
     (carried_out,) = used

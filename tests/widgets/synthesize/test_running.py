@@ -38,7 +38,7 @@ def facts_of_last(widget) -> dict:
 
 def _plan(widget, wait_idle) -> str:
     wait_idle()
-    return plain(widget.preparation_label)
+    return plain(widget.outlook.preparation)
 
 
 def test_raw_scan_is_prepared_and_its_estimate_lies_on_the_scan(ready, head, calls, wait_idle):
@@ -48,7 +48,7 @@ def test_raw_scan_is_prepared_and_its_estimate_lies_on_the_scan(ready, head, cal
     assert ready.panel.notices.texts(ERROR_COLOUR) == []
     assert calls == ["extraction", "field"]  # it lies in MNI space: no registration
     estimate = ready.viewer.layers[-1]
-    assert estimate.name == "head_synthetic-7T"
+    assert estimate.name == "head synthetic-7T quick"
     np.testing.assert_array_equal(estimate.scale, ready.viewer.layers[0].scale)
     np.testing.assert_array_equal(estimate.data.T[~mask], scan.array[~mask])
     facts = facts_of_last(ready)["Settings"]["preparation"]
@@ -171,12 +171,14 @@ def test_quality_layers_come_on_request_and_go_again(ready, head, calls, wait_id
     assert [layer.visible for layer in added] == [False, False, False, True, True]
     np.testing.assert_array_equal(added[-1].data.T, head[1])
     assert added[-1].contour == 2
-    np.testing.assert_array_equal(added[1].data, ready.viewer.layers["head_synthetic-7T"].data)
+    np.testing.assert_array_equal(
+        added[1].data, ready.viewer.layers["head synthetic-7T quick"].data
+    )
     assert not ready.quality.plot.isHidden()
     x, y = ready.quality.plot.curves[0].getData()
     assert len(x) == len(y) + 1
     offered = [ready.source.layer_chooser.itemText(n) for n in range(2)]
-    assert sorted(offered) == ["head", "head_synthetic-7T"]
+    assert sorted(offered) == ["head", "head synthetic-7T quick"]
     assert ready.source.layer_chooser.count() == 2
     ready.quality.button.click()
     assert [layer.name for layer in ready.viewer.layers] == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from napari.utils import progress
 from qtpy.QtCore import QThreadPool
 
+from napari_mri7t.engine.errors import DeviceError
 from napari_mri7t.engine.models import model
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, models, read_card
 from napari_mri7t.engine.networks.unet import SliceUNet
@@ -21,10 +21,15 @@ from napari_mri7t.engine.synthesis import scan, synthesize
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.shared import fields
-from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
+from napari_mri7t.widgets.shared.controls import (
+    ERROR_COLOUR,
+    INFORMATION_COLOUR,
+    WARNING_COLOUR,
+)
 from napari_mri7t.widgets.shared.model_chooser import summary
 from napari_mri7t.widgets.shared.worker import running_jobs
 from napari_mri7t.widgets.synthesize import jobs
+from napari_mri7t.widgets.synthesize import pace as widget_pace
 from napari_mri7t.widgets.synthesize.fields import FOLDER, SELECTED_LAYERS
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 
@@ -74,7 +79,7 @@ def test_estimate_is_a_new_layer_on_the_grid_of_its_source(viewer, brain, quick_
     assert not widget.panel.start_button.isEnabled()
     assert widget.panel.cancel_button.isEnabled()
     wait_idle()
-    assert [layer.name for layer in viewer.layers] == ["phantom", "phantom_synthetic-7T"]
+    assert [layer.name for layer in viewer.layers] == ["phantom", "phantom synthetic-7T quick"]
     estimate = viewer.layers[1]
     assert estimate.data.shape == source.data.shape
     np.testing.assert_array_equal(estimate.scale, source.scale)
@@ -102,7 +107,7 @@ def test_estimate_remembers_what_made_it(viewer, brain, quick_model, wait_idle):
     assert facts["Settings"]["step"] == 3
     assert facts["Settings"]["end_slices"] == 4
     np.testing.assert_array_equal(viewer.layers[-1].data[:4], brain.array.T[:4])
-    assert "research and not for diagnosis" in " ".join(widget.panel.notices.texts())
+    assert widget.panel.notices.texts(INFORMATION_COLOUR) == [], "the foot says it is synthetic"
 
 
 def test_progress_shows_in_the_widget_and_in_the_activity_dock(
@@ -276,7 +281,8 @@ def test_selected_layers_are_done_one_after_the_other(viewer, brain, quick_model
     widget.start()
     wait_idle()
     names = [layer.name for layer in viewer.layers]
-    assert names == ["a", "b", "c", "a_synthetic-7T", "c_synthetic-7T"]
+    assert widget.panel.status.text(), "the result is still told, though it is selected now"
+    assert names == ["a", "b", "c", "a synthetic-7T quick", "c synthetic-7T quick"]
 
 
 def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, tmp_path):
@@ -314,32 +320,102 @@ def test_choices_are_remembered_in_the_next_session(viewer, brain, quick_model, 
     widget.computation.step_box.setCurrentIndex(1)
     widget.computation.end_slices_box.setValue(2)
     widget.computation.device_box.setCurrentIndex(1)
-    assert "No timing on this computer yet." in widget.plan_label.text()
     widget.start()
     wait_idle()
-    assert "based on earlier runs" in widget.plan_label.text()
+    assert "based on earlier runs" in widget.outlook.passes.text()
     dock.destroyOnClose()
     widget.deleteLater()
     again = docked(viewer)
     assert again.model_chooser.folder == quick_model
     assert again.computation.values() == {"device": "cpu", "step": 3, "end_slices": 2}
-    assert "based on earlier runs" in again.plan_label.text()
+    assert "based on earlier runs" in again.outlook.passes.text()
 
 
-def test_time_of_the_card_is_told_before_the_first_run(
-    viewer, brain, quick_model, tmp_path, wait_idle
+def test_time_before_the_first_run_is_measured_on_this_computer(
+    viewer, brain, quick_model, wait_idle
 ):
-    folder = shutil.copytree(quick_model, tmp_path / "timed")
-    card = json.loads((folder / "card.json").read_text())
-    card["metrics"] |= {"seconds": 3.2, "hardware": "Abacus, 2 threads"}
-    (folder / "card.json").write_text(json.dumps(card))
     add(viewer, brain)
     widget = docked(viewer)
-    widget.model_chooser.add(folder)
-    assert "No timing on this computer yet (3 s on Abacus, 2 threads)." in widget.plan_label.text()
+    widget.model_chooser.add(quick_model)
+    assert widget.outlook.passes.text().endswith("through quick: timing a few slices...")
+    wait_idle()
+    assert widget.outlook.passes.text().endswith("timed on a few slices.")
     widget.start()
     wait_idle()
-    assert "based on earlier runs" in widget.plan_label.text()
+    assert "based on earlier runs" in widget.outlook.passes.text()
+
+
+def test_model_that_cannot_be_timed_is_offered_without_a_time(
+    viewer, brain, quick_model, wait_idle, monkeypatch
+):
+    def fail(*_):
+        raise DeviceError("no such device")
+
+    monkeypatch.setattr(widget_pace, "time_slices", fail)
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    wait_idle()
+    assert widget.outlook.passes.text().endswith("no timing on this computer yet.")
+    assert widget.panel.start_button.isEnabled()
+
+
+def test_nothing_said_of_a_run_outlives_the_choice_of_its_scan(
+    viewer, brain, quick_model, wait_idle
+):
+    coarse = Volume(brain.array, np.diag([2.0, 2, 2, 1]), name="coarse")
+    scan, other = add(viewer, coarse), add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.source.layer_chooser.layer = scan
+    widget.start()
+    wait_idle()
+    result = viewer.layers[-1]
+    assert "coarse" in widget.panel.status.text()
+    assert any("2 x 2 x 2 mm" in text for text in widget.panel.notices.texts())
+    assert widget.outlook.notices.texts() == [], "each warning stands once"
+    widget.source.layer_chooser.layer = result
+    assert "coarse" in widget.panel.status.text(), "the result is chosen: it is about that"
+    widget.source.layer_chooser.layer = other
+    wait_idle()
+    assert widget.panel.status.text() == ""
+    assert widget.panel.notices.texts() == widget.outlook.notices.texts() == []
+
+
+def test_nothing_said_of_a_volume_outlives_it_beside_a_picture(
+    viewer, brain, quick_model, wait_idle
+):
+    add(viewer, Volume(brain.array, np.diag([2.0, 2, 2, 1]), name="coarse"))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((9, 9)), name="flat")
+    viewer.add_image(np.zeros((9, 9, 3), np.uint8), rgb=True, name="picture")
+    wait_idle()
+    assert widget.panel.status.text().startswith("Open a T1w volume first")
+    for label in (widget.outlook.passes, widget.outlook.preparation, widget.quality):
+        assert label.isHidden()
+    assert widget.panel.notices.texts() == widget.outlook.notices.texts() == []
+
+
+def test_nothing_said_of_a_layer_outlives_the_choice_of_a_folder(
+    viewer, brain, quick_model, wait_idle, tmp_path
+):
+    add(viewer, Volume(brain.array, np.diag([2.0, 2, 2, 1]), name="coarse"))
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    wait_idle()
+    assert widget.outlook.notices.texts()
+    assert not widget.outlook.preparation.isHidden()
+    widget.source.mode_box.setCurrentText(FOLDER)
+    widget.source.folder_field.folder = tmp_path
+    widget.source.output_field.folder = tmp_path / "out"
+    wait_idle()
+    assert widget.outlook.notices.texts() == []
+    assert widget.outlook.preparation.isHidden()
+    assert widget.outlook.passes.isHidden(), "the folder is empty"
 
 
 def test_scan_unlike_the_training_data_is_told_before_anything_runs(
@@ -349,7 +425,7 @@ def test_scan_unlike_the_training_data_is_told_before_anything_runs(
     widget = docked(viewer)
     widget.model_chooser.add(quick_model)
     wait_idle()
-    assert any("2 x 2 x 2 mm" in text for text in widget.plan_notices.texts(WARNING_COLOUR))
+    assert any("2 x 2 x 2 mm" in text for text in widget.outlook.notices.texts(WARNING_COLOUR))
 
 
 def test_model_folder_that_is_none_is_explained_beside_the_list(viewer, tmp_path):
@@ -422,7 +498,7 @@ def test_source_removed_in_mid_job_does_no_harm(viewer, brain, quick_model, wait
     widget.start()
     viewer.layers.clear()
     wait_idle()
-    assert [layer.name for layer in viewer.layers] == ["phantom_synthetic-7T"]
+    assert [layer.name for layer in viewer.layers] == ["phantom synthetic-7T quick"]
 
 
 def test_dock_closed_in_mid_job_ends_it(viewer, qtbot, phantom, slow_model, wait_idle):

@@ -178,10 +178,10 @@ def test_fault_30_lack_of_memory_names_a_setting_that_can_be_set(widget, tmp_pat
         patched.setattr(loop, "take_step", full)
         (text,) = run(widget, wait_idle)
     assert "set batch_size to 1, in a new run folder" in text
-    assert not widget.recipe.settings.isEnabled()
+    assert not widget.recipe.preset_box.isEnabled()
     widget.run_field.folder = tmp_path / "new"
     wait_idle()
-    assert widget.recipe.settings.isEnabled()
+    assert widget.recipe.preset_box.isEnabled()
     choose(widget, batch_size="1")
     assert run(widget, wait_idle) == []
     assert widget.folds.done() == [0]

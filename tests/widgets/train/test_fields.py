@@ -8,7 +8,8 @@ import pytest
 
 from napari_mri7t.engine.models.card import find_model
 from napari_mri7t.engine.training.config import PRESETS, TrainConfig, settings_of
-from napari_mri7t.widgets.train.fields import RecipeFields, describe_settings
+from napari_mri7t.widgets.train.fields import RecipeFields
+from napari_mri7t.widgets.train.settings import describe_settings
 
 pytestmark = pytest.mark.gui
 

@@ -14,7 +14,8 @@ from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model, read_card
 from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.config import FINAL, PRESETS
 from napari_mri7t.engine.training.loop import TrainProgress
-from napari_mri7t.engine.training.study import StudySettings, create_study
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import StudySettings
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.shared.worker import find_job, running_jobs
 from napari_mri7t.widgets.train.fields import DEFAULT_NETWORK
@@ -271,7 +272,7 @@ def test_slice_of_the_held_out_brain_is_shown_after_a_checkpoint(viewer, widget,
 def test_study_of_the_command_line_goes_on_in_the_window(widget, dataset, tmp_path, wait_idle):
     built = {"widths": [8, 8], "n_blocks": 1}
     asked = StudySettings("slice_unet", "best", widget.recipe.config(), built, "sub-B")
-    create_study(dataset, tmp_path / "run", asked)
+    start_training(dataset, tmp_path / "run", asked, [])[0]
     widget.panel.idle.emit()  # looks into the run folder again
     wait_idle()
     widget.folds.choose([0])
@@ -327,7 +328,7 @@ def test_run_folder_of_other_subjects_is_refused_in_words(widget, wait_idle, dat
 
 
 def test_widget_fits_350_pixels(widget):
-    widget.recipe.show_box.setChecked(True)
+    widget.recipe.advanced.unfold()
     assert widget.minimumSizeHint().width() <= 350
 
 
@@ -391,7 +392,7 @@ def test_study_shows_what_it_started_from_and_gives_the_choice_back(
         ("fresh", "", {}),
     ):
         asked = StudySettings("slice_unet", "best", config, network_config, "sub-B", start)
-        create_study(dataset, tmp_path / run_name, asked)
+        start_training(dataset, tmp_path / run_name, asked, [])[0]
     n_offered = chooser.box.count()
     chooser.box.setCurrentText("watnet")
     for run_name, shown in (
@@ -421,7 +422,7 @@ def test_study_whose_start_has_a_damaged_card_by_now_says_so_and_is_shown(
     asked = StudySettings(
         "slice_unet", "best", widget.recipe.config(), built, "sub-B", str(start.resolve())
     )
-    create_study(dataset, tmp_path / "study", asked)
+    start_training(dataset, tmp_path / "study", asked, [])[0]
     (start / "card.json").write_text("{")
     widget.run_field.folder = tmp_path / "study"
     wait_idle()
@@ -437,7 +438,7 @@ def test_dataset_with_fewer_subjects_than_the_study_before(
     widget, dataset, tmp_path, quick_model, wait_idle
 ):
     settings = StudySettings("slice_unet", "best", widget.recipe.config(), {}, "sub-B")
-    create_study(dataset, tmp_path / "run", settings)
+    start_training(dataset, tmp_path / "run", settings, [])[0]
     widget.panel.idle.emit()
     wait_idle()
     assert widget.folds.count() == 4

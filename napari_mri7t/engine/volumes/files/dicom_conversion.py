@@ -33,13 +33,14 @@ STEM = "image"
 OPTIONS = ("-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-w", "1", "-f", STEM)
 NOT_USED = re.compile(r"_(?:ph|real|imaginary|Eq|Eq_\d+|ROI\d*|Crop_\d+|Tilt_\d+|MoCo)(?=_|$)")
 DERIVED = re.compile(r"_(?:Eq|Tilt)(?=_|$)")
+COMPRESSED = "its pixels are compressed in a way that dcm2niix does not read"
 # What dcm2niix says, and what it means; anything else that begins with Warning or Error is quoted.
 REFUSED = (
     (re.compile(r"(?i)interslice distance varies|slices? (?:are )?not equidistant"),
      "its slices are spaced unequally, which no volume can hold"),
     (re.compile(r"(?i)missing (?:slices|images)|not enough slices"), "slices are missing"),
     (re.compile(r"(?i)unsupported transfer syntax|unable to decode|decompress\w* (?:failed|error)"),
-     "its pixels are compressed in a way that dcm2niix does not read"),
+     f"{COMPRESSED}: export it without compression"),
 )  # fmt: skip
 HARMLESS = re.compile(
     r"(?i)defaults|seriesUID|check that|slice timing|slice order|phase encoding|bvec|autoBids"
@@ -257,8 +258,9 @@ def _refuse(series: DicomSeries, said: str, found: list[Path]) -> None:
     if found:
         why = why or "its slices are spaced unequally or tilted, which no volume can hold"
     quoted = f" ({'; '.join(quotes)})" if (quotes := _quotes(series, said)) and not why else ""
+    advice = "" if why.startswith(COMPRESSED) else f": {AGAIN}"
     raise VolumeError(
-        f"{series.title}: {why or 'dcm2niix makes no image of it'}{quoted}: {AGAIN}, or choose "
+        f"{series.title}: {why or 'dcm2niix makes no image of it'}{quoted}{advice}, or choose "
         "another series"
     )
 

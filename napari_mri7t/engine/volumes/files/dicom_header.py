@@ -211,7 +211,7 @@ def _identity(values: tuple[tuple[str, tuple[str, ...]], ...]) -> Identity:
 def _is_short(found: "Dataset", n_frames: int, rest: int) -> bool:
     """Return whether an uncompressed file ends before its last pixel."""
     syntax = getattr(found.file_meta, "TransferSyntaxUID", None)
-    if syntax is None or syntax.is_compressed:
+    if syntax is None or syntax.is_compressed or syntax.is_deflated:
         return False
     pixels = _whole(found, "Rows") * _whole(found, "Columns") * n_frames
     return rest < pixels * max(1, _whole(found, "SamplesPerPixel")) * (

@@ -277,14 +277,18 @@ def fill_not_finite(volumes: np.ndarray) -> float:
     Returns
     -------
     float
-        The value: the commonest one of the faces if half of their finite voxels have it, else 0.
+        The value: the commonest one of the faces if half of their finite voxels have it; 0 if
+        they have not, or all voxels have it.
     """
+    finite = np.isfinite(volumes)
     ends = [np.moveaxis(volumes, axis, 0)[end].ravel() for axis in (-3, -2, -1) for end in (0, -1)]
     faces = np.concatenate(ends)
     levels, counts = np.unique(faces[np.isfinite(faces)], return_counts=True)
     is_constant = counts.size and counts.max() >= LEAST_CONSTANT * counts.sum()
     value = float(levels[counts.argmax()]) if is_constant else 0.0
-    np.copyto(volumes, value, where=~np.isfinite(volumes))
+    if (volumes[finite] == value).all():
+        value = 0.0
+    np.copyto(volumes, value, where=~finite)
     return value
 
 

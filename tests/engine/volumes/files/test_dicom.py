@@ -208,6 +208,27 @@ def test_pixels_compressed_by_run_lengths_are_read(dicom_series, tmp_path):
     assert (load_volume(tmp_path).array == plain.array).all()
 
 
+def test_files_that_dcm2niix_cannot_decompress_are_refused_with_what_to_do(dicom_series, tmp_path):
+    import pydicom
+
+    for path in dicom_series(tmp_path, array=SMALL):
+        found = pydicom.dcmread(path)
+        found.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        found.save_as(path)
+    with pytest.raises(VolumeError, match="export it without compression, or choose another"):
+        load_volume(tmp_path)
+
+
+def test_mosaic_is_no_t1w_and_no_volume(dicom_series, tmp_path):
+    """Tiles of all slices in one image; without Siemens' own header none can be taken apart."""
+    kinds = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    dicom_series(tmp_path, array=SMALL[:, :, :1], ImageType=kinds, SeriesDescription="ep2d")
+    with pytest.raises(VolumeError, match="no series looks like a 3-D T1w"):
+        load_volume(tmp_path)
+    with pytest.raises(VolumeError, match="is 2-D"):
+        load_volume(tmp_path, series=5)
+
+
 def test_no_message_name_or_sidecar_names_the_patient(
     dicom_series, tmp_path, private_words, caplog
 ):

@@ -1,0 +1,117 @@
+"""All that is chosen in the widget "Synthesize 7T", and what is asked of the engine with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Layer
+
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.widgets.shared.model_chooser import ModelChooser
+from napari_mri7t.widgets.synthesize.command import (
+    AskedOfLayers,
+    lines_of_folder,
+    lines_of_layers,
+)
+from napari_mri7t.widgets.synthesize.fields import FOLDER, ComputationFields, SourceFields
+from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
+from napari_mri7t.widgets.synthesize.pace import Passes
+from napari_mri7t.widgets.synthesize.preparation import PreparationFields
+from napari_mri7t.widgets.synthesize.preview import Request
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """The groups of fields, read together."""
+
+    source: SourceFields
+    model_chooser: ModelChooser
+    preparation: PreparationFields
+    computation: ComputationFields
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether a folder is synthesised."""
+        return self.source.mode == FOLDER
+
+    def why_not(self) -> str | None:
+        """Return what is missing before anything can start."""
+        why_not = self.source.why_not()
+        if why_not is None and self.model_chooser.card is None:
+            why_not = "Choose a model."
+        if why_not is None and not self.is_folder:
+            why_not = self.preparation.why_not(self.source.layers())
+        return why_not
+
+    def places(self) -> tuple[object, ...]:
+        """Return what everything shown is about, the layers apart."""
+        folders = self.source.folder_field.folder, self.source.output_field.folder
+        return self.source.mode, self.model_chooser.folder, *folders
+
+    def values(self) -> dict[str, Any]:
+        """Return the choices to restore in the next session."""
+        values = self.computation.values() | self.preparation.values() | self.source.values()
+        return values | {"model": str(self.model_chooser.folder)}
+
+    def recall_model(self, remembered: dict[str, Any]) -> None:
+        """Choose the last session's model, if it is still there."""
+        folder = Path(str(remembered.get("model", "")))
+        if remembered.get("model") and folder.is_dir():
+            self.model_chooser.add(folder)
+
+    def passes(self, shape: tuple[int, int, int], n_voxels: int) -> Passes:
+        """Return what goes through the model."""
+        chooser, config = self.model_chooser, self.computation.config()
+        return Passes(chooser.card, chooser.folder, config, shape, n_voxels)
+
+    def folder_request(self) -> FolderRequest:
+        """Return what is asked for a folder."""
+        asked = self.preparation.asked()
+        return FolderRequest(
+            self.source.folder_field.folder,
+            self.source.output_field.folder,
+            self.model_chooser.folder,
+            self.computation.config(),
+            asked.preparation,
+            asked.output,
+            self.source.overwrite_box.isChecked(),
+        )
+
+    def preview_request(self) -> Request | None:
+        """Return what a preview is of: the layer to synthesise, the first of several."""
+        sources = self.source.sources()
+        if self.why_not() is not None or not sources:
+            return None
+        self.preparation.begin_session()  # the full run reuses what is prepared for a preview
+        asked = self.preparation.asked()
+        return Request(sources[0], self.model_chooser.folder, self.computation.config(), asked)
+
+    def lines(self) -> list[str]:
+        """Return the `mri7t` lines of what a start would do.
+
+        Raises
+        ------
+        Mri7tError
+            If nothing can start.
+        """
+        why_not = self.why_not()
+        if why_not is not None:
+            raise Mri7tError(why_not)
+        if self.is_folder:
+            return lines_of_folder(self.folder_request())
+        asked = AskedOfLayers(
+            self.source.sources(),
+            self.model_chooser.folder,
+            self.computation.config(),
+            self.preparation.asked(),
+            self.preparation.keep,
+            self.preparation.mask_layer,
+        )
+        return lines_of_layers(asked)
+
+
+def title_of(layers: list[Layer]) -> str:
+    """Return what layers are called in a sentence."""
+    return layers[0].name if len(layers) == 1 else f"{len(layers)} layers"

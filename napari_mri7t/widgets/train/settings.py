@@ -1,0 +1,136 @@
+"""A field for every setting of a training: a line, a list of choices, or a box to tick."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
+
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.training.config import CHOICES, TrainConfig, settings_of, with_settings
+from napari_mri7t.widgets.shared.controls import let_shrink
+
+#: The settings that decide how long a training takes; the others are behind *Advanced settings*.
+IN_FRONT = {"n_steps": "Steps", "batch_size": "Batch size", "patch_size": "Patch size"}
+
+
+def describe_settings() -> dict[str, str]:
+    """Return the meaning of every setting, from the docstrings of the configurations."""
+    inference = _parameters(SynthesisConfig).items()
+    return _parameters(TrainConfig) | {f"inference.{name}": text for name, text in inference}
+
+
+def _parameters(owner: type) -> dict[str, str]:
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in (owner.__doc__ or "").splitlines():
+        head = re.match(r"    ([a-z_0-9]+(?:, [a-z_0-9]+)*)(?: : (.*))?$", line)
+        if head:
+            names = head.group(1).split(", ")
+            found |= dict.fromkeys(names, head.group(2) or "")
+        elif names and line.startswith("        "):
+            found |= {name: f"{found[name]}\n{line.strip()}".strip() for name in names}
+        elif names and not line.strip():
+            names = []
+    return found
+
+
+class SettingFields(QObject):
+    """The fields by the settings' names; they read and show text, as the command line does."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        meanings = describe_settings()
+        self._fields = {
+            name: self._field(name, value) for name, value in settings_of(TrainConfig()).items()
+        }
+        for name, field in self._fields.items():
+            field.setToolTip(meanings[name])
+
+    def _field(self, name: str, value: Any) -> QWidget:
+        if name in CHOICES:
+            field = QComboBox()
+            let_shrink(field)
+            field.addItems(list(CHOICES[name]))
+            field.currentIndexChanged.connect(self._announce)
+        elif isinstance(value, bool):
+            field = QCheckBox()
+            field.toggled.connect(self._announce)
+        else:
+            field = QLineEdit()
+            field.editingFinished.connect(self.changed)
+        return field
+
+    def _announce(self, value: object = None) -> None:
+        self.changed.emit()
+
+    def lay_out(self, form: QFormLayout, names: Iterable[str]) -> None:
+        """Add the fields of these settings to a form, those in front by their words."""
+        for name in names:
+            form.addRow(IN_FRONT.get(name, name), self._fields[name])
+
+    def advanced(self) -> list[str]:
+        """Return the names of the settings that are not in front."""
+        return [name for name in self._fields if name not in IN_FRONT]
+
+    def enable(self, is_free: bool) -> None:
+        """Allow or forbid changes."""
+        for field in self._fields.values():
+            field.setEnabled(is_free)
+
+    def show(self, config: TrainConfig) -> None:
+        """Put the settings of `config` into the fields."""
+        for name, value in settings_of(config).items():
+            self.write(name, as_text(value))
+
+    def write(self, name: str, text: str) -> None:
+        """Put a text into the field of one setting."""
+        field = self._fields[name]
+        field.blockSignals(True)
+        if isinstance(field, QComboBox):
+            field.setCurrentText(text)
+        elif isinstance(field, QCheckBox):
+            field.setChecked(text.lower() in ("true", "1", "yes"))
+        else:
+            field.setText(text)
+            field.setCursorPosition(0)
+        field.blockSignals(False)
+
+    def changes(self, preset: TrainConfig) -> dict[str, str]:
+        """Return the settings that differ from those of a preset, as text.
+
+        A number that is spelt otherwise is the same.
+        """
+        values = settings_of(preset)
+        texts = {name: _text_of(field) for name, field in self._fields.items()}
+        return {name: text for name, text in texts.items() if text != as_text(values[name])}
+
+    def config(self, preset: TrainConfig) -> TrainConfig:
+        """Return the preset with these changes.
+
+        Raises
+        ------
+        ValueError
+            If one of them is of the wrong type or out of its range.
+        """
+        return with_settings(preset, self.changes(preset))
+
+
+def _text_of(field: QWidget) -> str:
+    if isinstance(field, QComboBox):
+        return field.currentText()
+    return str(field.isChecked()) if isinstance(field, QCheckBox) else field.text().strip()
+
+
+def as_text(value: Any) -> str:
+    """Return a setting as the command line reads it."""
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)  # all digits of a float: six of them may be another number

@@ -1,0 +1,140 @@
+"""Copy as command: the line that is copied, run, does what the window does."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.provenance import read_sidecar
+from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.widgets.layers.layers import layer_to_volume
+from napari_mri7t.widgets.shared.command import changed, command_line, file_of
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.synthesize.fields import FOLDER
+
+pytestmark = pytest.mark.gui
+PLUGIN = "napari-mri7t"
+
+
+@pytest.fixture
+def scan_file(phantom, tmp_path):
+    """A scan whose folder has a space and a quote in its name."""
+    folder = tmp_path / "Anna's scans"
+    folder.mkdir()
+    part = type(phantom)(phantom.array[8:32, 8:40, 10:20], phantom.affine)
+    return save_volume(part, folder / "sub-01_T1w.nii.gz")
+
+
+@pytest.fixture
+def window(make_napari_viewer, quick_model):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Synthesize 7T")
+    widget.model_chooser.add(quick_model)
+    widget.preparation.mode_box.setCurrentIndex(widget.preparation.mode_box.findData("none"))
+    return widget, viewer
+
+
+def copied(widget) -> list[str]:
+    QApplication.clipboard().clear()
+    widget.command_button.click()
+    return QApplication.clipboard().text().splitlines()
+
+
+def words(line: str) -> list[str]:
+    program, *rest = shlex.split(line)
+    assert program == "mri7t"
+    return rest
+
+
+def test_line_holds_what_differs_and_quotes_what_needs_it():
+    @dataclass(frozen=True)
+    class Config:
+        step: int = 1
+        device: str = "auto"
+
+    options = {**changed(Config(step=3), "step", "device"), "final": True, "keep": None}
+    line = command_line("train", "a b", **options, overwrite=False, set=["x=1", "y=2"])
+    assert line == "mri7t train 'a b' --step 3 --final --set x=1 --set y=2"
+
+
+def test_copied_line_of_a_layer_makes_the_window_s_voxels(window, scan_file, wait_idle, run_cli):
+    widget, viewer = window
+    viewer.open(scan_file, plugin=PLUGIN)
+    widget.computation.step_box.setCurrentIndex(widget.computation.step_box.findData(3))
+    widget.computation.device_box.choose("cpu")
+    widget.computation.end_slices_box.setValue(2)
+    (line,) = copied(widget)
+    code, _, error = run_cli(*words(line))
+    assert code == 0, error
+    widget.panel.start_button.click()
+    wait_idle()
+    image = scan_file.with_name("sub-01_desc-synth7T_T1w.nii.gz")
+    made = nibabel.load(image).get_fdata(dtype=np.float32)
+    np.testing.assert_array_equal(made, layer_to_volume(viewer.layers[-1]).array)
+    assert read_sidecar(image)["Settings"]["step"] == 3
+
+
+def test_copied_line_has_every_choice_of_the_preparation(window, scan_file, tmp_path):
+    widget, viewer = window
+    viewer.open(scan_file, plugin=PLUGIN)
+    mask = save_volume(layer_to_volume(viewer.layers[0]), tmp_path / "mask.nii.gz")
+    fields = widget.preparation
+    for box, value in ((fields.via_box, "mni"), (fields.background_box, "zero")):
+        box.setCurrentIndex(box.findData(value))
+    fields.more_box.setChecked(True)
+    viewer.open(mask, plugin=PLUGIN)
+    widget.source.layer_chooser.layer = viewer.layers[0]
+    fields.mask_chooser.layer = viewer.layers[-1]
+    fields.keep_field.folder = tmp_path / "keep"
+    (line,) = copied(widget)
+    for option in (
+        "--prepare none", "--via mni", "--background zero", f"--mask {mask}",
+        f"--keep {tmp_path / 'keep'}",
+    ):  # fmt: skip
+        assert option in line
+
+
+def test_copied_line_of_a_folder_is_the_batch(window, scan_file, tmp_path, wait_idle, run_cli):
+    widget, _ = window
+    widget.source.mode_box.setCurrentText(FOLDER)
+    widget.source.folder_field.folder = scan_file.parent
+    widget.source.output_field.folder = tmp_path / "out"
+    widget.source.overwrite_box.setChecked(True)
+    (line,) = copied(widget)
+    assert line.endswith("--overwrite")
+    code, out, error = run_cli(*words(line))
+    assert code == 0, out + error
+    assert [path.name for path in Path(tmp_path / "out").rglob("*.nii.gz")] == [
+        "sub-01_desc-synth7T_T1w.nii.gz"
+    ]
+    wait_idle()
+
+
+def test_layer_that_is_no_file_has_no_line_and_the_widget_says_why(window, scan_file):
+    widget, viewer = window
+    viewer.add_image(np.ones((4, 5, 6)), name="painted")
+    assert copied(widget) == []
+    assert "painted: is in no file" in widget.panel.notices.texts(ERROR_COLOUR)[0]
+    (layer,) = viewer.open(scan_file, plugin=PLUGIN)
+    assert file_of(layer).path == scan_file
+    layer.translate = (1, 2, 3)
+    with pytest.raises(VolumeError, match="was moved in napari: save it"):
+        file_of(layer)
+    layer.translate = (0, 0, 0)
+
+
+def test_volume_of_a_series_is_named_by_its_index(window, phantom, tmp_path):
+    widget, viewer = window
+    series = np.stack([phantom.array[8:32, 8:40, 10:20]] * 3, -1)
+    nibabel.save(nibabel.Nifti1Image(series, phantom.affine), tmp_path / "series.nii.gz")
+    viewer.open(tmp_path / "series.nii.gz", plugin=PLUGIN)
+    widget.source.index_box.setValue(2)
+    (line,) = copied(widget)
+    assert "--index 2" in line

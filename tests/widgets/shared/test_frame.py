@@ -1,0 +1,256 @@
+"""The frame of every widget, in napari's window: tabs, bar of actions, texts, names, focus."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.settings import get_settings
+from npe2 import PluginManager
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.widgets.shared.accessibility import controls_in, name_controls, spoken_name
+from napari_mri7t.widgets.shared.base import DISCLAIMER, EngineWidget
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.shared.docks import dock_of
+from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.labels import FOLDED_LINES, FoldedText, TextLabel
+
+pytestmark = pytest.mark.gui
+
+SMALL = (1280, 720)
+LONG = "A sentence about a scan that takes more than a line of a narrow widget. " * 6
+NAMES = [
+    entry.display_name
+    for entry in PluginManager.instance().get_manifest("napari-mri7t").contributions.widgets
+]
+
+
+@pytest.fixture
+def window(make_napari_viewer, qtbot, monkeypatch):
+    """A small window on the screen, which opens the plugin's widgets."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(*SMALL)
+
+    def opened(name: str) -> EngineWidget:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", name)
+        qtbot.waitUntil(widget.isVisible)
+        qtbot.wait(100)
+        return widget
+
+    opened.viewer = viewer
+    return opened
+
+
+def main_window(widget: QWidget) -> QWidget:
+    return dock_of(widget).parentWidget()
+
+
+def cut_off(widget: QWidget) -> list[str]:
+    """Return the texts that are less high than their lines."""
+    labels = [label for label in widget.findChildren(TextLabel) if label.isVisible()]
+    return [x.text() for x in labels if x.wordWrap() and x.height() < x.minimumSizeHint().height()]
+
+
+def is_in_sight(part: QWidget) -> bool:
+    return part.visibleRegion().boundingRect() == part.rect()
+
+
+def test_widgets_of_the_plugin_open_as_tabs_of_one_place(window, wait_idle):
+    widgets = [window(name) for name in NAMES]
+    dock, place = dock_of(widgets[-1]), main_window(widgets[-1])
+    assert len(place.tabifiedDockWidgets(dock)) == len(NAMES) - 1
+    assert widgets[-1].isVisible(), "the last one opened is on top"
+    assert not widgets[0].isVisible()
+    wait_idle()
+
+
+def test_docks_of_others_and_floating_ones_are_left_alone(window, qtbot, wait_idle):
+    other = window.viewer.window.add_dock_widget(QPushButton("mine"), name="mine")
+    first = window("Compare")
+    dock_of(first).setFloating(True)
+    second = window("Simulate 3T")
+    place = main_window(second)
+    assert place.tabifiedDockWidgets(other) == []
+    assert place.tabifiedDockWidgets(dock_of(second)) == []
+    dock_of(first).setFloating(False)
+    wait_idle()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_window_shows_the_whole_bar_of_actions_and_no_text_is_cut_off(
+    window, qtbot, wait_idle, name
+):
+    widget = window(name)
+    wait_idle()
+    assert (main_window(widget).width(), main_window(widget).height()) == SMALL
+    panel = widget.findChild(JobPanel)
+    if panel is not None:
+        panel.warn(LONG)
+        panel.set_ready(LONG)
+        qtbot.wait(100)
+        for part in panel.findChildren(QPushButton):
+            assert part.isHidden() or is_in_sight(part), part.text()
+        assert is_in_sight(panel.status)
+    assert is_in_sight(widget.disclaimer)
+    assert cut_off(widget) == []
+    assert main_window(widget).height() == SMALL[1], "no text makes the window higher"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_disclaimer_is_one_line_and_stands_once(window, wait_idle, name):
+    widget = window(name)
+    labels = [part for part in widget.findChildren(QLabel) if "iagnosis" in part.text()]
+    assert [label.text() for label in labels if label.isVisible()] == [DISCLAIMER]
+    assert widget.disclaimer.toolTip() == NOTICE
+    assert widget.disclaimer.height() < 2 * widget.disclaimer.fontMetrics().lineSpacing() + 6
+    assert widget.disclaimer.sizeHint().width() <= widget.disclaimer.width()
+    wait_idle()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_has_a_name_for_a_screen_reader(window, wait_idle, name):
+    widget = window(name)
+    unnamed = [
+        (type(part).__name__, part.toolTip())
+        for part in controls_in(widget)
+        if not spoken_name(part)
+    ]
+    assert unnamed == []
+    wait_idle()
+
+
+def test_field_made_of_several_controls_is_named_by_its_label(window, wait_idle):
+    field = window("Simulate 3T").output_field
+    button = field.findChild(QPushButton)
+    assert spoken_name(field.line) == "Output folder"
+    assert spoken_name(button) == "Output folder: Browse"
+    wait_idle()
+
+
+def test_names_are_given_once(window, wait_idle):
+    widget = window("Simulate 3T")
+    before = [spoken_name(part) for part in controls_in(widget)]
+    name_controls(widget)
+    assert [spoken_name(part) for part in controls_in(widget)] == before
+    wait_idle()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("kind", [QComboBox, QLineEdit, QPushButton])
+def test_focus_shows(make_napari_viewer, qtbot, kind, theme):
+    get_settings().appearance.theme = theme
+    viewer = make_napari_viewer(show=True)
+    widget, control, other = EngineWidget(viewer), kind(), QPushButton("other")
+    for part in (control, other):
+        widget.column.addWidget(part)
+    viewer.window.add_dock_widget(widget, name="frame")
+    qtbot.waitUntil(control.isVisible)
+    viewer.window._qt_window.activateWindow()
+    other.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.wait(50)
+    before = control.grab().toImage()
+    control.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.waitUntil(control.hasFocus)
+    if isinstance(control, QLineEdit):
+        control.setReadOnly(True)  # its cursor blinks
+    qtbot.wait(50)
+    assert control.grab().toImage() != before
+
+
+def test_long_text_folds_and_its_button_shows_the_rest(qtbot):
+    place = QWidget()
+    column = QVBoxLayout(place)
+    text = FoldedText(LONG)
+    column.addWidget(text)
+    column.addStretch()
+    qtbot.addWidget(place)
+    place.resize(300, 500)
+    with qtbot.waitExposed(place):
+        place.show()
+    line = text.fontMetrics().lineSpacing()
+    qtbot.waitUntil(lambda: text.label.height() < (FOLDED_LINES + 1) * line)
+    assert text.text() == LONG
+    assert text.button.isVisible()
+    text.button.click()
+    qtbot.waitUntil(lambda: text.label.height() == text.label.whole_height())
+    assert text.button.text() == "Less"
+    text.setText("short")
+    qtbot.waitUntil(lambda: not text.button.isVisible())
+
+
+def test_text_keeps_its_lines_in_forms_of_forms_at_every_width(window, qtbot, wait_idle):
+    widget = window("Synthesize 7T")
+    chooser = widget.model_chooser
+    for model in ("watnet", "slice_unet", "watnet"):
+        chooser.box.setCurrentIndex(chooser.box.findText(model))
+        for width in (430, 350):
+            main_window(widget).resizeDocks([dock_of(widget)], [width], Qt.Orientation.Horizontal)
+            qtbot.waitUntil(lambda: cut_off(widget) == [], timeout=5000)
+            label = chooser.card_label
+            assert label.height() == label.whole_height()
+    wait_idle()
+
+
+def test_folder_that_is_no_model_is_explained_in_full(window, qtbot, wait_idle, tmp_path):
+    chooser = window("Synthesize 7T").model_chooser
+    folder = tmp_path / ("a_long_name_of_a_folder_" * 4)
+    folder.mkdir()
+    chooser.add(folder)
+    (text,) = chooser.notices.texts(ERROR_COLOUR)
+    assert str(folder) in text
+    qtbot.waitUntil(lambda: cut_off(chooser) == [])
+    wait_idle()
+
+
+def test_row_of_actions_gives_the_place_of_hidden_ones_to_the_others(window, qtbot, wait_idle):
+    panel = window("Simulate 3T").panel
+    first, second = QPushButton("Save..."), QPushButton("Copy")
+    panel.add_buttons(first, second)
+    qtbot.waitUntil(first.isVisible)
+    width = first.width()
+    second.setVisible(False)
+    qtbot.waitUntil(lambda: first.width() > width)
+    assert is_in_sight(first)
+    wait_idle()
+
+
+def test_last_words_go_with_what_they_are_about_but_not_while_a_job_runs(qtbot):
+    panel = JobPanel("Go", "Go there")
+    qtbot.addWidget(panel)
+    panel.about("one scan")
+    panel.conclude("Done: one scan")
+    panel.warn("it is coarse")
+    panel.about("one scan")
+    assert panel.status.text() == "Done: one scan"
+    assert panel.notices.texts() == ["it is coarse"]
+    panel.job = object()
+    panel.about("another scan")
+    assert panel.notices.texts() == ["it is coarse"]
+    panel.job = None
+    panel.about("a third scan")
+    assert panel.status.text() == ""
+    assert panel.notices.texts() == []
+
+
+def test_reason_that_stands_as_an_error_is_not_said_twice(qtbot):
+    panel = JobPanel("Go", "Go there")
+    qtbot.addWidget(panel)
+    panel.fail("the scan is empty")
+    panel.set_ready("the scan is empty")
+    assert panel.status.text() == ""
+    assert "the scan is empty" in panel.start_button.toolTip()
+
+
+def test_simulate_forgets_what_it_said_of_another_layer(window, wait_idle):
+    viewer = window.viewer
+    first = viewer.add_image(np.zeros((4, 5, 6), np.float32), name="first")
+    viewer.add_image(np.zeros((4, 5, 6), np.float32), name="second")
+    widget = window("Simulate 3T")
+    widget.panel.conclude("Done: second_pseudo-3T")
+    widget.panel.warn("it is empty")
+    widget.layer_chooser.layer = first
+    assert widget.panel.status.text() == ""
+    assert widget.panel.notices.texts() == []
+    wait_idle()

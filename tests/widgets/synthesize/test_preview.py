@@ -1,0 +1,225 @@
+"""The preview of a synthesis in a real viewer: a slice, a region, live; as the full run has it."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.synthesis import preview as engine
+from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.synthesize.preview import IN_MNI, REGION, SLICE, STOP
+
+pytestmark = pytest.mark.gui
+TOLERANCE = 2e-3  # bfloat16, where the processor has it, in batches of another size
+
+
+@pytest.fixture
+def brain(phantom) -> Volume:
+    return Volume(phantom.array[8:32, 8:40, 10:22], phantom.affine, name="phantom")
+
+
+@pytest.fixture
+def opened(widget, brain, wait_idle):
+    """The widget with a brain on its slice 5, and what the full run makes of it."""
+    show(widget, brain)
+    widget.computation.step_box.setCurrentIndex(0)
+    widget.viewer.dims.set_point(0, brain.affine[2, 3] + 5)
+    wait_idle()
+    return widget
+
+
+@pytest.fixture
+def full(brain, quick_model) -> np.ndarray:
+    return synthesize(brain, load_model(quick_model)).volume.array
+
+
+def show(widget, volume):
+    data, meta, _ = volume_to_layer(volume)
+    return widget.viewer.add_image(data, **meta)
+
+
+def layer_of(widget):
+    (layer,) = [layer for layer in widget.viewer.layers if "preview" in layer.name]
+    return layer
+
+
+def place(layer) -> list[float]:
+    return [float(x) for x in layer.data_to_world((0, 0, 0))]
+
+
+def test_slice_shown_is_previewed_with_the_numbers_of_the_full_run(opened, brain, full, wait_idle):
+    opened.preview.button.click()
+    wait_idle()
+    layer = layer_of(opened)
+    assert layer.name == "phantom preview quick"
+    np.testing.assert_allclose(layer.data, full.T[5:6], atol=TOLERANCE)
+    assert place(layer) == [brain.affine[2, 3] + 5, brain.affine[1, 3], brain.affine[0, 3]]
+    assert layer.contrast_limits == opened.viewer.layers["phantom"].contrast_limits
+    assert opened.panel.status.text().startswith("Slice previewed on cpu")
+    choices = opened.source.layer_chooser
+    assert [choices.itemText(n) for n in range(choices.count())] == ["phantom"]
+
+
+@pytest.mark.parametrize(("order", "axis"), [((1, 0, 2), 1), ((2, 0, 1), 2)])
+def test_preview_is_in_the_plane_that_is_shown(opened, brain, full, wait_idle, order, axis):
+    opened.viewer.dims.order = order
+    opened.viewer.dims.set_point(axis, brain.affine[2 - axis, 3] + 9)
+    opened.preview.button.click()
+    wait_idle()
+    layer = layer_of(opened)
+    np.testing.assert_allclose(layer.data, full.T.take([9], axis), atol=TOLERANCE)
+    assert place(layer)[axis] == brain.affine[2 - axis, 3] + 9
+
+
+def test_live_preview_follows_the_slider_and_ends_on_the_latest_slice(
+    opened, brain, full, wait_idle
+):
+    opened.preview.live_box.setChecked(True)
+    wait_idle()
+    layer = layer_of(opened)
+    for index in (6, 7, 8, 9):
+        opened.viewer.dims.set_point(0, brain.affine[2, 3] + index)
+    wait_idle()
+    QApplication.processEvents()
+    wait_idle()
+    assert layer_of(opened) is layer
+    np.testing.assert_allclose(layer.data, full.T[9:10], atol=TOLERANCE)
+    assert place(layer)[0] == brain.affine[2, 3] + 9
+    opened.preview.live_box.setChecked(False)
+    opened.viewer.dims.set_point(0, brain.affine[2, 3] + 2)
+    wait_idle()
+    assert place(layer)[0] == brain.affine[2, 3] + 9
+
+
+def test_live_preview_follows_the_settings_too(opened, wait_idle):
+    opened.preview.live_box.setChecked(True)
+    wait_idle()
+    before = layer_of(opened).data.copy()
+    opened.computation.step_box.setCurrentIndex(1)
+    wait_idle()
+    assert not np.array_equal(layer_of(opened).data, before)
+
+
+def test_scan_is_opened_once_for_all_its_slices(opened, brain, wait_idle, monkeypatch):
+    calls = []
+    open_preview = engine.open_preview
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return open_preview(*arguments)
+
+    monkeypatch.setattr(engine, "open_preview", counted)
+    for index in (3, 4, 8):
+        opened.viewer.dims.set_point(0, brain.affine[2, 3] + index)
+        opened.preview.show(SLICE)
+        wait_idle()
+    assert len(calls) == 1
+
+
+def test_region_around_the_middle_of_the_view_is_previewed(opened, brain, full, wait_idle):
+    opened.viewer.scene.camera.center = (brain.affine[1, 3] + 31, brain.affine[0, 3] + 2)
+    opened.preview.button.menu().actions()[1].trigger()
+    wait_idle()
+    layer = layer_of(opened)
+    assert layer.data.shape == (12, 21, 22)  # 20 mm around voxel (2, 31, 5), within the scan
+    np.testing.assert_allclose(layer.data, full[:22, 11:, :].T, atol=TOLERANCE)
+    assert place(layer)[1] == brain.affine[1, 3] + 11
+    assert opened.panel.status.text().startswith("Region previewed")
+
+
+def test_preview_waits_while_a_synthesis_runs(opened, wait_idle):
+    opened.preview.live_box.setChecked(True)
+    wait_idle()
+    opened.start()
+    assert not opened.preview.button.isEnabled()
+    assert "a synthesis is running" in opened.preview.button.toolTip()
+    opened.viewer.dims.set_point(0, 0)
+    wait_idle()
+    assert opened.preview.button.isEnabled()
+
+
+def test_preparation_can_be_stopped_and_the_next_preview_starts_anew(
+    opened, qtbot, wait_idle, monkeypatch
+):
+    begun, may_end = threading.Event(), threading.Event()
+    open_preview = engine.open_preview
+
+    def slow(*arguments):
+        begun.set()
+        report = arguments[-1]
+        while not may_end.wait(0.01):
+            report(engine_progress())
+        return open_preview(*arguments)
+
+    monkeypatch.setattr(engine, "open_preview", slow)
+    opened.preview.button.click()
+    qtbot.waitUntil(begun.is_set)
+    qtbot.waitUntil(lambda: opened.panel.status.text() == "Preview: preparing")
+    assert opened.preview.button.text() == STOP
+    opened.preview.button.click()
+    wait_idle()
+    assert opened.preview.button.text() == SLICE
+    assert not [layer for layer in opened.viewer.layers if "preview" in layer.name]
+    may_end.set()
+    opened.preview.button.click()
+    wait_idle()
+    assert layer_of(opened).data.shape[0] == 1
+
+
+def engine_progress():
+    from napari_mri7t.engine.progress import Progress
+
+    return Progress(0, 0, "preparing")
+
+
+def test_failed_preview_says_why_and_ends_the_live_one(opened, wait_idle, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("phantom: no brain: choose another scan")
+
+    monkeypatch.setattr(engine, "open_preview", fail)
+    opened.preview.live_box.setChecked(True)
+    wait_idle()
+    assert opened.panel.notices.texts(ERROR_COLOUR) == ["phantom: no brain: choose another scan"]
+    assert not opened.preview.live_box.isChecked()
+    assert opened.preview.button.text() == SLICE
+
+
+def test_preview_says_that_it_leaves_out_mni_space(opened, wait_idle):
+    box = opened.preparation.via_box
+    box.setCurrentIndex(box.findData("mni"))
+    wait_idle()
+    opened.preview.show(REGION)
+    wait_idle()
+    assert IN_MNI in opened.panel.status.text()
+
+
+def test_prepared_head_is_prepared_once_for_preview_and_full_run(ready, calls, head, wait_idle):
+    ready.computation.step_box.setCurrentIndex(0)
+    ready.viewer.dims.set_point(0, head[0].affine[2, 3] + 80)
+    ready.preview.button.click()
+    wait_idle()
+    assert calls == ["extraction", "field"]
+    part = layer_of(ready)
+    found = part.data.copy()
+    ready.start()
+    wait_idle()
+    assert calls == ["extraction", "field"]
+    made = next(layer for layer in ready.viewer.layers if "synthetic" in layer.name)
+    tolerance = TOLERANCE * float(made.data.max())
+    np.testing.assert_allclose(found, made.data[20:21], atol=tolerance)
+
+
+def test_preview_goes_with_the_widget(opened, wait_idle):
+    opened.preview.button.click()
+    wait_idle()
+    viewer = opened.viewer
+    opened.release()
+    assert [layer.name for layer in viewer.layers] == ["phantom"]
+    viewer.dims.set_point(0, 0)
