@@ -15,19 +15,20 @@
 #
 # OUT=/tmp/out       gets log, tables and the model, at most 8 files of 16 MiB
 # SECONDS_LEFT=530   of this call
+# PYTHON=python3
 # STEPS=...          of the training; by default what a short one before says that the time allows
 # RUNS=/tmp/runs     run folders, which stay while the machine does
 set -u
 cd "$(dirname "$0")/.." || exit
 OUT=${OUT:-/tmp/out} DEVICE=${DEVICE:-cuda} RUNS=${RUNS:-/tmp/runs} DATA=${DATA:-.gpu/data}
-PROBE=200 MODELS=slice_unet,watnet,basic_cnn SIZES=1,0.5 SMALL="" QUICK=""
-TUNED="--set batch_size=64 --set patch_size=96 --set checkpoint_steps=500"
+PROBE=200 MOST=100000 MODELS=slice_unet,watnet,basic_cnn SIZES=1,0.5 SMALL="" QUICK=""
+TUNED="--set batch_size=64 --set patch_size=96"
 PACKING=25 MINUTE=60
 if [ "${1:-}" = --rehearse ]; then
-    DEVICE=cpu PROBE=2 MODELS=basic_cnn SIZES=3 MINUTE=5
+    DEVICE=cpu PROBE=4 MOST=2 MODELS=basic_cnn SIZES=3 MINUTE=5
     QUICK="--set n_steps=2 --set batch_size=2 --set patch_size=16 --set end_slices=0 --set inference.end_slices=0"
     SMALL="--set-network widths=[4,8] --set-network n_blocks=1"
-    TUNED="--set batch_size=2 --set patch_size=32 --set checkpoint_steps=1"
+    TUNED="--set batch_size=2 --set patch_size=32"
     OUT=$(mktemp -d) RUNS=$(mktemp -d)
 fi
 END=$(($(date +%s) + ${SECONDS_LEFT:-530} - PACKING))
@@ -54,10 +55,10 @@ part() {
         return 1
     fi
     echo "== $name" | tee -a "$OUT/log.txt"
-    begun=$(date +%s)
+    since=$(date +%s)
     "$@" > "$RUNS/$name.log" 2>&1
     code=$?
-    echo "   exit $code, $(($(date +%s) - begun)) s" | tee -a "$OUT/log.txt"
+    echo "   exit $code, $(($(date +%s) - since)) s" | tee -a "$OUT/log.txt"
     tail -n 25 "$RUNS/$name.log" | tee -a "$OUT/log.txt"
     return $code
 }
@@ -78,24 +79,30 @@ report() { # the report's preset on all folds
     mri7t train "$DATA" "$RUNS/report" --network basic_cnn --preset report --device "$DEVICE" --folds all $QUICK
 }
 
-train() { # RUN STEPS
+train() { # RUN STEPS STEPS_TO_CHECKPOINT
     # shellcheck disable=SC2086 # several words each
     mri7t train "$DATA" "$RUNS/$1" --network slice_unet --preset scan --set "n_steps=$2" \
-        --set precision=bfloat16 --device "$DEVICE" --folds none --final $TUNED $SMALL
+        --set precision=bfloat16 --device "$DEVICE" --folds none --final \
+        $TUNED --set "checkpoint_steps=$3" $SMALL
 }
 
-probe() { # two short trainings: what the second takes longer is steps alone
-    begun=$(date +%s%N)
-    train probe-short 2 || return
-    middle=$(date +%s%N)
-    train probe $((2 + PROBE)) || return
-    ended=$(date +%s%N)
-    "$PYTHON" -c "print(max(1e-4, ($ended - 2 * $middle + $begun) / 1e9 / $PROBE), ($middle - $begun) / 1e9)" > "$RUNS/pace"
-    cat "$RUNS/pace"
+probe() { # a short training; the time between its two checkpoints is that of half its steps
+    started=$(date +%s)
+    train probe "$PROBE" $((PROBE / 2)) && "$PYTHON" - "$RUNS/probe/final" "$PROBE" $(($(date +%s) - started)) << 'END' > "$RUNS/pace"
+import sys
+from pathlib import Path
+
+folder, n_steps, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+last, before = (folder / f"state{name}.safetensors" for name in ("", ".previous"))
+pace = (last.stat().st_mtime - before.stat().st_mtime) / (n_steps / 2)
+print(max(pace, 1e-4), max(0.0, seconds - pace * n_steps))
+END
 }
 
 chosen_steps() {
-    "$PYTHON" -c "pace, start = map(float, open('$RUNS/pace').read().split()); print(max(2, int(0.95 * ($(left) - start) / pace)))"
+    "$PYTHON" -c "
+pace, start = map(float, open('$RUNS/pace').read().split())
+print(max(2, min($MOST, int(0.95 * ($(left) - start) / pace))))"
 }
 
 pack() { # RUN: the model if it is trained, else the last checkpoint
@@ -103,7 +110,9 @@ pack() { # RUN: the model if it is trained, else the last checkpoint
         "$PYTHON" -c 'import sys; from napari_mri7t.engine.training.export import export_model as e; e(*sys.argv[1:3], half=True)' \
             "$RUNS/$1" "$RUNS/$1-model" && tar cf "$OUT/model.tar" -C "$RUNS" "$1-model" && rm -f "$OUT/checkpoint.tar"
     elif [ -d "$RUNS/$1/final" ]; then
-        tar cf "$OUT/part.tar" -C "$RUNS" "$1" && mv "$OUT/part.tar" "$OUT/checkpoint.tar"
+        # Files are replaced meanwhile, each as a whole: tar says so, and has the old one.
+        tar cf "$OUT/part.tar" --exclude '.mri7t-*' --exclude '*.previous.*' -C "$RUNS" "$1" 2> /dev/null
+        mv "$OUT/part.tar" "$OUT/checkpoint.tar"
     fi
 }
 
@@ -117,7 +126,7 @@ part report 120 report
 if [ -n "${STEPS:-}" ]; then
     pack_each_minute scan &
     packing=$!
-    part train 30 train scan "$STEPS"
+    part train 30 train scan "$STEPS" 500
     kill "$packing"
     wait "$packing" 2> /dev/null
     pack scan >> "$OUT/log.txt" 2>&1

@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,32 @@ from napari_mri7t.engine.metrics.calibration import (
     INTERVAL,
     Calibration,
     HeldOut,
+    calibrate,
     leave_one_out,
     local_spread,
 )
 from napari_mri7t.engine.models.card import (
     CARD_FILE,
     ModelCard,
+    find_model,
+    fold_folders,
+    read_card,
 )
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, add_noise
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import average_views
 from napari_mri7t.engine.synthesis.synthesize import Passage
+from napari_mri7t.engine.synthesis.uncertainty import CALIBRATED
 from napari_mri7t.engine.texts import to_json
 from napari_mri7t.engine.volumes.intensity import match_histogram, normalize_volume
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 MODEL, REFERENCE = "slice_unet", "sub-TELL0106"
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 LESIONS = LesionConfig(diameters_mm=(1.5, 2.0, 3.0, 4.0, 6.0), n_each=6)
 LOST = 0.5  # of a lesion's contrast; less is left of a lesion that is lost
+LEAST_CONTRAST = 0.02  # in the target; histogram matching takes it where the tones end
 FLAGGED = 0.9  # the part of the brain's voxels that are less uncertain than a flagged one
 SETTINGS = SynthesisConfig(device="cpu")
 
@@ -150,6 +157,8 @@ def lesion_rows(plain: Run, sick: Run, calibration: Calibration) -> Iterator[tup
         box, share = occupancy(lesion, plain.target.T.shape, (1.0, 1.0, 1.0))
         inside, here = (share > 0.5).T, box[::-1]
         change = [(b[here] - a[here])[inside].mean() for a, b in _pairs(plain, sick)]
+        if abs(change[0]) < LEAST_CONTRAST:
+            continue
         ranks = [
             np.searchsorted(levels, each[here][inside].mean()) / len(levels)
             for each, levels in zip(maps, sorted_maps, strict=True)
@@ -177,14 +186,48 @@ def print_lesions(rows: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def draw(held: dict[str, dict[str, float]], path: Path) -> None:
-    """Draw the reliability diagram."""
+def draw(brains: list[HeldOut], path: Path) -> None:
+    """Draw the reliability diagram: what intervals should hold, and what they do."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    parts = np.array([list(leave_one_out(brains, level).values()) for level in LEVELS])
+    axes.plot([0, 100], [0, 100], color="0.6", linewidth=1, label="as it should be")
+    low, high = 100 * parts.min(axis=1), 100 * parts.max(axis=1)
+    nominal = 100 * np.array(LEVELS)
+    axes.fill_between(nominal, low, high, alpha=0.25, label="lowest to highest brain")
+    axes.plot(nominal, 100 * parts.mean(axis=1), marker="o", label="mean of the brains")
+    axes.set_xlabel("interval, %")
+    axes.set_ylabel("voxels of the brain that it holds, %")
+    axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 def write_card(folder: Path, facts: dict[str, Any]) -> None:
     """Put a calibration into a model's card; its weights stay."""
     values = json.loads((folder / CARD_FILE).read_text())
     write_content(folder / CARD_FILE, to_json(values | {"uncertainty": facts}) + "\n")
+
+
+def write_cards(brains: list[HeldOut], measured: dict[str, Any]) -> None:
+    """Write the calibration on all brains, and for each fold that on the others."""
+    settings = {
+        key: list(value) if isinstance(value := getattr(SETTINGS, key), tuple) else value
+        for key in CALIBRATED
+    }
+    write_card(find_model(MODEL), calibrate(brains).as_dict() | {"settings": settings} | measured)
+    for folder in folds():
+        held = str(read_card(folder).training["held_out"])
+        others = [brain for brain in brains if brain.name != held]
+        found = measured["held_out"][held]
+        part = {"coverage": found, "held_out": {held: found}}
+        write_card(folder, calibrate(others).as_dict() | {"settings": settings} | part)
+
+
+def folds() -> list[Path]:
+    """Return the folders of the models that were trained without one brain."""
+    return [folder for folder in fold_folders() if folder.parent.name == f"{MODEL}-loo"]
 
 
 def main() -> None:
@@ -195,6 +238,36 @@ def main() -> None:
     parser.add_argument("--cards", action="store_true")
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
+    volumes = {path.name.partition(".")[0]: path for path in sorted(asked.folder.glob("*.nii.gz"))}
+    reference = load_volume(next(p for name, p in volumes.items() if name.startswith(REFERENCE)))
+    brains, rows = [], []
+    for card in map(read_card, folds()):
+        name = str(card.training["held_out"])
+        plain, sick = (
+            kept(
+                None if asked.keep is None else asked.keep / f"{name}_{kind}.npz",
+                partial(run, card, load_volume(volumes[name]), reference, with_lesions=is_sick),
+            )
+            for kind, is_sick in (("plain", False), ("lesions", True))
+        )
+        brains.append(held_out(name, plain))
+        rows.append((name, plain, sick))
+    held, reliability = print_coverage(brains)
+    lesions = [
+        row
+        for name, plain, sick in rows
+        for row in lesion_rows(plain, sick, calibrate([b for b in brains if b.name != name]))
+    ]
+    measured = {
+        "coverage": round(float(np.mean(list(held.values()))), 4),
+        "held_out": held,
+        "reliability": reliability,
+        "lesions": print_lesions(np.array(lesions)),
+    }
+    if asked.cards:
+        write_cards(brains, measured)
+    if asked.figure is not None:
+        draw(brains, asked.figure)
 
 
 if __name__ == "__main__":

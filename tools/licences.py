@@ -24,7 +24,10 @@ ALLOWED = re.compile(
     re.IGNORECASE,
 )
 # The Qt binding is the user's choice, and in no installation unless asked for: `[all]`, or PySide6.
-READ = {"dcm2niix": "BSD-3-Clause AND MIT AND Zlib"}  # its metadata hold the whole text
+READ = {  # the metadata hold the whole text, or name the licence in words of their own
+    "dcm2niix": "BSD-3-Clause AND MIT AND Zlib",
+    "protobuf": "BSD-3-Clause",
+}
 OPTIONAL = {"pyqt6", "pyqt6-qt6", "pyqt6-sip"}
 
 

@@ -21,10 +21,17 @@ Robustness = Annotated[
     bool,
     typer.Option("--robustness", help="Also test noise, blur, bias fields and lesions (slow)."),
 ]
+Baselines = Annotated[
+    bool,
+    typer.Option(help="Also tune and score the classical denoisers (minutes, the first time)."),
+]
 
 
 def evaluate(
-    run: Run, robustness: Robustness = False, device: Device = SynthesisConfig.device
+    run: Run,
+    baselines: Baselines = True,
+    robustness: Robustness = False,
+    device: Device = SynthesisConfig.device,
 ) -> None:
     """Score the held-out estimates of RUN and the baselines.
 
@@ -33,7 +40,7 @@ def evaluate(
     from napari_mri7t.engine.workflows.studies import open_studies
 
     studies = open_studies(run)
-    _print_scores(studies, _evaluate(studies))
+    _print_scores(studies, _evaluate(studies, baselines))
     if robustness:
         _stress(studies, device)
 
@@ -44,6 +51,7 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="The HTML page.", show_default="RUN/report.html"),
     ] = None,
+    baselines: Baselines = True,
     robustness: Robustness = False,
     device: Device = SynthesisConfig.device,
 ) -> None:
@@ -54,7 +62,8 @@ def report(
     from napari_mri7t.engine.workflows.studies import open_studies
 
     studies = open_studies(run)
-    _write(studies, _evaluate(studies), output, _stress(studies, device) if robustness else None)
+    results = _evaluate(studies, baselines)
+    _write(studies, results, output, _stress(studies, device) if robustness else None)
 
 
 def reproduce(
@@ -86,9 +95,9 @@ def reproduce(
     _write(studies, results, None, _stress(studies, device) if robustness else None)
 
 
-def _evaluate(studies: "Studies") -> "StudyResults":
+def _evaluate(studies: "Studies", baselines: bool = True) -> "StudyResults":
     with progress_bar("evaluate") as report:
-        return studies.evaluate(report=report)
+        return studies.evaluate(baselines=None if baselines else {}, report=report)
 
 
 def _print_scores(studies: "Studies", results: "StudyResults") -> None:

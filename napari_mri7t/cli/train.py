@@ -129,8 +129,12 @@ def _train_here(study: "Study", folds: list[int], device: str) -> None:
     with progress_bar("subjects") as report:
         pairs = prepare_study(study, report=report)
     for k in folds:
-        with progress_bar(study.settings.network) as report:
-            card = run_fold(study, k, device, pairs, report=report)
+        try:
+            with progress_bar(study.settings.network) as report:
+                card = run_fold(study, k, device, pairs, report=report)
+        except KeyboardInterrupt:
+            say(f"{study.label(k)}: stopped; the same command resumes it", err=True)
+            raise
         say(f"{study.label(k)}: done{_figures(card.metrics)}")
 
 

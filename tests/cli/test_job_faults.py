@@ -232,3 +232,15 @@ def test_fault_40_killed_worker_does_not_end_the_command(dataset, run_cli, tmp_p
     finally:
         torch.set_num_threads(threads)
     assert weights(run) == weights(tmp_path / "alone")
+
+
+def test_stopped_training_says_that_the_same_command_resumes_it(
+    dataset, tmp_path, run_cli, monkeypatch
+):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_mri7t.engine.training.run.run_fold", stop)
+    code, _, err = run_cli(*train(dataset, tmp_path / "run"))
+    assert code == 130
+    assert "fold 0 (sub-A held out): stopped; the same command resumes it" in err

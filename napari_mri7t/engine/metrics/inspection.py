@@ -15,6 +15,8 @@ from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 PROFILE_SPACING_MM = 0.25  # a quarter of a usual voxel: the curve shows every step of the data
 LEAST_MAXIMUM = 0.5  # of a volume that was scaled to 0 to 1
+PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # of axial, coronal, sagittal: to the right, up
+GAP = 4  # pixels between planes
 UNLIKE = 10  # times as bright: the two are in different units
 # Of an error map from too dark to too bright, black in the middle like the background.
 ERROR_COLOURS = ("#a0e0ff", "#1070d0", "black", "#d03010", "#ffd090")
@@ -58,6 +60,80 @@ def error_map(reference: Volume, estimate: Volume) -> Volume:
     return reference.with_array(
         estimate.array - reference.array, name=f"{estimate.name} minus {reference.name}"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class ThreePlanes:
+    """Three planes through a point as one picture, with the first row below.
+
+    From below: axial, coronal, sagittal; superior and anterior are up, the person's right is on the
+    right, and so is anterior in the sagittal plane.
+
+    Attributes
+    ----------
+    picture : ndarray of float32, shape (rows, columns)
+    pixel_mm : float
+        Side of its square pixels: the shortest of a voxel.
+    voxels : tuple of ndarray of int
+        Of i, j and k: which voxel each pixel along that axis shows.
+    """
+
+    picture: np.ndarray
+    pixel_mm: float
+    voxels: tuple[np.ndarray, ...]
+
+    def point_at(
+        self, row: float, column: float, point: tuple[int, int, int]
+    ) -> tuple[int, int, int] | None:
+        """Return the point of a pixel; what its plane does not tell stays; None between planes."""
+        for (across, up), first in zip(PLANE_AXES, _first_rows(self.voxels), strict=True):
+            at = round(column), round(row) - first
+            if 0 <= at[0] < len(self.voxels[across]) and 0 <= at[1] < len(self.voxels[up]):
+                found = list(point)
+                found[across] = int(self.voxels[across][at[0]])
+                found[up] = int(self.voxels[up][at[1]])
+                return found[0], found[1], found[2]
+        return None
+
+
+def three_planes(volume: Volume, point: tuple[int, int, int]) -> ThreePlanes:
+    """Cut three planes through a voxel, with lines where they meet.
+
+    Parameters
+    ----------
+    volume : Volume
+    point : tuple of int
+        Voxel (i, j, k), inside the volume.
+
+    Examples
+    --------
+    >>> volume = Volume(np.arange(24.0).reshape(2, 3, 4), np.diag([1.0, 1, 2, 1]))
+    >>> three_planes(volume, (0, 1, 2)).picture.shape  # (3 + 4 + 2 * 4 + 4 + 2 * 4, 3)
+    (27, 3)
+    """
+    size = min(volume.voxel_size)
+    voxels = tuple(
+        ((np.arange(max(1, round(n * length / size))) + 0.5) * size / length)
+        .astype(int)
+        .clip(0, n - 1)
+        for n, length in zip(volume.shape, volume.voxel_size, strict=True)
+    )
+    dark, bright = float(volume.array.min()), float(volume.array.max())
+    height = sum(len(voxels[up]) for _, up in PLANE_AXES) + 2 * GAP
+    picture = np.full((height, max(len(voxels[0]), len(voxels[1]))), dark, np.float32)
+    at = [int(np.searchsorted(voxels[axis], point[axis])) for axis in range(3)]
+    for (across, up), first in zip(PLANE_AXES, _first_rows(voxels), strict=True):
+        cut = volume.array.take(point[3 - across - up], axis=3 - across - up)
+        plane = cut[np.ix_(voxels[across], voxels[up])].T
+        plane[at[up]] = plane[:, at[across]] = bright
+        picture[first : first + len(voxels[up]), : len(voxels[across])] = plane
+    return ThreePlanes(picture, size, voxels)
+
+
+def _first_rows(voxels: tuple[np.ndarray, ...]) -> tuple[int, ...]:
+    """Return where each plane begins."""
+    heights = [len(voxels[up]) + GAP for _, up in PLANE_AXES]
+    return 0, heights[0], heights[0] + heights[1]
 
 
 def find_data_range(reference: Volume, given: float | None = None) -> tuple[float, str]:

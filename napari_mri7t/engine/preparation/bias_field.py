@@ -14,14 +14,20 @@ from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.volumes.volume import Volume
 
 SHRUNKEN_MM = 4.0  # voxels N4 works on: the field is far smoother than that
-ITERATIONS = (50, 50, 50)  # per level, ITK's default number on three levels
+N_ITERATIONS = 50  # of each level, ITK's default
+N_LEVELS = 3  # each halves the mesh of the spline
 CONVERGENCE = 1e-3  # ITK's default
 STRENGTH_PERCENTILES = (5.0, 95.0)
 LEAST_STRENGTH = 0.1  # a weaker field is left in: N4 finds some 5 % in volumes without one
 
 
 def estimate_bias_field(
-    volume: Volume, mask: np.ndarray, report: Report = ignore, convergence: float = CONVERGENCE
+    volume: Volume,
+    mask: np.ndarray,
+    report: Report = ignore,
+    *,
+    convergence: float = CONVERGENCE,
+    n_levels: int = N_LEVELS,
 ) -> np.ndarray:
     """Estimate the factor by which each voxel is too bright.
 
@@ -37,6 +43,8 @@ def estimate_bias_field(
         Called every 0.2 s; what it raises stops N4.
     convergence : float
         Change of the field at which a level ends; a smaller one finds stronger fields.
+    n_levels : int
+        More of them find a field that varies over shorter distances.
 
     Returns
     -------
@@ -51,7 +59,7 @@ def estimate_bias_field(
     sitk = optional("SimpleITK", CORRECTION)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
-    n4.SetMaximumNumberOfIterations(ITERATIONS)
+    n4.SetMaximumNumberOfIterations([N_ITERATIONS] * n_levels)
     n4.SetConvergenceThreshold(convergence)
     factors = [max(1, round(SHRUNKEN_MM / size)) for size in volume.voxel_size]
     sparse = tuple(slice(factor // 2, None, factor) for factor in factors)

@@ -366,10 +366,13 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
     Returns
     -------
     float
-        Mean absolute difference of the quantiles between 2 and 98 %, which are put at 0 and 1.
+        Mean absolute difference of the quantiles between 2 and 98 %, which are put at 0 and 1; 0
+        where the model's are too few to tell.
     """
     levels = np.linspace(0, 1, len(quantiles))
     inner = (levels >= TAIL) & (levels <= 1 - TAIL)
+    if not inner.any():
+        return 0.0
     curves = []
     for each in (brain_quantiles(array, len(quantiles)), quantiles):
         low, high = np.interp((TAIL, 1 - TAIL), levels, each)
@@ -379,7 +382,7 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
 
 def sizes_in_words(sizes: Iterable[float]) -> str:
     """Return the sides of a voxel as "0.87 x 0.87 x 1"."""
-    return " x ".join(f"{round(size, 2):g}" for size in sizes)
+    return " x ".join(f"{round(float(size), 2):g}" for size in sizes)
 
 
 def _tilt(affine: np.ndarray) -> float:

@@ -1,14 +1,14 @@
 """The grid of a pair of scans, and both scans on it: each is interpolated once."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 
 from napari_mri7t.engine.preparation.checks import MODEL_VOXEL_MM
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.volumes.grids import (
     CUBIC,
-    LINEAR,
     FWHM_PER_SIGMA,
+    LINEAR,
     bounding_box_mm,
     resample,
     upright_grid,
@@ -49,7 +49,8 @@ def on_grid(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return both corrected scans and both masks on a grid: the one interpolation of a pair.
 
-    A scan whose voxels are finer than the grid's is smoothed first, to the grid's resolution.
+    A scan whose voxels are finer than the grid's is smoothed first, to the grid's resolution. One
+    that is 0 around the brain is continued there, so that the rim of the brain stays bright.
 
     Parameters
     ----------
@@ -61,17 +62,26 @@ def on_grid(
     """
     made, masks = [], []
     for side, transform in zip(sides, transforms, strict=True):
-        brain = side.corrected.with_array(np.where(side.mask, side.corrected.array, 0))
-        is_there = np.array_equal(transform @ brain.affine, grid.affine)
-        if is_there and brain.shape == grid.shape:
-            made.append(side.corrected.array)
+        scan = side.corrected
+        is_there = np.array_equal(transform @ scan.affine, grid.affine)
+        if is_there and scan.shape == grid.shape:
+            made.append(scan.array)
             masks.append(side.mask)
             continue
-        smooth = _smoothed(side.corrected, grid, transform)
+        smooth = _smoothed(_continued(scan, side.mask), grid, transform)
         made.append(resample(smooth, grid, transform, order=CUBIC))
         mask = side.scan.with_array(side.mask)
         masks.append(resample(mask, grid, transform, order=LINEAR) > 0.5)
     return made, masks
+
+
+def _continued(scan: Volume, mask: np.ndarray) -> Volume:
+    """Give the empty voxels around a brain the value of the nearest one in it."""
+    rim = binary_dilation(mask) & ~mask
+    if np.count_nonzero(scan.array[rim]) > rim.sum() / 2:
+        return scan  # a head: its own tissue surrounds the brain
+    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return scan.with_array(np.where(scan.array == 0, scan.array[tuple(nearest)], scan.array))
 
 
 def _smoothed(scan: Volume, grid: Volume, transform: np.ndarray) -> Volume:

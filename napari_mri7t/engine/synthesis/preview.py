@@ -63,7 +63,7 @@ class Preview:
     """A scan on its own grid of which any part can be synthesised at once.
 
     A part equals that of the full synthesis on the scan's own grid where the network sees all that
-    it sees there: in a slice of the plane that the network works in. Elsewhere it sees 24 voxels
+    it sees there: in a slice of the plane that the network works in. Elsewhere it sees 40 voxels
     around the part, and voxels differ within the tolerance between float32 and bfloat16.
 
     Parameters
@@ -94,8 +94,10 @@ class Preview:
         self._passage = Passage.of(prepared.model_input if prepared else ready.scan, model, config)
         self._block: tuple[Region, np.ndarray] | None = None  # slices computed together
         self._plan: tuple[tuple[object, ...], SlabPlan] | None = None
-        self._seam = prepared and seam_of(prepared.scan, prepared.region, output.background)
-        self._tissue = None
+        self._seam: np.ndarray | None = None
+        self._tissue: np.ndarray | None = None
+        if prepared is not None:
+            self._seam = seam_of(prepared.scan, prepared.region, output.background)
         if prepared is not None and not prepared.scale.is_usual:
             self._tissue = prepared.mask | fill_brain(prepared.scan.array)
         self.notes: list[str] = list(self._passage.warnings)

@@ -392,7 +392,7 @@ def merge(
     """Merge an estimate, or a part of it, with the weight of `seam_of`; as `blend`."""
     if seam is None:
         return np.where(mask, estimate, 0 if background == "zero" else scan)
-    merged = estimate - scan
+    merged: np.ndarray = estimate - scan
     merged *= seam
     merged += scan
     return merged

@@ -11,7 +11,7 @@ from napari_mri7t.engine.volumes.grids import bounding_box
 MARGIN = 8  # voxels of background around the brain that a slab sees
 WINDOW_STEP = 8  # windows start at multiples of it: every slab is halved at the same pixels
 WINDOW_MULTIPLE = 16  # of a window's size: oneDNN prepares its kernels anew for each size
-SURROUNDINGS = 24  # voxels around a region that its slabs see: what decides its estimate
+SURROUNDINGS = 40  # voxels around a region that its slabs see: what decides its estimate
 Region = tuple[slice, ...]
 
 

@@ -19,9 +19,10 @@ from scipy.ndimage import find_objects, maximum_filter, uniform_filter
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.synthesis.synthesize import SYNTHESIZE
 from napari_mri7t.engine.volumes.brain import background_of
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
+from napari_mri7t.engine.volumes.provenance import content_digest, file_digest, read_sidecar
 from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -194,6 +195,7 @@ def _images_of(
         on_reading()
         source, target = load_pair(subject)
         volumes = [target] if source is None else [target, source]
+        _refuse_estimate(subject.target)
         for (_, path), volume in zip(paths, volumes, strict=True):
             _refuse_empty(path, volume)
             check_t1w(replace(volume, name=str(path)))
@@ -210,6 +212,15 @@ def _images_of(
         _Image(subject.name, field, path, digests, samples, spots)
         for (field, path), (digests, samples, spots) in zip(paths, found, strict=True)
     ]
+
+
+def _refuse_estimate(path: Path) -> None:
+    """Refuse what this package synthesised in the place of a 7T scan."""
+    facts = read_sidecar(path)
+    if facts is not None and facts["GeneratedBy"][0].get("Description") == SYNTHESIZE:
+        raise SubjectError(
+            f"{path}: is a synthetic 7T image, by its sidecar, and no 7T scan: use the scan itself"
+        )
 
 
 def _refuse_empty(path: Path, volume: Volume) -> None:

@@ -237,12 +237,12 @@ class Harmonization:
         middle = len(self.scan) // 2
         slope = (self.scan[middle] - self.background) / self.model[middle]
         mapped = np.empty_like(estimate, np.float32)
-        brightest = source.max() if brightest is None else np.float32(brightest)
+        most = np.float32(source.max() if brightest is None else brightest)
         for value, seen, tissue, to in _layers(estimate, source, brain, mapped):
             to[:] = self.background + slope * value
             excess = np.maximum(seen[tissue] - self.scan[-1], 0)
             to[tissue] = np.interp(value[tissue], self.model, self.scan) + excess
-            np.minimum(to, brightest, out=to)
+            np.minimum(to, most, out=to)
         return mapped
 
 

@@ -16,7 +16,8 @@ MANY_VOXELS = 20_000  # fewer may be a phantom, whose tissue has any distributio
 FEW_OF_SMALL, MANY_OF_SMALL = 16, 1_000  # levels and voxels that not even a phantom has
 WHOLE_IMAGE = 250_000  # voxels; fewer may be a phantom
 SATURATED, TOP = 0.25, 0.99  # part of the foreground near its maximum in a probability map
-FULL = (1.0, 100.0, 255.0, 1000.0, 32767.0, 65535.0)  # what stands for certain in a probability map
+FULL = (1.0, 100.0, 255.0)  # what stands for certain in a probability map
+FULL_IN_BITS = (1000.0, 32767.0, 65535.0)  # the same in whole numbers
 LEAST_LOW, LEAST_HIGH = 0.2, 0.08  # part of it in the lowest and highest tenth of the range
 DIP = 1.5  # times as many voxels in the highest tenth as in a tenth of the middle
 # A smoothed map has many voxels in the lowest tenth of its range (measured on maps of tissues,
@@ -114,7 +115,7 @@ def _are_labels(array: np.ndarray, levels: np.ndarray) -> bool:
 def _is_probability(parts: np.ndarray, high: float) -> bool:
     """Return whether the parts of the maximum are mostly 1, or mostly near 0 and near 1."""
     saturated = np.mean(parts > TOP)
-    if not any(TOP * full <= high <= full * (1 + EVEN_STEPS) for full in FULL):
+    if not any(TOP * full <= high <= full * (1 + EVEN_STEPS) for full in FULL + FULL_IN_BITS):
         return bool(saturated > 2 * SATURATED)
     tenths = np.histogram(parts, 10, (0, 1))[0] / max(parts.size, 1)
     is_split = tenths[0] > LEAST_LOW and tenths[-1] > max(LEAST_HIGH, DIP * tenths[3:7].mean())
@@ -141,6 +142,9 @@ def _masked_map(above: np.ndarray) -> str:
         return "a field map (it varies slowly)"
     if not is_signed:
         return ""
+    low, high = float(values[0]), float(values[-1])
+    if abs(high + low) <= ROUND * high and _is_even(values, (low, high), DIFFUSE_INSIDE):
+        return f"a phase image (from {low:g} to {high:g})"
     rim = np.median(above[brain & ~binary_erosion(brain)])
     least = INNER_RIM if scale > LARGE_SCALE else MIDDLE_RIM
     is_inner = np.searchsorted(values, rim) / values.size > least
@@ -186,8 +190,6 @@ def _is_phase(array: np.ndarray, sample: np.ndarray, low: float, high: float) ->
     turn = 2 * np.pi
     if low >= 0 and turn * (1 - ROUND) <= high <= turn * (1 + EVEN_STEPS):
         return bool(np.mean(foreground > 0.9 * turn) > LEAST_WRAPPED)
-    if is_symmetric and _is_even(foreground, (low, high), DIFFUSE_INSIDE):
-        return True
     middle = array[tuple(slice(n // 3, n - n // 3) for n in array.shape)]
     span = (low, high)
     return _is_even(faces_of(array), span, DIFFUSE) and _is_even(middle, span, DIFFUSE_INSIDE)

@@ -11,14 +11,17 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.compare.difference import add_difference
+from napari_mri7t.widgets.compare.three_planes import VIEW as PLANES
 from napari_mri7t.widgets.compare.views import (
     DIFFERENCE,
+    GRIDS,
     SIDE_BY_SIDE,
     SINGLE,
     SWIPE,
+    THREE_PLANES,
     CompareViews,
 )
-from napari_mri7t.widgets.layers.layers import LayerData
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
 
@@ -51,7 +54,7 @@ class BeforeAfter(QObject):
         self.views = CompareViews(viewer, roles=("before", "after"))
         self._corrected = Latest("Before and after", self)
         self._differing = Latest("Difference", self)
-        views = (*TURN[1:], SINGLE)
+        views = (*TURN[1:], THREE_PLANES, SINGLE)
         self.button = MenuButton(TEXT, {view: partial(self.show, view) for view in views})
         self.button.setToolTip(TOOLTIP)
         self.button.clicked.connect(self.turn)
@@ -87,10 +90,11 @@ class BeforeAfter(QObject):
 
     def turn(self) -> None:
         """Show the next view."""
-        self.show(TURN[(TURN.index(self._wanted) + 1) % len(TURN)])
+        after = TURN.index(self._wanted) + 1 if self._wanted in TURN else 0
+        self.show(TURN[after % len(TURN)])
 
     def show(self, view: str) -> None:
-        """Show one of `TURN`."""
+        """Show one of `TURN`, or the three planes."""
         if self._made is None:
             return
         self._wanted = view
@@ -150,7 +154,7 @@ class BeforeAfter(QObject):
 
     def _on_inserted(self, event: Any) -> None:
         """Leave the grid, which another layer would rearrange."""
-        if self.views.view == SIDE_BY_SIDE:
+        if self.views.view in GRIDS and event.value.metadata.get(VIEW_KEY) != PLANES:
             self._leave()
 
     def _on_removed(self, event: Any) -> None:

@@ -14,11 +14,13 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mri7t.widgets.compare.swipe import Swipe
+from napari_mri7t.widgets.compare.three_planes import ThreePlanesView
 
 FLICKER_MS = 600
 SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE = "Single view", "Side by side", "Flicker", "Swipe"
-DIFFERENCE = "Difference"
-VIEWS = (SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE)
+DIFFERENCE, THREE_PLANES = "Difference", "Three planes"
+VIEWS = (SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE, THREE_PLANES)
+GRIDS = (SIDE_BY_SIDE, THREE_PLANES)
 #: Labels on the canvas, by where they are.
 LABELS = {"top_left": "mri7t-left", "top_right": "mri7t-right"}
 LEFT, RIGHT = LABELS
@@ -55,6 +57,7 @@ class CompareViews(QObject):
         self._pair: tuple[Layer, Layer] | None = None
         self._swipe = Swipe(viewer)
         self._swipe.moved.connect(self.swiped)
+        self._planes = ThreePlanesView(viewer)
         self.view = SINGLE
         self._timer = QTimer(self)
         self._timer.setInterval(FLICKER_MS)
@@ -71,10 +74,13 @@ class CompareViews(QObject):
         self.view = view
         for layer in self._viewer.layers:
             layer.visible = layer in self._pair
-        if view != SIDE_BY_SIDE:
+        if view not in GRIDS:
             self._viewer.canvas.grid.enabled = False
         if view == SIDE_BY_SIDE:
             self._enter_grid(reference, estimate)
+        elif view == THREE_PLANES:
+            reference.visible = estimate.visible = False
+            self._enter_grid(*self._planes.enter(reference, estimate))
         elif view == FLICKER:
             self._timer.start()
         elif view == SWIPE:
@@ -85,6 +91,7 @@ class CompareViews(QObject):
         """Restore visibility, grid and camera."""
         self._timer.stop()
         self._swipe.leave()
+        self._planes.leave()
         if self in self._entered:
             self._entered.remove(self)
         if self._before is not None:
@@ -100,7 +107,7 @@ class CompareViews(QObject):
     def swap_by_hand(self, reference: Layer, estimate: Layer) -> None:
         """Swap as `swap` does, also in `SINGLE`; stop a flicker, which would undo it at once."""
         self._timer.stop()
-        if self.view != SIDE_BY_SIDE:
+        if self.view not in GRIDS:
             self._turn(reference, estimate)
 
     def _turn(self, reference: Layer, estimate: Layer) -> None:
@@ -138,12 +145,14 @@ class CompareViews(QObject):
                 layer.visible = visible
         for name, value in before.grid.items():
             setattr(self._viewer.canvas.grid, name, value)
-        if self.view == SIDE_BY_SIDE:
+        if self.view in GRIDS:
             for name, value in before.camera.items():
                 setattr(self._viewer.scene.camera, name, value)
 
     def _show_labels(self) -> None:
         """Show on the canvas which image is which."""
+        if self._pair is None:  # a new layer made the owner leave at once
+            return
         reference, estimate = self._pair
         first, second = self._roles
         names = f"{first}\n{_short(reference.name)}", f"{second}\n{_short(estimate.name)}"

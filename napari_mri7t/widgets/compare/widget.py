@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import napari
 from napari.layers import Image, Layer, Shapes
@@ -11,15 +12,18 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
 
 from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.compare.difference import add_difference
+from napari_mri7t.widgets.compare.three_planes import VIEW as PLANES
 from napari_mri7t.widgets.compare.views import (
     FLICKER,
+    GRIDS,
     SIDE_BY_SIDE,
     SINGLE,
     SWIPE,
+    THREE_PLANES,
     VIEWS,
     CompareViews,
 )
-from napari_mri7t.widgets.layers.layers import LayerData, placement
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData, placement
 from napari_mri7t.widgets.layers.planes import ends_of, line_on, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.controls import (
@@ -44,6 +48,7 @@ SHORTCUTS = {
     "Shift-G": SIDE_BY_SIDE,
     "Shift-F": FLICKER,
     "Shift-W": SWIPE,
+    "Shift-P": THREE_PLANES,
     "Shift-X": SWAP,
     "Shift-D": ADD_DIFFERENCE,
 }
@@ -175,9 +180,9 @@ class CompareWidget(EngineWidget):
         if complaint is not None:
             self.notices.add(f"{complaint[:1].upper()}{complaint[1:]}.", WARNING_COLOUR)
 
-    def _on_inserted(self, event: object) -> None:
+    def _on_inserted(self, event: Any) -> None:
         """Leave the grid, which another layer would rearrange."""
-        if self.views.view == SIDE_BY_SIDE:
+        if self.views.view in GRIDS and event.value.metadata.get(VIEW_KEY) != PLANES:
             self.view_box.setCurrentText(SINGLE)
 
     def _on_view_changed(self, view: str) -> None:

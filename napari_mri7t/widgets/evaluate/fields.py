@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
+    QHeaderView,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -25,12 +26,14 @@ from napari_mri7t.engine.metrics.scoring import METRICS
 from napari_mri7t.engine.report.tables import number
 from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluate_layers, evaluate_run
 from napari_mri7t.widgets.layers.layers import is_single_volume, likely_source
-from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser
+from napari_mri7t.widgets.shared.command import command_line, file_of
+from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, paragraph
 from napari_mri7t.widgets.shared.fields import PairFields
 from napari_mri7t.widgets.shared.worker import Job
 
 RUN_FOLDER, TWO_LAYERS = "Run folder", "Two layers"
 COLUMNS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
+REGIONS = {"brain": "Inside the brain", "whole": "Whole volume"}
 HEIGHT = 220
 
 
@@ -44,6 +47,7 @@ class EvaluationFields(QWidget):
         self._viewer = viewer
         self.of_box = QComboBox()
         self.of_box.addItems([RUN_FOLDER, TWO_LAYERS])
+        self.of_box.setAccessibleName("What to evaluate")
         self.of_box.setToolTip("The held-out estimates of a training, or any estimate and its 7T")
         self._study, study = _part()
         self._layers, layers = _part()
@@ -72,6 +76,8 @@ class EvaluationFields(QWidget):
             column.addWidget(part)
         self.of_box.currentTextChanged.connect(self._on_of_changed)
         self.run_field.changed.connect(self.changed)
+        self.baselines_box.toggled.connect(lambda is_on: self.changed.emit())
+        self.source_chooser.layer_changed.connect(lambda layer: self.changed.emit())
         self.volumes.changed.connect(self.changed)
         self._on_of_changed()
 
@@ -85,6 +91,31 @@ class EvaluationFields(QWidget):
         if not self.is_of_layers:
             return self.run_field.why_not()
         return None if self.volumes.pair else "Choose two different volumes."
+
+    def chosen(self) -> tuple[object, ...]:
+        """Return what the results are of: others are of something else."""
+        if not self.is_of_layers:
+            return (self.run_field.folder, self.baselines_box.isChecked())
+        volumes = self.volumes
+        return (volumes.pair, volumes.mask, volumes.data_range, self.source_chooser.layer)
+
+    def lines(self) -> list[str]:
+        """Return the `mri7t` line of what a start would do.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If something is missing, or a layer is not in a file.
+        """
+        if why_not := self.why_not():
+            raise ValueError(why_not)
+        if not self.is_of_layers:
+            run, has_baselines = self.run_field.folder.absolute(), self.baselines_box.isChecked()
+            return [command_line("evaluate", run, no_baselines=not has_baselines)]
+        volumes = self.volumes
+        paths = [file_of(layer).path for layer in volumes.pair]
+        mask = None if volumes.mask is None else file_of(volumes.mask).path
+        return [command_line("compare", *paths, mask=mask, data_range=volumes.data_range)]
 
     def job(self) -> Job:
         """Return the job for the current choice, if nothing is missing."""
@@ -116,12 +147,26 @@ def _part() -> tuple[QWidget, QFormLayout]:
 
 
 class ResultTable(QTableWidget):
-    """Every subject by every method; click a heading to sort, right-click to copy."""
+    """Every subject by every method; click a heading to sort, right-click to copy.
+
+    It shows the figures of one region, which fit the widget, and copies those of both.
+    """
 
     def __init__(self) -> None:
         super().__init__(0, 2 + len(COLUMNS))
-        names = [METRICS[key].heading for key in COLUMNS]
-        self.setHorizontalHeaderLabels(["Subject", "Method", *names])
+        self.setHorizontalHeaderLabels(["Subject", "Method", *map(_narrow_heading, COLUMNS)])
+        header = self.horizontalHeader()
+        for column in range(self.columnCount()):
+            is_name = column < 2
+            header.setSectionResizeMode(
+                column,
+                QHeaderView.ResizeMode.Stretch
+                if is_name
+                else QHeaderView.ResizeMode.ResizeToContents,
+            )
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName("Results")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.verticalHeader().setVisible(False)
@@ -137,24 +182,36 @@ class ResultTable(QTableWidget):
         self.setSortingEnabled(False)
         self.setRowCount(len(results))
         for row, result in enumerate(results):
-            self.setItem(row, 0, QTableWidgetItem(result.subject))
-            self.setItem(row, 1, QTableWidgetItem(label_of(result.method)))
+            for column, name in enumerate((result.subject, label_of(result.method))):
+                self.setItem(row, column, QTableWidgetItem(name))
+                self.item(row, column).setToolTip(paragraph(name))
             for column, key in enumerate(COLUMNS, start=2):
                 value = result.metrics.get(key, float("nan"))
                 self.setItem(row, column, _Figure(value, METRICS[key].digits))
-        self.resizeColumnsToContents()
         self.setSortingEnabled(True)
         self.sortItems(0, Qt.SortOrder.AscendingOrder)
 
+    def show_region(self, region: str) -> None:
+        """Show the figures of one of `REGIONS`."""
+        for column, key in enumerate(COLUMNS, start=2):
+            self.setColumnHidden(column, not key.startswith(region))
+
     def as_text(self) -> str:
-        """Return the table as sorted, tab-separated for spreadsheets."""
+        """Return the whole table as sorted, tab-separated for spreadsheets."""
         columns = range(self.columnCount())
-        lines = ["\t".join(self.horizontalHeaderItem(c).text() for c in columns)]
+        lines = ["\t".join(["Subject", "Method", *(METRICS[key].heading for key in COLUMNS)])]
         lines += [
             "\t".join(self.item(row, column).text() for column in columns)
             for row in range(self.rowCount())
         ]
         return "\n".join(lines)
+
+
+def _narrow_heading(key: str) -> str:
+    """Return a metric's heading on two lines, without its region."""
+    metric = METRICS[key]
+    name, _, rest = metric.heading.replace(metric.label, "").strip(" ,").rpartition(" ")
+    return f"{metric.label.split(',')[0]}\n{name} {rest}".replace("\n ", "\n")
 
 
 class _Figure(QTableWidgetItem):

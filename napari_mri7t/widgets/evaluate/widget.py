@@ -12,9 +12,10 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QImage, QPixmap
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
+from napari_mri7t.engine.evaluation.results import StudyResults
 from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.engine.volumes.volume import Volume
-from napari_mri7t.widgets.evaluate.fields import EvaluationFields, ResultTable
+from napari_mri7t.widgets.evaluate.fields import REGIONS, EvaluationFields, ResultTable
 from napari_mri7t.widgets.evaluate.jobs import (
     Evaluation,
     load_subject,
@@ -26,7 +27,8 @@ from napari_mri7t.widgets.evaluate.jobs import (
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.controls import set_enabled
+from napari_mri7t.widgets.shared.command import CommandButton
+from napari_mri7t.widgets.shared.controls import choice, set_enabled
 from napari_mri7t.widgets.shared.icons import icon_button
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
@@ -47,6 +49,7 @@ class EvaluateWidget(EngineWidget):
         self.memory = Memory()
         self.evaluation: Evaluation | None = None
         self._pair_page: Path | None = None  # the report of two layers, once there is one
+        self._of: tuple[object, ...] = ()  # what the results are of
         self._of_subject = Latest("Load a subject", self)
         self._of_tables = Latest("Write tables", self)
         self._build_asked()
@@ -54,6 +57,7 @@ class EvaluateWidget(EngineWidget):
         self._build_export()
         self.column.addStretch()
         self._connect()
+        self._show_region()
         self.asked.run_field.folder = str(self.memory.recall(CHOICES).get("run", ""))
         self._check()
 
@@ -65,19 +69,27 @@ class EvaluateWidget(EngineWidget):
             "Evaluate", "Score every held-out estimate; earlier results are reused"
         )
         self.pin(self.panel)
+        self.command_button = CommandButton(self.asked.lines)
+        self.panel.add_buttons(self.command_button)
 
     def _build_results(self) -> None:
         form = self.group("Results")
         self.summary_label = TextLabel()
         self.summary_label.setWordWrap(True)
         self.summary_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.region_box = choice(REGIONS)
+        self.region_box.setToolTip("Where the figures of the table are of")
+        self.region_box.setAccessibleName("Region")
         self.table = ResultTable()
         self.hint_label = QLabel("Double-click a row to load its volumes")
         self.picture = QLabel()
         self.picture.setToolTip(
             "One box per method, one dot per subject; lines join each subject's dots"
         )
-        for part in (self.summary_label, self.table, self.hint_label, self.picture):
+        parts = (
+            self.summary_label, self.region_box, self.table, self.hint_label, self.picture,
+        )  # fmt: skip
+        for part in parts:
             form.addRow(part)
 
     def _build_export(self) -> None:
@@ -93,6 +105,9 @@ class EvaluateWidget(EngineWidget):
     def _connect(self) -> None:
         self.asked.changed.connect(self._check)
         self.viewer.events.theme.connect(self._show_boxes)
+        self.region_box.currentIndexChanged.connect(self._show_region)
+        self.command_button.copied.connect(self.panel.conclude)
+        self.command_button.failed.connect(self.panel.fail)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._check)
         self.table.cellDoubleClicked.connect(
@@ -108,6 +123,8 @@ class EvaluateWidget(EngineWidget):
 
     def _check(self) -> None:
         self.panel.set_ready(self.asked.why_not())
+        if self.panel.job is None:
+            self._forget_others()
         evaluation = self.evaluation
         why_not = None if evaluation else "evaluate first"
         if self.panel.job is not None:
@@ -123,6 +140,20 @@ class EvaluateWidget(EngineWidget):
         set_enabled(
             self.open_button, None if has_page else "no report yet", "Open in the web browser"
         )
+
+    def _forget_others(self) -> None:
+        """Drop the results once something else is chosen than what they are of."""
+        chosen = self.asked.chosen()
+        if chosen != self._of:
+            self.evaluation = self._pair_page = None
+            self.table.show_results(StudyResults())
+            self.summary_label.setText("")
+            self._show_boxes()
+        self._of = chosen
+        self.panel.about(*chosen)
+
+    def _show_region(self, index: int = 0) -> None:
+        self.table.show_region(self.region_box.currentData())
 
     def _page(self) -> Path | None:
         run = None if self.evaluation is None else self.evaluation.run

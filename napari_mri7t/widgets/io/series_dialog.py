@@ -36,7 +36,8 @@ class SeriesDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(TITLE)
         self.series = series
-        told = QLabel(f"{why.split(':')[1].strip().capitalize()}. Which series is to be opened?")
+        what = why.split(":")[1].strip()
+        told = QLabel(f"{what[0].upper()}{what[1:]}. Which series is to be opened?")
         told.setTextFormat(Qt.TextFormat.PlainText)
         told.setWordWrap(True)
         self.list = QListWidget()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.training.run import Preview
 
 Box = tuple[slice, ...]
+Voxel = tuple[int, int, int]  # i, j, k
 
 
 def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
@@ -54,6 +55,19 @@ def central_box(viewer: napari.Viewer, layer: Layer, size_mm: float) -> Box:
         start = min(max(round(at - reach), 0), n - 1)
         box.append(slice(start, min(max(round(at + reach), start + 1), n)))
     return tuple(box[::-1])
+
+
+def shown_voxel(viewer: napari.Viewer, layer: Layer) -> Voxel:
+    """Return the voxel of a volume at the sliders of all axes, the nearest if it lies outside."""
+    voxel, shape = _voxel_at(layer, viewer.dims.point), layer.data.shape[-3:]
+    k, j, i = (min(max(round(float(at)), 0), n - 1) for at, n in zip(voxel, shape, strict=True))
+    return i, j, k
+
+
+def point_of(layer: Layer, voxel: Voxel) -> tuple[float, ...]:
+    """Return where a voxel of a volume is shown: S, A and R in the viewer."""
+    data = np.concatenate((np.zeros(layer.ndim - 3), voxel[::-1]))
+    return tuple(float(x) for x in layer.data_to_world(data)[-3:])
 
 
 def _voxel_at(layer: Layer, point: Sequence[float]) -> np.ndarray:

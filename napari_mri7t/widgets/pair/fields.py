@@ -193,6 +193,7 @@ class ReviewButtons(QWidget):
         super().__init__()
         self.open_button = QPushButton("Open pair")
         self.view_box = choice({BLENDED: BLENDED, BOARD: BOARD})
+        self.view_box.setAccessibleName("View of the pair")
         self.view_box.setToolTip(
             "Blended: the 3T in green over the 7T in magenta; where both agree it is grey.\n"
             "Checkerboard: edges continue from square to square where both agree."

@@ -15,6 +15,7 @@ from napari_mri7t.engine.preparation.quality import pair_checkerboard
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.volumes.thumbnails import thumbnail
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.widgets.shared.command import changed, command_line
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.report.pair_page import PairRecord
@@ -38,6 +39,17 @@ class PairRequest:
         from napari_mri7t.engine.workflows.pairs import PairJob
 
         return PairJob(self.output, self.config, self.overwrite, keep=self.keep)
+
+    def line(self) -> str:
+        """Return the line of `mri7t` that does the same."""
+        return command_line(
+            "pair",
+            self.dataset.absolute(),
+            self.output.absolute(),
+            **changed(self.config, "registration", "grid", "prepare", "allow_out_of_domain"),
+            keep=self.keep,
+            overwrite=self.overwrite,
+        )
 
     def describe(self) -> str:
         """Return what will be done with every pair."""

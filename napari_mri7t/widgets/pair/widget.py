@@ -27,6 +27,7 @@ from napari_mri7t.widgets.pair.jobs import (
     open_pair,
 )
 from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import set_enabled, wrap_anywhere
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
@@ -60,11 +61,11 @@ VERDICTS = {
     "reject": State("rejected", VERDICT_ICONS["reject"], 1),
     "look again": State("look again", VERDICT_ICONS["look again"], 0),
 }
-FIGURES = {"MI": ".2f", "other": ".2f", "mm": ".2f", "overlap": ".2f"}
-KEYS = ("mutual_information", "best_other_information", "boundary_mm", "overlap")
+FIGURES = {"MI": ".2f", "other": ".2f", "mm": ".2f"}
+KEYS = ("mutual_information", "best_other_information", "boundary_mm")
 HINT = (
     "MI: mutual information of 3T and 7T; other: with the best other person's 7T; mm: between the "
-    "tissue boundaries; overlap: of the brains. Double-click a made pair to open it."
+    "tissue boundaries. Double-click a made pair to open it."
 )
 
 
@@ -72,6 +73,8 @@ class PairWidget(EngineWidget):
     """Choose raw scans, make pairs, look at each one and judge it."""
 
     preferred_width = 450  # of all the table's columns
+    disclaimer_line = "For research, not for diagnosis."
+    disclaimer_text = "Pairs hold real scans, which training takes for the truth: check each one."
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -92,6 +95,8 @@ class PairWidget(EngineWidget):
             cancelled="Cancelled; finished pairs are kept.",
         )
         self.pin(self.panel)
+        self.command_button = CommandButton(self._lines)
+        self.panel.add_buttons(self.command_button)
         self.column.addStretch()
         self._connect()
         self._check()
@@ -109,6 +114,8 @@ class PairWidget(EngineWidget):
     def _connect(self) -> None:
         self.fields.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
+        self.command_button.copied.connect(self.panel.conclude)
+        self.command_button.failed.connect(self.panel.fail)
         self.panel.idle.connect(self._check)
         self.table.opened.connect(self.open)
         self.table.chosen.connect(lambda name: self._offer())
@@ -171,11 +178,13 @@ class PairWidget(EngineWidget):
         row = self.table.row(record.name)
         state = VERDICTS.get(record.verdict) or (FLAGGED if record.flags else None)
         other = f"best other: {record.best_other}" if record.best_other else ""
+        overlap = record.figures.get("overlap")
+        shared = "" if overlap is None else f"The brain masks overlap by {overlap:.2f}."
         use = f"A training {'takes' if record.is_used else 'leaves out'} this pair."
         self.table.change(
             record.name,
             state=row.state if row.state in (WAITING, REFUSED) else state or WRITTEN,
-            details=tuple(filter(None, [other, use])),
+            details=tuple(filter(None, [other, shared, use])),
             notes=(*record.flags, *record.warnings),
             figures=tuple(record.figures.get(key) for key in KEYS),
         )
@@ -192,6 +201,12 @@ class PairWidget(EngineWidget):
             None if has_page else "there is none yet",
             "Every pair with its figures, in the web browser",
         )
+
+    def _lines(self) -> list[str]:
+        """Return the `mri7t` line of what a start would do."""
+        if why_not := self.fields.why_not():
+            raise ValueError(why_not)
+        return [self.fields.request().line()]
 
     def start(self) -> None:
         """Make the pairs in the background."""

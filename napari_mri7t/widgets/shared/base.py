@@ -29,18 +29,11 @@ LEAST_HEIGHT = 200
 DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 
-def _disclaimer() -> QLabel:
-    """Return the line about synthetic images that stands once, at the foot of every widget."""
-    label = QLabel(DISCLAIMER)
-    label.setToolTip(NOTICE)
-    label.setContentsMargins(6, 0, 6, 6)
-    return label
-
-
 class EngineWidget(QWidget):
     """A plugin widget: a column that fits 350 px, and one clean-up on removal."""
 
     preferred_width = WIDTH
+    disclaimer_line, disclaimer_text = DISCLAIMER, NOTICE  # at the foot, once; its tooltip
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -64,7 +57,9 @@ class EngineWidget(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
         outer.addWidget(self._foot)
-        self.disclaimer = _disclaimer()
+        self.disclaimer = QLabel(self.disclaimer_line)
+        self.disclaimer.setToolTip(self.disclaimer_text)
+        self.disclaimer.setContentsMargins(6, 0, 6, 6)
         outer.addWidget(self.disclaimer)
         self.body.installEventFilter(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ ERROR_COLOUR = "#e5484d"
 WARNING_COLOUR = "#e2a336"
 INFORMATION_COLOUR = "#3e8ed0"
 ZERO_WIDTH_SPACE = "\u200b"
+FIRST_WORD = re.compile(r"[a-z]+ ")
 
 
 def set_tooltip(widget: QWidget, text: str) -> None:
@@ -57,7 +59,7 @@ class Notice(FoldedText):
     """One sentence with a coloured stripe; a right click copies it."""
 
     def __init__(self, text: str, colour: str) -> None:
-        super().__init__(wrap_anywhere(text))
+        super().__init__(wrap_anywhere(_as_sentence(text)))
         self.plain_text = text
         self.colour = colour
         self.label.setStyleSheet(
@@ -71,6 +73,11 @@ class Notice(FoldedText):
         copy = menu.addAction("Copy this message")
         copy.triggered.connect(lambda: QApplication.clipboard().setText(self.plain_text))
         menu.popup(self.mapToGlobal(position))
+
+
+def _as_sentence(text: str) -> str:
+    """Return a text with a capital, unless it begins with a name."""
+    return text[:1].upper() + text[1:] if FIRST_WORD.match(text) else text
 
 
 class Notices(QWidget):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+PLUGIN_SUFFIX = " (napari-mri7t)"  # of a dock's name: six tabs have no room for it
+
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
     """Return the dock that holds a widget; None for a widget without one."""
@@ -25,6 +27,7 @@ def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
     window = None if dock is None else dock.parentWidget()
     if dock is None or not isinstance(window, QMainWindow) or dock.isFloating():
         return
+    dock.setWindowTitle(dock.windowTitle().removesuffix(PLUGIN_SUFFIX))  # of its tab
     tabs = window.tabifiedDockWidgets(dock)
     for other in window.findChildren(QDockWidget):
         if other is dock or other in tabs or not other.findChildren(kind):

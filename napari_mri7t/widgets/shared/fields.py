@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.layers import Layer
@@ -102,10 +103,8 @@ class PairFields(QObject):
         form.addRow("Estimate", self.estimate_chooser)
         form.addRow("Brain mask", self.mask_chooser)
         form.addRow("Data range", self.range_box)
+        self._proposed = self._chosen
         self.propose()
-        self._is_own = False  # whether the user chose
-        for chooser in (self.reference_chooser, self.estimate_chooser):
-            chooser.activated.connect(self._on_chosen)
         viewer.layers.events.inserted.connect(self._on_inserted)
         for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
             chooser.layer_changed.connect(lambda layer: self.changed.emit())
@@ -115,12 +114,13 @@ class PairFields(QObject):
         """Stop listening to the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
 
-    def _on_chosen(self, index: int) -> None:
-        self._is_own = True
+    @property
+    def _chosen(self) -> tuple[Layer | None, Layer | None]:
+        return self.reference_chooser.layer, self.estimate_chooser.layer
 
-    def _on_inserted(self, event: object) -> None:
-        """Take another layer into account until the user has chosen."""
-        if not self._is_own:
+    def _on_inserted(self, event: Any) -> None:
+        """Take another volume into account until the user has chosen."""
+        if is_single_volume(event.value) and (self.pair is None or self._chosen == self._proposed):
             self.propose()
 
     def propose(self) -> None:
@@ -128,6 +128,7 @@ class PairFields(QObject):
         pair = likely_pair(self._viewer.layers)
         if pair is not None:
             self.reference_chooser.layer, self.estimate_chooser.layer = pair
+        self._proposed = self._chosen
 
     @property
     def pair(self) -> tuple[Layer, Layer] | None:

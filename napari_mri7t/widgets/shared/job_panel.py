@@ -54,7 +54,8 @@ class JobPanel(QWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.pause_button = icon_button("pause", "Pause")
         self.pause_button.setToolTip("Pause the work; press again to resume")
-        self.pause_button.setVisible(pausable)
+        if not pausable:
+            self.pause_button.hide()
         self.pause_button.clicked.connect(self.pause)
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QApplication, QLabel, QToolButton, QVBoxLayout, QWidget
 
@@ -55,14 +55,19 @@ class TextLabel(QLabel):
         return super().event(event)
 
     def _height(self) -> int:
-        return self.whole_height() - self._folded_lines() * self.fontMetrics().lineSpacing()
+        return self.whole_height() - self._folded_lines() * self.line_height()
 
     def whole_height(self) -> int:
         """Return the height of all lines, pixels."""
         return self.heightForWidth(self.width())
 
+    def line_height(self) -> int:
+        """Return the height of a line as it is drawn: rounded up, unlike the font's spacing."""
+        around = QRect(0, 0, self.width(), self.whole_height())
+        return self.fontMetrics().boundingRect(around, Qt.TextFlag.TextSingleLine, "X").height()
+
     def _folded_lines(self) -> int:
-        n_lines = self.whole_height() // self.fontMetrics().lineSpacing()
+        n_lines = self.whole_height() // self.line_height()
         return 0 if self.most_lines is None else max(0, n_lines - self.most_lines)
 
 
@@ -124,4 +129,4 @@ class _FoldedLabel(TextLabel):
         self.laid_out.emit()
 
     def is_long(self, n_lines: int) -> bool:
-        return self.whole_height() >= (n_lines + 1) * self.fontMetrics().lineSpacing()
+        return self.whole_height() >= (n_lines + 1) * self.line_height()

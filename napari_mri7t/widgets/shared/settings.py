@@ -79,7 +79,8 @@ class DefaultReaderButton(QPushButton):
             "so that File > Open and dropped files come here without asking; undo it there."
         )
         self.clicked.connect(self._set)
-        self.setVisible(not opens_nifti_by_default())
+        if opens_nifti_by_default():
+            self.hide()  # but show nothing that has no place yet: it would be a window
 
     def _set(self) -> None:
         open_nifti_by_default()

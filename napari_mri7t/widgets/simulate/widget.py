@@ -10,13 +10,17 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QPushButton, QSpinBox
 
+from napari_mri7t.engine.datasets.estimates import name_beside
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
+from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.widgets.layers.layers import LayerData, is_single_volume
 from napari_mri7t.widgets.layers.planes import plane_to_layer, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.command import CommandButton, changed, command_line, file_of
 from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, let_shrink, set_enabled
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.save import SaveButton
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.simulate.jobs import (
@@ -50,6 +54,9 @@ class SimulateWidget(EngineWidget):
         self._build_settings()
         self.panel = JobPanel("Simulate", "Make the pseudo-3T: degrade, then match the histogram")
         self.pin(self.panel)
+        self.save_button = SaveButton(self.viewer)
+        self.command_button = CommandButton(self._lines)
+        self.panel.add_buttons(self.save_button, self.command_button)
         self.column.addStretch()
         self._connect()
         self._check()
@@ -116,6 +123,10 @@ class SimulateWidget(EngineWidget):
         self.viewer.dims.events.ndisplay.connect(self._check)
         self.preview_button.clicked.connect(self.preview)
         self.panel.start_requested.connect(self.start)
+        self.save_button.saved.connect(self.panel.conclude)
+        self.command_button.copied.connect(self.panel.conclude)
+        for part in (self.save_button, self.command_button):
+            part.failed.connect(self.panel.fail)
         self._latest.answered.connect(self._show_preview)
         self._of_folder.answered.connect(self._show_first)
         for latest in (self._latest, self._of_folder):
@@ -157,6 +168,29 @@ class SimulateWidget(EngineWidget):
         self.panel.set_ready(missing)
         of_folder = self.folder_field.folder, self.output_field.folder
         self.panel.about(is_folder, of_folder if is_folder else self.layer_chooser.layer)
+
+    def _lines(self) -> list[str]:
+        """Return the `mri7t` line of what a start would do."""
+        layer = self.layer_chooser.layer
+        if self.mode_box.currentText() == FOLDER or layer is None:
+            raise ValueError("`mri7t simulate` takes one volume: choose a layer.")
+        target, reference = file_of(layer), self.reference_chooser.layer
+        name = stem_of(target.path)
+        taken = [path.name for path in target.path.parent.iterdir()]
+        source_out, target_out = (
+            target.path.with_name(name_beside(name, made_by, taken))
+            for made_by in ("simulate", "matched7T")
+        )
+        line = command_line(
+            "simulate",
+            target.path,
+            source_out,
+            **changed(self.config, "variance", "seed", "preset"),
+            **target.options,
+            reference=None if reference is None else file_of(reference).path,
+            target_out=None if reference is None else target_out,
+        )
+        return [line]
 
     def preview(self) -> None:
         """Simulate the slice on the screen; for a folder, of its first volume."""
@@ -211,7 +245,7 @@ class SimulateWidget(EngineWidget):
         if self._preview in self.viewer.layers:
             self.viewer.layers.remove(self._preview)
         for data, meta, _ in layers:
-            self.viewer.add_image(data, **meta)
+            self.save_button.offer(self.viewer.add_image(data, **meta))
         self.panel.conclude(f"Done: {', '.join(meta['name'] for _, meta, _ in layers)}")
 
     def _on_dataset(self, written: list[Path], folder: Path) -> None:
@@ -221,4 +255,5 @@ class SimulateWidget(EngineWidget):
         """Stop running work."""
         self.viewer.dims.events.ndisplay.disconnect(self._check)
         self.panel.cancel()
+        self.save_button.release()
         super().release()

@@ -9,6 +9,7 @@ from typing import Any
 from napari.layers import Layer
 
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.synthesis.uncertainty import why_uncalibrated
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 from napari_mri7t.widgets.synthesize.command import (
     AskedOfLayers,
@@ -44,6 +45,15 @@ class Choices:
         if why_not is None and not self.is_folder:
             why_not = self.preparation.why_not(self.source.layers())
         return why_not
+
+    def offer_uncertainty(self) -> None:
+        """Offer the uncertainty where the model was calibrated for the chosen settings."""
+        card = self.model_chooser.card
+        if card is None or self.is_folder:
+            why_not = "choose a model" if card is None else "for layers, not for a folder"
+        else:
+            why_not = why_uncalibrated(card, self.computation.config())
+        self.computation.offer_uncertainty(why_not)
 
     def places(self) -> tuple[object, ...]:
         """Return what everything shown is about, the layers apart."""

@@ -17,6 +17,7 @@ from napari_mri7t.widgets.shared.controls import (
     LayerChooser,
     choice,
     let_shrink,
+    set_enabled,
     wrap_anywhere,
 )
 from napari_mri7t.widgets.shared.fields import DeviceBox
@@ -26,6 +27,10 @@ from napari_mri7t.widgets.synthesize.jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
 STEPS = {1: "Averaged (step 1)", 3: "Fast (step 3)"}
+UNCERTAINTY_TOOLTIP = (
+    "A second layer: how far each voxel may be from the truth, as half of the width of\n"
+    "its 90 % interval, in the image's intensities. It knows no lesion."
+)
 #: Of what napari's Preferences have, too.
 DEFAULTS = {
     "device": SynthesisConfig.device,
@@ -186,11 +191,15 @@ class ComputationFields(QWidget):
         self.end_slices_box.setToolTip(
             "Axial slices at either end to leave as in the 3T image\n(the report skipped 30)"
         )
+        self.uncertainty_box = QCheckBox("Uncertainty")
+        self._why_no_uncertainty: str | None = None
+        self.offer_uncertainty(None)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Device", self.device_box)
         form.addRow("Quality", self.step_box)
         form.addRow("Skip end slices", self.end_slices_box)
+        form.addRow("", self.uncertainty_box)
         self._recall(remembered)
         self.device_box.currentIndexChanged.connect(lambda n: self.changed.emit())
         self.step_box.currentIndexChanged.connect(lambda n: self.changed.emit())
@@ -204,12 +213,19 @@ class ComputationFields(QWidget):
         end_slices = remembered.get("end_slices", default)
         self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
 
+    def offer_uncertainty(self, why_not: str | None) -> None:
+        """Offer the uncertainty, or say why it cannot be had; None if it can."""
+        self._why_no_uncertainty = why_not
+        set_enabled(self.uncertainty_box, why_not, UNCERTAINTY_TOOLTIP)
+
     def values(self) -> dict[str, Any]:
         """Return the choices by the names of `SynthesisConfig`."""
+        is_possible = self._why_no_uncertainty is None
         return {
             "device": self.device_box.device,
             "step": self.step_box.currentData(),
             "end_slices": self.end_slices_box.value(),
+            "uncertainty": is_possible and self.uncertainty_box.isChecked(),
         }
 
     def config(self) -> SynthesisConfig:

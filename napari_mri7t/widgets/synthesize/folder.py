@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import napari
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
 HINT = "Select a scan to read about it; double-click it to open it with its estimate."
+WAYS = {  # by the argument of the engine that would help
+    "series": "use File > Open Folder, which asks for the series, and synthesise its layer",
+    "index": "open the scan in napari, and synthesise one volume of its layer",
+}
 COUNTED = (  # states as the summary counts them, in this order
     (WAITING, "to do"),
     (RUNNING, "under way"),
@@ -124,7 +129,7 @@ class FolderPanel(QWidget):
             self._n_voxels = dict(progress.n_voxels)
             self.table.show_rows(
                 [
-                    *_left_out(found.failed, REFUSED),
+                    *_left_out(found.failed, REFUSED, found.arguments),
                     *(_row(name, WAITING, progress.sizes.get(name, "")) for name in self._scans),
                     *_left_out(found.skipped, SKIPPED),
                 ]
@@ -145,7 +150,7 @@ class FolderPanel(QWidget):
             state=state,
             about=plan or row.about,
             details=tuple(filter(None, [row.about, seen.plan])),
-            reason=seen.error,
+            reason=_with_way(seen.error, seen.argument),
             notes=seen.warnings,
             picture=seen.picture,
         )
@@ -221,7 +226,8 @@ class FolderPanel(QWidget):
                 self._settle(name, state, notes=outcome.warnings.get(name, ()))
         for reasons, state in ((outcome.failed, FAILED), (outcome.skipped, SKIPPED)):
             for name, reason in reasons.items():
-                self._settle(name, state, reason=reason)
+                text = _with_way(reason, outcome.arguments.get(name, ""))
+                self._settle(name, state, reason=text)
         self._tell()
 
     def _settle(self, name: str, state: State, reason: str = "", notes: Iterable[str] = ()) -> None:
@@ -276,5 +282,16 @@ def _row(name: str, state: State, about: str = "") -> Row:
     return Row(name, PurePosixPath(name).name, state, about)
 
 
-def _left_out(reasons: dict[str, str], state: State) -> list[Row]:
-    return [replace(_row(name, state), reason=why) for name, why in reasons.items()]
+def _left_out(
+    reasons: dict[str, str], state: State, arguments: Mapping[str, str] = MappingProxyType({})
+) -> list[Row]:
+    return [
+        replace(_row(name, state), reason=_with_way(why, arguments.get(name, "")))
+        for name, why in reasons.items()
+    ]
+
+
+def _with_way(reason: str, argument: str) -> str:
+    """Add to a reason what to do in the window, where it asks for what a folder cannot be told."""
+    way = WAYS.get(argument)
+    return f"{reason}: {way}" if way else reason

@@ -26,6 +26,7 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.steps import STEPS, PreparationProgress
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import LayerData, data_to_volume
 from napari_mri7t.widgets.layers.masks import mask_on
@@ -102,13 +103,15 @@ def _check(source: Source, card: ModelCard, asked: Asked, title: str) -> ScanChe
 class Finished(Progress):
     """One layer is done.
 
-    `seconds`: of each step of its preparation.
+    `seconds`: of each step of its preparation. `uncertainty_facts`: the provenance of the
+    uncertainty, if that was asked for.
     """
 
     source: Source
     synthesis: Synthesis
     provenance: dict[str, Any]
     seconds: dict[str, float]
+    uncertainty_facts: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +150,11 @@ def synthesize_layers(
         made = synthesize(volume, trained, config, plan, asked.output, report=timed)
         report(Progress(0, 0, f"{which}writing provenance"))
         facts = made.sidecar()
-        report(Finished(n + 1, len(sources), f"{name} is done", source, made, facts, seconds))
+        others = None if made.uncertainty is None else made.sidecar(UNCERTAINTY)
+        done = Finished(
+            n + 1, len(sources), f"{name} is done", source, made, facts, seconds, others
+        )
+        report(done)
 
 
 def time_slices(

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QCheckBox
 
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+from napari_mri7t.widgets.compare.swipe import LINE_COLOUR
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, data_to_volume
 from napari_mri7t.widgets.layers.planes import (
     Box,
@@ -236,9 +237,11 @@ class PreviewBar(QObject):
             layer.data = data
             layer.name = meta["name"]
             layer.visible = True
-            return
-        self.remove()
-        self._layer = self._viewer.add_image(data, **meta)
+        else:
+            self.remove()
+            layer = self._layer = self._viewer.add_image(data, **meta)
+            layer.bounding_box.line_color, layer.bounding_box.points = LINE_COLOUR, False
+        layer.bounding_box.visible = 1 not in data.shape  # shows where a region ends
 
 
 class _Session:

@@ -41,6 +41,7 @@ from napari_mri7t.widgets.synthesize.pace import pace_of
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
 from napari_mri7t.widgets.synthesize.preview import PreviewBar
 from napari_mri7t.widgets.synthesize.quality import QualityPanel
+from napari_mri7t.widgets.synthesize.uncertainty import add_uncertainty
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
@@ -126,6 +127,7 @@ class SynthesizeWidget(EngineWidget):
         """Show what will happen, and allow the start only if it can succeed."""
         layers, is_folder = self.source.layers(), self.choices.is_folder
         self._forget_others(layers)
+        self.choices.offer_uncertainty()
         self.preparation.serve_folder(is_folder)
         self.folder.setVisible(is_folder)
         self._why_not = why_not = self.choices.why_not()
@@ -253,6 +255,7 @@ class SynthesizeWidget(EngineWidget):
         )
         shown = self.viewer.add_image(data, **meta)
         self._about.append(shown)
+        self._offer_uncertainty(progress, shown)
         self.save_button.offer(shown)
         self.before_after.offer(synthesis, progress.source.layer, shown)
         self.outlook.pace.keep(self._running_pace, progress)
@@ -269,6 +272,12 @@ class SynthesizeWidget(EngineWidget):
             run = prepared, estimate, self._running_card
             self.quality.offer(run, progress.source.layer, shown)
         self._check()
+
+    def _offer_uncertainty(self, progress: Finished, shown: Layer) -> None:
+        layer = add_uncertainty(self.viewer, progress, shown)
+        if layer is not None:
+            self._about.append(layer)
+            self.save_button.offer(layer)
 
     def _use_mask(self, mask: Layer, scan: Layer) -> None:
         """Take a corrected mask for the next run of its scan."""

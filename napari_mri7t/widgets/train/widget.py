@@ -78,6 +78,7 @@ class TrainWidget(EngineWidget):
         self._of_pace = Latest("Measure a training step", self)
         self._of_export = Latest("Export the model", self)
         self._pace: tuple[Request, float] | None = None
+        self._shown_of: tuple[Path | None, Path | None] = (None, None)
         self._build_data()
         self._build_recipe()
         self._build_live()
@@ -133,6 +134,7 @@ class TrainWidget(EngineWidget):
         form.addRow(self.plot)
         form.addRow(self.held_out_plot)
         form.addRow(self.figures_label)
+        self._forget_curves()
         form.addRow(self.preview_box)
         self.column.addStretch()
 
@@ -176,7 +178,17 @@ class TrainWidget(EngineWidget):
             self.panel.fail(f"A training failed while this widget was closed: {failure}")
 
     def _ask_of_data(self) -> None:
+        chosen = self.dataset_field.folder, self.run_field.folder
+        if self.panel.job is None and chosen != self._shown_of:
+            self._forget_curves()
+        self._shown_of = chosen
         self._of_data.ask(look_into, self.dataset_field.folder, self.run_field.folder)
+
+    def _forget_curves(self) -> None:
+        """Drop what is shown of the training of other folders."""
+        self.plot.show_curve([])
+        self.held_out_plot.show_curve([])
+        self.figures_label.setText("")
 
     def _show_data(self, found: Found) -> None:
         """Show what the folders hold; a study that has begun fixes its recipe."""

@@ -13,6 +13,7 @@ from napari_mri7t.engine.metrics.inspection import (
     plane_scores,
     profile,
     range_complaint,
+    three_planes,
 )
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -56,6 +57,34 @@ def test_scores_of_a_plane_are_those_of_a_volume_that_holds_it_alone(phantom, ax
 
 def test_plane_outside_the_brain_has_no_figure_of_the_brain(phantom):
     assert set(plane_scores(phantom, noisy(phantom), (2, 0))) == {"whole"}
+
+
+@pytest.fixture
+def ramp() -> Volume:
+    """Each voxel says where it is: 100 i + 10 j + k; k is twice as long."""
+    i, j, k = np.indices((3, 4, 5))
+    return Volume(100.0 * i + 10 * j + k, np.diag([1.0, 1, 2, 1]), name="ramp")
+
+
+def test_three_planes_meet_in_a_point_and_keep_the_shape_of_voxels(ramp):
+    cut = three_planes(ramp, (1, 2, 3))
+    assert cut.picture.shape == (4 + 4 + 10 + 4 + 10, 4)
+    assert cut.pixel_mm == 1
+    assert cut.picture[0, 2] == 203  # axial, (2, 0, 3)
+    assert cut.picture[8 + 9, 0] == 24  # coronal, (0, 2, 4): its last two rows show one voxel
+    assert cut.picture[8 + 8, 0] == 24
+    assert cut.picture[22, 0] == 100  # sagittal, (1, 0, 0)
+    assert cut.picture[2, 0] == cut.picture[0, 1] == ramp.array.max()  # lines through the point
+    assert cut.picture[5, 1] == cut.picture[0, 3] == 0  # between the planes, and beside
+
+
+def test_pixel_of_a_plane_tells_two_coordinates_of_the_point(ramp):
+    cut = three_planes(ramp, (1, 2, 3))
+    assert cut.point_at(0, 2, (1, 2, 3)) == (2, 0, 3)
+    assert cut.point_at(8 + 9, 0, (1, 2, 3)) == (0, 2, 4)
+    assert cut.point_at(22, 3, (1, 2, 3)) == (1, 3, 0)
+    for row, column in ((5, 0), (0, 3), (19, 0), (-1, 0), (99, 0)):
+        assert cut.point_at(row, column, (1, 2, 3)) is None
 
 
 def test_range_of_a_volume_in_0_to_1_is_1(phantom):

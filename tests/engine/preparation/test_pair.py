@@ -146,6 +146,18 @@ def test_affine_registration_that_stays_rigid_is_told(head_brain, monkeypatch, f
     assert pair.warnings.count(module.STAYED_RIGID) == n_warnings
 
 
+def test_rim_of_an_extracted_brain_is_not_darkened():
+    """A brain of one intensity has it up to its surface, also between two voxels."""
+    brain = np.zeros((12, 12, 12))
+    brain[3:9, 3:9, 3:9] = 100
+    scan = Volume(brain, np.eye(4))
+    side = Prepared(scan, scan, brain > 0, np.eye(4), 0.8)
+    shift = np.eye(4)
+    shift[:3, 3] = 0.4
+    made, masks = pair_grid.on_grid((side, side), scan, (shift, shift))
+    np.testing.assert_allclose(made[0][masks[0]], 100, rtol=1e-5)
+
+
 def test_fine_texture_does_not_alias_on_a_coarser_grid():
     """Stripes of one voxel, which every other voxel sees as all bright or all dark."""
     stripes = np.zeros((12, 12, 12))

@@ -1,6 +1,7 @@
 """A preparation does exactly what its plan says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.models.card import find_model, read_card
 from napari_mri7t.engine.preparation import checks
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.cache import KeptFiles, PreparationCache
+from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
     plan_preparation,
@@ -347,3 +350,18 @@ def test_warning_of_the_plan_is_in_the_sidecar(raw, done, tmp_path):
     assert len(prepared.warnings) == 1
     prepared.save(tmp_path / "brain.nii.gz")
     assert json.loads((tmp_path / "brain.json").read_text())["Warnings"] == list(prepared.warnings)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"intensity_quantiles": [0.0, 1.0]},
+        {"intensity_quantiles": [0.5, 0.5, 0.5]},
+        {"voxel_size_mm": [1e308, 1.0, 1.0]},
+    ],
+    ids=str,
+)
+def test_domain_of_an_odd_card_is_checked_without_a_warning_of_numpy(phantom, odd):
+    card = read_card(find_model("basic_cnn"))
+    check_domain(phantom, replace(card, preprocessing=card.preprocessing | odd))

@@ -11,13 +11,18 @@ from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import StateError, SubjectError, VolumeError
+from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.data import check_data, digest_subjects
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings, open_study
+from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows.studies import open_studies
 
+ON_CPU = SynthesisConfig(device="cpu", step=3)
 TINY = TrainConfig(n_steps=1, batch_size=1, patch_size=16, precision="float32")
 SETTINGS = StudySettings(
     "slice_unet", "best", TINY, {"widths": (8, 8), "n_blocks": 1, "n_slices": 3}
@@ -179,6 +184,14 @@ def test_a_3t_scan_simulated_with_hardly_any_noise_is_no_copy(tmp_path):
     assert np.corrcoef(array.ravel(), made.ravel())[0, 1] > 0.9999
     nibabel.save(nibabel.Nifti1Image(made, image.affine), subjects[1].source)
     digest_subjects(subjects)
+
+
+def test_an_estimate_of_this_package_is_no_target(dataset):
+    subjects = [Subject(path.name, path) for path in sorted(dataset.iterdir())]
+    made = estimate(load_volume(subjects[0].target), load_model("basic_cnn"), ON_CPU)
+    made.save(dataset / "sub-D.nii.gz")
+    with pytest.raises(SubjectError, match=r"sub-D\.nii\.gz: is a synthetic 7T image.*no 7T scan"):
+        digest_subjects([*subjects, Subject("sub-D", dataset / "sub-D.nii.gz")])
 
 
 def test_a_label_map_is_refused_before_a_study_is_written(dataset, tmp_path):

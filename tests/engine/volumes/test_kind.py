@@ -118,6 +118,31 @@ def test_real_and_imaginary_part_within_a_mask_are_refused_by_name(head, part):
         check_t1w(masked(head, 100 * head[0] * part(head[2])))
 
 
+def test_a_real_part_with_an_offset_is_refused_by_name():
+    array = np.pad(RANDOM.normal(0, 100, (20, 20, 20)), 10) + RANDOM.normal(0, 1, SHAPE) + 500
+    with pytest.raises(VolumeError, match="looks like a real or imaginary part"):
+        check_t1w(Volume(array, np.eye(4)))
+
+
+def test_a_phase_in_other_units_within_a_mask_is_refused_by_name(head):
+    phase = 1000 * np.angle(np.exp(1j * (20 * head[2])))
+    with pytest.raises(VolumeError, match="looks like a phase image"):
+        check_t1w(masked(head, phase))
+
+
+def test_a_map_of_statistics_within_a_mask_is_refused_by_name(head):
+    scores = gaussian_filter(RANDOM.normal(0, 1, head[0].shape), 1.5)
+    with pytest.raises(VolumeError, match=r"a map \(on both sides of 0, up to its rim\)"):
+        check_t1w(masked(head, scores))
+
+
+@pytest.mark.parametrize("full", [1000, 32767])
+def test_a_probability_map_in_whole_numbers_is_refused_by_name(full):
+    parts = np.pad(RANDOM.beta(0.4, 0.6, (30, 30, 30)), 5)
+    with pytest.raises(VolumeError, match="looks like a probability map"):
+        check_t1w(Volume((full * parts / parts.max()).round(), np.eye(4)))
+
+
 @pytest.mark.parametrize("offset", [0, 300])
 def test_a_field_map_within_a_mask_is_refused_by_name(head, offset):
     with pytest.raises(VolumeError, match="looks like a field map"):

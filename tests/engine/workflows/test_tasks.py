@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
+from napari_mri7t.engine.datasets.bids import start_derivative
 from napari_mri7t.engine.datasets.scans import find_scans
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.progress import Cancelled
@@ -29,6 +30,8 @@ from napari_mri7t.engine.training.study import LOCK_FILE, StudySettings
 from napari_mri7t.engine.workflows import tasks as tasks_module
 from napari_mri7t.engine.workflows.cluster import Place, open_client
 from napari_mri7t.engine.workflows.job import BatchJob
+from napari_mri7t.engine.workflows.pair_tasks import run_pairs
+from napari_mri7t.engine.workflows.pairs import PairJob, find_pairs
 from napari_mri7t.engine.workflows.summary import BatchSummary
 from napari_mri7t.engine.workflows.tasks import run_batch, run_folds
 
@@ -253,3 +256,19 @@ def test_stopped_batch_on_a_cluster_tells_of_every_scan_that_has_ended(
     with pytest.raises(Cancelled):
         run_batch(scans, job, None, PLACE, report, noted.append)
     assert noted == list(made.values())
+
+
+def test_pairs_on_a_cluster_fail_one_by_one_by_name(client, tmp_path, monkeypatch):
+    """Relative paths reach the workers, which run in other folders."""
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    for name in ("A_3T", "A_7T", "B_3T", "B_7T"):
+        Path(f"raw/{name}.nii.gz").write_bytes(b"no image")
+    start_derivative(Path("out"))
+    seen, noted = [], []
+    found = find_pairs("raw").pairs
+    summary = run_pairs(found, PairJob(Path("out")), client, PLACE, seen.append, noted.append)
+    assert list(summary.failed) == ["sub-A", "sub-B"]
+    assert all("_3T.nii.gz" in why for why in summary.failed.values())
+    assert sorted(name for each in noted for name in each.failed) == ["sub-A", "sub-B"]
+    assert seen[-1].done == seen[-1].total == 2

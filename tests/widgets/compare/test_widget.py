@@ -183,7 +183,7 @@ def labels(viewer) -> dict[str, str]:
 def drag(viewer, *columns: float) -> bool:
     """Press, move and release the mouse as napari calls it; return whether the image pans."""
     events = [
-        SimpleNamespace(type=kind, position=(16.0, 24.0, column))
+        SimpleNamespace(type=kind, modifiers=(), position=(16.0, 24.0, column))
         for kind, column in zip(
             ("mouse_press", *["mouse_move"] * (len(columns) - 1)), columns, strict=True
         )
@@ -245,6 +245,37 @@ def test_labels_on_the_canvas_say_which_image_is_which(widget, viewer, wait_idle
     assert viewer.layers["estimate minus phantom"].colorbar.visible
 
 
+def test_three_planes_of_both_go_through_the_point_that_is_clicked(
+    widget, viewer, phantom, estimate
+):
+    viewer.dims.set_point((0, 1, 2), phantom.affine[:3, 3][::-1] + (16, 24, 20))
+    widget.view_box.setCurrentText("Three planes")
+    names = ["planes: phantom", "planes: estimate"]
+    assert shown(viewer) == set(names)
+    assert viewer.canvas.grid.enabled
+    for name, volume in zip(names, (phantom, estimate), strict=True):
+        expected = inspection.three_planes(volume, (20, 24, 16)).picture
+        np.testing.assert_array_equal(viewer.layers[name].data, expected)
+    left, below = phantom.affine[0, 3], phantom.affine[1, 3]
+    event = SimpleNamespace(
+        type="mouse_press", modifiers=(), position=(16.0, below + 48 + 4 + 9, left + 12)
+    )
+    drag = [callback(viewer, event) for callback in viewer.mouse_drag_callbacks][-1]
+    next(drag)
+    event.type = "mouse_release"
+    assert next(drag, None) is None
+    expected = inspection.three_planes(phantom, (12, 24, 9)).picture
+    np.testing.assert_array_equal(viewer.layers[names[0]].data, expected)
+    assert viewer.dims.point[0] == phantom.affine[2, 3] + 9
+    viewer.dims.set_point(0, phantom.affine[2, 3] + 11)
+    expected = inspection.three_planes(estimate, (12, 24, 11)).picture
+    np.testing.assert_array_equal(viewer.layers[names[1]].data, expected)
+    widget.view_box.setCurrentText("Single view")
+    assert shown(viewer) == {"phantom", "estimate", "other"}
+    assert not viewer.canvas.grid.enabled
+    assert viewer.scene.camera.mouse_pan
+
+
 def test_pair_is_proposed_anew_until_the_user_has_chosen(make_napari_viewer, phantom, wait_idle):
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
@@ -254,7 +285,6 @@ def test_pair_is_proposed_anew_until_the_user_has_chosen(make_napari_viewer, pha
     assert [layer.name for layer in widget.pair] == ["other", "brain synthetic-7T m"]
     chooser = widget.volumes.reference_chooser
     chooser.setCurrentIndex(chooser.findText("brain"))
-    chooser.activated.emit(chooser.currentIndex())  # as Qt does for the user's own choice
     data, meta, _ = volume_to_layer(phantom.with_array(phantom.array, name="sub-01_7T"))
     viewer.add_image(data, **meta)
     assert [layer.name for layer in widget.pair] == ["brain", "brain synthetic-7T m"]
@@ -262,7 +292,7 @@ def test_pair_is_proposed_anew_until_the_user_has_chosen(make_napari_viewer, pha
 
 
 def test_range_is_that_of_the_reference_and_said(widget, viewer, phantom, estimate, wait_idle):
-    assert widget.span_label.plain_text.startswith("Data range 1: the reference lies in 0 to 1")
+    assert widget.span_label.text() == "Data range 1: the reference lies in 0 to 1."
     for volume in (phantom, estimate):
         brighter = volume.with_array(volume.array * 900, name=f"{volume.name} in scanner units")
         data, meta, _ = volume_to_layer(brighter)
@@ -271,7 +301,7 @@ def test_range_is_that_of_the_reference_and_said(widget, viewer, phantom, estima
     widget.volumes.estimate_chooser.layer = viewer.layers["estimate in scanner units"]
     wait_idle()
     span, _ = inspection.find_data_range(phantom.with_array(phantom.array * 900))
-    assert widget.span_label.plain_text.startswith(f"Data range {span:g}: from the background")
+    assert widget.span_label.text().startswith(f"Data range {span:g}: from the background")
     figures = [float(line.split("\t")[2]) for line in widget.table.as_text().split("\n")[1:]]
     assert min(figures) > 15
     assert widget.notices.texts(WARNING_COLOUR) == []

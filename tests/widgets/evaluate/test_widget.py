@@ -16,6 +16,7 @@ from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows.studies import Studies
 from napari_mri7t.widgets.evaluate import widget as evaluate
+from napari_mri7t.widgets.evaluate.fields import COLUMNS, REGIONS
 from napari_mri7t.widgets.evaluate.jobs import on_background
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
@@ -310,3 +311,29 @@ def test_colours_keep_their_hue_on_a_dark_background():
     for old, new in zip(picture[0, 2:], turned[0, 2:], strict=True):
         assert np.ptp(old) == np.ptp(new)
         assert np.argmax(old) == np.argmax(new)
+
+
+def test_every_column_of_a_region_fits_the_widget(evaluated):
+    table = evaluated.table
+    seen = {}
+    for region in REGIONS:
+        evaluated.region_box.setCurrentIndex(evaluated.region_box.findData(region))
+        shown = [n for n in range(table.columnCount()) if not table.isColumnHidden(n)]
+        seen[region] = [COLUMNS[n - 2] for n in shown[2:]]
+        widths = [table.columnWidth(n) for n in shown]
+        assert sum(widths) <= table.viewport().width()
+        assert min(widths) >= 40
+        for n in shown[2:]:
+            assert table.columnWidth(n) >= table.sizeHintForColumn(n), "no figure is cut off"
+    assert seen == {name: [key for key in COLUMNS if key.startswith(name)] for name in REGIONS}
+
+
+def test_results_go_with_the_choice_that_they_are_of(evaluated, wait_idle, tmp_path):
+    assert evaluated.summary_label.text()
+    evaluated.asked.run_field.folder = tmp_path
+    wait_idle()
+    assert evaluated.evaluation is None
+    assert evaluated.table.rowCount() == 0
+    assert evaluated.summary_label.text() == ""
+    assert not evaluated.picture.isVisible()
+    assert not evaluated.tables_button.isEnabled()

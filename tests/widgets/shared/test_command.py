@@ -138,3 +138,68 @@ def test_volume_of_a_series_is_named_by_its_index(window, phantom, tmp_path):
     widget.source.index_box.setValue(2)
     (line,) = copied(widget)
     assert "--index 2" in line
+
+
+def test_copied_line_of_a_simulation_makes_the_window_s_pair(
+    make_napari_viewer, scan_file, phantom, wait_idle, run_cli
+):
+    viewer = make_napari_viewer()
+    other = save_volume(phantom, scan_file.with_name("other.nii.gz"))
+    viewer.open([other, scan_file], plugin=PLUGIN)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Simulate 3T")
+    widget.layer_chooser.layer = viewer.layers["sub-01_T1w"]
+    widget.reference_chooser.layer = viewer.layers["other"]
+    widget.seed_box.setValue(3)
+    widget.variance_box.setValue(0.01)
+    code, _, error = run_cli(*words(copied(widget)[0]))
+    assert code == 0, error
+    widget.panel.start_button.click()
+    wait_idle()
+    for layer, name in zip(viewer.layers[-2:], ("pseudo3T", "matched7T"), strict=True):
+        image = nibabel.load(scan_file.with_name(f"sub-01_desc-{name}_T1w.nii.gz"))
+        made = image.get_fdata(dtype=np.float32)
+        np.testing.assert_array_equal(made, layer_to_volume(layer).array)
+
+
+def test_copied_line_of_an_evaluation_scores_the_same(
+    make_napari_viewer, scan_file, phantom, wait_idle, run_cli, tmp_path
+):
+    viewer = make_napari_viewer()
+    part = phantom.array[8:32, 8:40, 10:20]
+    noisy = part + np.random.default_rng(0).normal(0, 0.02, part.shape).astype(np.float32)
+    estimate = save_volume(type(phantom)(noisy, phantom.affine), scan_file.with_name("e.nii.gz"))
+    viewer.open([scan_file, estimate], plugin=PLUGIN)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Evaluate")
+    widget.asked.of_box.setCurrentText("Two layers")
+    widget.asked.volumes.reference_chooser.layer = viewer.layers["sub-01_T1w"]
+    widget.asked.volumes.estimate_chooser.layer = viewer.layers["e"]
+    widget.asked.volumes.range_box.setValue(2)
+    line = copied(widget)[0]
+    assert line.endswith("--data-range 2.0")
+    code, out, error = run_cli(*words(line))
+    assert code == 0, error
+    widget.panel.start_button.click()
+    wait_idle()
+    (result,) = widget.evaluation.results
+    assert f"{result.metrics['brain_psnr']:.4f}" in out
+    widget.asked.of_box.setCurrentText("Run folder")
+    widget.asked.run_field.folder = tmp_path
+    assert copied(widget) == [f"mri7t evaluate {tmp_path} --no-baselines"]
+
+
+def test_copied_line_of_pairs_has_every_choice(make_napari_viewer, tmp_path, run_cli, wait_idle):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Prepare pairs")
+    (tmp_path / "raw").mkdir()
+    fields = widget.fields
+    fields.folder_field.folder, fields.output_field.folder = tmp_path / "raw", tmp_path / "out"
+    for box, value in ((fields.registration_box, "affine"), (fields.prepare_box, "none")):
+        box.setCurrentIndex(box.findData(value))
+    fields.overwrite_box.setChecked(True)
+    wait_idle()
+    line = copied(widget)[0]
+    options = "--registration affine --prepare none --overwrite"
+    assert line == f"mri7t pair {tmp_path / 'raw'} {tmp_path / 'out'} {options}"
+    code, _, error = run_cli(*words(line))
+    assert code
+    assert "raw" in error, "the folder is empty: the options are those of the command"

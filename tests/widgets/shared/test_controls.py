@@ -8,13 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from npe2 import PluginManager
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_mri7t import widgets
-from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
-from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.layers.layers import is_volume
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.controls import (
@@ -153,6 +150,21 @@ def test_notices_show_each_sentence_once_and_can_be_cleared(qtbot):
     assert notices.texts() == []
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the scan is empty", "The scan is empty"),
+        ("scan: is empty", "scan: is empty"),
+        ("sub-01 is empty", "sub-01 is empty"),
+    ],
+)
+def test_notice_begins_with_a_capital_unless_with_a_name(qtbot, text, shown):
+    notice = Notice(text, ERROR_COLOUR)
+    qtbot.addWidget(notice)
+    assert notice.text().replace("\u200b", "") == shown
+    assert notice.plain_text == text
+
+
 def test_long_path_does_not_widen_a_notice(qtbot):
     notices = Notices()
     qtbot.addWidget(notices)
@@ -173,15 +185,6 @@ def test_disabled_control_says_why(qtbot):
     set_enabled(button, None, "Go there")
     assert button.isEnabled()
     assert button.toolTip() == "Go there"
-
-
-def test_every_widget_says_that_its_images_are_synthetic(make_napari_viewer, wait_idle):
-    viewer = make_napari_viewer()
-    for contribution in PluginManager.instance().get_manifest("napari-mri7t").contributions.widgets:
-        _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", contribution.display_name)
-        (label,) = [part for part in widget.findChildren(QLabel) if part.text() == BRIEF_NOTICE]
-        assert label.toolTip() == NOTICE
-    wait_idle()
 
 
 def test_name_with_markup_and_escapes_is_plain_text(qtbot):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.settings import get_settings
-from npe2 import PluginManager
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from npe2 import PluginManifest
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+import napari_mri7t
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.accessibility import controls_in, name_controls, spoken_name
 from napari_mri7t.widgets.shared.base import DISCLAIMER, EngineWidget
@@ -21,14 +32,12 @@ pytestmark = pytest.mark.gui
 
 SMALL = (1280, 720)
 LONG = "A sentence about a scan that takes more than a line of a narrow widget. " * 6
-NAMES = [
-    entry.display_name
-    for entry in PluginManager.instance().get_manifest("napari-mri7t").contributions.widgets
-]
+MANIFEST = PluginManifest.from_file(Path(napari_mri7t.__file__).parent / "napari.yaml")
+NAMES = [entry.display_name for entry in MANIFEST.contributions.widgets]
 
 
 @pytest.fixture
-def window(make_napari_viewer, qtbot, monkeypatch):
+def window(make_napari_viewer, qtbot):
     """A small window on the screen, which opens the plugin's widgets."""
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(*SMALL)
@@ -63,6 +72,7 @@ def test_widgets_of_the_plugin_open_as_tabs_of_one_place(window, wait_idle):
     assert len(place.tabifiedDockWidgets(dock)) == len(NAMES) - 1
     assert widgets[-1].isVisible(), "the last one opened is on top"
     assert not widgets[0].isVisible()
+    assert dock.windowTitle() == NAMES[-1], "its tab has no room for the plugin's name"
     wait_idle()
 
 
@@ -102,8 +112,10 @@ def test_small_window_shows_the_whole_bar_of_actions_and_no_text_is_cut_off(
 def test_disclaimer_is_one_line_and_stands_once(window, wait_idle, name):
     widget = window(name)
     labels = [part for part in widget.findChildren(QLabel) if "iagnosis" in part.text()]
-    assert [label.text() for label in labels if label.isVisible()] == [DISCLAIMER]
-    assert widget.disclaimer.toolTip() == NOTICE
+    is_pair = name == "Prepare pairs"  # its scans are real
+    line = "For research, not for diagnosis." if is_pair else DISCLAIMER
+    assert [label.text() for label in labels if label.isVisible()] == [line]
+    assert is_pair or widget.disclaimer.toolTip() == NOTICE
     assert widget.disclaimer.height() < 2 * widget.disclaimer.fontMetrics().lineSpacing() + 6
     assert widget.disclaimer.sizeHint().width() <= widget.disclaimer.width()
     wait_idle()
@@ -169,8 +181,9 @@ def test_long_text_folds_and_its_button_shows_the_rest(qtbot):
     place.resize(300, 500)
     with qtbot.waitExposed(place):
         place.show()
-    line = text.fontMetrics().lineSpacing()
+    line = text.label.line_height()
     qtbot.waitUntil(lambda: text.label.height() < (FOLDED_LINES + 1) * line)
+    assert (text.label.whole_height() - text.label.height()) % line == 0, "no line is cut in half"
     assert text.text() == LONG
     assert text.button.isVisible()
     text.button.click()
@@ -254,3 +267,34 @@ def test_simulate_forgets_what_it_said_of_another_layer(window, wait_idle):
     assert widget.panel.status.text() == ""
     assert widget.panel.notices.texts() == []
     wait_idle()
+
+
+class Windows(QObject):
+    """Names the widgets that are shown as windows of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown: list[str] = []
+
+    def eventFilter(self, watched, event):  # noqa: N802
+        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+            self.shown.append(f"{type(watched).__name__} {watched.objectName()}".strip())
+        return False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_part_of_a_widget_flashes_up_as_a_window_of_its_own(window, qtbot, wait_idle, name):
+    viewer, windows = window.viewer, Windows()
+    QApplication.instance().installEventFilter(windows)
+    widget = window(name)
+    for n in range(2):
+        viewer.add_image(np.zeros((4, 5, 6), np.float32), name=f"volume {n}")
+    panel = widget.findChild(JobPanel)
+    if panel is not None:
+        panel.warn(LONG)
+    qtbot.wait(100)
+    viewer.layers.clear()
+    wait_idle()
+    qtbot.wait(100)
+    QApplication.instance().removeEventFilter(windows)
+    assert windows.shown == []

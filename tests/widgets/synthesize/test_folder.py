@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from qtpy.QtGui import QDesktopServices
@@ -181,6 +182,27 @@ def test_cancelled_folder_writes_its_summary_and_the_rest_is_to_do(
     assert summary["written"] == [A]
     assert states(asked) == {A: "written", B: "waiting"}
     assert asked.panel.status.text().startswith("Cancelled; results are kept.")
+
+
+def test_scan_of_several_series_or_volumes_is_refused_with_what_to_do_here(
+    quick, scans, phantom, dicom_series, tmp_path, wait_idle
+):
+    folder = tmp_path / "several"
+    small = {"array": phantom.array[:6, :6, :4]}
+    for number in (5, 6):
+        time = f"10100{number}"
+        dicom_series(folder / f"P01/{number}", SeriesNumber=number, AcquisitionTime=time, **small)
+    image = nibabel.Nifti1Image(np.stack([phantom.array] * 2, axis=-1), phantom.affine)
+    nibabel.save(image, folder / "c_T1w.nii.gz")
+    quick.source.folder_field.folder = folder
+    wait_idle()
+    rows = {row.key: row for row in quick.folder.table.rows}
+    assert {row.state.word for row in rows.values()} == {"refused"}
+    volumes, series = (rows.pop("c_T1w.nii.gz").reason, rows.popitem()[1].reason)
+    assert "choose one with index" in volumes
+    assert volumes.endswith("open the scan in napari, and synthesise one volume of its layer")
+    assert "2 series look like a 3-D T1w" in series
+    assert "File > Open Folder, which asks for the series" in series
 
 
 def test_double_click_opens_scan_and_estimate_and_the_next_takes_their_place(quick, wait_idle):

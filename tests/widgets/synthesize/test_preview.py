@@ -131,6 +131,7 @@ def test_region_around_the_middle_of_the_view_is_previewed(opened, brain, full, 
     assert layer.data.shape == (12, 21, 22)  # 20 mm around voxel (2, 31, 5), within the scan
     np.testing.assert_allclose(layer.data, full[:22, 11:, :].T, atol=TOLERANCE)
     assert place(layer)[1] == brain.affine[1, 3] + 11
+    assert layer.bounding_box.visible
     assert opened.panel.status.text().startswith("Region previewed")
 
 

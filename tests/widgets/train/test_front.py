@@ -1,0 +1,142 @@
+"""What stands in front in the widget "Train", its curve, its export and its line for the shell."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+
+import pytest
+from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog
+
+from napari_mri7t.engine.models.card import read_card
+from napari_mri7t.engine.training.config import CHOICES, PRESETS, TrainConfig, settings_of
+from napari_mri7t.engine.training.study import open_study
+from napari_mri7t.widgets.shared.worker import running_jobs
+from napari_mri7t.widgets.train.settings import IN_FRONT
+from napari_mri7t.widgets.train.widget import TrainWidget
+
+pytestmark = pytest.mark.gui
+TINY = {
+    "n_steps": "4", "batch_size": "1", "patch_size": "16", "warmup_steps": "0",
+    "checkpoint_steps": "2", "precision": "float32",
+}  # fmt: skip
+
+
+@pytest.fixture
+def widget(make_napari_viewer, dataset, tmp_path, wait_idle):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
+    widget.dataset_field.folder = dataset
+    widget.run_field.folder = tmp_path / "run"
+    wait_idle()
+    widget.recipe.network_box.setCurrentText("basic_cnn")
+    for name, text in TINY.items():
+        widget.recipe.set_setting(name, text)
+    wait_idle()
+    yield widget
+    for job in running_jobs():
+        job.cancel()
+    wait_idle()
+
+
+def fields(widget: TrainWidget):
+    return widget.recipe.settings._fields
+
+
+def copied(widget) -> str:
+    QApplication.clipboard().clear()
+    widget.command_button.click()
+    return QApplication.clipboard().text()
+
+
+def test_the_numbers_that_matter_are_in_front_and_the_others_folded(widget):
+    assert set(IN_FRONT) == {"n_steps", "batch_size", "patch_size"}
+    is_seen = {name: field.isVisible() for name, field in fields(widget).items()}
+    assert {name for name, seen in is_seen.items() if seen} == set(IN_FRONT)
+    widget.recipe.advanced.unfold()
+    assert all(field.isVisible() for field in fields(widget).values())
+
+
+def test_choices_are_lists_and_switches_are_boxes(widget):
+    for name, value in settings_of(TrainConfig()).items():
+        field = fields(widget)[name]
+        if name in CHOICES:
+            assert isinstance(field, QComboBox)
+            assert tuple(field.itemText(n) for n in range(field.count())) == CHOICES[name]
+        assert isinstance(field, QCheckBox) == isinstance(value, bool)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_shown_and_read_back_as_it_is(widget, preset):
+    widget.recipe.preset_box.setCurrentText(preset)
+    assert widget.recipe.config() == PRESETS[preset]
+    assert widget.recipe.changes() == {}
+
+
+def test_time_is_that_of_a_step_measured_here_times_all_steps(widget, wait_idle):
+    _, seconds_per_patch = widget._pace
+    assert seconds_per_patch > 0
+    assert widget.time_label.text().startswith("3 folds of 4 steps: less than a second here")
+    widget.recipe.set_setting("n_steps", "100000000")
+    wait_idle()
+    assert " h here" in widget.time_label.text()
+    assert widget._pace[1] == seconds_per_patch, "more steps need no other measurement"
+    widget.run_field.folder = ""
+    wait_idle()
+    assert not widget.time_label.isVisible()
+
+
+def test_held_out_curve_grows_and_goes_with_its_run_folder(widget, wait_idle, tmp_path):
+    assert not widget.held_out_plot.isVisible()
+    widget.folds.choose([1])
+    widget.panel.start_button.click()
+    wait_idle()
+    steps, figures = widget.held_out_plot.curve.getData()
+    assert list(steps) == [2, 4]
+    assert all(map(math.isfinite, figures))
+    assert f"Held-out brain: PSNR {figures[-1]:.2f} dB" in widget.figures_label.text()
+    widget.run_field.folder = tmp_path / "other"
+    wait_idle()
+    assert not widget.held_out_plot.isVisible()
+    assert widget.figures_label.text() == ""
+
+
+def test_trained_fold_is_exported_where_the_user_says(widget, wait_idle, tmp_path, monkeypatch):
+    assert not widget.export_button.isEnabled()
+    widget.folds.choose([2])
+    widget.panel.start_button.click()
+    wait_idle()
+    assert "sub-C" in widget.export_button.toolTip()
+    proposed = []
+
+    def dialog(parent, title, path):
+        proposed.append(path)
+        return str(tmp_path / "mine"), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", dialog)
+    widget.export_button.click()
+    wait_idle()
+    assert proposed == [str(tmp_path / "basic_cnn-fold-02")]
+    assert read_card(tmp_path / "mine").training["held_out"] == "sub-C"
+    assert "Exported" in widget.panel.status.text()
+
+
+def test_copied_line_trains_what_the_window_would(widget, wait_idle, run_cli, tmp_path):
+    widget.folds.choose([1])
+    widget.recipe.set_setting("scales", "1,0.5")
+    widget.recipe.set_setting("flips", "False")
+    widget.device_box.choose("cpu")
+    asked = widget.recipe.config()
+    code, _, error = run_cli(*shlex.split(copied(widget))[1:])
+    assert code == 0, error
+    study = open_study(tmp_path / "run")
+    assert (study.settings.network, study.settings.config) == ("basic_cnn", asked)
+    assert [study.is_done(k) for k in range(3)] == [False, True, False]
+    widget.run_field.folder = str(tmp_path / "run") + "/"
+    wait_idle()
+    widget.folds.choose([0])
+    code, _, error = run_cli(*shlex.split(copied(widget))[1:])  # of the study, which goes on
+    assert code == 0, error
+    assert study.is_done(0)
+    assert json.loads((tmp_path / "run/study.json").read_text())["settings"]["preset"] == "best"
