@@ -1,6 +1,6 @@
 """How long a preview takes, and how far it is from the full synthesis.
 
-Prints, for each bundled network and each plane: the time of the first slice, the median of those
+Prints, for each bundled network and each plane: the time of the first slice, the mean of those
 after it as a slider passes them, of slices that jump, and of a region of 40 mm; and the limit of
 99.9 % of the differences inside the brain from the full synthesis, on a scale of the brain's range.
 
@@ -52,13 +52,14 @@ def measure(name: str, ready: ReadyScan, config: SynthesisConfig) -> None:
             after.append(seconds)
             error = np.abs(found - full.take(index, axis))[scan.take(index, axis) > 0]
             errors.append(error / span)
-        jump, _ = timed(lambda axis=axis, middle=middle: preview.slice(axis, middle - 30))
+        jump, _ = timed(lambda axis=axis, middle=middle: preview.slice(axis, middle // 2))
         limit = np.percentile(np.concatenate(errors), 99.9)
         print(
-            f"| {name} | {plane} | {first:.2f} | {np.median(after):.2f} | {jump:.2f} "
+            f"| {name} | {plane} | {first:.2f} | {np.mean(after):.2f} | {jump:.2f} "
             f"| {limit:.4f} |"
         )
-    box = tuple(slice(n // 2 - SIDE // 2, n // 2 + SIDE // 2) for n in scan.shape)
+    reach = [min(n, SIDE) // 2 for n in scan.shape]
+    box = tuple(slice(n // 2 - r, n // 2 + r) for n, r in zip(scan.shape, reach, strict=True))
     region, _ = timed(lambda: preview.region(box))
     print(f"| {name} | region | {region:.2f} | | | |")
     print(f"| {name} | opening {opening:.2f} s, the full synthesis {whole:.2f} s | | | | |")

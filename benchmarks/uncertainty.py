@@ -75,6 +75,11 @@ class Run:
     lesions: tuple[Lesion, ...] = ()
 
     @property
+    def local_spread(self) -> np.ndarray:
+        """What the factors are applied to."""
+        return local_spread(self.spread, self.estimate - self.source)
+
+    @property
     def brain(self) -> np.ndarray:
         """Where the target is brain."""
         return self.target > 0
@@ -123,7 +128,7 @@ def kept(path: Path | None, make: Any) -> Run:
 
 def held_out(name: str, made: Run) -> HeldOut:
     """Return the voxels of a brain."""
-    arrays = (made.target, made.estimate, local_spread(made.spread))
+    arrays = (made.target, made.estimate, made.local_spread)
     return HeldOut(name, *(array[made.brain] for array in arrays))
 
 
@@ -149,9 +154,7 @@ def lesion_rows(plain: Run, sick: Run, calibration: Calibration) -> Iterator[tup
 
     A rank is the part of the brain's voxels that are less uncertain than the sphere's mean.
     """
-    maps = [
-        calibration.half_width(each.estimate, local_spread(each.spread)) for each in (plain, sick)
-    ]
+    maps = [calibration.half_width(each.estimate, each.local_spread) for each in (plain, sick)]
     sorted_maps = [np.sort(each[plain.brain]) for each in maps]
     for lesion in sick.lesions:
         box, share = occupancy(lesion, plain.target.T.shape, (1.0, 1.0, 1.0))

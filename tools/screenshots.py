@@ -89,18 +89,27 @@ class Studio:
 
 
 def synthesize(studio: Studio, model: Path | None) -> None:
-    """Show it before the start, running, and done."""
+    """Show it before the start, a preview, running, done, and before and after."""
     studio.sample("mni152_3t")
     widget = studio.dock("Synthesize 7T")
     if model is not None:
         widget.model_chooser.add(model)
     wait_until(lambda: not running_jobs())
     studio.take("synthesize")
+    widget.preview.show("Preview region")
+    wait_until(lambda: not running_jobs())
+    studio.take("synthesize-preview")
+    widget.preview.remove()
     widget.start()
     wait_until(lambda: "left" in widget.panel.status.text())
     studio.take("synthesize-running")
     wait_until(lambda: not running_jobs())
     studio.take("synthesize-done")
+    for view in ("Swipe", "Difference", "Three planes"):
+        widget.before_after.show(view)
+        wait_until(lambda: not running_jobs())
+        studio.take(f"before-after-{view.lower().replace(' ', '-')}")
+    widget.before_after.show("Single view")
 
 
 def tilted_scan() -> Volume:

@@ -1,9 +1,9 @@
 """How far an estimate may be from the truth: intervals calibrated on held-out brains.
 
-A network's estimates of one voxel differ a little. Where they differ more, and in the tones where
-errors are larger for the same difference, the interval is wider: its half-width is the local
-spread times a factor that depends on the estimated intensity. The factor is a quantile of the
-errors of held-out brains [1]_.
+A network's estimates of one voxel differ a little. Where they differ more, where the network took
+more out of the scan than around, and in the tones where errors are larger for the same difference,
+the interval is wider: its half-width is the local spread times a factor that depends on the
+estimated intensity. The factor is a quantile of the errors of held-out brains [1]_.
 
 References
 ----------
@@ -20,6 +20,8 @@ from scipy.ndimage import gaussian_filter
 
 INTERVAL = 0.9  # part of the voxels that an interval should hold
 SMOOTHING = 2.0  # voxels, sigma: the spread of a few estimates is known around a voxel, not in it
+HERE, AROUND = 0.7, 4.0  # voxels, sigma: where a change is compared with its surroundings
+LEAST_CHANGE = 0.003  # of the model's range; less is none
 N_TONES = 10  # intensities with a factor of their own, each with as many voxels
 LEAST_SPREAD = 1e-4  # of the model's range; below it, rounding decides
 N_FITTED = 200_000  # voxels of a brain that a calibration looks at
@@ -74,7 +76,9 @@ class Calibration:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a model card holds of it, rounded."""
-        rounded = {key: [round(n, 4) for n in getattr(self, key)] for key in ("intensity", "factor")}
+        rounded = {
+            key: [round(n, 4) for n in getattr(self, key)] for key in ("intensity", "factor")
+        }
         return asdict(self) | rounded
 
 
@@ -116,16 +120,23 @@ class HeldOut:
         return HeldOut(self.name, *parts)
 
 
-def local_spread(spread: np.ndarray) -> np.ndarray:
-    """Return the root mean square of a spread around every voxel.
+def local_spread(spread: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return the spread of the estimates around every voxel, larger where the network changed more.
+
+    A lesion that is taken for noise leaves no spread: all estimates agree to remove it. But more is
+    removed there than around, so the spread is multiplied by the root of how much more.
 
     Parameters
     ----------
     spread : ndarray, 3-D
         Standard deviation of the estimates of each voxel; 0 outside the brain.
+    change : ndarray, same shape
+        Estimate minus source.
     """
-    mean: np.ndarray = np.sqrt(gaussian_filter(np.square(spread, dtype=np.float32), SMOOTHING))
-    return mean
+    variance, squared = (np.square(each, dtype=np.float32) for each in (spread, change))
+    here, around = (gaussian_filter(squared, sigma) + LEAST_CHANGE**2 for sigma in (HERE, AROUND))
+    local: np.ndarray = np.sqrt(gaussian_filter(variance, SMOOTHING) * np.sqrt(here / around))
+    return local
 
 
 def calibrate(brains: Sequence[HeldOut], interval: float = INTERVAL) -> Calibration:

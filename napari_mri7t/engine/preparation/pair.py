@@ -317,15 +317,7 @@ def make_pair(
     (1.0, ())
     """
     plan = pair if isinstance(pair, PairPlan) else plan_pair(pair, config)
-    sides = [
-        prepare(scan, how, report=part(report, n, N_STEPS))
-        for n, (scan, how) in enumerate(
-            ((as_volume(plan.raw.source), plan.source), (plan.target_scan, plan.target))
-        )
-    ]
-    source, target = (
-        _completed(side, plan.config, part(report, n, N_STEPS)) for n, side in enumerate(sides)
-    )
+    source, target = sides = _prepared(plan, report)
     on_registration = part(report, 2, N_STEPS)
     to_target = _to_target(plan, source, target, on_registration)
     report(Progress(3, N_STEPS, "resampling both scans"))
@@ -338,7 +330,6 @@ def make_pair(
             "registration: check that both scans show one person's head, or provide a transform",
             argument="transform",
         )
-    sides = [source, target]
     volumes = [
         masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
     ]
@@ -348,8 +339,7 @@ def make_pair(
     in_mni = {name: _in_mni(side) for name, side in zip(FIELDS, sides, strict=True)}
     notes = [*plan.warnings, *source.warnings, *target.warnings]
     is_affine = plan.config.registration == "affine" and plan.raw.transform is None
-    if is_affine and is_rigid(to_target):
-        notes.append(STAYED_RIGID)
+    notes += [STAYED_RIGID] * (is_affine and is_rigid(to_target))
     found = PreparedPair(
         plan.raw.name, volumes[0], volumes[1], mask, source, target, to_target, to_grid, agreement,
         pair_problems(agreement, in_mni),
@@ -357,6 +347,15 @@ def make_pair(
     )  # fmt: skip
     report(Progress(N_STEPS, N_STEPS, "pair done"))
     return found
+
+
+def _prepared(plan: PairPlan, report: Report) -> list[Prepared]:
+    scans = (as_volume(plan.raw.source), plan.source), (plan.target_scan, plan.target)
+    reports = [part(report, n, N_STEPS) for n in range(len(scans))]
+    sides = [
+        prepare(scan, how, report=own) for (scan, how), own in zip(scans, reports, strict=True)
+    ]
+    return [_completed(side, plan.config, own) for side, own in zip(sides, reports, strict=True)]
 
 
 def _completed(side: Prepared, config: PairConfig, report: Report) -> Prepared:

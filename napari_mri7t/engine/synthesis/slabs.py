@@ -76,6 +76,13 @@ class Runner:
         """Return how many batches are computed in parallel, unless one lane is asked for."""
         return torch.get_num_threads() // self.threads_per_slab(height, width)
 
+    def threads_per_batch(self, n_batches: int, height: int, width: int) -> int:
+        """Return how many cores share a batch: all where so few would leave lanes idle."""
+        is_few = n_batches < 2 * self.n_lanes(height, width)
+        if self.one_lane or is_few:
+            return torch.get_num_threads()
+        return self.threads_per_slab(height, width)
+
     def pixels_per_group(self) -> int:
         """Return how many pixels of slabs share a window and, where memory allows, a pass."""
         layers = (each for each in self.network.modules() if isinstance(each, CONVOLUTIONS))
@@ -317,9 +324,7 @@ def _estimate_slices(
         return _moments_of(slabs, runner.run(network, slabs), wanted.n_moments)
 
     n_done = 0
-    shared = runner.threads_per_slab(*array.shape[1:])
-    is_few = len(batches) < 2 * runner.n_lanes(*array.shape[1:])  # or lanes would stand idle
-    n_threads = torch.get_num_threads() if runner.one_lane or is_few else shared
+    n_threads = runner.threads_per_batch(len(batches), *array.shape[1:])
     with closing(in_lanes(estimate, batches, n_threads)) as estimates:
         for batch, estimated in zip(batches, estimates, strict=True):
             for n, k in enumerate(batch.starts):

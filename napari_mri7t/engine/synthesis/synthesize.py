@@ -275,7 +275,7 @@ class Passage:
         self, slices: np.ndarray, spread: np.ndarray, calibration: Calibration
     ) -> np.ndarray:
         """Return how uncertain what a network made of (S, A, R) is, in the scan's intensities."""
-        found = half_width(slices.clip(0, 1), spread, calibration, self.harmonization)
+        found = half_width(self.array, slices.clip(0, 1), spread, calibration, self.harmonization)
         ends, n = self.runner.config.end_slices, len(self.array)
         found[:ends] = found[n - ends :] = 0  # left as in the scan
         found[~self._brain] = 0

@@ -86,6 +86,7 @@ def calibration_of(card: ModelCard, config: SynthesisConfig) -> Calibration:
 
 
 def half_width(
+    source: np.ndarray,
     estimate: np.ndarray,
     spread: np.ndarray,
     calibration: Calibration,
@@ -95,8 +96,8 @@ def half_width(
 
     Parameters
     ----------
-    estimate : ndarray of float32, 3-D
-        In [0, 1], before it is mapped back to the scan.
+    source, estimate : ndarray of float32, 3-D
+        In [0, 1], before they are mapped back to the scan.
     spread : ndarray of float32, same shape
         Standard deviation of the estimates that were averaged; 0 outside the brain.
     calibration : Calibration
@@ -108,7 +109,7 @@ def half_width(
     -------
     ndarray of float32, same shape
     """
-    width = calibration.half_width(estimate, local_spread(spread))
+    width = calibration.half_width(estimate, local_spread(spread, estimate - source))
     if harmonization.scan is not None and harmonization.model is not None:
         low, high = (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
         ends = [np.interp(end, harmonization.model, harmonization.scan) for end in (low, high)]

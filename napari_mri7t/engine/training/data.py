@@ -333,8 +333,8 @@ def _are_copies(one: _Image, other: _Image) -> bool:
     move = _move_between(one.spots, other.spots)
     if move is None:
         return False
-    arrays = (load_volume(image.path).array for image in (one, other))
-    return _overlap(*arrays, move) > SAME_CORRELATION
+    arrays = [load_volume(image.path).array for image in (one, other)]
+    return _overlap(arrays[0], arrays[1], move) > SAME_CORRELATION
 
 
 def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:

@@ -73,7 +73,7 @@ class Scale:
             return array if array.min() >= 0 else np.maximum(array, 0)
         shifted: np.ndarray = np.maximum(array - np.float32(self.zero), 0)
         if self.background != self.zero or self.padding:
-            outside = np.isin(array, np.float32((self.background, *self.padding)))
+            outside = _is_one_of(array, [self.background, *self.padding])
             shifted[_reaches_faces(outside)] = 0
         return shifted
 
@@ -133,7 +133,7 @@ def find_scale(volume: Volume) -> Scale:
         zero = _of_noise(array)
         return Scale(zero, zero)
     constant, *padding = constants
-    inside = array[~np.isin(array, np.float32(constants))]
+    inside = array[~_is_one_of(array, constants)]
     if not inside.size:
         return Scale()
     low, high = (float(x) for x in np.percentile(sample_of(inside), BOUNDS))
@@ -196,10 +196,15 @@ def _constants_of(array: np.ndarray) -> list[float]:
         found.append(within)
     if len(found) == 1:
         return found
-    outside = _reaches_faces(np.isin(array, np.float32(found)))
+    outside = _reaches_faces(_is_one_of(array, found))
     levels, counts = np.unique(array[outside & binary_dilation(~outside)], return_counts=True)
     nearest = float(levels[counts.argmax()]) if levels.size else found[0]
     return [nearest, *(value for value in found if value != nearest)]
+
+
+def _is_one_of(array: np.ndarray, values: list[float]) -> np.ndarray:
+    found: np.ndarray = np.isin(array, np.array(values, np.float32))
+    return found
 
 
 def _areas_of(array: np.ndarray) -> list[float]:
@@ -222,18 +227,18 @@ def _coherence(masks: list[np.ndarray]) -> float:
     for mask in masks:
         for axis in range(mask.ndim):
             along = np.moveaxis(mask, axis, 0)
-            n_both += np.count_nonzero(along[:-1] & along[1:])
-            n_first += np.count_nonzero(along[:-1])
+            n_both += int(np.count_nonzero(along[:-1] & along[1:]))
+            n_first += int(np.count_nonzero(along[:-1]))
     return n_both / max(n_first, 1)
 
 
 def _within(array: np.ndarray, around: list[float]) -> float | None:
     """Return the constant value within what surrounds a scan; None if tissue follows."""
     sample = sample_of(array)
-    _, counts = np.unique(sample[~np.isin(sample, np.float32(around))], return_counts=True)
+    _, counts = np.unique(sample[~_is_one_of(sample, around)], return_counts=True)
     if not counts.size or counts.max() < LEAST_WITHIN * sample.size:
         return None
-    outside = _reaches_faces(np.isin(array, np.float32(around)))
+    outside = _reaches_faces(_is_one_of(array, around))
     rim = array[binary_dilation(outside) & ~outside]
     levels, counts = np.unique(rim, return_counts=True)
     if not counts.size or counts.max() < AROUND * rim.size:

@@ -126,7 +126,7 @@ class CompareViews(QObject):
     def _turn_out_others(self) -> None:
         """End what another owner shows in this viewer."""
         for other in list(self._entered):
-            if other is not self and other._viewer is self._viewer:
+            if other is not self and hash(other._viewer) == hash(self._viewer):  # napari's proxies
                 other.leave()
                 other.left.emit()
         self._entered.append(self)

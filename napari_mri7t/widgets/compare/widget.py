@@ -8,7 +8,7 @@ from typing import Any
 import napari
 from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSlider, QWidget
 
 from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.compare.difference import add_difference
@@ -82,19 +82,27 @@ class CompareWidget(EngineWidget):
         self._on_pair_changed()
 
     def _build_view(self) -> None:
-        form = self.group("View")
         self.view_box = QComboBox()
+        self.view_box.setAccessibleName("View")
         let_shrink(self.view_box)
         self.view_box.addItems(VIEWS)
         self.swipe_slider = QSlider(Qt.Orientation.Horizontal)
+        self.swipe_slider.setAccessibleName("Line of the swipe")
         self.swipe_slider.setRange(0, 1000)
         self.swipe_slider.setValue(500)
         self.swipe_slider.setToolTip("Reference on the left of the line, estimate on the right")
         self.swipe_label = QLabel("Line")
-        self.difference_button = QPushButton("Add difference layer")
-        form.addRow("Show", self.view_box)
-        form.addRow(self.swipe_label, self.swipe_slider)
-        form.addRow(self.difference_button)
+        self.difference_button = QPushButton("Difference layer")
+        bar = QWidget()
+        grid = QGridLayout(bar)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        grid.addWidget(QLabel("Show"), 0, 0)
+        grid.addWidget(self.view_box, 0, 1)
+        grid.addWidget(self.difference_button, 0, 2)
+        grid.addWidget(self.swipe_label, 1, 0)
+        grid.addWidget(self.swipe_slider, 1, 1, 1, 2)
+        self.pin(bar)
 
     def _build_figures(self) -> None:
         form = self.group("Metrics")

@@ -35,6 +35,7 @@ RUN_FOLDER, TWO_LAYERS = "Run folder", "Two layers"
 COLUMNS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
 REGIONS = {"brain": "Inside the brain", "whole": "Whole volume"}
 HEIGHT = 220
+GAP, WIDEST = 12, 110  # of a column, pixels
 
 
 class EvaluationFields(QWidget):
@@ -156,15 +157,9 @@ class ResultTable(QTableWidget):
         super().__init__(0, 2 + len(COLUMNS))
         self.setHorizontalHeaderLabels(["Subject", "Method", *map(_narrow_heading, COLUMNS)])
         header = self.horizontalHeader()
-        for column in range(self.columnCount()):
-            is_name = column < 2
-            header.setSectionResizeMode(
-                column,
-                QHeaderView.ResizeMode.Stretch
-                if is_name
-                else QHeaderView.ResizeMode.ResizeToContents,
-            )
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setWordWrap(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Results")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -188,8 +183,17 @@ class ResultTable(QTableWidget):
             for column, key in enumerate(COLUMNS, start=2):
                 value = result.metrics.get(key, float("nan"))
                 self.setItem(row, column, _Figure(value, METRICS[key].digits))
+        self._fit()
         self.setSortingEnabled(True)
         self.sortItems(0, Qt.SortOrder.AscendingOrder)
+
+    def _fit(self) -> None:
+        """Make every column but the first as wide as its texts; the first gets the rest."""
+        for column in range(1, self.columnCount()):
+            lines = self.horizontalHeaderItem(column).text().splitlines()
+            heading = max(self.fontMetrics().horizontalAdvance(line) for line in lines) + GAP
+            width = max(self.sizeHintForColumn(column), heading)
+            self.setColumnWidth(column, min(width, WIDEST))
 
     def show_region(self, region: str) -> None:
         """Show the figures of one of `REGIONS`."""

@@ -23,9 +23,10 @@ from napari_mri7t.widgets.shared.fold import FoldBox, new_form
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 
-#: What a widget may take of the window, pixels.
+#: What a widget may take of the window, pixels. Until it is a tab, it stands below another one: the
+#: least heights of both together must not make a small window higher.
 WIDTH = 350
-LEAST_HEIGHT = 200
+LEAST_HEIGHT = 100  # of what scrolls
 DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 

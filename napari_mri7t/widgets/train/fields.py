@@ -28,7 +28,7 @@ from napari_mri7t.engine.training.config import (
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink, set_tooltip
 from napari_mri7t.widgets.shared.fold import FoldBox
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
-from napari_mri7t.widgets.train.settings import IN_FRONT, SettingFields
+from napari_mri7t.widgets.train.settings import IN_FRONT, NARROW, SettingFields
 
 DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
 FRESH_WEIGHTS = "Random weights"
@@ -52,6 +52,7 @@ class RecipeFields(QWidget):
             FRESH_WEIGHTS,
             "Initial weights: random, or those of a trained model to fine-tune on your own pairs",
         )
+        self.start_chooser.box.setMinimumWidth(NARROW)
         self.preset_box = QComboBox()
         let_shrink(self.preset_box)
         self.preset_box.addItems(list(PRESETS))

@@ -13,6 +13,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import CHOICES, TrainConfig, settings_of, with_settings
 from napari_mri7t.widgets.shared.controls import let_shrink
 
+NARROW = 60  # of a list, pixels: the longest name is beside one
 #: The settings that decide how long a training takes; the others are behind *Advanced settings*.
 IN_FRONT = {"n_steps": "Steps", "batch_size": "Batch size", "patch_size": "Patch size"}
 
@@ -56,6 +57,7 @@ class SettingFields(QObject):
         if name in CHOICES:
             field = QComboBox()
             let_shrink(field)
+            field.setMinimumWidth(NARROW)
             field.addItems(list(CHOICES[name]))
             field.currentIndexChanged.connect(self._announce)
         elif isinstance(value, bool):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton
+from qtpy.QtWidgets import QCheckBox
 
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.widgets.layers.planes import preview_to_layer
@@ -18,7 +18,6 @@ from napari_mri7t.widgets.shared.controls import (
     INFORMATION_COLOUR,
     FolderField,
     Notices,
-    set_enabled,
     set_tooltip,
 )
 from napari_mri7t.widgets.shared.fields import DeviceBox
@@ -29,21 +28,19 @@ from napari_mri7t.widgets.shared.plots import HeldOutPlot, LossPlot
 from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
 from napari_mri7t.widgets.shared.worker import Job, find_job, take_failure
 from napari_mri7t.widgets.train.command import train_line
+from napari_mri7t.widgets.train.export import ExportButton
 from napari_mri7t.widgets.train.fields import FoldList, RecipeFields
 from napari_mri7t.widgets.train.jobs import (
     Found,
     Request,
     TrainingState,
-    describe_amount,
     describe_step,
-    export,
     look_into,
     network_names,
     new_training,
-    pace_of,
     preview_of,
-    without_amounts,
 )
+from napari_mri7t.widgets.train.pace import TimeLabel
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.datasets.subjects import Subject
@@ -75,9 +72,6 @@ class TrainWidget(EngineWidget):
         self._of_data = Latest("Check the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._of_preview = Latest("Estimate a slice", self)
-        self._of_pace = Latest("Measure a training step", self)
-        self._of_export = Latest("Export the model", self)
-        self._pace: tuple[Request, float] | None = None
         self._shown_of: tuple[Path | None, Path | None] = (None, None)
         self._build_data()
         self._build_recipe()
@@ -104,8 +98,7 @@ class TrainWidget(EngineWidget):
         form = self.group("Folds")
         self.folds = FoldList()
         self.device_box = DeviceBox("Where to train; a GPU is usually many times faster")
-        self.time_label = TextLabel()
-        self.time_label.setWordWrap(True)
+        self.time_label = TimeLabel()
         form.addRow(self.folds)
         form.addRow("Device", self.device_box)
         form.addRow(self.time_label)
@@ -117,7 +110,7 @@ class TrainWidget(EngineWidget):
         )
         self.panel.cancel_button.setToolTip("Stop; progress is saved, press Train to continue")
         self.pin(self.panel)
-        self.export_button = QPushButton("Export model...")
+        self.export_button = ExportButton(self.folds)
         self.command_button = CommandButton(self._lines)
         self.panel.add_buttons(self.export_button, self.command_button)
 
@@ -143,14 +136,11 @@ class TrainWidget(EngineWidget):
         self.run_field.changed.connect(self._ask_of_data)
         self.recipe.changed.connect(self._check)
         self.folds.changed.connect(self._check)
-        self.folds.currentRowChanged.connect(self._offer_export)
         self.device_box.currentIndexChanged.connect(self._check)
-        self.export_button.clicked.connect(self._ask_folder)
+        self.export_button.exported.connect(self.panel.conclude)
         self.command_button.copied.connect(self.panel.conclude)
-        self.command_button.failed.connect(self.panel.fail)
-        self._of_pace.answered.connect(self._keep_pace)
-        self._of_export.answered.connect(self.panel.conclude)
-        self._of_export.failed.connect(self.panel.fail)
+        for button in (self.export_button, self.command_button):
+            button.failed.connect(self.panel.fail)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._ask_of_data)
         self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
@@ -213,14 +203,15 @@ class TrainWidget(EngineWidget):
         if self._found is not None and self._subjects:
             self.folds.choose(self._found.folds)
             self._found = None
+        self.export_button.offer(study)
         self._check()
 
     def _check(self, value: object = None) -> None:
         self.panel.about(self.dataset_field.folder, self.run_field.folder)
         self._why_not = self._find_why_not()
         self.panel.set_ready(self._why_not)
-        self._tell_time()
-        self._offer_export()
+        can_start = self._why_not is None and self.panel.job is None
+        self.time_label.tell(self._request() if can_start else None)
 
     def _find_why_not(self) -> str | None:
         if not self._subjects:
@@ -231,50 +222,6 @@ class TrainWidget(EngineWidget):
             is_left = len(self.folds.done()) < self.folds.count()
             return "Select folds to train." if is_left else "All folds are trained."
         return self.recipe.why_not(self.folds.held_out())
-
-    def _tell_time(self) -> None:
-        """Show how long the chosen folds take; where the pace is not known, measure it."""
-        text = ""
-        if self._why_not is None and self.panel.job is None:
-            request = self._request()
-            if self._pace is not None and self._pace[0] == without_amounts(request):
-                text = describe_amount(request, self._pace[1])
-            else:
-                self._of_pace.ask(pace_of, without_amounts(request))
-        self.time_label.setText(text)
-        self.time_label.setVisible(bool(text))
-
-    def _keep_pace(self, pace: tuple[Request, float]) -> None:
-        self._pace = pace
-        self._tell_time()
-
-    def _fold_to_export(self) -> int | None:
-        """Return the fold that is marked in the list, if it is done, else the final training."""
-        done = self.folds.done()
-        marked = self.folds.marked()
-        best = [k for k in (marked, FINAL, *done) if k in done]
-        return best[0] if best else None
-
-    def _offer_export(self, row: int = 0) -> None:
-        fold = self._fold_to_export()
-        which = "" if fold is None or self._study is None else f": {self._study.label(fold)}"
-        set_enabled(
-            self.export_button,
-            "no fold is trained yet" if fold is None else None,
-            f"Copy a trained model into a folder of its own, with its card{which}.\n"
-            "Click a fold of the list to choose another",
-        )
-
-    def _ask_folder(self) -> None:
-        fold, run = self._fold_to_export(), self.run_field.folder
-        if fold is None or run is None or self._study is None:
-            return
-        name = f"{self._study.settings.network}-{'final' if fold == FINAL else f'fold-{fold:02d}'}"
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "New folder for the model", str(run.absolute().parent / name)
-        )
-        if chosen:
-            self._of_export.ask(export, run, fold, Path(chosen))
 
     def _lines(self) -> list[str]:
         """Return the `mri7t` line of what a start would do."""

@@ -96,10 +96,22 @@ def test_no_interval_is_narrower_than_rounding() -> None:
 
 
 def test_local_spread_is_a_root_mean_square() -> None:
-    assert local_spread(np.full((20, 20, 20), 0.3))[10, 10, 10] == pytest.approx(0.3)
-    single = np.zeros((31, 31, 31))
+    none = np.zeros((31, 31, 31))
+    assert local_spread(np.full_like(none, 0.3), none)[10, 10, 10] == pytest.approx(0.3)
+    single = none.copy()
     single[15, 15, 15] = 1.0
-    assert np.square(local_spread(single)).sum() == pytest.approx(1.0, rel=1e-3)
+    assert np.square(local_spread(single, none)).sum() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_local_spread_grows_with_the_root_of_what_is_changed_more_than_around() -> None:
+    spread, change = np.full((41, 41, 41), 0.1), np.full((41, 41, 41), 0.05)
+    assert local_spread(spread, change)[20, 20, 20] == pytest.approx(0.1)
+    change[16:25, 16:25, 16:25] = 0.1  # twice as much; the wider Gaussian sees some of it
+
+    found = local_spread(spread, change)
+
+    assert 0.1 * 1.1 < found[20, 20, 20] < 0.1 * np.sqrt(2)
+    assert found[0, 0, 0] == pytest.approx(0.1, rel=1e-3)
 
 
 def test_calibration_survives_a_card() -> None:

@@ -16,7 +16,8 @@ CPU = SynthesisConfig(device="cpu", step=3)
 def ready(phantom, tmp_path) -> ReadyScan:
     """A head whose correction divided the brain by two."""
     inside = phantom.array > 0
-    skull = np.pad(np.full([n - 4 for n in phantom.shape], 60.0), 2)
+    skull = np.random.default_rng(0).uniform(0, 60, phantom.shape)
+    skull[0, 0, 0] = 0
     head = phantom.with_array(np.where(inside, 700 * phantom.array, skull))
     mask = phantom.with_array(inside)
     found = prepare_scan(head, PreparationConfig(prepare="none", mask=mask))

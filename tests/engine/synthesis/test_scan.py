@@ -154,6 +154,7 @@ def test_extracted_brain_in_mni_space_has_no_traces_of_the_resampling_around_it(
     assert (result != 0).sum() == pytest.approx(mask.sum() * HEAD_MM**3, rel=0.02)
 
 
+@pytest.mark.parametrize("background", ["scan", "zero"])
 def test_preparation_of_a_scan_that_is_but_a_brain_takes_nothing_from_its_estimate(
     head_brain, background
 ):

@@ -35,7 +35,7 @@ def card() -> ModelCard:
 def test_half_width_follows_the_spread() -> None:
     spread = np.full((16, 16, 16), 0.01, np.float32)
 
-    width = half_width(np.full_like(spread, 0.5), spread, FLAT, UNMAPPED)
+    width = half_width(*2 * (np.full_like(spread, 0.5),), spread, FLAT, UNMAPPED)
 
     np.testing.assert_allclose(width, 0.04, rtol=1e-5)
     assert width.dtype == np.float32
@@ -46,7 +46,8 @@ def test_half_width_is_in_the_scan_s_intensities() -> None:
     tones = Harmonization(100.0, np.array([100.0, 300.0, 1100.0]), np.array([0.0, 0.5, 1.0]))
 
     dark, bright = (
-        half_width(np.full_like(spread, level), spread, FLAT, tones) for level in (0.25, 0.75)
+        half_width(*2 * (np.full_like(spread, level),), spread, FLAT, tones)
+        for level in (0.25, 0.75)
     )
 
     np.testing.assert_allclose(dark, 0.04 * 400, rtol=1e-4)  # 200 of the scan over 0.5 of the model
@@ -57,7 +58,7 @@ def test_half_width_at_the_end_of_the_range_is_not_cut() -> None:
     spread = np.full((16, 16, 16), 0.01, np.float32)
     tones = Harmonization(0.0, np.array([0.0, 1000.0]), np.array([0.0, 1.0]))
 
-    width = half_width(np.ones_like(spread), spread, FLAT, tones)
+    width = half_width(*2 * (np.ones_like(spread),), spread, FLAT, tones)
 
     np.testing.assert_allclose(width, 40, rtol=1e-4)
 

@@ -242,7 +242,7 @@ def test_labels_on_the_canvas_say_which_image_is_which(widget, viewer, wait_idle
     assert labels(viewer) == {}
     widget.difference_button.click()
     wait_idle()
-    assert viewer.layers["estimate minus phantom"].colorbar.visible
+    assert widget.difference.colorbar.visible
 
 
 def test_three_planes_of_both_go_through_the_point_that_is_clicked(

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QApplication
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.synthesis import preview as engine
 from napari_mri7t.engine.synthesis.scan import synthesize
-from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 from napari_mri7t.widgets.synthesize.preview import IN_MNI, REGION, SLICE, STOP
@@ -21,23 +20,18 @@ TOLERANCE = 2e-3  # bfloat16, where the processor has it, in batches of another 
 
 
 @pytest.fixture
-def brain(phantom) -> Volume:
-    return Volume(phantom.array[8:32, 8:40, 10:22], phantom.affine, name="phantom")
-
-
-@pytest.fixture
-def opened(widget, brain, wait_idle):
-    """The widget with a brain on its slice 5, and what the full run makes of it."""
-    show(widget, brain)
+def opened(widget, phantom, wait_idle):
+    """The widget with the phantom on its slice 15, and what the full run makes of it."""
+    show(widget, phantom)
     widget.computation.step_box.setCurrentIndex(0)
-    widget.viewer.dims.set_point(0, brain.affine[2, 3] + 5)
+    widget.viewer.dims.set_point(0, phantom.affine[2, 3] + 15)
     wait_idle()
     return widget
 
 
 @pytest.fixture
-def full(brain, quick_model) -> np.ndarray:
-    return synthesize(brain, load_model(quick_model)).volume.array
+def full(phantom, quick_model) -> np.ndarray:
+    return synthesize(phantom, load_model(quick_model)).volume.array
 
 
 def show(widget, volume):
@@ -54,13 +48,15 @@ def place(layer) -> list[float]:
     return [float(x) for x in layer.data_to_world((0, 0, 0))]
 
 
-def test_slice_shown_is_previewed_with_the_numbers_of_the_full_run(opened, brain, full, wait_idle):
+def test_slice_shown_is_previewed_with_the_numbers_of_the_full_run(
+    opened, phantom, full, wait_idle
+):
     opened.preview.button.click()
     wait_idle()
     layer = layer_of(opened)
     assert layer.name == "phantom preview quick"
-    np.testing.assert_allclose(layer.data, full.T[5:6], atol=TOLERANCE)
-    assert place(layer) == [brain.affine[2, 3] + 5, brain.affine[1, 3], brain.affine[0, 3]]
+    np.testing.assert_allclose(layer.data, full.T[15:16], atol=TOLERANCE)
+    assert place(layer) == [phantom.affine[2, 3] + 15, phantom.affine[1, 3], phantom.affine[0, 3]]
     assert layer.contrast_limits == opened.viewer.layers["phantom"].contrast_limits
     assert opened.panel.status.text().startswith("Slice previewed on cpu")
     choices = opened.source.layer_chooser
@@ -68,34 +64,34 @@ def test_slice_shown_is_previewed_with_the_numbers_of_the_full_run(opened, brain
 
 
 @pytest.mark.parametrize(("order", "axis"), [((1, 0, 2), 1), ((2, 0, 1), 2)])
-def test_preview_is_in_the_plane_that_is_shown(opened, brain, full, wait_idle, order, axis):
+def test_preview_is_in_the_plane_that_is_shown(opened, phantom, full, wait_idle, order, axis):
     opened.viewer.dims.order = order
-    opened.viewer.dims.set_point(axis, brain.affine[2 - axis, 3] + 9)
+    opened.viewer.dims.set_point(axis, phantom.affine[2 - axis, 3] + 19)
     opened.preview.button.click()
     wait_idle()
     layer = layer_of(opened)
-    np.testing.assert_allclose(layer.data, full.T.take([9], axis), atol=TOLERANCE)
-    assert place(layer)[axis] == brain.affine[2 - axis, 3] + 9
+    np.testing.assert_allclose(layer.data, full.T.take([19], axis), atol=TOLERANCE)
+    assert place(layer)[axis] == phantom.affine[2 - axis, 3] + 19
 
 
 def test_live_preview_follows_the_slider_and_ends_on_the_latest_slice(
-    opened, brain, full, wait_idle
+    opened, phantom, full, wait_idle
 ):
     opened.preview.live_box.setChecked(True)
     wait_idle()
     layer = layer_of(opened)
-    for index in (6, 7, 8, 9):
-        opened.viewer.dims.set_point(0, brain.affine[2, 3] + index)
+    for index in (16, 17, 18, 19):
+        opened.viewer.dims.set_point(0, phantom.affine[2, 3] + index)
     wait_idle()
     QApplication.processEvents()
     wait_idle()
     assert layer_of(opened) is layer
-    np.testing.assert_allclose(layer.data, full.T[9:10], atol=TOLERANCE)
-    assert place(layer)[0] == brain.affine[2, 3] + 9
+    np.testing.assert_allclose(layer.data, full.T[19:20], atol=TOLERANCE)
+    assert place(layer)[0] == phantom.affine[2, 3] + 19
     opened.preview.live_box.setChecked(False)
-    opened.viewer.dims.set_point(0, brain.affine[2, 3] + 2)
+    opened.viewer.dims.set_point(0, phantom.affine[2, 3] + 2)
     wait_idle()
-    assert place(layer)[0] == brain.affine[2, 3] + 9
+    assert place(layer)[0] == phantom.affine[2, 3] + 19
 
 
 def test_live_preview_follows_the_settings_too(opened, wait_idle):
@@ -107,7 +103,7 @@ def test_live_preview_follows_the_settings_too(opened, wait_idle):
     assert not np.array_equal(layer_of(opened).data, before)
 
 
-def test_scan_is_opened_once_for_all_its_slices(opened, brain, wait_idle, monkeypatch):
+def test_scan_is_opened_once_for_all_its_slices(opened, phantom, wait_idle, monkeypatch):
     calls = []
     open_preview = engine.open_preview
 
@@ -117,20 +113,20 @@ def test_scan_is_opened_once_for_all_its_slices(opened, brain, wait_idle, monkey
 
     monkeypatch.setattr(engine, "open_preview", counted)
     for index in (3, 4, 8):
-        opened.viewer.dims.set_point(0, brain.affine[2, 3] + index)
+        opened.viewer.dims.set_point(0, phantom.affine[2, 3] + index)
         opened.preview.show(SLICE)
         wait_idle()
     assert len(calls) == 1
 
 
-def test_region_around_the_middle_of_the_view_is_previewed(opened, brain, full, wait_idle):
-    opened.viewer.scene.camera.center = (brain.affine[1, 3] + 31, brain.affine[0, 3] + 2)
+def test_region_around_the_middle_of_the_view_is_previewed(opened, phantom, full, wait_idle):
+    opened.viewer.scene.camera.center = (phantom.affine[1, 3] + 40, phantom.affine[0, 3] + 2)
     opened.preview.button.menu().actions()[1].trigger()
     wait_idle()
     layer = layer_of(opened)
-    assert layer.data.shape == (12, 21, 22)  # 20 mm around voxel (2, 31, 5), within the scan
-    np.testing.assert_allclose(layer.data, full[:22, 11:, :].T, atol=TOLERANCE)
-    assert place(layer)[1] == brain.affine[1, 3] + 11
+    assert layer.data.shape == (32, 28, 22)  # 20 mm around voxel (2, 40, 15), within the scan
+    np.testing.assert_allclose(layer.data, full[:22, 20:, :].T, atol=TOLERANCE)
+    assert place(layer)[1] == phantom.affine[1, 3] + 20
     assert layer.bounding_box.visible
     assert opened.panel.status.text().startswith("Region previewed")
 

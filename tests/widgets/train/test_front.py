@@ -75,13 +75,13 @@ def test_every_preset_is_shown_and_read_back_as_it_is(widget, preset):
 
 
 def test_time_is_that_of_a_step_measured_here_times_all_steps(widget, wait_idle):
-    _, seconds_per_patch = widget._pace
+    _, seconds_per_patch = widget.time_label.pace
     assert seconds_per_patch > 0
     assert widget.time_label.text().startswith("3 folds of 4 steps: less than a second here")
     widget.recipe.set_setting("n_steps", "100000000")
     wait_idle()
     assert " h here" in widget.time_label.text()
-    assert widget._pace[1] == seconds_per_patch, "more steps need no other measurement"
+    assert widget.time_label.pace[1] == seconds_per_patch, "more steps need no other measurement"
     widget.run_field.folder = ""
     wait_idle()
     assert not widget.time_label.isVisible()
