@@ -143,6 +143,7 @@ def card_section(card: ModelCard) -> str:
         if training.get("held_out_command")
         else "",
         "When, on what": f"{training.get('date', '')}, {training.get('hardware', '')}",
+        "Uncertainty": intervals(card.uncertainty),
         "SHA-256 of the weights": f"`{card.sha256}`",
     }
     head, *rows = [f"| {name} | {text} |" for name, text in facts.items() if text]
@@ -155,6 +156,17 @@ def card_section(card: ModelCard) -> str:
             figures(card.metrics),
             *stress(card.metrics),
         ]
+    )
+
+
+def intervals(uncertainty: Mapping[str, Any]) -> str:
+    """Return what part of held-out brains the intervals hold; empty for a model without any."""
+    if not uncertainty:
+        return ""
+    held, percent = uncertainty["held_out"].values(), 100 * uncertainty["interval"]
+    return (
+        f"The [{percent:g} % interval](uncertainty.md) holds {100 * uncertainty['coverage']:.1f} % "
+        f"of the voxels of held-out brains: {100 * min(held):.1f} to {100 * max(held):.1f} %"
     )
 
 

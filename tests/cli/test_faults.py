@@ -139,7 +139,7 @@ def test_odd_header_is_a_warning_on_stderr_and_in_the_sidecar(
 
 
 def test_fault_26_float_is_written_whatever_the_input_was(run_cli, phantom, tmp_path):
-    (tmp_path / "a.nii").write_bytes(nifti((phantom.array * 9).astype(np.uint8)))
+    (tmp_path / "a.nii").write_bytes(nifti((phantom.array * 200).astype(np.uint8)))
     assert run_cli("simulate", tmp_path / "a.nii", tmp_path / "o.nii")[0] == 0
     image = nibabel.load(tmp_path / "o.nii")
     assert image.get_data_dtype() == np.float32
@@ -501,7 +501,7 @@ def test_ctrl_c_does_not_wait_for_work_that_cannot_be_stopped(run_cli, monkeypat
     ended = []
     monkeypatch.setattr(cli, "exit_at_once", lambda: ended.append(True))
     monkeypatch.setattr(
-        "napari_mri7t.engine.models.card.models", lambda: signal.raise_signal(signal.SIGINT)
+        "napari_mri7t.engine.models.card.models", lambda **_: signal.raise_signal(signal.SIGINT)
     )
     assert run_cli("models")[0] == 130
     assert not ended

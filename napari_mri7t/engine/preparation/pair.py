@@ -271,18 +271,18 @@ def _plan(raw: RawPair, config: PairConfig, side: str, scan: Volume) -> Preparat
 
     An own mask ends the caching: a field found with another mask would not be found again.
     """
-    own = {"mask": raw.target_mask, "transform": raw.to_mni}
+    mask, transform = raw.target_mask, raw.to_mni
     if side == "source":
-        own = {"mask": raw.source_mask, "transform": None}
-    keep, notes = None if raw.keep is None else raw.keep / KEPT[side], []
+        mask, transform = raw.source_mask, None
+    keep, edited = None if raw.keep is None else raw.keep / KEPT[side], {}
     if keep is not None and config.prepare != "none":
-        source = {VOXELS: voxel_digest(zeroed(scan))}
-        edited = edited_files(read_cache(KeptFiles.in_folder(keep, scan.name)), source, own)
-        own |= edited
-        notes = [edit_in_words(path, name) for name, path in edited.items()]
-    kept = keep if own["mask"] is None else None
-    how = PreparationConfig(config.prepare, keep=kept, **own)
-    how = replace(how, allow_out_of_domain=config.allow_out_of_domain)
+        kept = read_cache(KeptFiles.in_folder(keep, scan.name))
+        given = {"mask": mask, "transform": transform}
+        edited = edited_files(kept, {VOXELS: voxel_digest(zeroed(scan))}, given)
+    mask, transform = edited.get("mask", mask), edited.get("transform", transform)
+    kept_in = keep if mask is None else None
+    how = PreparationConfig(config.prepare, mask, transform, kept_in, config.allow_out_of_domain)
+    notes = [edit_in_words(path, name) for name, path in edited.items()]
     # in MNI space: a registration is found even for a brain that nearly lies there
     plan = plan_preparation(scan, how, "mni")
     return replace(plan, warnings=(*plan.warnings, *notes))

@@ -37,14 +37,12 @@ class HeldOutSlices:
     def __init__(self, subject: TrainingSubject, network: nn.Module) -> None:
         brain = subject.target > 0
         foot, top = (side := bounding_box(brain, 0)[0]).start, side.stop - 1
-        _, *window = bounding_box(brain, MARGIN_VOXELS)
+        _, rows, columns = bounding_box(brain, MARGIN_VOXELS)
         indices = np.linspace(foot, top, N_SLICES + 2).round().astype(int)[1:-1]
         noise = noise_level(subject.source) if takes_noise_map(network) else None
-        self.target = subject.target[(indices, *window)]  # (N_SLICES, H, W)
-        self.slabs = torch.stack(
-            [slab_of(subject.source, index, network, noise)[(slice(None), *window)]
-             for index in indices]
-        )  # fmt: skip
+        slabs = [slab_of(subject.source, index, network, noise) for index in indices]
+        self.target = subject.target[indices][:, rows, columns]  # (N_SLICES, H, W)
+        self.slabs = torch.stack(slabs)[:, :, rows, columns]  # (N_SLICES, n_slices, H, W)
 
     def psnr(self, network: nn.Module) -> float:
         """Return the PSNR of all slices inside the brain, dB; the network is left as it was."""

@@ -30,7 +30,10 @@ from napari_mri7t.engine.workflows.recorded import (
     version_entries,
 )
 
-SYNTHESIZE, SIMULATE, MAKE_PAIR = COMMANDS = "synthesize", "simulate", "pair"
+SYNTHESIZE: str = "synthesize"
+SIMULATE: str = "simulate"
+MAKE_PAIR: str = "pair"
+COMMANDS = (SYNTHESIZE, SIMULATE, MAKE_PAIR)
 IMAGES_OF_PAIR = ("source", "target", "mask")
 OWN = ("source_mask", "target_mask", "transform", "to_mni")  # of a pair: the user's own
 NOT_OF_SYNTHESIS = ("harmonized", "noise", "preparation", "output")  # of a sidecar's settings

@@ -19,6 +19,7 @@ ORIGINS = {  # of a 3T volume, by what its sidecar says it was made by
     MAKE_PAIR: "3T scans, prepared as pairs",
 }
 
+
 def describe_studies(studies: Mapping[str, Study]) -> list[tuple[str, str]]:
     """Describe studies of the same subjects: data, settings, versions.
 

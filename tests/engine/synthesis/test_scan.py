@@ -110,6 +110,42 @@ def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, via
     assert made.settings["preparation"]["mask"]["File"] == mask_file.name
 
 
+class Apart(Same):
+    """Returns the three slices it sees, apart from one another by 0.01."""
+
+    def forward(self, x):
+        return x + torch.tensor([-0.01, 0.0, 0.01]).view(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize("output", [OutputConfig(), OutputConfig(via="mni"), OutputConfig("mni")])
+def test_uncertainty_lies_where_the_estimate_does_and_only_in_the_brain(
+    head, mask_file, tmp_path, output
+):
+    scan, mask = head
+    scan = replace(scan, array=gaussian_filter(scan.array, 1))
+    save_transform(np.eye(4), tmp_path / "identity.txt")
+    preparation = PreparationConfig(
+        prepare="none",
+        mask=mask_file,
+        transform=tmp_path / "identity.txt",
+        allow_out_of_domain=True,
+    )
+    settings = {"step": 1, "planes": ["axial"], "flips": False}
+    factors = {"settings": settings, "interval": 0.9, "intensity": [0.5], "factor": [4.0]}
+    card = replace(model_of(scan).card, uncertainty=factors)
+    model = Model("apart", Apart().eval(), card)
+    made = synthesize(scan, model, replace(CPU, step=1, uncertainty=True), preparation, output)
+    width = made.uncertainty
+    assert width.shape == made.volume.shape
+    np.testing.assert_array_equal(width.affine, made.volume.affine)
+    if output.space == "native":
+        assert not width.array[~mask].any()
+        assert width.array[20, 26, 20] > 0
+    else:
+        assert 0 < (width.array > 0).sum() < 1.3 * mask.sum() * 64  # voxels of 4 mm
+        assert width.array[85, 104, 80] > 0  # at (-6, -22, 8) mm, where (20, 26, 20) lies
+
+
 def test_result_in_mni_space_lies_where_the_transform_says(head, mask_file, tmp_path):
     """By hand: voxel (20, 26, 20) of 4 mm lies at (-6, -22, 8) mm, shifted at (-2, -30, 20)."""
     scan, _ = head

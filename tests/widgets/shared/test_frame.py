@@ -101,8 +101,9 @@ def test_small_window_shows_the_whole_bar_of_actions_and_no_text_is_cut_off(
     panel = widget.findChild(JobPanel)
     if panel is not None:
         panel.warn(LONG)
-        panel.set_ready(LONG)
-        parts = [part for part in panel.findChildren(QPushButton) if not part.isHidden()]
+        panel.set_ready(f"Choose another scan. {LONG}")
+        qtbot.waitUntil(panel.status.isVisible)
+        parts = [part for part in panel.findChildren(QPushButton) if part.isVisible()]
         assert len(parts) >= 2
         for part in (*parts, panel.status):
             qtbot.waitUntil(lambda part=part: is_in_sight(part, widget))
