@@ -23,9 +23,8 @@ from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, withou
 from napari_mri7t.engine.preparation.pair_grid import grid_in_words, grid_of, masked, on_grid
 from napari_mri7t.engine.preparation.pair_problems import FIELDS, comparison_grid, pair_problems
 from napari_mri7t.engine.preparation.pair_registration import (
-    information_at,
+    informations_both_ways,
     is_rigid,
-    refine_roughly,
     register_pair,
 )
 from napari_mri7t.engine.preparation.prepare import (
@@ -56,7 +55,6 @@ CONVERGENCE, N_LEVELS = 1e-5, 4
 N_STEPS = 4
 KEPT = {"source": "3T", "target": "7T"}  # folders in that of the cache
 STAYED_RIGID = "The affine registration gained nothing or failed: the rigid one is used."
-MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -334,7 +332,9 @@ def make_pair(
         masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
     ]
     report(Progress(3, N_STEPS, "measuring the agreement"))
-    informations = _informations(source, target, to_target, on_registration)
+    informations = informations_both_ways(
+        source.brain, target.brain, to_target, target.to_mni, on_registration
+    )
     agreement = _agreement(volumes, masks, informations)
     in_mni = {name: _in_mni(side) for name, side in zip(FIELDS, sides, strict=True)}
     notes = [*plan.warnings, *source.warnings, *target.warnings]
@@ -406,21 +406,6 @@ def _agreement(
         overlap=round(dice(*masks), 4),
         boundary_mm=None if apart is None else round(apart, 3),
     )
-
-
-def _informations(
-    source: Prepared, target: Prepared, to_target: np.ndarray, report: Report
-) -> tuple[float, float]:
-    """Return the mutual information of both brains, and that with the 3T mirrored, at 2 mm."""
-    to_mni = target.to_mni @ to_target
-    mirror = np.linalg.inv(to_mni) @ MIRROR @ to_mni
-    found = []
-    for change in (np.eye(4), mirror):
-        brain = source.brain
-        seen = Volume(brain.array, change @ brain.affine, brain.name)
-        again = refine_roughly(seen, target.brain, to_target, report)
-        found.append(information_at(seen, target.brain, again))
-    return found[0], found[1]
 
 
 def _in_mni(side: Prepared) -> np.ndarray | None:

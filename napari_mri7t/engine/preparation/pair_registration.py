@@ -49,6 +49,7 @@ LARGEST_SCALING = 1.1  # of an affine transform along any direction; more is a f
 SAMPLED = (1.0, 1.0, 0.2)
 STEPS = ((4.0, 0.02, 100), (1.0, 1e-3, 100), (1.0, 1e-4, 200))
 COARSE, MIDDLE, FINE = range(3)
+MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 def register_pair(
@@ -163,6 +164,34 @@ def refine_roughly(
     """Improve a rough rigid transform at 2 mm; parameters as for `register_pair`."""
     pair = [upright(each, REGISTRATION_MM) for each in (target, source)]
     return _optimise(pair, start, MIDDLE, False, report)
+
+
+def informations_both_ways(
+    source: Volume,
+    target: Volume,
+    to_target: np.ndarray,
+    to_mni: np.ndarray,
+    report: Report = ignore,
+) -> tuple[float, float]:
+    """Return the mutual information of two brains, and that with the 3T mirrored, at 2 mm.
+
+    Parameters
+    ----------
+    source, target : Volume
+        3T and 7T, extracted.
+    to_target, to_mni : ndarray, shape (4, 4)
+        mm of the 3T to mm of the 7T, and these to mm of MNI space, whose middle is the mirror.
+    report : callable
+        As for `register_pair`.
+    """
+    whole = to_mni @ to_target
+    mirror = np.linalg.inv(whole) @ MIRROR @ whole
+    found = []
+    for change in (np.eye(4), mirror):
+        seen = Volume(source.array, change @ source.affine, source.name)
+        again = refine_roughly(seen, target, to_target, report)
+        found.append(information_at(seen, target, again))
+    return found[0], found[1]
 
 
 def information_at(source: Volume, target: Volume, transform: np.ndarray) -> float:

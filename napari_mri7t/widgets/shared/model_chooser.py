@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -53,6 +53,7 @@ class ModelChooser(QWidget):
     ) -> None:
         super().__init__()
         self._cards: list[ModelCard | None] = []
+        self._dialogs: dict[str, CardDialog] = {}
         self._own: int | None = None  # the user's choice, while a guest is shown
         self._guest: int | None = None  # the guest's line, where it was not among the models
         self._guest_place = ""
@@ -146,9 +147,12 @@ class ModelChooser(QWidget):
         """Open the chosen model's card beside the window."""
         if self.card is None:
             return None
-        dialog = CardDialog(self.card, self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        name = f"{self.card.name} {self.card.sha256}"
+        if name not in self._dialogs:
+            self._dialogs[name] = CardDialog(self.card, self)
+        dialog = self._dialogs[name]
         dialog.show()
+        dialog.raise_()
         return dialog
 
     def _card_of(self, folder: Path) -> ModelCard | None:

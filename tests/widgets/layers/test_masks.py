@@ -47,7 +47,7 @@ def painted(volume: Volume, **settings) -> Labels:
 def test_mask_painted_on_an_oblique_scan_counts_in_compare(scan, estimate):
     layers = image(scan), image(estimate), painted(scan)
     mask = scan.with_array(scan.array > 0.7)
-    scores, _ = volume_scores(*layers, 1.0)
+    scores, *_ = volume_scores(*layers, 1.0)
     assert scores == basic.compare(scan, estimate, mask=mask)
     expected = inspection.plane_scores(scan, estimate, (2, 16), mask=mask)
     assert plane_scores(*layers, 1.0, (2, 16)) == expected

@@ -26,7 +26,6 @@ def opened(qtbot):
         chooser.card_button.click()
         (dialog,) = chooser.findChildren(CardDialog)
         qtbot.waitUntil(dialog.isVisible)
-        dialog.chooser = chooser
         return dialog
 
     return of
