@@ -137,7 +137,7 @@ class TrainWidget(EngineWidget):
         self.recipe.changed.connect(self._check)
         self.folds.changed.connect(self._check)
         self.device_box.currentIndexChanged.connect(self._check)
-        self.export_button.exported.connect(self.panel.conclude)
+        self.export_button.exported.connect(self.panel.inform)
         self.command_button.copied.connect(self.panel.conclude)
         for button in (self.export_button, self.command_button):
             button.failed.connect(self.panel.fail)

@@ -291,7 +291,8 @@ def test_pairs_of_dicom_files_are_made_and_name_no_patient(
 ):
     for label, patient in (("01", "DOE^JANE"), ("02", "DOE^JANE2")):
         for field in ("3", "7"):
-            facts = {"MagneticFieldStrength": field, "StudyInstanceUID": f"1.2.{int(label)}.{field}"}
+            study = f"1.2.{int(label)}.{field}"
+            facts = {"MagneticFieldStrength": field, "StudyInstanceUID": study}
             folder = tmp_path / f"raw/sub-{label}/ses-{field}T"
             dicom_series(folder, PatientID=patient, **facts)
     made = run(tmp_path / "raw", job)
