@@ -55,8 +55,7 @@ def measure(name: str, ready: ReadyScan, config: SynthesisConfig) -> None:
         jump, _ = timed(lambda axis=axis, middle=middle: preview.slice(axis, middle // 2))
         limit = np.percentile(np.concatenate(errors), 99.9)
         print(
-            f"| {name} | {plane} | {first:.2f} | {np.mean(after):.2f} | {jump:.2f} "
-            f"| {limit:.4f} |"
+            f"| {name} | {plane} | {first:.2f} | {np.mean(after):.2f} | {jump:.2f} | {limit:.4f} |"
         )
     reach = [min(n, SIDE) // 2 for n in scan.shape]
     box = tuple(slice(n // 2 - r, n // 2 + r) for n, r in zip(scan.shape, reach, strict=True))

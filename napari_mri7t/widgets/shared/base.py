@@ -8,7 +8,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QGroupBox,
-    QLabel,
     QMainWindow,
     QScrollArea,
     QVBoxLayout,
@@ -21,6 +20,7 @@ from napari_mri7t.widgets.shared.controls import LayerChooser
 from napari_mri7t.widgets.shared.docks import join_tabs
 from napari_mri7t.widgets.shared.fold import FoldBox, new_form
 from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 
 #: What a widget may take of the window, pixels. Until it is a tab, it stands below another one: the
@@ -58,7 +58,7 @@ class EngineWidget(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
         outer.addWidget(self._foot)
-        self.disclaimer = QLabel(self.disclaimer_line)
+        self.disclaimer = TextLabel(self.disclaimer_line)
         self.disclaimer.setToolTip(self.disclaimer_text)
         self.disclaimer.setContentsMargins(6, 0, 6, 6)
         outer.addWidget(self.disclaimer)

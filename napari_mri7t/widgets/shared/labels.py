@@ -83,6 +83,7 @@ class FoldedText(QWidget):
         self.button = QToolButton()
         self.button.setText(MORE)
         self.button.setAccessibleName("Show the whole message")
+        self.button.setToolTip("Show the whole message, or its first lines")
         self.button.clicked.connect(self.toggle)
         self.button.setVisible(False)
         self.label.laid_out.connect(self._offer)

@@ -45,6 +45,12 @@ class MenuButton(QWidget):
         """Change what the button says."""
         self.main.setText(text)
 
+    def setToolTip(self, text: str) -> None:  # noqa: N802 - as Qt's buttons
+        """Change the tooltip of both buttons."""
+        super().setToolTip(text)
+        self.main.setToolTip(text)
+        self.arrow.setToolTip(text)
+
     def menu(self) -> QMenu:
         """Return the menu of the arrow."""
         return self._menu

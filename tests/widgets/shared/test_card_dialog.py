@@ -18,8 +18,11 @@ pytestmark = pytest.mark.gui
 def opened(qtbot):
     """Open the dialog of a bundled model."""
 
+    choosers = []  # Python would delete them, and their dialogs
+
     def of(name: str) -> CardDialog:
         chooser = ModelChooser()
+        choosers.append(chooser)
         qtbot.addWidget(chooser)
         chooser.box.setCurrentIndex(chooser.box.findText(name))
         chooser.show()

@@ -68,12 +68,14 @@ def is_in_sight(part: QWidget, widget: EngineWidget) -> bool:
     return part.isVisible() and widget.rect().contains(place)
 
 
-def test_widgets_of_the_plugin_open_as_tabs_of_one_place(window, wait_idle):
+def test_widgets_of_the_plugin_open_as_tabs_of_one_place(window, qtbot, wait_idle):
     widgets = [window(name) for name in NAMES]
     dock, place = dock_of(widgets[-1]), main_window(widgets[-1])
     assert len(place.tabifiedDockWidgets(dock)) == len(NAMES) - 1
     assert widgets[-1].isVisible(), "the last one opened is on top"
-    assert not widgets[0].isVisible()
+    # Qt moves the docks of other tabs out of the window and calls them visible.
+    qtbot.waitUntil(lambda: widgets[0].visibleRegion().isEmpty())
+    assert not widgets[-1].visibleRegion().isEmpty()
     assert place.height() == SMALL[1], "not even for a moment are two too high together"
     assert dock.windowTitle() == NAMES[-1], "its tab has no room for the plugin's name"
     wait_idle()

@@ -13,6 +13,8 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QTableWidget,
+    QVBoxLayout,
+    QWidget,
 )
 
 from napari_mri7t.widgets.layers.layers import KEY
@@ -92,6 +94,10 @@ def test_one_click_has_napari_open_nifti_files_here(make_napari_viewer, qtbot, p
     get_settings().plugins.extension2reader = {"*.tif": "other"}
     button = DefaultReaderButton()
     qtbot.addWidget(button)
+    place = QWidget()
+    qtbot.addWidget(place)
+    QVBoxLayout(place).addWidget(button)
+    place.show()
     assert not button.isHidden()
     assert not opens_nifti_by_default()
     button.click()
