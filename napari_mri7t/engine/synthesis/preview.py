@@ -51,7 +51,7 @@ def open_preview(  # noqa: PLR0913 - as `synthesize`
     >>> from napari_mri7t.engine.volumes.template import load_template
     >>> preview = open_preview(load_template(), "basic_cnn", SynthesisConfig(device="cpu"))
     >>> preview.slice(2, 90).shape  # axial
-    (182, 218)
+    (197, 233)
     >>> preview.region((slice(80, 100), slice(80, 100), slice(90, 92))).shape
     (20, 20, 2)
     """

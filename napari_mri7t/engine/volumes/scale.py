@@ -122,9 +122,9 @@ def find_scale(volume: Volume) -> Scale:
     --------
     >>> brain = np.pad(np.arange(1.0, 1001).reshape(10, 10, 10), 5)
     >>> find_scale(Volume(brain, np.eye(4)))
-    Scale(background=0.0, zero=0.0)
+    Scale(background=0.0, zero=0.0, padding=())
     >>> find_scale(Volume(2 * brain - 7, np.eye(4)))
-    Scale(background=-7.0, zero=-7.0)
+    Scale(background=-7.0, zero=-7.0, padding=())
     """
     array = volume.array
     constants = _constants_of(array)

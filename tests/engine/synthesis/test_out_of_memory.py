@@ -124,7 +124,7 @@ TRAINING = [
     ("second checkpoint", checkpoint, "write_atomically", "numpy", 2),
     ("history", loop, "write_content", "numpy", 1),
     ("estimate", run, "estimate", "cpu", 1),
-    ("estimate's file", synthesize, "save_volume", "numpy", 1),
+    ("estimate's file", synthesize, "save_volumes", "numpy", 1),
     ("figures", run, "compare", "numpy", 1),
     ("weights", run, "save_model", "numpy", 1),
 ]
