@@ -81,7 +81,7 @@ def test_what_each_scan_needs_is_said_before_anything_is_written(asked, calls, t
     assert plain(asked.folder.summary_label) == "2 scans: 2 to do"
     plan = plain(asked.outlook.passes)
     assert plan.startswith("2 scans through quick into a BIDS derivative")
-    assert "40 s on two cores" in plan
+    assert "No timing on this computer yet" in plan
     assert not (tmp_path / "out").exists()
     assert calls == []
 
@@ -93,7 +93,7 @@ def test_folder_is_prepared_as_one_command_does_and_states_are_in_the_table(
     seen = []
     asked.start()
     asked.panel.job.progressed.connect(lambda progress: seen.append(states(asked)))
-    job = asked._folder_request().job()
+    job = asked.choices.folder_request().job()
     wait_idle()
     assert states(asked) == {A: "written", B: "written"}
     doing = {words for record in seen for words in record.values()}
