@@ -94,6 +94,7 @@ def synthesize(
         from napari_mri7t.engine.report.quality_page import write_quality_page
 
         page = keep / f"{scan.name}_quality.png"
+        keep.mkdir(parents=True, exist_ok=True)
         write_quality_page(made.prepared, made.volume, trained.card, page)
         say(f"{page}: check it before you trust the result")
     say(f"{output}: {trained.name} on {made.device}, {made.seconds:.1f} s")
