@@ -131,6 +131,14 @@ class SourceFields(QWidget):
         layer = self.layer_chooser.layer
         return [layer] if self.mode == ONE_LAYER and layer is not None else []
 
+    def chooses_none(self) -> bool:
+        """Return whether no scan is selected, but nothing or what shows a result.
+
+        A layer that is added is selected, after a moment in which none is.
+        """
+        is_by_selection, selected = self.mode == SELECTED_LAYERS, self._viewer.layers.selection
+        return is_by_selection and all(VIEW_KEY in layer.metadata for layer in selected)
+
     def sources(self) -> list[Source]:
         """Return the layers as they are now."""
         return [

@@ -154,12 +154,17 @@ class SynthesizeWidget(EngineWidget):
         """Drop what was said of other scans, another folder or another model than those chosen."""
         places = self.choices.places()
         is_about_them = places == self._places and (
-            layers == self._layers or any(layer in self._about for layer in layers)
+            layers == self._layers
+            or any(layer in self._about for layer in layers)
+            or (self.source.chooses_none() and self._is_result_there())
         )
         self._places, self._layers = places, layers
         if self.panel.job is None and not is_about_them:
             self.panel.forget()
             self.quality.clear()
+
+    def _is_result_there(self) -> bool:
+        return any(layer in self.viewer.layers for layer in self._about)
 
     def _tell_time(self) -> None:
         """Show what goes through the model, and how long that takes."""

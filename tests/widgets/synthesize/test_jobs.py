@@ -74,7 +74,7 @@ def engine(monkeypatch):
         called.config, called.preparation = config, preparation
         for progress in called.reports:
             report(progress)
-        return SimpleNamespace(sidecar=dict)
+        return SimpleNamespace(sidecar=dict, uncertainty=None)
 
     monkeypatch.setattr(scan, "synthesize", synthesize)
     return called
