@@ -1,5 +1,6 @@
 """What the benchmarks on real scans compare: plain filters, BM4D, and models."""
 
+import argparse
 from collections.abc import Callable
 from functools import partial
 
@@ -49,16 +50,26 @@ def bm4d_of(scan: Volume) -> np.ndarray:
     return np.asarray(bm4d(scan.array, noise_level(scan.array)))
 
 
-def filters(models: str, config: SynthesisConfig) -> dict[str, Filter]:
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """Return a parser of a benchmark's command line with the options of the models."""
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
+    parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
+    parser.add_argument("--noise-factor", type=float, default=1.0)
+    return parser
+
+
+def filters(asked: argparse.Namespace) -> dict[str, Filter]:
     """Return what is compared, by its name in the table.
 
     Parameters
     ----------
-    models : str
-        Names or folders of models, separated by commas; may be empty.
-    config : SynthesisConfig
-        Of the models.
+    asked : argparse.Namespace
+        From `parser_of`.
     """
+    config = SynthesisConfig(planes=tuple(asked.planes.split(",")), noise_factor=asked.noise_factor)
     found: dict[str, Filter] = {
         "scan as is": lambda scan: scan.array,
         "Gaussian, 0.4 voxel": partial(gaussian, sigma=0.4),
@@ -73,7 +84,7 @@ def filters(models: str, config: SynthesisConfig) -> dict[str, Filter]:
         print("bm4d is not installed: its row is left out")
     else:
         found["BM4D"] = bm4d_of
-    for name in filter(None, models.split(",")):
+    for name in filter(None, asked.models.split(",")):
         model = load_model(name)
         found[name] = lambda scan, model=model: estimate(scan, model, config).volume.array
     return found

@@ -9,15 +9,13 @@ percentile of the brain as range. The scan has noise of its own, which a good fi
 and is blamed for: the figure is fair between rows where the added noise is the stronger one.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-from filters import filters
+from filters import filters, parser_of
 
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field
 from napari_mri7t.engine.simulation.realistic import lower_resolution
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -55,17 +53,11 @@ def score(reference: np.ndarray, array: np.ndarray, brain: np.ndarray) -> float:
 
 def main() -> None:
     """Take scans and models from the command line, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("scans", type=Path, nargs="+")
     parser.add_argument("--noise", type=float, nargs="+", default=[1.0, 3.0, 6.0])
     parser.add_argument("--coarse", action="store_true")
-    parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
-    parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
-    parser.add_argument("--noise-factor", type=float, default=1.0)
     asked = parser.parse_args()
-    config = SynthesisConfig(planes=tuple(asked.planes.split(",")), noise_factor=asked.noise_factor)
     columns: list[tuple[str, np.ndarray, np.ndarray, Volume]] = []
     for path in asked.scans:
         scan, brain, field = corrected(path)
@@ -77,7 +69,7 @@ def main() -> None:
             for noise in (() if asked.coarse else asked.noise)
         ]
     print(" | ".join(("method", *(name for name, *_ in columns))))
-    for name, apply in filters(asked.models, config).items():
+    for name, apply in filters(asked).items():
         scores = [score(scan, apply(given), brain) for _, scan, brain, given in columns]
         print(" | ".join((name, *(f"{each:.2f}" for each in scores))), flush=True)
 

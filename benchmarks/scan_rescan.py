@@ -9,17 +9,15 @@ first is brought to that of the second, and an affine tone map is fitted. The fi
 the brain, eroded by two voxels, against the 99.9th percentile of the second scan there.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - as its own documents
-from filters import filters
+from filters import filters, parser_of
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from napari_mri7t.engine.preparation.registration import matrix_of
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -124,20 +122,14 @@ def _smooth(array: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Take folder, persons and models from the command line, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("persons", nargs="+", metavar="FIRST,SECOND")
-    parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
-    parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
-    parser.add_argument("--noise-factor", type=float, default=1.0)
     asked = parser.parse_args()
     pairs = {person: load_pair(asked.folder, *person.split(",")) for person in asked.persons}
     print(" | ".join(("method", *pairs, "mean gain")))
     as_is: list[float] = []
-    config = SynthesisConfig(planes=tuple(asked.planes.split(",")), noise_factor=asked.noise_factor)
-    for name, apply in filters(asked.models, config).items():
+    for name, apply in filters(asked).items():
         scores = [pair.score(apply(pair.first)) for pair in pairs.values()]
         as_is = as_is or scores
         gain = np.mean(scores) - np.mean(as_is)

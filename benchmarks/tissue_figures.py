@@ -9,14 +9,12 @@ grey and white; and how far k-means moves the volumes of grey and white matter f
 scan as it is, per cent. An enhancement that moves one by more than 1 % has changed the anatomy.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-from filters import filters
+from filters import filters, parser_of
 
 from napari_mri7t.engine.metrics.tissue import GREY, WHITE, cluster_tissues, tissue_contrast
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.volume import load_volume
 
 
@@ -35,16 +33,10 @@ def figures(array: np.ndarray, tissues: np.ndarray, mask: np.ndarray) -> list[fl
 
 def main() -> None:
     """Take folder, scans and models from the command line, and print a table a scan."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("scans", nargs="+")
-    parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
-    parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
-    parser.add_argument("--noise-factor", type=float, default=1.0)
     asked = parser.parse_args()
-    config = SynthesisConfig(planes=tuple(asked.planes.split(",")), noise_factor=asked.noise_factor)
     for number in asked.scans:
         scan, mask, tissues = (
             load_volume(asked.folder / f"{number}_{kind}.nii.gz")
@@ -52,7 +44,7 @@ def main() -> None:
         )
         before: list[float] = []
         print(f"{number} | contrast to noise | Dice grey | white | grey moved, % | white moved, %")
-        for name, apply in filters(asked.models, config).items():
+        for name, apply in filters(asked).items():
             found = figures(apply(scan), tissues.array.round(), mask.array > 0)
             before = before or found[3:]
             moved = [100 * (now / then - 1) for now, then in zip(found[3:], before, strict=True)]

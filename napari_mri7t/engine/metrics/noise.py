@@ -10,6 +10,8 @@ HIGH_PASS = 1.5  # voxels, sigma; what is finer is taken for noise where there i
 DEPTHS = (4, 3, 2, 1)  # voxels below the surface of white matter, the first that leaves enough
 LEAST_VOXELS = 2000
 ROBUST = 1.4826  # of a Gaussian: its deviation over its median absolute deviation
+# Part of the fine deviation in white matter that a network is told: the rest is the tissue's own.
+NOISE_PART = 0.7
 SAMPLING = 7  # every n-th voxel decides the thresholds of the tissues
 
 
@@ -44,6 +46,19 @@ def noise_level(array: np.ndarray) -> float:
             fine = (array - gaussian_filter(array.astype(np.float32), HIGH_PASS))[deep]
             return float(ROBUST * np.median(np.abs(fine - np.median(fine))))
     return 0.0
+
+
+def told_noise(level: float, factor: float = 1.0) -> float:
+    """Return the standard deviation that a network with a noise map is told.
+
+    Parameters
+    ----------
+    level : float
+        From `noise_level`.
+    factor : float
+        The user's: 0 leaves a scan nearly as it is, 2 smooths more.
+    """
+    return NOISE_PART * factor * level
 
 
 def _ceiling(values: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import torch
 from napari_mri7t.engine.devices import precision_name, resolve_device, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, VolumeError, is_out_of_memory
 from napari_mri7t.engine.metrics.calibration import Calibration
-from napari_mri7t.engine.metrics.noise import noise_level
+from napari_mri7t.engine.metrics.noise import noise_level, told_noise
 from napari_mri7t.engine.models.card import ANY_TONES
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.networks import takes_noise_map
@@ -36,8 +36,6 @@ from napari_mri7t.engine.volumes.scale import Scale, find_scale
 from napari_mri7t.engine.volumes.volume import Volume, save_volumes
 
 SYNTHESIZE = "synthesize"  # what a sidecar says was done
-# Part of the fine deviation in white matter that the network is told: the rest is the tissue's own.
-NOISE_PART = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +248,8 @@ class Passage:
         found: dict[str, Any] = {"harmonized": harmonization.scan is not None}
         if takes_noise_map(model.network):
             found["noise"] = noise_level(source.array)
-            level = NOISE_PART * config.noise_factor * found["noise"]
-            runner.noise = level * harmonization.slope
+            told = told_noise(found["noise"], config.noise_factor)
+            runner.noise = told * harmonization.slope
         array = harmonization.to_model(source.array).T
         return cls(source, array, harmonization, scale, runner, warnings, found)
 

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.metrics.noise import noise_level
+from napari_mri7t.engine.metrics.noise import noise_level, told_noise
 from napari_mri7t.engine.networks import slices_of, takes_noise_map
-from napari_mri7t.engine.synthesis.synthesize import NOISE_PART
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.volumes.grids import bounding_box
 
@@ -77,7 +76,7 @@ def slab_of(
     if not takes_noise_map(network):
         return slab
     level = noise_level(source) if noise is None else noise
-    return torch.cat((slab, slab.new_full((1, *slab.shape[1:]), NOISE_PART * level)))
+    return torch.cat((slab, slab.new_full((1, *slab.shape[1:]), told_noise(level))))
 
 
 def central_slice(network: nn.Module, slab: Tensor) -> np.ndarray:

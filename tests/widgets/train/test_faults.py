@@ -15,7 +15,7 @@ from napari_mri7t.engine.training import loop
 from napari_mri7t.engine.training.checkpoint import CURRENT
 from napari_mri7t.engine.training.study import LOCK_FILE
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, INFORMATION_COLOUR
-from napari_mri7t.widgets.shared.worker import find_job, running_jobs
+from napari_mri7t.widgets.shared.worker import find_job
 from napari_mri7t.widgets.train.jobs import TrainingState
 
 pytestmark = pytest.mark.gui
@@ -45,17 +45,9 @@ def save(path, array, shift=0.0):
 
 
 @pytest.fixture
-def widget(make_napari_viewer, dataset, tmp_path, wait_idle):
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
-    widget.dataset_field.folder = dataset
-    widget.run_field.folder = tmp_path / "run"
-    wait_idle()
-    choose(widget)
-    yield widget
-    for job in running_jobs():
-        job.cancel()
-    wait_idle()
+def widget(on_dataset):
+    choose(on_dataset)
+    return on_dataset
 
 
 def choose(widget, network="basic_cnn", **changed):

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.training.config import CHOICES, PRESETS, TrainConfig, settings_of
 from napari_mri7t.engine.training.study import open_study
-from napari_mri7t.widgets.shared.worker import running_jobs
 from napari_mri7t.widgets.train.settings import IN_FRONT
 from napari_mri7t.widgets.train.widget import TrainWidget
 
@@ -23,20 +22,12 @@ TINY = {
 
 
 @pytest.fixture
-def widget(make_napari_viewer, dataset, tmp_path, wait_idle):
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
-    widget.dataset_field.folder = dataset
-    widget.run_field.folder = tmp_path / "run"
-    wait_idle()
-    widget.recipe.network_box.setCurrentText("basic_cnn")
+def widget(on_dataset, wait_idle):
+    on_dataset.recipe.network_box.setCurrentText("basic_cnn")
     for name, text in TINY.items():
-        widget.recipe.set_setting(name, text)
+        on_dataset.recipe.set_setting(name, text)
     wait_idle()
-    yield widget
-    for job in running_jobs():
-        job.cancel()
-    wait_idle()
+    return on_dataset
 
 
 def fields(widget: TrainWidget):

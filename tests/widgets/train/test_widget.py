@@ -34,29 +34,17 @@ TINY = {
 }
 
 
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
-
-
 def docked(viewer) -> TrainWidget:
     _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Train")
     return widget
 
 
 @pytest.fixture
-def widget(viewer, dataset, tmp_path, wait_idle):
-    widget = docked(viewer)
-    widget.dataset_field.folder = dataset
-    widget.run_field.folder = tmp_path / "run"
-    wait_idle()
-    widget.recipe.network_box.setCurrentText("basic_cnn")
+def widget(on_dataset):
+    on_dataset.recipe.network_box.setCurrentText("basic_cnn")
     for name, text in TINY.items():
-        widget.recipe.set_setting(name, text)
-    yield widget
-    for job in running_jobs():
-        job.cancel()
-    wait_idle()
+        on_dataset.recipe.set_setting(name, text)
+    return on_dataset
 
 
 def set_long(widget) -> None:
