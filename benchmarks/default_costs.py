@@ -18,7 +18,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, fold_folders
+from napari_mri7t.engine.models.card import REPORT_MODEL, fold_folders
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.preparation.registration import centre_of
@@ -57,7 +57,7 @@ def main() -> None:
     change = next((CHANGES[word] for word in sys.argv[2:] if word in CHANGES), lambda scan: scan)
     picked = [word for word in sys.argv[2:] if word.isdigit()]
     reference = next(path for path in paths if REFERENCE in path.name)
-    folds = [each for each in fold_folders() if each.parent.name == f"{DEFAULT_MODEL}-loo"]
+    folds = [each for each in fold_folders() if each.parent.name == f"{REPORT_MODEL}-loo"]
     print("brain | none, dB | auto, dB | auto minus none | what auto did")
     rows = []
     for path, fold in zip(paths, folds, strict=True):

@@ -36,9 +36,11 @@ def non_local_means(scan: Volume, strength: float) -> np.ndarray:
 
 
 def wavelets(scan: Volume) -> np.ndarray:
-    """Shrink wavelet coefficients (BayesShrink)."""
-    found: np.ndarray = denoise_wavelet(
-        scan.array, sigma=noise_level(scan.array), method="BayesShrink", rescale_sigma=False
+    """Shrink wavelet coefficients (BayesShrink), of the brain's box alone: air widens them."""
+    noise, found = noise_level(scan.array), scan.array.copy()
+    box = bounding_box(found > 0, MARGIN)
+    found[box] = denoise_wavelet(
+        found[box], sigma=noise, method="BayesShrink", wavelet="sym4", rescale_sigma=False
     )
     return found
 
@@ -55,7 +57,7 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--models", default="slice_unet", metavar="NAME,NAME")
+    parser.add_argument("--models", default="scan_unet,slice_unet", metavar="NAME,NAME")
     parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
     parser.add_argument("--noise-factor", type=float, default=1.0)
     return parser

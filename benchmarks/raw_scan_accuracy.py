@@ -20,7 +20,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.models.card import DEFAULT_MODEL
+from napari_mri7t.engine.models.card import REPORT_MODEL
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.preparation.registration import centre_of
@@ -158,7 +158,7 @@ def compare_curved(paths: list[Path], model: Model) -> None:
 def main() -> None:
     """Run the comparison that the first argument names."""
     what, *paths = sys.argv[1:]
-    model = load_model(DEFAULT_MODEL)
+    model = load_model(REPORT_MODEL)
     volumes = [Path(path) for path in paths]
     if what == "curved":
         compare_curved(volumes, model)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.models.card import DEFAULT_MODEL
+from napari_mri7t.engine.models.card import REPORT_MODEL
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis.scan import synthesize
@@ -40,7 +40,7 @@ def time_scans(folder: Path, paths: list[Path], model: Model) -> None:
 def main() -> None:
     """Take the folder and the scans from the command line."""
     folder, *paths = (Path(text) for text in sys.argv[1:])
-    time_scans(folder, paths, load_model(DEFAULT_MODEL))
+    time_scans(folder, paths, load_model(REPORT_MODEL))
 
 
 if __name__ == "__main__":
