@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.evaluation.robustness import KINDS
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, ModelCard, models
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL, ModelCard, models
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -147,13 +147,15 @@ def card_section(card: ModelCard) -> str:
         "SHA-256 of the weights": f"`{card.sha256}`",
     }
     head, *rows = [f"| {name} | {text} |" for name, text in facts.items() if text]
-    default = " (default)" if card.name == DEFAULT_MODEL else ""
+    marks = {DEFAULT_MODEL: " (default)", REPORT_MODEL: " (default for pseudo-3T)"}
+    default = marks.get(card.name, "")
     return "\n\n".join(
         [
             f"## {card.name}{default}",
             card.title,
             "\n".join([head, "|---|---|", *rows]),
             figures(card.metrics),
+            *on_scans(card.metrics),
             *stress(card.metrics),
         ]
     )
@@ -173,7 +175,7 @@ def intervals(uncertainty: Mapping[str, Any]) -> str:
 def figures(metrics: Mapping[str, Any]) -> str:
     """Return the held-out scores as a table, the brain first."""
     if not all(method in metrics for method in METHODS):
-        return "No scores on held-out brains."
+        return "" if metrics.get("scans") else "No scores on held-out brains."
     n_brains = metrics["n_held_out"]
     names = ", ".join(str(name).partition("_")[0] for name in metrics.get("subjects", []))
     lines = [
@@ -187,6 +189,16 @@ def figures(metrics: Mapping[str, Any]) -> str:
             cells = [spread(metrics[method][place][key], n) for key, (_, n) in SHOWN.items()]
             lines.append(f"| {what}, {where} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def on_scans(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the figures on real scans as a table, if measured ([results](results.md))."""
+    title = "[On real scans](results.md#real-scans), PSNR, dB"
+    lines = [f"| {title} | as is | this model |", "|---|---|---|"]
+    for entry in metrics.get("scans", {}).values():
+        pair = zip(entry["levels"], entry["source"], entry["estimate"], strict=True)
+        lines += [f"| {entry['what']}, {level} | {a:.2f} | {b:.2f} |" for level, a, b in pair]
+    return ["\n".join(lines)] if len(lines) > 2 else []
 
 
 def stress(metrics: Mapping[str, Any]) -> list[str]:

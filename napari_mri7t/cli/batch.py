@@ -17,6 +17,7 @@ from napari_mri7t.cli.options import (
     Index,
     Keep,
     Model,
+    NoiseFactor,
     Prepare,
     Scheduler,
     SeriesNumber,
@@ -58,6 +59,7 @@ def batch(
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
     end_slices: EndSlices = SynthesisConfig.end_slices,
+    noise_factor: NoiseFactor = SynthesisConfig.noise_factor,
     index: Index = None,
     series: SeriesNumber = None,
     prepare: Prepare = None,
@@ -107,7 +109,6 @@ def batch(
 
     from napari_mri7t.engine.datasets.derivatives import derivatives_of
     from napari_mri7t.engine.datasets.scans import ScanFilter
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.workflows.folder import synthesize_folder
     from napari_mri7t.engine.workflows.job import BatchJob
@@ -116,8 +117,8 @@ def batch(
     wanted = ScanFilter(participants, sessions, suffixes, series or "")
     job = BatchJob(
         output,
-        model or DEFAULT_MODEL,
-        SynthesisConfig(device=device, step=step, end_slices=end_slices),
+        model,
+        SynthesisConfig(device=device, step=step, end_slices=end_slices, noise_factor=noise_factor),
         overwrite,
         index,
         given(

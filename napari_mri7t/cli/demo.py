@@ -26,14 +26,14 @@ def demo(
     It writes a pseudo-3T, its synthetic 7T, scores and a figure.
     """
     from napari_mri7t.cli.compare import scores_table
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL
+    from napari_mri7t.engine.models.card import REPORT_MODEL
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.synthesis.config import SynthesisConfig
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.workflows.demo import run_demo
 
     with progress_bar("synthetic 7T") as report:
-        made = run_demo(output, load_model(DEFAULT_MODEL), SynthesisConfig(), report=report)
+        made = run_demo(output, load_model(REPORT_MODEL), SynthesisConfig(), report=report)
     warn(made.warnings)
     rows = {"source": "3T as is", "estimate": "synthetic 7T"}
     say("Inside the brain, against the 7T:")

@@ -15,7 +15,14 @@ Model = Annotated[
     str | None,
     typer.Option(
         help="Name or folder of the model; `mri7t models` lists the names.",
-        show_default="marked by `mri7t models`",
+        show_default="chosen by the scan",
+    ),
+]
+ReportModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Name or folder of the model; `mri7t models` lists the names.",
+        show_default="slice_unet",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -27,6 +34,14 @@ Step = Annotated[
     ),
 ]
 EndSlices = Annotated[int, typer.Option(help="Slices at either end to leave unchanged.")]
+NoiseFactor = Annotated[
+    float,
+    typer.Option(
+        help="Noise to remove, as a multiple of what is found in the scan: 0 leaves it nearly as "
+        "it is, 2 smooths more. For scan_unet, and other models that are told the noise.",
+        show_default="1",
+    ),
+]
 Index = Annotated[int | None, typer.Option(help="Index of the volume in a 4-D file, from 0.")]
 SeriesNumber = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_mri7t.cli.console import progress_bar, say, warn
-from napari_mri7t.cli.options import Device, Index, Model, Reference
+from napari_mri7t.cli.options import Device, Index, Reference, ReportModel
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 
@@ -15,7 +15,7 @@ def robustness(
     target: Annotated[
         Path, typer.Argument(metavar="TARGET", help="7T brain that the model was not trained on.")
     ],
-    model: Model = None,
+    model: ReportModel = None,
     reference: Reference = None,
     records: Annotated[
         Path | None,
@@ -32,12 +32,12 @@ def robustness(
     """
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL, seen_subjects
+    from napari_mri7t.engine.models.card import REPORT_MODEL, seen_subjects
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.texts import to_json
     from napari_mri7t.engine.workflows.stress import case_of_model
 
-    trained = load_model(model or DEFAULT_MODEL)
+    trained = load_model(model or REPORT_MODEL)
     brain = load_scan(target, index)
     other = None if reference is None else load_scan(reference, index)
     case = case_of_model(trained, brain, other, SynthesisConfig(device=device))

@@ -14,6 +14,7 @@ from napari_mri7t.cli.options import (
     Index,
     Keep,
     Model,
+    NoiseFactor,
     Overwrite,
     Prepare,
     SeriesNumber,
@@ -33,6 +34,7 @@ def synthesize(
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
     end_slices: EndSlices = SynthesisConfig.end_slices,
+    noise_factor: NoiseFactor = SynthesisConfig.noise_factor,
     index: Index = None,
     series: SeriesNumber = None,
     prepare: Prepare = None,
@@ -66,15 +68,17 @@ def synthesize(
     """
     refuse_targets([p for p in (output, uncertainty) if p is not None], overwrite=overwrite)
 
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL
-    from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.synthesis.scan import synthesize
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.volumes.volume import load_volume
 
     config = SynthesisConfig(
-        device=device, step=step, end_slices=end_slices, uncertainty=uncertainty is not None
+        device=device,
+        step=step,
+        end_slices=end_slices,
+        noise_factor=noise_factor,
+        uncertainty=uncertainty is not None,
     )
     goes_to = OutputConfig(space, via, background)
     preparation = given(
@@ -83,9 +87,8 @@ def synthesize(
     )  # fmt: skip
     scan = load_volume(source, index=index, series=series)
     warn(scan.warnings)
-    trained = load_model(model or DEFAULT_MODEL)
     with progress_bar("synthetic 7T") as report:
-        made = synthesize(scan, trained, config, preparation, goes_to, report=report)
+        made = synthesize(scan, model, config, preparation, goes_to, report=report)
     warn(made.warnings)
     for text in made.settings.get("preparation", {}).get("distance", ()):
         say(f"{scan.name}: {text}")
@@ -95,7 +98,7 @@ def synthesize(
 
         page = keep / f"{scan.name}_quality.png"
         keep.mkdir(parents=True, exist_ok=True)
-        write_quality_page(made.prepared, made.volume, trained.card, page)
+        write_quality_page(made.prepared, made.volume, made.model.card, page)
         say(f"{page}: check it before you trust the result")
-    say(f"{output}: {trained.name} on {made.device}, {made.seconds:.1f} s")
+    say(f"{output}: {made.model.name} on {made.device}, {made.seconds:.1f} s")
     say(NOTICE)

@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from napari_mri7t.engine.models.card import DEFAULT_MODEL
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 
@@ -69,6 +70,17 @@ def test_volume_of_a_series_is_chosen(run, folder, model_folder, tmp_path):
     code, out, _ = run(folder, tmp_path / "out", *options, "--index", 1)
     assert code == 0
     assert "1 written" in out
+
+
+def test_batch_without_a_model_leaves_it_to_each_scan(run, folder, tmp_path):
+    words = (folder, tmp_path / "out", "--participant", "01", "--noise-factor", 2)
+    code, _, error = run(*words)
+    assert code == 0, error
+    (sidecar,) = (tmp_path / "out").glob("sub-01/**/*_T1w.json")
+    facts = json.loads(sidecar.read_text())
+    assert (facts["Model"]["Name"], facts["RequestedModel"]) == (DEFAULT_MODEL, "by the scan")
+    assert facts["Settings"]["noise_factor"] == 2
+    assert "1 already done" in run(*words)[1]
 
 
 def test_only_options_that_the_command_has_are_named(run, run_cli, phantom, model_folder, tmp_path):

@@ -282,6 +282,25 @@ def test_synthesize_writes_what_the_engine_makes(run, phantom_file, model_folder
     np.testing.assert_array_equal(load_volume(output).array, expected.array)
 
 
+def test_synthesize_without_a_model_takes_the_default_and_turns_its_noise(
+    run, phantom_file, tmp_path
+):
+    images = []
+    for factor in (0, 3):
+        output = tmp_path / f"estimate{factor}.nii"
+        assert run("synthesize", phantom_file, output, "--noise-factor", factor)[0] == 0
+        sidecar = json.loads(output.with_suffix(".json").read_text())
+        assert sidecar["Model"]["Name"] == cards.DEFAULT_MODEL
+        assert sidecar["Settings"]["noise_factor"] == factor
+        images.append(load_volume(output).array)
+    assert not np.array_equal(*images)
+
+
+def test_models_says_which_are_the_defaults(run):
+    marked = [line.split()[0] for line in run("models")[1].splitlines() if "default" in line]
+    assert marked == [cards.DEFAULT_MODEL, cards.REPORT_MODEL]
+
+
 def test_synthesize_keeps_the_grid_and_tells_how_it_was_made(
     run, phantom_file, model_folder, tmp_path
 ):
@@ -363,7 +382,7 @@ def small_demo(monkeypatch, phantom, model_folder):
 
     template = phantom.with_array(phantom.array, name=demo.TEMPLATE_NAME)
     monkeypatch.setattr(demo, "load_template", lambda: template)
-    monkeypatch.setattr(cards, "DEFAULT_MODEL", str(model_folder))
+    monkeypatch.setattr(cards, "REPORT_MODEL", str(model_folder))
 
 
 @pytest.mark.usefixtures("small_demo")

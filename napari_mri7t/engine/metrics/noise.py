@@ -11,7 +11,7 @@ DEPTHS = (4, 3, 2, 1)  # voxels below the surface of white matter, the first tha
 LEAST_VOXELS = 2000
 ROBUST = 1.4826  # of a Gaussian: its deviation over its median absolute deviation
 # Part of the fine deviation in white matter that a network is told: the rest is the tissue's own.
-NOISE_PART = 0.7
+NOISE_PART = 0.85
 SAMPLING = 7  # every n-th voxel decides the thresholds of the tissues
 
 

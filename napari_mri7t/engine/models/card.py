@@ -17,7 +17,8 @@ CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256")
 ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
-DEFAULT_MODEL = "slice_unet"  # best on held-out subjects
+DEFAULT_MODEL = "scan_unet"  # best on scans
+REPORT_MODEL = "slice_unet"  # best on the pseudo-3T of the report
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
     "than T1w, low-resolution or anisotropic scans: none was in the training data."
@@ -72,6 +73,11 @@ class ModelCard:
     network_config: dict[str, Any] = field(default_factory=dict)
     synthesis: dict[str, Any] = field(default_factory=dict)
     uncertainty: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_told_noise(self) -> bool:
+        """Whether the network gets the strength of a scan's noise; `noise_factor` changes it."""
+        return bool(self.network_config.get("noise_map"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as plain dicts and lists."""
@@ -224,7 +230,7 @@ def models(*, folds: bool = False) -> list[ModelCard]:
     --------
     >>> import napari_mri7t as mri7t
     >>> [card.name for card in mri7t.models()]
-    ['basic_cnn', 'slice_unet', 'watnet']
+    ['basic_cnn', 'scan_unet', 'slice_unet', 'watnet']
     """
     return [read_card(folder) for folder in (fold_folders() if folds else bundled_folders())]
 

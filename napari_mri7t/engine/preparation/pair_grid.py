@@ -68,15 +68,28 @@ def on_grid(
             made.append(scan.array)
             masks.append(side.mask)
             continue
-        smooth = _smoothed(_continued(scan, side.mask), grid, transform)
+        smooth = _smoothed(continued(scan, side.mask), grid, transform)
         made.append(resample(smooth, grid, transform, order=CUBIC))
         mask = side.scan.with_array(side.mask)
         masks.append(resample(mask, grid, transform, order=LINEAR) > 0.5)
     return made, masks
 
 
-def _continued(scan: Volume, mask: np.ndarray) -> Volume:
-    """Give the empty voxels around a brain the value of the nearest one in it."""
+def continued(scan: Volume, mask: np.ndarray) -> Volume:
+    """Give the empty voxels around a brain the value of the nearest one in it.
+
+    Interpolation then does not darken its rim.
+
+    Parameters
+    ----------
+    scan : Volume
+    mask : ndarray of bool, shape of the scan
+
+    Returns
+    -------
+    Volume
+        The scan itself where tissue surrounds the brain, as in a head.
+    """
     rim = binary_dilation(mask) & ~mask
     if np.count_nonzero(scan.array[rim]) > rim.sum() / 2:
         return scan  # a head: its own tissue surrounds the brain

@@ -11,24 +11,29 @@ from pathlib import Path
 import numpy as np
 
 from napari_mri7t.engine.devices import precision_name
-from napari_mri7t.engine.models.card import DEFAULT_MODEL
-from napari_mri7t.engine.models.model import Model, load_model
+from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, PreparationPlan
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import ReadyScan, merge, prepare_scan, seam_of
+from napari_mri7t.engine.synthesis.scan import (
+    ReadyScan,
+    load_model_for,
+    merge,
+    prepare_scan,
+    seam_of,
+)
 from napari_mri7t.engine.synthesis.slabs import SlabPlan, average_region, plan_slabs
 from napari_mri7t.engine.synthesis.synthesize import Passage, on_any_device
 from napari_mri7t.engine.synthesis.windows import Region
 from napari_mri7t.engine.volumes.brain import fill_brain
-from napari_mri7t.engine.volumes.volume import VolumeLike
+from napari_mri7t.engine.volumes.volume import VolumeLike, as_volume
 
 BLOCK = 8  # slices across the network's plane
 
 
 def open_preview(  # noqa: PLR0913 - as `synthesize`
     scan: VolumeLike,
-    model: str | Path | Model = DEFAULT_MODEL,
+    model: str | Path | Model | None = None,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen, as the next two
     preparation: PreparationConfig | PreparationPlan = PreparationConfig(),  # noqa: B008
     output: OutputConfig = OutputConfig(),  # noqa: B008
@@ -55,7 +60,8 @@ def open_preview(  # noqa: PLR0913 - as `synthesize`
     >>> preview.region((slice(80, 100), slice(80, 100), slice(90, 92))).shape
     (20, 20, 2)
     """
-    model = model if isinstance(model, Model) else load_model(model)
+    scan = as_volume(scan)
+    model = load_model_for(scan, model, report)
     return Preview(prepare_scan(scan, preparation, report=report), model, config, output)
 
 
@@ -88,10 +94,10 @@ class Preview:
         config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen, as the next
         output: OutputConfig = OutputConfig(),  # noqa: B008
     ) -> None:
-        self._ready = ready
+        self._ready, self.model = ready, model
         self._background = output.background
         prepared = ready.prepared
-        self._passage = Passage.of(prepared.model_input if prepared else ready.scan, model, config)
+        self._passage = Passage.of(ready.model_input, model, config)
         self._block: tuple[Region, np.ndarray] | None = None  # slices computed together
         self._plan: tuple[tuple[object, ...], SlabPlan] | None = None
         self._seam: np.ndarray | None = None

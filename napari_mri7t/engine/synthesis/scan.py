@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from napari_mri7t.engine.models.card import DEFAULT_MODEL
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.checks import check_domain
+from napari_mri7t.engine.preparation.choice import model_for
 from napari_mri7t.engine.preparation.optional import in_background
+from napari_mri7t.engine.preparation.pair_grid import continued
 from napari_mri7t.engine.preparation.prepare import (
     N_STEPS,
     PreparationConfig,
@@ -37,7 +38,7 @@ MERGING = Progress(1, 1, "merging into the scan")
 
 def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     scan: VolumeLike,
-    model: str | Path | Model = DEFAULT_MODEL,
+    model: str | Path | Model | None = None,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen, as the next two
     preparation: PreparationConfig | PreparationPlan = PreparationConfig(),  # noqa: B008
     output: OutputConfig = OutputConfig(),  # noqa: B008
@@ -49,8 +50,9 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     ----------
     scan : str, Path, nibabel image or Volume
         T1w, raw or prepared.
-    model : str, Path or Model
-        Name of a bundled model, folder, or a loaded model.
+    model : str, Path, Model or None
+        Name of a bundled model, folder, or a loaded model; None for the bundled one that the scan
+        is for, as `model_for` says.
     config : SynthesisConfig
     preparation : PreparationConfig or PreparationPlan
         A plan for this scan is executed as it is.
@@ -85,9 +87,9 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     ('slices_synthetic-7T', True)
     """
     scan = as_volume(scan)
-    model = model if isinstance(model, Model) else load_model(model)
+    model = load_model_for(scan, model, report)  # before the preparation, which takes long
     if config.uncertainty:
-        calibration_of(model.card, config)  # refused before the preparation, which takes long
+        calibration_of(model.card, config)
     ready = prepare_scan(scan, preparation, output.space, report)
     return synthesize_prepared(ready, model, config, output, report)
 
@@ -108,6 +110,11 @@ class ReadyScan:
     scan: Volume
     plan: PreparationPlan
     prepared: Prepared | None = None
+
+    @property
+    def model_input(self) -> Volume:
+        """What goes through a network on the scan's own grid."""
+        return self.scan if self.prepared is None else self.prepared.model_input
 
 
 def prepare_scan(
@@ -143,7 +150,7 @@ def prepare_planned(scan: Volume, plan: PreparationPlan, report: Report = ignore
 
 def synthesize_prepared(
     ready: ReadyScan,
-    model: Model,
+    model: str | Path | Model | None = None,
     config: SynthesisConfig = SynthesisConfig(),  # noqa: B008 - frozen, as the next
     output: OutputConfig = OutputConfig(),  # noqa: B008
     report: Report = ignore,
@@ -154,8 +161,7 @@ def synthesize_prepared(
     ----------
     ready : ReadyScan
         From `prepare_scan`, for the space of `output`.
-    model : Model
-    config, output, report
+    model, config, output, report
         As for `synthesize`.
 
     Raises
@@ -172,11 +178,11 @@ def synthesize_prepared(
     >>> ready.prepared is None  # too little for a preparation
     True
     >>> quick = SynthesisConfig(device="cpu", step=3)
-    >>> synthesize_prepared(ready, load_model("basic_cnn"), quick).volume.name
+    >>> synthesize_prepared(ready, "basic_cnn", quick).volume.name
     'slices_synthetic-7T'
     """
     _check_space(ready.plan, output.space)
-    prepared = ready.prepared
+    prepared, model = ready.prepared, load_model_for(ready.scan, model, report)
     if prepared is None:
         made = estimate(ready.scan, model, config, report=report)
         return replace(made, warnings=(*ready.plan.warnings, *made.warnings))
@@ -196,6 +202,22 @@ def synthesize_prepared(
         settings=made.settings | {"preparation": facts, "output": asdict(output)},
         warnings=(*prepared.warnings, *registration_warnings(prepared), *made.warnings),
     )
+
+
+def load_model_for(
+    scan: Volume, model: str | Path | Model | None = None, report: Report = ignore
+) -> Model:
+    """Load a model, or the one that a scan is for where none is named.
+
+    Raises
+    ------
+    ModelError
+        As `load_model`.
+    """
+    if isinstance(model, Model):
+        return model
+    report(Progress(0, 0, "loading the model"))
+    return load_model(model or model_for(scan))
 
 
 def as_given(estimate: Volume, prepared: Prepared) -> Volume:
@@ -260,10 +282,12 @@ def _via_mni(
         volume = brain.with_array(merged, name=made.volume.name)
         uncertainty = _within(mask, made.uncertainty)
     else:
-        whole = brain.with_array(np.where(mask, array, around.array))
         merged = in_background(
             lambda: blend(
-                prepared.scan, from_mni(whole, prepared), prepared.mask, output.background
+                prepared.scan,
+                from_mni(_with_surroundings(array, mask, around, prepared), prepared),
+                prepared.mask,
+                output.background,
             ),
             report,
             MERGING,
@@ -273,6 +297,14 @@ def _via_mni(
     notes = (*check_domain(prepared.brain, model.card), *made.warnings)
     warnings = tuple(dict.fromkeys(notes))
     return replace(made, volume=volume, uncertainty=uncertainty, warnings=warnings)
+
+
+def _with_surroundings(
+    estimate: np.ndarray, mask: np.ndarray, around: Volume, prepared: Prepared
+) -> Volume:
+    """Return an estimate of the brain with what interpolation at its rim needs around it."""
+    outside = around.array if _shows_more(prepared) else 0
+    return continued(around.with_array(np.where(mask, estimate, outside)), mask)
 
 
 def _uncertainty_from_mni(uncertainty: Volume | None, prepared: Prepared) -> Volume | None:
@@ -289,8 +321,12 @@ def background_in_mni(prepared: Prepared, output: OutputConfig) -> str:
 
     Around an extracted brain, resampling leaves traces, which are no scan to blend into.
     """
-    is_shown = ((prepared.scan.array != 0) & ~prepared.region).any()
-    return output.background if is_shown else "zero"
+    return output.background if _shows_more(prepared) else "zero"
+
+
+def _shows_more(prepared: Prepared) -> bool:
+    """Return whether a scan shows something beside the brain."""
+    return bool(((prepared.scan.array != 0) & ~prepared.region).any())
 
 
 def to_mni(prepared: Prepared) -> tuple[Volume, np.ndarray, Volume]:
@@ -307,7 +343,8 @@ def to_mni(prepared: Prepared) -> tuple[Volume, np.ndarray, Volume]:
     grid = model_grid()
     mask_volume = prepared.scan.with_array(prepared.mask)
     mask = resample(mask_volume, grid, prepared.to_mni, order=LINEAR) > 0.5
-    whole = resample(prepared.corrected, grid, prepared.to_mni, order=CUBIC)
+    beyond = continued(prepared.corrected, prepared.mask)
+    whole = resample(beyond, grid, prepared.to_mni, order=CUBIC)
     name = prepared.scan.name
     brain = Volume(np.where(mask, whole, 0), grid.affine, name)
     scan = resample(prepared.scan, grid, prepared.to_mni, order=CUBIC)

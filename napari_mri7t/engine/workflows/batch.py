@@ -1,4 +1,4 @@
-"""A whole dataset through one model into a BIDS derivative; resumes when run again.
+"""A whole dataset into a BIDS derivative; resumes when run again.
 
 One thread reads and prepares the next scan and one writes the last estimate while the present one
 is in the network: neither the cores nor a GPU are idle. Two prepared scans are in memory at most,
@@ -28,7 +28,14 @@ from napari_mri7t.engine.synthesis.synthesize import Synthesis
 from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.engine.workflows.claims import Claims, lock_derivative
 from napari_mri7t.engine.workflows.job import BatchJob
-from napari_mri7t.engine.workflows.outlook import LOGGER, REQUESTED, examine, reason_of
+from napari_mri7t.engine.workflows.outlook import (
+    BY_THE_SCAN,
+    LOGGER,
+    REQUESTED,
+    REQUESTED_MODEL,
+    examine,
+    reason_of,
+)
 from napari_mri7t.engine.workflows.stages import BatchProgress, Course
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
@@ -70,7 +77,7 @@ def synthesize_batch(
     if isinstance(job.preparation.keep, Path):
         start_derivative(job.preparation.keep)
     report(BatchProgress(0, 0, "loading the model"))
-    start, model = time.perf_counter(), load_model(job.model)
+    start, model = time.perf_counter(), load_model(job.model) if job.model else None
     with Claims(job.output) as claims:
         account = _Account(len(scans), claims, report, note)
         try:
@@ -83,7 +90,7 @@ def synthesize_batch(
 
 
 def _synthesize_all(
-    scans: Sequence[Scan], job: BatchJob, model: Model, account: "_Account"
+    scans: Sequence[Scan], job: BatchJob, model: Model | None, account: "_Account"
 ) -> None:
     page = _Page(job.output)
     with (
@@ -272,7 +279,7 @@ def _write(made: _Made, job: BatchJob, page: _Page) -> tuple[str, ...]:
     notes = _draw(made, job)
     uri = f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
     facts = bids_sidecar(result.sidecar(), result.volume, None if scan.dicom else uri)
-    facts |= {REQUESTED: job.preparation.prepare}
+    facts |= {REQUESTED: job.preparation.prepare, REQUESTED_MODEL: job.model or BY_THE_SCAN}
     save_volume(result.volume, image, overwrite=True, sidecar=facts)
     page.refresh()
     return (*facts["Warnings"], *notes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.scans import ScanFilter
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.models.card import find_model
+from napari_mri7t.engine.preparation.choice import possible_models
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.workflows.batch import synthesize_batch
 from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
@@ -49,10 +49,10 @@ def synthesize_folder(  # noqa: PLR0913 - all with defaults
     Raises
     ------
     FileNotFoundError, Mri7tError
-        As `plan_batch`, `begin_batch`, `find_model` and `synthesize_batch`.
+        As `plan_batch`, `begin_batch`, `possible_models` and `synthesize_batch`.
     """
     found = plan_batch(source, job.output, wanted)
-    find_model(job.model)  # or nothing is begun
+    possible_models(job.model)  # or nothing is begun
     begin_batch(source, job.output, found)
     left_out = BatchSummary(failed=found.failed, skipped=found.skipped, arguments=found.arguments)
     so_far = BatchSummary()

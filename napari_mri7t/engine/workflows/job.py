@@ -18,8 +18,8 @@ class BatchJob:
     ----------
     output : Path
         Folder of the derivative.
-    model : str
-        Name or folder, as `load_model` takes it; loaded where it is used.
+    model : str or None
+        Name or folder, as `load_model` takes it; None for the bundled one that each scan is for.
     config : SynthesisConfig
     overwrite : bool
         Replace estimates that were made from another scan, model or settings.
@@ -35,7 +35,7 @@ class BatchJob:
     """
 
     output: Path
-    model: str
+    model: str | None
     config: SynthesisConfig
     overwrite: bool = False
     index: int | None = None

@@ -8,8 +8,9 @@ from typing import Any
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests
 from napari_mri7t.engine.datasets.derivatives import find_own
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
-from napari_mri7t.engine.models.card import find_model, read_card
+from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.preparation.cache import KeptFiles, read_cache
+from napari_mri7t.engine.preparation.choice import possible_models
 from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_preparation
 from napari_mri7t.engine.preparation.reuse import FILES, OWN
 from napari_mri7t.engine.preparation.steps import Decision
@@ -23,6 +24,7 @@ from napari_mri7t.engine.workflows.job import BatchJob
 
 LOGGER = logging.getLogger(__name__)
 REQUESTED = "RequestedPreparation"  # of a sidecar: also where the scan needed none
+REQUESTED_MODEL, BY_THE_SCAN = "RequestedModel", "by the scan"
 NOT_PREPARED = "none"  # what a sidecar without that entry says: the batches of version 0.1
 EXPECTED = (Mri7tError, OSError)  # errors whose text is a sentence for the user
 LACK_OF_MEMORY = (
@@ -144,10 +146,21 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
     return (
         indices <= {None, job.index}
         and digests == scan_digests(scan)
-        and weights == read_card(find_model(job.model)).sha256
+        and weights in _wanted_weights(facts, job)
         and all(settings.get(key) == value for key, value in asked.items())
         and _is_prepared_as_asked(facts, scan, job)
     )
+
+
+def _wanted_weights(facts: dict[str, Any], job: BatchJob) -> set[str]:
+    """Return the digests of the models whose estimate a job keeps.
+
+    Without a name these are the default and, if the scan chose it, the report's model.
+    """
+    folders = possible_models(job.model)
+    if job.model is None and facts.get(REQUESTED_MODEL) != BY_THE_SCAN:
+        folders = folders[:1]
+    return {read_card(folder).sha256 for folder in folders}
 
 
 def _is_prepared_as_asked(facts: dict[str, Any], scan: Scan, job: BatchJob) -> bool:

@@ -131,7 +131,7 @@ def _everywhere(job: BatchJob) -> BatchJob:
     return replace(
         job,
         output=job.output.resolve(),
-        model=str(find_model(job.model).resolve()),
+        model=str(find_model(job.model).resolve()) if job.model else None,
         preparation=preparation,
         derivatives=tuple(folder.resolve() for folder in job.derivatives),
     )

@@ -44,8 +44,10 @@ def changed(config: object, *names: str) -> dict[str, Any]:
     return {name: v for name, v in values.items() if v != getattr(type(config), name)}
 
 
-def model_option(folder: Path) -> str:
-    """Return how `--model` names a model: a bundled one by its name."""
+def model_option(folder: Path | None) -> str | None:
+    """Return how `--model` names a model: a bundled one by its name; None is left to the scan."""
+    if folder is None:
+        return None
     return folder.name if folder in bundled_folders() else str(folder.absolute())
 
 

@@ -19,8 +19,10 @@ from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.models.card import (
     CARD_FILE,
     DEFAULT_MODEL,
+    REPORT_MODEL,
     ModelCard,
     bundled_folders,
+    find_model,
     folder_of,
     read_card,
 )
@@ -35,6 +37,11 @@ from napari_mri7t.widgets.shared.controls import (
 )
 from napari_mri7t.widgets.shared.labels import TextLabel
 
+AUTOMATIC_TOOLTIP = (
+    f"The trained model. (auto) follows the scan: {DEFAULT_MODEL} for real scans,\n"
+    f"{REPORT_MODEL} for the report's pseudo-3T. Its card is summarised below."
+)
+
 
 class ModelChooser(QWidget):
     """A list of models, a button for a folder, and a summary of the card.
@@ -42,17 +49,20 @@ class ModelChooser(QWidget):
     Parameters
     ----------
     none : str
-        First entry, chosen at the start, which stands for no model; by default there is none.
+        First entry, chosen at the start, which stands for no model; by default it stands for the
+        model that the scan is for.
     tooltip : str
     """
 
     changed = Signal()
 
     def __init__(
-        self, none: str = "", tooltip: str = "The trained network; its card is summarised below"
+        self,
+        none: str = "",
+        tooltip: str = AUTOMATIC_TOOLTIP,
     ) -> None:
         super().__init__()
-        self._cards: list[ModelCard | None] = []
+        self._cards: list[ModelCard | None] = [None]
         self._dialogs: dict[str, CardDialog] = {}
         self._own: int | None = None  # the user's choice, while a guest is shown
         self._guest: int | None = None  # the guest's line, where it was not among the models
@@ -84,24 +94,38 @@ class ModelChooser(QWidget):
         column.addWidget(self.card_label)
         column.addWidget(self.notices)
         self.box.currentIndexChanged.connect(self._on_chosen)
-        if none:
-            self._cards.append(None)
-            self.box.addItem(none, None)
+        self.box.addItem(none, None)
         for folder in bundled_folders():
             self.add(folder)
-        self.box.setCurrentIndex(0 if none else max(0, self._index_of(DEFAULT_MODEL)))
+        self.box.setCurrentIndex(0)
+        if not none:
+            self.suggest(DEFAULT_MODEL)
         self._on_chosen()
 
     @property
     def folder(self) -> Path | None:
-        """The chosen model's folder; None where none is chosen."""
-        return self.box.currentData()
+        """The model's folder, also where the scan decides; None where there is none."""
+        return self.choice or (None if self.card is None else find_model(self.card.name))
 
     @property
     def card(self) -> ModelCard | None:
         """The chosen model's card; None where none is chosen."""
         index = self.box.currentIndex()
         return self._cards[index] if 0 <= index < len(self._cards) else None
+
+    @property
+    def choice(self) -> Path | None:
+        """The folder of a model that the user chose; None where the first entry is chosen."""
+        return self.box.currentData()
+
+    def suggest(self, name: str) -> None:
+        """Make the first entry stand for the bundled model that the scan is for."""
+        if self._cards[0] is not None and self._cards[0].name == name:
+            return
+        self._cards[0] = read_card(find_model(name))
+        self.box.setItemText(0, f"{name} (auto)")
+        if self.box.currentIndex() == 0:
+            self._on_chosen()
 
     def add(self, folder: Path) -> bool:
         """Add the model in `folder` and choose it; show an error if there is none."""
@@ -167,9 +191,6 @@ class ModelChooser(QWidget):
         """Return a folder's place among the models: Qt's own search compares objects, not paths."""
         return next((n for n in range(self.box.count()) if self.box.itemData(n) == folder), -1)
 
-    def _index_of(self, name: str) -> int:
-        return next((n for n, card in enumerate(self._cards) if card and card.name == name), -1)
-
     def _ask_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
         if folder:
@@ -188,11 +209,23 @@ class ModelChooser(QWidget):
 def summary(card: ModelCard) -> str:
     """Return a model's title, its held-out scores and its intended use."""
     title = f"{card.title} ({card.n_parameters:,} parameters)"
-    return "\n".join([title, _figures(card), card.intended_use])
+    scores = _figures(card), _gains_on_scans(card)
+    known = list(filter(None, scores)) or ["No held-out scores."]
+    return "\n".join([title, *known, card.intended_use])
+
+
+def _gains_on_scans(card: ModelCard) -> str:
+    """Return the mean gain in each kind of test on real scans; empty without figures."""
+    try:
+        scans = card.metrics["scans"].values()
+        gains = [f"{entry['what']} {entry['gain']:+.2f} dB" for entry in scans]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ""
+    return f"On real scans, PSNR: {', '.join(gains)}" if gains else ""
 
 
 def _figures(card: ModelCard) -> str:
-    """Return the held-out scores inside the brain, beside those of the 3T itself."""
+    """Return the held-out scores in the brain, beside those of the 3T; empty without figures."""
     metrics = card.metrics
     try:
         estimate, source = metrics["estimate"]["brain"], metrics["source"]["brain"]
@@ -200,7 +233,7 @@ def _figures(card: ModelCard) -> str:
         ssim = f"{_spread(estimate['ssim'], '.3f')} (3T: {source['ssim']['mean']:.3f})"
         n_brains = int(metrics["n_held_out"])
     except (KeyError, TypeError, ValueError):
-        return "No held-out scores."
+        return ""
     brains = "1 brain" if n_brains == 1 else f"{n_brains} brains"
     is_final = card.training.get("held_out", "somebody") is None  # the figures are of its folds
     which = f"Leave-one-out on {brains}" if is_final else f"On {brains} not used in training"

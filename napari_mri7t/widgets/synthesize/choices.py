@@ -46,9 +46,13 @@ class Choices:
             why_not = self.preparation.why_not(self.source.layers())
         return why_not
 
-    def offer_uncertainty(self) -> None:
-        """Offer the uncertainty where the model was calibrated for the chosen settings."""
+    def offer_what_the_model_has(self) -> None:
+        """Offer the noise where the model is told it, and the uncertainty where calibrated."""
         card = self.model_chooser.card
+        is_told = card is not None and card.is_told_noise
+        if self.is_folder and self.model_chooser.choice is None:
+            is_told = True  # some of the scans may get a model that is
+        self.computation.offer_noise(None if is_told else "this model does not use it")
         if card is None or self.is_folder:
             why_not = "choose a model" if card is None else "for layers, not for a folder"
         else:
@@ -58,17 +62,18 @@ class Choices:
     def places(self) -> tuple[object, ...]:
         """Return what everything shown is about, the layers apart."""
         folders = self.source.folder_field.folder, self.source.output_field.folder
-        return self.source.mode, self.model_chooser.folder, *folders
+        return self.source.mode, self.model_chooser.choice, *folders
 
     def values(self) -> dict[str, Any]:
         """Return the choices to restore in the next session."""
         values = self.computation.values() | self.preparation.values() | self.source.values()
-        return values | {"model": str(self.model_chooser.folder)}
+        kept = {"noise_factor": self.computation.noise_box.value()}
+        return values | kept | {"chosen_model": str(self.model_chooser.choice or "")}
 
     def recall_model(self, remembered: dict[str, Any]) -> None:
         """Choose the last session's model, if it is still there."""
-        folder = Path(str(remembered.get("model", "")))
-        if remembered.get("model") and folder.is_dir():
+        folder = Path(str(remembered.get("chosen_model", "")))
+        if remembered.get("chosen_model") and folder.is_dir():
             self.model_chooser.add(folder)
 
     def passes(self, shape: tuple[int, int, int], n_voxels: int) -> Passes:
@@ -82,7 +87,7 @@ class Choices:
         return FolderRequest(
             self.source.folder_field.folder,
             self.source.output_field.folder,
-            self.model_chooser.folder,
+            self.model_chooser.choice,
             self.computation.config(),
             asked.preparation,
             asked.output,
@@ -96,7 +101,7 @@ class Choices:
             return None
         self.preparation.begin_session()  # the full run reuses what is prepared for a preview
         asked = self.preparation.asked()
-        return Request(sources[0], self.model_chooser.folder, self.computation.config(), asked)
+        return Request(sources[0], self.model_chooser.choice, self.computation.config(), asked)
 
     def lines(self) -> list[str]:
         """Return the `mri7t` lines of what a start would do.
@@ -113,7 +118,7 @@ class Choices:
             return lines_of_folder(self.folder_request())
         asked = AskedOfLayers(
             self.source.sources(),
-            self.model_chooser.folder,
+            self.model_chooser.choice,
             self.computation.config(),
             self.preparation.asked(),
             self.preparation.keep,

@@ -16,6 +16,7 @@ from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 from napari_mri7t.widgets.synthesize.jobs import Asked, Source
 
 UNCERTAINTY = "uncertainty"
+OF_COMPUTATION = ("device", "step", "end_slices", "noise_factor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class AskedOfLayers:
     """
 
     sources: list[Source]
-    model: Path
+    model: Path | None
     config: SynthesisConfig
     asked: Asked
     keep: Path | None
@@ -56,7 +57,7 @@ def _line(source: Source, all_asked: AskedOfLayers) -> str:
         scan.path,
         scan.path.with_name(name_beside(name, taken=taken)),
         model=model_option(all_asked.model),
-        **changed(all_asked.config, "device", "step", "end_slices"),
+        **changed(all_asked.config, *OF_COMPUTATION),
         **scan.options,
         **_preparation_of(asked, all_asked.keep),
         mask=asked.preparation.mask if mask is None else file_of(mask).path,
@@ -73,7 +74,7 @@ def lines_of_folder(request: FolderRequest) -> list[str]:
         request.source.absolute(),
         request.output.absolute(),
         model=model_option(request.model),
-        **changed(request.config, "device", "step", "end_slices"),
+        **changed(request.config, *OF_COMPUTATION),
         **_preparation_of(asked, request.preparation.keep),
         overwrite=request.overwrite,
     )

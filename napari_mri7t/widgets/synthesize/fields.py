@@ -7,7 +7,14 @@ from typing import Any
 import napari
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QSpinBox,
+    QWidget,
+)
 
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -31,6 +38,11 @@ UNCERTAINTY_TOOLTIP = (
     "A second layer: how far each voxel may be from the truth, as half of the width of\n"
     "its 90 % interval, in the image's intensities. It knows no lesion."
 )
+NOISE_TOOLTIP = (
+    "How much noise to remove, as a multiple of what is found in the scan:\n"
+    "0 leaves the scan nearly as it is, 2 smooths more."
+)
+MOST_NOISE = 3.0
 #: Of what napari's Preferences have, too.
 DEFAULTS = {
     "device": SynthesisConfig.device,
@@ -179,7 +191,7 @@ class SourceFields(QWidget):
 
 
 class ComputationFields(QWidget):
-    """Device, quality, end slices."""
+    """Device, quality, end slices, noise, uncertainty."""
 
     changed = Signal()
 
@@ -199,6 +211,11 @@ class ComputationFields(QWidget):
         self.end_slices_box.setToolTip(
             "Axial slices at either end to leave as in the 3T image\n(the report skipped 30)"
         )
+        self.noise_box = QDoubleSpinBox()
+        self.noise_box.setRange(0, MOST_NOISE)
+        self.noise_box.setSingleStep(0.1)
+        self._why_no_noise: str | None = None
+        self.offer_noise(None)
         self.uncertainty_box = QCheckBox("Uncertainty")
         self._why_no_uncertainty: str | None = None
         self.offer_uncertainty(None)
@@ -207,10 +224,12 @@ class ComputationFields(QWidget):
         form.addRow("Device", self.device_box)
         form.addRow("Quality", self.step_box)
         form.addRow("Skip end slices", self.end_slices_box)
+        form.addRow("Noise removed", self.noise_box)
         form.addRow("", self.uncertainty_box)
         self._recall(remembered)
         self.device_box.currentIndexChanged.connect(lambda n: self.changed.emit())
         self.step_box.currentIndexChanged.connect(lambda n: self.changed.emit())
+        self.noise_box.valueChanged.connect(lambda n: self.changed.emit())
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         """Restore the last choices, or the user's preferences where those are newer."""
@@ -220,6 +239,14 @@ class ComputationFields(QWidget):
         default = SynthesisConfig.end_slices
         end_slices = remembered.get("end_slices", default)
         self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
+        noise = remembered.get("noise_factor")
+        is_known = isinstance(noise, float) and 0 <= noise <= MOST_NOISE
+        self.noise_box.setValue(noise if is_known else SynthesisConfig.noise_factor)
+
+    def offer_noise(self, why_not: str | None) -> None:
+        """Offer to turn the noise, or say why that does nothing; None if it does."""
+        self._why_no_noise = why_not
+        set_enabled(self.noise_box, why_not, NOISE_TOOLTIP)
 
     def offer_uncertainty(self, why_not: str | None) -> None:
         """Offer the uncertainty, or say why it cannot be had; None if it can."""
@@ -228,11 +255,12 @@ class ComputationFields(QWidget):
 
     def values(self) -> dict[str, Any]:
         """Return the choices by the names of `SynthesisConfig`."""
-        is_possible = self._why_no_uncertainty is None
+        is_possible, is_told = self._why_no_uncertainty is None, self._why_no_noise is None
         return {
             "device": self.device_box.device,
             "step": self.step_box.currentData(),
             "end_slices": self.end_slices_box.value(),
+            "noise_factor": self.noise_box.value() if is_told else SynthesisConfig.noise_factor,
             "uncertainty": is_possible and self.uncertainty_box.isChecked(),
         }
 

@@ -35,7 +35,7 @@ class FolderRequest:
 
     source: Path
     output: Path
-    model: Path
+    model: Path | None
     config: SynthesisConfig
     preparation: PreparationConfig
     grid: OutputConfig
@@ -45,7 +45,7 @@ class FolderRequest:
         """Return the settings of the batch."""
         return BatchJob(
             self.output,
-            str(self.model),
+            None if self.model is None else str(self.model),
             self.config,
             overwrite=self.overwrite,
             preparation=self.preparation,

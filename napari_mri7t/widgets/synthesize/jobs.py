@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Layer
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.models.card import ModelCard
+from napari_mri7t.engine.models.card import ModelCard, find_model, read_card
 from napari_mri7t.engine.preparation.checks import check_domain
+from napari_mri7t.engine.preparation.choice import model_for
 from napari_mri7t.engine.preparation.optional import NATIVE, in_background, unfinished_work
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
@@ -68,7 +69,7 @@ class ScanCheck:
     """The engine's plan for one scan, or its error.
 
     `title`: before every sentence, where there are several scans. `can_be_allowed`: the user may
-    have the scan processed despite the error.
+    have the scan processed despite the error. `model`: the name of the one that the scan is for.
     """
 
     title: str
@@ -76,17 +77,23 @@ class ScanCheck:
     warnings: tuple[str, ...] = ()
     error: str = ""
     can_be_allowed: bool = False
+    model: str = ""
 
 
-def check_layers(sources: Sequence[Source], card: ModelCard, asked: Asked) -> list[ScanCheck]:
-    """Plan the preparation of every scan before anything runs."""
+def check_layers(
+    sources: Sequence[Source], card: ModelCard | None, asked: Asked
+) -> list[ScanCheck]:
+    """Plan the preparation of every scan before anything runs.
+
+    `card`: of the chosen model; None for the one that each scan is for.
+    """
     return [
         _check(source, card, asked, f"{source.layer.name}: " if len(sources) > 1 else "")
         for source in sources
     ]
 
 
-def _check(source: Source, card: ModelCard, asked: Asked, title: str) -> ScanCheck:
+def _check(source: Source, card: ModelCard | None, asked: Asked, title: str) -> ScanCheck:
     try:
         scan = data_to_volume(*source.data, source.index)
         plan = plan_preparation(scan, asked.preparation_of(scan, source.data), asked.output.space)
@@ -95,8 +102,11 @@ def _check(source: Source, card: ModelCard, asked: Asked, title: str) -> ScanChe
         return ScanCheck(title, error=str(error), can_be_allowed=can_be_allowed)
     except OSError as error:
         return ScanCheck(title, error=str(error))
-    warnings = [*plan.warnings, *([] if plan.is_needed else check_domain(scan, card))]
-    return ScanCheck(title, plan, tuple(f"{title}{text}" for text in warnings))
+    model = "" if card else model_for(scan)
+    warnings = list(plan.warnings)
+    if not plan.is_needed:
+        warnings += check_domain(scan, card or read_card(find_model(model)))
+    return ScanCheck(title, plan, tuple(f"{title}{text}" for text in warnings), model=model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,18 +136,23 @@ class Planned(Progress):
 
 
 def synthesize_layers(
-    sources: Sequence[Source], model: Path, config: SynthesisConfig, asked: Asked, report: Report
+    sources: Sequence[Source],
+    model: Path | None,
+    config: SynthesisConfig,
+    asked: Asked,
+    report: Report,
 ) -> None:
     """Prepare and synthesise layers one after the other.
 
-    Each is reported as `Planned` when it begins, as `Finished` when it is done.
+    `model`: None for the one that each scan is for. Each is reported as `Planned` when it begins,
+    as `Finished` when it is done.
     """
     report(Progress(0, 0, "loading torch"))
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.synthesis.scan import synthesize
 
     report(Progress(0, 0, "loading the model"))
-    trained = load_model(model)
+    trained = None if model is None else load_model(model)
     wait_for_cancelled_work(report)
     for n, source in enumerate(sources):
         name = source.layer.name

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, wrap_anywhere
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.settings import Memory
@@ -87,7 +88,10 @@ class Outlook(QObject):
         edge = max(1, round((n_voxels / n_scans) ** (1 / 3)))
         passes = choices.passes((edge, edge, edge), n_voxels)
         what = "1 scan" if n_scans == 1 else f"{n_scans} scans"
-        what = f"{what} through {passes.card.name} into a BIDS derivative"
+        model = passes.card.name
+        if choices.model_chooser.choice is None:
+            model = f"{DEFAULT_MODEL}, or {REPORT_MODEL} for the report's pseudo-3T,"
+        what = f"{what} through {model} into a BIDS derivative"
         text = f"{what}{self.pace.of(passes, may_time)} {self.pace.of_preparation(list(steps))}"
         self._tell_passes(text.strip())
 

@@ -55,7 +55,7 @@ class Request:
     """What a preview is of; a layer's data are read in the thread."""
 
     source: Source
-    model: Path
+    model: Path | None
     config: SynthesisConfig
     asked: Asked
 
@@ -251,7 +251,6 @@ class _Session:
         self.key: tuple[Any, ...] | None = None
         self._request: Request | None = None  # kept: its data's identity is part of the key
         self._preview: Preview | None = None
-        self._model = ""
 
     def part(
         self, request: Request, key: tuple[Any, ...], box: Box, report: Report = lambda _: None
@@ -266,7 +265,7 @@ class _Session:
         seconds = time.perf_counter() - start
         output = request.asked.output
         note = "" if (output.space, output.via) == ("native", "scan") else f". {IN_MNI}"
-        about = (seconds, self._preview.computed_on, self._model, note)
+        about = (seconds, self._preview.computed_on, self._preview.model.name, note)
         return Made(request.source.layer, key, box, values, *about)
 
     def _values(self, box: Box, report: Report) -> np.ndarray:
@@ -278,13 +277,9 @@ class _Session:
 
     def _opened(self, request: Request, report: Report) -> Preview:
         report(Progress(0, 0, "loading torch"))
-        from napari_mri7t.engine.models.model import load_model
         from napari_mri7t.engine.preparation.prepare import plan_preparation
         from napari_mri7t.engine.synthesis.preview import open_preview
 
-        report(Progress(0, 0, "loading the model"))
-        model = load_model(request.model)
-        self._model = model.name
         wait_for_cancelled_work(report)
         report(Progress(0, 1, "reading the layer"))
         source, asked = request.source, request.asked
@@ -294,4 +289,4 @@ class _Session:
         if plan.is_needed:
             load_libraries(report)
         output = OutputConfig(background=asked.output.background)
-        return open_preview(volume, model, request.config, plan, output, report)
+        return open_preview(volume, request.model, request.config, plan, output, report)

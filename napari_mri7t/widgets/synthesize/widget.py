@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import napari
 from napari.layers import Layer
 
+from napari_mri7t.engine.preparation.choice import model_for_all
 from napari_mri7t.engine.preparation.optional import unfinished_work
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.volumes.volume import shares_grid
@@ -127,7 +128,7 @@ class SynthesizeWidget(EngineWidget):
         """Show what will happen, and allow the start only if it can succeed."""
         layers, is_folder = self.source.layers(), self.choices.is_folder
         self._forget_others(layers)
-        self.choices.offer_uncertainty()
+        self.choices.offer_what_the_model_has()
         self.preparation.serve_folder(is_folder)
         self.folder.setVisible(is_folder)
         self._why_not = why_not = self.choices.why_not()
@@ -140,7 +141,9 @@ class SynthesizeWidget(EngineWidget):
             is_asked = is_folder and why_not is None
             self.folder.ask(self.choices.folder_request() if is_asked else None)
         if why_not is None and layers:
-            card, asked = self.model_chooser.card, self.preparation.asked()
+            is_left = self.model_chooser.choice is None
+            card = None if is_left else self.model_chooser.card
+            asked = self.preparation.asked()
             self._latest.ask(check_layers, self.source.sources(), card, asked)
         else:
             self._latest.drop()
@@ -186,6 +189,7 @@ class SynthesizeWidget(EngineWidget):
 
     def _show_checks(self, checks: list[ScanCheck]) -> None:
         """Show the plan of every preparation and its time, or why nothing can start."""
+        self.model_chooser.suggest(model_for_all(check.model for check in checks if check.model))
         errors = [check.error for check in checks if check.error]
         self.preparation.offer_coarse(any(check.can_be_allowed for check in checks))
         self.panel.set_ready(self._why_not or (errors[0] if errors else None))
@@ -195,7 +199,7 @@ class SynthesizeWidget(EngineWidget):
         """Run in the background."""
         if self.panel.job is not None or self._why_not is not None:
             return
-        model, config = self.model_chooser.folder, self.computation.config()
+        model, config = self.model_chooser.choice, self.computation.config()
         self.memory.keep(CHOICES, self.choices.values() | preferred(**DEFAULTS))
         self.quality.clear()
         self.outlook.pace.rest()
@@ -212,8 +216,7 @@ class SynthesizeWidget(EngineWidget):
                 breakable=True,
             )
             job.progressed.connect(self._on_progressed)
-        self._running_card = self.model_chooser.card
-        self._running_pace = pace_of(self._running_card, config)
+        self._running_config = config
         self.destroyed.connect(job.cancel)
         self.panel.follow(job)
         self.preview.set_ready(self._why_no_preview())
@@ -263,7 +266,7 @@ class SynthesizeWidget(EngineWidget):
         self._offer_uncertainty(progress, shown)
         self.save_button.offer(shown)
         self.before_after.offer(synthesis, progress.source.layer, shown)
-        self.outlook.pace.keep(self._running_pace, progress)
+        self.outlook.pace.keep(pace_of(synthesis.model.card, self._running_config), progress)
         before = sum(progress.seconds.values())
         after = "" if prepared is None else f", after {before:.0f} s of preparation"
         self.panel.conclude(
@@ -274,7 +277,7 @@ class SynthesizeWidget(EngineWidget):
         for text in progress.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
         if prepared is not None:
-            run = prepared, estimate, self._running_card
+            run = prepared, estimate, synthesis.model.card
             self.quality.offer(run, progress.source.layer, shown)
         self._check()
 

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, has_seen, seen_subjects
+from napari_mri7t.engine.models.card import REPORT_MODEL, has_seen, seen_subjects
 from napari_mri7t.engine.training.config import (
     FINAL,
     PRESETS,
@@ -30,7 +30,7 @@ from napari_mri7t.widgets.shared.fold import FoldBox
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 from napari_mri7t.widgets.train.settings import IN_FRONT, NARROW, SettingFields
 
-DEFAULT_NETWORK, DEFAULT_PRESET = DEFAULT_MODEL, "best"  # the model has its network's name
+DEFAULT_NETWORK, DEFAULT_PRESET = REPORT_MODEL, "best"  # the model has its network's name
 FRESH_WEIGHTS = "Random weights"
 SETTINGS = "All other settings of the preset; hover over one for its meaning"
 FOLD_LIST_HEIGHT = 130

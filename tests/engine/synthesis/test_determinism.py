@@ -19,7 +19,7 @@ ACROSS_THREADS = 1e-4  # of the scan's own range
 ACROSS_DEVICES = 1e-2  # TF32 rounds; as docs/reliability.md has it
 
 
-@pytest.fixture(params=["slice_unet", "watnet", "basic_cnn"])
+@pytest.fixture(params=["scan_unet", "slice_unet", "watnet", "basic_cnn"])
 def model(request):
     return load_model(request.param)
 

@@ -27,11 +27,16 @@ from napari_mri7t.engine.report import planes
 from napari_mri7t.engine.report.quality_page import write_quality_page
 from napari_mri7t.engine.synthesis import scan as module
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import ReadyScan, synthesize, synthesize_prepared
+from napari_mri7t.engine.synthesis.scan import (
+    ReadyScan,
+    synthesize,
+    synthesize_prepared,
+    to_mni,
+)
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
-from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 HEAD_MM = 4.0  # as conftest draws it
 CPU = SynthesisConfig(device="cpu", precision="float32")
@@ -206,6 +211,24 @@ def test_preparation_of_a_scan_that_is_but_a_brain_takes_nothing_from_its_estima
     expected = estimate(scan, model, CPU).volume.array
     assert expected[~mask].any(), "the network must estimate the rim"
     np.testing.assert_array_equal(made.volume.array, expected)
+
+
+@pytest.mark.parametrize("decision", [Decision.EXTRACTED, Decision.GIVEN])
+def test_interpolation_of_a_brain_alone_does_not_darken_its_rim(decision):
+    """An even ball stays even on the way to MNI space and back, also with the user's own mask."""
+    radius = np.linalg.norm(np.indices((50, 50, 50)) - 24.5, axis=0)
+    place = np.eye(4)
+    place[:3, 3] = (-20.3, -30.6, -10.4)
+    even = Volume(np.where(radius < 20, 100.0, 0).astype(np.float32), place, name="ball")
+    mask = even.array > 0
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE) | {EXTRACTION: decision}
+    prepared = Prepared(even, even, mask, np.eye(4), 0.7, decisions)
+    brain, inside, _ = to_mni(prepared)
+    assert brain.array[inside].min() > 99
+    plan = plan_preparation(even, PreparationConfig("none", allow_out_of_domain=True))
+    ready = ReadyScan(even, plan, prepared)
+    made = synthesize_prepared(ready, model_of(even), CPU, OutputConfig(via="mni")).volume
+    assert made.array[mask].min() > 0.99 * np.median(made.array[mask])
 
 
 def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):

@@ -15,9 +15,17 @@ from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.engine.errors import DeviceError
 from napari_mri7t.engine.models import model
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, models, read_card
+from napari_mri7t.engine.models.card import (
+    DEFAULT_MODEL,
+    REPORT_MODEL,
+    find_model,
+    models,
+    read_card,
+)
 from napari_mri7t.engine.networks.unet import SliceUNet
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis import scan, synthesize
+from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.shared import fields
@@ -459,6 +467,12 @@ def test_card_shows_figures_and_use(viewer, quick_model):
     ("metrics", "words"),
     [
         ({}, "No held-out scores."),
+        ({"scans": {}}, "No held-out scores."),
+        ({"scans": {"a": {"what": "a second scan"}}}, "No held-out scores."),
+        (
+            {"scans": {"a": {"what": "a second scan", "gain": 0.5}}},
+            "On real scans, PSNR: a second scan +0.50 dB",
+        ),
         ({"n_held_out": 1, "source": {}, "estimate": {}}, "No held-out scores."),
         (
             {
@@ -482,8 +496,67 @@ def test_card_of_one_held_out_brain_or_none_is_read(quick_model, metrics, words)
 def test_every_bundled_model_is_offered_with_its_card(viewer):
     chooser = docked(viewer).model_chooser
     names = [chooser.box.itemText(n) for n in range(chooser.box.count())]
-    assert names == [card.name for card in models()]
+    assert names == [f"{DEFAULT_MODEL} (auto)", *(card.name for card in models())]
     assert chooser.card.name == DEFAULT_MODEL
+
+
+@pytest.fixture(scope="module")
+def brains():
+    """Ten slices of a clean brain, and of the report's pseudo-3T of it."""
+    template = load_template()
+    pseudo = simulate_3t(template, seed=1).source
+    box = np.s_[10:190, 20:210, 80:90]
+    return [
+        Volume(np.ascontiguousarray(volume.array[box]), template.affine, name)
+        for volume, name in ((template, "clean"), (pseudo, "pseudo"))
+    ]
+
+
+def test_model_follows_the_scan_until_the_user_chooses(viewer, brains, wait_idle):
+    clean, pseudo = (add(viewer, brain) for brain in brains)
+    widget = docked(viewer)
+    chooser = widget.model_chooser
+    for layer, name in ((pseudo, REPORT_MODEL), (clean, DEFAULT_MODEL)):
+        widget.source.choose(layer)
+        wait_idle()
+        assert (chooser.card.name, chooser.choice) == (name, None)
+        assert chooser.box.currentText() == f"{name} (auto)"
+    chooser.add(find_model(REPORT_MODEL))
+    for layer in (pseudo, clean):
+        widget.source.choose(layer)
+        wait_idle()
+        assert chooser.choice == find_model(REPORT_MODEL), "chosen, whatever the scan is for"
+    chooser.box.setCurrentIndex(0)
+    wait_idle()
+    assert chooser.card.name == DEFAULT_MODEL
+
+
+def test_noise_can_be_turned_where_the_model_is_told_it(viewer, brains, quick_model, tmp_path):
+    save_volume(brains[0], tmp_path / "clean.nii.gz")
+    viewer.open(tmp_path / "clean.nii.gz", plugin="napari-mri7t")
+    widget = docked(viewer)
+    box = widget.computation.noise_box
+    assert box.isEnabled()
+    box.setValue(1.5)
+    assert widget.computation.config().noise_factor == 1.5
+    assert "--noise-factor 1.5" in widget.choices.lines()[0]
+    widget.model_chooser.add(quick_model)
+    assert not box.isEnabled()
+    assert "does not use it" in box.toolTip()
+    assert widget.computation.config().noise_factor == 1
+
+
+def test_run_and_command_leave_the_model_to_the_scan(viewer, brains, wait_idle, tmp_path):
+    save_volume(brains[1], tmp_path / "pseudo.nii.gz")
+    viewer.open(tmp_path / "pseudo.nii.gz", plugin="napari-mri7t")
+    widget = docked(viewer)
+    widget.computation.device_box.setCurrentIndex(widget.computation.device_box.findData("cpu"))
+    assert "--model" not in widget.choices.lines()[0]
+    widget.start()
+    wait_idle()
+    assert viewer.layers[-1].name == f"pseudo synthetic-7T {REPORT_MODEL}"
+    assert widget.choices.values()["chosen_model"] == ""
+    assert widget.panel.status.text().startswith("Done")
 
 
 def test_widget_fits_350_pixels(viewer, quick_model):

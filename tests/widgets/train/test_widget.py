@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import QThreadPool
 
 from napari_mri7t.cli.train import train
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model, read_card
+from napari_mri7t.engine.models.card import REPORT_MODEL, find_model, read_card
 from napari_mri7t.engine.training import run
 from napari_mri7t.engine.training.config import FINAL, PRESETS
 from napari_mri7t.engine.training.loop import TrainProgress
@@ -122,8 +122,8 @@ def test_networks_of_the_engine_are_offered(widget):
     assert {"basic_cnn", "watnet", "watnet_qu2020", "slice_unet"} == set(names)
 
 
-def test_window_and_command_line_train_the_network_of_the_default_model():
-    default = read_card(find_model(DEFAULT_MODEL)).network
+def test_window_and_command_line_train_the_network_of_the_best_model():
+    default = read_card(find_model(REPORT_MODEL)).network
     assert default == DEFAULT_NETWORK
     assert default == inspect.signature(train).parameters["network"].default
 
