@@ -155,7 +155,7 @@ def card_section(card: ModelCard) -> str:
             card.title,
             "\n".join([head, "|---|---|", *rows]),
             figures(card.metrics),
-            *on_scans(card.metrics),
+            *scores_on_scans(card.metrics),
             *stress(card.metrics),
         ]
     )
@@ -191,7 +191,7 @@ def figures(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def on_scans(metrics: Mapping[str, Any]) -> list[str]:
+def scores_on_scans(metrics: Mapping[str, Any]) -> list[str]:
     """Return the figures on real scans as a table, if measured ([results](results.md))."""
     title = "[On real scans](results.md#real-scans), PSNR, dB"
     lines = [f"| {title} | as is | this model |", "|---|---|---|"]
