@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.evaluation.robustness import KINDS
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL, ModelCard, models
+from napari_mri7t.engine.models.card import DEFAULT_MARKS, DEFAULT_MODEL, ModelCard, models
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -147,8 +147,7 @@ def card_section(card: ModelCard) -> str:
         "SHA-256 of the weights": f"`{card.sha256}`",
     }
     head, *rows = [f"| {name} | {text} |" for name, text in facts.items() if text]
-    marks = {DEFAULT_MODEL: " (default)", REPORT_MODEL: " (default for pseudo-3T)"}
-    default = marks.get(card.name, "")
+    default = DEFAULT_MARKS.get(card.name, "")
     return "\n\n".join(
         [
             f"## {card.name}{default}",

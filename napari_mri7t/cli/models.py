@@ -16,7 +16,7 @@ def models(
     ] = False,
 ) -> None:
     """List the bundled models and the networks of plugins."""
-    from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL
+    from napari_mri7t.engine.models.card import DEFAULT_MARKS
     from napari_mri7t.engine.models.card import models as bundled_models
     from napari_mri7t.engine.networks.plugins import registered_networks
     from napari_mri7t.engine.texts import to_json
@@ -28,7 +28,7 @@ def models(
     rows = [(card.name, f"{card.n_parameters:,}", card.title) for card in cards]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
     for name, count, title in rows:
-        mark = {DEFAULT_MODEL: " (default)", REPORT_MODEL: " (default for pseudo-3T)"}.get(name, "")
+        mark = DEFAULT_MARKS.get(name, "")
         say(f"{name:<{widths[0]}}  {count:>{widths[1]}} parameters  {title}{mark}")
     if not folds and registered_networks():
         _list_networks()

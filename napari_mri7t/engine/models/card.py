@@ -19,6 +19,8 @@ DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256")
 ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
 DEFAULT_MODEL = "scan_unet"  # best on scans
 REPORT_MODEL = "slice_unet"  # best on the pseudo-3T of the report
+#: What lists of models say after a name.
+DEFAULT_MARKS = {DEFAULT_MODEL: " (default)", REPORT_MODEL: " (default for pseudo-3T)"}
 NOT_FOR = (
     "Diagnosis or any clinical decision. Scans with lesions, children's brains, other contrasts "
     "than T1w, low-resolution or anisotropic scans: none was in the training data."

@@ -39,9 +39,11 @@ def model_for(scan: Volume) -> str:
     >>> model_for(load_template())
     'scan_unet'
     """
+    if not looks_extracted(scan):
+        return DEFAULT_MODEL
     array = find_scale(scan).to_zero(scan.array)
     brain = array > background_of(array)
-    if not brain.any() or not looks_extracted(scan):
+    if not brain.any():
         return DEFAULT_MODEL
     nearest = min(BY_SCAN, key=lambda name: _distance(array, name))
     least = LEAST_NOISE * np.percentile(array[brain], BRIGHT)

@@ -279,7 +279,9 @@ def _write(made: _Made, job: BatchJob, page: _Page) -> tuple[str, ...]:
     notes = _draw(made, job)
     uri = f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
     facts = bids_sidecar(result.sidecar(), result.volume, None if scan.dicom else uri)
-    facts |= {REQUESTED: job.preparation.prepare, REQUESTED_MODEL: job.model or BY_THE_SCAN}
+    facts |= {REQUESTED: job.preparation.prepare}
+    if job.model is None:  # a name may be a private path, and the sidecar has the model anyway
+        facts |= {REQUESTED_MODEL: BY_THE_SCAN}
     save_volume(result.volume, image, overwrite=True, sidecar=facts)
     page.refresh()
     return (*facts["Warnings"], *notes)

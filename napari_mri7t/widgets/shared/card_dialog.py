@@ -138,10 +138,10 @@ def _score(metrics: Mapping[str, Any], path: tuple[str, str, str], form: str) ->
 
 def _use(card: ModelCard) -> list[TextLabel]:
     held_out = card.metrics.get("n_held_out")
-    told = f"Scored on {held_out} held-out brains." if held_out else "No held-out scores."
-    if card.metrics.get("scans"):
-        told = "Scored on real scans: see Tests."
-    texts = [card.title, f"For: {card.intended_use}", f"Not for: {card.not_for}", told]
+    told = [f"Scored on {held_out} held-out brains."] if held_out else []
+    told += ["Scored on real scans: see Tests."] if card.metrics.get("scans") else []
+    told = told or ["No held-out scores."]
+    texts = [card.title, f"For: {card.intended_use}", f"Not for: {card.not_for}", *told]
     if isinstance(card.training.get("data"), str):
         texts.append(f"Training data: {card.training['data']}")
     return [_selectable(text) for text in texts]

@@ -19,7 +19,7 @@ from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.engine.workflows.batch import synthesize_batch
 from napari_mri7t.engine.workflows.job import BatchJob
-from napari_mri7t.engine.workflows.outlook import is_made
+from napari_mri7t.engine.workflows.outlook import REQUESTED_MODEL, is_made
 
 QUICK = SynthesisConfig(device="cpu")
 BOX = np.s_[10:190, 20:210, 80:90]
@@ -107,7 +107,12 @@ def test_batch_without_a_model_takes_no_estimate_of_a_model_that_was_named(brain
     (scan,) = find_scans(tmp_path / "scans").scans
     for name, is_kept in ((REPORT_MODEL, False), (DEFAULT_MODEL, True)):
         folder = tmp_path / name
-        assert not synthesize_batch([scan], BatchJob(folder, name, QUICK)).failed
+        job = BatchJob(folder, name, QUICK)
+        assert not synthesize_batch([scan], job).failed
+        sidecar = job.image_of(scan).with_suffix("").with_suffix(".json")
+        assert REQUESTED_MODEL not in json.loads(sidecar.read_text()), (
+            "a name may be a private path"
+        )
         assert is_made(scan, BatchJob(folder, None, QUICK)) is is_kept
 
 
