@@ -271,7 +271,7 @@ def test_bfloat16_stays_within_the_stated_tolerance_of_float32(card):
     )
     brain = slices.array > 0
     figures = [psnr(target.array, each, data_range=1.0, mask=brain) for each in (half, full)]
-    # docs/method.md states half of it for a real brain, where rounding is less of the error.
+    # docs/method.md states 0.01 dB for a real brain: there rounding is a smaller part of the error.
     limit = 0.04 if card.name == "scan_unet" else 0.02
     assert figures[0] == pytest.approx(figures[1], abs=limit)
     assert np.percentile(np.abs(half - full)[brain], 99.9) < 0.01
