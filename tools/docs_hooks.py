@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.evaluation.robustness import KINDS
 from napari_mri7t.engine.models.card import DEFAULT_MARKS, DEFAULT_MODEL, ModelCard, models
+from napari_mri7t.engine.preparation.checks import voxels_in_words
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -131,7 +132,7 @@ def card_section(card: ModelCard) -> str:
         "Not for": card.not_for,
         "Expects": ", ".join(
             [
-                " x ".join(f"{side:g}" for side in expected["voxel_size_mm"]) + " mm",
+                f"{voxels_in_words(card)} mm",
                 "the brain extracted" if expected["brain_extracted"] else "with the skull",
                 f"{expected['plane']} slices",
             ]

@@ -47,7 +47,7 @@ class ModelCard:
         What the model expects: `voxel_size_mm`, `brain_extracted`, `plane`, and
         `intensity_quantiles`, the brain's quantiles 0 ... 1 at even steps, in [0, 1]. `tones` is
         "any" where a scan keeps its own, and only the brain's bright tissue is brought to one
-        level.
+        level. `voxel_range_mm`, if there, are the shortest and longest side it was tried with.
     synthesis : dict
         Settings of `SynthesisConfig` with which the held-out figures were measured.
     training : dict
@@ -80,6 +80,13 @@ class ModelCard:
     def is_told_noise(self) -> bool:
         """Whether the network gets the strength of a scan's noise; `noise_factor` changes it."""
         return bool(self.network_config.get("noise_map"))
+
+    @property
+    def voxel_bounds_mm(self) -> tuple[list[float], list[float]]:
+        """The smallest and the largest voxel that the model is for, three sides each."""
+        size = self.preprocessing["voxel_size_mm"]
+        shortest, longest = self.preprocessing.get("voxel_range_mm", (None, None))
+        return ([shortest] * 3, [longest] * 3) if shortest else (size, size)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as plain dicts and lists."""
@@ -122,6 +129,10 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
         )
     if len(size) != 3 or not min(size) > 0:
         raise ModelError(f"{where}: voxel_size_mm must be three lengths above 0")
+    if "voxel_range_mm" in expected:
+        sides = _numbers(expected, "voxel_range_mm")
+        if len(sides) != 2 or not 0 < sides[0] <= sides[1]:
+            raise ModelError(f"{where}: voxel_range_mm must be two rising lengths above 0")
     return ModelCard(**{**values, "metrics": _figures(values["metrics"])})
 
 

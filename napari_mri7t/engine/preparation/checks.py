@@ -317,11 +317,13 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
         One sentence per difference; empty where the scan fits.
     """
     found = []
-    expected = np.asarray(card.preprocessing["voxel_size_mm"], float)
-    if np.any(np.abs(np.asarray(volume.voxel_size) / expected - 1) > SPACING_TOLERANCE):
+    sizes = np.asarray(volume.voxel_size)
+    smallest, largest = card.voxel_bounds_mm
+    if np.any(sizes / smallest < 1 - SPACING_TOLERANCE) or np.any(
+        sizes / largest > 1 + SPACING_TOLERANCE
+    ):
         found.append(
-            f"voxels are {sizes_in_words(volume.voxel_size)} mm; the model was trained at "
-            f"{sizes_in_words(expected)} mm"
+            f"voxels are {sizes_in_words(sizes)} mm; the model is for {voxels_in_words(card)} mm"
         )
     foreground = volume.array > background_of(volume.array)
     litres = brain_litres(volume, foreground)
@@ -378,6 +380,14 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
         low, high = np.interp((TAIL, 1 - TAIL), levels, each)
         curves.append((each[inner] - low) / max(high - low, np.finfo(float).tiny))
     return float(np.abs(curves[0] - curves[1]).mean())
+
+
+def voxels_in_words(card: ModelCard) -> str:
+    """Return the voxels that a model is for, as in "1 x 1 x 1" or "0.87 to 1"."""
+    smallest, largest = card.voxel_bounds_mm
+    if smallest == largest:
+        return sizes_in_words(smallest)
+    return f"{smallest[0]:g} to {largest[0]:g}"
 
 
 def sizes_in_words(sizes: Iterable[float]) -> str:

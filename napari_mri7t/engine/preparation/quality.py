@@ -11,6 +11,7 @@ from napari_mri7t.engine.preparation.checks import (
     LARGEST_CONTRAST_DISTANCE,
     contrast_distance,
     sizes_in_words,
+    voxels_in_words,
 )
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.steps import REGISTRATION, Decision
@@ -241,10 +242,7 @@ def describe_distance(
     tuple of str
         Spacing, mask volume, registration, intensities: each with its number and what is usual.
     """
-    sizes, trained = (
-        sizes_in_words(each)
-        for each in (prepared.scan.voxel_size, card.preprocessing["voxel_size_mm"])
-    )
+    sizes = sizes_in_words(prepared.scan.voxel_size)
     found = measure(prepared, card) if figures is None else figures
     score = found.registration_score
     verdict = "good" if score >= ALIGNED else "doubtful" if score >= FAILED else "bad"
@@ -252,7 +250,7 @@ def describe_distance(
         verdict = "not registered"
     low, high = BRAIN_LITRES
     return (
-        f"voxels {sizes} mm (trained on {trained})",
+        f"voxels {sizes} mm (the model is for {voxels_in_words(card)})",
         f"brain {found.brain_litres:.2f} litres (plausible {low} to {high})",
         f"correlation with the template {score:.2f}: {verdict} (good from {ALIGNED:g}, "
         f"training data: {USUAL_SCORE})",

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from napari_mri7t.engine.models.card import BUNDLED, ModelCard, has_seen, read_card
+from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.models.card import (
+    BUNDLED,
+    ModelCard,
+    card_from_dict,
+    has_seen,
+    read_card,
+)
 
 RECORDS = {
     "subjects": ["sub-01_T1w"],
@@ -38,3 +45,15 @@ def test_other_subjects_were_not_seen(card):
     other = replace(card, training=RECORDS)
     assert not has_seen(other, "sub-011", ("d" * 64,))
     assert not has_seen(other, "S1")
+
+
+@pytest.mark.parametrize("odd", [[], [1.0], [1.0, 0.8], [0.0, 1.0], "1", [0.8, None]], ids=str)
+def test_a_range_of_voxels_is_two_rising_lengths(card, odd):
+    values = card.as_dict()
+    values["preprocessing"] = values["preprocessing"] | {"voxel_range_mm": odd}
+    with pytest.raises(ModelError, match="here: voxel_range_mm must be two rising lengths above 0"):
+        card_from_dict(values, "here")
+
+
+def test_without_a_range_a_model_is_for_the_voxels_it_was_trained_at(card):
+    assert card.voxel_bounds_mm == ([1.0] * 3, [1.0] * 3)

@@ -352,6 +352,18 @@ def test_warning_of_the_plan_is_in_the_sidecar(raw, done, tmp_path):
     assert json.loads((tmp_path / "brain.json").read_text())["Warnings"] == list(prepared.warnings)
 
 
+@pytest.mark.parametrize(
+    ("side", "warned"), [(0.7, True), (0.8, False), (0.87, False), (1.05, False), (1.2, True)]
+)
+def test_a_model_for_a_range_of_voxels_warns_outside_it_alone(phantom, side, warned):
+    scan = replace(phantom, affine=np.diag([side, side, side, 1.0]))
+    found = [
+        each for each in check_domain(scan, read_card(find_model("scan_unet"))) if "voxel" in each
+    ]
+    words = f"voxels are {side} x {side} x {side} mm; the model is for 0.87 to 1 mm"
+    assert found == ([words] if warned else [])
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "odd",

@@ -236,7 +236,7 @@ def test_distance_from_the_training_data_is_in_the_settings(head, mask_file):
     preparation = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)
     made = synthesize(scan, model_of(scan), CPU, preparation)
     words = " ".join(made.settings["preparation"]["distance"])
-    assert "voxels 4 x 4 x 4 mm (trained on 1 x 1 x 1)" in words
+    assert "voxels 4 x 4 x 4 mm (the model is for 1 x 1 x 1)" in words
     assert "brain 1.25 litres" in words
     assert "not registered (good from 0.6, training data: 0.74 to 0.80)" in words
     quantiles = np.asarray(model_of(scan).card.preprocessing["intensity_quantiles"])
