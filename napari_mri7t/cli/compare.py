@@ -1,5 +1,6 @@
 """`mri7t compare`: score an estimate against its reference."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,8 @@ def compare(
     data_range: Annotated[
         float | None,
         typer.Option(
-            help="Data range of the intensities; never inferred from the data.", show_default="1"
+            help="Data range of the intensities, on which PSNR and SSIM depend.",
+            show_default="1 for a REFERENCE in 0 to 1, otherwise its own",
         ),
     ] = None,
     index: Index = None,
@@ -35,14 +37,14 @@ def compare(
     whether the error follows the anatomy (it should not).
     """
     from napari_mri7t.engine.datasets.bids import load_scan
-    from napari_mri7t.engine.metrics.inspection import range_complaint
+    from napari_mri7t.engine.metrics.inspection import find_data_range, range_complaint
     from napari_mri7t.engine.metrics.scoring import flatten, score
     from napari_mri7t.engine.texts import to_json
 
     real, scored = load_scan(reference, index), load_scan(estimate, index)
     brain = None if mask is None else load_scan(mask, index)
-    span = 1.0 if data_range is None else data_range
-    complaint = range_complaint(real, scored, span)
+    span, how = find_data_range(real, data_range)
+    complaint = range_complaint(real, scored, math.inf if data_range is None else span)
     if complaint is not None:
         warn([complaint + option_of("data_range")])
     scores = score(real, scored, mask=brain, data_range=span)
@@ -50,6 +52,7 @@ def compare(
         say(*to_json(scores).split("\n"))
     else:
         say(*scores_table(scores), "", *detail_table(flatten(scores)))
+        say("", f"Data range {span:g}: {how}.")
 
 
 def detail_table(figures: Mapping[str, float]) -> list[str]:

@@ -191,16 +191,33 @@ def test_compare_takes_mask_and_data_range(run, phantom, phantom_file, tmp_path)
 def test_compare_prints_a_table(run, phantom_file):
     code, out, _ = run("compare", phantom_file, phantom_file)
     assert code == 0
-    scores, detail = out.split("\n\n")
+    scores, detail, span = out.split("\n\n")
+    assert span == "Data range 1: the reference lies in 0 to 1.\n"
     assert [line.split()[0] for line in scores.splitlines()] == ["MAE", "whole", "brain"]
     assert "3-D SSIM, brain                            1.00000\n" in detail
 
 
 def test_compare_warns_of_intensities_beyond_the_data_range(run, phantom, tmp_path):
     bright = save_volume(phantom.with_array(phantom.array * 255), tmp_path / "bright.nii")
-    _, _, error = run("compare", bright, bright)
-    assert "--data-range" in error
+    assert "--data-range" in run("compare", bright, bright, "--data-range", 1)[2]
     assert run("compare", bright, bright, "--data-range", 255)[2] == ""
+
+
+def test_compare_takes_the_range_of_the_reference_in_any_unit(run, phantom, tmp_path):
+    """The PSNR does not depend on the unit: the widget shows the same figures."""
+    made = []
+    for unit in (255, 4000):
+        pair = [phantom.array * unit, phantom.array * unit * np.float32(0.9)]
+        files = [
+            save_volume(phantom.with_array(array), tmp_path / f"{unit}_{n}.nii")
+            for n, array in enumerate(pair)
+        ]
+        code, out, error = run("compare", *files)
+        assert (code, error) == (0, "")
+        assert "from the background of the reference to its 99.8th percentile" in out
+        made.append(json.loads(run("compare", *files, "--json")[1])["brain"]["psnr"])
+    assert made[0] == pytest.approx(made[1], abs=0.01)
+    assert 20 < made[0] < 40
 
 
 def test_compare_refuses_volumes_on_two_grids(run, phantom, phantom_file, tmp_path):

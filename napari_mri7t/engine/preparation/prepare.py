@@ -55,7 +55,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.brain import foreground_mask, looks_extracted
-from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.provenance import check_is_scan, file_digest, voxel_digest
 from napari_mri7t.engine.volumes.scale import find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
@@ -220,7 +220,7 @@ def plan_preparation(
     'Preparation: brain extraction, bias field correction, registration.'
     """
     scan = zeroed(as_volume(scan))
-    warnings = check_resolution(scan, allowed=config.allow_out_of_domain)
+    warnings = check_resolution(scan, allowed=config.allow_out_of_domain) + check_is_scan(scan)
     is_auto, is_none = config.prepare == "auto", config.prepare == "none"
     if not is_none:
         check_handedness(scan)

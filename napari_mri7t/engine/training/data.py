@@ -19,10 +19,15 @@ from scipy.ndimage import find_objects, maximum_filter, uniform_filter
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
-from napari_mri7t.engine.synthesis.synthesize import SYNTHESIZE
 from napari_mri7t.engine.volumes.brain import background_of
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import content_digest, file_digest, read_sidecar
+from napari_mri7t.engine.volumes.provenance import (
+    INPUTS,
+    UNRECORDED,
+    content_digest,
+    file_digest,
+    maker_of,
+)
 from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -216,10 +221,11 @@ def _images_of(
 
 def _refuse_estimate(path: Path) -> None:
     """Refuse what this package synthesised in the place of a 7T scan."""
-    facts = read_sidecar(path)
-    if facts is not None and facts["GeneratedBy"][0].get("Description") == SYNTHESIZE:
+    if (maker := maker_of(path)) not in INPUTS:
+        lost = maker == UNRECORDED
+        why = "its header (its sidecar is not beside it)" if lost else "its sidecar"
         raise SubjectError(
-            f"{path}: is a synthetic 7T image, by its sidecar, and no 7T scan: use the scan itself"
+            f"{path}: is a synthetic image, by {why}, and no 7T scan: use the scan itself"
         )
 
 

@@ -32,9 +32,17 @@ BLOCK, LEAST_BLOCKS, LARGE_SCALE, INNER_RIM = 8, 100, 0.78, 0.2
 MIDDLE_RIM = 0.35  # of what is no brain, whatever its scale: a map of statistics
 FIELD_SCALE, FIELD_TEXTURE = 0.9, 0.3  # of what varies on one side of 0
 LEAST_PART = 0.05  # of the foreground on either side of 0
+SLOPE_STEP = 4  # voxels between those whose slope is measured
 TEXTURE_STEP = 4  # voxels between the lines along which texture is measured
 EVEN = 0.7  # part of neighbours in the foreground that are equal in labels; scans: below 0.3
 EVEN_STEPS = 1e-3  # of a step
+# Of label maps that were resampled linearly: part of the neighbours that are equal, and of the
+# voxels that have the most frequent levels (measured: 0.32 and 0.49 at least; brains and heads: at
+# most 0.10 where the levels hold a third). A scan whose white matter is capped has one such level.
+EVEN_INSIDE, FREQUENT, LEAST_FREQUENT, LEAST_SECOND = 0.2, 8, 0.35, 0.05
+# Of the foreground of a map of distances: its slope is the same everywhere (0.77 and more within a
+# tenth of the median; scans 0.11 at most).
+SLOPE, LEAST_SLOPED = 0.1, 0.5
 ROUND = 0.01  # relative
 DIFFUSE, DIFFUSE_INSIDE = 0.05, 0.1  # largest difference of quantiles from an even distribution
 LEAST_WRAPPED = 0.03  # part of the foreground in the highest tenth of a phase from 0 to 2 pi
@@ -87,6 +95,9 @@ def _what_else(array: np.ndarray) -> str:
     )
     if is_labelled:
         return f"a mask or label map ({len(levels) + 1} values)"
+    is_whole = array.size >= WHOLE_IMAGE and not is_sparse
+    if is_whole and _are_resampled_labels(above):
+        return "a mask or label map that was resampled"
     low, high = float(array.min()), float(array.max())
     is_map = low >= 0 and not is_sparse and _is_probability(sample[sample > 0] / high, high)
     if is_map or (low == border == 0 and not is_sparse and _is_smoothed(array, high)):
@@ -95,7 +106,9 @@ def _what_else(array: np.ndarray) -> str:
         return f"a phase image (from {low:g} to {high:g})"
     if _is_signed_noise(faces_of(array), sample):
         return "a real or imaginary part (on both sides of the background)"
-    return _masked_map(above) if array.size >= WHOLE_IMAGE and share >= LEAST_FACES else ""
+    masked = _masked_map(above) if array.size >= WHOLE_IMAGE and share >= LEAST_FACES else ""
+    is_distance = is_whole and not masked and _are_distances(above)
+    return "a map of distances (its slope is the same everywhere)" if is_distance else masked
 
 
 def _are_labels(array: np.ndarray, levels: np.ndarray) -> bool:
@@ -105,11 +118,38 @@ def _are_labels(array: np.ndarray, levels: np.ndarray) -> bool:
     steps = levels.astype(float) / np.diff(np.union1d(levels, 0.0)).min()
     if (np.abs(steps - steps.round()) > EVEN_STEPS).any():
         return False
+    return _equal(array) > EVEN
+
+
+def _equal(array: np.ndarray) -> float:
+    """Return the part of the neighbours in the foreground that are equal."""
     ahead = (array[1:] != array[:-1]).any(axis=(1, 2))  # no plane twice, as in enlarged scans
     first, second = array[:-1][ahead], array[1:][ahead]
     both = (first != 0) & (second != 0)
-    equal = float(np.mean((first == second)[both])) if both.any() else 0.0
-    return equal > EVEN
+    return float(np.mean((first == second)[both])) if both.any() else 0.0
+
+
+def _are_resampled_labels(array: np.ndarray) -> bool:
+    """Return whether large areas have one of few values, whatever lies between the areas."""
+    counts = np.sort(np.unique(sample_of(array[array != 0]), return_counts=True)[1])
+    parts = counts[-FREQUENT:] / counts.sum()
+    is_frequent = parts.sum() > LEAST_FREQUENT and parts[-2:].min() > LEAST_SECOND
+    return bool(is_frequent and _equal(array) > EVEN_INSIDE)
+
+
+def _are_distances(array: np.ndarray) -> bool:
+    """Return whether the slope is the same nearly everywhere in the foreground."""
+    inner, step = (slice(1, -1),) * 3, (slice(None, None, SLOPE_STEP),) * 3
+    is_inside = array[inner][step] != 0
+    square = np.zeros(is_inside.shape)
+    for axis in range(3):
+        ahead, behind = list(inner), list(inner)
+        ahead[axis], behind[axis] = slice(2, None), slice(None, -2)
+        square += (array[tuple(ahead)][step] - array[tuple(behind)][step]).astype(float) ** 2
+    slopes = np.sqrt(square[is_inside])
+    return bool(
+        np.mean(np.abs(slopes - np.median(slopes)) < SLOPE * np.median(slopes)) > LEAST_SLOPED
+    )
 
 
 def _is_probability(parts: np.ndarray, high: float) -> bool:

@@ -39,6 +39,11 @@ NOTICE = (
     "a face in it may make a person identifiable."
 )
 OTHER_CONTENT = "its sidecar describes other content"
+OF_AN_ESTIMATE = (
+    "this image is synthetic already, by its sidecar or header, and not a scan: the result is an "
+    "estimate of an estimate"
+)
+INPUTS = ("", "pair", "prepare", "simulate")  # what makes images that models are given
 UNRECORDED = "unrecorded"  # what a sidecar says of an image whose own sidecar is lost
 LIBRARIES = ("torch", "numpy", "nibabel")  # those that affect the voxels
 
@@ -272,6 +277,40 @@ def is_marked_synthetic(image: str | Path) -> bool:
             return BRIEF_NOTICE.encode() in read_fully(stream, HEADER_BYTES)
     except (Mri7tError, OSError):
         return False
+
+
+def maker_of(image: str | Path) -> str:
+    """Return the command that made an image, by its sidecar.
+
+    Parameters
+    ----------
+    image : str or Path
+
+    Returns
+    -------
+    str
+        As in `sidecar`; `UNRECORDED` if only its header says that it is synthetic; empty for an
+        image that this package has not made.
+    """
+    facts = read_sidecar(image)
+    if facts is None:
+        return UNRECORDED if is_marked_synthetic(image) else ""
+    makers = facts.get("GeneratedBy")
+    maker = makers[0] if isinstance(makers, list) and makers else None
+    return str(maker.get("Description", "")) if isinstance(maker, dict) else ""
+
+
+def check_is_scan(scan: Volume) -> tuple[str, ...]:
+    """Return a warning if a volume was read from an image that a model has made.
+
+    Parameters
+    ----------
+    scan : Volume
+        A prepared brain and a pseudo-3T count as scans while their sidecars are beside them.
+    """
+    path = None if scan.geometry is None else scan.geometry.path
+    is_input = path is None or maker_of(path) in INPUTS
+    return () if is_input else (OF_AN_ESTIMATE,)
 
 
 def unrecorded(image: str | Path) -> dict[str, Any]:

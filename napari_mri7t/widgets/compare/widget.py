@@ -26,6 +26,7 @@ from napari_mri7t.widgets.compare.views import (
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData, placement
 from napari_mri7t.widgets.layers.planes import ends_of, line_on, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
+from napari_mri7t.widgets.shared.command import COPYING, CommandButton
 from napari_mri7t.widgets.shared.controls import (
     ERROR_COLOUR,
     INFORMATION_COLOUR,
@@ -93,6 +94,7 @@ class CompareWidget(EngineWidget):
         self.swipe_slider.setToolTip("Reference on the left of the line, estimate on the right")
         self.swipe_label = QLabel("Line")
         self.difference_button = QPushButton("Difference layer")
+        self.command_button = CommandButton(lambda: [self.volumes.command()])
         bar = QWidget()
         grid = QGridLayout(bar)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -101,7 +103,8 @@ class CompareWidget(EngineWidget):
         grid.addWidget(self.view_box, 0, 1)
         grid.addWidget(self.difference_button, 0, 2)
         grid.addWidget(self.swipe_label, 1, 0)
-        grid.addWidget(self.swipe_slider, 1, 1, 1, 2)
+        grid.addWidget(self.command_button, 0, 3)
+        grid.addWidget(self.swipe_slider, 1, 1, 1, 3)
         self.pin(bar)
 
     def _build_figures(self) -> None:
@@ -133,6 +136,8 @@ class CompareWidget(EngineWidget):
         self.swipe_slider.valueChanged.connect(lambda n: self.views.swipe_to(n / 1000))
         self.difference_button.clicked.connect(self.add_difference)
         self.line_button.clicked.connect(self.draw_line)
+        self.command_button.copied.connect(lambda text: self.notices.add(text, INFORMATION_COLOUR))
+        self.command_button.failed.connect(lambda text: self.notices.add(text, ERROR_COLOUR))
         self.viewer.dims.events.current_step.connect(self._on_slider)
         self.viewer.dims.events.order.connect(self._on_slider)
         self.viewer.dims.events.ndisplay.connect(self._on_slider)
@@ -165,6 +170,7 @@ class CompareWidget(EngineWidget):
         )
         set_enabled(self.difference_button, why_not, "Estimate minus reference, symmetric limits")
         set_enabled(self.line_button, why_not, "Plot both intensities along a line")
+        set_enabled(self.command_button, why_not, COPYING)
         if self.pair is None or self.views.view != SINGLE:
             self.view_box.setCurrentText(SINGLE)
             self._on_view_changed(SINGLE)

@@ -26,7 +26,7 @@ from napari_mri7t.engine.metrics.scoring import METRICS
 from napari_mri7t.engine.report.tables import number
 from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluate_layers, evaluate_run
 from napari_mri7t.widgets.layers.layers import is_single_volume, likely_source
-from napari_mri7t.widgets.shared.command import command_line, file_of
+from napari_mri7t.widgets.shared.command import command_line
 from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, paragraph
 from napari_mri7t.widgets.shared.fields import PairFields
 from napari_mri7t.widgets.shared.worker import Job
@@ -113,10 +113,7 @@ class EvaluationFields(QWidget):
         if not self.is_of_layers:
             run, has_baselines = self.run_field.folder.absolute(), self.baselines_box.isChecked()
             return [command_line("evaluate", run, no_baselines=not has_baselines)]
-        volumes = self.volumes
-        paths = [file_of(layer).path for layer in volumes.pair]
-        mask = None if volumes.mask is None else file_of(volumes.mask).path
-        return [command_line("compare", *paths, mask=mask, data_range=volumes.data_range)]
+        return [self.volumes.command()]
 
     def job(self) -> Job:
         """Return the job for the current choice, if nothing is missing."""

@@ -20,6 +20,7 @@ from napari_mri7t.widgets.layers.layers import KEY
 from napari_mri7t.widgets.layers.places import is_still, place_of
 
 SAVE_FIRST = "save it, and open the saved file"
+COPYING = "Copy as command: the `mri7t` line that does the same, for a terminal or a script"
 
 
 def command_line(command: str, *arguments: str | Path, **options: Any) -> str:
@@ -104,9 +105,7 @@ class CommandButton(QPushButton):
     def __init__(self, lines: Callable[[], Sequence[str]]) -> None:
         super().__init__("Copy command")
         self._lines = lines
-        self.setToolTip(
-            "Copy as command: the `mri7t` line that does the same, for a terminal or a script"
-        )
+        self.setToolTip(COPYING)
         self.clicked.connect(self.copy)
 
     def copy(self) -> None:

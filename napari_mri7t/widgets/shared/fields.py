@@ -17,6 +17,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout
 
 from napari_mri7t.widgets.layers.layers import is_single_volume, likely_pair
+from napari_mri7t.widgets.shared.command import command_line, file_of
 from napari_mri7t.widgets.shared.controls import LayerChooser, let_shrink
 
 DEVICES = {
@@ -147,3 +148,15 @@ class PairFields(QObject):
     def data_range(self) -> float | None:
         """Span of possible intensities; None for what the reference has."""
         return float(self.range_box.value()) or None
+
+    def command(self) -> str:
+        """Return the `mri7t` line that scores the two.
+
+        Raises
+        ------
+        VolumeError
+            If a layer is not in a file.
+        """
+        paths = [file_of(layer).path for layer in self.pair or ()]
+        mask = None if self.mask is None else file_of(self.mask).path
+        return command_line("compare", *paths, mask=mask, data_range=self.data_range)

@@ -186,11 +186,18 @@ def test_a_3t_scan_simulated_with_hardly_any_noise_is_no_copy(tmp_path):
     digest_subjects(subjects)
 
 
-def test_an_estimate_of_this_package_is_no_target(dataset):
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_an_estimate_of_this_package_is_no_target(dataset, tmp_path, is_renamed):
     subjects = [Subject(path.name, path) for path in sorted(dataset.iterdir())]
     made = estimate(load_volume(subjects[0].target), load_model("basic_cnn"), ON_CPU)
-    made.save(dataset / "sub-D.nii.gz")
-    with pytest.raises(SubjectError, match=r"sub-D\.nii\.gz: is a synthetic 7T image.*no 7T scan"):
+    if is_renamed:
+        made.save(tmp_path / "made.nii.gz").rename(dataset / "sub-D.nii.gz")
+        why = r"its header \(its sidecar is not beside it\)"
+    else:
+        made.save(dataset / "sub-D.nii.gz")
+        why = "its sidecar"
+    match = rf"sub-D\.nii\.gz: is a synthetic image, by {why}, and no 7T scan"
+    with pytest.raises(SubjectError, match=match):
         digest_subjects([*subjects, Subject("sub-D", dataset / "sub-D.nii.gz")])
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -159,3 +159,30 @@ def test_a_brain_z_scored_within_its_mask_is_no_part(head):
 def test_a_brain_that_was_enlarged_and_scaled_is_no_probability_map(head, top):
     brain = zoom(np.where(head[1], head[0], 0)[20:84, 20:84, 20:84], 1.5, order=1)
     check_t1w(Volume(top * brain / brain.max(), np.eye(4)))
+
+
+@pytest.fixture(scope="module")
+def tissues(head):
+    """Three tissues in layers that fold."""
+    layers = gaussian_filter(np.where(head[1], head[0], 0), 3)
+    return np.digitize(layers, np.percentile(layers[head[1]], (20, 60))) * head[1] + head[1]
+
+
+@pytest.mark.parametrize("factor", [0.93, 1.21])
+def test_labels_that_were_resampled_linearly_are_refused_by_name(tissues, factor):
+    moved = zoom(tissues.astype(np.float32), factor, order=1)
+    with pytest.raises(VolumeError, match="looks like a mask or label map that was resampled"):
+        check_t1w(Volume(moved, np.eye(4)))
+
+
+@pytest.mark.parametrize(("is_signed", "smoothing"), [(False, 0.0), (True, 0.0), (True, 1.0)])
+def test_a_map_of_distances_is_refused_by_name(tissues, is_signed, smoothing):
+    inside = tissues > 0
+    apart = distance_transform_edt(~inside) - is_signed * distance_transform_edt(inside)
+    with pytest.raises(VolumeError, match="looks like a map of distances"):
+        check_t1w(Volume(gaussian_filter(apart, smoothing), np.eye(4)))
+
+
+def test_a_whole_scan_with_white_matter_capped_is_no_label_map(head):
+    array = np.where(head[1], 100 * head[0], 0).round()
+    check_t1w(Volume(np.minimum(array, np.percentile(array[head[1]], 60)), np.eye(4)))

@@ -15,6 +15,7 @@ import pytest
 
 import napari_mri7t
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, plan_preparation
 from napari_mri7t.engine.volumes import provenance
 from napari_mri7t.engine.volumes.provenance import (
     NOTICE,
@@ -171,6 +172,30 @@ def test_synthetic_image_without_its_sidecar_still_says_so(phantom_file):
     assert facts["Synthetic"] is True
     assert "not for diagnosis" in facts["Notice"]
     assert facts["Sources"][0]["File"] == phantom_file.name
+
+
+def made_by(command, phantom, folder):
+    facts = provenance.sidecar(command, [phantom], Execution())
+    return save_volume(phantom, folder / f"{command}.nii.gz", sidecar=facts)
+
+
+@pytest.mark.parametrize(
+    ("command", "warned"), [("synthesize", True), ("simulate", False), ("prepare", False)]
+)
+def test_a_model_is_warned_of_what_a_model_has_made(phantom, tmp_path, command, warned):
+    image = made_by(command, phantom, tmp_path)
+    assert provenance.maker_of(image) == command
+    assert bool(provenance.check_is_scan(load_volume(image))) == warned
+
+
+def test_a_renamed_estimate_is_known_by_its_header(phantom, phantom_file, tmp_path):
+    renamed = made_by("synthesize", phantom, tmp_path).rename(tmp_path / "sub-01_T1w.nii.gz")
+    assert provenance.maker_of(renamed) == provenance.UNRECORDED
+    (warning,) = plan_preparation(renamed, PreparationConfig(prepare="none")).warnings
+    assert "synthetic already" in warning
+    assert provenance.maker_of(phantom_file) == ""
+    assert provenance.check_is_scan(load_volume(phantom_file)) == ()
+    assert provenance.check_is_scan(phantom) == ()
 
 
 def test_versions_are_told_as_text():

@@ -11,7 +11,7 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.metrics import basic, inspection
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.compare.views import FLICKER_MS
 from napari_mri7t.widgets.compare.widget import SHORTCUTS
 from napari_mri7t.widgets.layers.layers import volume_to_layer
@@ -54,6 +54,17 @@ def key(viewer, name: str):
 
 def shown(viewer) -> set[str]:
     return {layer.name for layer in viewer.layers if layer.visible}
+
+
+def test_copy_command_gives_the_line_that_scores_the_two(widget, viewer, phantom, tmp_path):
+    widget.command_button.click()
+    (why_not,) = widget.notices.texts(ERROR_COLOUR)
+    assert "phantom: is in no file that this plugin opened" in why_not
+    files = [save_volume(phantom, tmp_path / f"{name}.nii") for name in ("real", "made")]
+    layers = [viewer.open(file, plugin="napari-mri7t")[0] for file in files]
+    widget.volumes.reference_chooser.layer, widget.volumes.estimate_chooser.layer = layers
+    widget.command_button.click()
+    assert QApplication.clipboard().text() == f"mri7t compare {files[0]} {files[1]}"
 
 
 def test_figures_of_the_volume_are_those_of_the_engine(widget, phantom, estimate):
