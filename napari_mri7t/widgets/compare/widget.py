@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import napari
@@ -126,7 +126,7 @@ class CompareWidget(EngineWidget):
         form = self.group("Keyboard shortcuts in the viewer")
         for keys, meaning in SHORTCUTS.items():
             form.addRow(keys.replace("-", "+"), QLabel(meaning))
-            self.viewer.bind_key(keys, partial(self._on_key, meaning), overwrite=True)
+            self.viewer.bind_key(keys, self._action(meaning), overwrite=True)
 
     def _connect(self) -> None:
         self.volumes.changed.connect(self._on_pair_changed)
@@ -214,7 +214,15 @@ class CompareWidget(EngineWidget):
         self.swipe_slider.setValue(round(1000 * part))
         self.swipe_slider.blockSignals(False)
 
-    def _on_key(self, meaning: str, viewer: napari.Viewer) -> None:
+    def _action(self, meaning: str) -> Callable[[napari.Viewer], None]:
+        """Return what a key does: a function, since napari asks for its `__name__` at every key."""
+
+        def act(viewer: napari.Viewer) -> None:
+            self._on_key(meaning)
+
+        return act
+
+    def _on_key(self, meaning: str) -> None:
         """Toggle a view, swap the two, or add the difference."""
         if self.pair is None:
             return

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.metrics import basic, inspection
@@ -363,6 +364,17 @@ def test_intensities_beyond_the_range_are_told(widget, wait_idle):
     wait_idle()
     (text,) = widget.notices.texts(WARNING_COLOUR)
     assert "but the data range is 0.1" in text
+
+
+def test_pressed_keys_do_what_the_widget_lists_and_napari_s_own_still_work(widget, viewer, qtbot):
+    canvas = viewer.window._qt_viewer.canvas.native
+    first = viewer.dims.current_step[0]
+    qtbot.keyClick(canvas, Qt.Key.Key_Right)
+    assert viewer.dims.current_step[0] == first + 1
+    qtbot.keyClick(canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ShiftModifier)
+    assert widget.view_box.currentText() == "Side by side"
+    qtbot.keyClick(canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ShiftModifier)
+    assert widget.view_box.currentText() == "Single view"
 
 
 def test_keys_do_what_the_widget_lists(widget, viewer):
