@@ -88,9 +88,18 @@ class EngineWidget(QWidget):
             return
         notices = bar.notices
         self.column.addWidget(notices)
-        later = QTimer(self, singleShot=True, interval=0)  # once they have their place
-        later.timeout.connect(lambda: self._scroll.ensureWidgetVisible(notices))
+        later = QTimer(self, singleShot=True, interval=0)
+        later.timeout.connect(lambda: self._reveal(notices.newest))
         notices.added.connect(later.start)
+
+    def _reveal(self, notice: QWidget | None) -> None:
+        """Scroll to a notice, once everything above it has its height."""
+        if notice is not None:
+            for layout in (notice.parentWidget().layout(), self.body.layout()):
+                layout.activate()
+            width, least = self.body.width(), self._scroll.viewport().height()
+            self.body.resize(width, max(least, self.body.layout().totalHeightForWidth(width)))
+            self._scroll.ensureWidgetVisible(notice)
 
     def group(self, title: str) -> QFormLayout:
         """Add a titled group of fields at the foot of the column."""

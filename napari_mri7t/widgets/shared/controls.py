@@ -120,6 +120,11 @@ class Notices(QWidget):
                 notice.deleteLater()
         self.setVisible(bool(self.texts()) and self.parentWidget() is not None)
 
+    @property
+    def newest(self) -> Notice | None:
+        """The last one that was added and is shown."""
+        return self._notices()[-1] if self._notices() else None
+
     def texts(self, colour: str | None = None) -> list[str]:
         """Return what is shown, of one colour or of all."""
         return [n.plain_text for n in self._notices() if colour in (None, n.colour)]

@@ -29,8 +29,12 @@ def test_start_cancel_and_errors_are_in_sight_of_a_low_window(
     assert widget.body.height() > widget.height(), "the fields scroll"
     for part in (panel.start_button, panel.cancel_button):
         assert part.visibleRegion().boundingRect() == part.rect()
+    for number in range(3):
+        panel.notices.add(f"warning {number}: " + "many words that need several lines " * 5, "#888")
     panel.fail("the scan is empty")
-    qtbot.waitUntil(lambda: not panel.notices.visibleRegion().isEmpty())
+    error = panel.notices.newest
+    assert error.plain_text == "the scan is empty"
+    qtbot.waitUntil(lambda: error.visibleRegion().boundingRect() == error.rect())
     wait_idle()
 
 
