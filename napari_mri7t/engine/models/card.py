@@ -82,6 +82,11 @@ class ModelCard:
         return bool(self.network_config.get("noise_map"))
 
     @property
+    def is_of_one_slice(self) -> bool:
+        """Whether each slice is estimated once, whatever the step, by the settings on the card."""
+        return self.network_config.get("n_outputs") == 1
+
+    @property
     def voxel_bounds_mm(self) -> tuple[list[float], list[float]]:
         """The smallest and the largest voxel that the model is for, three sides each."""
         size = self.preprocessing["voxel_size_mm"]

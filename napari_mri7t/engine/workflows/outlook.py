@@ -8,7 +8,7 @@ from typing import Any
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests
 from napari_mri7t.engine.datasets.derivatives import find_own
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
-from napari_mri7t.engine.models.card import read_card
+from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.preparation.cache import KeptFiles, read_cache
 from napari_mri7t.engine.preparation.choice import possible_models
 from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_preparation
@@ -142,25 +142,28 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
         weights, settings = facts["Model"]["SHA256"], dict(facts["Settings"])
     except (LookupError, ValueError, TypeError, AttributeError):
         return False
+    cards = {card.sha256: card for card in _wanted_cards(facts, job)}
     asked = as_read(job.config.decisive())
+    if weights in cards and cards[weights].is_of_one_slice:
+        asked["step"] = 1
     return (
         indices <= {None, job.index}
         and digests == scan_digests(scan)
-        and weights in _wanted_weights(facts, job)
+        and weights in cards
         and all(settings.get(key) == value for key, value in asked.items())
         and _is_prepared_as_asked(facts, scan, job)
     )
 
 
-def _wanted_weights(facts: dict[str, Any], job: BatchJob) -> set[str]:
-    """Return the digests of the models whose estimate a job keeps.
+def _wanted_cards(facts: dict[str, Any], job: BatchJob) -> list[ModelCard]:
+    """Return the cards of the models whose estimate a job keeps.
 
     Without a name these are the default and, if the scan chose it, the report's model.
     """
     folders = possible_models(job.model)
     if job.model is None and facts.get(REQUESTED_MODEL) != BY_THE_SCAN:
         folders = folders[:1]
-    return {read_card(folder).sha256 for folder in folders}
+    return [read_card(folder) for folder in folders]
 
 
 def _is_prepared_as_asked(facts: dict[str, Any], scan: Scan, job: BatchJob) -> bool:

@@ -35,6 +35,8 @@ RUN_FOLDER, TWO_LAYERS = "Run folder", "Two layers"
 COLUMNS = ("brain_psnr", "brain_ssim", "brain_mae", "whole_psnr", "whole_ssim", "whole_mae")
 REGIONS = {"brain": "Inside the brain", "whole": "Whole volume"}
 HEIGHT = 220
+SUBJECT_PREFIX = "sub-"  # of every subject of a BIDS dataset: not shown
+NAME = Qt.ItemDataRole.UserRole  # of a subject or a method, whole
 GAP, WIDEST = 12, 110  # of a column, pixels
 
 
@@ -157,6 +159,7 @@ class ResultTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Results")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -175,14 +178,20 @@ class ResultTable(QTableWidget):
         self.setRowCount(len(results))
         for row, result in enumerate(results):
             for column, name in enumerate((result.subject, label_of(result.method))):
-                self.setItem(row, column, QTableWidgetItem(name))
-                self.item(row, column).setToolTip(paragraph(name))
+                item = QTableWidgetItem(name.removeprefix(SUBJECT_PREFIX))
+                item.setToolTip(paragraph(name))
+                item.setData(NAME, name)
+                self.setItem(row, column, item)
             for column, key in enumerate(COLUMNS, start=2):
                 value = result.metrics.get(key, float("nan"))
                 self.setItem(row, column, _Figure(value, METRICS[key].digits))
         self._fit()
         self.setSortingEnabled(True)
         self.sortItems(0, Qt.SortOrder.AscendingOrder)
+
+    def subject(self, row: int) -> str:
+        """Return the name of the subject of a row, of which the end is shown."""
+        return str(self.item(row, 0).data(NAME))
 
     def _fit(self) -> None:
         """Make every column but the first as wide as its texts; the first gets the rest."""
@@ -202,7 +211,7 @@ class ResultTable(QTableWidget):
         columns = range(self.columnCount())
         lines = ["\t".join(["Subject", "Method", *(METRICS[key].heading for key in COLUMNS)])]
         lines += [
-            "\t".join(self.item(row, column).text() for column in columns)
+            "\t".join([self.subject(row), *(self.item(row, n).text() for n in columns[1:])])
             for row in range(self.rowCount())
         ]
         return "\n".join(lines)

@@ -114,8 +114,7 @@ class PairWidget(EngineWidget):
     def _connect(self) -> None:
         self.fields.changed.connect(self._check)
         self.panel.start_requested.connect(self.start)
-        self.command_button.copied.connect(self.panel.conclude)
-        self.command_button.failed.connect(self.panel.fail)
+        self.panel.hear(self.command_button.copied, self.command_button.failed)
         self.panel.idle.connect(self._check)
         self.table.opened.connect(self.open)
         self.table.chosen.connect(lambda name: self._offer())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Signal, SignalInstance
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.progress import Progress
@@ -150,6 +151,30 @@ class JobPanel(QWidget):
         """Show an error."""
         self.notices.add(text, ERROR_COLOUR)
 
+    def hear(
+        self,
+        done: SignalInstance,
+        failed: SignalInstance,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        """Show how an action beside the job ends; its success takes its failures away.
+
+        `show`: what shows a success, `conclude` if not given.
+        """
+        said: list[str] = []
+
+        def on_done(text: str) -> None:
+            while said:
+                self.notices.drop(said.pop())
+            (show or self.conclude)(text)
+
+        def on_failed(text: str) -> None:
+            said.append(text)
+            self.fail(text)
+
+        done.connect(on_done)
+        failed.connect(on_failed)
+
     def _on_progressed(self, progress: Progress) -> None:
         if self.job is None or self.job.is_cancelling or self.job.is_held:
             return
@@ -200,6 +225,7 @@ class JobPanel(QWidget):
 
     def _on_ended(self) -> None:
         self.job = None
+        self._name_pause()
         self._show_idle(self._last_words)
         self.idle.emit()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyqtgraph
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QApplication, QGridLayout, QLabel, QSizePolicy, QWidget
 
@@ -94,6 +94,12 @@ class _Plot(pyqtgraph.PlotWidget):
             self.getAxis(side).enableAutoSIPrefix(False)
         self.setMenuEnabled(False)
         self.hideButtons()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Paint the background of another theme, also where there is no curve."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self.viewport().update()
 
     def _show_legend(self, colours: Mapping[str, str]) -> None:
         legend = (f'<span style="color: {colours[name]}">{name}</span>' for name in colours)

@@ -24,7 +24,7 @@ from napari_mri7t.widgets.shared.labels import TextLabel
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 ROWS_IN_SIGHT = (3, 7)  # fewest and most
-TITLE_WIDTH, STATE_WIDTH, FIGURE_WIDTH = 100, 104, 42  # pixels
+TITLE_WIDTH, STATE_WIDTH, FIGURE_WIDTH = 136, 104, 42  # pixels
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
 

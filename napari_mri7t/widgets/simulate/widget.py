@@ -123,10 +123,8 @@ class SimulateWidget(EngineWidget):
         self.viewer.dims.events.ndisplay.connect(self._check)
         self.preview_button.clicked.connect(self.preview)
         self.panel.start_requested.connect(self.start)
-        self.save_button.saved.connect(self.panel.conclude)
-        self.command_button.copied.connect(self.panel.conclude)
-        for part in (self.save_button, self.command_button):
-            part.failed.connect(self.panel.fail)
+        self.panel.hear(self.save_button.saved, self.save_button.failed)
+        self.panel.hear(self.command_button.copied, self.command_button.failed)
         self._latest.answered.connect(self._show_preview)
         self._of_folder.answered.connect(self._show_first)
         for latest in (self._latest, self._of_folder):

@@ -50,9 +50,11 @@ class Choices:
         """Offer the noise where the model is told it, and the uncertainty where calibrated."""
         card = self.model_chooser.card
         is_told = card is not None and card.is_told_noise
+        is_single = card is not None and card.is_of_one_slice
         if self.is_folder and self.model_chooser.choice is None:
-            is_told = True  # some of the scans may get a model that is
+            is_told, is_single = True, False  # some of the scans may get such a model
         self.computation.offer_noise(None if is_told else "this model does not use it")
+        self.computation.offer_step("this model estimates a slice once" if is_single else None)
         if card is None or self.is_folder:
             why_not = "choose a model" if card is None else "for layers, not for a folder"
         else:
@@ -67,7 +69,10 @@ class Choices:
     def values(self) -> dict[str, Any]:
         """Return the choices to restore in the next session."""
         values = self.computation.values() | self.preparation.values() | self.source.values()
-        kept = {"noise_factor": self.computation.noise_box.value()}
+        kept = {
+            "noise_factor": self.computation.noise_box.value(),
+            "step": self.computation.step_box.currentData(),
+        }
         return values | kept | {"chosen_model": str(self.model_chooser.choice or "")}
 
     def recall_model(self, remembered: dict[str, Any]) -> None:

@@ -33,6 +33,11 @@ from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
+STEP_TOOLTIP = (
+    "Step between the network's inputs, in slices.\n"
+    "1: every slice is the mean of three predictions: less noise, three times slower.\n"
+    "3: every slice is predicted once, as in the report."
+)
 STEPS = {1: "Averaged (step 1)", 3: "Fast (step 3)"}
 UNCERTAINTY_TOOLTIP = (
     "A second layer: how far each voxel may be from the truth, as half of the width of\n"
@@ -201,11 +206,8 @@ class ComputationFields(QWidget):
             "Where to compute: Automatic uses the fastest device, CPU always works."
         )
         self.step_box = choice(STEPS)
-        self.step_box.setToolTip(
-            "Step between the network's inputs, in slices.\n"
-            "1: every slice is the mean of three predictions: less noise, three times slower.\n"
-            "3: every slice is predicted once, as in the report."
-        )
+        self._why_no_step: str | None = None
+        self.offer_step(None)
         self.end_slices_box = QSpinBox()
         self.end_slices_box.setRange(0, 500)
         self.end_slices_box.setToolTip(
@@ -243,6 +245,11 @@ class ComputationFields(QWidget):
         is_known = isinstance(noise, float) and 0 <= noise <= MOST_NOISE
         self.noise_box.setValue(noise if is_known else SynthesisConfig.noise_factor)
 
+    def offer_step(self, why_not: str | None) -> None:
+        """Offer the step, or say why it does nothing; None if it does."""
+        self._why_no_step = why_not
+        set_enabled(self.step_box, why_not, STEP_TOOLTIP)
+
     def offer_noise(self, why_not: str | None) -> None:
         """Offer to turn the noise, or say why that does nothing; None if it does."""
         self._why_no_noise = why_not
@@ -258,7 +265,7 @@ class ComputationFields(QWidget):
         is_possible, is_told = self._why_no_uncertainty is None, self._why_no_noise is None
         return {
             "device": self.device_box.device,
-            "step": self.step_box.currentData(),
+            "step": SynthesisConfig.step if self._why_no_step else self.step_box.currentData(),
             "end_slices": self.end_slices_box.value(),
             "noise_factor": self.noise_box.value() if is_told else SynthesisConfig.noise_factor,
             "uncertainty": is_possible and self.uncertainty_box.isChecked(),

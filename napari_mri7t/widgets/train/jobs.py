@@ -185,10 +185,15 @@ def preview_of(state: TrainingState, k: int) -> tuple[str, Preview] | None:
     return None if preview is None else (name, preview)
 
 
-def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
-    """Return loss, pace, time left and memory at a training step, as lines of text."""
+def describe_step(state: TrainingState, now: TrainProgress, is_over: bool = False) -> list[str]:
+    """Return loss, pace, time left and memory at a training step, as lines of text.
+
+    `is_over`: nothing runs any more, so that no time is left.
+    """
     is_trained = now.seconds_left == 0  # the estimate is one more step
     left = "all steps done" if is_trained else f"{duration(now.seconds_left)} left in this fold"
+    if is_over and not is_trained:
+        left = f"stopped at step {now.done} of {state.request.config.n_steps}"
     lines = [
         f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
         f"{now.patches_per_second:.1f} patches/s; {left}",
@@ -196,7 +201,7 @@ def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
     if now.held_out_psnr == now.held_out_psnr:
         lines.append(f"Held-out brain: PSNR {now.held_out_psnr:.2f} dB in a few slices")
     n_left = state.folds_left()
-    if n_left:
+    if n_left and not is_over:
         config = state.request.config
         fold_seconds = config.n_steps * config.batch_size / now.patches_per_second
         seconds_left = now.seconds_left + n_left * fold_seconds

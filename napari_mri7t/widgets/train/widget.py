@@ -69,6 +69,7 @@ class TrainWidget(EngineWidget):
         self._preview: Image | None = None
         self._fold: int | None = None
         self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
+        self._last: tuple[TrainingState, TrainProgress] | None = None  # what is shown
         self._of_data = Latest("Check the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._of_preview = Latest("Estimate a slice", self)
@@ -137,14 +138,14 @@ class TrainWidget(EngineWidget):
         self.recipe.changed.connect(self._check)
         self.folds.changed.connect(self._check)
         self.device_box.currentIndexChanged.connect(self._check)
-        self.export_button.exported.connect(self.panel.inform)
-        self.command_button.copied.connect(self.panel.conclude)
-        for button in (self.export_button, self.command_button):
-            button.failed.connect(self.panel.fail)
+        export = self.export_button
+        self.panel.hear(export.exported, export.failed, self.panel.inform)
+        self.panel.hear(self.command_button.copied, self.command_button.failed)
         self.panel.start_requested.connect(self.start)
-        self.panel.idle.connect(self._ask_of_data)
+        self.panel.idle.connect(self._on_idle)
         self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
         self._of_data.answered.connect(self._show_data)
+        self._of_data.failed.connect(self._on_unread)
         self._of_preview.answered.connect(self._show_preview)
         self._of_preview.failed.connect(self.panel.warn)
 
@@ -179,6 +180,7 @@ class TrainWidget(EngineWidget):
         self.plot.show_curve([])
         self.held_out_plot.show_curve([])
         self.figures_label.setText("")
+        self._last = None
 
     def _show_data(self, found: Found) -> None:
         """Show what the folders hold; a study that has begun fixes its recipe."""
@@ -205,6 +207,17 @@ class TrainWidget(EngineWidget):
             self._found = None
         self.export_button.offer(study)
         self._check()
+
+    def _on_unread(self, why_not: str) -> None:
+        """Say why the folders could not be looked into."""
+        self.data_notices.clear()
+        self.data_notices.add(why_not, ERROR_COLOUR)
+
+    def _on_idle(self) -> None:
+        """Keep the last figures, without the time that was left."""
+        if self._last is not None:
+            self.figures_label.setText("\n".join(describe_step(*self._last, is_over=True)))
+        self._ask_of_data()
 
     def _check(self, value: object = None) -> None:
         self.panel.about(self.dataset_field.folder, self.run_field.folder)
@@ -289,6 +302,7 @@ class TrainWidget(EngineWidget):
         """Show curve and figures, and the held-out slice once per checkpoint."""
         self.plot.show_curve(state.curves[now.fold])
         self.held_out_plot.show_curve(state.held_out[now.fold])
+        self._last = state, now
         self.figures_label.setText("\n".join(describe_step(state, now)))
         n_checkpoints = now.done // state.request.config.checkpoint_steps
         reached = now.fold, n_checkpoints

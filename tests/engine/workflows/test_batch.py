@@ -195,6 +195,15 @@ def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(ra
     assert not is_made(scans[0], again)
 
 
+def test_a_step_that_a_model_of_one_slice_ignores_is_no_other_setting(raw, job, monkeypatch):
+    scans = find_scans(raw).scans
+    synthesize_batch(scans, job)
+    fast = replace(job, config=replace(CONFIG, step=3))
+    assert not is_made(scans[0], fast)
+    monkeypatch.setattr(ModelCard, "is_of_one_slice", True)
+    assert is_made(scans[0], fast)
+
+
 def test_estimate_of_a_batch_can_be_repeated(raw, job):
     (scan, *_) = find_scans(raw).scans
     synthesize_batch([scan], job)

@@ -79,7 +79,9 @@ def evaluated(widget, wait_idle):
 
 def test_table_holds_every_subject_by_every_method(evaluated):
     table = evaluated.table
-    rows = {(table.item(n, 0).text(), table.item(n, 1).text()) for n in range(table.rowCount())}
+    assert table.item(0, 0).text() == "A", "what tells the subjects apart is in sight"
+    assert table.as_text().splitlines()[1].startswith("sub-A\t")
+    rows = {(table.subject(n), table.item(n, 1).text()) for n in range(table.rowCount())}
     assert rows == {
         (name, method) for name in ("sub-A", "sub-B") for method in ("3T as is", "SliceUNet")
     }

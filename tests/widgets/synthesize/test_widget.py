@@ -546,6 +546,24 @@ def test_noise_can_be_turned_where_the_model_is_told_it(viewer, brains, quick_mo
     assert widget.computation.config().noise_factor == 1
 
 
+def test_a_step_is_offered_where_the_model_estimates_several_slices(
+    viewer, brains, quick_model, tmp_path
+):
+    save_volume(brains[0], tmp_path / "clean.nii.gz")
+    viewer.open(tmp_path / "clean.nii.gz", plugin="napari-mri7t")
+    widget = docked(viewer)
+    box = widget.computation.step_box
+    box.setCurrentIndex(box.findData(3))
+    assert not box.isEnabled()
+    assert "estimates a slice once" in box.toolTip()
+    assert widget.computation.config().step == 1
+    assert "--step" not in widget.choices.lines()[0]
+    assert widget.choices.values()["step"] == 3, "remembered for other models"
+    widget.model_chooser.add(quick_model)
+    assert box.isEnabled()
+    assert "--step 3" in widget.choices.lines()[0]
+
+
 def test_run_and_command_leave_the_model_to_the_scan(viewer, brains, wait_idle, tmp_path):
     save_volume(brains[1], tmp_path / "pseudo.nii.gz")
     viewer.open(tmp_path / "pseudo.nii.gz", plugin="napari-mri7t")

@@ -177,6 +177,17 @@ def test_argument_that_the_network_does_not_know_is_told(widget, wait_idle, tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_folders_that_cannot_be_looked_into_are_told(widget, wait_idle, monkeypatch):
+    def fail(*folders):
+        raise OSError("the disk has gone")
+
+    monkeypatch.setattr("napari_mri7t.widgets.train.widget.look_into", fail)
+    widget._ask_of_data()
+    wait_idle()
+    (text,) = widget.data_notices.texts(ERROR_COLOUR)
+    assert "the disk has gone" in text
+
+
 def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wait_idle, tmp_path):
     set_long(widget)
     widget.folds.choose([0])
@@ -190,9 +201,13 @@ def test_training_pauses_goes_on_and_stops_with_what_it_learnt(widget, qtbot, wa
     assert widget.panel.status.text() == "Paused"
     widget.panel.pause_button.click()
     wait_step(widget, qtbot, held + 2)
+    widget.panel.pause_button.click()
     widget.panel.cancel_button.click()
     wait_idle()
     assert widget.panel.status.text().startswith("Stopped. Progress is saved")
+    assert widget.panel.pause_button.text() == "Pause"
+    assert "stopped at step" in widget.figures_label.text()
+    assert "left" not in widget.figures_label.text()
     reached = state.last.done
     assert (tmp_path / "run/fold-00/state.safetensors").exists()
     widget.folds.choose([0])

@@ -1,0 +1,42 @@
+"""The bar of actions: what it says goes with what it is about."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtCore import QObject, Signal
+
+from napari_mri7t.widgets.shared.job_panel import JobPanel
+
+pytestmark = pytest.mark.gui
+
+
+class Action(QObject):
+    done = Signal(str)
+    failed = Signal(str)
+
+
+@pytest.fixture
+def panel(qtbot):
+    panel = JobPanel("Synthesize", "Make it")
+    qtbot.addWidget(panel)
+    return panel
+
+
+def test_the_success_of_an_action_takes_its_own_failures_away(panel):
+    save, copy = Action(), Action()
+    for action in (save, copy):
+        panel.hear(action.done, action.failed)
+    save.failed.emit("the folder does not exist")
+    copy.failed.emit("the layer is in no file")
+    assert panel.notices.texts() == ["the folder does not exist", "the layer is in no file"]
+    save.done.emit("Saved: brain.nii.gz")
+    assert panel.notices.texts() == ["the layer is in no file"]
+    assert panel.status.text().replace("\u200b", "") == "Saved: brain.nii.gz"
+
+
+def test_a_success_may_be_shown_as_a_note(panel):
+    export = Action()
+    panel.hear(export.done, export.failed, panel.inform)
+    export.done.emit("Exported: model")
+    assert panel.notices.texts() == ["Exported: model"]
+    assert panel.status.text() == ""
