@@ -59,8 +59,11 @@ def report(
 
     Missing scores are computed first.
     """
+    from napari_mri7t.engine.report.report import check_page
     from napari_mri7t.engine.workflows.studies import open_studies
 
+    if output is not None:
+        check_page(output)
     studies = open_studies(run)
     results = _evaluate(studies, baselines)
     _write(studies, results, output, _stress(studies, device) if robustness else None)

@@ -177,7 +177,7 @@ def export(
         bool, typer.Option("--onnx", help="Write the network as an ONNX file, not a model folder.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --onnx: replace a file that exists.")
+        bool, typer.Option("--overwrite", help="Replace a model or a file that exists.")
     ] = False,
 ) -> None:
     """Copy a trained model out of a run folder.
@@ -189,9 +189,17 @@ def export(
     if onnx:
         _export_onnx(run, folder, fold, overwrite=overwrite)
         return
-    stress = {} if robustness is None else _measured(robustness)
+    stress = None if robustness is None else _measured(robustness)
     card = export_model(
-        run, folder, fold=fold, name=name, title=title, data=data, half=half, stress=stress
+        run,
+        folder,
+        fold=fold,
+        name=name,
+        title=title,
+        data=data,
+        half=half,
+        stress=stress,
+        overwrite=overwrite,
     )
     say(f"{folder}: {card.title}{_figures(card.metrics)}")
 
@@ -205,10 +213,14 @@ def _export_onnx(source: Path, path: Path, fold: str, *, overwrite: bool) -> Non
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    """Read the output of `mri7t robustness`."""
+    """Read the output of `mri7t robustness`, which names the model that it measured."""
     from napari_mri7t.engine.atomic import read_object
 
-    return read_object(path, "use the output of `mri7t robustness`")
+    advice = "use the output of `mri7t robustness`"
+    found = read_object(path, advice)
+    if not isinstance(found.get("stressed"), dict) or "sha256" not in found["stressed"]:
+        raise Mri7tError(f"{path}: names no model that was measured: {advice}")
+    return found
 
 
 def _folds(text: str) -> list[int] | None:

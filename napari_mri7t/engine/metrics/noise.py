@@ -7,58 +7,85 @@ from napari_mri7t.engine.volumes.brain import background_of
 
 SMOOTHING = 1.0  # voxels, sigma; before tissues are told apart
 HIGH_PASS = 1.5  # voxels, sigma; what is finer is taken for noise where there is one tissue
+# That Gaussian misses what neighbours share. How much, by the part of the deviation that a narrower
+# one removes: of noise that was smoothed by 0.9 to 0 voxels.
+NARROW = 0.6  # voxels, sigma
+NARROW_PARTS = (0.386, 0.431, 0.490, 0.566, 0.649, 0.744)
+MISSED = (1.295, 1.220, 1.152, 1.092, 1.047, 1.016)
 DEPTHS = (4, 3, 2, 1)  # voxels below the surface of white matter, the first that leaves enough
 LEAST_VOXELS = 2000
 ROBUST = 1.4826  # of a Gaussian: its deviation over its median absolute deviation
-# Part of the fine deviation in white matter that a network is told: the rest is the tissue's own.
-NOISE_PART = 0.85
+# Part of the level that a network is told, by the level over the bright tissue: more of a weak level
+# is the tissue's own. Chosen on ds002748 sub-40, 53 and 56 with known noise (docs/results.md).
+TOLD_LEVELS, TOLD_PARTS = (0.028, 0.06), (0.67, 0.93)
 SAMPLING = 7  # every n-th voxel decides the thresholds of the tissues
 
 
-def noise_level(array: np.ndarray) -> float:
+def noise_level(array: np.ndarray, *, correlated: bool = False) -> float:
     """Estimate the standard deviation of a scan's noise, deep in white matter.
 
     Parameters
     ----------
     array : ndarray, shape (I, J, K)
         T1w brain, extracted.
+    correlated : bool
+        Count in what neighbours share, as filters and interpolation leave it.
 
     Returns
     -------
     float
-        In the scan's own units: of what a Gaussian of 1.5 voxels removes. 0 where the brain is too
-        small to tell.
+        In the scan's own units: of what a Gaussian of 1.5 voxels removes, corrected for the rest if
+        `correlated`. 0 where the brain is too small to tell.
     """
+    deep = _deep_white_matter(array)
+    if deep is None:
+        return 0.0
+    fine = _removed(array, HIGH_PASS, deep)
+    if not correlated or fine == 0:
+        return fine
+    return fine * float(np.interp(_removed(array, NARROW, deep) / fine, NARROW_PARTS, MISSED))
+
+
+def _deep_white_matter(array: np.ndarray) -> np.ndarray | None:
+    """Return a mask, some voxels below the surface of white matter; None if there is too little."""
     from skimage.filters import threshold_multiotsu  # slow to import
 
     brain = array > background_of(array)
     if not brain.any():
-        return 0.0
+        return None
     smooth = gaussian_filter(array.astype(np.float32), SMOOTHING)
     values = smooth[brain]
     try:
         white = smooth > threshold_multiotsu(values[::SAMPLING].clip(max=_ceiling(values)), 3)[1]
     except ValueError:  # fewer than three values
-        return 0.0
+        return None
     for depth in DEPTHS:
-        deep = binary_erosion(white & brain, iterations=depth)
+        deep: np.ndarray = binary_erosion(white & brain, iterations=depth)
         if deep.sum() >= LEAST_VOXELS:
-            fine = (array - gaussian_filter(array.astype(np.float32), HIGH_PASS))[deep]
-            return float(ROBUST * np.median(np.abs(fine - np.median(fine))))
-    return 0.0
+            return deep
+    return None
 
 
-def told_noise(level: float, factor: float = 1.0) -> float:
+def _removed(array: np.ndarray, sigma: float, where: np.ndarray) -> float:
+    """Return the robust deviation of what a Gaussian removes there."""
+    removed = (array - gaussian_filter(array.astype(np.float32), sigma))[where]
+    return float(ROBUST * np.median(np.abs(removed - np.median(removed))))
+
+
+def told_noise(level: float, bright: float, factor: float = 1.0) -> float:
     """Return the standard deviation that a network with a noise map is told.
 
     Parameters
     ----------
     level : float
-        From `noise_level`.
+        From `noise_level`, `correlated`.
+    bright : float
+        Intensity of the bright tissue, in the same unit; above 0.
     factor : float
         The user's: 0 leaves a scan nearly as it is, 2 smooths more.
     """
-    return NOISE_PART * factor * level
+    part = np.interp(level / bright, TOLD_LEVELS, TOLD_PARTS)
+    return float(part) * factor * level
 
 
 def _ceiling(values: np.ndarray) -> float:

@@ -190,10 +190,18 @@ def has_seen(card: ModelCard, name: str, digests: Collection[str] = ()) -> bool:
     digests : collection of str
         Of its volumes' files and voxels; empty to compare names only.
     """
-    known = set().union(*seen_digests(card).values())
-    return not known.isdisjoint(digests) or subject_label(name) in map(
-        subject_label, seen_subjects(card)
+    if not set().union(*seen_digests(card).values()).isdisjoint(digests):
+        return True
+    known = {subject_label(each) for each in seen_subjects(card)}
+    return subject_label(name) in known or any(
+        _is_named_after(name.casefold(), label.removeprefix("sub-").casefold()) for label in known
     )
+
+
+def _is_named_after(name: str, label: str) -> bool:
+    """Return whether a name without "sub-" begins with a label that is no mere number."""
+    is_telling = any(letter.isalpha() for letter in label) and any(n.isdecimal() for n in label)
+    return is_telling and (name == label or name.startswith(f"{label}_"))
 
 
 def _start_of(card: ModelCard) -> Mapping[str, Any]:

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_mri7t.engine.atomic import check_target, write_content
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE, StudyResults
 from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import METRICS
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.report import sections as report_sections
 from napari_mri7t.engine.report import tables as report_tables
 from napari_mri7t.engine.report.page import Section, render_page
@@ -28,6 +29,7 @@ from napari_mri7t.engine.volumes.scale import Scale, find_scale
 from napari_mri7t.engine.volumes.volume import Volume
 
 REPORT_FILE = "report.html"
+OWN_PAGE = b'http-equiv="Content-Security-Policy"'  # near the start of every page that we write
 TABLES_FOLDER, FIGURES_FOLDER = "tables", "figures"
 FORMATS = {"csv": as_csv, "md": as_markdown, "tex": as_latex}
 
@@ -74,6 +76,25 @@ class ReportData:
     stress: Mapping[str, Stress] = field(default_factory=dict)
 
 
+def check_page(page: Path) -> None:
+    """Check that a file that would be replaced by a page is a page that this package wrote.
+
+    Raises
+    ------
+    Mri7tError
+        If it is anything else.
+    """
+    if not page.exists():
+        return
+    try:
+        with open_regular(page) as file:
+            is_own = OWN_PAGE in file.read(len(OWN_PAGE) * 10)
+    except OSError as error:
+        raise Mri7tError(f"{page}: cannot be replaced ({error}): choose another name") from error
+    if not is_own:
+        raise Mri7tError(f"{page}: is no page of this program: choose another name")
+
+
 def write_report(data: ReportData, folder: Path, page: Path, *, report: Report = ignore) -> Path:
     """Write tables, figures and the page of a study.
 
@@ -83,7 +104,7 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
     folder : Path
         Gets the folders "tables" and "figures"; made if missing.
     page : Path
-        The HTML file, replaced whole or not at all.
+        The HTML file, replaced whole or not at all; one that is no such page is refused.
     report : callable
         Called with the number of subjects drawn, of all and two more (plots and page).
 
@@ -92,6 +113,7 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
     Path
         The page.
     """
+    check_page(page)
     total = len(data.subjects) + 2
     report(Progress(0, total, "tables"))
     drawings = folder / FIGURES_FOLDER

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
@@ -22,7 +23,7 @@ from napari_mri7t.engine.volumes.intensity import (
     normalize_volume,
 )
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import Execution, sidecar
+from napari_mri7t.engine.volumes.provenance import Execution, check_is_scan, sidecar
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volumes
 
@@ -253,6 +254,8 @@ def simulate_3t(
     config = config if seed is None else replace(config, seed=seed)
     target = as_volume(target)
     inputs = (target,) if reference is None else (target, as_volume(reference))
+    for note in dict.fromkeys(note for volume in inputs for note in check_is_scan(volume)):
+        raise VolumeError(f"{target.name}: {note.partition(':')[0]}: use the scan itself")
     for volume in inputs:
         check_t1w(volume)
     report(Progress(0, N_STEPS, "normalise"))

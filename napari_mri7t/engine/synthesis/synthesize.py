@@ -30,7 +30,12 @@ from napari_mri7t.engine.synthesis.uncertainty import (
 )
 from napari_mri7t.engine.synthesis.windows import Region
 from napari_mri7t.engine.volumes.brain import background_of, fill_brain
-from napari_mri7t.engine.volumes.intensity import Harmonization, harmonize, scale_linearly
+from napari_mri7t.engine.volumes.intensity import (
+    BRIGHT_LEVEL,
+    Harmonization,
+    harmonize,
+    scale_linearly,
+)
 from napari_mri7t.engine.volumes.provenance import Execution, sidecar
 from napari_mri7t.engine.volumes.scale import Scale, find_scale
 from napari_mri7t.engine.volumes.volume import Volume, save_volumes
@@ -247,9 +252,9 @@ class Passage:
         runner = Runner(model.network, config, device, precision)
         found: dict[str, Any] = {"harmonized": harmonization.scan is not None}
         if takes_noise_map(model.network):
-            found["noise"] = noise_level(source.array)
-            told = told_noise(found["noise"], config.noise_factor)
-            runner.noise = told * harmonization.slope
+            found["noise"] = noise_level(source.array, correlated=True)
+            level = found["noise"] * harmonization.slope
+            runner.noise = told_noise(level, BRIGHT_LEVEL, config.noise_factor)
         array = harmonization.to_model(source.array).T
         return cls(source, array, harmonization, scale, runner, warnings, found)
 

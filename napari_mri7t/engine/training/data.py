@@ -6,6 +6,7 @@ brain does not count, and what is cut off from a head is found by its bright spo
 images share lie in one place of each, moved by the same number of voxels.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,15 +18,18 @@ import numpy as np
 from scipy.ndimage import find_objects, maximum_filter, uniform_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
-from napari_mri7t.engine.errors import StateError, SubjectError
+from napari_mri7t.engine.errors import Mri7tWarning, StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.training.pair_fit import misfit
 from napari_mri7t.engine.volumes.brain import background_of
+from napari_mri7t.engine.volumes.intensity import check_peak
 from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import (
     INPUTS,
     UNRECORDED,
     content_digest,
     file_digest,
+    is_pseudo_3t,
     maker_of,
 )
 from napari_mri7t.engine.volumes.scale import border_of
@@ -138,6 +142,11 @@ def digest_subjects(
         If two images are one, an image is almost empty, or as `load_pair`.
     VolumeError
         If an image is no scan, as `check_t1w`.
+
+    Warns
+    -----
+    Mri7tWarning
+        If a 3T does not seem to belong to its 7T, as `pair_fit.misfit`.
     """
     voxels = {
         image.file: image.voxels
@@ -153,6 +162,7 @@ def digest_subjects(
         images += own
         digests.append(SubjectDigests(*(image.digests for image in own)))
     _refuse_copies(images)
+    _warn_of_misfits(images)
     return tuple(digests)
 
 
@@ -200,10 +210,12 @@ def _images_of(
         on_reading()
         source, target = load_pair(subject)
         volumes = [target] if source is None else [target, source]
-        _refuse_estimate(subject.target)
-        for (_, path), volume in zip(paths, volumes, strict=True):
+        for (field, path), volume in zip(paths, volumes, strict=True):
+            _refuse_made(path, field)
             _refuse_empty(path, volume)
-            check_t1w(replace(volume, name=str(path)))
+            named = replace(volume, name=str(path))
+            check_t1w(named)
+            check_peak(named)
         found = [
             (
                 ImageDigests(file, content_digest(box)),
@@ -219,14 +231,27 @@ def _images_of(
     ]
 
 
-def _refuse_estimate(path: Path) -> None:
-    """Refuse what this package synthesised in the place of a 7T scan."""
-    if (maker := maker_of(path)) not in INPUTS:
-        lost = maker == UNRECORDED
-        why = "its header (its sidecar is not beside it)" if lost else "its sidecar"
-        raise SubjectError(
-            f"{path}: is a synthetic image, by {why}, and no 7T scan: use the scan itself"
-        )
+def _warn_of_misfits(images: Sequence[_Image]) -> None:
+    """Warn of a 3T that fits another place, side or person better than its own 7T."""
+    known = {(image.subject, image.field): image.samples[0] for image in images if image.samples}
+    targets = {subject: sample for (subject, field), sample in known.items() if field == "7T"}
+    for (subject, field), sample in known.items():
+        if field == "3T" and subject in targets:
+            others = {name: each for name, each in targets.items() if name != subject}
+            if why := misfit(sample, targets[subject], others, SAMPLE_STEP):
+                warnings.warn(f"{subject}: its 3T {why}", Mri7tWarning, stacklevel=3)
+
+
+def _refuse_made(path: Path, field: str) -> None:
+    """Refuse what a model has made, and a pseudo-3T in the place of a 7T scan."""
+    maker = maker_of(path)
+    is_source = field == "7T" and is_pseudo_3t(path)
+    if maker in INPUTS and not is_source:
+        return
+    lost = maker == UNRECORDED
+    why = "its header (its sidecar is not beside it)" if lost else "its sidecar"
+    what = "a pseudo-3T" if is_source else "a synthetic image"
+    raise SubjectError(f"{path}: is {what}, by {why}, and no {field} scan: use the scan itself")
 
 
 def _refuse_empty(path: Path, volume: Volume) -> None:

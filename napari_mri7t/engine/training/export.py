@@ -14,9 +14,15 @@ from torch import nn
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.devices import device_name, resolve_device
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
-from napari_mri7t.engine.models.card import ANY_TONES, ModelCard, bundled_names
+from napari_mri7t.engine.models.card import (
+    ANY_TONES,
+    CARD_FILE,
+    WEIGHTS_FILE,
+    ModelCard,
+    bundled_names,
+)
 from napari_mri7t.engine.models.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.texts import with_numbers
@@ -27,6 +33,7 @@ from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize_vol
 from napari_mri7t.engine.volumes.volume import load_volume
 
 METRICS_FILE = "metrics.json"
+STRESS_ENTRIES = ("stressed", "robustness", "lesions")  # of a card's metrics
 INTENDED_USE = "Research on image synthesis from brain-extracted, bias-corrected T1w volumes."
 QUANTILE_DIGITS = 6
 
@@ -182,6 +189,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     data: str = "",
     half: bool = False,
     stress: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> ModelCard:
     """Copy the model of a trained fold to a folder of its own, to be shared.
 
@@ -203,7 +211,10 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     half : bool
         Save the weights as bfloat16.
     stress : mapping, optional
-        Robustness to noise, shift and lesions, as `summarize_stress` returns it.
+        Robustness to noise, shift and lesions, as `summarize_stress` returns it, or as
+        `mri7t robustness` prints it.
+    overwrite : bool
+        Replace a model that exists; never one of a run folder.
 
     Returns
     -------
@@ -213,8 +224,10 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     ------
     StateError
         If there is no training in the run folder, or the fold is not done.
+    Mri7tError
+        If there is a model already and it may not be replaced, or `folder` lies in a run folder.
     ValueError
-        If there is no such fold.
+        If there is no such fold, or `stress` was measured on another model.
 
     Examples
     --------
@@ -232,6 +245,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     """
     study = run if isinstance(run, Study) else open_study(run)
     k = _done_fold(study, fold)
+    _check_target(Path(folder), overwrite)
     model = load_model(study.fold_folder(k))
     training = model.card.training | {"command": training_command(study, k)}
     folds = range(len(study.subjects))
@@ -247,9 +261,37 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
         name=name or Path(folder).name,
         title=title or model.card.title,
         training=training,
-        metrics={**metrics, **(stress or {})},
+        metrics=metrics,
     )
+    if stress is not None:
+        weights = pack_weights(model.network, card.network, half=half)
+        known = {model.card.sha256, hashlib.sha256(weights).hexdigest()}
+        card = replace(card, metrics={**metrics, **_measured(stress, known)})
     return save_model(folder, model.network, card, half=half)
+
+
+def _check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse to replace a model unasked, and to write into a run folder at all."""
+    if any((place / STUDY_FILE).exists() for place in (folder, folder.absolute().parent)):
+        raise Mri7tError(f"{folder}: lies in the run folder of a training: choose another folder")
+    if not overwrite and any((folder / name).exists() for name in (CARD_FILE, WEIGHTS_FILE)):
+        raise Mri7tError(
+            f"{folder}: holds a model already: choose another folder, or allow overwriting",
+            argument="overwrite",
+        )
+
+
+def _measured(stress: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+    """Return what a card takes of a measurement of robustness, and nothing else."""
+    stressed = stress.get("stressed", {})
+    digest = stressed.get("sha256") if isinstance(stressed, Mapping) else None
+    if digest is not None and digest not in known:
+        raise ValueError("the robustness was measured on another model: measure it on this one")
+    found = {name: stress[name] for name in STRESS_ENTRIES if name in stress}
+    is_sound = all(isinstance(entry, Mapping) for entry in found.values())
+    if not {"robustness", "lesions"} <= set(found) or not is_sound:
+        raise ValueError("no measurement of robustness: use the output of `mri7t robustness`")
+    return found
 
 
 def find_trained(place: str | Path, fold: int | str = "final") -> Model:

@@ -12,6 +12,7 @@ from napari_mri7t.engine.metrics.noise import noise_level, told_noise
 from napari_mri7t.engine.networks import slices_of, takes_noise_map
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.volumes.grids import bounding_box
+from napari_mri7t.engine.volumes.intensity import BRIGHT_LEVEL
 
 N_SLICES = 5
 MARGIN_VOXELS = 8  # around the brain, in a slice
@@ -38,7 +39,7 @@ class HeldOutSlices:
         foot, top = (side := bounding_box(brain, 0)[0]).start, side.stop - 1
         _, rows, columns = bounding_box(brain, MARGIN_VOXELS)
         indices = np.linspace(foot, top, N_SLICES + 2).round().astype(int)[1:-1]
-        noise = noise_level(subject.source) if takes_noise_map(network) else None
+        noise = noise_level(subject.source, correlated=True) if takes_noise_map(network) else None
         slabs = [slab_of(subject.source, index, network, noise) for index in indices]
         self.target = subject.target[indices][:, rows, columns]  # (N_SLICES, H, W)
         self.slabs = torch.stack(slabs)[:, :, rows, columns]  # (N_SLICES, n_slices, H, W)
@@ -75,8 +76,8 @@ def slab_of(
     slab = torch.from_numpy(source[chosen])  # (n_slices, A, R)
     if not takes_noise_map(network):
         return slab
-    level = noise_level(source) if noise is None else noise
-    return torch.cat((slab, slab.new_full((1, *slab.shape[1:]), told_noise(level))))
+    level = noise_level(source, correlated=True) if noise is None else noise
+    return torch.cat((slab, slab.new_full((1, *slab.shape[1:]), told_noise(level, BRIGHT_LEVEL))))
 
 
 def central_slice(network: nn.Module, slab: Tensor) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 
 from napari_mri7t.engine.atomic import remove_leftovers, write_json
 from napari_mri7t.engine.devices import device_name, resolve_device
+from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.models.model import Model, save_model
@@ -33,10 +34,9 @@ from napari_mri7t.engine.training.held_out import central_slice, slab_of
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
 from napari_mri7t.engine.training.start import check_start, keep_start
-from napari_mri7t.engine.training.study import Study, lock_fold
+from napari_mri7t.engine.training.study import ESTIMATE_FILE, Study, lock_fold
+from napari_mri7t.engine.volumes.provenance import read_sidecar, why_not_believed
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
-
-ESTIMATE_FILE = "estimate.nii.gz"
 
 
 def held_out_volumes(pair: TrainingSubject, grid: Volume) -> tuple[Volume, Volume]:
@@ -92,6 +92,31 @@ def estimate_held_out(
     }
     write_json(folder / METRICS_FILE, figures)
     return figures
+
+
+def check_estimate(folder: Path, subject: str) -> None:
+    """Check that the folder of a fold that is done holds the estimate of its held-out subject.
+
+    Raises
+    ------
+    StateError
+        If the fold held out another subject, or the image is another than its model made.
+    """
+    card, image = read_card(folder), folder / ESTIMATE_FILE
+    held_out = card.training.get("held_out")
+    if held_out not in (None, subject):
+        raise StateError(
+            f"{folder}: holds the fold of {held_out}, not of {subject}: put it back, or remove the "
+            "folder to train the fold again"
+        )
+    facts = read_sidecar(image)
+    made_by = facts.get("Model") if facts is not None else None
+    digest = made_by.get("SHA256") if isinstance(made_by, dict) else None
+    why = why_not_believed(image)
+    if not why and digest not in (None, card.sha256):
+        why = "was made by another model than this fold's"
+    if why:
+        raise StateError(f"{image}: {why}: remove it; training the fold again makes it anew")
 
 
 def prepare_study(study: Study, report: Report = ignore) -> list[TrainingSubject]:

@@ -29,6 +29,7 @@ from napari_mri7t.engine.training.patches import check_fit
 from napari_mri7t.engine.volumes.files.reading import read_header
 
 STUDY_FORMAT = 1
+ESTIMATE_FILE = "estimate.nii.gz"  # of the held-out subject, in the folder of a fold
 LOCK_FILE = "lock"  # in the folder of a fold
 
 
@@ -105,8 +106,9 @@ class Study:
             raise ValueError(f"fold {k} does not exist: the study has folds 0 to {n - 1}")
 
     def is_done(self, k: int) -> bool:
-        """Return whether fold k has its weights and card."""
-        return (self.fold_folder(k) / CARD_FILE).exists()
+        """Return whether fold k has its weights and card, and the held-out subject's estimate."""
+        folder = self.fold_folder(k)
+        return (folder / CARD_FILE).exists() and (k == FINAL or (folder / ESTIMATE_FILE).exists())
 
     def label(self, k: int) -> str:
         """Return the name of fold k for display."""

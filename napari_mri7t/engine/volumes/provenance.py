@@ -300,6 +300,14 @@ def maker_of(image: str | Path) -> str:
     return str(maker.get("Description", "")) if isinstance(maker, dict) else ""
 
 
+def is_pseudo_3t(image: str | Path) -> bool:
+    """Return whether an image is the 3T side of a simulation, by its sidecar."""
+    facts = read_sidecar(image)
+    settings = None if facts is None else facts.get("Settings")
+    is_source = isinstance(settings, dict) and settings.get("image") == "source"
+    return is_source and maker_of(image) == "simulate"
+
+
 def check_is_scan(scan: Volume) -> tuple[str, ...]:
     """Return a warning if a volume was read from an image that a model has made.
 

@@ -30,7 +30,13 @@ from napari_mri7t.engine.evaluation.results import (
 from napari_mri7t.engine.evaluation.stress import Stress, is_known, stress, summarize_stress
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
-from napari_mri7t.engine.report.report import REPORT_FILE, ReportData, ReportSubject, write_report
+from napari_mri7t.engine.report.report import (
+    REPORT_FILE,
+    ReportData,
+    ReportSubject,
+    check_page,
+    write_report,
+)
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.training.checkpoint import HISTORY, has_history, read_history
 from napari_mri7t.engine.training.config import TrainConfig, find_preset, network_settings
@@ -38,13 +44,13 @@ from napari_mri7t.engine.training.data import check_data
 from napari_mri7t.engine.training.export import read_figures
 from napari_mri7t.engine.training.pairs import prepare_pairs
 from napari_mri7t.engine.training.run import (
-    ESTIMATE_FILE,
+    check_estimate,
     held_out_volumes,
     prepare_study,
     run_fold,
 )
 from napari_mri7t.engine.training.start import start_training
-from napari_mri7t.engine.training.study import Study, StudySettings, open_study
+from napari_mri7t.engine.training.study import ESTIMATE_FILE, Study, StudySettings, open_study
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.stress import case_of_study
 from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report
@@ -119,13 +125,15 @@ class Studies:
         Raises
         ------
         StateError
-            If no fold is done yet.
+            If no fold is done yet, or a fold's folder holds another subject's or model's estimate.
         """
         names = [subject.name for subject in self.first.subjects]
         cases = []
         for k, name in enumerate(names):
             folders = {m: s.fold_folder(k) for m, s in self.studies.items() if s.is_done(k)}
             if folders:
+                for place in folders.values():
+                    check_estimate(place, name)
                 training = tuple(other for other in names if other != name)
                 estimates = {method: place / ESTIMATE_FILE for method, place in folders.items()}
                 costs = {method: _cost(place) for method, place in folders.items()}
@@ -494,9 +502,11 @@ def report(run: str | Path, page: str | Path | None = None, *, report: Report = 
     >>> mri7t.report("run").name
     'report.html'
     """
+    place = None if page is None else Path(page)
+    if place is not None:
+        check_page(place)
     studies = open_studies(run)
     results = studies.evaluate(report=part(report, 0, 2))
-    place = None if page is None else Path(page)
     return studies.write_report(results, page=place, report=part(report, 1, 2))
 
 

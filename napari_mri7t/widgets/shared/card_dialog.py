@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtGui import QIcon, QResizeEvent
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -28,6 +28,7 @@ from napari_mri7t.widgets.shared.labels import TextLabel
 
 SIZE = (580, 460)  # pixels: fits the smallest screen
 DIGEST = "sha256"
+SCANS = "scans"  # in the metrics of a card: the tests on real scans
 SCORES = {"psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".3f"), "mae": ("MAE", ".4f")}
 METHODS = {"source": "3T", "estimate": "Estimate"}
 REGIONS = {"brain": "inside the brain", "whole": "whole volume"}
@@ -49,8 +50,8 @@ class CardDialog(QDialog):
         self.setWindowTitle(f"Model card: {visible_lines(card.name)}")
         self.tabs = QTabWidget()
         self.tabs.addTab(_page(_use(card)), "Use")
-        self.tabs.addTab(score_table(card.metrics), "Scores")
-        others = {k: v for k, v in card.metrics.items() if k not in METHODS}
+        self.tabs.addTab(_page(_scores(card.metrics)), "Scores")
+        others = {k: v for k, v in card.metrics.items() if k not in (*METHODS, SCANS)}
         for title, values in (
             ("Tests", others),
             ("Uncertainty", card.uncertainty),
@@ -61,6 +62,7 @@ class CardDialog(QDialog):
         self.tabs.addTab(self._files(card), "Files")
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.close)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setIcon(QIcon())  # dark on dark
         column = QVBoxLayout(self)
         column.addWidget(self.tabs)
         column.addWidget(buttons)
@@ -108,22 +110,66 @@ def digests(card: ModelCard) -> Iterator[tuple[str, str]]:
         yield from _digests_in(part)
 
 
-def score_table(metrics: Mapping[str, Any]) -> QWidget:
+def _scores(metrics: Mapping[str, Any]) -> list[QWidget]:
+    """Return the scores on held-out brains, and those of each test on real scans."""
+    found: list[QWidget] = []
+    if any(method in metrics for method in METHODS):
+        found += [_selectable("Held-out brains, mean ± standard deviation"), score_table(metrics)]
+    scans = metrics.get(SCANS)
+    for test in scans.values() if isinstance(scans, Mapping) else ():
+        try:
+            found += [_selectable(f"Real scans, {test['what']}: PSNR in the brain, dB")]
+            found += [scan_table(test), _selectable(f"{test['date']}: {test['command']}")]
+        except (LookupError, TypeError, ValueError):  # a stranger's card
+            found += [_selectable("The figures of a test on real scans cannot be read.")]
+    return found or [_selectable("No scores.")]
+
+
+def scan_table(test: Mapping[str, Any]) -> QTableWidget:
+    """Return the scores of one test on real scans, beside those of the scans as they are.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        If an entry is missing or of another kind.
+    """
+    rows = list(zip(test["levels"], test["source"], test["estimate"], strict=True))
+    table = _table([str(level) for level, *_ in rows], ["Scan as is", "Estimate"])
+    for n, (_, *scores) in enumerate(rows):
+        for column, score in enumerate(scores):
+            table.setItem(n, column, _centred(f"{score:.2f}"))
+    return table
+
+
+def score_table(metrics: Mapping[str, Any]) -> QTableWidget:
     """Return the held-out scores, mean ± standard deviation, beside those of the 3T itself."""
-    table = QTableWidget(len(METHODS) * len(REGIONS), len(SCORES))
-    table.setAccessibleName("Held-out scores")
-    table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-    table.setHorizontalHeaderLabels([title for title, _ in SCORES.values()])
-    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
     rows = [(region, method) for region in REGIONS for method in METHODS]
-    table.setVerticalHeaderLabels([f"{METHODS[m]}, {REGIONS[r]}" for r, m in rows])
+    titles = [title for title, _ in SCORES.values()]
+    table = _table([f"{METHODS[m]}, {REGIONS[r]}" for r, m in rows], titles)
     for n, (region, method) in enumerate(rows):
         for column, (name, (_, form)) in enumerate(SCORES.items()):
-            text = _score(metrics, (method, region, name), form)
-            item = QTableWidgetItem(text)
-            item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-            table.setItem(n, column, item)
+            table.setItem(n, column, _centred(_score(metrics, (method, region, name), form)))
     return table
+
+
+def _table(rows: Sequence[str], columns: Sequence[str]) -> QTableWidget:
+    """Return an empty table as high as its rows."""
+    table = QTableWidget(len(rows), len(columns))
+    table.setAccessibleName("Scores")
+    table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+    table.setHorizontalHeaderLabels(columns)
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    table.setVerticalHeaderLabels([visible_lines(row) for row in rows])
+    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    height = table.horizontalHeader().sizeHint().height() + table.verticalHeader().length()
+    table.setFixedHeight(height + 2 * table.frameWidth())
+    return table
+
+
+def _centred(text: str) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+    return item
 
 
 def _score(metrics: Mapping[str, Any], path: tuple[str, str, str], form: str) -> str:
@@ -139,7 +185,7 @@ def _score(metrics: Mapping[str, Any], path: tuple[str, str, str], form: str) ->
 def _use(card: ModelCard) -> list[TextLabel]:
     held_out = card.metrics.get("n_held_out")
     told = [f"Scored on {held_out} held-out brains."] if held_out else []
-    told += ["Scored on real scans: see Tests."] if card.metrics.get("scans") else []
+    told += ["Scored on real scans: see Scores."] if card.metrics.get(SCANS) else []
     told = told or ["No held-out scores."]
     texts = [card.title, f"For: {card.intended_use}", f"Not for: {card.not_for}", *told]
     if isinstance(card.training.get("data"), str):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from napari_mri7t.engine.metrics.noise import noise_level
+from napari_mri7t.engine.metrics.noise import noise_level, told_noise
 from napari_mri7t.engine.volumes.template import load_template
 
 
@@ -18,6 +19,23 @@ def test_noise_added_to_the_template_is_found_in_the_scans_own_units(brain, sigm
     noise = np.random.default_rng(0).standard_normal(brain.shape, np.float32)
     noisy = np.where(brain > 0, (brain + sigma * noise).clip(1e-3), 0) * scale
     assert noise_level(noisy) == pytest.approx(sigma * scale, rel=0.12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.6, 0.9])
+def test_what_neighbours_share_of_the_noise_counts(brain, smoothing):
+    noise = np.random.default_rng(0).standard_normal(brain.shape, np.float32)
+    smooth = gaussian_filter(noise, smoothing) if smoothing else noise
+    noisy = np.where(brain > 0, (brain + 0.06 * smooth / smooth.std()).clip(1e-3), 0)
+    assert noise_level(noisy, correlated=True) == pytest.approx(0.06, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("percent", "part"), [(0, 0.67), (1, 0.67), (2.8, 0.67), (4.4, 0.8), (6, 0.93), (12, 0.93)]
+)
+def test_of_a_strong_noise_a_network_is_told_more(percent, part):
+    level = 200 * percent / 100
+    assert told_noise(level, 200) == pytest.approx(part * level)
+    assert told_noise(level, 200, 0.5) == pytest.approx(part * level / 2)
 
 
 def test_the_template_itself_an_average_of_many_has_little(brain):

@@ -41,6 +41,12 @@ def test_each_record_alone_tells_that_a_subject_was_seen(card, key, name, digest
     assert not has_seen(replace(card, training={}), name, digests)
 
 
+def test_a_telling_label_is_known_without_its_prefix(card):
+    seen = replace(card, training={"subjects": ["sub-TELL0101_T1w", "sub-02"]})
+    assert all(has_seen(seen, name) for name in ("TELL0101", "tell0101_7T", "sub-TELL0101"))
+    assert not any(has_seen(seen, name) for name in ("TELL01011", "02", "02_7T", "TELL0102"))
+
+
 def test_other_subjects_were_not_seen(card):
     other = replace(card, training=RECORDS)
     assert not has_seen(other, "sub-011", ("d" * 64,))

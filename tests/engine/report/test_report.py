@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.evaluation.results import StudyResults, SubjectResult
 from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, RobustnessPoint
 from napari_mri7t.engine.evaluation.stress import Stress
@@ -319,3 +320,14 @@ def test_a_real_browser_runs_the_page_and_reports_no_violation(folder, browsed):
     assert len([a for a in pictures if a["alt"].startswith(("3T as is,", "WATNet − 7T,"))]) == 2
     (where,) = (content for _, content in shown.of("output"))
     assert re.fullmatch(r"slice \d+", where)
+
+
+def test_a_page_replaces_a_page_and_no_other_file(data, tmp_path):
+    page = tmp_path / "page.html"
+    write_report(data, tmp_path / "out", page)
+    write_report(data, tmp_path / "out", page)
+    for name, content in (("study.json", "{}"), ("mine.html", "<!DOCTYPE html><title>x</title>")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(Mri7tError, match=f"{name}: is no page of this program"):
+            write_report(data, tmp_path / "out", tmp_path / name)
+        assert (tmp_path / name).read_text() == content

@@ -12,7 +12,7 @@ from torch import nn
 from napari_mri7t.engine.devices import available_devices, resolve_device, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.metrics.noise import NOISE_PART
+from napari_mri7t.engine.metrics.noise import told_noise
 from napari_mri7t.engine.models.card import ModelCard, models
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.networks import build_network
@@ -23,7 +23,7 @@ from napari_mri7t.engine.synthesis import synthesize as module
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import BYTES_PER_VOXEL, Runner, _batches
 from napari_mri7t.engine.synthesis.synthesize import estimate
-from napari_mri7t.engine.volumes.intensity import brain_quantiles
+from napari_mri7t.engine.volumes.intensity import BRIGHT_LEVEL, brain_quantiles
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -428,10 +428,10 @@ class Told(nn.Module):
 
 
 def test_network_that_takes_the_noise_is_told_that_of_the_scan(volume, monkeypatch):
-    monkeypatch.setattr("napari_mri7t.engine.synthesis.synthesize.noise_level", lambda _: 0.02)
+    monkeypatch.setattr(module, "noise_level", lambda *_, **__: 0.02)
     brain = volume.array > 0
     for factor in (1.0, 2.0, 0.0):
-        told = NOISE_PART * factor * 0.02
+        told = told_noise(0.02, BRIGHT_LEVEL, factor)
         made = estimate_array(volume, Told(), noise_factor=factor)
         np.testing.assert_allclose(made[brain], told, atol=1e-6)
 

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import StateError, SubjectError, VolumeError
 from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
@@ -199,6 +200,33 @@ def test_an_estimate_of_this_package_is_no_target(dataset, tmp_path, is_renamed)
     match = rf"sub-D\.nii\.gz: is a synthetic image, by {why}, and no 7T scan"
     with pytest.raises(SubjectError, match=match):
         digest_subjects([*subjects, Subject("sub-D", dataset / "sub-D.nii.gz")])
+
+
+def test_a_pseudo_3t_is_no_target_and_an_estimate_no_source(dataset, tmp_path):
+    paths = sorted(dataset.iterdir())
+    simulated = simulate_3t(paths[0])
+    simulated.save(tmp_path / "3t.nii.gz", tmp_path / "7t.nii.gz")
+    digest_subjects([Subject("sub-D", tmp_path / "7t.nii.gz", tmp_path / "3t.nii.gz")])
+    with pytest.raises(SubjectError, match=r"is a pseudo-3T, by its sidecar, and no 7T scan"):
+        digest_subjects([Subject("sub-D", tmp_path / "3t.nii.gz")])
+    estimate(simulated.source, load_model("basic_cnn"), ON_CPU).save(tmp_path / "made.nii.gz")
+    with pytest.raises(SubjectError, match="is a synthetic image, by its sidecar, and no 3T scan"):
+        digest_subjects([Subject("sub-D", tmp_path / "7t.nii.gz", tmp_path / "made.nii.gz")])
+    with pytest.raises(VolumeError, match=r"synthetic already.*: use the scan itself"):
+        simulate_3t(tmp_path / "made.nii.gz")
+
+
+@pytest.mark.parametrize("field", ["target", "source"])
+def test_a_voxel_that_outshines_a_scan_is_refused_before_a_training(tmp_path, field):
+    subject = pair_of(tmp_path, 1)
+    image = nibabel.load(getattr(subject, field))
+    array = image.get_fdata()
+    array[10, 10, 10] = 20 * array.max()
+    nibabel.save(nibabel.Nifti1Image(array, image.affine), getattr(subject, field))
+    with pytest.raises(VolumeError, match=r"its brightest voxel is .* times as bright as 99\.9 %"):
+        digest_subjects([subject])
+    with pytest.raises(VolumeError, match="cap such voxels first"):
+        simulate_3t(getattr(subject, field))
 
 
 def test_a_label_map_is_refused_before_a_study_is_written(dataset, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -257,12 +257,27 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
     assert card.training["subjects"] == ["sub-A", "sub-B", "sub-C"]
     assert card.metrics["n_held_out"] == 1
     assert card.metrics["seconds"] > 0
-    stress = {"lesions": {"bright": []}}
+    stress = {"lesions": {"bright": []}, "robustness": {}, "estimate": {"brain": "mine"}}
     facts = {"name": "mine", "title": "Mine", "data": "phantoms, public domain", "stress": stress}
     exported = export_model(study.folder, tmp_path / "model", half=True, **facts)
     assert load_model(tmp_path / "model").card == exported
     assert (exported.name, exported.title) == ("mine", "Mine")
     assert exported.metrics["lesions"] == {"bright": []}
+    assert exported.metrics["estimate"] == card.metrics["estimate"], "no figures but those"
+    with pytest.raises(Mri7tError, match="holds a model already") as caught:
+        export_model(study.folder, tmp_path / "model")
+    assert caught.value.argument == "overwrite"
+    export_model(study.folder, tmp_path / "model", overwrite=True)
+    for inside in (study.folder / "fold-01", study.folder):
+        with pytest.raises(Mri7tError, match="lies in the run folder of a training"):
+            export_model(study.folder, inside, overwrite=True)
+    stress["stressed"] = {"sha256": "0" * 64}
+    with pytest.raises(ValueError, match="measured on another model"):
+        export_model(study.folder, tmp_path / "other", stress=stress)
+    with pytest.raises(ValueError, match="no measurement of robustness"):
+        export_model(study.folder, tmp_path / "other", stress={"robustness": 3, "lesions": {}})
+    stress["stressed"] = {"sha256": exported.sha256}
+    export_model(study.folder, tmp_path / "other", stress=stress, half=True)
     assert exported.training["data"] == "phantoms, public domain"
     assert "--set n_steps=12" in exported.training["command"]
     assert exported.training["command"].endswith("--folds none --final")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from functools import partial, partialmethod
@@ -33,6 +34,7 @@ from napari_mri7t.engine.workflows.stress import case_of_study
 from napari_mri7t.engine.workflows.studies import Studies, evaluate, open_studies, train
 from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report
 
+KEPT = ("weights.safetensors", "estimate.nii.gz")
 TINY = TrainConfig(n_steps=3, batch_size=1, patch_size=16, warmup_steps=0, precision="float32")
 UNET = {"widths": (8, 16), "n_blocks": 1, "n_slices": 3}
 
@@ -67,6 +69,36 @@ def test_the_pair_is_the_one_the_training_scored(study):
     estimate = load_volume(studies.cases()[1].estimates["slice_unet"])
     again = compare(target, estimate)
     assert again["brain"]["psnr"] == pytest.approx(figures["estimate"]["brain"]["psnr"], abs=1e-6)
+
+
+def swap(one, two, *names):
+    for name in names:
+        first, second, spare = one / name, two / name, one / "spare"
+        first.rename(spare)
+        second.rename(first)
+        spare.rename(second)
+
+
+@pytest.mark.parametrize("names", [("estimate.nii.gz", "estimate.json"), ("estimate.nii.gz",)])
+def test_estimates_that_changed_places_are_not_scored(study, names):
+    swap(study.fold_folder(0), study.fold_folder(2), *names)
+    with pytest.raises(StateError, match=r"fold-00/estimate\.nii\.gz: .*: remove it"):
+        open_studies(study.folder).cases()
+
+
+def test_a_fold_in_the_place_of_another_is_not_scored(study):
+    study.fold_folder(0).rename(study.folder / "kept")
+    shutil.copytree(study.fold_folder(2), study.fold_folder(0))
+    with pytest.raises(StateError, match="fold-00: holds the fold of sub-C, not of sub-A"):
+        open_studies(study.folder).cases()
+
+
+def test_an_estimate_that_was_lost_is_made_again_from_the_same_weights(study):
+    before = [(study.fold_folder(0) / name).read_bytes() for name in KEPT]
+    (study.fold_folder(0) / "estimate.nii.gz").unlink()
+    assert [case.subject for case in open_studies(study.folder).cases()] == ["sub-C"]
+    run_fold(study, 0, "cpu")
+    assert [(study.fold_folder(0) / name).read_bytes() for name in KEPT] == before
 
 
 def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, tmp_path):

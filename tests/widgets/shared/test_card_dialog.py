@@ -66,6 +66,28 @@ def test_card_says_what_a_model_is_not_for(opened):
     assert "Not for: Diagnosis" in words
 
 
+def test_scores_on_real_scans_stand_beside_those_of_the_scans_as_they_are(opened):
+    dialog = opened("scan_unet (default)")
+    tables = dialog.findChildren(QTableWidget)
+    tests = list(read_card(bundled("scan_unet")).metrics["scans"].values())
+    assert len(tables) == len(tests), "no table of dashes"
+    for table, test in zip(tables, tests, strict=True):
+        shown = [[table.item(n, c).text() for c in range(2)] for n in range(table.rowCount())]
+        pairs = zip(test["source"], test["estimate"], strict=True)
+        assert shown == [[f"{each:.2f}" for each in pair] for pair in pairs]
+        labels = [table.verticalHeaderItem(n).text() for n in range(table.rowCount())]
+        assert labels == test["levels"]
+    assert "Tests" not in titles(dialog)
+
+
+@pytest.mark.parametrize("odd", [{"a": {}}, {"a": 3}, {"a": {"what": "x", "levels": 4}}, [1], "x"])
+def test_a_stranger_s_odd_figures_on_scans_do_not_break_the_dialog(qtbot, odd):
+    card = replace(read_card(bundled("scan_unet")), metrics={"scans": odd})
+    parent = QLabel()
+    qtbot.addWidget(parent)
+    assert "Scores" in titles(CardDialog(card, parent))
+
+
 def test_scores_stand_beside_those_of_the_3t(opened):
     table = opened("slice_unet").findChild(QTableWidget)
     rows = {
@@ -77,6 +99,10 @@ def test_scores_stand_beside_those_of_the_3t(opened):
     assert rows["Estimate, inside the brain"][0] == f"{psnr['mean']:.2f} ± {psnr['std']:.2f}"
     ssim = metrics["source"]["whole"]["ssim"]
     assert rows["3T, whole volume"][1] == f"{ssim['mean']:.3f} ± {ssim['std']:.3f}"
+
+
+def tables_of(dialog: CardDialog) -> list[QTableWidget]:
+    return dialog.findChildren(QTableWidget)
 
 
 def bundled(name: str):
@@ -105,7 +131,8 @@ def test_card_without_figures_or_with_odd_ones_opens(qtbot):
         parent = ModelChooser()
         qtbot.addWidget(parent)
         dialog = CardDialog(bare, parent)
-        assert {dialog.findChild(QTableWidget).item(n, 0).text() for n in range(4)} == {"-"}
+        shown = {table.item(n, 0).text() for table in tables_of(dialog) for n in range(4)}
+        assert shown == ({"-"} if metrics else set())
         assert [name for name, _ in digests(bare)] == ["weights"]
 
 
