@@ -69,3 +69,18 @@ def part(report: Report, done: float, total: float, message: str = "", share: fl
         report(replace(progress, done=done + step, total=total, message=text))
 
     return report_part
+
+
+def with_loading(report: Report) -> tuple[Report, Report]:
+    """Return the report of some work, and one for the loading within it: the bar stays."""
+    latest = Progress(0, 1, "")
+
+    def report_work(now: Progress) -> None:
+        nonlocal latest
+        latest = now
+        report(now)
+
+    def report_loading(now: Progress) -> None:
+        report(replace(latest, message=now.message))
+
+    return report_work, report_loading

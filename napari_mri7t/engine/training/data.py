@@ -6,7 +6,6 @@ brain does not count, and what is cut off from a head is found by its bright spo
 images share lie in one place of each, moved by the same number of voxels.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,19 +17,13 @@ import numpy as np
 from scipy.ndimage import find_objects, maximum_filter, uniform_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
-from napari_mri7t.engine.errors import Mri7tWarning, StateError, SubjectError
+from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
-from napari_mri7t.engine.training.pair_fit import misfit
-from napari_mri7t.engine.volumes.brain import background_of
-from napari_mri7t.engine.volumes.intensity import check_peak
-from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.training.images import check_image
+from napari_mri7t.engine.training.pair_fit import warn_of_misfits
 from napari_mri7t.engine.volumes.provenance import (
-    INPUTS,
-    UNRECORDED,
     content_digest,
     file_digest,
-    is_pseudo_3t,
-    maker_of,
 )
 from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
@@ -39,7 +32,6 @@ SAMPLE_STEP = 4  # voxels between the sampled ones, along each axis
 EDGE = 0.05  # of the range of intensities: what the box around the brain leaves out
 ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
-LEAST_FOREGROUND = 0.01  # part of the voxels; a brain fills 0.05 to 0.4 of a scan
 MOST_COPIES = 5  # listed in one message
 N_SPOTS, SPOT_VOXELS = 64, 9  # the brightest spots of an image, and the side of a cube around each
 ALIKE = 0.995  # correlation of two cubes that may be one, each rounded to 8 bits
@@ -162,7 +154,8 @@ def digest_subjects(
         images += own
         digests.append(SubjectDigests(*(image.digests for image in own)))
     _refuse_copies(images)
-    _warn_of_misfits(images)
+    samples = {(i.subject, i.field): i.samples[0] for i in images if i.samples}
+    warn_of_misfits(samples, SAMPLE_STEP)
     return tuple(digests)
 
 
@@ -211,11 +204,7 @@ def _images_of(
         source, target = load_pair(subject)
         volumes = [target] if source is None else [target, source]
         for (field, path), volume in zip(paths, volumes, strict=True):
-            _refuse_made(path, field)
-            _refuse_empty(path, volume)
-            named = replace(volume, name=str(path))
-            check_t1w(named)
-            check_peak(named)
+            check_image(path, field, volume)
         found = [
             (
                 ImageDigests(file, content_digest(box)),
@@ -229,38 +218,6 @@ def _images_of(
         _Image(subject.name, field, path, digests, samples, spots)
         for (field, path), (digests, samples, spots) in zip(paths, found, strict=True)
     ]
-
-
-def _warn_of_misfits(images: Sequence[_Image]) -> None:
-    """Warn of a 3T that fits another place, side or person better than its own 7T."""
-    known = {(image.subject, image.field): image.samples[0] for image in images if image.samples}
-    targets = {subject: sample for (subject, field), sample in known.items() if field == "7T"}
-    for (subject, field), sample in known.items():
-        if field == "3T" and subject in targets:
-            others = {name: each for name, each in targets.items() if name != subject}
-            if why := misfit(sample, targets[subject], others, SAMPLE_STEP):
-                warnings.warn(f"{subject}: its 3T {why}", Mri7tWarning, stacklevel=3)
-
-
-def _refuse_made(path: Path, field: str) -> None:
-    """Refuse what a model has made, and a pseudo-3T in the place of a 7T scan."""
-    maker = maker_of(path)
-    is_source = field == "7T" and is_pseudo_3t(path)
-    if maker in INPUTS and not is_source:
-        return
-    lost = maker == UNRECORDED
-    why = "its header (its sidecar is not beside it)" if lost else "its sidecar"
-    what = "a pseudo-3T" if is_source else "a synthetic image"
-    raise SubjectError(f"{path}: is {what}, by {why}, and no {field} scan: use the scan itself")
-
-
-def _refuse_empty(path: Path, volume: Volume) -> None:
-    share = np.mean(volume.array != background_of(volume.array))
-    if share < LEAST_FOREGROUND:
-        raise SubjectError(
-            f"{path}: is almost empty: {100 * share:.2g} % of its voxels are not background; use "
-            "an image of a brain"
-        )
 
 
 def _box_of(volume: Volume) -> Volume:

@@ -211,8 +211,8 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     half : bool
         Save the weights as bfloat16.
     stress : mapping, optional
-        Robustness to noise, shift and lesions, as `summarize_stress` returns it, or as
-        `mri7t robustness` prints it.
+        Robustness to noise, shift and lesions, as `summarize_stress` returns it; also
+        with the digest of the model that it was measured on, as `stressed["sha256"]`.
     overwrite : bool
         Replace a model that exists; never one of a run folder.
 
@@ -290,7 +290,7 @@ def _measured(stress: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
     found = {name: stress[name] for name in STRESS_ENTRIES if name in stress}
     is_sound = all(isinstance(entry, Mapping) for entry in found.values())
     if not {"robustness", "lesions"} <= set(found) or not is_sound:
-        raise ValueError("no measurement of robustness: use the output of `mri7t robustness`")
+        raise ValueError("no measurement of robustness: use what `summarize_stress` returns")
     return found
 
 

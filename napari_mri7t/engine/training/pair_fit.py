@@ -1,8 +1,11 @@
 """Whether the 3T and the 7T of a subject show one brain in one place, by their correlation."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+from napari_mri7t.engine.errors import Mri7tWarning
 
 MARGIN = 0.01  # by which another place, side or person must fit better than what is there
 # Of the whole images, and of what is brighter than EDGE of the range. Pairs in place reach 0.91 and
@@ -37,37 +40,61 @@ def misfit(
     >>> misfit(brain, brain, {}, 4)
     ''
     >>> misfit(np.roll(brain, 1, axis=2), brain, {}, 4)
-    'fits its 7T better some 4 voxels up or down: register the two (mri7t pair does)'
+    'fits its 7T better some 4 voxels up or down: register the two'
     """
-    here = float((source * target).sum())
-    inside = target > target.min() + EDGE * np.ptp(target)
-    within = float(np.corrcoef(source[inside], target[inside])[0, 1])
-    if not (here > LEAST_CORRELATION and within > LEAST_WITHIN):
-        return (
-            f"hardly correlates with its 7T ({here:.2f}, {within:.2f} in the brain): check that "
-            "both are T1w images of one person, registered to each other (mri7t pair does that)"
+    here = _fit(source, target)
+    places = [
+        (
+            _fit(moved, target),
+            f"some {step} voxels {AXES[axis]}: register the two",
         )
-    found = [
-        *(
-            (float((moved * target).sum()), f"{step} voxels {AXES[axis]}")
-            for axis, moved in _moved(source)
-        ),
-        (float((_mirrored(source, target) * target).sum()), ""),
+        for axis, moved in _moved(source)
     ]
-    best, where = max(found)
+    mirrored = _fit(_mirrored(source, target), target)
+    best, where = max(*places, (mirrored, "mirrored left to right: check the headers of both"))
     if best > here + MARGIN:
-        if not where:
-            return "fits its 7T better mirrored left to right: check the headers of both"
-        return f"fits its 7T better some {where}: register the two (mri7t pair does)"
-    alike = {
-        name: float((source * other).sum())
-        for name, other in others.items()
-        if other.shape == source.shape
-    }
+        return f"fits its 7T better {where}"
+    alike = {n: _fit(source, other) for n, other in others.items() if other.shape == source.shape}
     nearest = max(alike, key=alike.__getitem__, default="")
     if nearest and alike[nearest] > here + MARGIN:
         return f"fits the 7T of {nearest} better than its own: check that they are one person's"
-    return ""
+    if here > 0:
+        return ""
+    return (
+        "hardly correlates with its 7T: check that both are T1w images of one person, registered "
+        "to each other"
+    )
+
+
+def warn_of_misfits(samples: Mapping[tuple[str, str], np.ndarray], step: int) -> None:
+    """Warn of a 3T that fits another place, side or person better than its own 7T.
+
+    Parameters
+    ----------
+    samples : mapping
+        Subject and field, "3T" or "7T", to the image as `misfit` takes it.
+    step : int
+        Voxels between the samples.
+
+    Warns
+    -----
+    Mri7tWarning
+        A sentence for each such subject.
+    """
+    targets = {subject: sample for (subject, field), sample in samples.items() if field == "7T"}
+    for (subject, field), sample in samples.items():
+        if field == "3T" and subject in targets:
+            others = {name: each for name, each in targets.items() if name != subject}
+            if why := misfit(sample, targets[subject], others, step):
+                warnings.warn(f"{subject}: its 3T {why}", Mri7tWarning, stacklevel=3)
+
+
+def _fit(source: np.ndarray, target: np.ndarray) -> float:
+    """Return the correlation of two images; 0 if it is too low for one brain in one place."""
+    inside = target > target.min() + EDGE * np.ptp(target)
+    within = float(np.corrcoef(source[inside], target[inside])[0, 1])
+    whole = float((source * target).sum())
+    return whole if whole > LEAST_CORRELATION and within > LEAST_WITHIN else 0.0
 
 
 def _moved(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -29,7 +29,7 @@ from napari_mri7t.engine.evaluation.results import (
 )
 from napari_mri7t.engine.evaluation.stress import Stress, is_known, stress, summarize_stress
 from napari_mri7t.engine.models.card import read_card
-from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.progress import Progress, Report, ignore, part, with_loading
 from napari_mri7t.engine.report.report import (
     REPORT_FILE,
     ReportData,
@@ -162,7 +162,7 @@ class Studies:
         StateError
             If no fold is done yet.
         """
-        scoring, loading = _with_loading(report)
+        scoring, loading = with_loading(report)
         pairs, cases, place = self.pairs(loading), self.cases(), self.results_folder
         found = evaluate_cases(pairs, cases, place, baselines=baselines, report=scoring)
         return replace(found, is_of_report=is_of_report(self.first))
@@ -226,7 +226,7 @@ class Studies:
         Path
             The page.
         """
-        writing, loading = _with_loading(report)
+        writing, loading = with_loading(report)
         data = self.report_data(results, stress, report=loading)
         place = self.folder / REPORT_FILE if page is None else page
         return write_report(data, self.results_folder, place, report=writing)
@@ -542,21 +542,6 @@ def _cost(fold: Path) -> Cost:
     """Read the parameter count of a done fold's network, and the seconds of its estimate."""
     (figures,) = read_figures([fold])
     return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
-
-
-def _with_loading(report: Report) -> tuple[Report, Report]:
-    """Return the report of some work, and one for the loading within it: the bar stays."""
-    latest = Progress(0, 1, "")
-
-    def report_work(now: Progress) -> None:
-        nonlocal latest
-        latest = now
-        report(now)
-
-    def report_loading(now: Progress) -> None:
-        report(replace(latest, message=now.message))
-
-    return report_work, report_loading
 
 
 def _report_of(report: Report, name: str, progress: Progress) -> None:

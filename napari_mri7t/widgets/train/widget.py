@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
-from napari.layers import Image
 from qtpy.QtWidgets import QCheckBox
 
 from napari_mri7t.engine.training.config import FINAL
-from napari_mri7t.widgets.layers.planes import preview_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import (
@@ -38,15 +36,14 @@ from napari_mri7t.widgets.train.jobs import (
     look_into,
     network_names,
     new_training,
-    preview_of,
 )
 from napari_mri7t.widgets.train.pace import TimeLabel
+from napari_mri7t.widgets.train.preview import HeldOutSlice
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.datasets.subjects import Subject
     from napari_mri7t.engine.progress import Progress
     from napari_mri7t.engine.training.loop import TrainProgress
-    from napari_mri7t.engine.training.run import Preview
     from napari_mri7t.engine.training.study import Study
 
 CHOICES = "training"  # section of the memory
@@ -66,13 +63,11 @@ class TrainWidget(EngineWidget):
         self._subjects: list[Subject] = []
         self._study: Study | None = None
         self._found: Request | None = None  # until its folds are shown
-        self._preview: Image | None = None
         self._fold: int | None = None
-        self._previewed: tuple[int, int] | None = None  # fold, its checkpoints
         self._last: tuple[TrainingState, TrainProgress] | None = None  # what is shown
         self._of_data = Latest("Check the dataset", self)
         self._of_networks = Latest("Look for networks", self)
-        self._of_preview = Latest("Estimate a slice", self)
+        self._held_out = HeldOutSlice(napari_viewer, self)
         self._shown_of: tuple[Path | None, Path | None] = (None, None)
         self._build_data()
         self._build_recipe()
@@ -146,8 +141,7 @@ class TrainWidget(EngineWidget):
         self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
         self._of_data.answered.connect(self._show_data)
         self._of_data.failed.connect(self._on_unread)
-        self._of_preview.answered.connect(self._show_preview)
-        self._of_preview.failed.connect(self.panel.warn)
+        self._held_out.failed.connect(self.panel.warn)
 
     def _recall(self) -> None:
         known = self.memory.recall(CHOICES)
@@ -269,7 +263,8 @@ class TrainWidget(EngineWidget):
         job.start()
 
     def _follow(self, job: Job) -> None:
-        self._fold = self._previewed = None
+        self._fold = None
+        self._held_out.forget()
         self.panel.follow(job)
         job.progressed.connect(self._on_progressed)
         job.succeeded.connect(self._on_succeeded)
@@ -304,19 +299,5 @@ class TrainWidget(EngineWidget):
         self.held_out_plot.show_curve(state.held_out[now.fold])
         self._last = state, now
         self.figures_label.setText("\n".join(describe_step(state, now)))
-        n_checkpoints = now.done // state.request.config.checkpoint_steps
-        reached = now.fold, n_checkpoints
-        if self.preview_box.isChecked() and n_checkpoints and reached != self._previewed:
-            self._previewed = reached
-            self._of_preview.ask(preview_of, state, now.fold)
-
-    def _show_preview(self, answer: tuple[str, Preview] | None) -> None:
-        if answer is None:
-            return
-        name, preview = answer
-        data, meta, _ = preview_to_layer(preview)
-        title = f"{name}: 3T | step {preview.step} | 7T"
-        if self._preview in self.viewer.layers:
-            self._preview.data, self._preview.name = data, title
-        else:
-            self._preview = self.viewer.add_image(data, **meta | {"name": title})
+        if self.preview_box.isChecked():
+            self._held_out.follow(state, now)

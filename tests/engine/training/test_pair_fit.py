@@ -1,0 +1,79 @@
+"""A 3T that does not belong to its 7T is told before a training; pairs in place are not."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_mri7t.engine.datasets.subjects import Subject
+from napari_mri7t.engine.errors import Mri7tWarning
+from napari_mri7t.engine.training.data import digest_subjects
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
+
+SHAPE = (72, 80, 72)
+
+
+def brain(seed: int) -> np.ndarray:
+    """A lopsided ball with folds of its own."""
+    grid = np.indices(SHAPE, dtype=np.float32) / 36 - 1
+    radius = np.sqrt((grid**2).sum(0)) + 0.15 * (grid[0] > 0.2) * (grid[1] < 0.1)
+    folds = gaussian_filter(np.random.default_rng(seed).standard_normal(SHAPE), 5)
+    tissue = 0.6 + 0.25 * np.sign(folds) * np.minimum(np.abs(folds) / folds.std(), 1)
+    return np.where(radius < 0.8, gaussian_filter(tissue, 1), 0)
+
+
+def scanned(array: np.ndarray, sigma: float = 0.05) -> np.ndarray:
+    """The 3T: another contrast, and noise."""
+    noise = sigma * np.random.default_rng(9).standard_normal(SHAPE)
+    return np.where(array > 0, (array**1.3 + noise).clip(0.01), 0)
+
+
+@pytest.fixture
+def told(tmp_path):
+    """What is said of a study in which the 3T of the first subject is this."""
+
+    def of(source: np.ndarray) -> list[str]:
+        pairs = [(source, brain(1)), (scanned(brain(2)), brain(2))]
+        subjects = []
+        for n, arrays in enumerate(pairs, start=1):
+            paths = [tmp_path / f"sub-{n}_{field}.nii.gz" for field in ("3T", "7T")]
+            for path, array in zip(paths, arrays, strict=True):
+                save_volume(Volume(array.astype(np.float32), np.eye(4)), path, overwrite=True)
+            subjects.append(Subject(f"sub-{n}", paths[1], paths[0]))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            digest_subjects(subjects)
+        return [str(each.message) for each in caught if each.category is Mri7tWarning]
+
+    return of
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.05, 0.15])
+def test_a_pair_in_place_is_not_warned_of_whatever_its_noise(told, sigma):
+    assert told(scanned(brain(1), sigma)) == []
+
+
+@pytest.mark.parametrize(("axis", "words"), [(0, "left or right"), (2, "up or down")])
+@pytest.mark.parametrize("voxels", [4, -6])
+def test_a_3t_that_was_moved_is_told(told, axis, words, voxels):
+    (text,) = told(np.roll(scanned(brain(1)), voxels, axis))
+    assert text.startswith(f"sub-1: its 3T fits its 7T better some 4 voxels {words}: register")
+
+
+def test_a_3t_that_was_mirrored_is_told(told):
+    (text,) = told(scanned(brain(1))[::-1])
+    assert text.startswith("sub-1: its 3T fits its 7T better mirrored left to right")
+
+
+def test_the_3t_of_another_person_is_told_by_that_persons_name(told):
+    (text,) = told(scanned(brain(2), 0.1))
+    assert text.startswith("sub-1: its 3T fits the 7T of sub-2 better than its own")
+
+
+def test_another_contrast_is_told(told):
+    array = brain(1)
+    (text,) = told(np.where(array > 0, 1.2 - array, 0))
+    assert "hardly correlates with its 7T" in text
