@@ -103,8 +103,10 @@ class CompareWidget(EngineWidget):
         grid.addWidget(self.view_box, 0, 1)
         grid.addWidget(self.difference_button, 0, 2)
         grid.addWidget(self.swipe_label, 1, 0)
-        grid.addWidget(self.command_button, 0, 3)
-        grid.addWidget(self.swipe_slider, 1, 1, 1, 3)
+        grid.addWidget(self.swipe_slider, 1, 1, 1, 2)
+        grid.addWidget(self.command_button, 2, 0, 1, 3)
+        for part in (self.swipe_label, self.swipe_slider):
+            part.setVisible(False)  # until the view is the swipe
         self.pin(bar)
 
     def _build_figures(self) -> None:

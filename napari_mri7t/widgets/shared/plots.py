@@ -99,6 +99,7 @@ class _Plot(pyqtgraph.PlotWidget):
         """Paint the background of another theme, also where there is no curve."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self.resetCachedContent()  # the background of the old one
             self.viewport().update()
 
     def _show_legend(self, colours: Mapping[str, str]) -> None:

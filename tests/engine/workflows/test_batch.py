@@ -197,7 +197,7 @@ def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(ra
 
 def test_a_step_that_a_model_of_one_slice_ignores_is_no_other_setting(raw, job, monkeypatch):
     scans = find_scans(raw).scans
-    synthesize_batch(scans, job)
+    synthesize_batch(scans, replace(job, config=replace(CONFIG, step=1)))
     fast = replace(job, config=replace(CONFIG, step=3))
     assert not is_made(scans[0], fast)
     monkeypatch.setattr(ModelCard, "is_of_one_slice", True)

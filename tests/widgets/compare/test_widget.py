@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
-from napari_mri7t.widgets.compare.views import FLICKER_MS
+from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE
 from napari_mri7t.widgets.compare.widget import SHORTCUTS
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
@@ -55,6 +55,13 @@ def key(viewer, name: str):
 
 def shown(viewer) -> set[str]:
     return {layer.name for layer in viewer.layers if layer.visible}
+
+
+def test_the_line_of_the_swipe_is_shown_in_the_swipe_alone(widget):
+    assert widget.swipe_slider.isHidden()
+    for view, is_shown in ((SWIPE, True), (SINGLE, False)):
+        widget.view_box.setCurrentText(view)
+        assert widget.swipe_slider.isHidden() == widget.swipe_label.isHidden() != is_shown
 
 
 def test_copy_command_gives_the_line_that_scores_the_two(widget, viewer, phantom, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_mri7t.widgets.shared.plots import LossPlot
+from napari_mri7t.widgets.shared.plots import LossPlot, ProfilePlot
 
 pytestmark = pytest.mark.gui
 
@@ -32,3 +32,15 @@ def test_no_loss_yet_and_a_perfect_one_are_no_error(plot):
     plot.show_curve([])
     plot.show_curve([(1, 0.0, 0.0)])
     plot.show_curve([(1, 1.0, 1e-3), (2, 0.0, 0.0)])
+
+
+def test_an_empty_plot_takes_the_background_of_another_theme(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.add_dock_widget(plot := ProfilePlot())
+    for theme in ("dark", "light", "dark"):
+        viewer.theme = theme
+        wanted = plot.viewport().palette().base().color().name
+        qtbot.waitUntil(
+            lambda name=wanted: plot.grab().toImage().pixelColor(3, 3).name() == name(),
+            timeout=3000,
+        )
