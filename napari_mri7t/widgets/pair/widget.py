@@ -67,6 +67,7 @@ HINT = (
     "MI: mutual information of 3T and 7T; other: with the best other person's 7T; mm: between the "
     "tissue boundaries. Double-click a made pair to open it."
 )
+NO_PAIR = "No pair can be made: click a row for the reason."
 
 
 class PairWidget(EngineWidget):
@@ -158,6 +159,8 @@ class PairWidget(EngineWidget):
             left = [Row(n, n, REFUSED, reason=why) for n, why in progress.failed.items()]
             rest = [Row(n, n, SKIPPED, reason=why) for n, why in progress.skipped.items()]
             self.table.show_rows([*left, *map(self._row, progress.states), *rest])
+            if not progress.states:
+                self.panel.set_ready(NO_PAIR)
         elif isinstance(progress, PairSeen):
             self._show_record(progress.record)
             self.table.change(progress.record.name, picture=progress.picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from types import SimpleNamespace
 
@@ -206,3 +207,18 @@ def test_what_is_missing_is_said_in_place_of_a_start(widget, tmp_path):
     assert widget.table.rows == []
     widget.fields.mode_box.setCurrentIndex(1)
     assert widget.panel.status.text() == "Choose a table."
+
+
+def test_where_every_scan_is_refused_nothing_can_be_started(widget, raw, tmp_path, wait_idle):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for n, path in enumerate(sorted(raw.rglob("*3T_T1w.nii.gz")), start=1):
+        shutil.copy(path, alone / f"sub-{n}_T1w.nii.gz")
+    widget.fields.folder_field.folder = alone
+    wait_idle()
+    assert set(states(widget).values()) == {"refused"}
+    assert not widget.panel.start_button.isEnabled()
+    assert "No pair can be made" in plain(widget.panel.status)
+    widget.fields.folder_field.folder = raw
+    wait_idle()
+    assert widget.panel.start_button.isEnabled()
