@@ -1,5 +1,6 @@
 """A table of raw pairs: a row a person, with the paths of the scans, masks and transforms."""
 
+import contextlib
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.field_strength import field_of
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, participant_of, selected
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, SubjectError
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import brief, visible
 from napari_mri7t.engine.volumes.files.dicom import find_series, is_dicom
@@ -96,8 +98,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
     header = [ALIASES.get(cell.lower(), cell.lower()) for cell in (rows or [[]])[0]]
     missing = [name for name in NEEDED if name not in header]
     unknown = [visible(name) for name in header if name and name not in COLUMNS]
-    if missing or unknown:
-        what = f"lacks the column {missing[0]}" if missing else f"column {brief(unknown[0])}"
+    twice = [_heading(name) for name in COLUMNS if header.count(name) > 1]
+    if missing or unknown or twice:
+        what = f"lacks the column {_heading(missing[0])}" if missing else ""
+        what = what or (f"column {brief(unknown[0])}" if unknown else f"has {twice[0]} twice")
         raise Mri7tError(
             f"{path}: {what}: a table of pairs has the columns subject, 3T, 7T, and optionally "
             "inv1, inv2, mask_3T, mask_7T, transform, to_mni"
@@ -120,6 +124,9 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
         if not path.exists():
             found.failed[label] = f"{path}: the {_heading(name)} is missing: correct the table"
             return
+    if why := _why_no_pair(found, paths):
+        found.failed[label] = why
+        return
     try:
         scans = {
             name: _scan(paths[name], given[name], f"{label} {_heading(name)}", series)
@@ -147,3 +154,20 @@ def _scan(path: Path, name: str, neutral: str, series: str) -> Scan:
     if is_dicom(path):
         return Scan(path, neutral, "", choose_t1w(find_series(path), series))
     return Scan(path, name, "")
+
+
+def _why_no_pair(found: FoundPairs, paths: Mapping[str, Path]) -> str:
+    """Return why two files cannot be a pair that no other row has; empty if they can."""
+    source, target = paths[SOURCE], paths[TARGET]
+    if source.resolve() == target.resolve():
+        return f"{source}: is both the 3T and the 7T: correct the table"
+    for pair in found.pairs:
+        for path in (source, target):
+            if path.resolve() in (pair.source.path.resolve(), pair.target.path.resolve()):
+                return f"{path}: is a scan of {pair.name}, too: correct the table"
+    for path, field in ((source, "3"), (target, "7")):
+        with contextlib.suppress(SubjectError):  # the table knows better than an odd name
+            said = field_of(path, path.parent, default=field)
+            if said != field:
+                return f"{path}: stands for the {field}T, but is {said}T by its name or JSON file"
+    return ""

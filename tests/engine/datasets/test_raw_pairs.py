@@ -196,7 +196,24 @@ def test_rows_that_cannot_be_used_are_named(table):
     assert found.skipped == {"sub-03": "has no 7T scan in the table"}
 
 
-@pytest.mark.parametrize("text", ["subject\t3T\n01\ta.nii.gz", "subject\t3T\t7T\tage\n"])
+def test_a_table_that_exchanges_or_repeats_scans_is_refused_row_by_row(table, scan):
+    path = table(
+        "subject\t3T\t7T\n01\ta.nii.gz\tb.nii.gz\n02\ta.nii.gz\tc.nii.gz\n"
+        "03\tc.nii.gz\t./c.nii.gz\n04\td_7T.nii.gz\tc.nii.gz\n05\tc.nii.gz\te.nii.gz"
+    )
+    for name in ("c.nii.gz", "d_7T.nii.gz", "e.nii.gz"):
+        scan(name)
+    (path.parent / "e.json").write_text('{"MagneticFieldStrength": 3}')
+    found = read_pairs(path)
+    assert names(found) == ["sub-01"]
+    assert "a.nii.gz: is a scan of sub-01, too" in found.failed["sub-02"]
+    assert "c.nii.gz: is both the 3T and the 7T" in found.failed["sub-03"]
+    assert "d_7T.nii.gz: stands for the 3T, but is 7T" in found.failed["sub-04"]
+    assert "e.nii.gz: stands for the 7T, but is 3T" in found.failed["sub-05"]
+
+
+@pytest.mark.parametrize("text", ["subject\t3T\n01\ta.nii.gz", "subject\t3T\t7T\tage\n",
+                                  "subject\t3T\t7T\t7T\n"])  # fmt: skip
 def test_table_without_its_columns_is_refused(table, text):
     with pytest.raises(Mri7tError, match="a table of pairs has the columns subject, 3T, 7T"):
         read_pairs(table(text))
