@@ -339,6 +339,11 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
                 f"the volume above 0 is {litres:.2f} litres, an adult brain {low} to {high}: "
                 "check the brain mask"
             )
+        elif is_dark_within(volume.with_array(np.where(foreground, volume.array, 0))):
+            found.append(
+                "the brain is darker within than near its surface, unlike a T1w image: check that "
+                "it is no T2w, FLAIR or map"
+            )
     quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
     distance = contrast_distance(volume.array, quantiles)
     if distance > LARGEST_CONTRAST_DISTANCE:

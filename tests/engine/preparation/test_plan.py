@@ -352,6 +352,16 @@ def test_warning_of_the_plan_is_in_the_sidecar(raw, done, tmp_path):
     assert json.loads((tmp_path / "brain.json").read_text())["Warnings"] == list(prepared.warnings)
 
 
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_a_brain_that_is_dark_within_is_warned_of(is_dark):
+    radius = np.sqrt(sum((n / 32 - 1) ** 2 for n in np.indices((65, 65, 65)))) * 32
+    bright = np.where(radius < 24, 0.9, 0.5) if not is_dark else np.where(radius < 24, 0.5, 0.9)
+    noise = np.random.default_rng(0).normal(0, 0.03, radius.shape)
+    brain = Volume(np.where(radius < 31, bright + noise, 0), np.diag([2.2, 2.2, 2.2, 1]))
+    found = check_domain(brain, read_card(find_model("scan_unet")))
+    assert any("darker within than near its surface" in each for each in found) == is_dark
+
+
 @pytest.mark.parametrize(
     ("side", "warned"), [(0.7, True), (0.8, False), (0.87, False), (1.05, False), (1.2, True)]
 )
