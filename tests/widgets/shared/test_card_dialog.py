@@ -67,7 +67,7 @@ def test_card_says_what_a_model_is_not_for(opened):
 
 
 def test_scores_on_real_scans_stand_beside_those_of_the_scans_as_they_are(opened):
-    dialog = opened("scan_unet (default)")
+    dialog = opened("scan_unet")
     tables = dialog.findChildren(QTableWidget)
     tests = list(read_card(bundled("scan_unet")).metrics["scans"].values())
     assert len(tables) == len(tests), "no table of dashes"
