@@ -32,6 +32,7 @@ SCANS = "scans"  # in the metrics of a card: the tests on real scans
 SCORES = {"psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".3f"), "mae": ("MAE", ".4f")}
 METHODS = {"source": "3T", "estimate": "Estimate"}
 REGIONS = {"brain": "inside the brain", "whole": "whole volume"}
+STYLED = 8  # pixels that a theme adds to the heading of a table
 LONGEST_LIST = 8  # values on a line; of more only the number is shown
 
 
@@ -162,7 +163,7 @@ def _table(rows: Sequence[str], columns: Sequence[str]) -> QTableWidget:
     table.setVerticalHeaderLabels([visible_lines(row) for row in rows])
     table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     height = table.horizontalHeader().sizeHint().height() + table.verticalHeader().length()
-    table.setFixedHeight(height + 2 * table.frameWidth())
+    table.setFixedHeight(height + 2 * table.frameWidth() + STYLED)
     return table
 
 
