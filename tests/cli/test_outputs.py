@@ -177,7 +177,7 @@ def disk() -> Disk:
 
 CODES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
 # An image may be there, whole, when what comes after it fails.
-AGAIN = dict.fromkeys(("synthesize", "keep", "simulate", "repeat"), ("--overwrite",))
+AGAIN = dict.fromkeys(("synthesize", "keep", "simulate", "repeat", "export"), ("--overwrite",))
 # Of a second run they tell what was done before, and of any how long it took; a figure that cannot
 # be drawn costs a warning, not the estimate.
 TIMED = re.compile(r"derivative/(logs/batch\.json|quality\.html|.*/figures/[^/]+)")

@@ -120,13 +120,14 @@ def save_model(
     content = pack_weights(network, card.network, half=half)
     complete = replace(card, sha256=hashlib.sha256(content).hexdigest())
     text = to_json(complete.as_dict()) + "\n"
+    written = card_from_dict(json.loads(text), place)  # before anything is there
     write_together(
         [
             (place / WEIGHTS_FILE, lambda file: file.write(content)),
             (place / CARD_FILE, lambda file: file.write(text.encode())),
         ]
     )
-    return card_from_dict(json.loads(text), place)
+    return written
 
 
 def pack_weights(network: nn.Module, name: str, *, half: bool = False) -> bytes:

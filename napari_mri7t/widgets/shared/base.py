@@ -27,6 +27,7 @@ from napari_mri7t.widgets.shared.latest import Latest
 #: least heights of both together must not make a small window higher.
 WIDTH = 350
 LEAST_HEIGHT = 100  # of what scrolls
+SETTLED_MS = 100
 DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 
@@ -88,9 +89,10 @@ class EngineWidget(QWidget):
             return
         notices = bar.notices
         self.column.addWidget(notices)
-        later = QTimer(self, singleShot=True, interval=0)
-        later.timeout.connect(lambda: self._reveal(notices.newest))
-        notices.added.connect(later.start)
+        for delay in (0, SETTLED_MS):  # at once, and when the layout has settled
+            later = QTimer(self, singleShot=True, interval=delay)
+            later.timeout.connect(lambda: self._reveal(notices.newest))
+            notices.added.connect(later.start)
 
     def _reveal(self, notice: QWidget | None) -> None:
         """Scroll to a notice, once everything above it has its height."""

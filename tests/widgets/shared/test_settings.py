@@ -52,7 +52,7 @@ def test_preference_changed_since_wins_over_what_is_remembered(make_napari_viewe
     choices = {"device": "cpu", "step": 3, "prepare": "none"}
     Memory().keep("synthesis", choices | preferred(**DEFAULTS))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
-    values = widget.computation.values() | widget.preparation.values()
+    values = widget.choices.values()
     assert {name: values[name] for name in choices} == choices
     settings = get_plugin_settings("napari-mri7t").synthesis
     for name, value in {"device": "cuda", "prepare": "full"}.items():
@@ -60,7 +60,7 @@ def test_preference_changed_since_wins_over_what_is_remembered(make_napari_viewe
     dock.destroyOnClose()
     widget.deleteLater()
     _, again = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
-    values = again.computation.values() | again.preparation.values()
+    values = again.choices.values()
     assert {name: values[name] for name in choices} == {
         "device": "cuda",
         "step": 3,
