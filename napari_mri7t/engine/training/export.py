@@ -22,6 +22,7 @@ from napari_mri7t.engine.models.card import (
     WEIGHTS_FILE,
     ModelCard,
     bundled_names,
+    read_card,
 )
 from napari_mri7t.engine.models.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
@@ -212,7 +213,8 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
         Save the weights as bfloat16.
     stress : mapping, optional
         Robustness to noise, shift and lesions, as `summarize_stress` returns it; also
-        with the digest of the model that it was measured on, as `stressed["sha256"]`.
+        with the digest of the model that it was measured on, this one or a fold's, as
+        `stressed["sha256"]`.
     overwrite : bool
         Replace a model that exists; never one of a run folder.
 
@@ -227,7 +229,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     Mri7tError
         If there is a model already and it may not be replaced, or `folder` lies in a run folder.
     ValueError
-        If there is no such fold, or `stress` was measured on another model.
+        If there is no such fold, or `stress` was measured on another training.
 
     Examples
     --------
@@ -266,6 +268,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     if stress is not None:
         weights = pack_weights(model.network, card.network, half=half)
         known = {model.card.sha256, hashlib.sha256(weights).hexdigest()}
+        known |= {read_card(study.fold_folder(number)).sha256 for number in done}
         card = replace(card, metrics={**metrics, **_measured(stress, known)})
     return save_model(folder, model.network, card, half=half)
 
@@ -286,7 +289,10 @@ def _measured(stress: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
     stressed = stress.get("stressed", {})
     digest = stressed.get("sha256") if isinstance(stressed, Mapping) else None
     if digest is not None and digest not in known:
-        raise ValueError("the robustness was measured on another model: measure it on this one")
+        raise ValueError(
+            "the robustness was measured on another model: measure it on this one or on a fold of "
+            "this training"
+        )
     found = {name: stress[name] for name in STRESS_ENTRIES if name in stress}
     is_sound = all(isinstance(entry, Mapping) for entry in found.values())
     if not {"robustness", "lesions"} <= set(found) or not is_sound:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -276,8 +277,12 @@ def test_final_training_uses_everyone_and_reports_the_folds(study, pairs, tmp_pa
         export_model(study.folder, tmp_path / "other", stress=stress)
     with pytest.raises(ValueError, match="no measurement of robustness"):
         export_model(study.folder, tmp_path / "other", stress={"robustness": 3, "lesions": {}})
-    stress["stressed"] = {"sha256": exported.sha256}
-    export_model(study.folder, tmp_path / "other", stress=stress, half=True)
+    for measured in (exported, read_card(study.fold_folder(0))):
+        stress["stressed"] = {"sha256": measured.sha256}
+        made = export_model(
+            study.folder, tmp_path / "other", stress=stress, half=True, overwrite=True
+        )
+        assert made.metrics["stressed"] == stress["stressed"]
     assert exported.training["data"] == "phantoms, public domain"
     assert "--set n_steps=12" in exported.training["command"]
     assert exported.training["command"].endswith("--folds none --final")
