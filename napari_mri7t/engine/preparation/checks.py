@@ -317,14 +317,9 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
         One sentence per difference; empty where the scan fits.
     """
     found = []
-    sizes = np.asarray(volume.voxel_size)
-    smallest, largest = card.voxel_bounds_mm
-    if np.any(sizes / smallest < 1 - SPACING_TOLERANCE) or np.any(
-        sizes / largest > 1 + SPACING_TOLERANCE
-    ):
-        found.append(
-            f"voxels are {sizes_in_words(sizes)} mm; the model is for {voxels_in_words(card)} mm"
-        )
+    if not _has_voxels_of(volume, card):
+        sizes = sizes_in_words(volume.voxel_size)
+        found.append(f"voxels are {sizes} mm; the model is for {voxels_in_words(card)} mm")
     foreground = volume.array > background_of(volume.array)
     litres = brain_litres(volume, foreground)
     low, high = BRAIN_LITRES
@@ -385,6 +380,14 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
         low, high = np.interp((TAIL, 1 - TAIL), levels, each)
         curves.append((each[inner] - low) / max(high - low, np.finfo(float).tiny))
     return float(np.abs(curves[0] - curves[1]).mean())
+
+
+def _has_voxels_of(volume: Volume, card: ModelCard) -> bool:
+    """Return whether a scan's voxels are nearly as large as those that a model is for."""
+    smallest, largest = (np.array(volume.voxel_size) / bound for bound in card.voxel_bounds_mm)
+    return bool(
+        (smallest >= 1 - SPACING_TOLERANCE).all() and (largest <= 1 + SPACING_TOLERANCE).all()
+    )
 
 
 def voxels_in_words(card: ModelCard) -> str:
