@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -27,7 +27,6 @@ from napari_mri7t.widgets.shared.latest import Latest
 #: least heights of both together must not make a small window higher.
 WIDTH = 350
 LEAST_HEIGHT = 100  # of what scrolls
-SETTLED_MS = 100
 DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 
@@ -42,6 +41,9 @@ class EngineWidget(QWidget):
         self.viewer = viewer
         self._released = False
         self._was_shown = False
+        self._revealed_at: QPoint | None = None
+        self._revealing = QTimer(self, singleShot=True, interval=0)
+        self._revealing.timeout.connect(self._reveal)  # a bound method: Qt drops it with the widget
         self.setStyleSheet(FOCUS_STYLE)
         self.body = QWidget()
         self.column = QVBoxLayout(self.body)
@@ -89,19 +91,19 @@ class EngineWidget(QWidget):
             return
         notices = bar.notices
         self.column.addWidget(notices)
-        for delay in (0, SETTLED_MS):  # at once, and when the layout has settled
-            later = QTimer(self, singleShot=True, interval=delay)
-            later.timeout.connect(lambda: self._reveal(notices.newest))
-            notices.added.connect(later.start)
+        self._notices = notices
+        notices.added.connect(self._revealing.start)
 
-    def _reveal(self, notice: QWidget | None) -> None:
-        """Scroll to a notice, once everything above it has its height."""
-        if notice is not None:
-            for layout in (notice.parentWidget().layout(), self.body.layout()):
-                layout.activate()
-            width, least = self.body.width(), self._scroll.viewport().height()
-            self.body.resize(width, max(least, self.body.layout().totalHeightForWidth(width)))
-            self._scroll.ensureWidgetVisible(notice)
+    def _reveal(self) -> None:
+        """Scroll to the newest notice, again until everything above it has its height."""
+        newest = self._notices.newest
+        if newest is None:
+            return
+        self._scroll.ensureWidgetVisible(newest, 0, 0)  # a low window has no room for margins
+        place = newest.mapTo(self.body, newest.rect().bottomLeft())
+        if place != self._revealed_at:  # a label asks for its height when it has its width
+            self._revealed_at = place
+            self._revealing.start()
 
     def group(self, title: str) -> QFormLayout:
         """Add a titled group of fields at the foot of the column."""
@@ -154,6 +156,7 @@ class EngineWidget(QWidget):
     def _release_once(self) -> None:
         if not self._released:
             self._released = True
+            self._revealing.stop()
             self.release()
 
     def release(self) -> None:
