@@ -1,6 +1,5 @@
 """`mri7t compare`: score an estimate against its reference."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +43,7 @@ def compare(
     real, scored = load_scan(reference, index), load_scan(estimate, index)
     brain = None if mask is None else load_scan(mask, index)
     span, how = find_data_range(real, data_range)
-    complaint = range_complaint(real, scored, math.inf if data_range is None else span)
+    complaint = range_complaint(real, scored, data_range)
     if complaint is not None:
         warn([complaint + option_of("data_range")])
     scores = score(real, scored, mask=brain, data_range=span)

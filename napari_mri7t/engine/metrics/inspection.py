@@ -176,15 +176,16 @@ def find_data_range(reference: Volume, given: float | None = None) -> tuple[floa
     return float(f"{found:.4g}"), words
 
 
-def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> str | None:
+def range_complaint(reference: Volume, estimate: Volume, data_range: float | None) -> str | None:
     """Return why scores of these intensities would mislead; None if they are comparable.
 
     Parameters
     ----------
     reference, estimate : Volume
         Ideally in one unit.
-    data_range : float
-        Span that intensities can take, for PSNR and SSIM; above 0.
+    data_range : float or None
+        Span that intensities can take, for PSNR and SSIM, above 0; None for one that
+        `find_data_range` found, which fits.
 
     Returns
     -------
@@ -197,7 +198,7 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float) -> s
             f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale; "
             "otherwise the scores are meaningless"
         )
-    if real > 2 * data_range:
+    if data_range is not None and real > 2 * data_range:
         return (
             f"intensities reach {real:g} but the data range is {data_range:g}; set it to the span "
             "of the intensities"

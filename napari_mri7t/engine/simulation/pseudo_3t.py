@@ -23,7 +23,13 @@ from napari_mri7t.engine.volumes.intensity import (
     normalize_volume,
 )
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import Execution, check_is_scan, sidecar
+from napari_mri7t.engine.volumes.provenance import (
+    IS_SYNTHETIC,
+    SIMULATE,
+    Execution,
+    is_estimate,
+    sidecar,
+)
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, save_volumes
 
@@ -174,7 +180,7 @@ class SimulatedPair:
     def sidecar(self, image: str = PAIR[0]) -> dict[str, Any]:
         """Return the provenance of one image, "source" or "target"; `mri7t repeat` reads it."""
         settings = {"noise": self.config, "image": image}
-        return sidecar("simulate", self.inputs, Execution(seed=self.config.seed), settings=settings)
+        return sidecar(SIMULATE, self.inputs, Execution(seed=self.config.seed), settings=settings)
 
     def save(
         self, path: str | Path, target_path: str | Path | None = None, *, overwrite: bool = False
@@ -254,9 +260,9 @@ def simulate_3t(
     config = config if seed is None else replace(config, seed=seed)
     target = as_volume(target)
     inputs = (target,) if reference is None else (target, as_volume(reference))
-    for note in dict.fromkeys(note for volume in inputs for note in check_is_scan(volume)):
-        raise VolumeError(f"{target.name}: {note.partition(':')[0]}: use the scan itself")
     for volume in inputs:
+        if is_estimate(volume):
+            raise VolumeError(f"{volume.name}: {IS_SYNTHETIC}: use the scan itself")
         check_t1w(volume)
     report(Progress(0, N_STEPS, "normalise"))
     clean = normalize_volume(target)

@@ -44,10 +44,7 @@ def misfit(
     """
     here = _fit(source, target)
     places = [
-        (
-            _fit(moved, target),
-            f"some {step} voxels {AXES[axis]}: register the two",
-        )
+        (_fit(moved, target), f"some {step} voxels {AXES[axis]}: register the two")
         for axis, moved in _moved(source)
     ]
     mirrored = _fit(_mirrored(source, target), target)

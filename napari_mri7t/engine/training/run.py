@@ -110,10 +110,10 @@ def check_estimate(folder: Path, subject: str) -> None:
             "folder to train the fold again"
         )
     facts = read_sidecar(image)
-    made_by = facts.get("Model") if facts is not None else None
+    made_by = {} if facts is None else facts.get("Model")
     digest = made_by.get("SHA256") if isinstance(made_by, dict) else None
-    why = why_not_believed(image)
-    if not why and digest not in (None, card.sha256):
+    why = why_not_believed(image) if facts is None else ""
+    if digest not in (None, card.sha256):
         why = "was made by another model than this fold's"
     if why:
         raise StateError(f"{image}: {why}: remove it; training the fold again makes it anew")

@@ -90,8 +90,9 @@ def normalize_volume(volume: Volume) -> np.ndarray:
     VolumeError
         As `check_peak`, or if the volume is constant.
     """
-    check_peak(volume)
-    return normalize(zeroed(volume).array)[0]
+    array = zeroed(volume).array
+    _check_peak(array, volume.name)
+    return normalize(array)[0]
 
 
 def check_peak(volume: Volume) -> None:
@@ -103,12 +104,15 @@ def check_peak(volume: Volume) -> None:
         If the maximum is more than 5 times the 99.9th percentile of what is no background; in
         real scans with their vessels it is 1 to 3.5 times.
     """
-    array = zeroed(volume).array
+    _check_peak(zeroed(volume).array, volume.name)
+
+
+def _check_peak(array: np.ndarray, name: str) -> None:
     inside = array[array > background_of(array)]
     usual = float(np.percentile(inside, PEAK_PERCENT)) if inside.size else 0.0
     if usual > 0 and array.max() > LARGEST_PEAK * usual:
         raise VolumeError(
-            f"{volume.name}: its brightest voxel is {array.max() / usual:.0f} times as bright as "
+            f"{name}: its brightest voxel is {array.max() / usual:.0f} times as bright as "
             f"{PEAK_PERCENT:g} % of the others, so that a scale by the maximum would leave the "
             "brain dark: cap such voxels first"
         )

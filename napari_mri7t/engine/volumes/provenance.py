@@ -39,11 +39,9 @@ NOTICE = (
     "a face in it may make a person identifiable."
 )
 OTHER_CONTENT = "its sidecar describes other content"
-OF_AN_ESTIMATE = (
-    "this image is synthetic already, by its sidecar or header, and not a scan: the result is an "
-    "estimate of an estimate"
-)
-INPUTS = ("", "pair", "prepare", "simulate")  # what makes images that models are given
+IS_SYNTHETIC = "this image is synthetic already, by its sidecar or header, and not a scan"
+SIMULATE = "simulate"  # what a sidecar says was done
+INPUTS = ("", "pair", "prepare", SIMULATE)  # what makes images that models are given
 UNRECORDED = "unrecorded"  # what a sidecar says of an image whose own sidecar is lost
 LIBRARIES = ("torch", "numpy", "nibabel")  # those that affect the voxels
 
@@ -295,30 +293,40 @@ def maker_of(image: str | Path) -> str:
     facts = read_sidecar(image)
     if facts is None:
         return UNRECORDED if is_marked_synthetic(image) else ""
+    return _maker_in(facts)
+
+
+def is_pseudo_3t(image: str | Path) -> bool:
+    """Return whether an image is the 3T side of a simulation, by its sidecar."""
+    facts = read_sidecar(image) or {}
+    settings = facts.get("Settings")
+    is_source = isinstance(settings, dict) and settings.get("image") == "source"
+    return is_source and _maker_in(facts) == SIMULATE
+
+
+def _maker_in(facts: Mapping[str, Any]) -> str:
+    """Return the command that a sidecar records; somebody may have edited it."""
     makers = facts.get("GeneratedBy")
     maker = makers[0] if isinstance(makers, list) and makers else None
     return str(maker.get("Description", "")) if isinstance(maker, dict) else ""
 
 
-def is_pseudo_3t(image: str | Path) -> bool:
-    """Return whether an image is the 3T side of a simulation, by its sidecar."""
-    facts = read_sidecar(image)
-    settings = None if facts is None else facts.get("Settings")
-    is_source = isinstance(settings, dict) and settings.get("image") == "source"
-    return is_source and maker_of(image) == "simulate"
-
-
-def check_is_scan(scan: Volume) -> tuple[str, ...]:
-    """Return a warning if a volume was read from an image that a model has made.
+def is_estimate(volume: Volume) -> bool:
+    """Return whether a volume was read from an image that a model has made.
 
     Parameters
     ----------
-    scan : Volume
+    volume : Volume
         A prepared brain and a pseudo-3T count as scans while their sidecars are beside them.
     """
-    path = None if scan.geometry is None else scan.geometry.path
-    is_input = path is None or maker_of(path) in INPUTS
-    return () if is_input else (OF_AN_ESTIMATE,)
+    path = None if volume.geometry is None else volume.geometry.path
+    return path is not None and maker_of(path) not in INPUTS
+
+
+def check_is_scan(volume: Volume) -> tuple[str, ...]:
+    """Return a warning if `is_estimate`, or nothing."""
+    warning = f"{IS_SYNTHETIC}: the result is an estimate of an estimate"
+    return (warning,) if is_estimate(volume) else ()
 
 
 def unrecorded(image: str | Path) -> dict[str, Any]:

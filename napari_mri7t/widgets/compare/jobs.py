@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +26,8 @@ def volume_scores(
     brain = brain_of(real, reference, mask)
     span, how = inspection.find_data_range(real, data_range)
     scores = basic.compare(real, made, mask=brain, data_range=span)
-    limit = math.inf if data_range is None else data_range  # one that was found fits
     words = f"Data range {span:g}: {how}."
-    return scores, words, inspection.range_complaint(real, made, limit)
+    return scores, words, inspection.range_complaint(real, made, data_range)
 
 
 def plane_scores(

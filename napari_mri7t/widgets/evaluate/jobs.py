@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,13 +79,12 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     real = layer_to_volume(asked.reference)
     mask = brain_of(real, asked.reference, asked.mask)
     span, how = find_data_range(real, asked.data_range)
-    limit = math.inf if asked.data_range is None else span  # one that was found fits
     found, complaints, volumes = [], [], {TARGET: real}
     for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
         if layer is None:
             continue
         scored = layer_to_volume(layer)
-        complaint = range_complaint(real, scored, limit)
+        complaint = range_complaint(real, scored, asked.data_range)
         if complaint is not None:
             complaints.append(f"{layer.name}: {complaint}.")
         own = _named(report, layer.name)
