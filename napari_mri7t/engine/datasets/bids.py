@@ -251,7 +251,7 @@ def start_derivative(folder: str | Path, source: str | Path | None = None) -> No
     Raises
     ------
     Mri7tError
-        If the folder is the source, or holds a dataset made by other software.
+        If the folder is the source or a file, or holds a dataset made by other software.
     """
     place = Path(folder)
     if not check_derivative(place, source):
@@ -280,6 +280,8 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
     place = Path(folder)
     if source is not None and place.resolve() == Path(source).resolve():
         raise Mri7tError(f"{place}: is the input: choose another folder for the results")
+    if place.exists() and not place.is_dir():
+        raise Mri7tError(f"{place}: is a file: choose another name for the folder of the results")
     description = _read_description(place)
     makers = description.get("GeneratedBy")
     names = [maker.get("Name") for maker in makers] if isinstance(makers, list) else []

@@ -315,8 +315,11 @@ def load_pair(subject: Subject) -> tuple[Volume | None, Volume]:
     Raises
     ------
     SubjectError
-        If a volume holds NaN or infinity, or the two lie on different grids.
+        If a volume holds NaN or infinity, or as `check_headers`.
+    VolumeError
+        As `check_headers` and `load_volume`.
     """
+    check_headers(subject)
     target = load_volume(subject.target)
     source = None if subject.source is None else load_volume(subject.source)
     for volume, path in ((target, subject.target), (source, subject.source)):
@@ -324,8 +327,6 @@ def load_pair(subject: Subject) -> tuple[Volume | None, Volume]:
             raise SubjectError(
                 f"{path}: holds NaN voxels, which would ruin the training; repair or remove it"
             )
-    if source is not None:
-        _require_one_grid(subject, source, target)
     return source, target
 
 

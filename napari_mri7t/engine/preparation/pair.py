@@ -248,9 +248,11 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
     Raises
     ------
     FileNotFoundError, VolumeError
-        As `load_volume` and `plan_preparation`.
+        As `load_volume`, `load_transform` and `plan_preparation`.
     """
     source, target = as_volume(raw.source), as_volume(raw.target)
+    if raw.transform is not None:
+        load_transform(raw.transform)  # before the heads are prepared for it
     both = None
     if raw.inversions is not None:
         both = as_volume(raw.inversions[0]), as_volume(raw.inversions[1])

@@ -69,8 +69,14 @@ class SimulationConfig:
             raise ValueError(f"preset must be one of {known}, got {brief(self.preset)}")
         if not 0 <= self.variance <= MOST_VARIANCE:
             raise ValueError(f"variance must be 0 to {MOST_VARIANCE:g}, got {self.variance}")
+        if self.variance != REPORT_VARIANCE and self.preset != "report":
+            raise ValueError(f"variance is of the preset report; {self.preset} draws its own noise")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed must be 0 to {LARGEST_SEED}, got {brief(self.seed)}")
+
+    def of_subject(self, index: int) -> "SimulationConfig":
+        """Return the settings of a subject of a dataset: no two share their noise."""
+        return replace(self, seed=(self.seed + index) % (LARGEST_SEED + 1))
 
 
 def add_noise(array: np.ndarray, variance: float, seed: int) -> np.ndarray:

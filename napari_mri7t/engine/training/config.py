@@ -177,6 +177,8 @@ class TrainConfig:
                     0 <= value < math.inf, f"{entry.name} must be finite and at least 0", value
                 )
 
+        _ = self.simulation  # its own checks
+
     @property
     def simulation(self) -> SimulationConfig:
         """Return how pseudo-3T sources are simulated."""

@@ -4,7 +4,7 @@ Report: "CNN network to synthesize 7T MRI images from 3T MRI images", Univ. Lill
 Lille, section on the data.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def prepare_pairs(
     prepared = []
     for index, subject in enumerate(subjects):
         report(Progress(index + 1, total, f"preparing {subject.name}"))
-        own = replace(simulation, seed=simulation.seed + index)
+        own = simulation.of_subject(index)
         prepared.append(_prepare(subject, matched_to, own))
     report(Progress(total, total, "subjects prepared"))
     return prepared

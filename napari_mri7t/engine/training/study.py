@@ -3,7 +3,7 @@
 A fold is done when its `card.json` exists, which is written last.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,12 +20,14 @@ from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import CARD_FILE, check_place, normalise_place
 from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
 from napari_mri7t.engine.training.pairs import choose_reference
 from napari_mri7t.engine.training.patches import check_fit
+from napari_mri7t.engine.volumes.files.geometry import FileGeometry, ras_grid
 from napari_mri7t.engine.volumes.files.reading import read_header
 
 STUDY_FORMAT = 1
@@ -150,14 +152,28 @@ def plan_study(
     network = build_network(settings.network, **settings.network_config)
     reference = choose_reference(subjects, settings.reference)
     digests = digest_subjects(subjects, () if known is None else known.digests, report)
+    n_slices, n_outputs = slices_of(network)
     for subject in subjects:
-        shape = read_header(subject.target)[0].geometry.shape
-        check_fit(shape, slices_of(network)[0], settings.config, str(subject.target))
+        geometry = read_header(subject.target)[0].geometry
+        check_fit(geometry.shape, n_slices, settings.config, str(subject.target))
+        _check_ends(geometry, n_outputs, settings.config.inference, subject.target)
     settings = replace(settings, reference=reference.name, start_from=start)
     study = Study(place, settings, tuple(subjects), reference, digests, start_sha256)
     if known is not None:
         _compare(place / STUDY_FILE, _facts(known), _facts(study))
     return study
+
+
+def _check_ends(
+    geometry: FileGeometry, n_outputs: int, config: SynthesisConfig, path: Path
+) -> None:
+    """Refuse end slices that leave nothing of a held-out subject, before a fold is trained."""
+    n_slices = ras_grid(geometry.affine, geometry.shape)[1][2]
+    if n_slices < n_outputs + 2 * config.end_slices:
+        raise ValueError(
+            f"{path}: {config.end_slices} end slices on either side leave none of the {n_slices} "
+            "axial slices to synthesise; set a smaller inference.end_slices"
+        )
 
 
 def keep_study(study: Study) -> Study:
@@ -350,11 +366,26 @@ def _compare(
         settings = [(key, old["config"][key], value) for key, value in new["config"].items()]
         changed = [f"{key} {before} -> {now}" for key, before, now in settings if before != now]
         differing[differing.index("config")] = "settings " + ", ".join(changed)
+    if "subjects" in differing:
+        before, now = known["subjects"], asked["subjects"]
+        differing[differing.index("subjects")] = f"subjects: {_of_subjects(before, now)}"
     if differing:
         raise StateError(
             f"{path}: this run folder holds a study that differs in {'; '.join(differing)}; "
             "use another folder"
         )
+
+
+def _of_subjects(known: Sequence[dict[str, Any]], asked: Sequence[dict[str, Any]]) -> str:
+    """Say in which subjects, and in which of their files, two studies differ."""
+    before, now = ({entry["name"]: entry for entry in each} for each in (known, asked))
+    told = [f"{name} is gone" for name in before if name not in now]
+    told += [f"{name} is new" for name in now if name not in before]
+    for name in before.keys() & now.keys():
+        for tesla, role in (("7T", "target"), ("3T", "source")):
+            if before[name][f"{role}_sha256"] != now[name][f"{role}_sha256"]:
+                told.append(f"the {tesla} image of {name} has changed")
+    return ", ".join(sorted(told)) or "their order"
 
 
 def _comparable(facts: Mapping[str, Any], inference: bool) -> dict[str, Any]:

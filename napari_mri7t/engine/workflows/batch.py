@@ -8,6 +8,7 @@ and the one that is being written.
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.synthesis.scan import ReadyScan, prepare_planned, synthesize_prepared
 from napari_mri7t.engine.synthesis.synthesize import Synthesis
 from napari_mri7t.engine.volumes.volume import save_volume
-from napari_mri7t.engine.workflows.claims import Claims, lock_derivative
+from napari_mri7t.engine.workflows.claims import ClaimedError, Claims, lock_derivative
 from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.engine.workflows.outlook import (
     BY_THE_SCAN,
@@ -36,7 +37,7 @@ from napari_mri7t.engine.workflows.outlook import (
     examine,
     reason_of,
 )
-from napari_mri7t.engine.workflows.stages import BatchProgress, Course
+from napari_mri7t.engine.workflows.stages import WAITING, BatchProgress, Course
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
 POLL_SECONDS = 0.1  # how long a cancel may wait for a thread
@@ -54,7 +55,7 @@ def synthesize_batch(
     """Prepare and synthesise scans into a derivative, each as `synthesize` does.
 
     A failure is recorded, and the batch continues. What `synthesize` refuses, such as voxels above
-    2 mm, is a failure, and so is a scan whose estimate another process is at.
+    2 mm, is a failure. A scan whose estimate another process is at comes last, and waits for it.
 
     Parameters
     ----------
@@ -79,9 +80,9 @@ def synthesize_batch(
     report(BatchProgress(0, 0, "loading the model"))
     start, model = time.perf_counter(), load_model(job.model) if job.model else None
     with Claims(job.output) as claims:
-        account = _Account(len(scans), claims, report, note)
+        account = _Account(scans, claims, report, note)
         try:
-            _synthesize_all(scans, job, model, account)
+            _synthesize_all(job, model, account)
         except BaseException:
             account.settle()
             raise
@@ -89,9 +90,7 @@ def synthesize_batch(
     return replace(account.summary, seconds=time.perf_counter() - start)
 
 
-def _synthesize_all(
-    scans: Sequence[Scan], job: BatchJob, model: Model | None, account: "_Account"
-) -> None:
+def _synthesize_all(job: BatchJob, model: Model | None, account: "_Account") -> None:
     page = _Page(job.output)
     with (
         # The thread takes over torch's number of threads before a network changes it.
@@ -100,14 +99,16 @@ def _synthesize_all(
         account.stopping(),
     ):
 
-        def begin(scan: Scan) -> tuple[Course, Future[ReadyScan | None]]:
-            course = account.begin(scan)
-            return course, preparing.submit(_prepare, scan, job, account.claims, course)
+        def begin_next() -> tuple[Scan, Course, Future[ReadyScan | None]] | None:
+            begun = account.begin_next()
+            if begun is None:
+                return None
+            return *begun, preparing.submit(_prepare, *begun, job, account.claims)
 
-        ahead = [begin(scan) for scan in scans[:1]]
-        for n, scan in enumerate(scans):
-            course, present = ahead.pop()
-            ahead += [begin(following) for following in scans[n + 1 : n + 2]]
+        ahead = begin_next()
+        while ahead is not None:
+            scan, course, present = ahead
+            ahead = begin_next()
             try:
                 ready = account.wait(present)
                 if ready is None:
@@ -117,6 +118,10 @@ def _synthesize_all(
                 made = synthesize_prepared(
                     ready, model, job.config, job.grid, account.report_of(course)
                 )
+            except ClaimedError:
+                account.defer(scan)
+                ahead = ahead or begin_next()
+                continue
             except Exception as error:
                 account.fail(scan, error)
                 continue
@@ -140,8 +145,10 @@ class _Made:
 class _Account:
     """Progress of a batch, and the outcome of its scans so far."""
 
-    def __init__(self, n_scans: int, claims: Claims, report: Report, note: Note) -> None:
-        self.n_scans, self.claims, self._report, self.note = n_scans, claims, report, note
+    def __init__(self, scans: Sequence[Scan], claims: Claims, report: Report, note: Note) -> None:
+        self.n_scans, self.claims, self._report, self.note = len(scans), claims, report, note
+        self._left = deque(scans)
+        self._deferred: set[str] = set()  # estimates that another process was at
         self.summary = BatchSummary()
         self.behind: tuple[Scan, Future[tuple[str, ...]]] | None = None  # is being written
         self._courses: dict[str, Course] = {}  # of the scans that are under way
@@ -157,16 +164,26 @@ class _Account:
             self._stopped.set()
             raise
 
-    def begin(self, scan: Scan) -> Course:
-        """Follow a scan from now on."""
+    def begin_next(self) -> tuple[Scan, Course] | None:
+        """Follow the next scan."""
+        if not self._left:
+            return None
+        scan = self._left.popleft()
         self._courses[scan.name] = course = Course(scan.name, self._stopped)
-        return course
+        course.waits = scan.output in self._deferred
+        return scan, course
 
     def pass_on(self, course: Course) -> float:
         """Pass a scan on for writing; return the seconds that it took."""
         self._n_passed += 1
         course.begin("writing")
         return course.seconds
+
+    def defer(self, scan: Scan) -> None:
+        """Put a scan last."""
+        del self._courses[scan.name]
+        self._left.append(scan)
+        self._deferred.add(scan.output)
 
     def end(self, scan: Scan, outcome: BatchSummary) -> None:
         """Record the outcome of a scan, which other processes may have from now on."""
@@ -253,11 +270,10 @@ class _Page:
         self._due = now + max(PAGE_SECONDS, PAGE_SHARE * (now - start))
 
 
-def _prepare(scan: Scan, job: BatchJob, claims: Claims, course: Course) -> ReadyScan | None:
+def _prepare(scan: Scan, course: Course, job: BatchJob, claims: Claims) -> ReadyScan | None:
     """Claim, read, check and prepare a scan; None if its estimate already exists."""
+    _claim(scan, course, claims)
     course.begin("reading")
-    course.report(Progress(0, 0, ""))
-    claims.take(scan.output)
     found = examine(scan, job)
     if found is None:
         return None
@@ -266,6 +282,21 @@ def _prepare(scan: Scan, job: BatchJob, claims: Claims, course: Course) -> Ready
     ready = prepare_planned(volume, course.plan, course.report)
     course.begin("prepared")
     return ready
+
+
+def _claim(scan: Scan, course: Course, claims: Claims) -> None:
+    """Claim a scan's estimate; of one that waits, once another process lets go of it."""
+    while True:
+        course.report(Progress(0, 0, ""))
+        try:
+            claims.take(scan.output)
+        except ClaimedError:
+            if not course.waits:
+                raise
+            course.begin(WAITING)
+            course.stopped.wait(POLL_SECONDS)
+        else:
+            return
 
 
 def _write(made: _Made, job: BatchJob, page: _Page) -> tuple[str, ...]:

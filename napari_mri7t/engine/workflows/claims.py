@@ -17,6 +17,10 @@ from napari_mri7t.engine.errors import Mri7tError, StateError
 WAIT_SECONDS = 60  # for what takes another process milliseconds
 
 
+class ClaimedError(StateError):
+    """Another process is at an estimate."""
+
+
 def log_folder(folder: Path) -> Path:
     """Make the folder of logs in a derivative, where the BIDS validator ignores it.
 
@@ -78,16 +82,15 @@ class Claims:
 
         Raises
         ------
-        StateError
+        ClaimedError
             If another process is at it.
         """
         name = hashlib.sha256(output.casefold().encode("utf-8", "surrogateescape")).hexdigest()
         try:
             self._held[output] = _acquire(log_folder(self._folder) / f"{name[:16]}.lock", 0)
         except StateError as error:
-            raise StateError(
-                f"{self._folder / output}: another process is at this estimate: run the batch "
-                "again when that one has ended"
+            raise ClaimedError(
+                f"{self._folder / output}: another process is at this estimate"
             ) from error
 
     def release(self, output: str) -> None:

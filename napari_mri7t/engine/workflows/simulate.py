@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, Subject
@@ -60,7 +59,7 @@ def simulate_dataset(
     for index, (subject, paths) in enumerate(zip(subjects, wanted, strict=True)):
         message = f"simulating {subject.name}"
         report(Progress(index, len(subjects), message))
-        own = replace(config, seed=config.seed + index)
+        own = config.of_subject(index)
         own_report = part(report, index, len(subjects), message)
         simulate_3t(subject.target, reference=reference, config=own, report=own_report).save(*paths)
         written += paths

@@ -9,7 +9,10 @@ from napari_mri7t.engine.preparation.prepare import PreparationPlan
 from napari_mri7t.engine.preparation.steps import PreparationProgress
 from napari_mri7t.engine.progress import Cancelled, Progress
 
-Stage = Literal["reading", "preparing", "prepared", "synthesising", "writing"]
+WAITING: Literal["waiting for another process"] = "waiting for another process"
+Stage = Literal[
+    "reading", "waiting for another process", "preparing", "prepared", "synthesising", "writing"
+]
 PREPARATION = 0.5  # part of a scan's progress
 
 
@@ -21,7 +24,7 @@ class AtWork:
     ----------
     name : str
         Of the scan, its path within the input folder.
-    stage : {"reading", "preparing", "prepared", "synthesising", "writing"}
+    stage : Stage
     step : str
         One of `STEPS` while it is prepared, otherwise empty.
     plan : PreparationPlan or None
@@ -56,10 +59,13 @@ class Course:
     name : str
     stopped : threading.Event
         Set once the batch is to end.
+    waits : bool
+        Whether to wait for another process that is at the estimate.
     """
 
     name: str
     stopped: threading.Event = field(default_factory=threading.Event)
+    waits: bool = False
     stage: Stage = "reading"
     step: str = ""
     plan: PreparationPlan | None = None

@@ -133,9 +133,10 @@ class SimulateWidget(EngineWidget):
     @property
     def config(self) -> SimulationConfig:
         """The settings as chosen."""
-        return SimulationConfig(
-            self.variance_box.value(), self.seed_box.value(), self.preset_box.currentData()
-        )
+        preset, seed = self.preset_box.currentData(), self.seed_box.value()
+        if preset != "report":
+            return SimulationConfig(seed=seed, preset=preset)
+        return SimulationConfig(self.variance_box.value(), seed, preset)
 
     def _check(self, value: object = None) -> None:
         is_folder = self.mode_box.currentText() == FOLDER
@@ -148,7 +149,7 @@ class SimulateWidget(EngineWidget):
             self.target_form.labelForField(field).setVisible(visible)
         set_enabled(
             self.variance_box,
-            None if self.config.preset == "report" else "Realistic sets its own noise",
+            None if self.config.preset == "report" else "This degradation draws its own noise",
             "Variance of the Gaussian noise for 7T intensities from 0 to 1; 0.003 in the report",
         )
         missing = self.folder_field.why_not() if is_folder else None

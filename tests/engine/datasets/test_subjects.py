@@ -142,6 +142,8 @@ def test_headers_tell_a_file_that_is_no_3d_volume(tmp_path):
     series = write(tmp_path / "a.nii.gz", np.ones((4, 5, 6, 2), np.float32))
     with pytest.raises(VolumeError, match=r"a\.nii\.gz: holds 2 volumes: use a 3-D volume"):
         check_headers(Subject("a", series))
+    with pytest.raises(VolumeError, match=r"a\.nii\.gz: holds 2 volumes: use a 3-D volume"):
+        load_pair(Subject("a", series))
     cut = write(tmp_path / "b.nii")
     cut.write_bytes(cut.read_bytes()[:-50])
     with pytest.raises(VolumeError, match="is cut short"):

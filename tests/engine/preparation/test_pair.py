@@ -115,6 +115,15 @@ def test_own_transform_is_taken_and_each_scan_interpolated_once(head_brain, tmp_
     assert correlation > 0.999
 
 
+def test_own_transform_that_is_singular_is_refused_before_anything_is_prepared(
+    head_brain, tmp_path
+):
+    own = tmp_path / "own.txt"
+    save_transform(np.diag([1, 1, 0, 1]), own)
+    with pytest.raises(VolumeError, match=r"own\.txt: the transform changes volumes"):
+        plan_pair(RawPair(head_brain, head_brain, transform=own), NONE)
+
+
 @pytest.mark.usefixtures("on_template")
 @pytest.mark.parametrize(("grid", "voxel_mm"), [("7t", 4.0), (2.0, 2.0), ("mni", 5.0)])
 def test_both_images_lie_on_one_grid_and_share_their_background(

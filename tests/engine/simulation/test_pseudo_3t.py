@@ -9,7 +9,12 @@ import pytest
 from skimage.exposure import match_histograms
 
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.simulation.pseudo_3t import N_STEPS, SimulationConfig, simulate_3t
+from napari_mri7t.engine.simulation.pseudo_3t import (
+    LARGEST_SEED,
+    N_STEPS,
+    SimulationConfig,
+    simulate_3t,
+)
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 
@@ -53,6 +58,15 @@ def test_both_stay_on_the_targets_grid(phantom):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="must be"):
         SimulationConfig(**settings)
+
+
+def test_variance_of_another_preset_is_refused():
+    with pytest.raises(ValueError, match="variance is of the preset report"):
+        SimulationConfig(variance=0.01, preset="realistic")
+
+
+def test_subjects_after_the_largest_seed_begin_at_0():
+    assert SimulationConfig(seed=LARGEST_SEED).of_subject(1).seed == 0
 
 
 def test_seed_takes_the_place_of_that_of_the_settings(phantom):

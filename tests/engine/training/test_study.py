@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from napari_mri7t.engine.datasets.subjects import find_subjects
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.training import run as run_module
 from napari_mri7t.engine.training import start as start_module
@@ -20,6 +21,7 @@ from napari_mri7t.engine.training.study import (
     open_study,
     plan_study,
 )
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 TINY = TrainConfig(n_steps=1, batch_size=1, patch_size=16, precision="float32")
 SETTINGS = StudySettings(
@@ -127,3 +129,23 @@ def test_patches_that_do_not_fit_are_refused_before_anything_is_written(dataset,
     with pytest.raises(ValueError, match=r"nii.*: patches of 504 voxels do not fit"):
         plan_study(dataset, tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_end_slices_that_leave_nothing_are_refused_before_the_training(dataset, tmp_path):
+    n_slices = load_volume(find_subjects(dataset)[0].target).shape[2]
+    ends = replace(SETTINGS.config.inference, end_slices=n_slices // 2)
+    settings = replace(SETTINGS, config=replace(SETTINGS.config, inference=ends))
+    with pytest.raises(ValueError, match=r"nii.*leave none of the \d+ axial slices"):
+        plan_study(dataset, tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_changed_data_are_named(dataset, tmp_path):
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
+    first, second = study.subjects[:2]
+    volume = load_volume(first.target)
+    save_volume(volume.with_array(volume.array * 2), first.target, overwrite=True)
+    second.target.rename(second.target.with_name("sub-new.nii.gz"))
+    named = f"{second.name} is gone.*is new.*the 7T image of {first.name} has changed"
+    with pytest.raises(StateError, match=named):
+        plan_study(dataset, study.folder, SETTINGS)

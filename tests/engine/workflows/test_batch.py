@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -33,6 +34,7 @@ from napari_mri7t.engine.workflows.claims import Claims
 from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.engine.workflows.outlook import is_made
 from napari_mri7t.engine.workflows.repeat import SourcePaths, repeat
+from napari_mri7t.engine.workflows.stages import WAITING
 from napari_mri7t.engine.workflows.summary import BatchSummary, write_summary
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
@@ -403,14 +405,49 @@ def test_json_of_another_program_is_not_replaced_by_a_batch(raw, job):
     assert sidecar.read_text() == '{"EchoTime": 0.003}'
 
 
-def test_scan_that_another_batch_is_at_is_left_to_it(raw, job):
-    scans = find_scans(raw).scans
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_scan_that_another_batch_is_at_comes_last(raw, job, n):
+    scans, told = find_scans(raw).scans, []
     with Claims(job.output) as other:
-        other.take(scans[1].output)
-        summary = synthesize_batch(scans, job)
-    assert summary.written == (scans[0].name, scans[2].name)
-    assert "another process is at this estimate" in summary.failed[scans[1].name]
+        other.take(scans[n].output)
+
+        def report(now):
+            told.append(now.message)
+            if WAITING in now.message:
+                other.release(scans[n].output)
+
+        summary = synthesize_batch(scans, job, report)
+    assert summary.failed == {}
+    assert summary.written == (*(s.name for s in scans if s != scans[n]), scans[n].name)
+    assert any(f"scan 3 of 3 ({Path(scans[n].name).name}): {WAITING}" in line for line in told)
     assert list((job.output / "logs").iterdir()) == []
+
+
+def test_estimate_that_another_batch_has_made_meanwhile_is_known(raw, job):
+    scans = find_scans(raw).scans[:1]
+    with Claims(job.output) as other:
+        synthesize_batch(scans, job)
+        other.take(scans[0].output)
+
+        def report(now):
+            if WAITING in now.message:
+                other.release(scans[0].output)
+
+        assert synthesize_batch(scans, job, report).known == (scans[0].name,)
+
+
+def test_batch_that_waits_for_another_can_be_stopped(raw, job):
+    scans = find_scans(raw).scans[:1]
+
+    def report(now):
+        if WAITING in now.message:
+            raise KeyboardInterrupt
+
+    with Claims(job.output) as other:
+        other.take(scans[0].output)
+        with pytest.raises(KeyboardInterrupt):
+            synthesize_batch(scans, job, report)
+    assert not is_made(scans[0], job)
 
 
 def test_stopped_batch_tells_what_it_has_done(raw, job):
