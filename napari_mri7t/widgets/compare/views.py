@@ -24,7 +24,7 @@ GRIDS = (SIDE_BY_SIDE, THREE_PLANES)
 #: Labels on the canvas, by where they are.
 LABELS = {"top_left": "mri7t-left", "top_right": "mri7t-right"}
 LEFT, RIGHT = LABELS
-LABEL_SIZE, LABEL_CHARACTERS = 10, 30
+LABEL_SIZE, LABEL_CHARACTERS = 10, 24  # two fit the canvas of a window of 1280 pixels
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ LOGGER = logging.getLogger(__name__)
 ACTIVITY_INTERVAL_S = 0.2
 #: How long the end of the interpreter waits for threads, milliseconds.
 EXIT_MS = 10_000
+FIELDS = {"end_slices": "Skip end slices"}  # as the window calls an argument of the engine
 _failures: dict[type, str] = {}  # by the type of a job's state
 
 
@@ -283,7 +284,8 @@ def take_failure(kind: type) -> str:
 def sentence(error: BaseException) -> str:
     """Return one clear sentence for the user; log unexpected errors in full."""
     if isinstance(error, Mri7tError | ValueError | OSError) and str(error):
-        return str(error)
+        field = FIELDS.get(getattr(error, "argument", ""))
+        return f"{error} ({field})" if field else str(error)
     if isinstance(error, MemoryError):
         return "Not enough memory: close other programs or choose a smaller volume."
     LOGGER.error("unexpected error", exc_info=error)

@@ -107,7 +107,7 @@ class SimulateWidget(EngineWidget):
             "Another 7T brain to match the histograms of 3T and 7T to, as in the report",
             optional="own histogram",
         )
-        self.preview_button = QPushButton("Preview this slice")
+        self.preview_button = QPushButton("Preview slice")
         form.addRow("Degradation", self.preset_box)
         form.addRow("Noise variance", self.variance_box)
         form.addRow("Seed", self.seed_box)

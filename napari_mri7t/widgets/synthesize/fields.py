@@ -234,13 +234,13 @@ class ComputationFields(QWidget):
         self.noise_box.valueChanged.connect(lambda n: self.changed.emit())
 
     def _recall(self, remembered: dict[str, Any]) -> None:
-        """Restore the last choices, or the user's preferences where those are newer."""
+        """Restore the last choices, or the user's preferences where those are newer.
+
+        Not the end slices: what is left out of an estimate is chosen each time.
+        """
         self.device_box.choose(last_choice(remembered, "device", DEFAULTS["device"]))
         step = last_choice(remembered, "step", DEFAULTS["step"])
         self.step_box.setCurrentIndex(max(0, self.step_box.findData(step)))
-        default = SynthesisConfig.end_slices
-        end_slices = remembered.get("end_slices", default)
-        self.end_slices_box.setValue(end_slices if isinstance(end_slices, int) else default)
         noise = remembered.get("noise_factor")
         is_known = isinstance(noise, float) and 0 <= noise <= MOST_NOISE
         self.noise_box.setValue(noise if is_known else SynthesisConfig.noise_factor)
