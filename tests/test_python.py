@@ -49,7 +49,13 @@ def test_the_stub_lists_what_is_offered():
     assert sorted(listed) == sorted(mri7t.__all__)
 
 
-@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def _with_its_name(path):
+    name = path.relative_to(PACKAGE).as_posix()
+    is_slow = name == "engine/preparation/pair.py"  # registers a template of 1 mm
+    return pytest.param(path, id=name, marks=[pytest.mark.slow] if is_slow else [])
+
+
+@pytest.mark.parametrize("path", map(_with_its_name, WITH_EXAMPLES))
 def test_examples_run(path, tmp_path, monkeypatch):
     """Of every function in the engine that has any, each in a folder of its own."""
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
@@ -124,6 +130,7 @@ def test_the_notebook_is_the_page():
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     """Every code block of the page, in order."""
     notebook = nbformat.read(TUTORIAL / "python.ipynb", as_version=4)

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -181,17 +182,32 @@ AGAIN = dict.fromkeys(("synthesize", "keep", "simulate", "repeat", "export"), ("
 # Of a second run they tell what was done before, and of any how long it took; a figure that cannot
 # be drawn costs a warning, not the estimate.
 TIMED = re.compile(r"derivative/(logs/batch\.json|quality\.html|.*/figures/[^/]+)")
-MOST = {True: 6, False: 40}  # steps tried of a slow command and a quick one, evenly apart
 
 
-@pytest.mark.parametrize("name", QUICK_FIRST)
-def test_error_at_every_step_on_the_disk_leaves_all_or_nothing(command, disk, tmp_path, name):
+def tried(slow: int, batch: int, quick: int) -> list[Any]:
+    """Return commands, and how many moments are tried of each, evenly apart."""
+    some = {"batch": batch, **dict.fromkeys(SLOW, slow)}
+    every = pytest.param("batch", quick, marks=pytest.mark.slow, id="batch-more")
+    return [
+        *(
+            pytest.param(
+                name,
+                some.get(name, quick),
+                marks=[pytest.mark.slow] if name in SLOW else [],
+                id=name,
+            )
+            for name in COMMANDS
+        ),
+        every,
+    ]
+
+
+@pytest.mark.parametrize(("name", "most"), tried(slow=6, batch=8, quick=40))
+def test_error_at_every_step_on_the_disk_leaves_all_or_nothing(command, disk, tmp_path, name, most):
     whole = written(command, name, tmp_path / "whole", lambda: disk.refuse(tmp_path / "whole", 0))
     n_steps = disk.count
     assert n_steps >= 2
-    for step in sorted(
-        {round(n) for n in np.linspace(1, n_steps, min(n_steps, MOST[name in SLOW]))}
-    ):
+    for step in sorted({round(n) for n in np.linspace(1, n_steps, min(n_steps, most))}):
         folder, code = tmp_path / f"{step}", CODES[step % len(CODES)]
         ended = command(name, folder, ready=lambda: disk.refuse(folder, step, code))  # noqa: B023
         disk.folder = ""
@@ -320,16 +336,13 @@ def memory():
     made.release()
 
 
-N_CALLS = 12  # tried of one command, evenly apart
-
-
-@pytest.mark.parametrize("name", QUICK_FIRST)
-def test_fault_30_lack_of_memory_at_any_stage_is_a_sentence(command, memory, tmp_path, name):
+@pytest.mark.parametrize(("name", "most"), tried(slow=12, batch=4, quick=12))
+def test_fault_30_lack_of_memory_at_any_stage_is_a_sentence(command, memory, tmp_path, name, most):
     written(command, name, tmp_path / "first")  # what is imported late is there by now
     whole = written(command, name, tmp_path / "whole", lambda: memory.refuse(0))
     memory.release()
     n_calls = memory.count
-    calls = sorted({round(n) for n in np.linspace(1, n_calls - 1, N_CALLS)})
+    calls = sorted({round(n) for n in np.linspace(1, n_calls - 1, most)})
     n_refused = 0  # the last call may be one that a faster run does without
     for call in calls:
         folder = tmp_path / f"{call}"

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from napari_mri7t.engine.training import pace
 from napari_mri7t.widgets.shared.worker import running_jobs
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_measure(monkeypatch):
+    """Measure the pace of a small network: a step of the default one takes seconds here."""
+    measure = pace.seconds_per_patch
+
+    def measured(network, network_config, config, device="auto"):
+        small = replace(config, patch_size=16, batch_size=1)
+        return measure("basic_cnn", {}, small, device)
+
+    monkeypatch.setattr(pace, "seconds_per_patch", measured)
 
 
 @pytest.fixture
