@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 GPU_WHEELS := nibabel pywavelets isal nilearn
 SETTINGS := pyproject.toml constraints.txt napari.yaml tools/environment.sh
-# Each test file stays in one process. Each process computes on one core.
-PARALLEL := -n 2 --dist loadfile
+# Each test file stays in one process. Each process computes on one core. One that crashes is not replaced:
+# with loadfile, pytest-xdist would then wait for ever.
+PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 # A real window needs xcb under an X server: Qt's offscreen platform has no OpenGL.
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
