@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 import napari_mri7t
 from napari_mri7t.engine.atomic import read_object, write_content, write_json
@@ -98,6 +99,13 @@ class Scan:
     name: str
     output: str
     dicom: DicomSeries | None = None
+
+
+def source_uri(scan: Scan) -> str | None:
+    """Return the BIDS URI of a scan within the input; None for one that is converted."""
+    if scan.dicom is not None:
+        return None
+    return f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
 
 
 def load_scan(scan: Scan | Path, index: int | None) -> Volume:

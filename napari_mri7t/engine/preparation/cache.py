@@ -39,18 +39,22 @@ class KeptFiles:
         Text.
     note : Path
         JSON: what each result came from.
+    mask_facts : mapping or None
+        What a sidecar says of the mask; None for none, as outside a BIDS derivative.
     """
 
     mask: Path
     bias_field: Path
     transform: Path
     note: Path
+    mask_facts: Mapping[str, Any] | None = None
 
     @classmethod
     def in_folder(cls, folder: Path, name: str) -> "KeptFiles":
         """Return files that share the name of a scan; a layer's may hold any character."""
         stem = re.sub(r'[\\/:*?"<>|]', "-", name)
-        return cls(*(folder / f"{stem}_{what}" for what in (*RESULTS, NOTE)))
+        mask, bias_field, transform, note = (folder / f"{stem}_{x}" for x in (*RESULTS, NOTE))
+        return cls(mask, bias_field, transform, note)
 
     def path(self, what: str) -> Path:
         """Return the file of a result: `MASK`, `BIAS_FIELD` or `TRANSFORM`."""
@@ -125,7 +129,8 @@ class PreparationCache:
         path.unlink(missing_ok=True)
         self._note(what, known)
         if isinstance(result, Volume):
-            save_volume(result, path)
+            facts = self.files.mask_facts if what == MASK else None
+            save_volume(result, path, overwrite=facts is not None, sidecar=facts)
         else:
             save_transform(result, path)
         self._note(what, known | {"SHA256": file_digest(path)})

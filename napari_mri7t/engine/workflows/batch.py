@@ -14,12 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
-from urllib.parse import quote
 
 import torch
 
 from napari_mri7t.engine.atomic import check_folder
-from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, bids_sidecar, start_derivative
+from napari_mri7t.engine.datasets.bids import Scan, bids_sidecar, source_uri, start_derivative
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import prepare
@@ -308,8 +307,7 @@ def _write(made: _Made, job: BatchJob, page: _Page) -> tuple[str, ...]:
     image = job.image_of(scan)
     image.parent.mkdir(parents=True, exist_ok=True)
     notes = _draw(made, job)
-    uri = f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
-    facts = bids_sidecar(result.sidecar(), result.volume, None if scan.dicom else uri)
+    facts = bids_sidecar(result.sidecar(), result.volume, source_uri(scan))
     facts |= {REQUESTED: job.preparation.prepare}
     if job.model is None:  # a name may be a private path, and the sidecar has the model anyway
         facts |= {REQUESTED_MODEL: BY_THE_SCAN}

@@ -2,12 +2,19 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from napari_mri7t.engine.datasets.bids import LOG_FOLDER, MNI_SPACE, Scan, in_space
+from napari_mri7t.engine.datasets.bids import LOG_FOLDER, MNI_SPACE, Scan, in_space, source_uri
 from napari_mri7t.engine.datasets.derivatives import result_names
 from napari_mri7t.engine.preparation.cache import KeptFiles
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+
+MASK_FACTS: dict[str, Any] = {  # as BIDS describes a mask of a derivative
+    "Description": "Brain mask of a preparation; it may have been corrected by hand",
+    "Type": "Brain",
+    "SpatialReference": "orig",
+}
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,10 @@ class BatchJob:
         folder = self.preparation.keep
         if not isinstance(folder, Path):
             return self.preparation
-        return replace(self.preparation, keep=kept_files(folder, scan.output))
+        return replace(self.preparation, keep=kept_files(folder, scan.output, source_uri(scan)))
 
 
-def kept_files(folder: Path, output: str) -> KeptFiles:
+def kept_files(folder: Path, output: str, source: str | None = None) -> KeptFiles:
     """Return the files of a derivative in which the preparation of one scan is kept.
 
     Parameters
@@ -75,6 +82,8 @@ def kept_files(folder: Path, output: str) -> KeptFiles:
         Of the derivative.
     output : str
         Path of the scan's estimate within its own derivative.
+    source : str, optional
+        BIDS URI of the scan.
 
     Examples
     --------
@@ -91,4 +100,5 @@ def kept_files(folder: Path, output: str) -> KeptFiles:
         bias_field=place / f"{names.bias_field}.nii.gz",
         transform=place / f"{names.transform}.txt",
         note=folder / LOG_FOLDER / f"{names.mask.removesuffix('_mask')}_preparation.json",
+        mask_facts=MASK_FACTS | ({} if source is None else {"Sources": [source]}),
     )

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from napari_mri7t.engine.atomic import check_folder
-from napari_mri7t.engine.datasets.bids import SOURCE_LINK, Scan, load_scan, scan_digests
+from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests, source_uri
 from napari_mri7t.engine.datasets.pair_table import is_table, read_pairs
 from napari_mri7t.engine.datasets.paired import FIELDS, PairPaths
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, find_raw_pairs
@@ -383,12 +382,8 @@ def pair_sidecar(
 
 def _facts_of_bids(files: PairFiles, image: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Return what BIDS asks for: URIs as `Sources`, so that the files' digests move."""
-    uris = [
-        f"bids:{SOURCE_LINK}:{quote(scan.name, errors='surrogateescape')}"
-        for scan in files.scans
-        if scan.dicom is None and scan.name.startswith("sub-")
-    ]
-    found: dict[str, Any] = {"SourceFiles": facts["Sources"], "Sources": uris}
+    uris = [source_uri(scan) for scan in files.scans if scan.name.startswith("sub-")]
+    found: dict[str, Any] = {"SourceFiles": facts["Sources"], "Sources": [*filter(None, uris)]}
     if image == "mask":
         return found | {"Type": "Brain"}
     return found | {

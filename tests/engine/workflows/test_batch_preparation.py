@@ -157,7 +157,8 @@ def test_results_are_kept_under_bids_names_and_reused(raw, job, steps, tmp_path,
     keeping = replace(job, preparation=replace(ALLOWED, keep=tmp_path / "kept"))
     synthesize_batch([scan], keeping)
     there = sorted(path.name for path in (tmp_path / "kept/sub-01/anat").iterdir())
-    assert there[:2] == ["sub-01_desc-biasfield_T1w.nii.gz", "sub-01_desc-brain_mask.nii.gz"]
+    mask = [f"sub-01_desc-brain_mask.{end}" for end in ("json", "nii.gz")]
+    assert there[:3] == ["sub-01_desc-biasfield_T1w.nii.gz", *mask]
     n_steps = len(steps)
     synthesize_batch([scan], replace(keeping, overwrite=True, config=replace(CONFIG, step=2)))
     assert steps[n_steps:] in ([], [REGISTRATION]), "only an aligned brain is looked at again"
@@ -170,6 +171,8 @@ def test_edited_mask_in_the_kept_folder_makes_the_estimate_outdated(raw, job, tm
     synthesize_batch([scan], keeping)
     assert is_made(scan, keeping)
     path = tmp_path / "kept/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    facts = json.loads(path.with_name("sub-01_desc-brain_mask.json").read_text())
+    assert (facts["Type"], facts["Sources"]) == ("Brain", [f"bids:source:{scan.name}"])
     mask = load_volume(path)
     array = mask.array.copy()
     array[tuple(np.argwhere(array > 0)[0])] = 0
