@@ -129,7 +129,7 @@ class EngineWidget(QWidget):
             self._was_shown = True
             name_controls(self)
             later = QTimer(self, singleShot=True, interval=0)  # once the dock has its place
-            later.timeout.connect(lambda: join_tabs(self, EngineWidget))
+            later.timeout.connect(self._join_tabs)
             later.start()
         window = self.window()
         while window is not None and not isinstance(window, QMainWindow):
@@ -137,6 +137,9 @@ class EngineWidget(QWidget):
         if window is not None:
             window.installEventFilter(self)
         super().showEvent(event)
+
+    def _join_tabs(self) -> None:
+        join_tabs(self, EngineWidget)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
         """Detect that the window closes, which the user may still cancel in napari's dialog."""
