@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -25,6 +26,13 @@ LOG_SECONDS = 30.0
 GRACE_SECONDS = 1.5  # from the second Ctrl-C to an end without clearing up
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 STOPPING = "Stopping at the next step; press Ctrl-C again to stop at once."
+
+ADVICE = {  # by the system's error
+    "EEXIST": ": choose another place",
+    "ENOTDIR": ": choose a folder, not a file",
+    "EISDIR": ": choose a file, not a folder",
+    "EROFS": ": choose a folder that can be written to",
+}
 
 
 class Dataclass(Protocol):
@@ -85,7 +93,8 @@ def own_options(command: Callable[..., object]) -> Iterator[None]:
 def _explain(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return str(error)
-    return f"{error.filename}: {error.strerror}"
+    advice = ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "")
+    return f"{error.filename}: {error.strerror}{advice}"
 
 
 def say(*lines: object, err: bool = False) -> None:

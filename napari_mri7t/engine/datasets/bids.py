@@ -288,8 +288,9 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
     place = Path(folder)
     if source is not None and place.resolve() == Path(source).resolve():
         raise Mri7tError(f"{place}: is the input: choose another folder for the results")
-    if place.exists() and not place.is_dir():
-        raise Mri7tError(f"{place}: is a file: choose another name for the folder of the results")
+    nearest = next((each for each in (place, *place.parents) if each.exists()), place)
+    if nearest.exists() and not nearest.is_dir():
+        raise Mri7tError(f"{nearest}: is a file: choose another name for the folder of the results")
     description = _read_description(place)
     makers = description.get("GeneratedBy")
     names = [maker.get("Name") for maker in makers] if isinstance(makers, list) else []

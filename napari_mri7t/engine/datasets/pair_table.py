@@ -106,6 +106,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
             f"{path}: {what}: a table of pairs has the columns subject, 3T, 7T, and optionally "
             "inv1, inv2, mask_3T, mask_7T, transform, to_mni"
         )
+    for number, row in enumerate(rows[1:], start=2):
+        if any(row[len(header) :]):
+            raise Mri7tError(
+                f"{path}: line {number} has more cells than the heading: name every column"
+            )
     return [dict(zip(header, row, strict=False)) for row in rows[1:] if any(row)]
 
 

@@ -9,7 +9,7 @@ from napari_mri7t.engine.metrics.noise import noise_level
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL, find_model, read_card
 from napari_mri7t.engine.preparation.checks import contrast_distance
 from napari_mri7t.engine.volumes.brain import background_of, looks_extracted
-from napari_mri7t.engine.volumes.scale import find_scale
+from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import Volume
 
 # Noise as a part of the bright tissue: the ten pseudo-3T brains 0.027 to 0.070, the 7T that they
@@ -39,9 +39,10 @@ def model_for(scan: Volume) -> str:
     >>> model_for(load_template())
     'scan_unet'
     """
+    scan = zeroed(scan)
     if not looks_extracted(scan):
         return DEFAULT_MODEL
-    array = find_scale(scan).to_zero(scan.array)
+    array = scan.array
     brain = array > background_of(array)
     if not brain.any():
         return DEFAULT_MODEL

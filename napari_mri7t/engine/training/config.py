@@ -307,6 +307,12 @@ def network_settings(network: str, preset: str) -> dict[str, Any]:
     return {"central_only": True} if network == "watnet" and ours else {}
 
 
+def changed_settings(preset: str, config: TrainConfig) -> dict[str, Any]:
+    """Return the settings of a training that differ from those of its preset."""
+    known = settings_of(find_preset(preset))
+    return {key: value for key, value in settings_of(config).items() if value != known[key]}
+
+
 def settings_of(config: TrainConfig) -> dict[str, Any]:
     """Return every setting that `with_settings` takes; the nested ones as "inference.step"."""
     found = {entry.name: getattr(config, entry.name) for entry in fields(config)}

@@ -25,7 +25,7 @@ from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
 from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
-SAMPLE_STEP = 4  # voxels between the sampled ones, along each axis
+SAMPLE_STEP, SAMPLE_MM = 4, 4.0  # at most so far from one sampled voxel to the next
 EDGE = 0.05  # of the range of intensities: what the box around the brain leaves out
 ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
@@ -99,6 +99,7 @@ class _Image:
     path: Path
     digests: ImageDigests
     samples: tuple[np.ndarray, ...] = ()
+    step: int = SAMPLE_STEP
     spots: "_Spots | None" = None
 
 
@@ -151,8 +152,9 @@ def digest_subjects(
         images += own
         digests.append(SubjectDigests(*(image.digests for image in own)))
     _refuse_copies(images)
-    samples = {(i.subject, i.field): i.samples[0] for i in images if i.samples}
-    warn_of_misfits(samples, SAMPLE_STEP)
+    seen = [image for image in images if image.samples]
+    samples = {(image.subject, image.field): image.samples[0] for image in seen}
+    warn_of_misfits(samples, {image.subject: image.step for image in seen})
     return tuple(digests)
 
 
@@ -193,6 +195,7 @@ def _images_of(
     paths = [("7T", subject.target)]
     paths += [] if subject.source is None else [("3T", subject.source)]
     files = [file_digest(path) for _, path in paths]
+    step = SAMPLE_STEP
     found: list[tuple[ImageDigests, tuple[np.ndarray, ...], _Spots | None]]
     if all(file in known for file in files):
         found = [(ImageDigests(file, known[file]), (), None) for file in files]
@@ -200,19 +203,20 @@ def _images_of(
         on_reading()
         source, target = load_pair(subject)
         volumes = [target] if source is None else [target, source]
+        step = max(1, min(SAMPLE_STEP, round(SAMPLE_MM / min(target.voxel_size))))
         for (field, path), volume in zip(paths, volumes, strict=True):
             check_image(path, field, volume)
         found = [
             (
                 ImageDigests(file, content_digest(box)),
-                (_sample(volume.array), _sample(box.array)),
+                (_sample(volume.array, step), _sample(box.array, step)),
                 _spots_of(volume.array),
             )
             for file, volume in zip(files, volumes, strict=True)
             for box in [_box_of(volume)]
         ]
     return [
-        _Image(subject.name, field, path, digests, samples, spots)
+        _Image(subject.name, field, path, digests, samples, step, spots)
         for (field, path), (digests, samples, spots) in zip(paths, found, strict=True)
     ]
 
@@ -225,9 +229,8 @@ def _box_of(volume: Volume) -> Volume:
     return replace(volume, array=np.ascontiguousarray(volume.array[box[0]])) if box else volume
 
 
-def _sample(array: np.ndarray) -> np.ndarray:
-    """Return every fourth voxel along each axis, with mean 0 and norm 1."""
-    step = SAMPLE_STEP
+def _sample(array: np.ndarray, step: int) -> np.ndarray:
+    """Return some voxels, evenly apart along each axis, with mean 0 and norm 1."""
     sample = array[::step, ::step, ::step].astype(np.float64)
     sample -= sample.mean()
     norm = np.linalg.norm(sample)

@@ -27,7 +27,7 @@ from napari_mri7t.engine.models.card import (
 from napari_mri7t.engine.models.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.texts import with_numbers
-from napari_mri7t.engine.training.config import FINAL, find_preset, settings_of
+from napari_mri7t.engine.training.config import FINAL, changed_settings
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
 from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize_volume
@@ -62,9 +62,10 @@ def draft_card(
     numbers = [number for number in range(len(study.subjects)) if number != k]
     digests = [study.digests[number].target for number in numbers]
     origin = "" if start is None else f", from the weights of {start.facts['model']}"
+    changed = ", changed" if changed_settings(settings.preset, settings.config) else ""
     return ModelCard(
         name=settings.network,
-        title=f"{settings.network}, trained with the preset {settings.preset!r}{origin}",
+        title=f"{settings.network}, trained with the preset {settings.preset!r}{changed}{origin}",
         network=settings.network,
         network_config=settings.network_config,
         n_parameters=count_parameters(network),
@@ -111,11 +112,9 @@ def training_command(study: Study, *folds: int) -> str:
     settings = study.settings
     parts = [f"mri7t train DATASET RUN --network {settings.network} --preset {settings.preset}"]
     parts += [f"--set-network {key}={json.dumps(v)}" for key, v in settings.network_config.items()]
-    preset = settings_of(find_preset(settings.preset))
-    for key, value in settings_of(settings.config).items():
-        if value != preset[key]:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            parts.append(f"--set {key}={text}")
+    for key, value in changed_settings(settings.preset, settings.config).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        parts.append(f"--set {key}={text}")
     parts.append(f"--reference {settings.reference}")
     if settings.start_from:
         is_bundled = settings.start_from in bundled_names()

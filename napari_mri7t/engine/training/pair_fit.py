@@ -63,15 +63,17 @@ def misfit(
     )
 
 
-def warn_of_misfits(samples: Mapping[tuple[str, str], np.ndarray], step: int) -> None:
+def warn_of_misfits(
+    samples: Mapping[tuple[str, str], np.ndarray], steps: Mapping[str, int]
+) -> None:
     """Warn of a 3T that fits another place, side or person better than its own 7T.
 
     Parameters
     ----------
     samples : mapping
         Subject and field, "3T" or "7T", to the image as `misfit` takes it.
-    step : int
-        Voxels between the samples.
+    steps : mapping of str to int
+        Voxels between the samples of each subject.
 
     Warns
     -----
@@ -82,7 +84,7 @@ def warn_of_misfits(samples: Mapping[tuple[str, str], np.ndarray], step: int) ->
     for (subject, field), sample in samples.items():
         if field == "3T" and subject in targets:
             others = {name: each for name, each in targets.items() if name != subject}
-            if why := misfit(sample, targets[subject], others, step):
+            if why := misfit(sample, targets[subject], others, steps[subject]):
                 warnings.warn(f"{subject}: its 3T {why}", Mri7tWarning, stacklevel=3)
 
 

@@ -171,8 +171,9 @@ def _check_ends(
     n_slices = ras_grid(geometry.affine, geometry.shape)[1][2]
     if n_slices < n_outputs + 2 * config.end_slices:
         raise ValueError(
-            f"{path}: {config.end_slices} end slices on either side leave none of the {n_slices} "
-            "axial slices to synthesise; set a smaller inference.end_slices"
+            f"{path}: of {n_slices} axial slices, {config.end_slices} end slices on either side "
+            f"leave fewer than the {n_outputs} that the network makes at once; set a smaller "
+            "inference.end_slices"
         )
 
 

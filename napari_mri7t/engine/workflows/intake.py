@@ -36,8 +36,9 @@ def plan_batch(source: Path, output: Path, wanted: ScanFilter) -> Found:
     Raises
     ------
     FileNotFoundError, Mri7tError
-        As `find_scans`, or if the table of names cannot be read.
+        As `find_scans` and `check_derivative`, or if the table of names cannot be read.
     """
+    check_derivative(output)
     return find_scans(source, wanted, read_names(output / LOG_FOLDER / NAMES_FILE))
 
 

@@ -147,6 +147,8 @@ class BeforeAfter(QObject):
         layer, self._difference = self._difference, None
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
+            if self._after in self._viewer.layers:  # napari would leave no layer chosen
+                self._viewer.layers.selection.active = self._after
 
     def _on_left(self) -> None:
         self._wanted = SINGLE

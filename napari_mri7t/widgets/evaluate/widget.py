@@ -8,8 +8,8 @@ from pathlib import Path
 
 import napari
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QUrl
-from qtpy.QtGui import QDesktopServices, QImage, QPixmap
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
 from napari_mri7t.engine.evaluation.results import StudyResults
@@ -28,7 +28,7 @@ from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton
-from napari_mri7t.widgets.shared.controls import choice, set_enabled
+from napari_mri7t.widgets.shared.controls import choice, open_in_browser, set_enabled
 from napari_mri7t.widgets.shared.icons import icon_button
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
@@ -248,8 +248,8 @@ class EvaluateWidget(EngineWidget):
 
     def _open_report(self) -> None:
         page = self._page()
-        if page is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(page.resolve())))
+        if page is not None and (why_not := open_in_browser(page)):
+            self.panel.fail(why_not)
 
     def release(self) -> None:
         """Stop running work."""

@@ -29,6 +29,10 @@ class OpenedLayers:
         self._layers.append(layer)
         return layer
 
+    def fit(self) -> None:
+        """Fit the view to all layers."""
+        self._viewer.reset_view()
+
     def show_only(self, *are_visible: bool) -> None:
         """Set which of the last row's layers are visible, in the order in which they were added."""
         for layer, is_visible in zip(self._layers, are_visible, strict=False):

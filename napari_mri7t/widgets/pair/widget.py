@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton
 
 from napari_mri7t.engine.datasets.bids import QUALITY_PAGE
@@ -28,7 +26,7 @@ from napari_mri7t.widgets.pair.jobs import (
 )
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton
-from napari_mri7t.widgets.shared.controls import set_enabled, wrap_anywhere
+from napari_mri7t.widgets.shared.controls import open_in_browser, set_enabled, wrap_anywhere
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
@@ -301,8 +299,8 @@ class PairWidget(EngineWidget):
 
     def _open_page(self) -> None:
         page = self._page()
-        if page is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(page.resolve())))
+        if page is not None and (why_not := open_in_browser(page)):
+            self.panel.fail(why_not)
 
     def release(self) -> None:
         """End the job with the widget."""

@@ -1,7 +1,8 @@
-"""What a screen reader says of a control, and how the one with the keyboard's focus shows."""
+"""What a screen reader says of a control, how the keyboard's focus shows, what the wheel does."""
 
 from __future__ import annotations
 
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -53,6 +54,25 @@ def name_controls(widget: QWidget) -> None:
     for form in widget.findChildren(QFormLayout):
         for row in range(form.rowCount()):
             _name_field(form, row)
+
+
+class WheelGuard(QObject):
+    """Leaves the mouse wheel to the scroll area, unless the field under it was clicked."""
+
+    def guard(self, widget: QWidget) -> None:
+        """Guard the fields of a widget that are not guarded yet."""
+        for kind in (QComboBox, QAbstractSpinBox):
+            for field in widget.findChildren(kind):
+                if field.focusPolicy() == Qt.FocusPolicy.WheelFocus:  # as Qt makes it
+                    field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                    field.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Pass a turn of the wheel on to the parent."""
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
 
 
 def controls_in(widget: QWidget) -> list[QWidget]:

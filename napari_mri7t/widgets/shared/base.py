@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.engine.volumes.provenance import NOTICE
-from napari_mri7t.widgets.shared.accessibility import FOCUS_STYLE, name_controls
+from napari_mri7t.widgets.shared.accessibility import FOCUS_STYLE, WheelGuard, name_controls
 from napari_mri7t.widgets.shared.controls import LayerChooser
 from napari_mri7t.widgets.shared.docks import join_tabs
 from napari_mri7t.widgets.shared.fold import FoldBox, new_form
@@ -41,6 +41,7 @@ class EngineWidget(QWidget):
         self.viewer = viewer
         self._released = False
         self._was_shown = False
+        self._wheel = WheelGuard(self)
         self._revealed_at: QPoint | None = None
         self._revealing = QTimer(self, singleShot=True, interval=0)
         self._revealing.timeout.connect(self._reveal)  # a bound method: Qt drops it with the widget
@@ -128,6 +129,7 @@ class EngineWidget(QWidget):
         if not self._was_shown:
             self._was_shown = True
             name_controls(self)
+            self._wheel.guard(self)
             later = QTimer(self, singleShot=True, interval=0)  # once the dock has its place
             later.timeout.connect(self._join_tabs)
             later.start()
@@ -149,6 +151,7 @@ class EngineWidget(QWidget):
             else:
                 self._release_once()
         elif event.type() == QEvent.Type.LayoutRequest and watched is self.body:
+            self._wheel.guard(self)
             self.updateGeometry()  # a scroll area does not announce that its content has grown
         return super().eventFilter(watched, event)
 

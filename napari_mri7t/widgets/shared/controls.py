@@ -10,7 +10,8 @@ from typing import Any
 
 import napari
 from napari.layers import Layer
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, Qt, QUrl, Signal
+from qtpy.QtGui import QDesktopServices, QPaintEvent
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -20,6 +21,9 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
@@ -32,6 +36,7 @@ from napari_mri7t.widgets.shared.labels import FoldedText
 ERROR_COLOUR = "#e5484d"
 WARNING_COLOUR = "#e2a336"
 INFORMATION_COLOUR = "#3e8ed0"
+ARROW_GAP = 4  # pixels between a name and the arrow of its list
 ZERO_WIDTH_SPACE = "\u200b"
 FIRST_WORD = re.compile(r"[a-z]+ ")
 
@@ -59,7 +64,7 @@ class Notice(FoldedText):
     """One sentence with a coloured stripe; a right click copies it."""
 
     def __init__(self, text: str, colour: str) -> None:
-        super().__init__(wrap_anywhere(_as_sentence(text)))
+        super().__init__(wrap_anywhere(as_sentence(text)))
         self.plain_text = text
         self.colour = colour
         self.label.setStyleSheet(
@@ -75,7 +80,7 @@ class Notice(FoldedText):
         menu.popup(self.mapToGlobal(position))
 
 
-def _as_sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """Return a text with a capital, unless it begins with a name."""
     return text[:1].upper() + text[1:] if FIRST_WORD.match(text) else text
 
@@ -158,6 +163,18 @@ class LayerChooser(QComboBox):
             event.connect(self.refresh)
         self.currentIndexChanged.connect(self._announce)
         self.refresh()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Draw the name with both of its ends; Qt cuts a long one off."""
+        painter, option, style = QStylePainter(self), QStyleOptionComboBox(), QStyle
+        self.initStyleOption(option)
+        part = style.SubControl.SC_ComboBoxEditField
+        field = self.style().subControlRect(style.ComplexControl.CC_ComboBox, option, part, self)
+        room = max(0, field.width() - ARROW_GAP)
+        middle = Qt.TextElideMode.ElideMiddle
+        option.currentText = option.fontMetrics.elidedText(option.currentText, middle, room)
+        painter.drawComplexControl(style.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(style.ControlElement.CE_ComboBoxLabel, option)
 
     def _events(self) -> tuple[object, ...]:
         events = self._viewer.layers.events
@@ -261,6 +278,13 @@ class FileField(FolderField):
         )
         if chosen:
             self.folder = chosen
+
+
+def open_in_browser(page: Path) -> str:
+    """Open a page in the web browser; return why it cannot, empty if it can."""
+    if QDesktopServices.openUrl(QUrl.fromLocalFile(str(page.resolve()))):
+        return ""
+    return f"no web browser was found: open {page} in one"
 
 
 def choice(options: dict[Any, str]) -> QComboBox:

@@ -5,7 +5,8 @@ napari reads `tabify` from no manifest, and would halve the height of each.
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 PLUGIN_SUFFIX = " (napari-mri7t)"  # of a dock's name: six tabs have no room for it
 
@@ -36,4 +37,7 @@ def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
         if is_open and window.dockWidgetArea(other) == window.dockWidgetArea(dock):
             window.tabifyDockWidget(other, dock)
             dock.raise_()
-            return
+            break
+    for bar in window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+        bar.setElideMode(Qt.TextElideMode.ElideNone)  # whole titles; arrows show the others
+        bar.setUsesScrollButtons(True)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QPushButton
 
 SIZE = 64  # pixels drawn; Qt scales them down
 ICON_SIZE = 12  # pixels on a button that stands beside others
+FAINT = 0.35  # opacity
 GO, STOP, CALM = "#3fa45b", "#e5484d", "#8a93a0"
 Corners = tuple[tuple[float, float], ...]
 #: Name to colour and shapes, each by its corners in a square of 1.
@@ -70,15 +71,22 @@ def icon_button(name: str, text: str) -> QPushButton:
 
 
 def icon(name: str) -> QIcon:
-    """Return one of `ICONS`; Qt greys it on a disabled button."""
+    """Return one of `ICONS`, faint on a disabled button: Qt's own grey is brighter than some."""
+    made = QIcon(_drawn(name))
+    made.addPixmap(_drawn(name, FAINT), QIcon.Mode.Disabled)
+    return made
+
+
+def _drawn(name: str, opacity: float = 1.0) -> QPixmap:
     colour, shapes = ICONS[name]
     pixmap = QPixmap(SIZE, SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
+    painter.setOpacity(opacity)
     painter.setBrush(QColor(colour))
     for corners in shapes:
         painter.drawPolygon(QPolygonF([QPointF(SIZE * x, SIZE * y) for x, y in corners]))
     painter.end()
-    return QIcon(pixmap)
+    return pixmap

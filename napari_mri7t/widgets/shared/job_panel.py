@@ -15,11 +15,14 @@ from napari_mri7t.widgets.shared.controls import (
     WARNING_COLOUR,
     FoldedText,
     Notices,
+    as_sentence,
     set_tooltip,
     wrap_anywhere,
 )
 from napari_mri7t.widgets.shared.icons import icon, icon_button
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
+
+STATUS_LINES = 2  # that the line under the bar has room for
 
 
 class JobPanel(QWidget):
@@ -61,6 +64,11 @@ class JobPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
         self.status = FoldedText()
+        self.status.label.least_lines = STATUS_LINES
+        for part in (self.bar, self.status):  # the buttons stay where they are
+            policy = part.sizePolicy()
+            policy.setRetainSizeWhenHidden(True)
+            part.setSizePolicy(policy)
         self.notices = Notices()
         self._lay_out()
         self._show_idle("")
@@ -179,7 +187,7 @@ class JobPanel(QWidget):
         if self.job is None or self.job.is_cancelling or self.job.is_held:
             return
         self._show_bar(progress)
-        text = progress.message[:1].upper() + progress.message[1:]
+        text = as_sentence(progress.message)
         if isinstance(progress, Uneven):
             self._first = None
         else:

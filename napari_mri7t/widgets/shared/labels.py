@@ -17,8 +17,9 @@ class TextLabel(QLabel):
     height for a width, and forms in forms do not.
     """
 
-    #: Lines to show at most; None for all.
+    #: Lines to show at most; None for all. Lines to keep room for.
     most_lines: int | None = None
+    least_lines = 0
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text)
@@ -55,7 +56,9 @@ class TextLabel(QLabel):
         return super().event(event)
 
     def _height(self) -> int:
-        return self.whole_height() - self._folded_lines() * self.line_height()
+        n_lines, around = divmod(self.whole_height(), self.line_height())
+        n_shown = max(n_lines - self._folded_lines(), self.least_lines)
+        return n_shown * self.line_height() + around
 
     def whole_height(self) -> int:
         """Return the height of all lines, pixels."""

@@ -76,10 +76,11 @@ class Choices:
         return values | kept | {"chosen_model": str(self.model_chooser.choice or "")}
 
     def recall_model(self, remembered: dict[str, Any]) -> None:
-        """Choose the last session's model, if it is still there."""
+        """Offer the last session's own model, if it is still there; the scan decides at first."""
         folder = Path(str(remembered.get("chosen_model", "")))
         if remembered.get("chosen_model") and folder.is_dir():
             self.model_chooser.add(folder)
+            self.model_chooser.box.setCurrentIndex(0)
 
     def passes(self, shape: tuple[int, int, int], n_voxels: int) -> Passes:
         """Return what goes through the model."""

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import napari
-from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.datasets.bids import QUALITY_PAGE, Scan
@@ -20,7 +19,7 @@ from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.engine.workflows.stages import AtWork, BatchProgress
 from napari_mri7t.widgets.layers.layers import estimate_to_layer, volume_to_layer
 from napari_mri7t.widgets.layers.opened import OpenedLayers
-from napari_mri7t.widgets.shared.controls import set_enabled
+from napari_mri7t.widgets.shared.controls import open_in_browser, set_enabled
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.table import (
@@ -149,7 +148,7 @@ class FolderPanel(QWidget):
             seen.name,
             state=state,
             about=plan or row.about,
-            details=tuple(filter(None, [row.about, seen.plan])),
+            details=tuple(filter(None, [row.about if plan else "", seen.plan])),
             reason=_with_way(seen.error, seen.argument),
             notes=seen.warnings,
             picture=seen.picture,
@@ -192,9 +191,7 @@ class FolderPanel(QWidget):
         self._look.drop()
         self._is_looking = False
         for row in self.table.rows:
-            if row.state in (WRITTEN, FAILED, DONE) or (
-                row.state is REFUSED and row.key in self._scans
-            ):
+            if row.state in (WRITTEN, FAILED, DONE):
                 self.table.change(row.key, state=WAITING, reason="")
         self._tell()
 
@@ -217,6 +214,7 @@ class FolderPanel(QWidget):
             return
         told = {} if work.plan is None else {"details": (work.plan.describe(),)}
         self.table.change(row.key, state=RUNNING, doing=doing, **told)
+        self._tell()
         self.table.reveal(row.key)
 
     def note(self, outcome: BatchSummary) -> None:
@@ -256,12 +254,14 @@ class FolderPanel(QWidget):
             self._open.ask(open_scan, self._scans[name], self._request.job())
 
     def _show(self, opened: OpenedScan) -> None:
+        """Show a scan alone, as large as the canvas."""
         self._opened.clear()
         layer = self._opened.add(volume_to_layer(opened.scan))
         if opened.estimate is not None:
             on = layer if shares_grid(opened.estimate, opened.scan) else None
             facts = opened.provenance or {}
             self._opened.add(estimate_to_layer(opened.estimate, on, facts))
+        self._opened.fit()
 
     def _offer_page(self) -> None:
         page = self._page()
@@ -275,7 +275,8 @@ class FolderPanel(QWidget):
         return None if self._request is None else self._request.output / QUALITY_PAGE
 
     def _open_page(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._page().resolve())))
+        if why_not := open_in_browser(self._page()):
+            self.failed.emit(why_not)
 
 
 def _row(name: str, state: State, about: str = "") -> Row:

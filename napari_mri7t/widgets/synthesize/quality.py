@@ -108,8 +108,10 @@ class QualityPanel(QWidget):
         self.setVisible(True)
 
     def toggle(self) -> None:
-        """Compute and show the layers, or remove them."""
+        """Compute and show the layers, or remove them; a mask that was corrected stays."""
         if self._layers:
+            if self._mask is not None and not np.array_equal(self._mask.data, self._found):
+                self._hand_over()
             for layer in list(self._layers):
                 self._viewer.layers.remove(layer)
             self.plot.setVisible(False)
@@ -159,6 +161,7 @@ class QualityPanel(QWidget):
     def _offer_mask(self, mask: Labels | None) -> None:
         """Offer a layer for correction; None where no mask is shown."""
         self._mask = mask
+        self._found = None if mask is None else mask.data.copy()
         if mask is not None:
             mask.selected_label, mask.brush_size, mask.n_edit_dimensions = 1, BRUSH_VOXELS, 3
             self._viewer.layers.selection.active = mask
@@ -171,15 +174,19 @@ class QualityPanel(QWidget):
 
     def use_mask(self) -> None:
         """Take the mask out of the view, as the user's own, for the next run."""
-        mask, scan = self._mask, self._run
-        if mask is None or scan is None:
-            return
+        if self._mask is not None and self._run is not None:
+            self.mask_accepted.emit(self._hand_over(), self._source)
+
+    def _hand_over(self) -> Labels:
+        """Make the mask a layer of the user's, no longer part of the view."""
+        mask = self._mask
         self._layers.remove(mask)
         del mask.metadata[VIEW_KEY]
-        mask.name = f"{scan[0].scan.name} {NAMES['mask']}, corrected"
+        mask.mode = "pan_zoom"  # a brush would go on painting, and draws over the image
+        mask.name = f"{self._run[0].scan.name} {NAMES['mask']}, corrected"
         self._offer_mask(None)
         self.button.setText(REMOVE if self._layers else SHOW)
-        self.mask_accepted.emit(mask, self._source)
+        return mask
 
     def _add_mask(self, data: np.ndarray, meta: dict[str, Any]) -> Labels:
         labels = {key: meta[key] for key in meta if key not in ("contrast_limits", "colormap")}

@@ -288,6 +288,7 @@ class SynthesizeWidget(EngineWidget):
         """Take a corrected mask for the next run of its scan."""
         self.source.choose(scan)
         self.preparation.use_mask(mask)
+        self.panel.conclude(f"The next run takes {mask.name}: press Synthesize.")
 
     def _on_folder_done(self, summary: BatchSummary) -> None:
         parts = [f"{len(summary.written)} written"]

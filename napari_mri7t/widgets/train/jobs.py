@@ -15,7 +15,7 @@ from napari_mri7t.engine.datasets.subjects import (
 )
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.progress import Progress, Report
-from napari_mri7t.engine.training.config import FINAL, TrainConfig
+from napari_mri7t.engine.training.config import FINAL, TrainConfig, changed_settings
 from napari_mri7t.widgets.shared.job_panel import duration
 from napari_mri7t.widgets.shared.worker import Job
 
@@ -263,8 +263,10 @@ def _look_into_run(run: Path, found: Found) -> None:
     study = found.study = open_run(run)
     if study is not None:
         done = sum(study.is_done(k) for k in range(len(study.subjects)))
+        preset, config = study.settings.preset, study.settings.config
+        changed = ", changed" if changed_settings(preset, config) else ""
         found.facts.append(
-            f"The run folder has a study of {study.settings.network} ({study.settings.preset}): "
+            f"The run folder has a study of {study.settings.network} ({preset}{changed}): "
             f"{done} of {len(study.subjects)} folds done"
         )
 

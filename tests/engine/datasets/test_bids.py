@@ -98,6 +98,8 @@ def test_derivative_never_mixes_with_other_datasets(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(Mri7tError, match="file: is a file: choose another name"):
         start_derivative(tmp_path / "file")
+    with pytest.raises(Mri7tError, match="file: is a file: choose another name"):
+        start_derivative(tmp_path / "file" / "within")
     with pytest.raises(Mri7tError, match="is the input"):
         start_derivative(tmp_path, tmp_path)
     other = tmp_path / "fmriprep"

@@ -219,6 +219,11 @@ def test_table_without_its_columns_is_refused(table, text):
         read_pairs(table(text))
 
 
+def test_row_with_more_cells_than_columns_is_refused(table):
+    with pytest.raises(Mri7tError, match="line 3 has more cells than the heading: name every"):
+        read_pairs(table("subject\t3T\t7T\n01\ta.nii\tb.nii\t\n02\tc.nii\td.nii\tmask.nii\n"))
+
+
 def test_missing_table_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such table"):
         read_pairs(tmp_path / "gone.tsv")

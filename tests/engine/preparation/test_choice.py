@@ -48,6 +48,16 @@ def test_choice_is_the_same_on_any_linear_scale(brains, kind):
         assert model_for(brain.with_array(factor * brain.array + offset)) == expected
 
 
+def test_choice_is_the_same_where_0_is_an_intensity_of_the_brain(brains):
+    """A z-scored brain whose background was set to 0, to the minimum, or below."""
+    for brain, expected in zip(brains, (DEFAULT_MODEL, REPORT_MODEL), strict=True):
+        tissue = brain.array > 0
+        scored = (brain.array - brain.array[tissue].mean()) / brain.array[tissue].std()
+        for background in (0, scored[tissue].min(), -10):
+            array = np.where(tissue, scored, background).astype(np.float32)
+            assert model_for(brain.with_array(array)) == expected
+
+
 @pytest.mark.parametrize("value", [0, 1, -1])
 def test_volume_without_a_brain_gets_the_default(value):
     assert model_for(Volume(np.full((5, 5, 5), value, np.float32), np.eye(4))) == DEFAULT_MODEL

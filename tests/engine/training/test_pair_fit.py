@@ -35,13 +35,17 @@ def scanned(array: np.ndarray, sigma: float = 0.05) -> np.ndarray:
 def told(tmp_path):
     """What is said of a study in which the 3T of the first subject is this."""
 
-    def of(source: np.ndarray) -> list[str]:
+    def of(source: np.ndarray, size: float = 1.0) -> list[str]:
         pairs = [(source, brain(1)), (scanned(brain(2)), brain(2))]
         subjects = []
         for n, arrays in enumerate(pairs, start=1):
             paths = [tmp_path / f"sub-{n}_{field}.nii.gz" for field in ("3T", "7T")]
             for path, array in zip(paths, arrays, strict=True):
-                save_volume(Volume(array.astype(np.float32), np.eye(4)), path, overwrite=True)
+                save_volume(
+                    Volume(array.astype(np.float32), np.diag([size, size, size, 1])),
+                    path,
+                    overwrite=True,
+                )
             subjects.append(Subject(f"sub-{n}", paths[1], paths[0]))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -63,8 +67,10 @@ def test_a_3t_that_was_moved_is_told(told, axis, words, voxels):
     assert text.startswith(f"sub-1: its 3T fits its 7T better some 4 voxels {words}: register")
 
 
-def test_a_3t_that_was_mirrored_is_told(told):
-    (text,) = told(scanned(brain(1))[::-1])
+@pytest.mark.parametrize("size", [1.0, 2.0, 3.0])
+def test_a_3t_that_was_mirrored_is_told(told, size):
+    assert told(scanned(brain(1)), size) == []
+    (text,) = told(scanned(brain(1))[::-1], size)
     assert text.startswith("sub-1: its 3T fits its 7T better mirrored left to right")
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from napari.settings import get_settings
 from npe2 import PluginManifest
-from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, QRect, Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QApplication,
     QComboBox,
     QLabel,
@@ -91,6 +93,60 @@ def test_docks_of_others_and_floating_ones_are_left_alone(window, qtbot, wait_id
     assert place.tabifiedDockWidgets(dock_of(second)) == []
     dock_of(first).setFloating(False)
     wait_idle()
+
+
+def turn_wheel(field: QWidget) -> None:
+    middle = QPointF(field.rect().center())
+    none, no_key = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    turn = QWheelEvent(
+        middle, QPointF(field.mapToGlobal(middle.toPoint())), QPoint(), QPoint(0, -120),
+        none, no_key, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(field, turn)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wheel_over_a_field_scrolls_and_changes_it_only_once_it_was_clicked(
+    window, wait_idle, name
+):
+    widget = window(name)
+    wait_idle()
+    widget.setFocus()
+    fields = [f for kind in (QComboBox, QAbstractSpinBox) for f in widget.findChildren(kind)]
+    assert fields
+    before = [value_of(field) for field in fields]
+    for field in fields:
+        turn_wheel(field)
+    assert [value_of(field) for field in fields] == before
+    assert not [f for f in fields if f.focusPolicy() == Qt.FocusPolicy.WheelFocus]
+
+
+def test_wheel_turns_a_field_that_has_the_focus(window, wait_idle, monkeypatch):
+    widget = window("Simulate 3T")
+    wait_idle()
+    box = widget.seed_box
+    box.setValue(7)
+    monkeypatch.setattr(box, "hasFocus", lambda: True)  # no window manager gives it here
+    turn_wheel(box)
+    assert box.value() == 6
+
+
+def value_of(field: QWidget) -> object:
+    return field.currentIndex() if isinstance(field, QComboBox) else field.text()
+
+
+def test_buttons_stay_in_place_while_the_line_under_them_changes(window, qtbot, wait_idle):
+    widget = window("Evaluate")
+    wait_idle()
+    panel = widget.panel
+    panel.show_status("")
+    places = []
+    for text in ("", "short", "two lines of words that do not fit one of this window's width, no"):
+        panel.show_status(text)
+        panel.bar.setVisible(bool(text))
+        qtbot.wait(100)
+        places.append(panel.start_button.mapTo(widget, QPoint(0, 0)).y())
+    assert len(set(places)) == 1, places
 
 
 @pytest.mark.parametrize("name", NAMES)

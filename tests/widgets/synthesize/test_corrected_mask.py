@@ -55,6 +55,8 @@ def test_mask_that_was_found_can_be_painted_and_is_used_by_the_next_run(
     n_voxels = int((mask.data > 0).sum())
     assert 0 < n_voxels < head[1].sum()
     prepared.quality.use_button.click()
+    assert "takes head brain mask, corrected" in plain(prepared.panel.status)
+    assert mask.mode == "pan_zoom", "the brush is put away"
     wait_idle()
     told = plain(prepared.outlook.preparation)
     assert "brain extraction replaced by your mask" in told
@@ -80,6 +82,15 @@ def test_mask_in_use_is_the_users_and_stays_when_the_quality_goes(prepared, wait
     prepared.quality.button.click()
     assert mask in prepared.viewer.layers
     assert not [layer for layer in prepared.viewer.layers if "quality" in layer.name]
+
+
+def test_mask_that_was_corrected_but_not_used_stays_when_the_quality_goes(prepared):
+    mask = corrected(prepared.quality._mask)
+    prepared.quality.button.click()
+    assert mask in prepared.viewer.layers
+    assert (mask.name, mask.mode) == ("head brain mask, corrected", "pan_zoom")
+    assert not [layer for layer in prepared.viewer.layers if "quality" in layer.name]
+    assert prepared.preparation.mask_chooser.layer is None, "it was not asked for"
 
 
 def test_mask_saved_from_napari_is_what_a_repetition_takes(prepared, head, wait_idle, tmp_path):

@@ -121,6 +121,7 @@ def test_bad_file_fails_alone_and_the_table_says_why(quick, scans, tmp_path, wai
     assert states(quick) == {A: "waiting", B: "refused", "b_mask.nii.gz": "skipped"}
     assert plain(quick.folder.summary_label) == "3 scans: 1 to do, 1 refused, 1 skipped"
     quick.start()
+    assert states(quick) == {A: "waiting", B: "refused", "b_mask.nii.gz": "skipped"}
     wait_idle()
     assert states(quick) == {A: "written", B: "failed", "b_mask.nii.gz": "skipped"}
     assert quick.panel.status.text() == "1 written, 1 failed"

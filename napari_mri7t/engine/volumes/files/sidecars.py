@@ -40,7 +40,7 @@ def own_facts(path: Path) -> dict[str, Any] | None:
 
 
 def image_type_beside(image: Path) -> tuple[str, ...]:
-    """Return the `ImageType` that the JSON file beside an image records, as BIDS has it.
+    """Return what the JSON file beside an image records of its kind, in the words of DICOM.
 
     Parameters
     ----------
@@ -50,14 +50,19 @@ def image_type_beside(image: Path) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        As DICOM has it; empty where none is recorded.
+        `ImageType`, a list or a text with backslashes, and `ComplexImageComponent`; empty where
+        none is recorded.
     """
     try:
         facts = read_json(sidecar_of(image))
-        found = facts.get("ImageType", [])
+        recorded = [facts.get("ImageType"), facts.get("ComplexImageComponent")]
     except (OSError, ValueError, AttributeError):
         return ()
-    return tuple(kind for kind in found if isinstance(kind, str)) if isinstance(found, list) else ()
+    found: list[str] = []
+    for each in recorded:
+        kinds = each if isinstance(each, list) else [each]
+        found += [part for kind in kinds if isinstance(kind, str) for part in kind.split("\\")]
+    return tuple(found)
 
 
 def image_of(facts: Mapping[str, Any]) -> tuple[str, str]:

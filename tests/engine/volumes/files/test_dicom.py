@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import shutil
 
@@ -326,9 +327,19 @@ def test_part_of_a_complex_image_is_told_by_its_type(kinds, part):
     assert not_magnitude(kinds) == part
 
 
-def test_image_type_of_the_json_beside_a_nifti_is_checked(phantom, tmp_path):
+@pytest.mark.parametrize(
+    ("facts", "part"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "P"),
+        ({"ImageType": "ORIGINAL\\PRIMARY\\PHASE"}, "PHASE"),
+        ({"ImageType": "P"}, "P"),
+        ({"ComplexImageComponent": "PHASE"}, "PHASE"),
+    ],
+)
+def test_image_type_of_the_json_beside_a_nifti_is_checked(phantom, tmp_path, facts, part):
     path = save_volume(phantom, tmp_path / "t1.nii.gz")
+    (tmp_path / "t1.json").write_text('{"ComplexImageComponent": "MAGNITUDE"}')
     check_t1w(load_volume(path))
-    (tmp_path / "t1.json").write_text('{"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}')
-    with pytest.raises(VolumeError, match=r"no magnitude image by the ImageType .* \(P\)"):
+    (tmp_path / "t1.json").write_text(json.dumps(facts))
+    with pytest.raises(VolumeError, match=rf"no magnitude image by the ImageType .* \({part}\)"):
         check_t1w(load_volume(path))
