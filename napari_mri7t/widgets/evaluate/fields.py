@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from functools import partial
 
 import napari
@@ -176,9 +177,10 @@ class ResultTable(QTableWidget):
         """Fill the table."""
         self.setSortingEnabled(False)
         self.setRowCount(len(results))
+        end = _shared_end({result.subject for result in results})
         for row, result in enumerate(results):
             for column, name in enumerate((result.subject, label_of(result.method))):
-                item = QTableWidgetItem(name.removeprefix(SUBJECT_PREFIX))
+                item = QTableWidgetItem(name.removeprefix(SUBJECT_PREFIX).removesuffix(end))
                 item.setToolTip(paragraph(name))
                 item.setData(NAME, name)
                 self.setItem(row, column, item)
@@ -215,6 +217,14 @@ class ResultTable(QTableWidget):
             for row in range(self.rowCount())
         ]
         return "\n".join(lines)
+
+
+def _shared_end(names: Collection[str]) -> str:
+    """Return what all of several names end in, from a "_" on: it tells none apart."""
+    first = min(names, default="")
+    ends = (first[n:] for n, letter in enumerate(first) if letter == "_")
+    shared = (end for end in ends if all(name.endswith(end) for name in names))
+    return next(shared, "") if len(names) > 1 else ""
 
 
 def _narrow_heading(key: str) -> str:

@@ -22,7 +22,8 @@ from napari_mri7t.widgets.shared.controls import (
 from napari_mri7t.widgets.shared.icons import icon, icon_button
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
 
-STATUS_LINES = 2  # that the line under the bar has room for
+STATUS_LINES = 2  # that have room; one of them has the bar, while something runs
+LEAST_BAR = 6  # pixels
 
 
 class JobPanel(QWidget):
@@ -63,12 +64,11 @@ class JobPanel(QWidget):
         self.pause_button.clicked.connect(self.pause)
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
+        self.bar.setTextVisible(False)  # the line below says it
         self.status = FoldedText()
-        self.status.label.least_lines = STATUS_LINES
-        for part in (self.bar, self.status):  # the buttons stay where they are
-            policy = part.sizePolicy()
-            policy.setRetainSizeWhenHidden(True)
-            part.setSizePolicy(policy)
+        policy = self.status.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.status.setSizePolicy(policy)
         self.notices = Notices()
         self._lay_out()
         self._show_idle("")
@@ -86,6 +86,14 @@ class JobPanel(QWidget):
         column.addLayout(self._rows)
         for part in (self.bar, self.status):
             column.addWidget(part)
+
+    def _make_room(self, *, for_bar: bool) -> None:
+        """Show the bar in place of a line, or hide it: the buttons stay where they are."""
+        label = self.status.label
+        self.bar.setFixedHeight(max(LEAST_BAR, label.line_height() - self.layout().spacing()))
+        label.least_lines = STATUS_LINES - for_bar
+        label.updateGeometry()
+        self.bar.setVisible(for_bar)
 
     def add_buttons(self, *buttons: QWidget) -> None:
         """Add a row of further actions; a hidden one leaves its place to the others."""
@@ -117,7 +125,7 @@ class JobPanel(QWidget):
         self.pause_button.setEnabled(True)
         self._name_pause()
         self.bar.setRange(0, 0)
-        self.bar.setVisible(True)
+        self._make_room(for_bar=True)
         if job.last is not None:
             self._show_bar(job.last)
         self.show_status("Paused" if job.is_held else "Starting")
@@ -238,7 +246,7 @@ class JobPanel(QWidget):
         self.idle.emit()
 
     def _show_idle(self, text: str) -> None:
-        self.bar.setVisible(False)
+        self._make_room(for_bar=False)
         self.cancel_button.setEnabled(False)
         self.pause_button.setEnabled(False)
         self.start_button.setEnabled(self._why_not is None and self.job is None)

@@ -26,3 +26,17 @@ def test_missing_figures_come_last_in_either_order(qtbot, order, expected):
     names = "".join(table.item(row, 0).text() for row in range(table.rowCount()))
     assert names[:4] == expected
     assert set(names[4:]) == {"e", "f"}
+
+
+@pytest.mark.gui
+def test_names_of_subjects_are_shown_without_what_all_of_them_end_in(qtbot):
+    table = ResultTable()
+    qtbot.addWidget(table)
+    for names, shown in (
+        (["sub-T01_T1w_brain", "sub-T02_T1w_brain"], ["T01", "T02"]),
+        (["sub-T01_T1w_brain"], ["T01_T1w_brain"]),
+        (["sub-01_a", "sub-01_b"], ["01_a", "01_b"]),
+    ):
+        table.show_results(StudyResults(tuple(SubjectResult(n, "source", {}) for n in names)))
+        assert [table.item(row, 0).text() for row in range(len(names))] == shown
+        assert [table.subject(row) for row in range(len(names))] == names
