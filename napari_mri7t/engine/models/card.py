@@ -15,7 +15,8 @@ BUNDLED = Path(__file__).parents[2] / "models"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
-DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256")
+FINGERPRINTS = "targets_fingerprints"
+DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256", FINGERPRINTS)
 ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
 DEFAULT_MODEL = "scan_unet"  # best on scans
 REPORT_MODEL = "slice_unet"  # best on the pseudo-3T of the report
@@ -174,7 +175,7 @@ def seen_subjects(card: ModelCard) -> set[str]:
 
 
 def seen_digests(card: ModelCard) -> dict[str, set[str]]:
-    """Return the SHA-256 of the training volumes of a model, if known: of files, and of voxels."""
+    """Return what is known of the training volumes of a model: digests, and fingerprints."""
     places = (card.training, _start_of(card))
     return {key: set().union(*(_texts(place, key) for place in places)) for key in DIGEST_KEYS}
 

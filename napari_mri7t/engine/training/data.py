@@ -7,26 +7,26 @@ images share lie in one place of each, moved by the same number of voxels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import find_objects, maximum_filter, uniform_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject, load_pair
 from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.training.images import check_image
 from napari_mri7t.engine.training.pair_fit import warn_of_misfits
+from napari_mri7t.engine.volumes.fingerprint import around_brain, fingerprint
 from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
 from napari_mri7t.engine.volumes.scale import border_of
-from napari_mri7t.engine.volumes.volume import Volume, load_volume
+from napari_mri7t.engine.volumes.volume import load_volume
 
 SAMPLE_STEP, SAMPLE_MM = 4, 4.0  # at most so far from one sampled voxel to the next
-EDGE = 0.05  # of the range of intensities: what the box around the brain leaves out
 ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
 MOST_COPIES = 5  # listed in one message
@@ -45,10 +45,13 @@ class ImageDigests:
         Of the file's bytes.
     voxels : str
         As `content_digest`, of the box around the brain; empty if it was never taken.
+    fingerprint : str
+        As `volumes.fingerprint`, no SHA-256; empty if it was never taken.
     """
 
     file: str
     voxels: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class SubjectDigests:
             "source_sha256": source,
             "target_voxels_sha256": self.target.voxels,
             "source_voxels_sha256": None if self.source is None else self.source.voxels,
+            "target_fingerprint": self.target.fingerprint,
         }
 
 
@@ -84,9 +88,10 @@ def digests_from(facts: Mapping[str, Any]) -> SubjectDigests:
     found = []
     for role in ("target", "source"):
         file, voxels = facts[f"{role}_sha256"], facts.get(f"{role}_voxels_sha256")
-        if not isinstance(file, str | None) or not isinstance(voxels, str | None):
+        anatomy = facts.get(f"{role}_fingerprint")
+        if not all(isinstance(text, str | None) for text in (file, voxels, anatomy)):
             raise ValueError(f"{role}_sha256 is no text")
-        found.append(None if file is None else ImageDigests(file, voxels or ""))
+        found.append(None if file is None else ImageDigests(file, voxels or "", anatomy or ""))
     if found[0] is None:
         raise ValueError("target_sha256 is empty")
     return SubjectDigests(found[0], found[1])
@@ -139,7 +144,7 @@ def digest_subjects(
         If a 3T does not seem to belong to its 7T, as `pair_fit.misfit`.
     """
     voxels = {
-        image.file: image.voxels
+        image.file: image
         for entry in known
         for image in (entry.target, entry.source)
         if image is not None and image.voxels
@@ -189,7 +194,7 @@ def _recorded(subject: Subject, known: SubjectDigests) -> Iterator[tuple[str, Pa
 
 
 def _images_of(
-    subject: Subject, known: Mapping[str, str], on_reading: Callable[[], None]
+    subject: Subject, known: Mapping[str, ImageDigests], on_reading: Callable[[], None]
 ) -> list[_Image]:
     """Return the 7T and the 3T image of a subject; loaded if their voxels are not known."""
     paths = [("7T", subject.target)]
@@ -198,7 +203,7 @@ def _images_of(
     step = SAMPLE_STEP
     found: list[tuple[ImageDigests, tuple[np.ndarray, ...], _Spots | None]]
     if all(file in known for file in files):
-        found = [(ImageDigests(file, known[file]), (), None) for file in files]
+        found = [(known[file], (), None) for file in files]
     else:
         on_reading()
         source, target = load_pair(subject)
@@ -208,25 +213,17 @@ def _images_of(
             check_image(path, field, volume)
         found = [
             (
-                ImageDigests(file, content_digest(box)),
+                ImageDigests(file, content_digest(box), fingerprint(volume)),
                 (_sample(volume.array, step), _sample(box.array, step)),
                 _spots_of(volume.array),
             )
             for file, volume in zip(files, volumes, strict=True)
-            for box in [_box_of(volume)]
+            for box in [around_brain(volume)]
         ]
     return [
         _Image(subject.name, field, path, digests, samples, step, spots)
         for (field, path), (digests, samples, spots) in zip(paths, found, strict=True)
     ]
-
-
-def _box_of(volume: Volume) -> Volume:
-    """Return a volume cut to the box around what differs from its border."""
-    difference = np.abs(volume.array - np.float32(border_of(volume.array)[0]))
-    foreground = difference > EDGE * difference.max()
-    box = find_objects(foreground.astype(np.uint8))
-    return replace(volume, array=np.ascontiguousarray(volume.array[box[0]])) if box else volume
 
 
 def _sample(array: np.ndarray, step: int) -> np.ndarray:

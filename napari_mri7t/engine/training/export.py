@@ -19,6 +19,7 @@ from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import (
     ANY_TONES,
     CARD_FILE,
+    FINGERPRINTS,
     WEIGHTS_FILE,
     ModelCard,
     bundled_names,
@@ -81,6 +82,7 @@ def draft_card(
             "subjects": [study.subjects[number].name for number in numbers],
             "targets_sha256": [image.file for image in digests],
             "targets_voxels_sha256": [image.voxels for image in digests if image.voxels],
+            FINGERPRINTS: [image.fingerprint for image in digests if image.fingerprint],
             "held_out": None if held_out is None else held_out.name,
             "preset": settings.preset,
             "command": training_command(study, k),

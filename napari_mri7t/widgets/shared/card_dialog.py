@@ -27,7 +27,7 @@ from napari_mri7t.widgets.shared.fold import FoldBox
 from napari_mri7t.widgets.shared.labels import TextLabel
 
 SIZE = (580, 460)  # pixels: fits the smallest screen
-DIGEST = "sha256"
+DIGEST, FINGERPRINT = "sha256", "fingerprint"
 SCANS = "scans"  # in the metrics of a card: the tests on real scans
 SCORES = {"psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".3f"), "mae": ("MAE", ".4f")}
 METHODS = {"source": "3T", "estimate": "Estimate"}
@@ -227,7 +227,7 @@ def _digests_in(values: Any, title: str = "") -> Iterator[tuple[str, str]]:
 
 def _fill(place: QTreeWidgetItem, values: Mapping[str, Any], leaves_out: str) -> None:
     for key, value in values.items():
-        if leaves_out and leaves_out in key:
+        if leaves_out and (leaves_out in key or FINGERPRINT in key):
             continue
         name = visible_lines(str(key).replace("_", " "))
         children = _children(value)

@@ -155,7 +155,21 @@ def test_the_same_scan_resaved_is_still_known(first, dataset, tmp_path):
         ), "handed on to the next card"
 
 
-@pytest.mark.parametrize("known_by", ["subjects", "targets_sha256", "targets_voxels_sha256"])
+def test_a_copy_that_was_changed_a_little_is_still_known(first, dataset, tmp_path):
+    (tmp_path / "changed").mkdir()
+    changes = (lambda a: 3.3 * a + 40, lambda a: np.round(20 * a), lambda a: a[::-1])
+    for letter, path, change in zip("XYZ", sorted(dataset.iterdir()), changes, strict=True):
+        image = nibabel.load(path)
+        array = change(image.get_fdata(dtype=np.float32))
+        copy = nibabel.Nifti1Image(array.astype(np.float32), image.affine)
+        nibabel.save(copy, tmp_path / "changed" / f"person-{letter}.nii")
+    study = begin(tmp_path / "changed", tmp_path / "run", TINY, first.fold_folder(FINAL))
+    for k, letter in enumerate("XYZ"):
+        with pytest.raises(StateError, match=f"trained on person-{letter}, .*under another name"):
+            check_start(study, k)
+
+
+@pytest.mark.parametrize("known_by", ["subjects", *DIGEST_KEYS])
 def test_names_and_digests_of_the_start_are_each_enough(first, dataset, tmp_path, known_by):
     """Of a model that went on elsewhere, with all but one of its start's traces lost."""
     study = begin(dataset, tmp_path / "run", TINY, first.fold_folder(FINAL))

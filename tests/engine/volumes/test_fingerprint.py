@@ -1,0 +1,59 @@
+"""A brain is known again by its coarse anatomy; another person's is not."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from napari_mri7t.engine.volumes.fingerprint import CELLS, are_one_brain, fingerprint
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return load_template()
+
+
+def noisy(array):
+    noise = np.random.default_rng(0).normal(scale=0.02, size=array.shape)
+    return np.where(array > 0, array + noise, 0).clip(0)
+
+
+CHANGES = {
+    "scaled": lambda a: 255 * a,
+    "moved": lambda a: 7 * a - 3,
+    "rounded": lambda a: np.round(255 * a),
+    "noisy": noisy,
+    "padded": lambda a: np.pad(a, ((3, 0), (0, 9), (1, 1))),
+    "mirrored": lambda a: a[::-1],
+    "z-scored around a background of 0": lambda a: np.where(a > 0, (a - 0.6) / 0.2, 0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_copy_is_known(brain, change):
+    copy = Volume(np.ascontiguousarray(change(brain.array), np.float32), brain.affine)
+    assert are_one_brain(fingerprint(brain), fingerprint(copy))
+
+
+def test_another_shape_or_texture_is_another_brain(brain):
+    stretched = brain.array[60:-60]
+    darker = brain.array * np.linspace(0.6, 1, brain.shape[2], dtype=np.float32)
+    for array in (stretched, darker, brain.array**3):
+        other = Volume(np.ascontiguousarray(array), brain.affine)
+        assert not are_one_brain(fingerprint(brain), fingerprint(other))
+
+
+def test_volume_without_anatomy_has_no_fingerprint():
+    for array in (np.ones((9, 9, 9)), np.zeros((20, 20, 20)), np.arange(125.0).reshape(5, 5, 5)):
+        assert fingerprint(Volume(array.astype(np.float32), np.eye(4))) == ""
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones(3), np.zeros(CELLS**3), np.full(CELLS**3, np.nan)], ids=str
+)
+def test_what_a_strange_card_holds_is_nobody(brain, values):
+    text = base64.b64encode(values.astype("<f2").tobytes()).decode()
+    for strange in (text, "", "no base64!", "ä"):
+        assert not are_one_brain(fingerprint(brain), strange)
