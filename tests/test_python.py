@@ -55,7 +55,7 @@ def _with_its_name(path):
     return pytest.param(path, id=name, marks=[pytest.mark.slow] if is_slow else [])
 
 
-@pytest.mark.parametrize("path", map(_with_its_name, WITH_EXAMPLES))
+@pytest.mark.parametrize("path", [_with_its_name(path) for path in WITH_EXAMPLES])
 def test_examples_run(path, tmp_path, monkeypatch):
     """Of every function in the engine that has any, each in a folder of its own."""
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
