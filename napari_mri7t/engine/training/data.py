@@ -46,7 +46,7 @@ class ImageDigests:
     voxels : str
         As `content_digest`, of the box around the brain; empty if it was never taken.
     fingerprint : str
-        As `volumes.fingerprint`, no SHA-256; empty if it was never taken.
+        As `volumes.fingerprint`, no SHA-256; of a 7T alone, empty if it was never taken.
     """
 
     file: str
@@ -213,7 +213,9 @@ def _images_of(
             check_image(path, field, volume)
         found = [
             (
-                ImageDigests(file, content_digest(box), fingerprint(volume)),
+                ImageDigests(
+                    file, content_digest(box), fingerprint(volume) if volume is target else ""
+                ),
                 (_sample(volume.array, step), _sample(box.array, step)),
                 _spots_of(volume.array),
             )

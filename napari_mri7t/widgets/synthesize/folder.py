@@ -254,7 +254,7 @@ class FolderPanel(QWidget):
             self._open.ask(open_scan, self._scans[name], self._request.job())
 
     def _show(self, opened: OpenedScan) -> None:
-        """Show a scan alone, as large as the canvas."""
+        """Show a scan and its estimate, above the others, and fit the view."""
         self._opened.clear()
         layer = self._opened.add(volume_to_layer(opened.scan))
         if opened.estimate is not None:
