@@ -21,7 +21,7 @@ from napari_mri7t.engine.preparation.prepare import (
 )
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
-from napari_mri7t.engine.progress import Progress, Report, ignore
+from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
 from napari_mri7t.engine.synthesis.uncertainty import calibration_of
@@ -34,6 +34,7 @@ from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, sh
 COVERED = 0.999  # of the interpolation's weight from within the field of view
 SEAM_MM = 3.0  # inside the brain's edge, where the scan blends into the estimate
 MERGING = Progress(1, 1, "merging into the scan")
+PREPARING = 0.75  # of the time that a raw scan takes in all
 
 
 def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
@@ -58,7 +59,7 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
         A plan for this scan is executed as it is.
     output : OutputConfig
     report : callable
-        Called with the `Progress` of the preparation, then of the synthesis; what it raises
+        Called with the `Progress` of the preparation and the synthesis together; what it raises
         cancels.
 
     Returns
@@ -90,8 +91,11 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     model = load_model_for(scan, model, report)  # before the preparation, which takes long
     if config.uncertainty:
         calibration_of(model.card, config)
-    ready = prepare_scan(scan, preparation, output.space, report)
-    return synthesize_prepared(ready, model, config, output, report)
+    preparing = part(report, 0, 1, share=PREPARING)
+    ready = prepare_scan(scan, preparation, output.space, preparing)
+    done = 0.0 if ready.prepared is None else PREPARING
+    rest = part(report, done, 1, share=1 - done)
+    return synthesize_prepared(ready, model, config, output, rest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,10 +110,21 @@ class _Image:
 
 @dataclass(frozen=True, eq=False)
 class _Spots:
-    """Where an image is brightest: voxels (n, 3), and the cubes around them, (n, voxels)."""
+    """Where an image is brightest: voxels (n, 3), and the cubes around them, (n, voxels).
+
+    `width`: of the image, from left to right.
+    """
 
     places: np.ndarray
     cubes: np.ndarray
+    width: int
+
+    def mirrored(self) -> "_Spots":
+        """Return those of the image with left and right exchanged."""
+        places = self.places.copy()
+        places[:, 0] = self.width - 1 - places[:, 0]
+        cubes = self.cubes.reshape(-1, *[SPOT_VOXELS] * 3)[:, ::-1]
+        return _Spots(places, cubes.reshape(self.cubes.shape), self.width)
 
 
 def digest_subjects(
@@ -250,7 +261,7 @@ def _spots_of(array: np.ndarray) -> _Spots | None:
         return None
     places = places[brightest]
     cubes = [array[tuple(slice(n - edge, n + edge + 1) for n in place)].ravel() for place in places]
-    return _Spots(places, np.stack(cubes))
+    return _Spots(places, np.stack(cubes), len(array))
 
 
 def _move_between(one: _Spots, other: _Spots) -> np.ndarray | None:
@@ -264,8 +275,12 @@ def _move_between(one: _Spots, other: _Spots) -> np.ndarray | None:
     return move if counts.max() >= LEAST_SHARED else None
 
 
-def _overlap(one: np.ndarray, other: np.ndarray, move: np.ndarray) -> float:
-    """Return the correlation of two images, one of them moved, where both show something."""
+def _overlap(image: _Image, another: _Image, mirror: int, move: np.ndarray) -> bool:
+    """Return whether two images are one, where both show something.
+
+    `mirror`: -1 where left and right of the other are exchanged. `move`: of the other, in voxels.
+    """
+    one, other = load_volume(image.path).array, load_volume(another.path).array[::mirror]
     here, there = [], []
     for n, m, step in zip(one.shape, other.shape, move.tolist(), strict=True):
         here.append(slice(max(0, -step), min(n, m - step), SAMPLE_STEP))
@@ -275,7 +290,8 @@ def _overlap(one: np.ndarray, other: np.ndarray, move: np.ndarray) -> float:
         for array, place in ((one, here), (other, there))
     ]
     is_tissue = np.logical_and(*(values != border for values, border in shown))
-    return float(np.corrcoef(*(values[is_tissue] for values, _ in shown))[0, 1])
+    correlation = np.corrcoef(*(values[is_tissue] for values, _ in shown))[0, 1]
+    return bool(correlation > SAME_CORRELATION)
 
 
 def _centred(cubes: np.ndarray) -> np.ndarray:
@@ -317,11 +333,9 @@ def _are_copies(one: _Image, other: _Image) -> bool:
         return True
     if is_pair or one.spots is None or other.spots is None:
         return False  # a pair lies on one grid: none of it is cut off
-    move = _move_between(one.spots, other.spots)
-    if move is None:
-        return False
-    arrays = [load_volume(image.path).array for image in (one, other)]
-    return _overlap(arrays[0], arrays[1], move) > SAME_CORRELATION
+    seen = ((1, other.spots), (-1, other.spots.mirrored()))
+    moves = ((step, _move_between(one.spots, spots)) for step, spots in seen)
+    return any(move is not None and _overlap(one, other, step, move) for step, move in moves)
 
 
 def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:

@@ -33,10 +33,9 @@ from napari_mri7t.widgets.shared.icons import icon_button
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
-from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
+from napari_mri7t.widgets.shared.settings import OF_EVALUATION, Memory, orient_empty_viewer
 from napari_mri7t.widgets.shared.worker import Job
 
-CHOICES = "evaluation"  # section of the memory
 PICTURE_WIDTH = 270
 
 
@@ -48,6 +47,7 @@ class EvaluateWidget(EngineWidget):
         orient_empty_viewer()
         self.memory = Memory()
         self.evaluation: Evaluation | None = None
+        self._recalled = ""  # the run folder that was evaluated or trained last
         self._pair_page: Path | None = None  # the report of two layers, once there is one
         self._of: tuple[object, ...] = ()  # what the results are of
         self._of_subject = Latest("Load a subject", self)
@@ -58,8 +58,20 @@ class EvaluateWidget(EngineWidget):
         self.column.addStretch()
         self._connect()
         self._show_region()
-        self.asked.run_field.folder = str(self.memory.recall(CHOICES).get("run", ""))
+        self._recall()
         self._check()
+
+    def showEvent(self, event: object) -> None:  # noqa: N802
+        """Take the run folder of a training that has ended since."""
+        super().showEvent(event)
+        if self.panel.job is None:
+            self._recall()
+
+    def _recall(self) -> None:
+        known = str(self.memory.recall(OF_EVALUATION).get("run", ""))
+        if known != self._recalled:
+            self._recalled = known
+            self.asked.run_field.folder = known
 
     def _build_asked(self) -> None:
         form = self.group("What to evaluate")
@@ -161,7 +173,8 @@ class EvaluateWidget(EngineWidget):
         if self.asked.why_not() is not None or self.panel.job is not None:
             return
         if not self.asked.is_of_layers:
-            self.memory.keep(CHOICES, {"run": str(self.asked.run_field.folder)})
+            self._recalled = str(self.asked.run_field.folder)
+            self.memory.keep(OF_EVALUATION, {"run": self._recalled})
         job = self.asked.job()
         job.succeeded.connect(self._on_evaluated)
         self._run(job)

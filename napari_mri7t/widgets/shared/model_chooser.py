@@ -129,17 +129,19 @@ class ModelChooser(QWidget):
 
     def add(self, folder: Path) -> bool:
         """Add the model in `folder` and choose it; show an error if there is none."""
+        is_there = self.offer(folder)
+        if is_there:
+            self.box.setCurrentIndex(self._line_of(folder))
+        return is_there
+
+    def offer(self, folder: Path) -> bool:
+        """Add the model in `folder` to the list; show an error if there is none."""
         self.notices.clear()
         card = self._card_of(folder)
-        if card is None:
-            return False
-        known = self._line_of(folder)
-        if known < 0:
+        if card is not None and self._line_of(folder) < 0:
             self._cards.append(card)
             self.box.addItem(card.name, folder)
-            known = self.box.count() - 1
-        self.box.setCurrentIndex(known)
-        return True
+        return card is not None
 
     def show_guest(self, place: str) -> None:
         """Show, until `end_guest`, what a study started from, if not one of the models."""

@@ -113,7 +113,8 @@ class LossPlot(_Plot):
     def __init__(self) -> None:
         super().__init__("step", "loss")
         self.setToolTip(
-            "Loss (logarithmic once it has fallen far); learning rate relative to its maximum"
+            "Loss, mean of the last ten steps (logarithmic once it has fallen far);\n"
+            "learning rate relative to its maximum"
         )
         self._show_legend({"loss": REFERENCE_COLOUR, "learning rate (relative)": ESTIMATE_COLOUR})
         self.rate = self.plot(pen=pyqtgraph.mkPen(ESTIMATE_COLOUR, width=1))

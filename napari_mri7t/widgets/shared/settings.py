@@ -21,6 +21,8 @@ from napari_mri7t.widgets.layers.layers import orient_camera
 
 PLUGIN = "napari-mri7t"
 SECTION, PREFERRED = "synthesis", "preferred"  # of the manifest; of the memory
+# Sections of the memory, for the widget that has them and for Train, which leaves what it made.
+OF_SYNTHESIS, OF_EVALUATION = "synthesis", "evaluation"
 NIFTI_PATTERNS = ("*.nii", "*.nii.gz")
 LOGGER = logging.getLogger(__name__)
 

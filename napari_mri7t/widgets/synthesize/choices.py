@@ -76,11 +76,10 @@ class Choices:
         return values | kept | {"chosen_model": str(self.model_chooser.choice or "")}
 
     def recall_model(self, remembered: dict[str, Any]) -> None:
-        """Offer the last session's own model, if it is still there; the scan decides at first."""
+        """Offer the model that was chosen or trained last, if it is still there."""
         folder = Path(str(remembered.get("chosen_model", "")))
         if remembered.get("chosen_model") and folder.is_dir():
-            self.model_chooser.add(folder)
-            self.model_chooser.box.setCurrentIndex(0)
+            self.model_chooser.offer(folder)
 
     def passes(self, shape: tuple[int, int, int], n_voxels: int) -> Passes:
         """Return what goes through the model."""

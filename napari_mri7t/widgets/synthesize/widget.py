@@ -20,6 +20,7 @@ from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 from napari_mri7t.widgets.shared.save import SaveButton
 from napari_mri7t.widgets.shared.settings import (
+    OF_SYNTHESIS,
     DefaultReaderButton,
     Memory,
     orient_empty_viewer,
@@ -47,8 +48,6 @@ from napari_mri7t.widgets.synthesize.uncertainty import add_uncertainty
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
-CHOICES = "synthesis"  # section of the memory
-
 
 class SynthesizeWidget(EngineWidget):
     """Choose layers and a model, run, cancel; every result is a new layer."""
@@ -60,7 +59,7 @@ class SynthesizeWidget(EngineWidget):
         self._places: tuple[object, ...] = ()  # what was chosen last
         self._layers: list[Layer] = []
         self._about: list[Layer] = []  # the last run's scans and results
-        remembered = self.memory.recall(CHOICES)
+        remembered = self.memory.recall(OF_SYNTHESIS)
         self._latest = Latest("Check of the scan", self)
         self.source = SourceFields(self.viewer, remembered)
         self.folder = FolderPanel(self.viewer)
@@ -91,6 +90,11 @@ class SynthesizeWidget(EngineWidget):
         self.column.addWidget(DefaultReaderButton())
         self._connect()
         self._check()
+
+    def showEvent(self, event: object) -> None:  # noqa: N802
+        """Offer a model that was trained since."""
+        super().showEvent(event)
+        self.choices.recall_model(self.memory.recall(OF_SYNTHESIS))
 
     def _build_actions(self) -> None:
         self.pin(self.panel)
@@ -197,7 +201,7 @@ class SynthesizeWidget(EngineWidget):
         if self.panel.job is not None or self._why_not is not None:
             return
         model, config = self.model_chooser.choice, self.computation.config()
-        self.memory.keep(CHOICES, self.choices.values() | preferred(**DEFAULTS))
+        self.memory.keep(OF_SYNTHESIS, self.choices.values() | preferred(**DEFAULTS))
         self.quality.clear()
         self.outlook.pace.rest()
         self._about = self.source.layers()

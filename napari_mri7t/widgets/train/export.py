@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.widgets.shared.controls import set_enabled
 from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.settings import OF_SYNTHESIS, Memory
 from napari_mri7t.widgets.train.fields import FoldList
 from napari_mri7t.widgets.train.jobs import export
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class ExportButton(QPushButton):
     """Exports the fold that is marked in the list if it is done, else the final training.
 
-    Signals: `exported` (where, as a sentence), `failed` (a sentence).
+    Synthesize 7T then offers the model. Signals: `exported` (where, as a sentence), `failed` (a
+    sentence).
     """
 
     exported = Signal(str)
@@ -35,7 +37,7 @@ class ExportButton(QPushButton):
         self.clicked.connect(self._ask_folder)
         folds.currentRowChanged.connect(self._refresh)
         folds.changed.connect(self._refresh)
-        self._exporting.answered.connect(self.exported.emit)
+        self._exporting.answered.connect(self._on_exported)
         self._exporting.failed.connect(self.failed)
         self._refresh()
 
@@ -67,3 +69,8 @@ class ExportButton(QPushButton):
         chosen, _ = QFileDialog.getSaveFileName(self, "New folder for the model", str(proposed))
         if chosen:
             self._exporting.ask(export, study.folder, fold, Path(chosen))
+
+    def _on_exported(self, made: tuple[Path, str]) -> None:
+        folder, text = made
+        Memory().keep(OF_SYNTHESIS, {"chosen_model": str(folder)})
+        self.exported.emit(text)

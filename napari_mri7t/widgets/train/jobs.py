@@ -14,7 +14,7 @@ from napari_mri7t.engine.datasets.subjects import (
     find_subjects,
 )
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.progress import Progress, Report
+from napari_mri7t.engine.progress import Progress, Report, part
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, changed_settings
 from napari_mri7t.widgets.shared.job_panel import duration
 from napari_mri7t.widgets.shared.worker import Job
@@ -90,26 +90,28 @@ def train_folds(state: TrainingState, report: Report) -> int:
     from napari_mri7t.engine.training.run import prepare_study, run_fold
     from napari_mri7t.engine.training.start import start_training
 
-    def report_step(now: Progress) -> None:
+    def report_step(whole: Report, now: Progress) -> None:
         if isinstance(now, TrainProgress):
-            now = replace(now, message=now.label)  # the figures have their own place
             state.note(now)
             if now.done % MEMORY_STEPS == 0:
                 state.memory = memory_in_use(request.device)
-        report(now)
+            now = replace(now, message=now.label)  # the figures have their own place
+        whole(now)
 
     request = state.request
     report(Progress(0, 0, "reading the dataset"))
+    preparing = part(report, 0, len(request.folds), share=0)
     state.study, folds = start_training(
-        request.dataset, request.run, _settings(request), request.folds, report=report
+        request.dataset, request.run, _settings(request), request.folds, report=preparing
     )
     wanted = [k for k in folds if not state.study.is_done(k)]
     if wanted:
-        state.pairs = prepare_study(state.study, report=report)
-    for k in wanted:
+        state.pairs = prepare_study(state.study, report=preparing)
+    for n, k in enumerate(wanted):
         state.fold = k
         state.curves[k], state.held_out[k] = [], []
-        run_fold(state.study, k, request.device, state.pairs, report=report_step)
+        here = partial(report_step, part(report, n, len(wanted)))
+        run_fold(state.study, k, request.device, state.pairs, report=here)
     return sum(state.study.is_done(k) for k in folds)
 
 
@@ -149,12 +151,12 @@ def describe_amount(request: Request, seconds_per_patch: float) -> str:
     return f"{folds} of {config.n_steps} steps: {duration(seconds)} here, as one step was measured"
 
 
-def export(run: Path, fold: int, folder: Path) -> str:
-    """Copy the model of a trained fold into a folder of its own; say so."""
+def export(run: Path, fold: int, folder: Path) -> tuple[Path, str]:
+    """Copy the model of a trained fold into a folder of its own; return it, and that as text."""
     from napari_mri7t.engine.training.export import export_model
 
     card = export_model(run, folder, fold="final" if fold == FINAL else fold)
-    return f"Exported: {folder}: {card.title}. Choose it with Folder... in Synthesize 7T."
+    return folder, f"Exported: {folder}: {card.title}. Synthesize 7T has it in its list of models."
 
 
 def network_names() -> tuple[list[str], list[str]]:

@@ -23,7 +23,12 @@ from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import HeldOutPlot, LossPlot
-from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
+from napari_mri7t.widgets.shared.settings import (
+    OF_EVALUATION,
+    OF_SYNTHESIS,
+    Memory,
+    orient_empty_viewer,
+)
 from napari_mri7t.widgets.shared.worker import Job, find_job, take_failure
 from napari_mri7t.widgets.train.command import train_line
 from napari_mri7t.widgets.train.export import ExportButton
@@ -158,7 +163,7 @@ class TrainWidget(EngineWidget):
             self.dataset_field.folder, self.run_field.folder = request.dataset, request.run
             self.device_box.choose(request.device)
             self._follow(job)
-            self._on_progressed(job.state.last)
+            self._on_progressed()
         if failure := take_failure(TrainingState):
             self.panel.fail(f"A training failed while this widget was closed: {failure}")
 
@@ -273,25 +278,27 @@ class TrainWidget(EngineWidget):
     def _on_succeeded(self, n_done: int) -> None:
         request = self.panel.job.state.request
         if set(request.folds) - {FINAL}:
-            self.panel.inform("Trained. Score the held-out estimates with Evaluate.")
+            self.memory.keep(OF_EVALUATION, {"run": str(request.run)})
+            self.panel.inform("Trained. Evaluate has the run: it scores the held-out estimates.")
         if FINAL in request.folds:
-            self.panel.inform(
-                f"Trained on all subjects. Use the model {request.run / 'final'} in Synthesize 7T."
-            )
+            folder = request.run / "final"
+            self.memory.keep(OF_SYNTHESIS, {"chosen_model": str(folder)})
+            self.panel.inform(f"Trained on all subjects. Synthesize 7T has the model {folder}.")
 
     def _on_failed(self, text: str) -> None:
         if not self._released:
             take_failure(TrainingState)  # the panel shows it
 
-    def _on_progressed(self, now: Progress | None) -> None:
+    def _on_progressed(self, progress: Progress | None = None) -> None:
         state = None if self.panel.job is None else self.panel.job.state
         if state is None or self._released:
             return
         if state.fold != self._fold:
             self._fold = state.fold
             self._ask_of_data()  # the one before is done now
-        if now is not None and now is state.last:
-            self._show_step(state, now)
+        shown = None if self._last is None else self._last[1]
+        if state.last is not None and state.last is not shown:
+            self._show_step(state, state.last)
 
     def _show_step(self, state: TrainingState, now: TrainProgress) -> None:
         """Show curve and figures, and the held-out slice once per checkpoint."""

@@ -319,6 +319,24 @@ def test_plan_is_executed_as_it_is(head, mask_file, monkeypatch):
     assert made.settings == expected.settings
 
 
+@pytest.mark.parametrize("via", ["scan", "mni"])
+def test_progress_of_preparation_and_network_is_one_that_only_grows(head, mask_file, tmp_path, via):
+    scan, _ = head
+    identity = tmp_path / "identity.txt"
+    save_transform(np.eye(4), identity)
+    config = PreparationConfig(
+        prepare="none", mask=mask_file, transform=identity, allow_out_of_domain=True
+    )
+    seen = []
+    synthesize(scan, model_of(scan), CPU, config, OutputConfig(via=via), report=seen.append)
+    shares = [now.done / now.total for now in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    prepared = next(n for n, now in enumerate(seen) if now.message == "preparation done")
+    assert 0 < shares[prepared] < 1
+    assert len(set(shares[prepared:])) > 2, "the network's part of the bar"
+
+
 def test_plan_for_another_space_is_refused(head, mask_file):
     scan, _ = head
     config = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)

@@ -154,11 +154,13 @@ CUTS = {
     "cut and padded": lambda a: np.pad(a[5:-3, 2:-7], ((0, 9), (4, 0), (1, 1))),
     "cut and z-scored": lambda a: (a[3:] - a.mean()) / a.std(),
     "cut and rounded": lambda a: (a[3:] / a.max() * 255).round(),
+    "mirrored": lambda a: a[::-1],
+    "mirrored and cut": lambda a: a[::-1][2:, :, 11:],
 }
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
-def test_a_head_of_which_a_part_was_cut_off_is_a_copy(tmp_path, cut):
+def test_a_head_that_was_cut_or_mirrored_is_a_copy(tmp_path, cut):
     subjects = []
     for name, array in (("S1", head_of(1)), ("S2", cut(head_of(1))), ("S3", head_of(2))):
         path = tmp_path / f"{name}_7T.nii"

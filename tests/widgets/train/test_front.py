@@ -6,6 +6,7 @@ import math
 import shlex
 
 import pytest
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog
 
 from napari_mri7t.engine.models.card import read_card
@@ -111,6 +112,41 @@ def test_trained_fold_is_exported_where_the_user_says(widget, wait_idle, tmp_pat
     assert proposed == [str(tmp_path / "basic_cnn-fold-02")]
     assert read_card(tmp_path / "mine").training["held_out"] == "sub-C"
     assert "Exported" in widget.panel.notices.texts()[-1]
+
+
+def test_what_was_trained_is_at_hand_in_the_other_widgets(widget, wait_idle, tmp_path, monkeypatch):
+    window = widget.viewer.window
+    _, evaluation = window.add_plugin_dock_widget("napari-mri7t", "Evaluate")
+    _, synthesis = window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    assert evaluation.asked.run_field.folder is None
+    widget.folds.choose([0])
+    widget.start()
+    wait_idle()
+    mine = tmp_path / "mine"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(mine), ""))
+    widget.export_button.click()
+    wait_idle()
+    for other in (evaluation, synthesis):
+        other.showEvent(QShowEvent())
+    assert evaluation.asked.run_field.folder == tmp_path / "run"
+    box = synthesis.model_chooser.box
+    assert mine in [box.itemData(n) for n in range(box.count())]
+    assert synthesis.model_chooser.choice is None, "offered, not chosen"
+    evaluation.asked.run_field.folder = tmp_path
+    evaluation.showEvent(QShowEvent())
+    assert evaluation.asked.run_field.folder == tmp_path, "the user's own choice stays"
+
+
+def test_progress_bar_is_of_all_folds_together(widget, wait_idle):
+    seen = []
+    widget.start()
+    job = widget.panel.job
+    job.progressed.connect(seen.append)
+    wait_idle()
+    assert set(job.state.curves) == {0, 1, 2}
+    shares = [now.done / now.total for now in seen if now.total]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
 
 
 def test_copied_line_trains_what_the_window_would(widget, wait_idle, run_cli, tmp_path):
