@@ -58,6 +58,7 @@ class SynthesizeWidget(EngineWidget):
         self.memory = Memory()
         self._places: tuple[object, ...] = ()  # what was chosen last
         self._layers: list[Layer] = []
+        self._question: tuple[object, ...] = ()  # that what is shown of the scan answers
         self._about: list[Layer] = []  # the last run's scans and results
         remembered = self.memory.recall(OF_SYNTHESIS)
         self._latest = Latest("Check of the scan", self)
@@ -135,8 +136,13 @@ class SynthesizeWidget(EngineWidget):
         self._why_not = why_not = self.choices.why_not()
         self.panel.set_ready(why_not)
         self.preview.set_ready(self._why_no_preview())
-        self.outlook.clear()
-        self.preparation.offer_coarse(False)
+        question = layers, self.choices.places(), self.choices.values()
+        if (
+            why_not is not None or question != self._question
+        ):  # else what is shown stays until answered
+            self.outlook.clear()
+            self.preparation.offer_coarse(False)
+        self._question = question
         self._tell_time()
         if self.panel.job is None:
             is_asked = is_folder and why_not is None

@@ -67,6 +67,17 @@ def test_each_click_shows_the_next_view_and_the_last_restores_the_viewer(done, w
     assert len(viewer.layers) == 2
 
 
+def test_plan_of_the_preparation_stays_in_every_view(widget, raw_done, wait_idle):
+    plan = widget.outlook.preparation.text()
+    assert plan.startswith("Preparation: ")
+    told = []
+    widget.outlook.preparation.setText = told.append
+    for _ in VIEWS:
+        widget.before_after.button.click()
+        wait_idle()
+    assert set(told) <= {plan}
+
+
 def test_key_turns_through_the_views_and_the_menu_chooses_one(done, wait_idle):
     keys = {str(keys).replace("+", "-"): call for keys, call in done.viewer.keymap.items()}
     keys["Shift-B"](done.viewer)
