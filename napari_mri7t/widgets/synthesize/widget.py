@@ -137,10 +137,8 @@ class SynthesizeWidget(EngineWidget):
         self.panel.set_ready(why_not)
         self.preview.set_ready(self._why_no_preview())
         question = layers, self.choices.places(), self.choices.values()
-        if (
-            why_not is not None or question != self._question
-        ):  # else what is shown stays until answered
-            self.outlook.clear()
+        if why_not is not None or question != self._question:
+            self.outlook.clear()  # else what is shown stays until it is answered again
             self.preparation.offer_coarse(False)
         self._question = question
         self._tell_time()
