@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from decimal import Decimal
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SIMULATIONS, SimulationConfig
@@ -434,7 +435,7 @@ def _parse(text: str, kind: Any) -> Any:
             raise ValueError(text)
         return text.lower() in ("true", "1", "yes")
     if kind is int:
-        return int(float(text)) if float(text).is_integer() else int(text)
+        return int(Decimal(text)) if float(text).is_integer() else int(text)  # 1e4 is whole
     return kind(text)
 
 

@@ -94,6 +94,13 @@ def test_unknown_preset_is_answered_with_the_choices():
         find_preset("good")
 
 
+@pytest.mark.parametrize(
+    ("text", "seed"), [("9007199254740993", 2**53 + 1), ("1e4", 10_000), ("3.0", 3)]
+)
+def test_whole_number_is_read_exactly(text, seed):
+    assert with_settings(TrainConfig(), {"seed": text}).seed == seed
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_settings_survive_json(name):
     import json
