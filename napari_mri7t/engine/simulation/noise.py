@@ -29,9 +29,9 @@ VARIATION = (0.0, 0.6)  # weakest to strongest noise in space, part of the mean
 SHADING = (0.0, 0.1)  # what a correction leaves
 # Part of the items whose noise is smoothed, and sigma of the Gaussian along each axis, voxels: in
 # white matter of real scans neighbours correlate by 0.4 to 0.65, as filtered and interpolated
-# k-space leaves them; a Gaussian of 0.8 voxels gives 0.65.
+# k-space leaves them; a Gaussian of 1 voxel, cut to three, gives 0.70.
 CORRELATED = 0.7
-LARGEST_SIGMA = 0.8
+LARGEST_SIGMA = 1.0
 BLURRED = 0.25  # part of the items that lose resolution
 
 

@@ -30,12 +30,19 @@ def test_what_neighbours_share_of_the_noise_counts(brain, smoothing):
 
 
 @pytest.mark.parametrize(
-    ("percent", "part"), [(0, 0.67), (1, 0.67), (2.8, 0.67), (4.4, 0.8), (6, 0.93), (12, 0.93)]
+    ("percent", "part"),
+    [(0, 0.77), (1, 0.77), (1.8, 0.77), (3, 0.56), (3.8, 0.75), (4.9, 0.84), (6, 0.93), (12, 0.93)],
 )
 def test_of_a_strong_noise_a_network_is_told_more(percent, part):
     level = 200 * percent / 100
     assert told_noise(level, 200) == pytest.approx(part * level)
     assert told_noise(level, 200, 0.5) == pytest.approx(part * level / 2)
+
+
+def test_what_a_network_is_told_rises_with_the_noise():
+    told = [told_noise(level, 1.0) for level in np.linspace(0, 0.12, 500)]
+    assert told == sorted(told)
+    assert all(part <= level for part, level in zip(told, np.linspace(0, 0.12, 500), strict=True))
 
 
 def test_the_template_itself_an_average_of_many_has_little(brain):
