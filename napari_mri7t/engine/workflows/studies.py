@@ -53,7 +53,7 @@ from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import ESTIMATE_FILE, Study, StudySettings, open_study
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.stress import case_of_study
-from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report
+from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report, name_methods
 
 
 @dataclass(frozen=True)
@@ -342,15 +342,7 @@ def open_studies(folder: str | Path) -> Studies:
                 f"{study.folder} and {found[0].folder}: differ in subjects, reference, noise or "
                 "seed, so that their estimates cannot be compared; evaluate each alone"
             )
-    networks = [study.settings.network for study in found]
-    studies: dict[str, Study] = {}
-    for study in found:
-        name = study.settings.network
-        method = name if networks.count(name) == 1 else f"{name} ({study.settings.preset})"
-        if method in studies:
-            method = f"{name} ({study.folder.name})"
-        studies[method] = study
-    return Studies(place, studies)
+    return Studies(place, dict(zip(name_methods(found), found, strict=True)))
 
 
 def train(  # noqa: PLR0913 - offered to Python users, by keyword

@@ -1,13 +1,14 @@
 """A description of studies, for the head of their report."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from napari_mri7t.engine.evaluation.results import label_of
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE
-from napari_mri7t.engine.training.config import settings_of
+from napari_mri7t.engine.training.config import PRESETS, settings_of
 from napari_mri7t.engine.training.pairs import REPORT_REFERENCE
 from napari_mri7t.engine.training.study import Study
 from napari_mri7t.engine.volumes.provenance import describe_versions, file_digest, read_sidecar
@@ -18,6 +19,36 @@ ORIGINS = {  # of a 3T volume, by what its sidecar says it was made by
     SIMULATE: "pseudo-3T volumes, simulated before the training",
     MAKE_PAIR: "3T scans, prepared as pairs",
 }
+
+
+def name_methods(studies: Sequence[Study]) -> list[str]:
+    """Return a name for every study's estimates, no two alike.
+
+    Parameters
+    ----------
+    studies : sequence of Study
+
+    Returns
+    -------
+    list of str
+        The network; with its preset where several studies have the network; with the name of the
+        run folder where several have both, numbered where another study has that name.
+    """
+    recipes = [(study.settings.network, study.settings.preset) for study in studies]
+    networks, known = Counter(network for network, _ in recipes), Counter(recipes)
+    names = {
+        n: network if networks[network] == 1 else f"{network} ({preset})"
+        for n, (network, preset) in enumerate(recipes)
+        if known[network, preset] == 1
+    }
+    for n, (network, preset) in enumerate(recipes):
+        if n not in names:
+            folder = studies[n].folder.name
+            # A folder named like another preset would pass for it: figures of "report" are known.
+            first = 2 if folder in PRESETS and folder != preset else 1
+            tried = (f"{network} ({folder}{f' {k}' if k > 1 else ''})" for k in count(first))
+            names[n] = next(name for name in tried if name not in names.values())
+    return [names[n] for n in range(len(studies))]
 
 
 def describe_studies(studies: Mapping[str, Study]) -> list[tuple[str, str]]:

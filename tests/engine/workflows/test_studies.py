@@ -106,8 +106,35 @@ def test_studies_of_one_network_are_told_apart_by_their_preset(study, dataset, t
     start_training(dataset, tmp_path / "runs" / "three", settings("report", n_steps=5), [])[0]
     studies = open_studies(tmp_path / "runs")
     assert set(studies.studies) == {
-        "slice_unet (best)", "slice_unet (report)", "slice_unet (two)",
+        "slice_unet (best)", "slice_unet (three)", "slice_unet (two)",
     }  # fmt: skip
+
+
+def test_study_in_a_folder_named_like_its_preset_hides_no_other(study, dataset, tmp_path):
+    runs = tmp_path / "runs"
+    for name in ("a_long", "best", "report"):
+        start_training(dataset, runs / name, settings(n_steps=4), [])[0]
+    studies = open_studies(runs).studies
+    assert {method: study.folder.name for method, study in studies.items()} == {
+        "slice_unet (a_long)": "a_long",
+        "slice_unet (best)": "best",
+        "slice_unet (one)": "one",
+        "slice_unet (report 2)": "report",  # of the preset "best": not the published network
+    }
+
+
+def test_study_in_a_folder_named_like_the_preset_of_another_hides_no_other(
+    study, dataset, tmp_path
+):
+    runs = tmp_path / "runs"
+    start_training(dataset, runs / "gan", settings(n_steps=4), [])[0]
+    start_training(dataset, runs / "rival", settings("gan", adversarial_weight=0.1), [])[0]
+    studies = open_studies(runs).studies
+    assert {method: study.folder.name for method, study in studies.items()} == {
+        "slice_unet (gan 2)": "gan",
+        "slice_unet (gan)": "rival",
+        "slice_unet (one)": "one",
+    }
 
 
 def test_study_with_fewer_folds_costs_the_pictures_no_subject(study, dataset, tmp_path):
