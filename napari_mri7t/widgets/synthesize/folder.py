@@ -242,6 +242,14 @@ class FolderPanel(QWidget):
                 self.table.change(row.key, state=WAITING, doing="")
         self._tell()
 
+    def conclude(self, summary: BatchSummary) -> str:
+        """Show the worst scan once the batch is done, and return how many were written."""
+        self.show_worst()
+        parts = [f"{len(summary.written)} written"]
+        parts += [f"{len(summary.known)} already done"] if summary.known else []
+        parts += [f"{len(summary.failed)} failed"] if summary.failed else []
+        return ", ".join(parts)
+
     def show_worst(self) -> None:
         """Choose the first scan that failed, so that the reason is read."""
         failed = [row.key for row in self.table.rows if row.state is FAILED]

@@ -49,6 +49,7 @@ class QualityPanel(QWidget):
 
     failed = Signal(str)
     mask_accepted = Signal(object, object)  # the corrected mask and the scan's layer
+    mask_kept = Signal(str)  # that a corrected mask was not used, and where it is
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -85,11 +86,19 @@ class QualityPanel(QWidget):
         self.clear()
 
     def release(self) -> None:
-        """Stop listening to the viewer."""
+        """Stop listening to the viewer; a mask that was corrected becomes the user's."""
+        if self._is_corrected():
+            self._hand_over()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
 
     def clear(self) -> None:
-        """Forget the last run; its layers stay in the viewer."""
+        """Forget the last run; its layers stay in the viewer, and a corrected mask can be used."""
+        if self._is_corrected():
+            mask = self._hand_over()
+            self.mask_kept.emit(
+                f"Your correction of the brain mask was not used. It is the layer {mask.name}: "
+                "choose it as Mask layer to use it."
+            )
         self._run, self._source, self._shown, self._layers = None, None, None, []
         self._offer_mask(None)
         self.button.setText(SHOW)
@@ -110,7 +119,7 @@ class QualityPanel(QWidget):
     def toggle(self) -> None:
         """Compute and show the layers, or remove them; a mask that was corrected stays."""
         if self._layers:
-            if self._mask is not None and not np.array_equal(self._mask.data, self._found):
+            if self._is_corrected():
                 self._hand_over()
             for layer in list(self._layers):
                 self._viewer.layers.remove(layer)
@@ -176,6 +185,9 @@ class QualityPanel(QWidget):
         """Take the mask out of the view, as the user's own, for the next run."""
         if self._mask is not None and self._run is not None:
             self.mask_accepted.emit(self._hand_over(), self._source)
+
+    def _is_corrected(self) -> bool:
+        return self._mask is not None and not np.array_equal(self._mask.data, self._found)
 
     def _hand_over(self) -> Labels:
         """Make the mask a layer of the user's, no longer part of the view."""

@@ -119,6 +119,7 @@ class SynthesizeWidget(EngineWidget):
         self.before_after.failed.connect(self.panel.fail)
         self.quality.failed.connect(self.panel.fail)
         self.quality.mask_accepted.connect(self._use_mask)
+        self.quality.mask_kept.connect(self.panel.warn)
         self._latest.answered.connect(self._show_checks)
         self._latest.failed.connect(self.outlook.tell_preparation)
         self.outlook.timed.connect(self._tell_time)
@@ -164,15 +165,12 @@ class SynthesizeWidget(EngineWidget):
         is_about_them = places == self._places and (
             layers == self._layers
             or any(layer in self._about for layer in layers)
-            or (self.source.chooses_none() and self._is_result_there())
+            or (self.source.chooses_none() and any(x in self.viewer.layers for x in self._about))
         )
         self._places, self._layers = places, layers
         if self.panel.job is None and not is_about_them:
             self.panel.forget()
             self.quality.clear()
-
-    def _is_result_there(self) -> bool:
-        return any(layer in self.viewer.layers for layer in self._about)
 
     def _tell_time(self) -> None:
         """Show what goes through the model, and how long that takes."""
@@ -206,7 +204,6 @@ class SynthesizeWidget(EngineWidget):
             return
         model, config = self.model_chooser.choice, self.computation.config()
         self.memory.keep(OF_SYNTHESIS, self.choices.values() | preferred(**DEFAULTS))
-        self.quality.clear()
         self.outlook.pace.rest()
         self._about = self.source.layers()
         if self.choices.is_folder:
@@ -224,6 +221,7 @@ class SynthesizeWidget(EngineWidget):
         self._running_config = config
         self.destroyed.connect(job.cancel)
         self.panel.follow(job)
+        self.quality.clear()  # after the panel has dropped what it said of the last run
         self.preview.set_ready(self._why_no_preview())
         job.cancelled.connect(self._on_cancelled)
         job.start()
@@ -299,11 +297,7 @@ class SynthesizeWidget(EngineWidget):
         self.panel.conclude(f"The next run takes {mask.name}: press Synthesize.")
 
     def _on_folder_done(self, summary: BatchSummary) -> None:
-        parts = [f"{len(summary.written)} written"]
-        parts += [f"{len(summary.known)} already done"] if summary.known else []
-        parts += [f"{len(summary.failed)} failed"] if summary.failed else []
-        self.panel.conclude(", ".join(parts))
-        self.folder.show_worst()
+        self.panel.conclude(self.folder.conclude(summary))
 
     def release(self) -> None:
         """End the job with the widget, which would show its result."""

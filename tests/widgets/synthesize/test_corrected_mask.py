@@ -7,7 +7,8 @@ import pytest
 from napari.layers import Labels
 
 from napari_mri7t.engine.volumes.volume import load_volume
-from napari_mri7t.widgets.layers.layers import KEY, data_to_volume, volume_to_layer
+from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, data_to_volume, volume_to_layer
+from napari_mri7t.widgets.shared.controls import WARNING_COLOUR
 from napari_mri7t.widgets.synthesize.fields import SELECTED_LAYERS
 
 pytestmark = pytest.mark.gui
@@ -91,6 +92,38 @@ def test_mask_that_was_corrected_but_not_used_stays_when_the_quality_goes(prepar
     assert (mask.name, mask.mode) == ("head brain mask, corrected", "pan_zoom")
     assert not [layer for layer in prepared.viewer.layers if "quality" in layer.name]
     assert prepared.preparation.mask_chooser.layer is None, "it was not asked for"
+
+
+@pytest.mark.parametrize("way", ["another run", "another scan"])
+def test_mask_that_was_corrected_but_not_used_is_told_and_offered(prepared, way, wait_idle):
+    mask = corrected(prepared.quality._mask)
+    if way == "another run":
+        prepared.start()
+        wait_idle()
+    else:
+        prepared.viewer.add_image(np.ones((9, 9, 9), np.float32), name="other")
+        prepared.source.choose(prepared.viewer.layers["other"])
+    assert mask.name == "head brain mask, corrected"
+    (told,) = [t for t in prepared.panel.notices.texts(WARNING_COLOUR) if "correction" in t]
+    assert "was not used" in told.replace("\u200b", "")
+    assert mask.name in told.replace("\u200b", "")
+    assert mask in prepared.preparation.mask_chooser._layers, "it is offered as Mask layer"
+    assert prepared.preparation.mask_chooser.layer is None, "it was not asked for"
+
+
+def test_mask_as_it_was_found_is_no_correction(prepared, wait_idle):
+    mask = prepared.quality._mask
+    prepared.start()
+    wait_idle()
+    assert "quality" in mask.name
+    assert not [t for t in prepared.panel.notices.texts() if "correction" in t]
+
+
+def test_mask_that_was_corrected_is_the_users_once_the_widget_is_closed(prepared):
+    mask = corrected(prepared.quality._mask)
+    prepared.release()
+    assert mask.name == "head brain mask, corrected"
+    assert VIEW_KEY not in mask.metadata
 
 
 def test_mask_saved_from_napari_is_what_a_repetition_takes(prepared, head, wait_idle, tmp_path):
