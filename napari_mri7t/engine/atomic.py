@@ -50,6 +50,21 @@ _ADVICE = {
 _log = logging.getLogger(__name__)
 
 
+def expanded(place: str) -> Path:
+    """Return a path with the home folder in the place of ``~``, if there is such a user.
+
+    Examples
+    --------
+    >>> expanded("models/mine").as_posix()
+    'models/mine'
+    """
+    path = Path(place)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user: the path is reported as it was typed
+        return path
+
+
 def write_atomically(path: str | Path, writer: Writer, *, overwrite: bool = True) -> Path:
     """Write one file whole or not at all.
 

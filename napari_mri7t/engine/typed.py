@@ -67,5 +67,21 @@ def is_of_type(value: object, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, Integral)
     if kind is float:
-        return isinstance(value, Real) and math.isfinite(value)
+        return isinstance(value, Real) and is_finite(value)
     return True
+
+
+def is_finite(number: Any) -> bool:
+    """Return whether a number is finite, and small enough to be a float.
+
+    A file may hold a whole number of any length, of which `math.isfinite` raises OverflowError.
+
+    Examples
+    --------
+    >>> is_finite(10**300), is_finite(10**400)
+    (True, False)
+    """
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -8,6 +8,7 @@ import pytest
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+from napari_mri7t.engine.training.config import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,12 @@ from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
         (lambda: SynthesisConfig(device=None), "device must be text, got None"),
         (lambda: SynthesisConfig(memory_mb=2**40), "memory_mb must be 1 to"),
         (lambda: SimulationConfig(variance=math.nan), "variance must be a finite number, got nan"),
+        (lambda: SynthesisConfig(noise_factor=10**400), "noise_factor must be a finite number"),
+        (lambda: TrainConfig(n_steps=1.5), "n_steps must be a whole number, got 1.5"),
+        (lambda: TrainConfig(batch_size=True), "batch_size must be a whole number, got True"),
+        (lambda: TrainConfig(flips="no"), "flips must be true or false, got 'no'"),
+        (lambda: TrainConfig(scales=(True,)), "scales must be a list of a finite number"),
+        (lambda: TrainConfig(learning_rate=10**400), "learning_rate must be a finite number"),
         (lambda: SimulationConfig(variance=1e18), "variance must be 0 to 1"),
         (lambda: SimulationConfig(seed=2**64), "seed must be 0 to"),
         (lambda: SimulationConfig(seed=0.5), "seed must be a whole number"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from napari_mri7t.engine.evaluation.baselines import (
     BASELINES,
@@ -208,9 +209,9 @@ def _tune(
     grids = tuple((b.name, b.grid, b.is_tuned_whole) for b in baselines.values())
     mark = _mark(pair, "tuning", grids)
     name = file_name(pair.fingerprint)
-    record = load_record(folder, name, mark)
-    if record is not None and isinstance(scores := record.get("psnr"), dict):
-        return {str(key): [float(value) for value in values] for key, values in scores.items()}
+    known = _known_trials(load_record(folder, name, mark), baselines)
+    if known is not None:
+        return known
 
     def report_trial(progress: Progress) -> None:
         report(replace(progress, message=f"{message}, {progress.message}"))
@@ -220,6 +221,21 @@ def _tune(
     tried = try_parameters(source.array, target.array, baselines.values(), report=report_trial)
     save_record(folder, name, mark, {"psnr": tried})
     return tried
+
+
+def _known_trials(
+    record: Mapping[str, Any] | None, baselines: Mapping[str, Baseline]
+) -> dict[str, list[float]] | None:
+    """Return the scores of every parameter that a record holds; None if it lacks any."""
+    if record is None:
+        return None
+    try:
+        scores = record["psnr"]
+        known = {b.name: [float(value) for value in scores[b.name]] for b in baselines.values()}
+    except (LookupError, OverflowError, TypeError, ValueError):
+        return None
+    is_whole = all(len(known[b.name]) == len(b.grid) for b in baselines.values())
+    return known if is_whole else None
 
 
 def _mark(pair: Pair, *parts: object) -> str:

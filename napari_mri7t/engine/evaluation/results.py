@@ -277,7 +277,7 @@ def load_result(folder: Path, subject: str, method: str, mark: str) -> SubjectRe
         figures = {str(key): float(value) for key, value in metrics.items()}
         seconds = float(str(content.get("seconds", math.nan)))
         cost = Cost(seconds, int(str(content.get("n_parameters", 0))))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of a number of 400 digits
         return None
     return SubjectResult(subject, method, figures, str(content.get("note", "")), cost)
 

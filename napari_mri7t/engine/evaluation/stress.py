@@ -25,6 +25,7 @@ from napari_mri7t.engine.evaluation.robustness import (
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.volumes.volume import Volume
 
+DAMAGED = (AttributeError, LookupError, OverflowError, TypeError, ValueError)  # a record is
 STRESS_VERSION = 1  # raised whenever a definition changes: old results are redone
 
 
@@ -90,13 +91,9 @@ def _one_condition(
 ) -> RobustnessPoint:
     report(Progress(0, 1, ""))
     name, mark = _condition_key(case, condition)
-    record = load_record(folder, name, mark)
-    if record is not None:
-        return RobustnessPoint(
-            condition.kind,
-            condition.level,
-            *(_floats(record[key]) for key in ("source", "estimate")),
-        )
+    known = _known_point(condition, load_record(folder, name, mark))
+    if known is not None:
+        return known
     (point,) = measure_robustness(
         case.target, case.method, reference=case.reference, conditions=[condition], report=report
     )
@@ -109,9 +106,9 @@ def _all_lesions(
 ) -> list[LesionResult]:
     report(Progress(0, 1, "lesions"))
     name, mark = _lesions_key(case, config)
-    record = load_record(folder, name, mark)
-    if record is not None:
-        return [_lesion_from(entry) for entry in _entries(record["lesions"])]
+    known = _known_lesions(load_record(folder, name, mark))
+    if known is not None:
+        return known
     found = measure_lesions(
         case.target, case.method, reference=case.reference, config=config, report=report
     )
@@ -133,8 +130,9 @@ def is_known(
     case, folder, conditions, lesions
         As for `stress`.
     """
-    keys = [*(_condition_key(case, c) for c in conditions), _lesions_key(case, lesions)]
-    return all(load_record(folder, name, mark) is not None for name, mark in keys)
+    points = (_known_point(c, load_record(folder, *_condition_key(case, c))) for c in conditions)
+    found = _known_lesions(load_record(folder, *_lesions_key(case, lesions)))
+    return found is not None and all(point is not None for point in points)
 
 
 def _condition_key(case: StressCase, condition: Condition) -> tuple[str, str]:
@@ -199,18 +197,33 @@ def _contrast_retained(lesions: Sequence[LesionResult], sign: int) -> list[dict[
     return rows
 
 
-def _floats(record: object) -> dict[str, float]:
-    return {key: float(value) for key, value in dict(record).items()}  # type: ignore[call-overload]
+def _known_point(condition: Condition, record: Mapping[str, Any] | None) -> RobustnessPoint | None:
+    """Return the result that a record holds; None if it is missing or damaged."""
+    if record is None:
+        return None
+    try:
+        source, estimate = (
+            {key: float(value) for key, value in record[role].items()}
+            for role in ("source", "estimate")
+        )
+    except DAMAGED:
+        return None
+    is_whole = "brain_psnr" in source and source.keys() == estimate.keys()
+    return RobustnessPoint(condition.kind, condition.level, source, estimate) if is_whole else None
 
 
-def _entries(record: object) -> list[Mapping[str, Any]]:
-    return list(record) if isinstance(record, list) else []
+def _known_lesions(record: Mapping[str, Any] | None) -> list[LesionResult] | None:
+    """Return the results that a record holds; None if it is missing or damaged."""
+    try:
+        return None if record is None else [_lesion_from(entry) for entry in record["lesions"]]
+    except DAMAGED:
+        return None
 
 
 def _lesion_from(entry: Mapping[str, Any]) -> LesionResult:
     lesion = entry["lesion"]
     i, j, k = lesion["centre"]
     return LesionResult(
-        Lesion((i, j, k), lesion["diameter_mm"], lesion["contrast"]),
+        Lesion((i, j, k), *(float(lesion[key]) for key in ("diameter_mm", "contrast"))),
         *(float(entry[key]) for key in ("target_contrast", "source_retained", "estimate_retained")),
     )

@@ -1,15 +1,15 @@
 """Model cards: what a model is, its training data, scores and limits. Read without torch."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.atomic import read_object
+from napari_mri7t.engine.atomic import expanded, read_object
 from napari_mri7t.engine.errors import ModelError, StateError
 from napari_mri7t.engine.texts import as_read, with_numbers
+from napari_mri7t.engine.typed import is_finite
 
 BUNDLED = Path(__file__).parents[2] / "models"
 WEIGHTS_FILE = "weights.safetensors"
@@ -152,7 +152,7 @@ def _numbers(values: Mapping[str, Any], key: str) -> list[float]:
     found = values.get(key)
     if not isinstance(found, list):
         return []
-    is_sound = all(isinstance(n, int | float) and math.isfinite(n) for n in found)
+    is_sound = all(isinstance(n, int | float) and is_finite(n) for n in found)
     return [float(n) for n in found] if is_sound else []
 
 
@@ -281,14 +281,14 @@ def bundled_names() -> set[str]:
 
 def folder_of(place: str) -> Path:
     """Return the folder that a bundled name or a path stands for; it may not exist."""
-    return BUNDLED / place if place in bundled_names() else Path(place).expanduser()
+    return BUNDLED / place if place in bundled_names() else expanded(place)
 
 
 def normalise_place(place: str) -> str:
     """Return a bundled name, or an absolute path, for a place."""
     if place in bundled_names():
         return place
-    folder = Path(place).expanduser().resolve()
+    folder = expanded(place).resolve()
     bundled = BUNDLED.resolve()
     return folder.relative_to(bundled).as_posix() if bundled in folder.parents else str(folder)
 

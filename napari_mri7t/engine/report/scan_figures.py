@@ -6,7 +6,6 @@ They lie in the folder `figures` of the subject or session. The page of a batch 
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +23,7 @@ from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.report.planes import beside, grey, outlined
 from napari_mri7t.engine.report.quality_page import Inspection, inspect, quality_page
 from napari_mri7t.engine.report.style import figure_bytes
+from napari_mri7t.engine.typed import is_finite
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -155,7 +155,7 @@ def _numbers(path: Path) -> tuple[QualityFigures | None, float | None]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         return None
     return float(value)
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SIMULATIONS, SimulationConfig
 from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
 from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.typed import check_types
 
 FINAL = -1  # in place of a fold's number: train on all subjects
 PLANES = tuple(AXES_OF_PLANE)
@@ -150,6 +151,7 @@ class TrainConfig:
     inference: SynthesisConfig = field(default_factory=SynthesisConfig)
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("n_steps", "batch_size", "patch_size", "checkpoint_steps"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         _require(self.patch_size % 8 == 0, "patch_size must be a multiple of 8", self.patch_size)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import fmean, median, pstdev
 from typing import Any
@@ -31,10 +32,12 @@ from napari_mri7t.engine.texts import with_numbers
 from napari_mri7t.engine.training.config import FINAL, changed_settings
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
+from napari_mri7t.engine.typed import is_of_type
 from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize_volume
 from napari_mri7t.engine.volumes.volume import load_volume
 
 METRICS_FILE = "metrics.json"
+ROLES, REGIONS = ("source", "estimate"), ("brain", "whole")  # of its figures
 STRESS_ENTRIES = ("stressed", "robustness", "lesions")  # of a card's metrics
 INTENDED_USE = "Research on image synthesis from brain-extracted, bias-corrected T1w volumes."
 QUANTILE_DIGITS = 6
@@ -150,14 +153,13 @@ def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds": round(median(entry["seconds"] for entry in figures), 2),
         "hardware": figures[0]["hardware"],
     }
-    for method in ("source", "estimate"):
-        for region in ("brain", "whole"):
-            for metric in figures[0][method][region]:
-                values = [entry[method][region][metric] for entry in figures]
-                summary.setdefault(method, {}).setdefault(region, {})[metric] = {
-                    "mean": round(fmean(values), 5),
-                    "std": _spread(values),
-                }
+    for method, region in product(ROLES, REGIONS):
+        for metric in figures[0][method][region]:
+            values = [entry[method][region][metric] for entry in figures]
+            summary.setdefault(method, {}).setdefault(region, {})[metric] = {
+                "mean": round(fmean(values), 5),
+                "std": _spread(values),
+            }
     return summary
 
 
@@ -169,16 +171,41 @@ def _spread(values: list[float]) -> float | None:
 
 def read_figures(folders: list[Path]) -> list[dict[str, Any]]:
     """Return the held-out figures of all folds that have them."""
-    paths = [folder / METRICS_FILE for folder in folders]
-    return [_read_figures(path) for path in paths if path.exists()]
+    paths = [path for folder in folders if (path := folder / METRICS_FILE).exists()]
+    found = [_read_figures(path) for path in paths]
+    for path, figures in zip(paths, found, strict=True):
+        if any(figures[r][s].keys() != found[0][r][s].keys() for r, s in product(ROLES, REGIONS)):
+            raise StateError(f"{path}: holds other metrics than {paths[0]}; remove one of the two")
+    return found
 
 
 def _read_figures(path: Path) -> dict[str, Any]:
     try:
-        figures: dict[str, Any] = read_json(path)
-        return figures | {role: with_numbers(figures[role]) for role in ("source", "estimate")}
+        read: dict[str, Any] = read_json(path)
+        figures = read | {role: with_numbers(read[role]) for role in ROLES}
+        for name, is_sound in _checks(figures).items():
+            if not is_sound:
+                raise ValueError(f"{name} is missing or has another type")
+        return figures
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise StateError(f"{path}: holds no readable figures ({error}); remove it") from error
+
+
+def _checks(figures: Mapping[str, Any]) -> dict[str, bool]:
+    """Return by name which entries that the summary and the costs take are sound."""
+    checks = {name: isinstance(figures.get(name), str) for name in ("subject", "hardware")}
+    checks["seconds"] = _is_number(figures.get("seconds"))
+    for role, region in product(ROLES, REGIONS):
+        found = figures[role].get(region)
+        checks[f"{role}.{region}"] = isinstance(found, Mapping) and all(
+            map(_is_number, found.values())
+        )
+    return checks
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a number; infinity and NaN are scores too."""
+    return isinstance(value, float) or is_of_type(value, float)
 
 
 def export_model(  # noqa: PLR0913 - offered to Python users, by keyword

@@ -4,6 +4,7 @@ A run folder holds the study of one network; a folder of run folders holds the s
 which are compared subject by subject.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -532,8 +533,8 @@ def _load_all(
 
 def _cost(fold: Path) -> Cost:
     """Read the parameter count of a done fold's network, and the seconds of its estimate."""
-    (figures,) = read_figures([fold])
-    return Cost(float(figures["seconds"]), read_card(fold).n_parameters)
+    seconds = [float(figures["seconds"]) for figures in read_figures([fold])]
+    return Cost(seconds[0] if seconds else math.nan, read_card(fold).n_parameters)
 
 
 def _report_of(report: Report, name: str, progress: Progress) -> None:

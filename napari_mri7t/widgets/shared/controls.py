@@ -28,6 +28,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mri7t.engine.atomic import expanded
 from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.widgets.shared.icons import icon
 from napari_mri7t.widgets.shared.labels import FoldedText
@@ -246,7 +247,7 @@ class FolderField(QWidget):
     def folder(self) -> Path | None:
         """The chosen folder."""
         text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        return expanded(text) if text else None
 
     @folder.setter
     def folder(self, folder: Path | str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -110,6 +111,22 @@ def test_baselines_are_tuned_without_the_held_out_subject(target, tmp_path):
     found = ev.evaluate(pairs, cases, tmp_path, baselines={"picky": picky})
     notes = {r.subject: r.note for r in found if r.method == "picky"}
     assert notes == {"c": "p: 1", "a": "p: 2"}
+
+
+@pytest.mark.parametrize(
+    "psnr", [None, {"picky": None}, {}, {"picky": [1.0]}, {"picky": [1.0, None]},
+             {"picky": [1.0, 10**400]}], ids=range(6)
+)  # fmt: skip
+def test_damaged_record_of_a_tuning_counts_as_missing(target, tmp_path, psnr):
+    pairs = {name: ev.Pair(name, partial(_marked_pair, target, 1.0)) for name in SUBJECTS}
+    picky = Baseline("picky", "Picky", "p", (1.0, 2.0), _worse_unless_liked)
+    cases = [ev.Case("c", ("a", "b"), {})]
+    whole = ev.evaluate(pairs, cases, tmp_path, baselines={"picky": picky})
+    path = next((tmp_path / ev.TUNING_FOLDER).iterdir())
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"psnr": psnr}))
+    assert ev.evaluate(pairs, cases, tmp_path, baselines={"picky": picky}) == whole
+    assert json.loads(path.read_text()) == record
 
 
 def _marked_pair(target: Volume, liked: float) -> tuple[Volume, Volume]:

@@ -43,8 +43,9 @@ def test_nothing_there_is_no_error(tmp_path):
     [
         "", "{", "[1]", "[" * 100_000, '{"fingerprint": "mark"}',
         '{"fingerprint": "mark", "metrics": {"x": []}}',
+        f'{{"fingerprint": "mark", "metrics": {{"x": 1{"0" * 400}}}}}',
     ],
-    ids=range(6),
+    ids=range(7),
 )  # fmt: skip
 def test_a_damaged_file_counts_as_missing(tmp_path, text):
     results.save_result(tmp_path, RESULT, "mark")

@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
-from napari_mri7t.engine.evaluation.stress import StressCase, stress, summarize_stress
+from napari_mri7t.engine.evaluation.stress import StressCase, is_known, stress, summarize_stress
 from napari_mri7t.engine.progress import Cancelled, Progress, ignore
 from napari_mri7t.engine.texts import to_json
 
@@ -85,3 +85,19 @@ def test_the_summary_is_what_a_card_can_hold(case, tmp_path):
     assert noise["helps_from"][-1]["helps"]
     assert [row["diameter_mm"] for row in summary["lesions"]["bright"]] == [4.0, 8.0]
     assert all(row["n"] == 1 for row in summary["lesions"]["dark"])
+
+
+@pytest.mark.parametrize("name", ["source", "estimate", "lesions"])
+@pytest.mark.parametrize("value", [..., {"brain_psnr": None}])
+def test_damaged_record_counts_as_missing(case, tmp_path, name, value):
+    whole = run(case, tmp_path)
+    assert is_known(case, tmp_path, conditions=CONDITIONS, lesions=LESIONS)
+    for path in tmp_path.iterdir():
+        record = json.loads(path.read_text())
+        if name in record:
+            record[name] = value
+            path.write_text(json.dumps({k: v for k, v in record.items() if v is not ...}))
+            break
+    assert not is_known(case, tmp_path, conditions=CONDITIONS, lesions=LESIONS)
+    assert run(case, tmp_path) == whole
+    assert is_known(case, tmp_path, conditions=CONDITIONS, lesions=LESIONS)

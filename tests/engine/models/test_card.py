@@ -1,6 +1,7 @@
 """Which subjects a model has seen, by what its card records."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,9 @@ from napari_mri7t.engine.models.card import (
     BUNDLED,
     ModelCard,
     card_from_dict,
+    find_model,
     has_seen,
+    normalise_place,
     read_card,
 )
 
@@ -63,3 +66,17 @@ def test_a_range_of_voxels_is_two_rising_lengths(card, odd):
 
 def test_without_a_range_a_model_is_for_the_voxels_it_was_trained_at(card):
     assert card.voxel_bounds_mm == ([1.0] * 3, [1.0] * 3)
+
+
+def test_number_of_400_digits_is_no_length(card):
+    values = card.as_dict()
+    values["preprocessing"] = values["preprocessing"] | {"voxel_size_mm": [1, 1, 10**400]}
+    with pytest.raises(ModelError, match="here: voxel_size_mm must be three lengths above 0"):
+        card_from_dict(values, "here")
+
+
+def test_home_of_no_user_is_a_path_as_typed():
+    place = "~no-such-user/model"
+    with pytest.raises(ModelError, match=f"{place}: no such model: choose "):
+        find_model(place)
+    assert Path(normalise_place(place)).name == "model"

@@ -145,6 +145,15 @@ def test_spoilt_or_missing_figures_leave_the_row(folder, tmp_path):
     write_batch_page(tmp_path / "copy")
 
 
+def test_number_of_400_digits_is_no_figure(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / figure_path(output_of("01"), NUMBERS)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 10**400}))
+    found = read_scan_figures(tmp_path / "copy", output_of("01"))
+    assert found.seconds is None
+    assert found.quality is not None
+
+
 def test_the_same_estimate_has_the_same_figures(folder, tmp_path, prepared, small, card):
     quality = replace(prepared, registration_score=0.78, bias_field_strength=0.25)
     write_scan_figures(tmp_path, output_of("01"), quality, small, card, 31.0)

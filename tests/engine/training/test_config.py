@@ -76,7 +76,7 @@ def test_settings_are_read_from_text():
         ({"scales": "2"}, "scales must lie in"),
         ({"variance": "-1"}, "variance must be finite and at least 0"),
         ({"flips": "perhaps"}, "flips: 'perhaps' is not of type bool"),
-        ({"gradient_clip": "inf"}, "gradient_clip must be finite and at least 0"),
+        ({"gradient_clip": "inf"}, "gradient_clip must be a finite number, got inf"),
         ({"inference.step": "one"}, "inference.step: 'one' is not of type int"),
         ({"inference.step": "0"}, "step must be at least 1, got 0"),
         ({"inference.device": "cpu"}, "'inference.device' is unknown; .* inference.step, "),

@@ -8,6 +8,7 @@ import pytest
 
 from napari_mri7t.cli.train import _figures
 from napari_mri7t.engine.atomic import write_json
+from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.training.export import METRICS_FILE, read_figures, summarize_figures
 
@@ -42,3 +43,44 @@ def test_infinite_figures_survive_metrics_card_and_summary(tmp_path, tiny_model,
     assert math.isnan(found["std"])
     assert metrics["estimate"]["whole"]["psnr"] == {"mean": 30.0, "std": 0.0}
     assert f"brain PSNR {psnr:.2f} dB" in _figures(metrics)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seconds", ...),
+        ("seconds", None),
+        ("seconds", 10**400),
+        ("subject", 7),
+        ("hardware", ...),
+        ("estimate.brain", {"brain": {"psnr": "high"}, "whole": {"psnr": 30.0}}),
+        ("source.whole", {"brain": {"psnr": 30.0}, "whole": {"psnr": None}}),
+        ("source.brain", {"whole": {"psnr": 30.0}}),
+    ],
+)
+def test_figures_that_were_edited_are_refused_with_their_file(tmp_path, name, value):
+    edited = figures_of("sub-1", 20.0) | {name.partition(".")[0]: value}
+    kept = {key: entry for key, entry in edited.items() if entry is not ...}
+    path = tmp_path / METRICS_FILE
+    write_json(path, kept)
+    words = rf"{METRICS_FILE}: holds no readable figures \({name} is missing.*\); remove it"
+    with pytest.raises(StateError, match=words):
+        read_figures([tmp_path])
+
+
+@pytest.mark.parametrize("source", [[], None, "none"])
+def test_figures_of_another_form_are_refused_with_their_file(tmp_path, source):
+    write_json(tmp_path / METRICS_FILE, figures_of("sub-1", 20.0) | {"source": source})
+    with pytest.raises(StateError, match=f"{METRICS_FILE}: holds no readable figures"):
+        read_figures([tmp_path])
+
+
+def test_folds_with_other_metrics_are_not_summarised(tmp_path):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for folder, metric in zip(folders, ("psnr", "ssim"), strict=True):
+        folder.mkdir()
+        figures = figures_of("sub-1", 20.0)
+        figures["estimate"] = figures["estimate"] | {"brain": {metric: 1.0}}
+        write_json(folder / METRICS_FILE, figures)
+    with pytest.raises(StateError, match=r"holds other metrics than .*; remove one of the two"):
+        read_figures(folders)

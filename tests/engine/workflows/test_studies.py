@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from dataclasses import replace
@@ -337,3 +338,17 @@ def test_report_of_the_window_holds_what_the_command_line_measured(study, monkey
     summary.unlink()
     assert studies.stress("cpu", run_all=True) == found
     assert summary.exists()
+
+
+def test_estimate_whose_figures_are_lost_has_an_unknown_time(study):
+    (study.fold_folder(0) / "metrics.json").unlink()
+    cost = open_studies(study.folder).cases()[0].costs["slice_unet"]
+    assert math.isnan(cost.seconds)
+    assert cost.n_parameters == read_card(study.fold_folder(0)).n_parameters
+
+
+def test_estimate_whose_figures_were_edited_is_refused_with_their_file(study):
+    path = study.fold_folder(0) / "metrics.json"
+    path.write_text(path.read_text().replace('"seconds"', '"minutes"'))
+    with pytest.raises(StateError, match=r"fold-00.metrics.json: .*seconds is missing"):
+        open_studies(study.folder).cases()
