@@ -63,6 +63,7 @@ class BeforeAfter(QObject):
         self._differing.answered.connect(self._on_difference)
         for latest in (self._corrected, self._differing):
             latest.failed.connect(self.failed)
+        self.views.failed.connect(self.failed)
         self.views.left.connect(self._on_left)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)

@@ -30,14 +30,19 @@ class ThreePlanesView(QObject):
         self._order: tuple[int, ...] = AXIAL
 
     def enter(self, reference: Layer, estimate: Layer) -> tuple[Image, Image]:
-        """Show both through the point of the sliders; return the layers of their pictures."""
-        dims = self._viewer.dims
-        self._reference, self._order = reference, tuple(dims.order)
-        self._point = shown_voxel(self._viewer, reference)
+        """Show both through the point of the sliders; return the layers of their pictures.
+
+        Raises
+        ------
+        VolumeError
+            If a layer's place is unknown; nothing has changed then.
+        """
+        dims, point = self._viewer.dims, shown_voxel(self._viewer, reference)
+        volumes = [layer_to_volume(layer) for layer in (reference, estimate)]
+        cuts = [three_planes(volume, point) for volume in volumes]
+        self._reference, self._point, self._order = reference, point, tuple(dims.order)
         dims.ndisplay, dims.order = 2, (*range(dims.ndim - 3), *(dims.ndim - 3 + n for n in AXIAL))
-        for layer in (reference, estimate):
-            volume = layer_to_volume(layer)
-            cut = three_planes(volume, self._point)
+        for layer, volume, cut in zip((reference, estimate), volumes, cuts, strict=True):
             picture = self._viewer.add_image(
                 cut.picture,
                 name=f"planes: {layer.name}",
@@ -58,7 +63,8 @@ class ThreePlanesView(QObject):
         if self._reference is None:
             return
         self._viewer.dims.events.current_step.disconnect(self._on_slider)
-        self._viewer.mouse_drag_callbacks.remove(self._drag)
+        if self._drag in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._drag)
         pictures, self._of, self._reference = self._of, [], None
         for _, picture in pictures:
             if picture in self._viewer.layers:

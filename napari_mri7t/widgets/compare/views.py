@@ -13,6 +13,7 @@ from napari.components.overlays import TextOverlay
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.widgets.compare.swipe import Swipe
 from napari_mri7t.widgets.compare.three_planes import ThreePlanesView
 
@@ -40,10 +41,12 @@ class CompareViews(QObject):
     """Shows a reference and an estimate in a view; one at a time in a viewer, whoever asks.
 
     `roles`: what the labels on the canvas call the two. Signals: `left`, when the view of another
-    owner took its place; `swiped` (0 to 1), when the line was dragged.
+    owner took its place or it cannot be shown; `failed`, why not; `swiped` (0 to 1), when the line
+    was dragged.
     """
 
     left = Signal()
+    failed = Signal(str)
     swiped = Signal(float)
     _entered: ClassVar[list[CompareViews]] = []
 
@@ -76,6 +79,16 @@ class CompareViews(QObject):
             layer.visible = layer in self._pair
         if view not in GRIDS:
             self._viewer.canvas.grid.enabled = False
+        try:
+            self._enter(view, reference, estimate)
+        except VolumeError as error:  # such as an oblique layer that was moved by hand
+            self.leave()
+            self.left.emit()
+            self.failed.emit(str(error))
+            return
+        self._show_labels()
+
+    def _enter(self, view: str, reference: Layer, estimate: Layer) -> None:
         if view == SIDE_BY_SIDE:
             self._enter_grid(reference, estimate)
         elif view == THREE_PLANES:
@@ -85,7 +98,6 @@ class CompareViews(QObject):
             self._timer.start()
         elif view == SWIPE:
             self._swipe.enter(estimate)
-        self._show_labels()
 
     def leave(self) -> None:
         """Restore visibility, grid and camera."""

@@ -134,6 +134,7 @@ class CompareWidget(EngineWidget):
         self.volumes.changed.connect(self._on_pair_changed)
         self.view_box.currentTextChanged.connect(self._on_view_changed)
         self.views.swiped.connect(self._on_swiped)
+        self.views.failed.connect(lambda text: self.notices.add(text, ERROR_COLOUR))
         self.views.left.connect(lambda: self.view_box.setCurrentText(SINGLE))
         self.swipe_slider.valueChanged.connect(lambda n: self.views.swipe_to(n / 1000))
         self.difference_button.clicked.connect(self.add_difference)

@@ -26,6 +26,7 @@ from napari_mri7t.widgets.evaluate.jobs import (
 )
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
+from napari_mri7t.widgets.layers.opened import OpenedLayers
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import choice, open_in_browser, set_enabled
@@ -50,6 +51,8 @@ class EvaluateWidget(EngineWidget):
         self._recalled = ""  # the run folder that was evaluated or trained last
         self._pair_page: Path | None = None  # the report of two layers, once there is one
         self._of: tuple[object, ...] = ()  # what the results are of
+        self._opened = OpenedLayers(self.viewer)
+        self._opened_of: Evaluation | None = None
         self._of_subject = Latest("Load a subject", self)
         self._of_tables = Latest("Write tables", self)
         self._build_asked()
@@ -155,6 +158,7 @@ class EvaluateWidget(EngineWidget):
         chosen = self.asked.chosen()
         if chosen != self._of:
             self.evaluation = self._pair_page = None
+            self._of_subject.drop()
             self.table.show_results(StudyResults())
             self.summary_label.setText("")
             self._show_boxes()
@@ -187,6 +191,7 @@ class EvaluateWidget(EngineWidget):
 
     def _on_evaluated(self, evaluation: Evaluation) -> None:
         self.evaluation, self._pair_page = evaluation, None
+        self._of_subject.drop()
         self.table.show_results(evaluation.results)
         self.summary_label.setText(visible_lines(_summary_text(evaluation)))
         self.hint_label.setVisible(evaluation.run is not None)
@@ -217,14 +222,19 @@ class EvaluateWidget(EngineWidget):
             self._of_subject.ask(load_subject, self.evaluation.run, subject)
 
     def _show_subject(self, answer: tuple[str, Mapping[str, Volume]]) -> None:
+        """Add a subject's volumes; those of an earlier evaluation have the same names, and go."""
+        if self._opened_of is not self.evaluation:
+            self._opened.clear()
+            self._opened_of = self.evaluation
         subject, volumes = answer
         for method, volume in volumes.items():
             name = f"{subject}: {method}"
-            data, meta, _ = volume_to_layer(volume, name=name, contrast_limits=(0.0, 1.0))
+            if self._opened.holds(name):
+                continue
+            data, meta, kind = volume_to_layer(volume, name=name, contrast_limits=(0.0, 1.0))
             if volume.geometry is not None and volume.geometry.path is not None:
                 meta["metadata"][KEY]["provenance"] = made_by(volume.geometry.path)
-            if name not in self.viewer.layers:
-                self.viewer.add_image(data, **meta)
+            self._opened.add((data, meta, kind))
 
     def _ask_tables_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the tables")
@@ -269,7 +279,7 @@ class EvaluateWidget(EngineWidget):
         self.viewer.events.theme.disconnect(self._show_boxes)
         self.asked.volumes.release()
         self.panel.cancel()
-        self.evaluation = None  # its volumes may be large
+        self.evaluation = self._opened_of = None  # its volumes may be large
         super().release()
 
 

@@ -29,6 +29,10 @@ class OpenedLayers:
         self._layers.append(layer)
         return layer
 
+    def holds(self, name: str) -> bool:
+        """Return whether a layer of that name is still there of the last row."""
+        return any(layer.name == name and layer in self._viewer.layers for layer in self._layers)
+
     def fit(self) -> None:
         """Fit the view to all layers."""
         self._viewer.reset_view()

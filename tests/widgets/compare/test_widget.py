@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
-from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE
+from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE, THREE_PLANES
 from napari_mri7t.widgets.compare.widget import SHORTCUTS
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
@@ -293,6 +293,34 @@ def test_three_planes_of_both_go_through_the_point_that_is_clicked(
     assert shown(viewer) == {"phantom", "estimate", "other"}
     assert not viewer.canvas.grid.enabled
     assert viewer.scene.camera.mouse_pan
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_three_planes_of_an_oblique_layer_that_was_moved_are_refused_in_words(
+    make_napari_viewer, estimate, moved, wait_idle
+):
+    viewer = make_napari_viewer()
+    turned = np.eye(4)
+    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]
+    for name in ("reference", "turned"):
+        data, meta, _ = volume_to_layer(Volume(estimate.array, turned, name=name))
+        viewer.add_image(data, **meta)
+    viewer.add_image(estimate.array.T, name="other", visible=False)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Compare")
+    pair = [viewer.layers[name] for name in ("reference", "turned")]
+    pair[moved].translate = pair[moved].translate + 5
+    callbacks, order = list(viewer.mouse_drag_callbacks), viewer.dims.order
+    widget.views.show(THREE_PLANES, *pair)
+    assert "turned" in "".join(widget.notices.texts(ERROR_COLOUR)) or moved == 0
+    assert len(widget.notices.texts(ERROR_COLOUR)) == 1
+    assert widget.views.view == SINGLE
+    assert shown(viewer) == {"reference", "turned"}
+    assert not viewer.canvas.grid.enabled
+    assert (list(viewer.mouse_drag_callbacks), viewer.dims.order) == (callbacks, order)
+    widget.views.leave()
+    widget.views.show(SWIPE, *pair)
+    assert widget.views.view == SWIPE
+    wait_idle()
 
 
 def test_pair_is_proposed_anew_until_the_user_has_chosen(make_napari_viewer, phantom, wait_idle):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.engine.workflows.studies import Studies
 from napari_mri7t.widgets.evaluate import widget as evaluate
 from napari_mri7t.widgets.evaluate.fields import COLUMNS, REGIONS
-from napari_mri7t.widgets.evaluate.jobs import on_background
+from napari_mri7t.widgets.evaluate.jobs import load_subject, on_background
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
 
@@ -130,6 +132,30 @@ def test_double_click_loads_the_subject_s_volumes(evaluated, viewer, wait_idle, 
     evaluated.load("sub-A")
     wait_idle()
     assert len(viewer.layers) == 3
+
+
+def test_double_click_shows_the_run_that_was_evaluated_last(
+    evaluated, viewer, wait_idle, run_folder, tmp_path, monkeypatch
+):
+    for subject in ("sub-A", "sub-B"):
+        evaluated.load(subject)
+        wait_idle()
+    own = viewer.add_image(np.zeros((4, 4, 4)), name="sub-A: SliceUNet of mine")
+    other = tmp_path / "other"
+    shutil.copytree(run_folder, other)
+    evaluated.asked.run_field.folder = other
+    wait_idle()
+    evaluated.start()
+    wait_idle()
+    subject, volumes = load_subject(other, "sub-A")
+    darker = {name: volume.with_array(volume.array / 2) for name, volume in volumes.items()}
+    monkeypatch.setattr(evaluate, "load_subject", lambda run, name: (subject, darker))
+    evaluated.load("sub-A")
+    wait_idle()
+    names = ["sub-A: 3T as is", "sub-A: SliceUNet", "sub-A: 7T"]
+    assert sorted(layer.name for layer in viewer.layers) == sorted([own.name, *names])
+    for name, volume in zip(names, darker.values(), strict=True):
+        np.testing.assert_array_equal(viewer.layers[name].data, volume.array.T)
 
 
 def test_tables_are_exported(evaluated, wait_idle, tmp_path):
