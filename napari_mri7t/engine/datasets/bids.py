@@ -286,8 +286,8 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
         As `start_derivative`.
     """
     place = Path(folder)
-    if source is not None and place.resolve() == Path(source).resolve():
-        raise Mri7tError(f"{place}: is the input: choose another folder for the results")
+    if source is not None:
+        check_not_input(place, source)
     nearest = next((each for each in (place, *place.parents) if each.exists()), place)
     if nearest.exists() and not nearest.is_dir():
         raise Mri7tError(f"{nearest}: is a file: choose another name for the folder of the results")
@@ -300,6 +300,25 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
             "choose another folder"
         )
     return bool(description)
+
+
+def check_not_input(folder: str | Path, source: str | Path) -> None:
+    """Refuse to put results among the scans, as one folder would be both from then on.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of results.
+    source : str or Path
+        Of the scans.
+
+    Raises
+    ------
+    Mri7tError
+        If these are one folder.
+    """
+    if Path(folder).resolve() == Path(source).resolve():
+        raise Mri7tError(f"{folder}: is the input: choose another folder for the results")
 
 
 def _describe_labels(folder: Path) -> None:

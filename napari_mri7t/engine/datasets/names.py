@@ -42,6 +42,7 @@ NO_IMAGES = frozenset(
     )
 )  # fmt: skip  # as any part of a name
 PHASE = re.compile(r"pha|phase\d*")
+BIAS_FIELD = re.compile(r"(?:^|_)desc-biasfield(?:[0-9a-f]{6})?(?=_|$)")  # as `result_names`
 SPM_TISSUE = re.compile(r"^(?:(?:m?w|r)*c|m0?wp)[1-6](?=[A-Za-z])")  # c1sub-01, mwc1sub-01
 FREESURFERS_BRAIN = "brainmask"  # no mask, but the extracted T1w
 LAST_PARTS = frozenset(("ph", "real", "imag", "imaginary", "wm", "gm", "csf"))
@@ -113,7 +114,7 @@ def anatomical_suffix(name: str) -> str:
 def why_no_image(name: str) -> str:
     """Return why a name is not that of an image to synthesise from or to train on.
 
-    Masks, label and probability maps, and phase, real and imaginary parts are none.
+    Masks, label and probability maps, bias fields, and phase, real and imaginary parts are none.
 
     Parameters
     ----------
@@ -137,6 +138,8 @@ def why_no_image(name: str) -> str:
         return f"part-{found['part']}: no magnitude image"
     if found.get("inv") and last_suffix(name) != "MP2RAGE":
         return f"inv-{found['inv']}: one inversion of several"
+    if BIAS_FIELD.search(name):
+        return "desc-biasfield: a bias field"
     for key in ("label", "hemi", "den"):
         if key in found:
             return f"{key}-{found[key]}: no image of a whole head"

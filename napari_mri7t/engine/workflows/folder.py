@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.bids import Scan, check_not_input
 from napari_mri7t.engine.datasets.scans import ScanFilter
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.choice import possible_models
@@ -49,8 +49,11 @@ def synthesize_folder(  # noqa: PLR0913 - all with defaults
     Raises
     ------
     FileNotFoundError, Mri7tError
-        As `plan_batch`, `begin_batch`, `possible_models` and `synthesize_batch`.
+        As `plan_batch`, `begin_batch`, `possible_models` and `synthesize_batch`, or if the folder
+        for intermediate results is the source.
     """
+    if isinstance(job.preparation.keep, Path):
+        check_not_input(job.preparation.keep, source)
     found = plan_batch(source, job.output, wanted)
     possible_models(job.model)  # or nothing is begun
     begin_batch(source, job.output, found)

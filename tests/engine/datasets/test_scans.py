@@ -291,3 +291,12 @@ def test_plain_t2_in_a_folder_is_named_and_not_made(tmp_path):
     assert names(found) == ["T1.nii"]
     assert found.skipped["anna_t2_tse.nii.gz"].startswith("is a T2w by its name")
     assert found.skipped["tof.nii"].startswith("is a angio")
+
+
+@pytest.mark.parametrize("mark", ["", "0a1b2c"])
+def test_kept_bias_field_is_no_scan(tmp_path, mark):
+    kept = f"sub-1/anat/sub-1_desc-biasfield{mark}_T1w.nii.gz"
+    touch(tmp_path, kept, "sub-1/anat/sub-1_T1w.nii", "sub-2/anat/sub-2_desc-biasfieldcor_T1w.nii")
+    found = find_scans(tmp_path)
+    assert names(found) == ["sub-1_T1w.nii", "sub-2_desc-biasfieldcor_T1w.nii"]
+    assert found.skipped == {kept: "desc-biasfield: a bias field: rename it if it is a scan"}
