@@ -71,8 +71,8 @@ def batch(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="BIDS derivative with masks and transforms to MNI space, which replace these "
-            "steps; may be repeated.",
+            help="BIDS derivative, DIR or NAME=DIR, with masks and transforms to MNI space, which "
+            "replace these steps; may be repeated.",
             show_default="those in INPUT/derivatives",
         ),
     ] = None,
@@ -107,7 +107,7 @@ def batch(
     if dry_run:
         show_script(place)
 
-    from napari_mri7t.engine.datasets.derivatives import derivatives_of
+    from napari_mri7t.engine.datasets.derivatives import derivatives_of, named_derivatives
     from napari_mri7t.engine.datasets.scans import ScanFilter
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.workflows.folder import synthesize_folder
@@ -125,7 +125,7 @@ def batch(
             PreparationConfig(allow_out_of_domain=allow_out_of_domain), prepare=prepare, keep=keep
         ),
         OutputConfig(space, via, background),
-        derivatives_of(source) if derivatives is None else tuple(derivatives),
+        derivatives_of(source) if derivatives is None else named_derivatives(derivatives),
     )
     so_far = Collected()
     try:

@@ -105,7 +105,8 @@ def bids_app(
             "--derivatives",
             "-d",
             metavar="DIR",
-            help="BIDS derivative with masks and transforms to use; may be repeated.",
+            help="BIDS derivative, DIR or NAME=DIR, with masks and transforms to use; may be "
+            "repeated.",
             show_default="those in BIDS_DIR/derivatives",
         ),
     ] = None,

@@ -126,3 +126,24 @@ def test_scheduler_on_another_machine_is_refused_without_tls(run, tmp_path):
     code, _, error = run(tmp_path, tmp_path / "out", "--scheduler", "tcp://10.0.0.5:8786")
     assert code == 1
     assert "tls://" in error
+
+
+def test_kept_files_do_not_go_among_the_scans(run, folder, tmp_path):
+    before = sorted(folder.rglob("*"))
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    for keep in (folder, tmp_path / "link"):
+        code, _, error = run(folder, tmp_path / "out", "--keep", keep)
+        assert (code, "is the input: choose another folder" in error) == (1, True)
+    assert sorted(folder.rglob("*")) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_derivative_that_does_not_exist_is_refused_before_anything_is_written(
+    run, folder, tmp_path
+):
+    for typo in (tmp_path / "fmriprp", f"fmriprep={tmp_path / 'fmriprp'}"):
+        code, _, error = run(folder, tmp_path / "out", "--derivatives", typo)
+        assert code == 1
+        wanted = f"{tmp_path / 'fmriprp'}: no such folder: choose a BIDS derivative (--derivatives)"
+        assert wanted in " ".join(error.split())
+    assert not (tmp_path / "out").exists()

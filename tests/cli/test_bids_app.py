@@ -11,6 +11,8 @@ import pytest
 from napari_mri7t.cli import bids_app
 from napari_mri7t.cli.bids_app import spread
 from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.engine.workflows import folder
+from napari_mri7t.engine.workflows.summary import BatchSummary
 
 SKIP = "--skip-bids-validation"
 
@@ -155,3 +157,20 @@ def test_the_real_validator_runs_where_it_is_installed(
     code, _, error = run(raw, tmp_path / "out", "participant")
     assert code == 1
     assert "NOT_INCLUDED /sub-01/misplaced.txt" in error
+
+
+@pytest.mark.parametrize("name", ["", "fmriprep="])
+def test_derivatives_may_have_a_name(run, raw, tmp_path, monkeypatch, name):
+    seen = []
+    monkeypatch.setattr(
+        folder, "synthesize_folder", lambda _, job, *__: seen.append(job) or BatchSummary()
+    )
+    (tmp_path / "a=b").mkdir()
+    run(raw, tmp_path / "out", "participant", SKIP, "-d", f"{name}{tmp_path / 'a=b'}")
+    assert [job.derivatives for job in seen] == [(tmp_path / "a=b",)]
+
+
+def test_derivative_that_does_not_exist_is_refused(run, raw, tmp_path):
+    for typo in ("none", "fmriprep=none"):
+        code, _, error = run(raw, tmp_path / "out", "participant", SKIP, "-d", typo)
+        assert (code, "none: no such folder: choose a BIDS derivative" in error) == (1, True)

@@ -79,6 +79,32 @@ def derivatives_of(dataset: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder for folder in place.iterdir() if _is_of_others(folder)))
 
 
+def named_derivatives(given: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the folders of derivatives that were asked for.
+
+    Parameters
+    ----------
+    given : sequence of Path
+        Folders, or `name=folder` as BIDS Apps take them; the name is not used.
+
+    Raises
+    ------
+    Mri7tError
+        If there is no such folder.
+    """
+    found = []
+    for each in given:
+        name, sign, rest = str(each).partition("=")
+        is_named = sign and not each.is_dir() and not set(name) & {"/", "\\"}
+        folder = Path(rest) if is_named and rest else each
+        if not folder.is_dir():
+            raise Mri7tError(
+                f"{folder}: no such folder: choose a BIDS derivative", argument="derivatives"
+            )
+        found.append(folder)
+    return tuple(found)
+
+
 def _is_of_others(folder: Path) -> bool:
     try:
         return folder.is_dir() and not check_derivative(folder)
