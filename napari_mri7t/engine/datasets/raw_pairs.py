@@ -31,6 +31,7 @@ from napari_mri7t.engine.datasets.names import (
     last_suffix,
     looks_t1w,
     why_no_image,
+    without_t1w,
 )
 from napari_mri7t.engine.datasets.scans import NO_DATA, RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, choose_volumes
@@ -94,8 +95,8 @@ class PairFiles:
         words = {
             "source_mask": "your mask of the 3T",
             "target_mask": "your mask of the 7T",
-            "transform": "your transform",
-            "to_mni": "your transform to MNI space",
+            "transform": f"your transform {self.transform and self.transform.name}",
+            "to_mni": f"your transform to MNI space {self.to_mni and self.to_mni.name}",
         }
         extras = [words[name] for name in self.own]
         if self.inversions:
@@ -372,11 +373,37 @@ def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
                 given.setdefault(mask, own["mask"])
             if "transform" in own and scan is pair.target:
                 given.setdefault("to_mni", own["transform"])
-    places = [folder / PurePosixPath(pair.source.name).parent for folder in derivatives]
-    known = [path for place in places for path in sorted(place.glob(f"*{TO_TARGET}.*"))]
-    if linear := [path for path in known if path.suffix in TRANSFORM_ENDS]:
+    linear = _transforms_of(pair.source, derivatives)
+    if len(linear) == 1:
         given["transform"] = linear[0]
+    elif linear:
+        several = ", ".join(path.name for path in linear)
+        notes.append(f"{several} of the derivatives are not used: keep one of them")
     return replace(pair, **given, notes=tuple(dict.fromkeys(notes)))
+
+
+def _transforms_of(scan: Scan, derivatives: Sequence[Path]) -> list[Path]:
+    """Return the linear transforms to the 7T that have the name of a 3T scan."""
+    places = [folder / PurePosixPath(scan.name).parent for folder in derivatives]
+    known = [path for place in places for path in sorted(place.glob(f"*{TO_TARGET}.*"))]
+    return [
+        path
+        for path in known
+        if path.suffix in TRANSFORM_ENDS and _is_of(path.name.split(TO_TARGET)[0], scan)
+    ]
+
+
+def _is_of(start: str, scan: Scan) -> bool:
+    """Return whether the start of a file's name is that of a scan.
+
+    In BIDS some of its entities are enough; in a flat folder are other people's files, too.
+    """
+    stem, folders = clean_stem(scan.path), PurePosixPath(scan.name).parts
+    if len(folders) > 1 and folders[0].startswith("sub-"):
+        parts = start.split("_")
+        return parts[0] == folders[0] and {*parts} <= {*stem.split("_"), *folders}
+    names = (stem, without_field(scan.path))
+    return start in {*names, *map(without_t1w, names)}
 
 
 def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:

@@ -126,7 +126,46 @@ def test_own_masks_and_transforms_are_taken_from_the_derivatives(raw, scan):
     assert pair.notes == (
         "sub-01_ses-7T_desc-brain_mask.nii.gz of a derivative is not used: it is on another grid",
     )
-    assert "with your mask of the 3T, your transform" in pair.describe()
+    assert "with your mask of the 3T, your transform sub-01_from-3T_to-7T_" in pair.describe()
+
+
+def own_transform(raw, name):
+    path = raw / "derivatives/mine" / f"{name}_from-3T_to-7T_mode-image_xfm.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    return path
+
+
+@pytest.mark.parametrize("end", ["", "_3T", "_T1w"])
+def test_each_person_of_a_flat_folder_gets_the_own_transform(scan, tmp_path, end):
+    for name in ("S1", "S10", "S2", "S3"):
+        for field in "37":
+            scan(f"{name}_{field}T{'_T1w' if end == '_T1w' else ''}.nii")
+    own = [own_transform(tmp_path / "raw", f"{name}{end}") for name in ("S1", "S10", "S2")]
+    found = find_raw_pairs(tmp_path / "raw").pairs
+    assert [pair.transform for pair in found] == [*own, None]
+    assert f"with your transform {own[1].name}" in found[1].describe()
+
+
+def test_transform_of_another_run_is_not_used(scan, tmp_path):
+    for field in "37":
+        scan(f"sub-01/ses-{field}T/anat/sub-01_ses-{field}T_run-1_T1w.nii.gz")
+    own_transform(tmp_path / "raw", "sub-01/ses-3T/anat/sub-01_run-2")
+    own_transform(tmp_path / "raw", "sub-01/ses-3T/anat/sub-02_run-1")
+    assert find_raw_pairs(tmp_path / "raw").pairs[0].own == {}
+    one = own_transform(tmp_path / "raw", "sub-01/ses-3T/anat/sub-01_ses-3T_run-1")
+    assert find_raw_pairs(tmp_path / "raw").pairs[0].own == {"transform": one}
+
+
+def test_several_transforms_of_one_person_are_named_and_none_is_used(raw):
+    for name in ("sub-01", "sub-01_ses-3T"):
+        own_transform(raw, f"sub-01/ses-3T/anat/{name}")
+    (pair,) = find_raw_pairs(raw).pairs
+    assert pair.own == {}
+    assert pair.notes == (
+        "sub-01_from-3T_to-7T_mode-image_xfm.txt, sub-01_ses-3T_from-3T_to-7T_mode-image_xfm.txt "
+        "of the derivatives are not used: keep one of them",
+    )
 
 
 def test_mask_of_a_uniform_image_may_have_the_plain_name(raw, scan):
