@@ -6,6 +6,7 @@ pairs that a training leaves out are listed in `.bidsignore`.
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,18 +139,25 @@ def read_people(folder: Path) -> dict[str, Person]:
     Raises
     ------
     Mri7tError
-        If the table cannot be read, or holds a verdict that is none.
+        If the table cannot be read, lacks the column `participant_id`, names a person twice or
+        holds a verdict that is none.
     """
     path = folder / f"{PEOPLE}.tsv"
     try:
         text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
         table = csv.DictReader(io.StringIO(text), dialect="excel-tab", quoting=csv.QUOTE_NONE)
+        if PERSON not in (table.fieldnames or ()):
+            raise ValueError(f"no column {PERSON} between tabs")
         rows = [{key: value for key, value in row.items() if key} for row in table]
+        rows = [row for row in rows if row.get(PERSON)]
+        counts = Counter(row[PERSON] for row in rows)
+        if twice := next((name for name, count in counts.items() if count > 1), ""):
+            raise ValueError(f"{visible(twice)} has {counts[twice]} rows")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
         raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
-    return {row[PERSON]: _person(row, path) for row in rows if row.get(PERSON)}
+    return {row[PERSON]: _person(row, path) for row in rows}
 
 
 def _person(row: Mapping[str, str | None], path: Path) -> Person:

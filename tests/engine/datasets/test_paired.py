@@ -53,3 +53,20 @@ def test_unknown_verdict_in_the_table_is_refused_by_the_person(tmp_path):
     (tmp_path / "participants.tsv").write_text("participant_id\tquality\nsub-01\tgood\n")
     with pytest.raises(Mri7tError, match="sub-01: quality must be accept, reject, look again"):
         read_people(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("participant_id,quality\nsub-01,reject\n", "no column participant_id between tabs"),
+        ("", "no column participant_id between tabs"),
+        ("participant_id\tquality\nsub-01\treject\nsub-01\tn/a\n", "sub-01 has 2 rows"),
+    ],
+)
+def test_table_that_would_lose_a_verdict_is_refused_and_stays(tmp_path, text, why):
+    (tmp_path / "participants.tsv").write_text(text)
+    with pytest.raises(Mri7tError, match=rf"cannot be read \({why}\): mend or remove it"):
+        read_people(tmp_path)
+    with pytest.raises(Mri7tError, match=why):
+        write_people(tmp_path, PEOPLE)
+    assert (tmp_path / "participants.tsv").read_text() == text
