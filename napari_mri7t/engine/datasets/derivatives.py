@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from napari_mri7t.engine.datasets.bids import MNI_SPACE, check_derivative
+from napari_mri7t.engine.datasets.bids import MNI_SPACE, Scan, check_derivative
+from napari_mri7t.engine.datasets.field_strength import without_field
 from napari_mri7t.engine.datasets.files import ESTIMATE
-from napari_mri7t.engine.datasets.names import DEFAULT_SUFFIX
+from napari_mri7t.engine.datasets.names import DEFAULT_SUFFIX, clean_stem, without_t1w
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
 from napari_mri7t.engine.volumes.files.reading import read_header
@@ -22,6 +23,7 @@ from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM
 DERIVATIVES = "derivatives"  # of a dataset, in the dataset
 MASK_ENDS = (".nii.gz", ".nii")
 TRANSFORM_ENDS = (".txt", ".tfm", ".mat")  # linear ones; .h5 holds a warp
+TO_TARGET = "_from-3T_to-7T_mode-image_xfm"  # the end of a transform's name, in a derivative
 NAME = re.compile(rf"(?P<entities>.+?)(_desc-{ESTIMATE}(?P<mark>[^_]*))?_(?P<suffix>[^_]+)")
 
 
@@ -151,6 +153,36 @@ def find_own(
             else:
                 found[what] = path
     return found, tuple(notes)
+
+
+def transforms_of(scan: Scan, derivatives: Sequence[Path]) -> list[Path]:
+    """Return the linear transforms to the 7T that have the name of a 3T scan.
+
+    Parameters
+    ----------
+    scan : Scan
+    derivatives : sequence of Path
+    """
+    places = [folder / PurePosixPath(scan.name).parent for folder in derivatives]
+    known = [path for place in places for path in sorted(place.glob(f"*{TO_TARGET}.*"))]
+    return [
+        path
+        for path in known
+        if path.suffix in TRANSFORM_ENDS and _is_of(path.name.split(TO_TARGET)[0], scan)
+    ]
+
+
+def _is_of(start: str, scan: Scan) -> bool:
+    """Return whether the start of a file's name is that of a scan.
+
+    In BIDS some of its entities are enough; in a flat folder are other people's files, too.
+    """
+    stem, folders = clean_stem(scan.path), PurePosixPath(scan.name).parts
+    if len(folders) > 1 and folders[0].startswith("sub-"):
+        parts = start.split("_")
+        return parts[0] == folders[0] and {*parts} <= {*stem.split("_"), *folders}
+    names = (stem, without_field(scan.path))
+    return start in {*names, *map(without_t1w, names)}
 
 
 def is_on_grid(mask: Path, scan: Path) -> bool:

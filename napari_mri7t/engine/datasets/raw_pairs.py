@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
-from napari_mri7t.engine.datasets.derivatives import TRANSFORM_ENDS, derivatives_of, find_own
+from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own, transforms_of
 from napari_mri7t.engine.datasets.dicom_scans import DicomStudy, find_studies
 from napari_mri7t.engine.datasets.field_strength import field_of, without_field
 from napari_mri7t.engine.datasets.files import (
@@ -31,14 +31,12 @@ from napari_mri7t.engine.datasets.names import (
     last_suffix,
     looks_t1w,
     why_no_image,
-    without_t1w,
 )
 from napari_mri7t.engine.datasets.scans import NO_DATA, RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, choose_volumes
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
 from napari_mri7t.engine.volumes.files.streams import stem_of
 
-TO_TARGET = "_from-3T_to-7T_mode-image_xfm"  # the end of a transform's name, in a derivative
 MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
 MOST_NAMED = 5
 NO_FIELD = (
@@ -373,37 +371,13 @@ def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
                 given.setdefault(mask, own["mask"])
             if "transform" in own and scan is pair.target:
                 given.setdefault("to_mni", own["transform"])
-    linear = _transforms_of(pair.source, derivatives)
+    linear = transforms_of(pair.source, derivatives)
     if len(linear) == 1:
         given["transform"] = linear[0]
     elif linear:
         several = ", ".join(path.name for path in linear)
         notes.append(f"{several} of the derivatives are not used: keep one of them")
     return replace(pair, **given, notes=tuple(dict.fromkeys(notes)))
-
-
-def _transforms_of(scan: Scan, derivatives: Sequence[Path]) -> list[Path]:
-    """Return the linear transforms to the 7T that have the name of a 3T scan."""
-    places = [folder / PurePosixPath(scan.name).parent for folder in derivatives]
-    known = [path for place in places for path in sorted(place.glob(f"*{TO_TARGET}.*"))]
-    return [
-        path
-        for path in known
-        if path.suffix in TRANSFORM_ENDS and _is_of(path.name.split(TO_TARGET)[0], scan)
-    ]
-
-
-def _is_of(start: str, scan: Scan) -> bool:
-    """Return whether the start of a file's name is that of a scan.
-
-    In BIDS some of its entities are enough; in a flat folder are other people's files, too.
-    """
-    stem, folders = clean_stem(scan.path), PurePosixPath(scan.name).parts
-    if len(folders) > 1 and folders[0].startswith("sub-"):
-        parts = start.split("_")
-        return parts[0] == folders[0] and {*parts} <= {*stem.split("_"), *folders}
-    names = (stem, without_field(scan.path))
-    return start in {*names, *map(without_t1w, names)}
 
 
 def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:
