@@ -32,6 +32,10 @@ from napari_mri7t.engine.workflows.claims import lock_derivative
 from napari_mri7t.engine.workflows.summary import BatchSummary
 
 SUMMARY_FILE = "pairs.json"  # in the folder of logs
+NOT_COMPARABLE = (
+    "it is not compared with the others: its sidecar lacks its place in MNI space: make it again."
+)
+SMALLEST_DETERMINANT = 1e-6  # of a place in MNI space
 PEOPLE, INFORMATION = "people", "information"  # in it: names, and a matrix in their order
 
 
@@ -103,7 +107,8 @@ def _record(
         figures["best_other_information"] = others[best]
     problems = _texts(settings.get("problems"))
     match = _texts(summary.get("flags", {}).get(paths.name))
-    flags = dict.fromkeys([*problems, *match])
+    odd = () if _places_of(settings) else (NOT_COMPARABLE,)
+    flags = dict.fromkeys([*problems, *match, *odd])
     return PairRecord(
         paths.name,
         *paths.images,
@@ -178,6 +183,8 @@ def judge_pair(folder: str | Path, subject: str, verdict: str) -> PairRecord:
 def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -> list[PairRecord]:
     """Compare the people of a dataset, and write its summary, table of people and page.
 
+    After a stop nobody is compared: what is known of the pairs that were not written since stays.
+
     Parameters
     ----------
     folder : Path
@@ -198,10 +205,10 @@ def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -
     Mri7tError
         If a file cannot be read or written.
     """
-    names, information = compare_people(folder, report)
+    compared = None if summary.stopped else _compared(folder, report)
     with lock_derivative(folder) as logs:
-        facts = asdict(summary) | {PEOPLE: names, INFORMATION: information.tolist()}
-        facts["flags"] = _flags_of(names, information)
+        facts = asdict(summary) | (compared or _known(folder, summary.written))
+        names = {*facts[PEOPLE], *summary.written, *summary.known}
         for key in ("failed", "skipped", "arguments"):
             earlier = _read_summary(folder).get(key)
             if isinstance(earlier, dict):
@@ -215,9 +222,29 @@ def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -
             old = people.get(record.name, Person())
             people[record.name] = replace(old, flags=" ".join(record.flags))
         write_people(folder, people)
-        records = list_pairs(folder)
         write_pair_page(folder, records, facts["failed"])
     return records
+
+
+def _compared(folder: Path, report: Report) -> dict[str, Any]:
+    """Return of the summary what a comparison of all people finds."""
+    names, information = compare_people(folder, report)
+    flags = _flags_of(names, information)
+    return {PEOPLE: names, INFORMATION: information.tolist(), "flags": flags}
+
+
+def _known(folder: Path, written: Sequence[str]) -> dict[str, Any]:
+    """Return what an earlier comparison found of the pairs that were not written since."""
+    earlier = _read_summary(folder)
+    people = _texts(earlier.get(PEOPLE))
+    names = [name for name in people if name not in written]
+    places = [people.index(name) for name in names]
+    try:
+        information = [[earlier[INFORMATION][i][j] for j in places] for i in places]
+    except (LookupError, TypeError):
+        names, information = [], []
+    flags = {name: why for name, why in earlier.get("flags", {}).items() if name not in written}
+    return {PEOPLE: names, INFORMATION: information, "flags": flags}
 
 
 def _is_person(name: str) -> bool:
@@ -237,22 +264,34 @@ def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np
     Returns
     -------
     names : list of str
+        Without those whose sidecar lacks a place in MNI space.
     information : ndarray, shape (n, n)
         As `cross_information`, in the order of the names.
     """
-    pairs = _pairs_of(folder)
+    places = {name: _places_of(settings) for name, settings in _pairs_of(folder).items()}
+    pairs = {name: place for name, place in places.items() if place is not None}
     sources: list[np.ndarray] = []
     targets: list[np.ndarray] = []
-    for n, (name, settings) in enumerate(pairs.items()):
+    for n, (name, place) in enumerate(pairs.items()):
         report(Progress(n, len(pairs), f"comparing the people ({name})"))
         paths = PairPaths(folder, name)
-        for path, key, held in (
-            (paths.source, "source_grid_to_mni", sources),
-            (paths.target, "target_grid_to_mni", targets),
-        ):
-            held.append(comparable(load_volume(path), np.array(settings[key], float)))
+        sources.append(comparable(load_volume(paths.source), place[0]))
+        targets.append(comparable(load_volume(paths.target), place[1]))
     report(Progress(len(pairs), len(pairs), "comparing the people"))
     return list(pairs), cross_information(sources, targets)
+
+
+def _places_of(settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return where both grids lie in MNI space; None if the sidecar, which people edit, is odd."""
+    try:
+        both = [np.array(settings[f"{side}_grid_to_mni"], float) for side in ("source", "target")]
+    except (LookupError, ValueError, TypeError, OverflowError):
+        return None
+    if any(each.shape != (4, 4) or not np.isfinite(each).all() for each in both):
+        return None
+    if any(abs(np.linalg.det(each)) < SMALLEST_DETERMINANT for each in both):
+        return None
+    return both[0], both[1]
 
 
 def _flags_of(names: Sequence[str], information: np.ndarray) -> dict[str, list[str]]:
