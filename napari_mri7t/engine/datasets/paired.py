@@ -4,8 +4,10 @@ Verdicts and flags are columns of `participants.tsv`, which a text editor can ch
 pairs that a training leaves out are listed in `.bidsignore`.
 """
 
+import contextlib
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -96,12 +98,48 @@ class PairPaths:
         """A small picture, WebP."""
         return self._figure("webp")
 
+    def check_apart(self, given: set[object]) -> None:
+        """Refuse images that would replace a file that was given, also where all may be replaced.
+
+        Parameters
+        ----------
+        given : set
+            From `marks_of`.
+
+        Raises
+        ------
+        Mri7tError
+            If an image would be such a file.
+        """
+        for image in self.images:
+            if not given.isdisjoint(marks_of([image])):
+                text = "is a file of the input: choose another folder for the pairs"
+                raise Mri7tError(f"{image}: {text}")
+
     def _anat(self, session: str, end: str) -> Path:
         folder = self.folder / self.name / f"ses-{session}" / "anat"
         return folder / f"{self.name}_ses-{session}_{end}.nii.gz"
 
     def _figure(self, end: str) -> Path:
         return self.folder / self.name / FIGURE_FOLDER / f"{self.name}_pair.{end}"
+
+
+def marks_of(paths: Iterable[Path]) -> set[object]:
+    """Return what tells files from others: real paths, and numbers on the disk.
+
+    Hard links and names in another case share a number.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+    """
+    found: set[object] = set()
+    for path in paths:
+        found.add(os.path.realpath(path))
+        with contextlib.suppress(OSError):
+            facts = path.stat()
+            found.add((facts.st_dev, facts.st_ino))
+    return found
 
 
 @dataclass(frozen=True)

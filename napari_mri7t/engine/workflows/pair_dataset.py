@@ -4,13 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mri7t.engine.datasets.bids import start_derivative
+from napari_mri7t.engine.datasets.bids import check_not_input, start_derivative
+from napari_mri7t.engine.datasets.paired import PairPaths, read_people
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.engine.progress import Report, ignore, part
 from napari_mri7t.engine.report.pair_page import PairRecord
 from napari_mri7t.engine.workflows.pair_review import finish_pairs
-from napari_mri7t.engine.workflows.pairs import PairJob, find_pairs, make_pairs
+from napari_mri7t.engine.workflows.pairs import (
+    PairJob,
+    find_pairs,
+    given_files,
+    make_pairs,
+)
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note
 
 Run = Callable[[Sequence[PairFiles], PairJob, Report, Note], BatchSummary]
@@ -68,9 +74,10 @@ def make_dataset(  # noqa: PLR0913 - the last three have defaults
     Raises
     ------
     Mri7tError
-        As `start_derivative` and `make_pairs`.
+        As `start_derivative`, `read_people` and `make_pairs`, or if a file of the input would be
+        replaced.
     """
-    start_derivative(job.output, dataset if Path(dataset).is_dir() else None)
+    _begin(Path(dataset), found, job)
     so_far = BatchSummary()
 
     def take(outcome: BatchSummary) -> None:
@@ -88,6 +95,19 @@ def make_dataset(  # noqa: PLR0913 - the last three have defaults
         raise
     records = finish_pairs(job.output, summary, part(report, 0, 1, share=0))
     return PairResult(job.output, tuple(records), summary)
+
+
+def _begin(dataset: Path, found: FoundPairs, job: PairJob) -> None:
+    """Start the derivative, after the checks that need no scan to be read."""
+    folder = dataset if dataset.is_dir() else None
+    if folder is not None:
+        for place in filter(None, (job.output, job.keep)):
+            check_not_input(place, folder)
+    given = given_files(found.pairs)
+    for files in found.pairs:
+        PairPaths(job.output, files.name).check_apart(given)
+    read_people(job.output)
+    start_derivative(job.output, folder)
 
 
 def pair(  # noqa: PLR0913 - offered to Python users, by keyword

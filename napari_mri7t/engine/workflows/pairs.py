@@ -13,7 +13,7 @@ from typing import Any
 from napari_mri7t.engine.atomic import check_folder
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests, source_uri
 from napari_mri7t.engine.datasets.pair_table import is_table, read_pairs
-from napari_mri7t.engine.datasets.paired import FIELDS, PairPaths
+from napari_mri7t.engine.datasets.paired import FIELDS, PairPaths, marks_of
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, find_raw_pairs
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.cache import MASK, TRANSFORM, KeptFiles, read_cache
@@ -47,7 +47,7 @@ NOTICE = (
     "A scan, brain-extracted, corrected for its bias field, registered and resampled to train on: "
     "for research, not for diagnosis."
 )
-NEW, DONE, CHANGED = "new", "done", "changed"
+NEW, DONE, CHANGED, FAILED = "new", "done", "changed", "failed"
 OTHERS = "other scans, masks or settings"
 OVERWRITE = "run it into another folder, or allow overwriting"
 EDITABLE = (  # own files of a `RawPair`: side, and result
@@ -89,10 +89,11 @@ class PairState:
     Parameters
     ----------
     files : PairFiles
-    state : {"new", "done", "changed"}
-        Whether it is there: made from the same files and settings, or from others.
+    state : {"new", "done", "changed", "failed"}
+        Whether it is there: made from the same files and settings, or from others; "failed" if it
+        cannot be made.
     text : str
-        What will be done, as a sentence.
+        What will be done, or why it cannot be, as a sentence.
     """
 
     files: PairFiles
@@ -142,19 +143,32 @@ def plan_pairs(found: FoundPairs, job: PairJob, report: Report = ignore) -> list
     report : callable
         Progress in pairs.
     """
-    states = []
+    states, given = [], given_files(found.pairs)
     for n, files in enumerate(found.pairs):
         report(PairProgress(n, len(found.pairs), f"inspecting {files.name}", files.name))
-        state, used = state_of(files, job), _with_edited(files, job).describe()
-        text = {
-            NEW: f"{used}.",
-            DONE: "Already made from the same scans and settings.",
-            CHANGED: f"Made before from {OTHERS}: {OVERWRITE}.",
-        }[state]
-        if state == CHANGED and job.overwrite:
-            text = f"{used}; replaces a pair of {OTHERS}."
-        states.append(PairState(files, state, " ".join([text, *files.notes])))
+        try:
+            PairPaths(job.output, files.name).check_apart(given)
+            states.append(_plan(files, job))
+        except (Mri7tError, OSError) as error:
+            states.append(PairState(files, FAILED, f"{_reason_of(files, error)}."))
     return states
+
+
+def _plan(files: PairFiles, job: PairJob) -> PairState:
+    state, used = state_of(files, job), _with_edited(files, job).describe()
+    text = {
+        NEW: f"{used}.",
+        DONE: "Already made from the same scans and settings.",
+        CHANGED: f"Made before from {OTHERS}: {OVERWRITE}.",
+    }[state]
+    if state == CHANGED and job.overwrite:
+        text = f"{used}; replaces a pair of {OTHERS}."
+    return PairState(files, state, " ".join([text, *files.notes]))
+
+
+def _reason_of(files: PairFiles, error: Exception) -> str:
+    """Return an error in words; of two scans, so that it names the file."""
+    return reason_of(Scan(Path(files.name), files.name, ""), error)
 
 
 def state_of(files: PairFiles, job: PairJob) -> str:
@@ -262,20 +276,21 @@ def make_pairs(
         If the derivative cannot be written into.
     """
     check_folder(job.output)
-    start, summary = time.perf_counter(), BatchSummary()
+    start, summary, given = time.perf_counter(), BatchSummary(), given_files(pairs)
     with Claims(job.output) as claims:
         for n, files in enumerate(pairs):
             own = _report_of(files.name, n, len(pairs), report)
             try:
                 own(Progress(0, 0, "reading the scans"))
                 claims.take(files.name)
+                PairPaths(job.output, files.name).check_apart(given)
                 outcome = _make(files, job, own, make)
             except Exception as error:
                 argument = getattr(error, "argument", "")
                 helps = {files.name: argument} if argument else {}
-                # of two scans: the reason names the file
-                why = reason_of(Scan(Path(files.name), files.name, ""), error)
-                outcome = BatchSummary(failed={files.name: why}, arguments=helps)
+                outcome = BatchSummary(
+                    failed={files.name: _reason_of(files, error)}, arguments=helps
+                )
             claims.release(files.name)
             summary = summary.with_other(outcome)
             note(outcome)
@@ -303,6 +318,11 @@ def _make(files: PairFiles, job: PairJob, report: Report, make: Make) -> BatchSu
     notes = write_pair(pair, plan, files, job)
     warnings = (*files.notes, *pair.problems, *pair.warnings, *notes)
     return BatchSummary((files.name,), warnings={files.name: warnings} if warnings else {})
+
+
+def given_files(pairs: Sequence[PairFiles]) -> set[object]:
+    """Return the marks of the scans, masks and transforms of pairs, which nothing may replace."""
+    return marks_of(p for f in pairs for p in (*f.own.values(), *(s.path for s in f.scans)))
 
 
 def _check_images(files: PairFiles, job: PairJob) -> None:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
 CHOICES = "pairs"  # section of the memory
-STATES = {"new": WAITING, "done": DONE, "changed": REFUSED}
+STATES = {"new": WAITING, "done": DONE, "changed": REFUSED, "failed": REFUSED}
 FLAGGED = State("to be looked at", "look", 0)
 VERDICTS = {
     "accept": State("accepted", VERDICT_ICONS["accept"], 5),
@@ -164,8 +164,9 @@ class PairWidget(EngineWidget):
             self.table.change(progress.record.name, picture=progress.picture)
 
     def _row(self, planned: PairState) -> Row:
-        is_refused = planned.state == "changed" and not self.fields.overwrite_box.isChecked()
-        state = WAITING if planned.state == "changed" and not is_refused else STATES[planned.state]
+        is_allowed = planned.state == "changed" and self.fields.overwrite_box.isChecked()
+        state = WAITING if is_allowed else STATES[planned.state]
+        is_refused = state == REFUSED
         reason = planned.text if is_refused else ""
         details = () if is_refused else (planned.text,)
         return Row(planned.files.name, planned.files.name, state, reason=reason, details=details)

@@ -26,6 +26,7 @@ from napari_mri7t.engine.workflows.pair_review import judge_pair, list_pairs
 from napari_mri7t.engine.workflows.pairs import (
     CHANGED,
     DONE,
+    FAILED,
     NEW,
     PairJob,
     PairProgress,
@@ -284,6 +285,106 @@ def test_changed_image_is_no_pair(raw, job):
 def test_output_in_the_dataset_itself_is_refused(raw, job):
     with pytest.raises(Mri7tError, match="is the input"):
         run(raw, replace(job, output=raw))
+
+
+def table_of(raw):
+    """A table in the dataset's own folder, whose scans have the names of pairs."""
+    rows = ["subject\t3T\t7T"]
+    for n in (1, 2, 3):
+        names = [f"sub-0{n}/ses-{f}T/anat/sub-0{n}_ses-{f}T_T1w.nii.gz" for f in "37"]
+        rows.append("\t".join([f"sub-0{n}", *names]))
+    (raw / "pairs.tsv").write_text("\n".join(rows) + "\n")
+    return raw / "pairs.tsv"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_scans_of_a_table_are_never_replaced_by_pairs(raw, job, overwrite):
+    before, over = content_of(raw), replace(job, output=raw, overwrite=overwrite)
+    found = find_pairs(table_of(raw))
+    with pytest.raises(Mri7tError, match="is a file of the input: choose another fol") as caught:
+        make_dataset(raw / "pairs.tsv", found, over)
+    assert "overwrit" not in str(caught.value)
+    assert {state.state for state in plan_pairs(found, over)} == {FAILED}
+    assert "overwrit" not in plan_pairs(found, over)[0].text
+    assert content_of(raw) == before
+    assert not (raw / "dataset_description.json").exists()
+
+
+def test_scan_of_another_person_is_not_replaced_either(raw, job):
+    """Whose pairs are made together, and where no check went before."""
+    before, found = content_of(raw), find_pairs(table_of(raw))
+    first, second, _ = found.pairs
+    exchanged = [replace(first, name="sub-02"), replace(second, name="sub-01")]
+    summary = make_pairs(exchanged, replace(job, output=raw, overwrite=True), make=quick_pair)
+    assert sorted(summary.failed) == ["sub-01", "sub-02"]
+    assert content_of(raw) == before
+
+
+def test_linked_scan_counts_as_the_scan_itself(raw, job, tmp_path):
+    (tmp_path / "out").symlink_to(raw, target_is_directory=True)
+    before = content_of(raw)
+    with pytest.raises(Mri7tError, match="is a file of the input"):
+        make_dataset(table_of(raw), find_pairs(table_of(raw)), replace(job, overwrite=True))
+    assert content_of(raw) == before
+
+
+def test_kept_files_do_not_go_among_the_scans(raw, job):
+    with pytest.raises(Mri7tError, match="is the input: choose another folder"):
+        run(raw, replace(job, keep=raw))
+
+
+def test_table_of_people_that_cannot_be_read_stops_a_run_before_it_starts(raw, job):
+    run(raw, job)
+    path = job.output / "participants.tsv"
+    path.write_text(path.read_text().replace("\t", ","))
+    with pytest.raises(Mri7tError, match="no column participant_id between tabs"):
+        run(raw, job, make=None)
+
+
+def test_missing_scan_stops_only_the_plan_of_its_own_pair(raw, job):
+    run(raw, job)
+    found = find_pairs(raw)
+    found.pairs[0].source.path.unlink()
+    states = plan_pairs(found, job)
+    assert [state.state for state in states] == [FAILED, DONE, DONE]
+    assert "sub-01_ses-3T_T1w.nii.gz" in states[0].text
+
+
+def test_stop_compares_nobody_and_keeps_what_is_known(raw, job, monkeypatch):
+    first, second = (raw / f"sub-0{n}/ses-3T/anat/sub-0{n}_ses-3T_T1w.nii.gz" for n in (1, 2))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    flags = {record.name: record.flags for record in run(raw, job).flagged}
+    assert sorted(flags) == ["sub-01", "sub-02"]
+
+    def cancel(plan, report):
+        if plan.raw.name == "sub-02":
+            raise Cancelled
+        return quick_pair(plan)
+
+    monkeypatch.setattr(pair_review, "compare_people", None)
+    with pytest.raises(Cancelled):
+        run(raw, replace(job, config=replace(CONFIG, grid="7t"), overwrite=True), make=cancel)
+    records = list_pairs(job.output)
+    assert [record.flags for record in records] == [(), flags["sub-02"], ()]
+    assert [record.best_other for record in records] == ["", "sub-03", "sub-02"]
+    assert json.loads((job.output / "logs/pairs.json").read_text())["stopped"] is True
+
+
+@pytest.mark.parametrize("place", [None, "x", [[1, 0], [0, 1]], np.zeros((4, 4)).tolist()])
+def test_pair_whose_sidecar_lacks_its_place_is_flagged_and_not_compared(raw, job, place):
+    run(raw, job)
+    path = PairPaths(job.output, "sub-01").source
+    path = path.with_name(path.name.replace(".nii.gz", ".json"))
+    facts = json.loads(path.read_text())
+    del facts["Settings"]["source_grid_to_mni"]
+    facts["Settings"] |= {} if place is None else {"source_grid_to_mni": place}
+    path.write_text(json.dumps(facts))
+    made = run(raw, job)
+    assert [record.name for record in made.flagged] == ["sub-01"]
+    assert "is not compared with the others" in made.pairs[0].flags[0]
+    assert made.pairs[1].best_other == "sub-03"
 
 
 def test_pairs_of_dicom_files_are_made_and_name_no_patient(
