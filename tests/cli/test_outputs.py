@@ -202,7 +202,7 @@ def tried(slow: int, batch: int, quick: int) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("name", "most"), tried(slow=6, batch=8, quick=40))
+@pytest.mark.parametrize(("name", "most"), tried(slow=6, batch=5, quick=40))
 def test_error_at_every_step_on_the_disk_leaves_all_or_nothing(command, disk, tmp_path, name, most):
     whole = written(command, name, tmp_path / "whole", lambda: disk.refuse(tmp_path / "whole", 0))
     n_steps = disk.count
@@ -336,7 +336,7 @@ def memory():
     made.release()
 
 
-@pytest.mark.parametrize(("name", "most"), tried(slow=12, batch=4, quick=12))
+@pytest.mark.parametrize(("name", "most"), tried(slow=12, batch=3, quick=12))
 def test_fault_30_lack_of_memory_at_any_stage_is_a_sentence(command, memory, tmp_path, name, most):
     written(command, name, tmp_path / "first")  # what is imported late is there by now
     whole = written(command, name, tmp_path / "whole", lambda: memory.refuse(0))

@@ -324,9 +324,9 @@ def test_a_real_browser_runs_the_page_and_reports_no_violation(folder, browsed):
     assert re.fullmatch(r"slice \d+", where)
 
 
-def test_a_page_replaces_a_page_and_no_other_file(data, tmp_path):
+def test_a_page_replaces_a_page_and_no_other_file(data, text, tmp_path):
     page = tmp_path / "page.html"
-    write_report(data, tmp_path / "out", page)
+    page.write_text(text, encoding="utf-8")
     write_report(data, tmp_path / "out", page)
     for name, content in (("study.json", "{}"), ("mine.html", "<!DOCTYPE html><title>x</title>")):
         (tmp_path / name).write_text(content)

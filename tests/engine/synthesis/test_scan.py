@@ -319,7 +319,7 @@ def test_plan_is_executed_as_it_is(head, mask_file, monkeypatch):
     assert made.settings == expected.settings
 
 
-@pytest.mark.parametrize("via", ["scan", "mni"])
+@pytest.mark.parametrize("via", ["scan", pytest.param("mni", marks=pytest.mark.slow)])
 def test_progress_of_preparation_and_network_is_one_that_only_grows(head, mask_file, tmp_path, via):
     scan, _ = head
     identity = tmp_path / "identity.txt"
