@@ -5,9 +5,8 @@ python benchmarks/clean_targets.py FOLDER --scans SCAN... --brains BRAIN... [--m
 SCANs are extracted 3T brains. They are corrected for the bias field and reduced by a factor of 1.5
 with a light Gaussian: the noise averages away, the anatomy stays. BRAINs are extracted 7T brains of
 8 bits, whose white matter lies between 240 and 255: the quantisation is filled with uniform noise,
-and the tones are spread to those of a SCAN. What noise is left, 2 to 4 % of the white matter, is
-taken away by an earlier MODEL: a network keeps what noise its targets have. FOLDER is then a
-dataset of 7T volumes alone for
+and the tones are spread to those of a SCAN. An earlier MODEL takes away what noise is left: a
+network keeps the noise of its targets. FOLDER is then a dataset of 7T volumes alone for
 
 mri7t train FOLDER RUN --network slice_unet --preset scan --folds none --final
 """

@@ -275,7 +275,7 @@ def _move_between(one: _Spots, other: _Spots) -> np.ndarray | None:
     return move if counts.max() >= LEAST_SHARED else None
 
 
-def _overlap(image: _Image, another: _Image, mirror: int, move: np.ndarray) -> bool:
+def _are_one(image: _Image, another: _Image, mirror: int, move: np.ndarray) -> bool:
     """Return whether two images are one, where both show something.
 
     `mirror`: -1 where left and right of the other are exchanged. `move`: of the other, in voxels.
@@ -335,7 +335,7 @@ def _are_copies(one: _Image, other: _Image) -> bool:
         return False  # a pair lies on one grid: none of it is cut off
     seen = ((1, other.spots), (-1, other.spots.mirrored()))
     moves = ((step, _move_between(one.spots, spots)) for step, spots in seen)
-    return any(move is not None and _overlap(one, other, step, move) for step, move in moves)
+    return any(move is not None and _are_one(one, other, step, move) for step, move in moves)
 
 
 def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:

@@ -129,6 +129,7 @@ class ModelChooser(QWidget):
 
     def add(self, folder: Path) -> bool:
         """Add the model in `folder` and choose it; show an error if there is none."""
+        self.notices.clear()
         is_there = self.offer(folder)
         if is_there:
             self.box.setCurrentIndex(self._line_of(folder))
@@ -136,7 +137,6 @@ class ModelChooser(QWidget):
 
     def offer(self, folder: Path) -> bool:
         """Add the model in `folder` to the list; show an error if there is none."""
-        self.notices.clear()
         card = self._card_of(folder)
         if card is not None and self._line_of(folder) < 0:
             self._cards.append(card)

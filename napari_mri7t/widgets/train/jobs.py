@@ -156,7 +156,7 @@ def export(run: Path, fold: int, folder: Path) -> tuple[Path, str]:
     from napari_mri7t.engine.training.export import export_model
 
     card = export_model(run, folder, fold="final" if fold == FINAL else fold)
-    return folder, f"Exported: {folder}: {card.title}. Synthesize 7T has it in its list of models."
+    return folder, f"Exported: {folder}: {card.title}. Synthesize 7T now lists it."
 
 
 def network_names() -> tuple[list[str], list[str]]:

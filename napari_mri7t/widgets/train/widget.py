@@ -279,11 +279,11 @@ class TrainWidget(EngineWidget):
         request = self.panel.job.state.request
         if set(request.folds) - {FINAL}:
             self.memory.keep(OF_EVALUATION, {"run": str(request.run)})
-            self.panel.inform("Trained. Evaluate has the run: it scores the held-out estimates.")
+            self.panel.inform("Trained. Evaluate scores the held-out estimates of this run.")
         if FINAL in request.folds:
             folder = request.run / "final"
             self.memory.keep(OF_SYNTHESIS, {"chosen_model": str(folder)})
-            self.panel.inform(f"Trained on all subjects. Synthesize 7T has the model {folder}.")
+            self.panel.inform(f"Trained on all subjects. Synthesize 7T now lists {folder}.")
 
     def _on_failed(self, text: str) -> None:
         if not self._released:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.training.config import CHOICES, PRESETS, TrainConfig, settings_of
 from napari_mri7t.engine.training.study import open_study
+from napari_mri7t.widgets.shared.job_panel import duration
 from napari_mri7t.widgets.train.settings import IN_FRONT
 from napari_mri7t.widgets.train.widget import TrainWidget
 
@@ -69,7 +70,8 @@ def test_every_preset_is_shown_and_read_back_as_it_is(widget, preset):
 def test_time_is_that_of_a_step_measured_here_times_all_steps(widget, wait_idle):
     _, seconds_per_patch = widget.time_label.pace
     assert seconds_per_patch > 0
-    assert widget.time_label.text().startswith("3 folds of 4 steps: less than a second here")
+    how_long = duration(3 * 4 * seconds_per_patch)
+    assert widget.time_label.text().startswith(f"3 folds of 4 steps: {how_long} here")
     widget.recipe.set_setting("n_steps", "100000000")
     wait_idle()
     assert " h here" in widget.time_label.text()
