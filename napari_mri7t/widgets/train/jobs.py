@@ -95,7 +95,8 @@ def train_folds(state: TrainingState, report: Report) -> int:
             state.note(now)
             if now.done % MEMORY_STEPS == 0:
                 state.memory = memory_in_use(request.device)
-            now = replace(now, message=now.label)  # the figures have their own place
+            of_all = "" if len(wanted) == 1 else f"; {len(wanted)} folds in all"
+            now = replace(now, message=f"{now.label}{of_all}")  # the figures have their own place
         whole(now)
 
     request = state.request

@@ -149,6 +149,7 @@ def test_progress_bar_is_of_all_folds_together(widget, wait_idle):
     shares = [now.done / now.total for now in seen if now.total]
     assert shares == sorted(shares)
     assert shares[-1] == 1
+    assert any("; 3 folds in all" in now.message for now in seen)
 
 
 def test_copied_line_trains_what_the_window_would(widget, wait_idle, run_cli, tmp_path):
