@@ -35,6 +35,10 @@ SUMMARY_FILE = "pairs.json"  # in the folder of logs
 NOT_COMPARABLE = (
     "it is not compared with the others: its sidecar lacks its place in MNI space: make it again."
 )
+NOT_YET_COMPARED = (
+    "it is not yet compared with the others, since the run that made it was stopped: run it again, "
+    "to the end."
+)
 SMALLEST_DETERMINANT = 1e-6  # of a place in MNI space
 PEOPLE, INFORMATION = "people", "information"  # in it: names, and a matrix in their order
 
@@ -49,7 +53,7 @@ def note_pair(folder: Path, name: str, problems: Sequence[str]) -> None:
     name : str
         Of the person.
     problems : sequence of str
-        What is wrong with the pair; a training leaves it out then.
+        What is wrong with the pair. Until people are compared, a training leaves out any pair.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def note_pair(folder: Path, name: str, problems: Sequence[str]) -> None:
     with lock_derivative(folder):
         people = read_people(folder)
         others = people.get(name, Person()).others
-        people[name] = Person("", " ".join(problems), others)
+        people[name] = Person("", " ".join([*problems, NOT_YET_COMPARED]), others)
         write_people(folder, people)
 
 
@@ -107,8 +111,11 @@ def _record(
         figures["best_other_information"] = others[best]
     problems = _texts(settings.get("problems"))
     match = _texts(summary.get("flags", {}).get(paths.name))
-    odd = () if _places_of(settings) else (NOT_COMPARABLE,)
-    flags = dict.fromkeys([*problems, *match, *odd])
+    flags = dict.fromkeys([*problems, *match])
+    if _places_of(settings) is None:
+        flags[NOT_COMPARABLE] = None
+    elif paths.name not in _texts(summary.get(PEOPLE)):
+        flags[NOT_YET_COMPARED] = None
     return PairRecord(
         paths.name,
         *paths.images,

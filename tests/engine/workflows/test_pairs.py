@@ -22,7 +22,7 @@ from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.engine.workflows import pair_review, pairs
 from napari_mri7t.engine.workflows.pair_dataset import make_dataset
 from napari_mri7t.engine.workflows.pair_dataset import pair as pair_people
-from napari_mri7t.engine.workflows.pair_review import judge_pair, list_pairs
+from napari_mri7t.engine.workflows.pair_review import NOT_YET_COMPARED, judge_pair, list_pairs
 from napari_mri7t.engine.workflows.pairs import (
     CHANGED,
     DONE,
@@ -367,7 +367,8 @@ def test_stop_compares_nobody_and_keeps_what_is_known(raw, job, monkeypatch):
     with pytest.raises(Cancelled):
         run(raw, replace(job, config=replace(CONFIG, grid="7t"), overwrite=True), make=cancel)
     records = list_pairs(job.output)
-    assert [record.flags for record in records] == [(), flags["sub-02"], ()]
+    assert [record.flags for record in records] == [(NOT_YET_COMPARED,), flags["sub-02"], ()]
+    assert [subject.name for subject in find_subjects(job.output)] == ["sub-03"]
     assert [record.best_other for record in records] == ["", "sub-03", "sub-02"]
     assert json.loads((job.output / "logs/pairs.json").read_text())["stopped"] is True
 
