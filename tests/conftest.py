@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SHAPE = (40, 48, 32)  # (I, J, K): small, and no two axes alike
 ORIGIN_MM = (-19.0, -25.0, -12.0)  # of the voxel (0, 0, 0)
 LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 
 
 def phantom_array(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import read_json, write_json
+from napari_mri7t.engine.atomic import check_folder, read_json, write_json
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.volumes.brain import brain_litres
@@ -108,6 +108,10 @@ class PreparationCache:
                 "name: move it away, or keep the results elsewhere",
                 argument="keep",
             )
+
+    def check_folder(self) -> None:
+        """Raise an Mri7tError, before the work, if no result can be saved."""
+        check_folder(self.files.note.parent)
 
     def load(self, what: str) -> np.ndarray:
         """Return an array on the scan's grid, or a matrix."""

@@ -316,6 +316,8 @@ def prepare(
         facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
         return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)
     decisions = dict(plan.decisions)
+    if plan.cache is not None and Decision.COMPUTE in decisions.values():
+        plan.cache.check_folder()
     mask = _brain_mask(scan, plan, part(report, 0, N_STEPS))
     bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS))
     corrected, strength = scan, None if bias is None else strength_of(bias, mask)

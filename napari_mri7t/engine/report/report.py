@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.atomic import check_target, write_content
+from napari_mri7t.engine.atomic import check_folder, check_target, write_content
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE, StudyResults
 from napari_mri7t.engine.evaluation.stress import Stress
@@ -77,13 +77,14 @@ class ReportData:
 
 
 def check_page(page: Path) -> None:
-    """Check that a file that would be replaced by a page is a page that this package wrote.
+    """Check that a page can be written, and that it replaces no file but a page of this package.
 
     Raises
     ------
     Mri7tError
-        If it is anything else.
+        If its folder is missing or cannot be written into, or the file is anything else.
     """
+    check_folder(check_target(page, overwrite=True).parent)
     if not page.exists():
         return
     try:

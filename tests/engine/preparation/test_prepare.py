@@ -51,6 +51,13 @@ def test_zeros_around_no_more_than_a_brain_are_an_extraction(head, head_brain):
     assert not looks_extracted(head[0].with_array(head[0].array + noisy))
 
 
+def test_folder_that_nothing_can_be_kept_in_is_refused_before_the_work(head, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "extract_brain", lambda *_, **__: pytest.fail("was begun"))
+    (tmp_path / "file").touch()
+    with pytest.raises(Mri7tError, match="file/kept: cannot be written into: Not a directory"):
+        run(head[0], keep=tmp_path / "file" / "kept")
+
+
 @pytest.mark.usefixtures("on_template")
 def test_brain_that_fits_needs_nothing(head_brain, monkeypatch):
     monkeypatch.setattr(checks, "MODEL_VOXEL_MM", HEAD_MM)

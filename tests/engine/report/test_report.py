@@ -333,3 +333,6 @@ def test_a_page_replaces_a_page_and_no_other_file(data, text, tmp_path):
         with pytest.raises(Mri7tError, match=f"{name}: is no page of this program"):
             write_report(data, tmp_path / "out", tmp_path / name)
         assert (tmp_path / name).read_text() == content
+    with pytest.raises(Mri7tError, match=r"the folder .*missing does not exist: create it first"):
+        write_report(data, tmp_path / "out2", tmp_path / "missing" / "page.html")
+    assert not (tmp_path / "out2").exists()

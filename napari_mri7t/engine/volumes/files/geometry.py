@@ -22,6 +22,7 @@ from nibabel.quaternions import fillpositive, mat2quat, quat2mat
 
 from napari_mri7t.engine.errors import VolumeError
 
+SIZES_TOLERANCE = 0.01  # between the header's voxel size and the sform's; some programs round
 FORMS_TOLERANCE_MM = 0.1  # float32 quaternions differ from their sform by about 0.01 mm
 SHEAR_COSINE = 1e-3  # between two axes; 0.06 degrees
 SMALLEST_MM, LARGEST_MM = 1e-4, 1e7  # a voxel, and 10 km: beyond any scanner; keeps numbers finite
@@ -353,7 +354,7 @@ def geometry_of(
 
 
 def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
-    """Note where sform and qform disagree, and shear.
+    """Note where sform and qform or voxel size disagree, and shear.
 
     Parameters
     ----------
@@ -375,6 +376,15 @@ def note_oddities(geometry: FileGeometry, notes: list[str]) -> None:
             )
     if is_sheared(geometry.affine):
         notes.append("the voxel axes are not at right angles (shear)")
+    elif geometry.sform_code > 0 and geometry.qform_code == 0:
+        sizes = voxel_size_of(geometry.sform)
+        if not np.allclose(geometry.zooms, sizes, rtol=SIZES_TOLERANCE):
+            stated, used = (
+                " x ".join(f"{n:.3g}" for n in each) for each in (geometry.zooms, sizes)
+            )
+            notes.append(
+                f"the header states voxels of {stated}, its sform {used}; the sform was used"
+            )
 
 
 def is_sheared(affine: np.ndarray) -> bool:

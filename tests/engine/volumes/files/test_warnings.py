@@ -67,6 +67,11 @@ def test_fault_22_distance_is_the_largest_inside_the_volume(make_nifti):
     assert f"by up to {np.hypot(14, 6):.1f} mm (0.0 mm at the first" in only_warning(volume)
 
 
+def test_voxel_size_that_the_sform_contradicts_is_a_warning_without_a_qform(make_nifti):
+    path = make_nifti(qform_code=0, pixdim=[1, 2, 2.01, 3, 1, 1, 1, 1])
+    assert "voxels of 2 x 2.01 x 3, its sform 1 x 2 x 3" in only_warning(load_volume(path))
+
+
 def test_fault_22_without_sform_the_qform_counts(make_nifti):
     volume = load_volume(make_nifti(sform_code=0, qoffset_x=-11))
     assert volume.warnings == ()
