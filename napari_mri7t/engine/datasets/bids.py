@@ -206,16 +206,23 @@ def derivative_path(
 def in_space(path: str, space: str) -> str:
     """Return the path of a volume within a derivative, with the space it was resampled to.
 
+    The space that the name had before follows the description: another scan may differ in it alone.
+
     Examples
     --------
+    >>> in_space("sub-01/anat/sub-01_space-T2w_desc-synth7T_T1w.nii.gz", MNI_SPACE)
+    'sub-01/anat/sub-01_space-MNI152NLin6Asym_desc-synth7TT2w_T1w.nii.gz'
     >>> in_space("sub-01/anat/sub-01_run-1_desc-synth7T_T1w.nii.gz", MNI_SPACE)
     'sub-01/anat/sub-01_run-1_space-MNI152NLin6Asym_desc-synth7T_T1w.nii.gz'
     """
     known = PurePosixPath(path)
-    stem, mark, rest = known.name.partition("_desc-")
-    found = entities(stem) | {"space": space}
+    stem, _, rest = known.name.partition("_desc-")
+    label, _, suffix = rest.partition("_")
+    found = entities(stem)
+    label += found.get("space", "")
+    found["space"] = space
     name = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)
-    return str(known.with_name(f"{name}{mark}{rest}"))
+    return str(known.with_name(f"{name}_desc-{label}_{suffix}"))
 
 
 def bids_sidecar(

@@ -152,6 +152,17 @@ def test_estimate_in_mni_space_has_its_own_name(raw, job):
     assert is_made(scan, in_mni)
 
 
+def test_estimates_of_scans_that_differ_in_their_space_alone_have_own_names(raw, job):
+    for space in ("T2w", "MNI152NLin6Asym"):
+        link = raw / f"sub-01/anat/sub-01_space-{space}_T1w.nii.gz"
+        link.write_bytes((raw / "sub-01/anat/sub-01_T1w.nii.gz").read_bytes())
+    in_mni = replace(job, grid=OutputConfig(space="mni"))
+    scans = [scan for scan in find_scans(raw).scans if scan.name.startswith("sub-01")]
+    names = [in_mni.image_of(scan).name for scan in scans]
+    assert len(set(names)) == 3
+    assert "sub-01_space-MNI152NLin6Asym_desc-synth7TT2w_T1w.nii.gz" in names
+
+
 def test_results_are_kept_under_bids_names_and_reused(raw, job, steps, tmp_path, bids_errors):
     (scan, *_) = find_scans(raw).scans
     keeping = replace(job, preparation=replace(ALLOWED, keep=tmp_path / "kept"))
