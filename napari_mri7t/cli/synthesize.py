@@ -1,7 +1,7 @@
 """`mri7t synthesize`: a synthetic 7T from a 3T scan."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from napari_mri7t.cli.options import (
     Via,
 )
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.synthesis.synthesize import Synthesis
 
 
 def synthesize(
@@ -93,12 +96,21 @@ def synthesize(
     for text in made.settings.get("preparation", {}).get("distance", ()):
         say(f"{scan.name}: {text}")
     made.save(output, uncertainty, overwrite=overwrite)
-    if keep is not None and made.prepared is not None:
-        from napari_mri7t.engine.report.quality_page import write_quality_page
-
-        page = keep / f"{scan.name}_quality.png"
-        keep.mkdir(parents=True, exist_ok=True)
-        write_quality_page(made.prepared, made.volume, made.model.card, page)
-        say(f"{page}: check it before you trust the result")
+    if keep is not None:
+        _keep_page(made, keep)
     say(f"{output}: {made.model.name} on {made.device}, {made.seconds:.1f} s")
     say(NOTICE)
+
+
+def _keep_page(made: "Synthesis", keep: Path) -> None:
+    """Draw the quality page beside what was kept of a preparation."""
+    from napari_mri7t.engine.preparation.cache import open_cache
+    from napari_mri7t.engine.report.quality_page import write_quality_page
+
+    found = None if made.prepared is None else open_cache(made.prepared.scan, keep)
+    if made.prepared is None or found is None:
+        say(f"{keep}: nothing is kept, since the scan went to the model as it is")
+        return
+    keep.mkdir(parents=True, exist_ok=True)
+    write_quality_page(made.prepared, made.volume, made.model.card, found.files.page)
+    say(f"{found.files.page}: check it before you trust the result")

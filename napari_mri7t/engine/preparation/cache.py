@@ -18,13 +18,14 @@ from napari_mri7t.engine.atomic import check_folder, read_json, write_json
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.volumes.brain import brain_litres
-from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
+from napari_mri7t.engine.volumes.provenance import content_digest, file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 MASK, BIAS_FIELD, TRANSFORM = "mask.nii.gz", "bias-field.nii.gz", "to-MNI.txt"
 RESULTS = (MASK, BIAS_FIELD, TRANSFORM)
 NOTE = "preparation.json"
 VOXELS = "VoxelsSHA256"  # of the scan, in every origin
+N_HEX = 8  # of it, where two scans have one name
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class KeptFiles:
         stem = re.sub(r'[\\/:*?"<>|]', "-", name)
         mask, bias_field, transform, note = (folder / f"{stem}_{x}" for x in (*RESULTS, NOTE))
         return cls(mask, bias_field, transform, note)
+
+    @property
+    def page(self) -> Path:
+        """The quality page of a scan whose files share its name."""
+        return self.mask.with_name(self.mask.name.replace(f"_{MASK}", "_quality.png"))
 
     def path(self, what: str) -> Path:
         """Return the file of a result: `MASK`, `BIAS_FIELD` or `TRANSFORM`."""
@@ -109,6 +115,11 @@ class PreparationCache:
                 argument="keep",
             )
 
+    def is_of_another(self, voxels: str) -> bool:
+        """Return whether what is kept, unedited, is that of a scan with another digest."""
+        known = {each["From"].get(VOXELS) for each in self.results.values()}
+        return bool(known) and voxels not in known and not any(map(self.is_changed, RESULTS))
+
     def check_folder(self) -> None:
         """Raise an Mri7tError, before the work, if no result can be saved."""
         check_folder(self.files.note.parent)
@@ -152,11 +163,17 @@ def open_cache(scan: Volume, keep: Path | KeptFiles | None) -> PreparationCache 
     ----------
     scan : Volume
     keep : Path, KeptFiles or None
-        A folder, for files by the scan's name; None caches nothing. Nothing is made yet.
+        A folder, for files by the scan's name, with its digest if they are another scan's; None
+        caches nothing. Nothing is made yet.
     """
     if keep is None:
         return None
-    return read_cache(keep if isinstance(keep, KeptFiles) else KeptFiles.in_folder(keep, scan.name))
+    if isinstance(keep, KeptFiles):
+        return read_cache(keep)
+    found, voxels = read_cache(KeptFiles.in_folder(keep, scan.name)), voxel_digest(scan)
+    if found.is_of_another(voxels):
+        found = read_cache(KeptFiles.in_folder(keep, f"{scan.name}-{voxels[:N_HEX]}"))
+    return found
 
 
 def read_cache(files: KeptFiles) -> PreparationCache:

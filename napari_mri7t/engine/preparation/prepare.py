@@ -224,15 +224,15 @@ def plan_preparation(
     is_auto, is_none = config.prepare == "auto", config.prepare == "none"
     if not is_none:
         check_handedness(scan)
-    is_free = space == "native" and config.mask is None and config.transform is None
-    if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
-        return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
     found, libraries = open_cache(scan, config.keep), library_versions(LIBRARIES)
     source = {} if found is None else source_of(scan, libraries)
     if found is not None and not is_none:
         own = edited_files(found, source, {name: getattr(config, name) for name in OWN.values()})
         config = replace(config, **own)
         warnings += tuple(edit_in_words(path, name) for name, path in own.items())
+    is_free = space == "native" and config.mask is None and config.transform is None
+    if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
+        return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
     decisions, origins = _decide(scan, config, found, source)
     return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
 

@@ -224,6 +224,16 @@ def test_mask_edited_for_another_scan_of_the_same_name_is_not_overwritten(raw, d
         plan_preparation(other, asked(keep=tmp_path))
 
 
+def test_mask_put_beside_a_scan_that_needs_nothing_is_used(head_brain, done, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "fits_as_it_is", lambda scan: True)
+    assert not plan_preparation(head_brain, asked(keep=tmp_path)).is_needed
+    inside = head_brain.with_array(head_brain.array > 0)
+    save_volume(inside, KeptFiles.in_folder(tmp_path, head_brain.name).mask)
+    plan = plan_preparation(head_brain, asked(keep=tmp_path))
+    assert plan.decisions[STEPS[0]] is Decision.GIVEN
+    assert "mask.nii.gz was edited, or put there by hand" in plan.warnings[-1]
+
+
 def test_mask_of_another_size_has_its_own_bias_field(raw, done, tmp_path):
     run(raw[0], asked(prepare="full", keep=tmp_path))
     smaller = raw[1].copy()

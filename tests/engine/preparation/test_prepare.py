@@ -414,8 +414,15 @@ def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
     assert len(calls) == 3
     np.testing.assert_array_equal(second.brain.array, first.brain.array)
     assert second.facts == first.facts
-    run(noisy.with_array(noisy.array + 1), **choices)
+    mask_file = choices["keep"] / "head_mask.nii.gz"
+    before = mask_file.read_bytes()
+    other = noisy.with_array(noisy.array + 1)
+    run(other, **choices)
     assert len(calls) == 6  # another scan of the same name
+    assert mask_file.read_bytes() == before
+    for scan in (noisy, other):
+        run(scan, **choices)
+    assert len(calls) == 6  # both are kept
 
 
 def test_unknown_choice_lists_the_known():
