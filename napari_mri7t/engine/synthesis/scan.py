@@ -189,7 +189,8 @@ def synthesize_prepared(
     prepared, model = ready.prepared, load_model_for(ready.scan, model, report)
     if prepared is None:
         made = estimate(ready.scan, model, config, report=report)
-        return replace(made, warnings=(*ready.plan.warnings, *made.warnings))
+        notes = (*ready.plan.warnings, *_without_effect(output), *made.warnings)
+        return replace(made, warnings=notes)
     distance = in_background(
         lambda: describe_distance(prepared, model.card),
         report,
@@ -206,6 +207,15 @@ def synthesize_prepared(
         settings=made.settings | {"preparation": facts, "output": asdict(output)},
         warnings=(*prepared.warnings, *registration_warnings(prepared), *made.warnings),
     )
+
+
+def _without_effect(output: OutputConfig) -> tuple[str, ...]:
+    """Return a warning of the choices that do nothing for a scan that is not prepared."""
+    usual = asdict(OutputConfig())
+    chosen = [f"{name} {value}" for name, value in asdict(output).items() if value != usual[name]]
+    if not chosen:
+        return ()
+    return (f"without effect, since the scan goes to the model as it is: {', '.join(chosen)}",)
 
 
 def load_model_for(

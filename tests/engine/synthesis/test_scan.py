@@ -337,6 +337,16 @@ def test_progress_of_preparation_and_network_is_one_that_only_grows(head, mask_f
     assert len(set(shares[prepared:])) > 2, "the network's part of the bar"
 
 
+def test_choices_that_do_nothing_for_a_scan_as_it_is_are_told(phantom):
+    as_it_is = PreparationConfig(prepare="none")
+    output = OutputConfig(via="mni", background="zero")
+    made = synthesize(phantom, "basic_cnn", SynthesisConfig(step=3), as_it_is, output)
+    assert "without effect" in made.warnings[0]
+    assert made.warnings[0].endswith(": via mni, background zero")
+    usual = synthesize(phantom, "basic_cnn", SynthesisConfig(step=3), as_it_is)
+    assert not any("without effect" in note for note in usual.warnings)
+
+
 def test_plan_for_another_space_is_refused(head, mask_file):
     scan, _ = head
     config = PreparationConfig(prepare="none", mask=mask_file, allow_out_of_domain=True)

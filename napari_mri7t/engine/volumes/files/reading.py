@@ -38,6 +38,7 @@ from napari_mri7t.engine.volumes.files.streams import (
     start_of,
 )
 
+FEWEST_LEVELS = 1000  # of float32 between the extremes, without a warning
 CHUNK_VOXELS = 1 << 18
 LEAST_CONSTANT = 0.5  # part of the finite voxels of the faces that a constant background fills
 GIVE_A_HEAD = "use an image of a head"
@@ -235,7 +236,7 @@ def read_intensities(
 
 
 def check_voxels(voxels: Voxels, path: Path) -> list[str]:
-    """Refuse a blank image.
+    """Refuse a blank image; note what is lost in single precision.
 
     Parameters
     ----------
@@ -258,13 +259,20 @@ def check_voxels(voxels: Voxels, path: Path) -> list[str]:
         raise VolumeError(f"{path}: no voxel is a finite number: {GIVE_A_HEAD}")
     if voxels.low == voxels.high:
         raise VolumeError(f"{path}: all voxels have one value ({voxels.low:g}): {GIVE_A_HEAD}")
-    if not voxels.n_not_finite:
-        return []
-    value = f"the background, {voxels.fill:g}" if voxels.fill else "0"
-    return [
-        f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite; they were "
-        f"set to {value}"
-    ]
+    notes = []
+    if voxels.n_not_finite:
+        value = f"the background, {voxels.fill:g}" if voxels.fill else "0"
+        notes.append(
+            f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite; they were "
+            f"set to {value}"
+        )
+    step = np.spacing(np.float32(max(abs(voxels.low), abs(voxels.high))))
+    if (n_levels := int((voxels.high - voxels.low) / step)) < FEWEST_LEVELS:
+        notes.append(
+            f"intensities from {voxels.low:.9g} to {voxels.high:.9g} have no more than {n_levels} "
+            "levels in single precision: subtract the offset and load the file again"
+        )
+    return notes
 
 
 def fill_not_finite(volumes: np.ndarray) -> float:

@@ -53,6 +53,12 @@ def test_real_extension_is_read_over_and_not_copied(tmp_path, values):
         assert word not in saved
 
 
+def test_offset_that_leaves_few_levels_in_single_precision_is_a_warning(make_nifti, values):
+    far = load_volume(make_nifti(array=1e9 + values.astype(np.float64)))
+    assert "have no more than 3 levels in single precision" in only_warning(far)
+    assert load_volume(make_nifti(array=1000 + values.astype(np.float64))).warnings == ()
+
+
 def test_fault_22_forms_that_disagree_are_a_warning_with_the_distance(make_nifti):
     volume = load_volume(make_nifti(qoffset_y=-11))
     assert "by up to 11.0 mm" in only_warning(volume)
