@@ -120,7 +120,10 @@ def _without_partners(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         extension = extension_of(path)
         kind = "pair" if extension.startswith((".hdr", ".img")) else extension
-        stem = stem_of(path) if extension or path.is_dir() else series_of_file(path)
+        if path.is_dir():
+            kind, stem = "folder", path.name
+        else:
+            stem = stem_of(path) if extension else series_of_file(path)
         seen.setdefault((path.parent / stem, kind), path)
     return list(seen.values())
 

@@ -27,6 +27,13 @@ def test_folder_opens_as_its_t1w(dicom_series, tmp_path, private_words):
     assert not private_words(meta)
 
 
+def test_folders_whose_names_differ_after_a_dot_are_opened_each(dicom_series, tmp_path):
+    for number in (1, 2):
+        dicom_series(tmp_path / f"1.2.840.{number}", array=SMALL, SeriesNumber=number)
+    paths = [str(tmp_path / f"1.2.840.{number}") for number in (1, 2)]
+    assert [meta["name"][:8] for _, meta, _ in read(paths)] == ["series-1", "series-2"]
+
+
 def test_file_opens_its_series_once_among_files_dropped_together(dicom_series, tmp_path):
     paths = [str(path) for path in dicom_series(tmp_path, array=SMALL, SeriesDescription="t2_tse")]
     assert len(read(paths[2])) == 1
