@@ -64,3 +64,12 @@ def test_batch_of_patients_resumes_and_names_nobody(
     code, again, more = run_cli(*arguments)
     assert "0 written, 2 already done" in again
     assert not private_words(said + noted + again + more + caplog.text)
+
+
+def test_folder_with_an_index_is_simulated_and_compared(dicom_series, tmp_path, run_cli):
+    folder, made = tmp_path / "in", tmp_path / "3t.nii.gz"
+    dicom_series(folder)
+    code, _, noted = run_cli("simulate", folder, made, "--index", 0)
+    assert code == 0, noted
+    code, _, noted = run_cli("compare", folder, made, "--index", 0)
+    assert code == 0, noted

@@ -25,7 +25,7 @@ from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.system import container_facts
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
-from napari_mri7t.engine.volumes.files.reading import files_of, read_header
+from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.sidecars import NAME
 from napari_mri7t.engine.volumes.provenance import NOTICE, file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
@@ -114,8 +114,9 @@ def load_scan(scan: Scan | Path, index: int | None) -> Volume:
     Parameters
     ----------
     scan : Scan or Path
+        A path as for `load_volume`.
     index : int or None
-        Which volume of a 4-D file, from 0; ignored for a 3-D file.
+        Which volume of a 4-D file or DICOM series, from 0; ignored where there is one.
 
     Raises
     ------
@@ -125,10 +126,7 @@ def load_scan(scan: Scan | Path, index: int | None) -> Volume:
     if isinstance(scan, Scan) and scan.dicom is not None:
         return load_dicom(scan.dicom, index=index, or_only=True)
     path = scan.path if isinstance(scan, Scan) else scan
-    if index is None:
-        return load_volume(path)
-    header, _ = read_header(path)
-    return load_volume(path, index=index if header.n_volumes > 1 else None)
+    return load_volume(path, index=index, or_only=True)
 
 
 def scan_digests(scan: Scan) -> list[str]:

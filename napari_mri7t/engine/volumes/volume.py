@@ -269,7 +269,11 @@ VolumeLike = str | Path | SpatialImage | Volume
 
 
 def load_volume(
-    path: str | Path, *, index: int | None = None, series: int | str | None = None
+    path: str | Path,
+    *,
+    index: int | None = None,
+    series: int | str | None = None,
+    or_only: bool = False,
 ) -> Volume:
     """Load a 3-D volume, after checking everything that can be wrong with the file.
 
@@ -282,6 +286,8 @@ def load_volume(
         Which volume of a 4-D file, from 0; required if there is more than one.
     series : int or str, optional
         Number of the DICOM series, or its key where two have one number; the only T1w by default.
+    or_only : bool
+        True ignores `index` where there is one volume.
 
     Returns
     -------
@@ -310,10 +316,11 @@ def load_volume(
     """
     path = Path(path)
     if is_dicom(path):
-        return load_dicom(_find_series(path, series), index=index)
+        return load_dicom(_find_series(path, series), index=index, or_only=or_only)
     _refuse_series(path, series)
     header, voxel_path = read_header(path)
-    chosen = _choose(index, header.n_volumes, path)
+    is_only = or_only and header.n_volumes == 1
+    chosen = _choose(None if is_only else index, header.n_volumes, path)
     values, notes = read_intensities(header, voxel_path, first=chosen, count=1)
     geometry = replace(
         header.geometry, series_index=chosen, series_length=header.n_volumes, path=path

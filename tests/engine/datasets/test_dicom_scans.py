@@ -36,6 +36,11 @@ def test_each_study_is_a_scan_named_after_its_folder_if_that_tells_nobody(
     assert scan_digests(roy) == [load_scan(roy, None).geometry.dicom.sha256]
 
 
+def test_index_is_ignored_for_a_folder_of_one_volume(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL)
+    assert load_scan(tmp_path, 3).shape == load_scan(tmp_path, None).shape == SMALL.shape
+
+
 def test_labels_of_bids_are_kept_and_selected_by(dicom_series, tmp_path):
     for name in ("01", "02"):
         alone = {"PatientName": f"sub-{name}", "PatientID": f"sub-{name}"}
