@@ -15,8 +15,6 @@ from itertools import islice
 from operator import or_
 from pathlib import Path
 
-import numpy as np
-
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.texts import visible
@@ -26,6 +24,12 @@ from napari_mri7t.engine.volumes.files.dicom_header import (
     check_installed,
     is_dicom_file,
     read_dicom_header,
+)
+from napari_mri7t.engine.volumes.files.dicom_places import (
+    AGAIN,
+    Repeats,
+    check_places,
+    find_repeats,
 )
 from napari_mri7t.engine.volumes.files.identity import Identity
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
@@ -39,9 +43,6 @@ FEW_FILES = 64  # that are looked into to know what a folder holds
 KEY_LENGTH = 6
 LONGEST_DESCRIPTION = 64  # characters, as DICOM allows
 MOST_LISTED = 40  # series in a message
-EVEN, NEARLY_EVEN = 0.01, 0.1  # part of the spacing that a slice may be away from its place
-SAME_MM, SAME_DIRECTION = 1e-3, 1e-4
-AGAIN = "export or copy it again"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class DicomSeries:
     warnings : tuple of str
     patient : tuple of str
         Tells patients apart.
+    repeats : Repeats
+        Images at one place, such as echoes.
     """
 
     number: int
@@ -83,6 +86,7 @@ class DicomSeries:
     problem: str = ""
     warnings: tuple[str, ...] = ()
     patient: tuple[str, str] = field(default=("", ""), repr=False)
+    repeats: Repeats = Repeats()  # noqa: RUF009 - frozen
 
     @property
     def name(self) -> str:
@@ -304,7 +308,10 @@ def _series(
     first = headers[0]
     kinds = frozenset().union(*(header.traits.image_type for header in headers))
     description = visible(first.description)[:LONGEST_DESCRIPTION]
-    n_slices, problem, odd = _check_places(headers)
+    n_slices, problem, odd = check_places(headers)
+    repeats = find_repeats(headers)
+    if any(everybody.is_in(text) for text in repeats.texts):
+        repeats = replace(repeats, texts=())
     if n_short := sum(header.is_short for header in headers):
         problem = f"{n_short} of its {len(headers)} files are cut short: {AGAIN}"
     lossy = ["was compressed with loss"] if any(header.is_lossy for header in headers) else []
@@ -320,42 +327,5 @@ def _series(
         problem=problem,
         warnings=(*notes, *odd, *lossy),
         patient=first.patient,
+        repeats=repeats,
     )
-
-
-def _check_places(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
-    """Return how many slices there are, what is wrong with their places, and what is unusual."""
-    n_frames = sum(header.n_frames for header in headers)
-    if any(header.n_frames > 1 or not header.position for header in headers):
-        return n_frames, "", []  # the frames have their own places, which dcm2niix reads
-    if any(not header.orientation for header in headers):
-        return n_frames, "", []
-    directions = np.array([header.orientation for header in headers])
-    if np.abs(directions - directions[0]).max() > SAME_DIRECTION:  # three planes of a localizer
-        return n_frames, "", []
-    normal = np.cross(directions[0, :3], directions[0, 3:])
-    along = np.sort(np.array([header.position for header in headers]) @ normal)
-    gaps = np.diff(along)
-    gaps = gaps[gaps > SAME_MM]  # several echoes or times of one slice
-    if len(gaps) == 0:
-        return 1, "", []
-    steps = np.round(gaps / gaps.min())  # whole ones, unless the spacing is uneven
-    is_whole = np.abs(gaps / gaps.min() - steps).max() <= NEARLY_EVEN
-    usual = float(np.median(gaps / steps if is_whole else gaps))
-    n_missing = int(np.sum(np.round(gaps / usual) - 1))
-    if n_missing > 0:
-        return len(gaps) + 1, f"{n_missing} of its slices are missing between others: {AGAIN}", []
-    spread = float(np.abs(gaps - usual).max()) / usual
-    told = f"its slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart"
-    if spread > NEARLY_EVEN:
-        return len(gaps) + 1, f"{told}, which no volume can hold: {AGAIN}", []
-    odd = [told] if spread > EVEN else []
-    if len(gaps) + 1 == len(headers) and _lacks_an_end(headers):
-        odd.append("its instance numbers do not begin at 1: slices at an end may be missing")
-    return len(gaps) + 1, "", odd
-
-
-def _lacks_an_end(headers: Sequence[Header]) -> bool:
-    orders = sorted(header.order for header in headers)
-    is_counted = orders == list(range(orders[0], orders[0] + len(orders)))
-    return is_counted and orders[0] > 1

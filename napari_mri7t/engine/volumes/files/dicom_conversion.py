@@ -11,9 +11,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,18 +20,29 @@ from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import visible
-from napari_mri7t.engine.volumes.files.dicom import AGAIN, SAME_MM, DicomSeries, digest_of
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
+from napari_mri7t.engine.volumes.files.dicom_images import (
+    ConvertedImage,
+    is_slice,
+    list_images,
+    order_of,
+)
+from napari_mri7t.engine.volumes.files.dicom_places import AGAIN, SAME_MM
 from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
 from napari_mri7t.engine.volumes.files.geometry import DicomSource, FileGeometry
-from napari_mri7t.engine.volumes.files.headers import ImageHeader
 from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
 
 CONVERTER = "dcm2niix"
 MOST_SECONDS = 900.0  # for a series; one of 200 slices takes half a second
 STEM = "image"
-OPTIONS = ("-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-w", "1", "-f", STEM)
-NOT_USED = re.compile(r"_(?:ph|real|imaginary|Eq|Eq_\d+|ROI\d*|Crop_\d+|Tilt_\d+|MoCo)(?=_|$)")
-DERIVED = re.compile(r"_(?:Eq|Tilt)(?=_|$)")
+OPTIONS = ("-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-w", "2", "-f", STEM)
+NOT_USED = re.compile(
+    r"_(?:ph|real|imaginary|Eq|Eq_\d+|ROI\d*|Crop_\d+|Tilt_\d+|MoCo)(?=[a-z]?(?:_|$))"
+)
+DERIVED = re.compile(
+    r"_(?:Eq|Tilt)(?=[a-z]?(?:_|$))"
+)  # before a letter that tells equal names apart
+TOO_MANY = "Too many NIFTI images"  # with one name: dcm2niix appends a letter, and ends at z
 COMPRESSED = "its pixels are compressed in a way that dcm2niix does not read"
 # What dcm2niix says, and what it means; anything else that begins with Warning or Error is quoted.
 REFUSED = (
@@ -46,24 +56,6 @@ HARMLESS = re.compile(
     r"(?i)defaults|seriesUID|check that|slice timing|slice order|phase encoding|bvec|autoBids"
     r"|anonym|data block|effectiveEchoSpacing|intensity scal|mosaic|csa header|csaseq|bids"
 )
-
-
-@dataclass(frozen=True)
-class ConvertedImage:
-    """One image that a series was converted to.
-
-    Attributes
-    ----------
-    path : Path
-        NIfTI, uncompressed, within the private folder.
-    header : ImageHeader
-    facts : dict
-        What dcm2niix records beside it, as in a sidecar of BIDS, without names and dates.
-    """
-
-    path: Path
-    header: ImageHeader
-    facts: dict[str, Any]
 
 
 def read_dicom(
@@ -101,7 +93,8 @@ def read_dicom(
             index = 0 if len(places) == 1 else -1
         if not 0 <= index < len(places):
             raise VolumeError(
-                f"{series.title}: holds {len(places)} volumes ({_list_images(images)}): choose one "
+                f"{series.title}: holds {len(places)} volumes ({list_images(series, images)}): "
+                f"choose one "
                 f"with index, 0 to {len(places) - 1}",
                 argument="index",
             )
@@ -138,8 +131,8 @@ def read_dicom_series(series: DicomSeries) -> tuple[np.ndarray, FileGeometry, tu
         first = images[0].header.geometry
         if not all(_on_one_grid(first, one.header.geometry) for one in images):
             raise VolumeError(
-                f"{series.title}: holds images of several grids ({_list_images(images)}): load one "
-                "by its index",
+                f"{series.title}: holds images of several grids ({list_images(series, images)}): "
+                "load one by its index",
                 argument="index",
             )
         counts = [one.header.n_volumes for one in images]
@@ -175,19 +168,6 @@ def _source(series: DicomSeries) -> DicomSource:
     )
 
 
-def _list_images(images: Sequence[ConvertedImage]) -> str:
-    """Return the volumes of several images as a message lists them: index and echo time."""
-    texts, n = [], 0
-    for image in images:
-        last = n + image.header.n_volumes - 1
-        echo = image.facts.get("EchoTime")
-        told = f"echo time {1000 * echo:g} ms" if isinstance(echo, float | int) else ""
-        shape = " x ".join(map(str, image.header.geometry.shape))
-        texts.append(f"{n}{f' to {last}' if last > n else ''}: {told or shape}")
-        n = last + 1
-    return "; ".join(texts)
-
-
 @contextlib.contextmanager
 def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tuple[str, ...]]]:
     """Convert a series for as long as the context lasts: magnitudes, and what was unusual."""
@@ -202,8 +182,12 @@ def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tupl
         said = _run(series, folder)
         found = sorted((folder / "out").glob("*.nii"))
         _refuse(series, said, found)
-        images = [path for path in found if not NOT_USED.search(path.stem)] or found
-        yield [_image(path, series) for path in images], _warnings(series, said)
+        used = [path for path in found if not NOT_USED.search(path.stem)] or found
+        volumes = [path for path in used if not is_slice(path)] or used
+        notes = _warnings(series, said)
+        if n_left := len(used) - len(volumes):
+            notes += (f"{series.title}: 2-D images beside the volume were left out: {n_left}",)
+        yield _images(volumes, series), notes
 
 
 def _run(series: DicomSeries, folder: Path) -> str:
@@ -252,6 +236,11 @@ def _link(path: Path, name: Path, series: DicomSeries) -> None:
 
 def _refuse(series: DicomSeries, said: str, found: list[Path]) -> None:
     """Refuse what dcm2niix could not convert, or only by computing other voxels."""
+    if TOO_MANY in said:
+        raise VolumeError(
+            f"{series.title}: holds more than {len(found)} different images: put the files of each "
+            "into a folder of its own, or choose another series"
+        )
     if found and not any(DERIVED.search(path.stem) for path in found):
         return
     why = next((meaning for sign, meaning in REFUSED if sign.search(said)), "")
@@ -280,6 +269,26 @@ def _quotes(series: DicomSeries, said: str) -> list[str]:
         if is_odd and not series.identity.is_in(text):
             quotes[text] = None
     return list(quotes)
+
+
+def _images(paths: Sequence[Path], series: DicomSeries) -> list[ConvertedImage]:
+    """Read the headers of images, sorted; refuse those that mix several images at one place."""
+    repeats = series.repeats
+    try:
+        images = sorted((_image(path, series) for path in paths), key=order_of)
+    except VolumeError:
+        if repeats.count == 1:
+            raise
+        images = []
+    is_merged = any(image.header.n_volumes > 1 for image in images)
+    if images and not (is_merged and repeats.share_numbers):
+        return images
+    told = f" ({'; '.join(repeats.texts)})" if repeats.texts else ""
+    raise VolumeError(
+        f"{series.title}: holds {repeats.count} images at each place{told}, which its instance "
+        "numbers do not keep apart: put the files of each into a folder of its own, or choose "
+        "another series"
+    )
 
 
 def _image(path: Path, series: DicomSeries) -> ConvertedImage:

@@ -5,6 +5,7 @@ Attributes by their keywords in DICOM PS3.6; pixels are never read.
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.regular import open_regular
+from napari_mri7t.engine.texts import visible
 from napari_mri7t.engine.volumes.files.identity import ATTRIBUTES, Identity
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ FIELDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
     "InstanceNumber", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SamplesPerPixel",
     "ImagePositionPatient", "ImageOrientationPatient", "ImageType", "ComplexImageComponent",
-    "MRAcquisitionType", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
-    "LossyImageCompression", *TEXTS, *NUMBERS, *ATTRIBUTES,
+    "MRAcquisitionType", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
+    "AcquisitionDateTime", "LossyImageCompression", *TEXTS, *NUMBERS, *ATTRIBUTES,
 )  # fmt: skip
 
 
@@ -84,6 +86,9 @@ class Header:
         1 but for multi-frame files.
     position, orientation : tuple of float
         Of the first voxel, and of rows and columns, LPS mm; empty where it is not recorded.
+    contrast : tuple of str
+        Echo time, inversion time, number of the acquisition and image type, as messages state them;
+        each empty where it is not recorded.
     is_short, is_lossy : bool
         Whether pixels are missing at its end, or were compressed with loss.
     traits : Traits
@@ -102,6 +107,7 @@ class Header:
     n_frames: int
     position: tuple[float, ...]
     orientation: tuple[float, ...]
+    contrast: tuple[str, ...]
     is_short: bool
     is_lossy: bool
     traits: Traits
@@ -183,10 +189,47 @@ def _header(found: "Dataset", path: Path, rest: int) -> Header | None:
         n_frames=n_frames,
         position=_floats(found, "ImagePositionPatient", 3),
         orientation=_floats(found, "ImageOrientationPatient", 6),
+        contrast=_contrast(found),
         is_short=_is_short(found, n_frames, rest),
         is_lossy=_text(found, "LossyImageCompression") == "01",
         traits=_traits(found),
         identity=_identity(tuple((key, tuple(_all(found, key))) for key in ATTRIBUTES)),
+    )
+
+
+def state_contrast(
+    echo_ms: float | None, inversion_ms: float | None, acquisition: int, image_type: Sequence[str]
+) -> tuple[str, ...]:
+    """Return what distinguishes the images of a series as messages state it.
+
+    Parameters
+    ----------
+    echo_ms, inversion_ms : float or None
+        Echo and inversion time, ms.
+    acquisition : int
+        Its number; 0 without one.
+    image_type : sequence of str
+
+    Examples
+    --------
+    >>> state_contrast(2.98, None, 1, ["ORIGINAL", "M"])
+    ('echo time 2.98 ms', '', 'acquisition 1', 'image type ORIGINAL M')
+    """
+    return (
+        "" if echo_ms is None else f"echo time {echo_ms:g} ms",
+        "" if inversion_ms is None else f"inversion time {inversion_ms:g} ms",
+        f"acquisition {acquisition}" if acquisition else "",
+        visible(f"image type {' '.join(image_type)}") if image_type else "",
+    )
+
+
+def _contrast(found: "Dataset") -> tuple[str, ...]:
+    echo, inversion = (_floats(found, key, 1) for key in ("EchoTime", "InversionTime"))
+    return state_contrast(
+        echo[0] if echo else None,
+        inversion[0] if inversion else None,
+        _whole(found, "AcquisitionNumber"),
+        _all(found, "ImageType"),
     )
 
 

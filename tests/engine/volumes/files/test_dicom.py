@@ -197,6 +197,122 @@ def test_echoes_are_chosen_by_index(dicom_series, tmp_path):
     assert (both[1].array == second.array).all()
 
 
+def add_images(dicom_series, folder, *, shift=0, array=SMALL / 2, **given):
+    """Add images of other instances to a series, their instance numbers raised by `shift`."""
+    import pydicom
+
+    paths = dicom_series(folder, array=array, names="more{}", **given)
+    for path in paths:
+        found = pydicom.dcmread(path)
+        found.InstanceNumber += shift
+        found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = (
+            pydicom.uid.generate_uid(entropy_srcs=[found.SOPInstanceUID, str(found.InstanceNumber)])
+        )
+        found.save_as(path)
+    return paths
+
+
+SIDEWAYS = np.array([[0, 0, 1, 5.0], [1, 0, 0, 2.0], [0, 1.5, 0, 3.0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"array": SMALL[1:, 1:] / 2}, r"0: 8 x 9 x 6; 1: 7 x 8 x 6"),
+        ({"affine": SIDEWAYS}, "0: 8 x 9 x 6.*; 1: 6 x 8 x 9"),
+        (
+            {"ImageType": ["DERIVED", "SECONDARY", "M"]},
+            r"0: image type ORIGINAL PRIMARY.*; 1: image type DERIVED SECONDARY",
+        ),
+    ],
+)
+@pytest.mark.parametrize("shift", [0, 6])
+def test_images_that_a_series_splits_into_are_listed_and_one_is_asked_for(
+    dicom_series, tmp_path, given, told, shift
+):
+    dicom_series(tmp_path, array=SMALL)
+    add_images(dicom_series, tmp_path, shift=shift, **given)
+    with pytest.raises(VolumeError, match=f"holds 2 volumes .*{told}") as caught:
+        load_volume(tmp_path)
+    assert caught.value.argument == "index"
+    assert sorted(load_volume(tmp_path, index=n).array.max() for n in (0, 1)) == [500, 1000]
+
+
+def test_images_are_listed_in_the_same_order_whatever_the_order_of_the_files(
+    dicom_series, tmp_path, monkeypatch
+):
+    dicom_series(tmp_path, array=SMALL)
+    add_images(dicom_series, tmp_path, array=SMALL[:7, :8] / 2)
+    first = load_volume(tmp_path, index=0)
+    link = dicom_conversion._link
+    monkeypatch.setattr(
+        dicom_conversion,
+        "_link",
+        lambda path, name, series: link(path, name.with_name(f"{99 - int(name.stem)}.dcm"), series),
+    )
+    assert (load_volume(tmp_path, index=0).array == first.array).all()
+
+
+def test_more_images_than_dcm2niix_names_are_refused(dicom_series, tmp_path):
+    for n in range(28):
+        add_images(dicom_series, tmp_path / str(n), shift=2 * n, array=np.eye(8 + n)[..., None])
+        add_images(
+            dicom_series, tmp_path / f"{n}b", shift=2 * n + 1, array=np.eye(8 + n)[..., None],
+            ImageType=["ORIGINAL", "PRIMARY", "M", "NORM"],
+        )  # fmt: skip
+    assert "holds more than 26 different images" in message_of(tmp_path)
+
+
+def test_screenshot_beside_a_scan_is_left_out_with_a_warning(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL)
+    add_images(dicom_series, tmp_path, shift=9, array=SMALL[:7, :8, :1])
+    volume = load_volume(tmp_path)
+    assert volume.shape == SMALL.shape
+    assert any("2-D images beside the volume were left out: 1" in n for n in volume.warnings)
+
+
+@pytest.mark.parametrize("stem", ["image_ph", "image_pha", "image_e1_ph", "image_i00001_pha"])
+def test_phase_is_known_by_the_names_of_dcm2niix(stem):
+    assert dicom_conversion.NOT_USED.search(stem)
+    assert not dicom_conversion.NOT_USED.search(stem.replace("_ph", ""))
+
+
+TWO = [
+    ({"InversionTime": "700"}, {"InversionTime": "2500"}, "inversion time {} ms", (700, 2500)),
+    ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, "acquisition {}", (1, 2)),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "text", "values"), TWO)
+def test_images_at_one_place_are_listed_by_what_differs(
+    dicom_series, tmp_path, first, second, text, values
+):
+    dicom_series(tmp_path, array=SMALL, **first)
+    add_images(dicom_series, tmp_path, shift=6, **second)
+    listed = "; ".join(f"{n}: {text.format(value)}" for n, value in enumerate(values))
+    assert f"holds 2 volumes ({listed}): choose one" in message_of(tmp_path)
+    assert load_volume(tmp_path, index=0).array.max() == 1000
+    assert load_volume(tmp_path, index=1).array.max() == 500
+
+
+@pytest.mark.parametrize(("first", "second", "text", "values"), TWO)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_images_at_one_place_with_the_same_numbers_are_refused(
+    dicom_series, tmp_path, first, second, text, values, backwards
+):
+    import pydicom
+
+    dicom_series(tmp_path, array=SMALL, **first)
+    for path in add_images(dicom_series, tmp_path, **second):
+        found = pydicom.dcmread(path)
+        found.InstanceNumber = 7 - found.InstanceNumber if backwards else found.InstanceNumber
+        found.save_as(path)
+    listed = "; ".join(text.format(value) for value in values)
+    said = message_of(tmp_path)
+    assert f"holds 2 images at each place ({listed})" in said
+    assert "put the files of each into a folder of its own" in said
+
+
 def test_pixels_compressed_by_run_lengths_are_read(dicom_series, tmp_path):
     import pydicom
 

@@ -1,0 +1,135 @@
+"""Where the images of a DICOM series lie: gaps between slices, and several images at one place.
+
+Positions and orientations by DICOM PS3.3, C.7.6.2.1.1.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_mri7t.engine.volumes.files.dicom_header import Header
+
+EVEN, NEARLY_EVEN = 0.01, 0.1  # part of the spacing that a slice may be away from its place
+SAME_MM, SAME_DIRECTION = 1e-3, 1e-4
+DECIMALS = 2  # of positions and directions that count as equal, such as those of two echoes
+AGAIN = "export or copy it again"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The images of a series that lie at one place.
+
+    Attributes
+    ----------
+    count : int
+        Most images at a place.
+    texts : tuple of str
+        What distinguishes them, in the order of their instance numbers where these differ; empty if
+        not the same everywhere.
+    share_numbers : bool
+        Whether images have the same instance number, so that their order is unknown.
+    """
+
+    count: int = 1
+    texts: tuple[str, ...] = ()
+    share_numbers: bool = False
+
+
+def differences(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return what distinguishes each row from the others: its values where not all are equal.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        Of one length.
+
+    Examples
+    --------
+    >>> differences([("3T", "echo 1", "a"), ("3T", "echo 2", "a")])
+    ['echo 1', 'echo 2']
+    """
+    columns = [column for column in zip(*rows, strict=True) if len(set(column)) > 1]
+    return [", ".join(filter(None, (column[n] for column in columns))) for n in range(len(rows))]
+
+
+def find_repeats(headers: Sequence[Header]) -> Repeats:
+    """Find the images that lie at one place.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Of one series, in the order of their instance numbers. Multi-frame files, and files without
+        a position, are not compared.
+    """
+    places: dict[tuple[float, ...], list[Header]] = defaultdict(list)
+    for header in headers:
+        if header.n_frames > 1 or not header.position or not header.orientation:
+            return Repeats()
+        lies = (*header.position, *header.orientation)
+        places[tuple(np.round(lies, DECIMALS) + 0.0)].append(header)
+    count = max(map(len, places.values()))
+    if count == 1:
+        return Repeats()
+    share_numbers = len({header.order for header in headers}) < len(headers)
+    told = set()
+    for group in places.values():
+        texts = differences([one.contrast for one in group])
+        told.add(
+            tuple(sorted(texts, key=lambda text: (len(text), text)) if share_numbers else texts)
+        )
+    texts_of_all = told.pop() if len(told) == 1 else ()
+    return Repeats(count, texts_of_all if all(texts_of_all) else (), share_numbers)
+
+
+def check_places(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
+    """Check the distances between the slices of a series.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Of one series.
+
+    Returns
+    -------
+    n_slices : int
+    problem : str
+        Why they cannot be a volume; empty if nothing is known.
+    odd : list of str
+        What is unusual.
+    """
+    n_frames = sum(header.n_frames for header in headers)
+    if any(header.n_frames > 1 or not header.position for header in headers):
+        return n_frames, "", []  # the frames have their own places, which dcm2niix reads
+    if any(not header.orientation for header in headers):
+        return n_frames, "", []
+    directions = np.array([header.orientation for header in headers])
+    if np.abs(directions - directions[0]).max() > SAME_DIRECTION:  # three planes of a localizer
+        return n_frames, "", []
+    normal = np.cross(directions[0, :3], directions[0, 3:])
+    along = np.sort(np.array([header.position for header in headers]) @ normal)
+    gaps = np.diff(along)
+    gaps = gaps[gaps > SAME_MM]  # several echoes or times of one slice
+    if len(gaps) == 0:
+        return 1, "", []
+    steps = np.round(gaps / gaps.min())  # whole ones, unless the spacing is uneven
+    is_whole = np.abs(gaps / gaps.min() - steps).max() <= NEARLY_EVEN
+    usual = float(np.median(gaps / steps if is_whole else gaps))
+    n_missing = int(np.sum(np.round(gaps / usual) - 1))
+    if n_missing > 0:
+        return len(gaps) + 1, f"{n_missing} of its slices are missing between others: {AGAIN}", []
+    spread = float(np.abs(gaps - usual).max()) / usual
+    told = f"its slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart"
+    if spread > NEARLY_EVEN:
+        return len(gaps) + 1, f"{told}, which no volume can hold: {AGAIN}", []
+    odd = [told] if spread > EVEN else []
+    if len(gaps) + 1 == len(headers) and _lacks_an_end(headers):
+        odd.append("its instance numbers do not begin at 1: slices at an end may be missing")
+    return len(gaps) + 1, "", odd
+
+
+def _lacks_an_end(headers: Sequence[Header]) -> bool:
+    orders = sorted(header.order for header in headers)
+    is_counted = orders == list(range(orders[0], orders[0] + len(orders)))
+    return is_counted and orders[0] > 1
