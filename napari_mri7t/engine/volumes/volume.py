@@ -258,7 +258,9 @@ class Series:
         return int(self.array.shape[3])
 
     def __getitem__(self, index: int) -> Volume:
-        geometry = replace(self.geometry, series_index=range(len(self))[index])
+        geometry = replace(
+            self.geometry, series_index=self.geometry.series_index + range(len(self))[index]
+        )
         return Volume(self.array[..., index], self.affine, self.name, geometry, self.warnings)
 
     def __iter__(self) -> Iterator[Volume]:

@@ -40,6 +40,19 @@ def test_file_opens_its_series_once_among_files_dropped_together(dicom_series, t
     assert len(get_reader(paths)(paths)) == 1
 
 
+def test_images_of_several_grids_in_one_series_are_opened_each(dicom_series, tmp_path):
+    import pydicom
+
+    dicom_series(tmp_path, array=SMALL)
+    for path in dicom_series(tmp_path, array=SMALL[:7, :8], names="more{}"):
+        found = pydicom.dcmread(path)
+        found.SOPInstanceUID = f"{found.SOPInstanceUID[:50]}.1{found.InstanceNumber}"
+        found.save_as(path)
+    layers = read(str(tmp_path))
+    assert [data.shape for data, _, _ in layers] == [(6, 9, 8), (6, 8, 7)]
+    assert [meta["metadata"][KEY]["geometry"].series_index for _, meta, _ in layers] == [0, 1]
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.dcm", "a", "a.txt"])
 def test_what_is_no_dicom_is_left_to_other_readers(tmp_path, name):
     (tmp_path / name).write_bytes(b"II*\0" + bytes(300))
