@@ -126,6 +126,39 @@ def sidecar(
     }
 
 
+def source_digest(volume: Volume) -> str:
+    """Return the SHA-256 by which sidecars identify a volume as a source.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits: of its file or DICOM series, or of its voxels if it was computed.
+
+    Raises
+    ------
+    VolumeError
+        If its file can no longer be read.
+    """
+    return digest_in(_describe(volume))
+
+
+def digest_in(sources: object) -> str:
+    """Return the SHA-256 of the first of the sources that a sidecar lists; empty without one.
+
+    Examples
+    --------
+    >>> digest_in([{"File": "t1.nii", "SHA256": "c47f"}]), digest_in("edited by somebody")
+    ('c47f', '')
+    """
+    first = sources[0] if isinstance(sources, list) and sources else None
+    facts = first if isinstance(first, dict) else {}
+    return str(facts.get("SHA256") or facts.get("VoxelsSHA256") or "")
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and the libraries that affect the voxels."""
     return {"python": platform.python_version()} | library_versions(LIBRARIES)

@@ -14,14 +14,18 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 
+from napari_mri7t.engine.atomic import read_object
 from napari_mri7t.engine.datasets.bids import bids_sidecar, derivative_path, start_derivative
 from napari_mri7t.engine.datasets.estimates import scan_of
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.datasets.names import mark_of
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
+from napari_mri7t.engine.volumes.provenance import digest_in, source_digest
 from napari_mri7t.engine.volumes.volume import Volume, save_volume, save_volumes
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, LayerData, data_to_volume
 
 Part = tuple[Path, Any, Mapping[str, Any], str]
+OF_NAPARI = re.compile(r" \[\d+\]$")  # after the name of a layer, where another has it
 KINDS = ("image", "labels")  # the layers that hold voxels
 
 
@@ -76,22 +80,7 @@ def _only_volumes(layer_data: Sequence[LayerData]) -> list[LayerData]:
 def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str]:
     if folder.exists() and not folder.is_dir():
         raise VolumeError(f"{folder}: is a file: choose another name for the folder")
-    existing = _images_in(folder)
-    parts, taken, renamed = [], set(existing), []
-    for data, meta, kind in layer_data:
-        facts, made_by = _provenance(meta), _view(meta)
-        if facts is not None:
-            made_by = facts["GeneratedBy"][0]["Description"]
-        asked = scan_of(str(meta.get("name", "layer"))) if facts else str(meta.get("name", "layer"))
-        name = derivative_path(asked, made_by, taken)
-        taken.add(name)
-        parts.append((folder / name, data, meta, kind))
-        if derivative_path(asked, made_by, existing) != derivative_path(asked, made_by):
-            renamed.append(name.name)
-    checked = [
-        (path, volume, bids_sidecar(facts, volume) | _of_view(meta))
-        for (path, volume, facts), (_, _, meta, _) in zip(_check(parts), parts, strict=True)
-    ]
+    checked, renamed = _name_parts(folder, layer_data)
     try:
         start_derivative(folder)
         for path, *_ in checked:
@@ -101,6 +90,72 @@ def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str
             f"{folder}: cannot be written ({error.strerror or error}): choose another folder"
         ) from error
     return _write(checked, renamed)
+
+
+def _name_parts(
+    folder: Path, layer_data: Sequence[LayerData]
+) -> tuple[list[tuple[Path, Volume, dict[str, Any]]], list[str]]:
+    """Return each layer's path, volume and sidecar in a derivative, and the new names."""
+    checked = _check([(folder, *layer) for layer in layer_data])
+    existing, known = _images_in(folder), _sources_in(folder)
+    parts, taken, renamed = [], set(existing), []
+    for (_, volume, facts), (_, meta, _) in zip(checked, layer_data, strict=True):
+        asked, made_by = str(meta.get("name", "layer")), _view(meta)
+        if facts is not None:
+            asked, made_by = scan_of(asked), facts["GeneratedBy"][0]["Description"]
+        if source := "" if _view(meta) else _source(volume, facts):
+            asked = OF_NAPARI.sub("", asked)
+        mark = _mark(asked, source, known)
+        name = derivative_path(asked, made_by, taken, mark)
+        taken.add(name)
+        parts.append((folder / name, volume, bids_sidecar(facts, volume) | _of_view(meta)))
+        if derivative_path(asked, made_by, existing, mark) != derivative_path(
+            asked, made_by, mark=mark
+        ):
+            renamed.append(name.name)
+    return parts, renamed
+
+
+def _source(volume: Volume, facts: Mapping[str, Any] | None) -> str:
+    """Return the digest of the scan that a layer is, or was made from; empty if unknown."""
+    if facts is not None:
+        return digest_in(facts.get("Sources"))
+    try:
+        return source_digest(volume)
+    except VolumeError:  # its file has vanished, but its voxels are here
+        return ""
+
+
+def _mark(name: str, source: str, known: dict[str, set[str]]) -> str:
+    """Return what the participant's label needs to differ from that of another scan.
+
+    `known`: the sources of each participant, to which this one is added.
+    """
+    if not source or name.startswith("sub-"):
+        return ""
+    own = mark_of(source)
+    plain, marked = (_participant(derivative_path(name, mark=mark)) for mark in ("", own))
+    is_free = marked not in known and source in known.get(plain, {source})
+    known.setdefault(plain if is_free else marked, set()).add(source)
+    return "" if is_free else own
+
+
+def _participant(path: PurePosixPath) -> str:
+    return path.parts[0].casefold()
+
+
+def _sources_in(folder: Path) -> dict[str, set[str]]:
+    """Return the sources of each participant of a derivative, by the sidecars in it."""
+    known: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("sub-*/**/anat/*.json")):
+        try:
+            source = digest_in(read_object(path, "mend or remove it").get("SourceFiles"))
+        except (Mri7tError, OSError):
+            continue
+        if source:
+            participant = _participant(PurePosixPath(path.relative_to(folder).as_posix()))
+            known.setdefault(participant, set()).add(source)
+    return known
 
 
 def _images_in(folder: Path) -> set[PurePosixPath]:

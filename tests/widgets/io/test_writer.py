@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import napari
@@ -178,6 +179,49 @@ def test_a_name_without_extension_becomes_a_bids_derivative(tmp_path, source_lay
     assert written["SourceFiles"] == facts["Sources"]
     assert written["SkullStripped"] is False
     assert "Sources" not in written
+
+
+def scan_and_estimate(place, value):
+    """Open a scan t1.nii of a person, and make an estimate of it."""
+    place.mkdir()
+    values = np.arange(210, dtype=np.float32).reshape(SHAPE) + value
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), place / "t1.nii")
+    ((data, meta, kind),) = read(place / "t1.nii")
+    layer = napari.layers.Image(data, **meta)
+    volume = layer_to_volume(layer)
+    facts = sidecar("synthesize", [volume], Execution(model="m", model_sha256="0"))
+    estimate = estimate_to_layer(volume, layer, facts, name="t1 synthetic-7T m")
+    return (data, meta, kind), estimate
+
+
+def participants(saved) -> list[str]:
+    return [Path(path).name.partition("_")[0] for path in saved]
+
+
+def test_scans_of_one_name_become_one_participant_each(tmp_path):
+    first = scan_and_estimate(tmp_path / "a", 0)
+    second = scan_and_estimate(tmp_path / "b", 1)
+    second[0][1]["name"], second[1][1]["name"] = "t1 [1]", "t1 synthetic-7T m [1]"
+    people = participants(write_layers(str(tmp_path / "out"), [*first, *second]))
+    assert people[:2] == ["sub-t1", "sub-t1"]
+    assert people[2] == people[3]
+    assert re.fullmatch("sub-t1[0-9a-f]+", people[2])
+
+
+def test_scan_of_another_person_becomes_another_participant_of_an_existing_derivative(tmp_path):
+    first = scan_and_estimate(tmp_path / "a", 0)
+    second = scan_and_estimate(tmp_path / "b", 1)
+    saved = [write_layers(str(tmp_path / "out"), [one[1]]) for one in (first, second) * 2]
+    one, other, again, other_again = (participants(paths)[0] for paths in saved)
+    assert one == again == "sub-t1"
+    assert other == other_again != one
+
+
+def test_label_of_a_subject_is_kept_for_several_scans(tmp_path):
+    layers = [scan_and_estimate(tmp_path / name, n)[0] for n, name in enumerate("ab")]
+    for _, meta, _ in layers:
+        meta["name"] = "sub-01_T1w"
+    assert participants(write_layers(str(tmp_path / "out"), layers)) == ["sub-01", "sub-01"]
 
 
 def test_derivative_of_another_program_is_left_alone(tmp_path, source_layer):
