@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
+from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.choice import model_for
@@ -23,12 +24,12 @@ from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import Synthesis, estimate
+from napari_mri7t.engine.synthesis.synthesize import Synthesis, check_end_slices, estimate
 from napari_mri7t.engine.synthesis.uncertainty import calibration_of
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.template import model_grid
+from napari_mri7t.engine.volumes.template import MODEL_SHAPE, model_grid
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, shares_grid
 
 COVERED = 0.999  # of the interpolation's weight from within the field of view
@@ -88,7 +89,9 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     ('slices_synthetic-7T', True)
     """
     scan = as_volume(scan)
-    model = load_model_for(scan, model, report)  # before the preparation, which takes long
+    resolve_device(config.device)  # as all that can fail before the preparation, which takes long
+    check_ends(scan, config, output)
+    model = load_model_for(scan, model, report)
     if config.uncertainty:
         calibration_of(model.card, config)
     preparing = part(report, 0, 1, share=PREPARING)
@@ -196,7 +199,7 @@ def synthesize_prepared(
         report,
         Progress(0, 1, "checking similarity to the training data"),
     )
-    on_grid = _on_own_grid if (output.space, output.via) == ("native", "scan") else _via_mni
+    on_grid = _on_own_grid if _is_on_own_grid(output) else _via_mni
     made = on_grid(prepared, model, config, output, report)
     facts = prepared.facts | {"distance": list(distance), "threads": torch.get_num_threads()}
     return replace(
@@ -216,6 +219,25 @@ def _without_effect(output: OutputConfig) -> tuple[str, ...]:
     if not chosen:
         return ()
     return (f"without effect, since the scan goes to the model as it is: {', '.join(chosen)}",)
+
+
+def check_ends(scan: Volume, config: SynthesisConfig, output: OutputConfig) -> None:
+    """Refuse end slices that leave nothing of a scan, before its preparation.
+
+    Raises
+    ------
+    VolumeError
+        If they leave no slice of the grid on which the network works.
+    """
+    n_slices = scan.shape[2]
+    if not _is_on_own_grid(output):  # where a preparation is needed: in MNI space
+        n_slices = max(n_slices, MODEL_SHAPE[2])
+    check_end_slices(scan.name, n_slices, config)
+
+
+def _is_on_own_grid(output: OutputConfig) -> bool:
+    """Return whether the network works on the scan's own voxels."""
+    return (output.space, output.via) == ("native", "scan")
 
 
 def load_model_for(

@@ -298,14 +298,32 @@ def _harmonization(array: np.ndarray, model: Model) -> Harmonization:
     return harmonize(array, np.asarray(expected["intensity_quantiles"]))
 
 
-def _check(source: Volume, config: SynthesisConfig) -> None:
-    n_slices = source.shape[2]
+def check_end_slices(name: str, n_slices: int, config: SynthesisConfig) -> None:
+    """Refuse end slices that leave nothing to synthesise.
+
+    Parameters
+    ----------
+    name : str
+        Of the volume.
+    n_slices : int
+        Axial, of the grid on which the network works.
+    config : SynthesisConfig
+
+    Raises
+    ------
+    VolumeError
+        If they leave no slice.
+    """
     if 2 * config.end_slices >= n_slices:
         raise VolumeError(
-            f"{source.name}: {config.end_slices} end slices on either side leave none of the "
+            f"{name}: {config.end_slices} end slices on either side leave none of the "
             f"{n_slices} slices to synthesise; lower end_slices",
             argument="end_slices",
         )
+
+
+def _check(source: Volume, config: SynthesisConfig) -> None:
+    check_end_slices(source.name, source.shape[2], config)
     if not (source.array > background_of(source.array)).any():
         raise VolumeError(f"{source.name}: no voxel is above the background: nothing to synthesise")
 

@@ -19,11 +19,17 @@ import torch
 
 from napari_mri7t.engine.atomic import check_folder
 from napari_mri7t.engine.datasets.bids import Scan, bids_sidecar, source_uri, start_derivative
+from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import prepare
 from napari_mri7t.engine.progress import Progress, Report, ignore
-from napari_mri7t.engine.synthesis.scan import ReadyScan, prepare_planned, synthesize_prepared
+from napari_mri7t.engine.synthesis.scan import (
+    ReadyScan,
+    check_ends,
+    prepare_planned,
+    synthesize_prepared,
+)
 from napari_mri7t.engine.synthesis.synthesize import Synthesis
 from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.engine.workflows.claims import ClaimedError, Claims, lock_derivative
@@ -68,11 +74,14 @@ def synthesize_batch(
 
     Raises
     ------
+    DeviceError
+        If this machine has no such device.
     ModelError
         If the model cannot be loaded.
     Mri7tError
         If a derivative cannot be written into.
     """
+    resolve_device(job.config.device)
     check_folder(job.output)
     if isinstance(job.preparation.keep, Path):
         start_derivative(job.preparation.keep)
@@ -277,6 +286,7 @@ def _prepare(scan: Scan, course: Course, job: BatchJob, claims: Claims) -> Ready
     if found is None:
         return None
     volume, course.plan = found
+    check_ends(volume, job.config, job.grid)
     course.begin("preparing")
     ready = prepare_planned(volume, course.plan, course.report)
     course.begin("prepared")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_mri7t.engine.datasets.bids import Scan, check_not_input
 from napari_mri7t.engine.datasets.scans import ScanFilter
+from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.choice import possible_models
 from napari_mri7t.engine.progress import Report, ignore
@@ -56,6 +57,8 @@ def synthesize_folder(  # noqa: PLR0913 - all with defaults
         check_not_input(job.preparation.keep, source)
     found = plan_batch(source, job.output, wanted)
     possible_models(job.model)  # or nothing is begun
+    if run is synthesize_batch:  # the workers of a cluster have devices of their own
+        resolve_device(job.config.device)
     begin_batch(source, job.output, found)
     left_out = BatchSummary(failed=found.failed, skipped=found.skipped, arguments=found.arguments)
     so_far = BatchSummary()

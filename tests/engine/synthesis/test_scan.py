@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import DeviceError, Mri7tError, VolumeError
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation import checks, quality
@@ -358,3 +358,20 @@ def test_plan_for_another_space_is_refused(head, mask_file):
 def test_unknown_precision_is_refused_at_once():
     with pytest.raises(ValueError, match="precision must be one of auto, float32, bfloat16"):
         SynthesisConfig(precision="float99")
+
+
+@pytest.mark.parametrize(
+    ("config", "output", "error"),
+    [
+        (SynthesisConfig(device="tpu"), OutputConfig(), DeviceError),
+        (replace(CPU, end_slices=500), OutputConfig(), VolumeError),
+        (replace(CPU, end_slices=500), OutputConfig(space="mni"), VolumeError),
+        (replace(CPU, end_slices=500), OutputConfig(via="mni"), VolumeError),
+    ],
+)
+def test_device_and_end_slices_are_refused_before_the_preparation(
+    head, monkeypatch, config, output, error
+):
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: pytest.fail("was prepared"))
+    with pytest.raises(error, match=r"is not available|leave none"):
+        synthesize(head[0], model_of(head[0]), config, output=output)

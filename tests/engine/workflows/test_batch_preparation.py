@@ -11,7 +11,7 @@ import pytest
 from napari_mri7t.engine.datasets.bids import start_derivative
 from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import DeviceError, Mri7tError
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.preparation import checks, quality
 from napari_mri7t.engine.preparation import prepare as module
@@ -29,6 +29,7 @@ from napari_mri7t.engine.workflows.folder import synthesize_folder
 from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.engine.workflows.outlook import is_made, look_at
 from napari_mri7t.engine.workflows.stages import BatchProgress
+from napari_mri7t.engine.workflows.summary import BatchSummary
 
 CONFIG = SynthesisConfig(device="cpu", precision="float32", step=3)
 ALLOWED = PreparationConfig(allow_out_of_domain=True)
@@ -367,3 +368,26 @@ def test_folder_of_another_program_is_refused_before_a_lock_is_put_there(raw, jo
 def test_batch_refuses_one_mask_for_all_scans(job, tmp_path):
     with pytest.raises(ValueError, match="one mask for all scans"):
         replace(job, preparation=PreparationConfig(mask=tmp_path / "mask.nii.gz"))
+
+
+def test_end_slices_are_refused_before_a_scan_is_prepared(raw, job, steps):
+    scans = find_scans(raw).scans
+    summary = synthesize_batch(scans, replace(job, config=replace(CONFIG, end_slices=500)))
+    assert all("lower end_slices" in summary.failed[scan.name] for scan in scans)
+    assert steps == []
+
+
+@pytest.mark.parametrize("run", [synthesize_folder, synthesize_batch])
+def test_absent_device_is_refused_before_anything_is_read_or_written(raw, job, steps, run):
+    job = replace(job, output=job.output.with_name("new"), config=SynthesisConfig(device="tpu"))
+    scans = raw if run is synthesize_folder else find_scans(raw).scans
+    with pytest.raises(DeviceError, match="tpu"):
+        run(scans, job)
+    assert steps == []
+    assert not job.output.exists()
+
+
+def test_device_of_a_cluster_is_left_to_its_workers(raw, job):
+    job, asked = replace(job, config=SynthesisConfig(device="tpu")), []
+    synthesize_folder(raw, job, run=lambda scans, *_: asked.extend(scans) or BatchSummary())
+    assert len(asked) == 2
