@@ -158,7 +158,9 @@ def export(
     folder: Annotated[
         Path, typer.Argument(metavar="MODEL", help="Folder of the model; with --onnx a file .onnx.")
     ],
-    fold: Annotated[str, typer.Option(help="Number of the fold, or final.")] = "final",
+    fold: Annotated[
+        str | None, typer.Option(help="Number of the fold, or final.", show_default="final")
+    ] = None,
     name: Annotated[
         str, typer.Option(help="Name of the model.", show_default="the folder's name")
     ] = "",
@@ -187,13 +189,14 @@ def export(
     from napari_mri7t.engine.training.export import export_model
 
     if onnx:
+        _refuse_with_onnx(name=name, title=title, data=data, half=half, robustness=robustness)
         _export_onnx(run, folder, fold, overwrite=overwrite)
         return
     stress = None if robustness is None else _measured(robustness)
     card = export_model(
         run,
         folder,
-        fold=fold,
+        fold="final" if fold is None else fold,
         name=name,
         title=title,
         data=data,
@@ -204,7 +207,14 @@ def export(
     say(f"{folder}: {card.title}{_figures(card.metrics)}")
 
 
-def _export_onnx(source: Path, path: Path, fold: str, *, overwrite: bool) -> None:
+def _refuse_with_onnx(**options: object) -> None:
+    """Refuse the options of a model folder, which an ONNX file has no place for."""
+    for name, value in options.items():
+        if value:
+            raise Mri7tError(f"--{name} is for a model folder: omit it, or omit --onnx")
+
+
+def _export_onnx(source: Path, path: Path, fold: str | None, *, overwrite: bool) -> None:
     from napari_mri7t.engine.models.onnx import NOTICE, export_onnx
     from napari_mri7t.engine.training.export import find_trained
 

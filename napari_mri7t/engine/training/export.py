@@ -328,27 +328,32 @@ def _measured(stress: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
     return found
 
 
-def find_trained(place: str | Path, fold: int | str = "final") -> Model:
+def find_trained(place: str | Path, fold: int | str | None = None) -> Model:
     """Load the model of a fold of a run folder, or a model as `load_model`.
 
     Parameters
     ----------
     place : str or Path
         Run folder, name of a bundled model, or folder of a model.
-    fold : int or str
+    fold : int or str, optional
         As for `export_model`; of a run folder only.
 
     Raises
     ------
     StateError, ValueError
-        As `export_model`.
+        As `export_model`, or if a model has no folds.
     ModelError
         If there is no such model.
     """
-    if not (Path(place) / STUDY_FILE).exists():
-        return load_model(place)
-    study = open_study(place)
-    return load_model(study.fold_folder(_done_fold(study, fold)))
+    if (Path(place) / STUDY_FILE).exists():
+        study = open_study(place)
+        return load_model(study.fold_folder(_done_fold(study, "final" if fold is None else fold)))
+    if fold is not None:
+        raise StateError(
+            f"{place}: is not a run folder and has no folds: choose a run folder, or no fold",
+            argument="fold",
+        )
+    return load_model(place)
 
 
 def _done_fold(study: Study, fold: int | str) -> int:
