@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from napari_mri7t.engine.devices import resolve_device
-from napari_mri7t.engine.errors import DeviceError, ModelError, Mri7tWarning
+from napari_mri7t.engine.errors import DeviceError, ModelError, Mri7tWarning, StateError
 from napari_mri7t.engine.models.card import bundled_folders, fold_folders, read_card
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, find_before
@@ -25,6 +25,7 @@ from napari_mri7t.engine.workflows.repetition import (
     Comparison,
     SourcePaths,
     check_digests,
+    check_recorded,
     compare_bits,
     find_sources,
     in_threads,
@@ -64,7 +65,8 @@ def repeat(
     Raises
     ------
     StateError
-        If the sidecar does not suffice, or a source or the image is missing or different.
+        If the sidecar does not suffice, records nothing that a given path or model stands for, or
+        a source or the image is missing or different.
     ModelError
         If the model is missing, damaged or different.
     VolumeError
@@ -85,6 +87,8 @@ def repeat(
     """
     record = read_record(sidecar, device)
     image = record.find_image()
+    if model is not None and not record.model_sha256:
+        raise StateError(f"{record.path}: records no model: omit it", argument="model")
     for text in record.other_versions:
         warnings.warn(text, Mri7tWarning, stacklevel=2)
     if isinstance(record.config, SynthesisConfig):
@@ -131,6 +135,7 @@ def _repeat_synthesis(
     report: Report,
 ) -> tuple[Volume, dict[str, Any], str]:
     """Return the estimate, or its uncertainty, the sidecar, and what it was made with."""
+    check_recorded(record, sources, record.preparation)
     (scan,) = find_sources(record, sources)
     model = _find_model(record, place)
     preparation = _find_preparation(record, scan, sources)
@@ -150,6 +155,7 @@ def _repeat_simulation(
 ) -> tuple[Volume, dict[str, Any], str]:
     """Return the recorded one of the simulated pair, its sidecar, and its seed."""
     target, *rest = find_sources(record, sources)
+    check_recorded(record, sources, ("reference",) if rest else ())
     reference = rest[0] if rest else None
     pair = simulate_3t(target, reference=reference, config=config, report=report)
     again = pair.target if record.image == "target" else pair.source

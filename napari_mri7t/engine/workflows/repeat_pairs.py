@@ -12,6 +12,7 @@ from napari_mri7t.engine.workflows.record import SidecarRecord
 from napari_mri7t.engine.workflows.repetition import (
     SourcePaths,
     check_digests,
+    check_recorded,
     find_sources,
     in_threads,
     locate,
@@ -37,13 +38,15 @@ def repeat_pair(
     Raises
     ------
     StateError
-        If its settings are none, or a source is missing or different.
+        If its settings are none, a path is given for what it does not record, or a source is
+        missing or different.
     """
     asked = record.pair or {}
     try:
         config = PairConfig(**asked["config"])
     except (TypeError, ValueError) as error:
         raise StateError(f"{record.path}: Settings: config: {error}: use it unchanged") from error
+    check_recorded(record, sources, ("reference", *(PATHS.get(name, "") for name in asked["own"])))
     source, target, *inversions = find_sources(record, sources, SOURCES)
     own = {}
     for name, facts in asked["own"].items():

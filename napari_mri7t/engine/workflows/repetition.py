@@ -1,7 +1,7 @@
 """What every repetition shares: where its sources are now, and how its result is compared."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,26 @@ def compare_bits(image: Volume, again: Volume) -> tuple[int, float, bool]:
     differing = first.view(np.uint32) != second.view(np.uint32)
     largest = float(np.abs(first - second).max())
     return int(differing.sum()), largest, image.affine.tobytes() == again.affine.tobytes()
+
+
+def check_recorded(record: SidecarRecord, paths: SourcePaths, names: Collection[str]) -> None:
+    """Refuse paths that a repetition would not use.
+
+    Parameters
+    ----------
+    record : SidecarRecord
+    paths : SourcePaths
+    names : collection of str
+        Those of `reference`, `mask` and `transform` that the sidecar records.
+
+    Raises
+    ------
+    StateError
+        If another one has a path.
+    """
+    for name in ("reference", "mask", "transform"):
+        if name not in names and getattr(paths, name) is not None:
+            raise StateError(f"{record.path}: records no {name}: omit it", argument=name)
 
 
 def find_sources(

@@ -11,7 +11,7 @@ import pytest
 
 from napari_mri7t.engine.datasets.paired import PairPaths
 from napari_mri7t.engine.datasets.subjects import find_subjects, load_pair
-from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, VolumeError
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError, VolumeError
 from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
 from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, make_pair
 from napari_mri7t.engine.preparation.prepared import Prepared
@@ -440,6 +440,8 @@ def test_pairs_of_the_whole_engine_are_registered_shown_and_repeated(heads, tmp_
     for image in (made.pairs[0].source, made.pairs[1].mask):
         sidecar = image.with_name(image.name.replace(".nii.gz", ".json"))
         assert repeat(sidecar, sources=SourcePaths(folder=heads)).is_equal
+        with pytest.raises(StateError, match="records no mask"):
+            repeat(sidecar, sources=SourcePaths(folder=heads, mask="nonsense.nii"))
     assert len(find_subjects(tmp_path / "out")) == 2
 
 

@@ -381,3 +381,20 @@ def test_python_repeats_a_synthesis_in_one_call_and_warns_of_other_versions(made
     assert found.made_with == "tiny on cpu in float32"
     assert found.sidecar["Synthetic"] is True
     assert seen[-1].done == seen[-1].total
+
+
+@pytest.mark.parametrize("name", ["mask", "transform", "reference"])
+def test_path_that_the_sidecar_has_no_record_of_is_refused(repeat, made, tiny_model, name):
+    with pytest.raises(StateError, match=f"records no {name}: omit it") as caught:
+        repeat(made, tiny_model, **{name: made.with_name("nonsense.txt")})
+    assert caught.value.argument == name
+
+
+@pytest.mark.parametrize("name", ["mask", "transform", "reference", "model"])
+def test_what_a_simulation_has_no_record_of_is_refused(repeat, phantom_file, tmp_path, name):
+    simulate_3t(load_volume(phantom_file)).save(tmp_path / "3t.nii.gz")
+    model = "basic_cnn" if name == "model" else None
+    paths = {} if name == "model" else {name: tmp_path / "nonsense.txt"}
+    with pytest.raises(StateError, match=f"records no {name}: omit it") as caught:
+        repeat(tmp_path / "3t.json", model, **paths)
+    assert caught.value.argument == name
