@@ -52,3 +52,14 @@ def test_one_volume_of_a_series_is_the_reference_of_a_simulation(files, run_cli,
     np.testing.assert_array_equal(first, second)
     sources = json.loads((tmp_path / "a.json").read_text())["Sources"]
     assert [entry.get("Index") for entry in sources] == [None, 1]
+
+
+@pytest.mark.parametrize("command", ["batch", "pair"])
+def test_dicom_series_of_a_folder_of_volumes_is_refused(phantom, run_cli, tmp_path, command):
+    (tmp_path / "in").mkdir()
+    for name in ("A_3T", "A_7T"):
+        save_volume(phantom, tmp_path / f"in/{name}.nii.gz")
+    code, _, error = run_cli(command, tmp_path / "in", tmp_path / "out", "--series", 99)
+    assert code == 1
+    assert error.endswith("holds no DICOM series: choose none (--series)\n")
+    assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
     HERE,
     DicomSeries,
@@ -93,7 +93,8 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     Raises
     ------
     Mri7tError
-        If there are DICOM files, and the extra `dicom` is not installed.
+        If there are DICOM files, and the extra `dicom` is not installed; or none, and a series is
+        asked for.
 
     Examples
     --------
@@ -101,6 +102,7 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     []
     """
     files = [path for path in files_below(root, apart) if is_dicom_file(path)]
+    check_series(root, series, has_dicom=bool(files))
     if not files:
         return DicomFound()
     check_installed()
@@ -115,6 +117,18 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     holders = _holders(root, every)
     studies = _told_apart([_study(root, group, holders, series) for group in groups.values()])
     return DicomFound(studies, frozenset(files), identity)
+
+
+def check_series(place: Path, series: str, *, has_dicom: bool) -> None:
+    """Refuse the number of a series where no scan is one of DICOM files.
+
+    Raises
+    ------
+    Mri7tError
+        If there is a number and no such scan.
+    """
+    if series and not has_dicom:
+        raise Mri7tError(f"{place}: holds no DICOM series: choose none", argument="series")
 
 
 def _told_apart(studies: Sequence[DicomStudy]) -> list[DicomStudy]:

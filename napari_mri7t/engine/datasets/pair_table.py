@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.dicom_scans import check_series
 from napari_mri7t.engine.datasets.field_strength import field_of
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, participant_of, selected
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
@@ -67,11 +68,13 @@ def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str 
     FileNotFoundError
         If there is no such table.
     Mri7tError
-        If it cannot be read, lacks a column, or holds no pair.
+        If it cannot be read, lacks a column, holds no pair, or a series is asked for and no scan is
+        one of DICOM files.
     """
-    path = Path(table)
+    path, rows = Path(table), _rows(Path(table))
+    check_series(path, series, has_dicom=any(_names_dicom(path.parent, row) for row in rows))
     found = FoundPairs()
-    for number, row in enumerate(_rows(path), 2):
+    for number, row in enumerate(rows, 2):
         name = row.get(SUBJECT, "")
         label = participant_of(name)
         if not name:
@@ -148,6 +151,12 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
         attribute: paths[name] for name, attribute in OWN.items() if name in paths
     }
     found.pairs.append(PairFiles(label, scans[SOURCE], scans[TARGET], inversions, **own))
+
+
+def _names_dicom(folder: Path, row: Mapping[str, str]) -> bool:
+    """Return whether a scan of a row is one of DICOM files."""
+    scans = [row[name] for name in (SOURCE, TARGET, FIRST, SECOND) if row.get(name)]
+    return any(is_dicom(folder / text) for text in scans if text not in NOTHING)
 
 
 def _heading(name: str) -> str:

@@ -146,7 +146,7 @@ def find_raw_pairs(
     FileNotFoundError
         If there is no such folder.
     Mri7tError
-        If it holds no pair, or a label that does not exist is asked for.
+        If it holds no pair, or a label or a series that does not exist is asked for.
     """
     root = Path(folder)
     if not root.is_dir():

@@ -107,7 +107,7 @@ def find_scans(
     FileNotFoundError
         If there is no such folder.
     Mri7tError
-        If it holds no such scan, or a label that does not exist is asked for.
+        If it holds no such scan, or a label or a series that does not exist is asked for.
     """
     root = Path(folder)
     if not root.is_dir():

@@ -266,3 +266,11 @@ def test_row_with_more_cells_than_columns_is_refused(table):
 def test_missing_table_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such table"):
         read_pairs(tmp_path / "gone.tsv")
+
+
+def test_series_of_pairs_without_dicom_is_refused(raw, table):
+    path = table("subject\t3T\t7T\n01\ta.nii.gz\tb.nii.gz")
+    for read, place in ((find_raw_pairs, raw), (read_pairs, path)):
+        with pytest.raises(Mri7tError, match="holds no DICOM series: choose none") as caught:
+            read(place, series="99")
+        assert caught.value.argument == "series"

@@ -300,3 +300,9 @@ def test_kept_bias_field_is_no_scan(tmp_path, mark):
     found = find_scans(tmp_path)
     assert names(found) == ["sub-1_T1w.nii", "sub-2_desc-biasfieldcor_T1w.nii"]
     assert found.skipped == {kept: "desc-biasfield: a bias field: rename it if it is a scan"}
+
+
+def test_series_of_a_folder_without_dicom_is_refused(dataset):
+    with pytest.raises(Mri7tError, match="holds no DICOM series: choose none") as caught:
+        find_scans(dataset, ScanFilter(series="99"))
+    assert caught.value.argument == "series"
