@@ -255,6 +255,11 @@ class Passage:
             found["noise"] = noise_level(source.array, correlated=True)
             level = found["noise"] * harmonization.slope
             runner.noise = told_noise(level, BRIGHT_LEVEL, config.noise_factor)
+        elif config.noise_factor != SynthesisConfig.noise_factor:
+            warnings += (
+                f"noise_factor {config.noise_factor:g} has no effect: the model {model.name} is "
+                "not told the noise; use one that is",
+            )
         array = harmonization.to_model(source.array).T
         return cls(source, array, harmonization, scale, runner, warnings, found)
 

@@ -1,6 +1,7 @@
 """Which model a scan gets where none is named."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +134,16 @@ def test_name_that_does_not_exist_is_refused_before_the_preparation(brains, monk
     for start in (synthesize, open_preview):
         with pytest.raises(ModelError, match="no such model"):
             start(brains[0], "none such")
+
+
+def test_batch_warns_of_the_noise_factor_for_the_scans_whose_model_does_not_use_it(
+    brains, tmp_path
+):
+    (tmp_path / "scans").mkdir()
+    for number, brain in enumerate(brains):
+        save_volume(brain, tmp_path / f"scans/sub-{number}_T1w.nii.gz")
+    config = replace(QUICK, noise_factor=2)
+    job = BatchJob(tmp_path / "out", None, config)
+    warnings = synthesize_batch(find_scans(tmp_path / "scans").scans, job).warnings
+    warned = [name for name, texts in warnings.items() if any("noise_factor" in t for t in texts)]
+    assert warned == ["sub-1_T1w.nii.gz"]

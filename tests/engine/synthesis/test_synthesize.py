@@ -445,3 +445,14 @@ def test_model_for_any_tones_gets_them_on_a_linear_scale_and_the_estimate_return
     np.testing.assert_allclose(made, expected, atol=1e-3)
     brighter = estimate(scan.with_array(250 * scan.array), model, PLAIN).volume.array
     np.testing.assert_allclose(brighter, 250 * made, atol=0.1)
+
+
+def test_noise_factor_without_effect_is_warned_of_and_recorded(volume):
+    model = model_of(Context(), volume)
+    made = estimate(volume, model, replace(PLAIN, noise_factor=5))
+    (text,) = [text for text in made.warnings if "noise_factor" in text]
+    assert text.startswith(f"noise_factor 5 has no effect: the model {model.name} is not told")
+    assert text in made.sidecar()["Warnings"]
+    assert not any("noise_factor" in text for text in estimate(volume, model, PLAIN).warnings)
+    told = estimate(volume, model_of(Told(), volume), replace(PLAIN, noise_factor=5))
+    assert not any("noise_factor" in text for text in told.warnings)
