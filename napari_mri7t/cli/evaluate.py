@@ -7,6 +7,7 @@ import typer
 
 from napari_mri7t.cli.console import progress_bar, say
 from napari_mri7t.cli.options import Device, Preset, Settings
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
@@ -90,12 +91,27 @@ def reproduce(
     from napari_mri7t.cli.train import train
     from napari_mri7t.engine.workflows.studies import open_studies
 
-    for network in (name.strip() for name in networks.split(",")):
+    for network in _networks(networks, preset):
         train(dataset, run / network, network, preset, device=device, settings=settings)
     studies = open_studies(run)
     results = _evaluate(studies)
     _print_scores(studies, results)
     _write(studies, results, None, _stress(studies, device) if robustness else None)
+
+
+def _networks(text: str, preset: str) -> list[str]:
+    """Read --networks, and refuse one that cannot be trained before the first one is."""
+    from napari_mri7t.engine.networks import build_network
+    from napari_mri7t.engine.training.config import network_settings
+
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len(set(names)) < len(names):
+        raise Mri7tError(
+            f"networks {text!r}: expected different names, such as basic_cnn,watnet (--networks)"
+        )
+    for name in names:
+        build_network(name, **network_settings(name, preset))
+    return names
 
 
 def _evaluate(studies: "Studies", baselines: bool = True) -> "StudyResults":

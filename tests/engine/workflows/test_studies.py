@@ -352,3 +352,20 @@ def test_estimate_whose_figures_were_edited_is_refused_with_their_file(study):
     path.write_text(path.read_text().replace('"seconds"', '"minutes"'))
     with pytest.raises(StateError, match=r"fold-00.metrics.json: .*seconds is missing"):
         open_studies(study.folder).cases()
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [
+        ("basic_cnn,wattnet", "network 'wattnet' is unknown; choose one of basic_cnn, watnet"),
+        ("basic_cnn,", "expected different names, such as basic_cnn,watnet"),
+        ("basic_cnn, basic_cnn", "expected different names, such as basic_cnn,watnet"),
+    ],
+)
+def test_networks_to_reproduce_are_refused_before_the_first_is_trained(
+    dataset, tmp_path, run_cli, networks, words
+):
+    code, _, error = run_cli("reproduce", dataset, tmp_path / "run", "--networks", networks)
+    assert code == 1
+    assert words in error
+    assert not (tmp_path / "run").exists()
