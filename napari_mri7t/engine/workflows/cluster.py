@@ -32,6 +32,7 @@ TLS_HELP = (
     "or use the cluster local:N, which makes keys of its own"
 )
 SLURM_DEFAULTS = {"jobs": "1", "cores": "4", "memory": "16GB", "walltime": "04:00:00", "gpus": "1"}
+COUNTS = ("jobs", "cores", "gpus")
 SLURM_OPTIONAL = ("queue", "account", "interface", "log")
 INSTALL = "install napari-mri7t[cluster]"
 
@@ -211,7 +212,7 @@ def slurm_settings(text: str) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If a key is unknown.
+        If a key is unknown, or a count or the memory is 0.
     """
     settings = dict(SLURM_DEFAULTS)
     for part in filter(None, text.split(",")):
@@ -220,10 +221,24 @@ def slurm_settings(text: str) -> dict[str, str]:
         if not equals or key not in known or not re.fullmatch(r"[\w.:/+-]+", value):
             raise ValueError(f"slurm: {part!r}: expected key=value with {', '.join(known)}")
         settings[key] = value
-    for key in ("jobs", "cores", "gpus"):
-        if not settings[key].isdecimal():
-            raise ValueError(f"slurm: {key}={settings[key]}: expected a whole number")
+    for key in COUNTS:
+        _check_count(key, settings[key])
+    if not re.match(r"[\d.]*[1-9]", settings["memory"]):
+        raise ValueError(
+            f"slurm: memory={settings['memory']}: expected more than none, for example memory=16GB"
+        )
     return settings
+
+
+def _check_count(key: str, value: str) -> None:
+    """Refuse a count of 0: without a worker, the tasks would wait forever."""
+    if value.isascii() and value.isdecimal() and int(value) > 0:
+        return
+    advice = "; to use no GPU, omit it and compute on the CPU" if key == "gpus" else ""
+    raise ValueError(
+        f"slurm: {key}={value}: expected {key}=N, a whole number of at least 1, for example "
+        f"{key}={SLURM_DEFAULTS[key]}{advice}"
+    )
 
 
 def slurm_script(place: Place) -> str:

@@ -25,6 +25,10 @@ pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
         ({"cluster": "slurm:colour=red"}, "jobs, cores, memory"),
         ({"cluster": "slurm:queue=gpu;rm -rf"}, "key=value"),
         ({"cluster": "slurm:jobs=some"}, "whole number"),
+        ({"cluster": "slurm:jobs=0"}, "expected jobs=N, a whole number of at least 1, for example"),
+        ({"cluster": "slurm:cores=0"}, "expected cores=N"),
+        ({"cluster": "slurm:gpus=0"}, "to use no GPU, omit it and compute on the CPU"),
+        ({"cluster": "slurm:memory=0GB"}, "expected more than none, for example memory=16GB"),
     ],
 )
 def test_unclear_place_is_refused(options, words):
@@ -77,13 +81,15 @@ def test_slurm_without_an_interface_would_listen_everywhere_and_is_refused():
         pass
 
 
-def test_slurm_gets_keys_of_its_own_that_only_the_user_can_read(tmp_path):
+def test_slurm_gets_keys_of_its_own_that_only_the_user_can_read(tmp_path, monkeypatch):
     """The scheduler of a SLURM cluster without jobs: where it listens, and what a job is told."""
     pytest.importorskip("dask_jobqueue")
     import dask.config
 
     settings = {"jobqueue.slurm.shared-temp-directory": str(tmp_path)}
-    place = Place(cluster="slurm:jobs=0,interface=lo", device="cpu")
+    place = Place(cluster="slurm:interface=lo", device="cpu")
+    no_jobs = slurm_settings("interface=lo") | {"jobs": "0"}
+    monkeypatch.setattr(cluster, "slurm_settings", lambda _: no_jobs)
     with dask.config.set(settings), open_client(place) as client:
         assert client.scheduler.address.startswith("tls://127.0.0.1:")
         assert unprotected(os.getpid()) == []
