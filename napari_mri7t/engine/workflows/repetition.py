@@ -1,6 +1,7 @@
 """What every repetition shares: where its sources are now, and how its result is compared."""
 
 import contextlib
+import glob
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,9 @@ def locate(
     place = record.path.with_name(facts["File"]) if path is None else Path(path)
     if path is None and folder is not None:
         place = Path(folder) / facts["File"]
-        named = sorted(each for each in Path(folder).rglob(facts["File"]) if each.is_file())
+        named = sorted(
+            each for each in Path(folder).rglob(glob.escape(facts["File"])) if each.is_file()
+        )
         place = next((each for each in named if file_digest(each) == facts["SHA256"]), place)
     if not place.is_file():
         raise StateError(f"{place}: the {name} is not there: specify its path", argument=name)

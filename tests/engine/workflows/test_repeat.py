@@ -398,3 +398,12 @@ def test_what_a_simulation_has_no_record_of_is_refused(repeat, phantom_file, tmp
     with pytest.raises(StateError, match=f"records no {name}: omit it") as caught:
         repeat(tmp_path / "3t.json", model, **paths)
     assert caught.value.argument == name
+
+
+def test_source_whose_name_reads_as_a_pattern_is_found_in_a_folder(
+    repeat, phantom_file, tiny_model, tmp_path
+):
+    (tmp_path / "deep/below").mkdir(parents=True)
+    source = shutil.copy(phantom_file, tmp_path / "deep/below/scan[1].nii.gz")
+    made = make(source, tiny_model, tmp_path / "of_scan_1.nii.gz")
+    assert repeat(made, tiny_model, folder=tmp_path / "deep").is_equal
