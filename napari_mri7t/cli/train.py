@@ -124,8 +124,10 @@ def _not_done(study: "Study", folds: list[int]) -> list[int]:
 
 
 def _train_here(study: "Study", folds: list[int], device: str) -> None:
+    from napari_mri7t.engine.devices import resolve_device
     from napari_mri7t.engine.training.run import prepare_study, run_fold
 
+    resolve_device(device)
     with progress_bar("subjects") as report:
         pairs = prepare_study(study, report=report)
     for k in folds:

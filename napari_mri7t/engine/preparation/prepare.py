@@ -153,10 +153,9 @@ class PreparationPlan:
     @property
     def is_current(self) -> bool:
         """Whether every result that is to be reused is still there, and unchanged."""
+        found, known = self.cache, self.origins
         reused = [step for step, how in self.decisions.items() if how in _FROM_CACHE]
-        return self.cache is None or all(
-            self.cache.origin(FILES[step]) == self.origins[step] for step in reused
-        )
+        return found is None or all(found.origin(FILES[s]) == known[s] for s in reused)
 
     @property
     def is_needed(self) -> bool:
@@ -221,8 +220,7 @@ def plan_preparation(
     """
     scan = zeroed(as_volume(scan))
     warnings = check_resolution(scan, allowed=config.allow_out_of_domain) + check_is_scan(scan)
-    is_auto, is_none = config.prepare == "auto", config.prepare == "none"
-    if not is_none:
+    if not (is_none := config.prepare == "none"):
         check_handedness(scan)
     found, libraries = open_cache(scan, config.keep), library_versions(LIBRARIES)
     source = {} if found is None else source_of(scan, libraries)
@@ -231,7 +229,7 @@ def plan_preparation(
         config = replace(config, **own)
         warnings += tuple(edit_in_words(path, name) for name, path in own.items())
     is_free = space == "native" and config.mask is None and config.transform is None
-    if is_free and (is_none or (is_auto and fits_as_it_is(scan))):
+    if is_free and (is_none or (config.prepare == "auto" and fits_as_it_is(scan))):
         return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
     decisions, origins = _decide(scan, config, found, source)
     return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
@@ -316,7 +314,7 @@ def prepare(
         facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
         return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)
     decisions = dict(plan.decisions)
-    if plan.cache is not None and Decision.COMPUTE in decisions.values():
+    if plan.cache is not None and plan.steps:
         plan.cache.check_folder()
     mask = _brain_mask(scan, plan, part(report, 0, N_STEPS))
     bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS))

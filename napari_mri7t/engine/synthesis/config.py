@@ -110,3 +110,13 @@ class OutputConfig:
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {brief(value)}")
+
+    @property
+    def is_on_own_grid(self) -> bool:
+        """Whether the network works on the scan's own voxels."""
+        return (self.space, self.via) == ("native", "scan")
+
+    def chosen(self) -> str:
+        """Return what differs from the default, in words; empty if nothing does."""
+        usual = asdict(type(self)())
+        return ", ".join(f"{name} {v}" for name, v in asdict(self).items() if v != usual[name])

@@ -192,14 +192,15 @@ def synthesize_prepared(
     prepared, model = ready.prepared, load_model_for(ready.scan, model, report)
     if prepared is None:
         made = estimate(ready.scan, model, config, report=report)
-        notes = (*ready.plan.warnings, *_without_effect(output), *made.warnings)
-        return replace(made, warnings=notes)
+        note = f"without effect, since the scan goes to the model as it is: {output.chosen()}"
+        notes = (note,) if output.chosen() else ()
+        return replace(made, warnings=(*ready.plan.warnings, *notes, *made.warnings))
     distance = in_background(
         lambda: describe_distance(prepared, model.card),
         report,
         Progress(0, 1, "checking similarity to the training data"),
     )
-    on_grid = _on_own_grid if _is_on_own_grid(output) else _via_mni
+    on_grid = _on_own_grid if output.is_on_own_grid else _via_mni
     made = on_grid(prepared, model, config, output, report)
     facts = prepared.facts | {"distance": list(distance), "threads": torch.get_num_threads()}
     return replace(
@@ -212,15 +213,6 @@ def synthesize_prepared(
     )
 
 
-def _without_effect(output: OutputConfig) -> tuple[str, ...]:
-    """Return a warning of the choices that do nothing for a scan that is not prepared."""
-    usual = asdict(OutputConfig())
-    chosen = [f"{name} {value}" for name, value in asdict(output).items() if value != usual[name]]
-    if not chosen:
-        return ()
-    return (f"without effect, since the scan goes to the model as it is: {', '.join(chosen)}",)
-
-
 def check_ends(scan: Volume, config: SynthesisConfig, output: OutputConfig) -> None:
     """Refuse end slices that leave nothing of a scan, before its preparation.
 
@@ -230,14 +222,9 @@ def check_ends(scan: Volume, config: SynthesisConfig, output: OutputConfig) -> N
         If they leave no slice of the grid on which the network works.
     """
     n_slices = scan.shape[2]
-    if not _is_on_own_grid(output):  # where a preparation is needed: in MNI space
+    if not output.is_on_own_grid:  # where a preparation is needed: in MNI space
         n_slices = max(n_slices, MODEL_SHAPE[2])
     check_end_slices(scan.name, n_slices, config)
-
-
-def _is_on_own_grid(output: OutputConfig) -> bool:
-    """Return whether the network works on the scan's own voxels."""
-    return (output.space, output.via) == ("native", "scan")
 
 
 def load_model_for(

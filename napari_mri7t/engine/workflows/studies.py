@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mri7t.engine.atomic import write_json
+from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.evaluation.baselines import Baseline
 from napari_mri7t.engine.evaluation.evaluate import Case, Pair
@@ -410,6 +411,7 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
     >>> mri7t.train(".", "run", config=quick, folds=[0]).folds_done("slice_unet")
     [0]
     """
+    resolve_device(device)
     recipe = find_preset(preset) if config is None else config
     built = network_settings(network, preset)
     settings = StudySettings(network, preset, recipe, built, reference, str(start_from))

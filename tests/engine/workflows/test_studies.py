@@ -14,7 +14,7 @@ import pytest
 
 from napari_mri7t import cli
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
-from napari_mri7t.engine.errors import StateError, SubjectError
+from napari_mri7t.engine.errors import DeviceError, StateError, SubjectError
 from napari_mri7t.engine.evaluation.results import StudyResults, file_name
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import is_known, stress
@@ -368,4 +368,10 @@ def test_networks_to_reproduce_are_refused_before_the_first_is_trained(
     code, _, error = run_cli("reproduce", dataset, tmp_path / "run", "--networks", networks)
     assert code == 1
     assert words in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_device_that_is_not_there_is_refused_before_a_run_is_begun(dataset, tmp_path):
+    with pytest.raises(DeviceError, match="cuda:77"):
+        train(dataset, tmp_path / "run", config=TINY, device="cuda:77")
     assert not (tmp_path / "run").exists()
