@@ -174,3 +174,17 @@ def test_derivative_that_does_not_exist_is_refused(run, raw, tmp_path):
     for typo in ("none", "fmriprep=none"):
         code, _, error = run(raw, tmp_path / "out", "participant", SKIP, "-d", typo)
         assert (code, "none: no such folder: choose a BIDS derivative" in error) == (1, True)
+
+
+def test_every_option_reaches_the_batch(run, raw, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(bids_app, "batch", lambda *_, **options: seen.update(options))
+    labels = ("--participant-label", "01", "--session-label", "a", "b")
+    others = ("-w", tmp_path, "-d", raw, "--model", "m", "--device", "cpu", "--prepare", "none")
+    flags = (SKIP, "--allow-out-of-domain", "--overwrite")
+    assert run(raw, tmp_path / "out", "participant", *labels, *others, *flags)[0] == 0
+    assert seen == {
+        "participant": ["01"], "session": ["a", "b"], "keep": tmp_path, "derivatives": [raw],
+        "model": "m", "device": "cpu", "prepare": "none", "allow_out_of_domain": True,
+        "overwrite": True,
+    }  # fmt: skip

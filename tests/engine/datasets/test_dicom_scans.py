@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan, scan_digests
+from napari_mri7t.engine.datasets.dicom_scans import DicomFound
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
+from napari_mri7t.engine.volumes.files.identity import Identity
 
 SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 ROY = {"PatientName": "ROE^ROY", "PatientID": "77123", "StudyInstanceUID": "1.2.9"}
@@ -105,3 +107,8 @@ def test_volumes_beside_dicom_are_not_named_after_the_patient(
     found = find_scans(tmp_path)
     assert not private_words(f"{found.failed} {found.skipped}")
     assert len(found.scans) == 1
+
+
+def test_every_part_of_a_path_that_names_the_patient_is_hidden_and_no_other():
+    found = DicomFound(identity=Identity.of({"PatientName": ["Doe^Jane"]}))
+    assert found.hide("site_1/DOE_JANE/t1/jane.nii") == "site_1/.../t1/..."

@@ -163,3 +163,10 @@ def test_a_network_named_like_a_baseline_is_refused(study, tmp_path):
     case = ev.Case("a", (), {"median": tmp_path / "x.nii"})
     with pytest.raises(ValueError, match="name of a baseline"):
         ev.evaluate(study.pairs, [case], tmp_path)
+
+
+def test_one_pair_on_both_sides_of_a_fold_is_refused_under_two_names(study, tmp_path):
+    pairs = study.pairs | {"b": ev.Pair(study.pairs["a"].fingerprint, study.pairs["a"].load)}
+    with pytest.raises(ValueError, match="a and b: are one pair, both held out and trained on"):
+        ev.evaluate(pairs, [ev.Case("a", ("c", "b"), {})], tmp_path / "r")
+    assert not (tmp_path / "r").exists()

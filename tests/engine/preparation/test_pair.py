@@ -252,3 +252,10 @@ def test_unknown_settings_are_refused(wrong):
 
 def test_voxel_size_may_be_text_and_is_recorded_as_a_number():
     assert PairConfig(grid="0.8").record()["grid"] == 0.8
+
+
+def test_dark_voxels_of_a_brain_stay_as_they_are():
+    array = np.linspace(-0.1, 1, 1100, dtype=np.float32).reshape(10, 10, 11)
+    mask = array > 0.001
+    made = pair_grid.masked(array, mask, Volume(array, np.eye(4)), "brain").array
+    np.testing.assert_array_equal(made, np.where(mask, array, 0))

@@ -375,3 +375,33 @@ def test_device_and_end_slices_are_refused_before_the_preparation(
     monkeypatch.setattr(module, "prepare", lambda *_, **__: pytest.fail("was prepared"))
     with pytest.raises(error, match=r"is not available|leave none"):
         synthesize(head[0], model_of(head[0]), config, output=output)
+
+
+def test_uncertainty_that_comes_back_from_mni_space_keeps_its_range(prepared):
+    """Splines would overshoot at the edges of these blocks: too little beside much."""
+    blocks = np.random.default_rng(0).integers(1, 3, (12, 15, 12))
+    array = np.kron(blocks, np.ones((4, 4, 4))).astype(np.float32)
+    array[0, 0, 0], array[-1, -1, -1] = 0, 9  # far from the brain: where splines are cut off
+    affine = prepared.scan.affine.copy()
+    affine[:3, 3] += 0.37 * HEAD_MM
+    there = Volume(array, affine, "uncertainty")
+    back = module._uncertainty_from_mni(there, prepared).array[prepared.mask]
+    assert (back.min(), back.max()) == pytest.approx((1, 2), abs=1e-5)
+
+
+def test_uncertainty_of_a_scan_that_is_but_a_brain_is_0_beside_it(head_brain):
+    """Specks of noise go through the network, but nothing is known of their uncertainty."""
+    scan = head_brain.with_array(head_brain.array.copy())
+    scan.array[2:5, 2:5, 20] = 50.0
+    mask = foreground_mask(scan)
+    assert not mask[3, 3, 20]
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE) | {EXTRACTION: Decision.EXTRACTED}
+    plan = plan_preparation(scan, PreparationConfig("none", allow_out_of_domain=True))
+    ready = ReadyScan(scan, plan, Prepared(scan, scan, mask, np.eye(4), 0.7, decisions))
+    settings = {"step": 1, "planes": ["axial"], "flips": False}
+    factors = {"settings": settings, "interval": 0.9, "intensity": [0.5], "factor": [4.0]}
+    card = replace(model_of(scan).card, uncertainty=factors)
+    config = replace(CPU, step=1, uncertainty=True)
+    made = synthesize_prepared(ready, Model("apart", Apart().eval(), card), config)
+    assert made.uncertainty.array[mask].any()
+    assert not made.uncertainty.array[~mask].any()

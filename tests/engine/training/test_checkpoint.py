@@ -8,12 +8,14 @@ import torch
 
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.models import weights
+from napari_mri7t.engine.training import checkpoint
 from napari_mri7t.engine.training.checkpoint import (
     CURRENT,
     HISTORY,
     PREVIOUS,
     copy_state,
     has_history,
+    has_state,
     load_state,
     read_history,
     save_state,
@@ -157,3 +159,26 @@ def test_a_damaged_loss_curve_is_refused_by_name(tmp_path, content):
     assert not has_history(tmp_path / HISTORY), "and the plots do without it"
     with pytest.raises(StateError, match=r"history\.csv: no readable loss curve"):
         read_history(tmp_path / HISTORY)
+
+
+def test_a_copy_counts_once_all_of_it_is_there(folder, monkeypatch):
+    there, names = folder / "there", []
+    there.mkdir()
+    (folder / HISTORY).write_text("step,loss\n1,0.5\n")
+
+    def killed_at_the_second(path, content, write=checkpoint.write_content):
+        names.append(path.name)
+        if len(names) == 2:
+            raise Killed
+        return write(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_content", killed_at_the_second)
+    with pytest.raises(Killed):
+        copy_state(folder, there)
+    assert not has_state(there), f"{names[0]} before {names[1]}"
+
+
+def test_a_flipped_bit_in_the_name_of_a_tensor_is_damage(folder):
+    path = folder / CURRENT
+    path.write_bytes(path.read_bytes().replace(b"network/weight", b"network/weighu"))
+    assert step_of(folder) == 1

@@ -297,3 +297,13 @@ def test_images_that_were_checked_before_are_not_read_again(dataset, tmp_path, m
     again = start_training(moved_data, tmp_path / "run", SETTINGS, [])[0]
     assert again.digests == study.digests
     assert again.subjects[0].target == (moved_data / "sub-A.nii.gz").resolve()
+
+
+def test_the_voxel_digest_of_a_brain_does_not_count_what_is_around_it(dataset, tmp_path):
+    image = nibabel.load(dataset / "sub-A.nii.gz")
+    padded = np.pad(np.asarray(image.dataobj), ((3, 0), (2, 5), (0, 4)))
+    nibabel.save(nibabel.Nifti1Image(padded, image.affine), tmp_path / "padded.nii")
+    (plain,) = digest_subjects([Subject("sub-A", dataset / "sub-A.nii.gz")])
+    (other,) = digest_subjects([Subject("sub-A", tmp_path / "padded.nii")])
+    assert plain.target.file != other.target.file
+    assert plain.target.voxels == other.target.voxels

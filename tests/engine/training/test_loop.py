@@ -21,7 +21,7 @@ from napari_mri7t.engine.training.export import export_model, read_figures, trai
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.run import prepare_study, run_fold
-from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.start import Start, start_training
 from napari_mri7t.engine.training.study import (
     StudySettings,
     adopt_training,
@@ -373,3 +373,19 @@ def test_fault_39_second_run_on_one_fold_is_refused(study, pairs):
     with pytest.raises(Cancelled):
         run_fold(study, 0, "cpu", pairs, report=run_a_second_time)
     run_fold(study, 0, "cpu", pairs)
+
+
+def test_checkpoint_of_another_start_is_refused(pairs, tmp_path):
+    """One of random weights, too: the card would name a start that the weights do not have."""
+    job = job_in(tmp_path / "a")
+    train_until(job, pairs, 4)
+    with pytest.raises(StateError, match="the checkpoint's start differ"):
+        train(replace(job, start=Start({"sha256": "0" * 64}, "", "")), pairs)
+
+
+def test_state_that_is_there_is_replaced_by_no_other_study_s(study, pairs, dataset, tmp_path):
+    run_fold(study, 0, "cpu", pairs)
+    config = replace(TINY, inference=SynthesisConfig(flips=True))
+    other = start_training(dataset, tmp_path / "flips", settings(config), [])[0]
+    assert adopt_training(other, study.folder, 0)
+    assert not adopt_training(other, study.folder, 0), "not estimated yet, but trained"

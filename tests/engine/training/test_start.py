@@ -328,3 +328,15 @@ def test_start_of_a_training_is_reported(first, dataset, tmp_path):
     told = []
     start_training(dataset, tmp_path / "again", first.settings, [0], report=told.append)
     assert told
+
+
+def test_a_renamed_scan_counts_for_its_own_fold_alone(first, dataset, tmp_path):
+    """Fold 1 has not seen the second subject, under whatever name."""
+    (tmp_path / "renamed").mkdir()
+    for letter, path in zip("XYZ", sorted(dataset.iterdir()), strict=True):
+        shutil.copy(path, tmp_path / "renamed" / f"person-{letter}.nii.gz")
+    study = begin(tmp_path / "renamed", tmp_path / "run", TINY, first.fold_folder(1))
+    assert check_start(study, 1) is not None
+    for k, letter in ((0, "X"), (2, "Z")):
+        with pytest.raises(StateError, match=f"trained on person-{letter}, .*under another name"):
+            check_start(study, k)

@@ -130,3 +130,12 @@ def test_scheduler_that_does_not_answer_is_named(monkeypatch):
         open_client(Place(scheduler="tls://127.0.0.1:1")),
     ):
         pass
+
+
+def test_tls_of_the_user_s_own_is_required(tmp_path):
+    import dask.config
+
+    files = {f"distributed.comm.tls.{key}": str(tmp_path / key) for key in cluster.TLS_FILES}
+    with dask.config.set(files):
+        assert cluster._tls().require_encryption
+    assert cluster._tls() is None

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -447,3 +448,23 @@ def test_pairs_of_the_whole_engine_are_registered_shown_and_repeated(heads, tmp_
 
 def test_make_pairs_uses_the_engine_by_default():
     assert make_pairs.__defaults__[-1] is make_pair is pairs.make_pair
+
+
+@pytest.mark.parametrize("n", range(3), ids=["source", "target", "mask"])
+def test_pair_with_a_changed_image_is_not_made(raw, job, n):
+    run(raw, job)
+    path = PairPaths(job.output, "sub-01").images[n]
+    path.write_bytes(path.read_bytes() + b"x")
+    states = [state.state for state in plan_pairs(find_pairs(raw), job)]
+    assert states == [CHANGED, DONE, DONE]
+
+
+def test_pair_of_another_volume_of_a_series_is_not_taken_for_it(raw, job, phantom):
+    path = raw / "sub-01/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz"
+    series = np.stack([phantom.array, phantom.array**0.8], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(series, phantom.affine), path)
+    run(raw, replace(job, index=0))
+    found = find_pairs(raw)
+    for index, expected in ((0, DONE), (1, CHANGED)):
+        states = [state.state for state in plan_pairs(found, replace(job, index=index))]
+        assert states == [expected, DONE, DONE], index

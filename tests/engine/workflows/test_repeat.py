@@ -151,10 +151,11 @@ def test_smallest_difference_of_one_voxel_is_none_too_small(repeat, made, tiny_m
     assert 0 < found.largest < 1e-6
 
 
-def test_moved_image_is_told(repeat, made, tiny_model):
+@pytest.mark.parametrize("mm", [0.5, 2e-6])  # the second: one step of a header's float32
+def test_moved_image_is_told_however_little(repeat, made, tiny_model, mm):
     image = read_record(made).find_image()
     old = nibabel.load(image)
-    moved = old.affine + 0.5 * np.eye(4, k=3)
+    moved = old.affine + mm * np.eye(4, k=3)
     nibabel.save(nibabel.Nifti1Image(old.get_fdata(dtype=np.float32), moved), image)
     found = repeat(made, tiny_model)
     assert (found.n_differing, found.same_place, found.is_equal) == (0, False, False)
@@ -407,3 +408,15 @@ def test_source_whose_name_reads_as_a_pattern_is_found_in_a_folder(
     source = shutil.copy(phantom_file, tmp_path / "deep/below/scan[1].nii.gz")
     made = make(source, tiny_model, tmp_path / "of_scan_1.nii.gz")
     assert repeat(made, tiny_model, folder=tmp_path / "deep").is_equal
+
+
+def test_each_file_of_a_pair_is_compared(repeat, phantom, tiny_model, tmp_path):
+    nibabel.save(nibabel.Nifti1Pair(phantom.array, phantom.affine), tmp_path / "scan.img")
+    made = make(tmp_path / "scan.img", tiny_model, tmp_path / "estimate.nii.gz")
+    assert repeat(made, tiny_model).is_equal
+    for path in (tmp_path / "scan.hdr", tmp_path / "scan.img"):
+        content = path.read_bytes()
+        path.write_bytes(content + b"x")
+        with pytest.raises(StateError, match="is not the original input"):
+            repeat(made, tiny_model)
+        path.write_bytes(content)

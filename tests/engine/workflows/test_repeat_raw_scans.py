@@ -284,3 +284,18 @@ def test_synthesis_of_the_sample_data_needs_no_file(
     scan = type(phantom)(sample.array, sample.affine, name=name)
     estimate(scan, load_model(tiny_model), SynthesisConfig(device="cpu")).save(tmp_path / "e.nii")
     assert repeat(tmp_path / "e.json", tiny_model).is_equal
+
+
+def test_own_transform_that_changed_or_moved_is_told(
+    repeat, phantom_file, tiny_model, own_files, tmp_path
+):
+    asked = PreparationConfig("none", transform=own_files["transform"])
+    made = prepared(phantom_file, tiny_model, tmp_path / "e.nii", asked)
+    moved = own_files["transform"].rename(tmp_path / "moved.txt")
+    with pytest.raises(StateError, match="the transform is not there: specify its path") as caught:
+        repeat(made, tiny_model)
+    assert caught.value.argument == "transform"
+    assert repeat(made, tiny_model, transform=moved).is_equal
+    save_transform(np.eye(4), moved)
+    with pytest.raises(StateError, match=r"moved\.txt: is not the original transform"):
+        repeat(made, tiny_model, transform=moved)

@@ -13,6 +13,7 @@ import pytest
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files import dicom_conversion
 from napari_mri7t.engine.volumes.files.dicom import digest_of, find_series, is_dicom
+from napari_mri7t.engine.volumes.files.dicom_header import FIELDS
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w, looks_t1w, not_magnitude
 from napari_mri7t.engine.volumes.files.identity import Identity
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -459,3 +460,18 @@ def test_image_type_of_the_json_beside_a_nifti_is_checked(phantom, tmp_path, fac
     (tmp_path / "t1.json").write_text(json.dumps(facts))
     with pytest.raises(VolumeError, match=rf"no magnitude image by the ImageType .* \({part}\)"):
         check_t1w(load_volume(path))
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
+        "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
+        "RequestingPhysician", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+        "ResponsiblePerson", "PatientID", "OtherPatientIDs", "AccessionNumber",
+        "MedicalRecordLocator", "InstitutionName", "PatientAddress", "PatientTelephoneNumbers",
+    ],
+)  # fmt: skip
+def test_whatever_people_type_into_a_header_is_not_shown(keyword):
+    assert Identity.of({keyword: ["Quillfeather 77"]}).is_in("t1_QUILLFEATHER-77_sag")
+    assert keyword in FIELDS, "and is read"
