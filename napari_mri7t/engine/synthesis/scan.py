@@ -331,7 +331,7 @@ def _with_surroundings(
 
 
 def _uncertainty_from_mni(uncertainty: Volume | None, prepared: Prepared) -> Volume | None:
-    """Resample an uncertainty to the scan's own grid: linearly, since splines go below 0."""
+    """Resample an uncertainty to the scan's own grid: linearly, since splines overshoot."""
     if uncertainty is None:
         return None
     from_mm = np.linalg.inv(prepared.to_mni)
