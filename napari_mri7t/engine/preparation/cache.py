@@ -118,7 +118,7 @@ class PreparationCache:
     def is_of_another(self, voxels: str) -> bool:
         """Return whether what is kept, unedited, is that of a scan with another digest."""
         known = {each["From"].get(VOXELS) for each in self.results.values()}
-        return bool(known) and voxels not in known and not any(map(self.is_changed, RESULTS))
+        return voxels not in known and not any(map(self.is_changed, RESULTS))
 
     def check_folder(self) -> None:
         """Raise an Mri7tError, before the work, if no result can be saved."""
@@ -170,8 +170,8 @@ def open_cache(scan: Volume, keep: Path | KeptFiles | None) -> PreparationCache 
         return None
     if isinstance(keep, KeptFiles):
         return read_cache(keep)
-    found, voxels = read_cache(KeptFiles.in_folder(keep, scan.name)), voxel_digest(scan)
-    if found.is_of_another(voxels):
+    found = read_cache(KeptFiles.in_folder(keep, scan.name))
+    if found.results and found.is_of_another(voxels := voxel_digest(scan)):
         found = read_cache(KeptFiles.in_folder(keep, f"{scan.name}-{voxels[:N_HEX]}"))
     return found
 

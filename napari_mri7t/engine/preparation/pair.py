@@ -17,7 +17,7 @@ from napari_mri7t.engine.metrics.pair_agreement import (
     dice,
 )
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
-from napari_mri7t.engine.preparation.cache import VOXELS, KeptFiles, read_cache
+from napari_mri7t.engine.preparation.cache import open_cache
 from napari_mri7t.engine.preparation.checks import FAILED, alignment, is_dark_within
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
 from napari_mri7t.engine.preparation.pair_grid import grid_in_words, grid_of, masked, on_grid
@@ -41,7 +41,6 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.grids import downsample
-from napari_mri7t.engine.volumes.provenance import voxel_digest
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
@@ -275,10 +274,9 @@ def _plan(raw: RawPair, config: PairConfig, side: str, scan: Volume) -> Preparat
     if side == "source":
         mask, transform = raw.source_mask, None
     keep, edited = None if raw.keep is None else raw.keep / KEPT[side], {}
-    if keep is not None and config.prepare != "none":
-        kept = read_cache(KeptFiles.in_folder(keep, scan.name))
-        given = {"mask": mask, "transform": transform}
-        edited = edited_files(kept, {VOXELS: voxel_digest(zeroed(scan))}, given)
+    known = zeroed(scan)
+    if (kept := open_cache(known, keep)) is not None and config.prepare != "none":
+        edited = edited_files(kept, known, {"mask": mask, "transform": transform})
     mask, transform = edited.get("mask", mask), edited.get("transform", transform)
     kept_in = keep if mask is None else None
     how = PreparationConfig(config.prepare, mask, transform, kept_in, config.allow_out_of_domain)

@@ -222,15 +222,15 @@ def plan_preparation(
     warnings = check_resolution(scan, allowed=config.allow_out_of_domain) + check_is_scan(scan)
     if not (is_none := config.prepare == "none"):
         check_handedness(scan)
-    found, libraries = open_cache(scan, config.keep), library_versions(LIBRARIES)
-    source = {} if found is None else source_of(scan, libraries)
+    found = open_cache(scan, config.keep)
     if found is not None and not is_none:
-        own = edited_files(found, source, {name: getattr(config, name) for name in OWN.values()})
+        own = edited_files(found, scan, {name: getattr(config, name) for name in OWN.values()})
         config = replace(config, **own)
         warnings += tuple(edit_in_words(path, name) for name, path in own.items())
     is_free = space == "native" and config.mask is None and config.transform is None
     if is_free and (is_none or (config.prepare == "auto" and fits_as_it_is(scan))):
         return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
+    source = {} if found is None else source_of(scan, library_versions(LIBRARIES))
     decisions, origins = _decide(scan, config, found, source)
     return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
 

@@ -89,15 +89,15 @@ def source_of(scan: Volume, libraries: Mapping[str, str]) -> dict[str, Any]:
 
 
 def edited_files(
-    cache: PreparationCache, source: Mapping[str, Any], given: Mapping[str, object]
+    cache: PreparationCache, scan: Volume, given: Mapping[str, object]
 ) -> dict[str, Any]:
     """Find the mask and the transform that were edited, or put there by hand: the user's own.
 
     Parameters
     ----------
     cache : PreparationCache
-    source : dict
-        As `source_of`.
+    scan : Volume
+        Background 0, as the cache knows it.
     given : dict
         The user's own mask and transform by `OWN`; what is given is not looked for.
 
@@ -116,7 +116,7 @@ def edited_files(
         if given.get(OWN.get(step, "")) is not None or not cache.is_changed(what):
             continue
         path = cache.files.path(what)
-        cache.check_scan(what, source[VOXELS])
+        cache.check_scan(what, voxel_digest(scan))
         if step not in OWN:
             raise VolumeError(
                 f"{path}: it, or the note beside it, was edited since it was estimated: move it "
