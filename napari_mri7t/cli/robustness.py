@@ -32,22 +32,24 @@ def robustness(
     """
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
-    from napari_mri7t.engine.models.card import REPORT_MODEL, seen_subjects
+    from napari_mri7t.engine.models.card import REPORT_MODEL, has_seen
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.texts import to_json
+    from napari_mri7t.engine.volumes.fingerprint import around_brain
+    from napari_mri7t.engine.volumes.provenance import content_digest
     from napari_mri7t.engine.workflows.stress import case_of_model
 
     trained = load_model(model or REPORT_MODEL)
     brain = load_scan(target, index)
     other = None if reference is None else load_scan(reference, index)
+    if has_seen(trained.card, brain.name, [content_digest(around_brain(brain))]):
+        warn([f"{trained.name} was trained on {brain.name}: these scores are too optimistic"])
     case = case_of_model(trained, brain, other, SynthesisConfig(device=device))
     with (
         TemporaryDirectory(prefix="mri7t-") as temporary,
         progress_bar(f"robustness of {trained.name}") as report,
     ):
         found = stress(case, Path(temporary) if records is None else records, report=report)
-    if any(name and name in brain.name for name in seen_subjects(trained.card)):
-        warn([f"{trained.name} was trained on {brain.name}: these scores are too optimistic"])
     stressed = {
         "brain": brain.name,
         "model": trained.name,

@@ -7,6 +7,7 @@ import typer
 
 from napari_mri7t.cli.console import given, progress_bar, refuse_targets, say, warn
 from napari_mri7t.cli.options import Index, Overwrite, Reference
+from napari_mri7t.engine.errors import Mri7tError
 
 
 def simulate(
@@ -51,6 +52,11 @@ def simulate(
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
+    if variance is not None and config.preset != SimulationConfig.preset:
+        raise Mri7tError(
+            f"the preset {config.preset} draws its own noise: leave out --variance, which is that "
+            f"of the preset {SimulationConfig.preset}"
+        )
     inputs = [load_scan(path, index) for path in (target, reference) if path is not None]
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)

@@ -1,11 +1,14 @@
 """`mri7t robustness` prints what a model card can hold, and goes on where it was stopped."""
 
 import json
+import shutil
 import sys
 
 import pytest
 
 from napari_mri7t import cli
+from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.evaluation import stress
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings
@@ -36,6 +39,23 @@ def test_robustness_prints_json_and_does_nothing_twice(
     noise = printed[0]["robustness"]["noise"]["levels"]
     assert [entry["level"] for entry in noise][0::6] == [0.001, 0.01]
     assert {row["diameter_mm"] for row in printed[0]["lesions"]["dark"]} >= {2.0, 4.0, 8.0}
+
+
+def test_a_brain_that_the_model_was_trained_on_is_named_before_the_work(
+    run_cli, phantom_file, model_folder, tmp_path, monkeypatch
+):
+    own = shutil.copytree(model_folder, tmp_path / "own")
+    card = json.loads((own / "card.json").read_text())
+    (own / "card.json").write_text(json.dumps(card | {"training": {"subjects": ["phantom"]}}))
+
+    def stopped(*_, **__):
+        raise Mri7tError("stopped here")
+
+    monkeypatch.setattr(stress, "stress", stopped)
+    for folder, is_seen in ((own, True), (model_folder, False)):
+        _, _, error = run_cli("robustness", phantom_file, "--model", folder)
+        assert error.rstrip().endswith("stopped here")
+        assert ("was trained on phantom" in error) is is_seen
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000], ids=range(3))

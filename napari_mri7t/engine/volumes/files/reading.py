@@ -263,8 +263,8 @@ def check_voxels(voxels: Voxels, path: Path) -> list[str]:
     if voxels.n_not_finite:
         value = f"the background, {voxels.fill:g}" if voxels.fill else "0"
         notes.append(
-            f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite; they were "
-            f"set to {value}"
+            f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite in single "
+            f"precision; they were set to {value}"
         )
     step = np.spacing(np.float32(max(abs(voxels.low), abs(voxels.high))))
     if (n_levels := int((voxels.high - voxels.low) / step)) < FEWEST_LEVELS:
