@@ -58,7 +58,7 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
         description=text, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--models", default="scan_unet,slice_unet", metavar="NAME,NAME")
-    parser.add_argument("--planes", default="axial", metavar="PLANE,PLANE")
+    parser.add_argument("--planes", default="", metavar="PLANE,PLANE", help="else as on the card")
     parser.add_argument("--noise-factor", type=float, default=1.0)
     return parser
 
@@ -71,7 +71,8 @@ def filters(asked: argparse.Namespace) -> dict[str, Filter]:
     asked : argparse.Namespace
         From `parser_of`.
     """
-    config = SynthesisConfig(planes=tuple(asked.planes.split(",")), noise_factor=asked.noise_factor)
+    planes = tuple(filter(None, asked.planes.split(",")))
+    config = SynthesisConfig(planes=planes, noise_factor=asked.noise_factor)
     found: dict[str, Filter] = {
         "scan as is": lambda scan: scan.array,
         "Gaussian, 0.4 voxel": partial(gaussian, sigma=0.4),

@@ -58,7 +58,7 @@ LESIONS = LesionConfig(diameters_mm=(1.5, 2.0, 3.0, 4.0, 6.0), n_each=6)
 LOST = 0.5  # of a lesion's contrast; less is left of a lesion that is lost
 LEAST_CONTRAST = 0.02  # in the target; histogram matching takes it where the tones end
 FLAGGED = 0.9  # the part of the brain's voxels that are less uncertain than a flagged one
-SETTINGS = SynthesisConfig(device="cpu")
+SETTINGS = SynthesisConfig(device="cpu", planes=("axial",))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from napari_mri7t.cli.options import (
     Keep,
     Model,
     NoiseFactor,
+    Planes,
     Prepare,
     Scheduler,
     SeriesNumber,
@@ -25,6 +26,7 @@ from napari_mri7t.cli.options import (
     Step,
     Via,
     find_place,
+    planes_of,
     show_script,
 )
 from napari_mri7t.cli.outcomes import (
@@ -58,6 +60,7 @@ def batch(
     model: Model = None,
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
+    planes: Planes = "",
     end_slices: EndSlices = SynthesisConfig.end_slices,
     noise_factor: NoiseFactor = SynthesisConfig.noise_factor,
     index: Index = None,
@@ -115,10 +118,17 @@ def batch(
 
     participants, sessions, suffixes = (tuple(e or ()) for e in (participant, session, suffix))
     wanted = ScanFilter(participants, sessions, suffixes, series or "")
+    config = SynthesisConfig(
+        device=device,
+        step=step,
+        planes=planes_of(planes),
+        end_slices=end_slices,
+        noise_factor=noise_factor,
+    )
     job = BatchJob(
         output,
         model,
-        SynthesisConfig(device=device, step=step, end_slices=end_slices, noise_factor=noise_factor),
+        config,
         overwrite,
         index,
         given(

@@ -16,11 +16,13 @@ from napari_mri7t.cli.options import (
     Model,
     NoiseFactor,
     Overwrite,
+    Planes,
     Prepare,
     SeriesNumber,
     Space,
     Step,
     Via,
+    planes_of,
 )
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
@@ -36,6 +38,7 @@ def synthesize(
     model: Model = None,
     device: Device = SynthesisConfig.device,
     step: Step = SynthesisConfig.step,
+    planes: Planes = "",
     end_slices: EndSlices = SynthesisConfig.end_slices,
     noise_factor: NoiseFactor = SynthesisConfig.noise_factor,
     index: Index = None,
@@ -79,6 +82,7 @@ def synthesize(
     config = SynthesisConfig(
         device=device,
         step=step,
+        planes=planes_of(planes),
         end_slices=end_slices,
         noise_factor=noise_factor,
         uncertainty=uncertainty is not None,

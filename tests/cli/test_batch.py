@@ -81,6 +81,9 @@ def test_batch_without_a_model_leaves_it_to_each_scan(run, folder, tmp_path):
     assert (facts["Model"]["Name"], facts["RequestedModel"]) == (DEFAULT_MODEL, "by the scan")
     assert facts["Settings"]["noise_factor"] == 2
     assert "1 already done" in run(*words)[1]
+    code, _, error = run(*words, "--planes", "axial")
+    assert code == 1, "other planes are another estimate"
+    assert "--overwrite" in error
 
 
 def test_only_options_that_the_command_has_are_named(run, run_cli, phantom, model_folder, tmp_path):

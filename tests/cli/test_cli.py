@@ -95,6 +95,14 @@ def test_wrong_usage_exits_with_2(run):
     assert run("simulate", "a.nii", "b.nii", "--variance", "much")[0] == 2
 
 
+def test_a_variance_that_a_preset_does_not_use_is_refused(run, phantom_file, tmp_path):
+    words = ("--variance", "0.003", "--preset", "realistic")
+    code, _, error = run("simulate", phantom_file, tmp_path / "out.nii", *words)
+    assert code == 1
+    assert "the preset realistic draws its own noise: leave out --variance" in error
+    assert not (tmp_path / "out.nii").exists()
+
+
 def test_simulate_writes_what_the_engine_makes(run, phantom_file, tmp_path):
     source_out, target_out = tmp_path / "source.nii.gz", tmp_path / "target.nii"
     code, _, error = run(
@@ -309,8 +317,21 @@ def test_synthesize_without_a_model_takes_the_default_and_turns_its_noise(
         sidecar = json.loads(output.with_suffix(".json").read_text())
         assert sidecar["Model"]["Name"] == cards.DEFAULT_MODEL
         assert sidecar["Settings"]["noise_factor"] == factor
+        assert sidecar["Settings"]["planes"] == list(cards.PLANES)
         images.append(load_volume(output).array)
     assert not np.array_equal(*images)
+
+
+def test_one_plane_is_chosen_on_the_command_line(run, phantom_file, tmp_path):
+    output = tmp_path / "estimate.nii"
+    code, _, error = run("synthesize", phantom_file, output, "--planes", "oblique")
+    assert (code, output.exists()) == (1, False)
+    assert "planes must be some of axial, coronal, sagittal" in error
+    assert run("synthesize", phantom_file, output, "--planes", "coronal, axial")[0] == 0
+    settings = json.loads(output.with_suffix(".json").read_text())["Settings"]
+    assert settings["planes"] == ["coronal", "axial"]
+    code, _, error = run("repeat", output.with_suffix(".json"))
+    assert code == 0, error
 
 
 def test_models_says_which_are_the_defaults(run):

@@ -17,6 +17,7 @@ CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 FINGERPRINTS = "targets_fingerprints"
 DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256", FINGERPRINTS)
+PLANES = ("axial", "coronal", "sagittal")
 ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
 DEFAULT_MODEL = "scan_unet"  # best on scans
 REPORT_MODEL = "slice_unet"  # best on the pseudo-3T of the report
@@ -88,6 +89,11 @@ class ModelCard:
         return self.network_config.get("n_outputs") == 1
 
     @property
+    def planes(self) -> tuple[str, ...]:
+        """Planes whose estimates are averaged unless others are asked for."""
+        return tuple(self.synthesis.get("planes") or PLANES[:1])
+
+    @property
     def voxel_bounds_mm(self) -> tuple[list[float], list[float]]:
         """The smallest and the largest voxel that the model is for, three sides each."""
         size = self.preprocessing["voxel_size_mm"]
@@ -139,7 +145,16 @@ def card_from_dict(values: Mapping[str, Any], where: str | Path) -> ModelCard:
         sides = _numbers(expected, "voxel_range_mm")
         if len(sides) != 2 or not 0 < sides[0] <= sides[1]:
             raise ModelError(f"{where}: voxel_range_mm must be two rising lengths above 0")
+    if not _are_planes(values.get("synthesis", {}).get("planes", [])):
+        raise ModelError(f"{where}: planes of synthesis must be some of {', '.join(PLANES)}")
     return ModelCard(**{**values, "metrics": _figures(values["metrics"])})
+
+
+def _are_planes(found: object) -> bool:
+    """Return whether a value is a list of some of the planes, each at most once."""
+    if not isinstance(found, list):
+        return False
+    return [plane for plane in PLANES if plane in found] == sorted(found, key=str)
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """How a volume is synthesised and where its estimate goes: settings and defaults, without torch."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from napari_mri7t.engine.system import PRECISIONS
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
+
+if TYPE_CHECKING:
+    from napari_mri7t.engine.models.card import ModelCard
 
 AXES_OF_PLANE = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}  # of (S, A, R)
 SPACES, VIAS, BACKGROUNDS = ("native", "mni"), ("scan", "mni"), ("scan", "zero")
@@ -30,7 +33,7 @@ class SynthesisConfig:
     end_slices : int
         Slices at either end that stay as in the source; 30 in the report.
     planes : tuple of {"axial", "coronal", "sagittal"}
-        Planes whose estimates are averaged.
+        Planes whose estimates are averaged; none for those on the model's card.
     flips : bool
         Average the estimates of the volume and of its left-right mirror image.
     crop : bool
@@ -49,7 +52,7 @@ class SynthesisConfig:
     precision: str = "auto"
     step: int = 1
     end_slices: int = 0
-    planes: tuple[str, ...] = ("axial",)
+    planes: tuple[str, ...] = ()
     flips: bool = False
     crop: bool = True
     memory_mb: int = 1024
@@ -66,7 +69,7 @@ class SynthesisConfig:
             raise ValueError(f"step must be at least 1, got {self.step}")
         if self.end_slices < 0:
             raise ValueError(f"end_slices must be at least 0, got {self.end_slices}")
-        if not self.planes or not set(self.planes) <= set(AXES_OF_PLANE):
+        if not set(self.planes) <= set(AXES_OF_PLANE):
             raise ValueError(
                 f"planes must be some of {', '.join(AXES_OF_PLANE)}, got {brief(self.planes)}"
             )
@@ -78,6 +81,21 @@ class SynthesisConfig:
             )
         if not 1 <= self.memory_mb <= MOST_MEMORY_MB:
             raise ValueError(f"memory_mb must be 1 to {MOST_MEMORY_MB}, got {self.memory_mb}")
+
+    def of_model(self, card: "ModelCard") -> "SynthesisConfig":
+        """Return the settings with the planes that a model's figures were measured with.
+
+        Parameters
+        ----------
+        card : ModelCard
+
+        Examples
+        --------
+        >>> from napari_mri7t.engine.models.card import find_model, read_card
+        >>> SynthesisConfig().of_model(read_card(find_model("slice_unet"))).planes
+        ('axial',)
+        """
+        return replace(self, planes=self.planes or card.planes)
 
     def decisive(self) -> dict[str, Any]:
         """Return the settings that decide the voxels of the estimate."""

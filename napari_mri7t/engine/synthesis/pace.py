@@ -61,7 +61,7 @@ def seconds_to_synthesize(
     >>> 0 < seconds_to_synthesize((24, 24, 24), load_model("basic_cnn")) < 60
     True
     """
-    device = resolve_device(config.device)
+    config, device = config.of_model(model.card), resolve_device(config.device)
     runner = Runner(model.network, config, device, resolve_precision(config.precision, device))
     array = _ellipsoid(tuple(max(1, round(BRAIN_PART * n)) for n in reversed(shape)))
     plan = plan_slabs(array, runner)

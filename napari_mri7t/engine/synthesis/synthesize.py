@@ -182,6 +182,7 @@ def estimate(
     """
     start = time.perf_counter()
     passage = Passage.of(source, model, config)
+    config = passage.runner.config
     runner, notes = passage.runner, list(passage.warnings)
     calibration = calibration_of(model.card, config) if config.uncertainty else None
     spread = np.zeros(passage.array.shape, np.float32) if calibration else None
@@ -242,6 +243,7 @@ class Passage:
     @classmethod
     def of(cls, source: Volume, model: Model, config: SynthesisConfig) -> "Passage":
         """Find a volume's way to a model; errors as of `estimate`."""
+        config = config.of_model(model.card)
         device = resolve_device(config.device)
         precision = resolve_precision(config.precision, device)
         scale = find_scale(source)

@@ -49,7 +49,8 @@ def why_uncalibrated(card: ModelCard, config: SynthesisConfig | None = None) -> 
             f"{card.name}: its uncertainty was never calibrated on held-out brains: choose {known}"
         )
     wanted = card.uncertainty.get("settings", {})
-    if config is None or all(_plain(getattr(config, key)) == wanted.get(key) for key in CALIBRATED):
+    asked = None if config is None else config.of_model(card)
+    if asked is None or all(_plain(getattr(asked, key)) == wanted.get(key) for key in CALIBRATED):
         return None
     settings = ", ".join(f"{key} {_shown(wanted.get(key))}" for key in CALIBRATED)
     return f"{card.name}: its uncertainty was calibrated with {settings}: use these"

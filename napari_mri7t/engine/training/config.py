@@ -17,7 +17,7 @@ from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.typed import check_types
 
 FINAL = -1  # in place of a fold's number: train on all subjects
-PLANES = tuple(AXES_OF_PLANE)
+PLANES, AXIAL = tuple(AXES_OF_PLANE), ("axial",)
 CHOICES = {
     "start": ("identity", "published"),
     "schedule": ("linear", "cosine", "step"),
@@ -105,7 +105,8 @@ class TrainConfig:
     checkpoint_steps : int
         Steps between two checkpoints.
     inference : SynthesisConfig
-        How the held-out subject is estimated; no part of what is learnt. Device, precision and
+        How the held-out subject is estimated, in axial slices unless it names planes; no part of
+        what is learnt. Device, precision and
         memory bound must stay at their defaults: `synthesis_config` fills them in.
 
     Raises
@@ -167,6 +168,8 @@ class TrainConfig:
         for name, why in FIXED_IN_INFERENCE.items():
             value, default = getattr(self.inference, name), getattr(SynthesisConfig, name)
             _require(value == default, f"inference.{name} must stay {default!r}: {why}", value)
+        planes = self.inference.planes or AXIAL
+        object.__setattr__(self, "inference", replace(self.inference, planes=planes))
         _require(0 <= self.average_decay < 1, "average_decay must be in [0, 1)", self.average_decay)
         _require(
             bool(self.scales) and all(0 < scale <= 1 for scale in self.scales),

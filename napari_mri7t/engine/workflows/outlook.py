@@ -143,13 +143,14 @@ def is_made(scan: Scan, job: BatchJob) -> bool:
     except (LookupError, ValueError, TypeError, AttributeError):
         return False
     cards = {card.sha256: card for card in _wanted_cards(facts, job)}
-    asked = as_read(job.config.decisive())
-    if weights in cards and cards[weights].is_of_one_slice:
+    if weights not in cards:
+        return False
+    asked = as_read(job.config.of_model(cards[weights]).decisive())
+    if cards[weights].is_of_one_slice:
         asked["step"] = 1
     return (
         indices <= {None, job.index}
         and digests == scan_digests(scan)
-        and weights in cards
         and all(settings.get(key) == value for key, value in asked.items())
         and _is_prepared_as_asked(facts, scan, job)
     )

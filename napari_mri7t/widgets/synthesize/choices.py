@@ -50,11 +50,12 @@ class Choices:
         """Offer the noise where the model is told it, and the uncertainty where calibrated."""
         card = self.model_chooser.card
         is_told = card is not None and card.is_told_noise
-        is_single = card is not None and card.is_of_one_slice
+        by_step = card is None or not card.is_of_one_slice
+        by_plane = card is not None and len(card.planes) > 1
         if self.is_folder and self.model_chooser.choice is None:
-            is_told, is_single = True, False  # some of the scans may get such a model
+            is_told = by_step = by_plane = True  # some of the scans may get such a model
         self.computation.offer_noise(None if is_told else "this model does not use it")
-        self.computation.offer_step("this model estimates a slice once" if is_single else None)
+        self.computation.offer_fast(by_step=by_step, by_plane=by_plane)
         if card is None or self.is_folder:
             why_not = "choose a model" if card is None else "for layers, not for a folder"
         else:
@@ -73,6 +74,7 @@ class Choices:
             "noise_factor": self.computation.noise_box.value(),
             "step": self.computation.step_box.currentData(),
         }
+        values.pop("planes")  # the step tells
         return values | kept | {"chosen_model": str(self.model_chooser.choice or "")}
 
     def recall_model(self, remembered: dict[str, Any]) -> None:

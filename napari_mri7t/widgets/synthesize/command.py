@@ -16,7 +16,7 @@ from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 from napari_mri7t.widgets.synthesize.jobs import Asked, Source
 
 UNCERTAINTY = "uncertainty"
-OF_COMPUTATION = ("device", "step", "end_slices", "noise_factor")
+OF_COMPUTATION = ("device", "step", "planes", "end_slices", "noise_factor")
 
 
 @dataclass(frozen=True, eq=False)

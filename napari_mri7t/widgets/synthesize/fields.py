@@ -33,12 +33,13 @@ from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
-STEP_TOOLTIP = (
-    "Step between the network's inputs, in slices.\n"
-    "1: every slice is the mean of three predictions: less noise, three times slower.\n"
-    "3: every slice is predicted once, as in the report."
+QUALITY_TOOLTIP = (
+    "Averaged: the mean of three estimates of every voxel, from adjacent slabs or from\n"
+    "three planes, as the model's card says: less noise, three times slower.\n"
+    "Fast: every voxel is estimated once, in axial slices."
 )
-STEPS = {1: "Averaged (step 1)", 3: "Fast (step 3)"}
+STEPS = {1: "Averaged", 3: "Fast"}  # by the step between two slabs
+FAST, ONE_PLANE = 3, ("axial",)
 UNCERTAINTY_TOOLTIP = (
     "A second layer: how far each voxel may be from the truth, as half of the width of\n"
     "its 90 % interval, in the image's intensities. It knows no lesion."
@@ -206,8 +207,7 @@ class ComputationFields(QWidget):
             "Where to compute: Automatic uses the fastest device, CPU always works."
         )
         self.step_box = choice(STEPS)
-        self._why_no_step: str | None = None
-        self.offer_step(None)
+        self.offer_fast(by_step=True, by_plane=False)
         self.end_slices_box = QSpinBox()
         self.end_slices_box.setRange(0, 500)
         self.end_slices_box.setToolTip(
@@ -245,10 +245,11 @@ class ComputationFields(QWidget):
         is_known = isinstance(noise, float) and 0 <= noise <= MOST_NOISE
         self.noise_box.setValue(noise if is_known else SynthesisConfig.noise_factor)
 
-    def offer_step(self, why_not: str | None) -> None:
-        """Offer the step, or say why it does nothing; None if it does."""
-        self._why_no_step = why_not
-        set_enabled(self.step_box, why_not, STEP_TOOLTIP)
+    def offer_fast(self, *, by_step: bool, by_plane: bool) -> None:
+        """Offer what the model averages: a slice's slabs, three planes, both or nothing."""
+        self._averages = {"step": by_step, "planes": by_plane}
+        why_not = None if by_step or by_plane else "this model estimates every voxel once"
+        set_enabled(self.step_box, why_not, QUALITY_TOOLTIP)
 
     def offer_noise(self, why_not: str | None) -> None:
         """Offer to turn the noise, or say why that does nothing; None if it does."""
@@ -263,9 +264,11 @@ class ComputationFields(QWidget):
     def values(self) -> dict[str, Any]:
         """Return the choices by the names of `SynthesisConfig`."""
         is_possible, is_told = self._why_no_uncertainty is None, self._why_no_noise is None
+        usual = {"step": SynthesisConfig.step, "planes": SynthesisConfig.planes}
+        fast = {"step": FAST, "planes": ONE_PLANE} if self.step_box.currentData() == FAST else usual
         return {
             "device": self.device_box.device,
-            "step": SynthesisConfig.step if self._why_no_step else self.step_box.currentData(),
+            **{key: fast[key] if is_on else usual[key] for key, is_on in self._averages.items()},
             "end_slices": self.end_slices_box.value(),
             "noise_factor": self.noise_box.value() if is_told else SynthesisConfig.noise_factor,
             "uncertainty": is_possible and self.uncertainty_box.isChecked(),

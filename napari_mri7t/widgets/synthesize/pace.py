@@ -112,4 +112,5 @@ class Pace(QObject):
 
 def pace_of(card: ModelCard, config: SynthesisConfig) -> str:
     """Return what decides the pace, as a name in the memory."""
-    return f"{card.sha256[:16]} {config.device} step {config.step}"
+    planes = len(config.of_model(card).planes)
+    return f"{card.sha256[:16]} {config.device} step {config.step}, {planes} planes"

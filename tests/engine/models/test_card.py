@@ -8,6 +8,8 @@ import pytest
 from napari_mri7t.engine.errors import ModelError
 from napari_mri7t.engine.models.card import (
     BUNDLED,
+    DEFAULT_MODEL,
+    PLANES,
     ModelCard,
     card_from_dict,
     find_model,
@@ -62,6 +64,23 @@ def test_a_range_of_voxels_is_two_rising_lengths(card, odd):
     values["preprocessing"] = values["preprocessing"] | {"voxel_range_mm": odd}
     with pytest.raises(ModelError, match="here: voxel_range_mm must be two rising lengths above 0"):
         card_from_dict(values, "here")
+
+
+@pytest.mark.parametrize(
+    "odd", [3, "axial", [3], ["oblique"], ["axial", "axial"], [["axial"]], {}], ids=str
+)
+def test_planes_that_are_none_are_refused(card, odd):
+    values = card.as_dict() | {"synthesis": {"planes": odd}}
+    with pytest.raises(ModelError, match="here: planes of synthesis must be some of axial, cor"):
+        card_from_dict(values, "here")
+
+
+def test_planes_are_those_that_a_model_was_scored_with(card):
+    assert card.planes == ("axial",)
+    several = replace(card, synthesis={"planes": ["sagittal", "axial"]})
+    assert several.planes == ("sagittal", "axial")
+    assert card_from_dict(several.as_dict(), "here").planes == several.planes
+    assert read_card(find_model(DEFAULT_MODEL)).planes == PLANES
 
 
 def test_without_a_range_a_model_is_for_the_voxels_it_was_trained_at(card):

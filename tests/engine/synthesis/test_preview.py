@@ -1,5 +1,7 @@
 """A slice or region of a preview is that of the full synthesis."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,20 @@ def test_slices_and_regions_are_those_of_the_full_run(scan, model, settings):
     full = synthesize(scan, model, config)
     assert not np.allclose(full.volume.array, scan.array, atol=20)
     assert_parts_are_those_of(full.volume, open_preview(scan, model, config))
+
+
+def test_a_quick_slice_is_that_of_its_own_plane_alone(scan, model):
+    config = SynthesisConfig(**CPU, planes=("axial", "coronal"))
+    opened = open_preview(scan, model, config)
+    tolerance = ROUNDING * float(scan.array.max())
+    for axis, plane in ((2, "axial"), (1, "coronal")):
+        assert opened.averages(axis)
+        alone = synthesize(scan, model, replace(config, planes=(plane,))).volume.array
+        found = opened.slice(axis, 15, quick=True)
+        np.testing.assert_allclose(found, alone.take(15, axis), atol=tolerance, rtol=0)
+        assert not np.allclose(found, opened.slice(axis, 15), atol=10 * tolerance)
+    assert not opened.averages(0)
+    np.testing.assert_array_equal(opened.slice(0, 15, quick=True), opened.slice(0, 15))
 
 
 @pytest.mark.parametrize("background", ["scan", "zero"])

@@ -206,7 +206,7 @@ def test_a_use_of_the_weights_is_no_part_of_what_they_are_learnt_from():
 
 def test_held_out_estimate_has_the_precision_of_the_training():
     config = TrainConfig(precision="float32", inference=SynthesisConfig(step=3))
-    expected = SynthesisConfig(device="cpu", precision="float32", step=3)
+    expected = SynthesisConfig(device="cpu", precision="float32", step=3, planes=("axial",))
     assert config.synthesis_config("cpu") == expected
 
 
@@ -216,6 +216,13 @@ def test_held_out_estimate_has_the_precision_of_the_training():
 def test_what_a_study_does_not_set_is_refused_in_its_inference(name, value):
     with pytest.raises(ValueError, match=f"inference.{name} must stay "):
         TrainConfig(inference=SynthesisConfig(**{name: value}))
+
+
+def test_without_planes_the_held_out_subject_is_estimated_in_axial_slices():
+    assert TrainConfig().inference.planes == ("axial",)
+    assert with_settings(TrainConfig(), {"inference.planes": ""}).inference.planes == ("axial",)
+    both = ("axial", "sagittal")
+    assert TrainConfig(inference=SynthesisConfig(planes=both)).inference.planes == both
 
 
 def test_unknown_pseudo_3t_is_refused():

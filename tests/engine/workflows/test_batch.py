@@ -206,6 +206,15 @@ def test_a_step_that_a_model_of_one_slice_ignores_is_no_other_setting(raw, job, 
     assert is_made(scans[0], fast)
 
 
+def test_planes_of_the_card_are_those_asked_for_by_name(raw, job, monkeypatch):
+    scans = find_scans(raw).scans
+    synthesize_batch(scans, job)
+    assert is_made(scans[0], replace(job, config=replace(CONFIG, planes=("axial",))))
+    assert not is_made(scans[0], replace(job, config=replace(CONFIG, planes=("coronal",))))
+    monkeypatch.setattr(ModelCard, "planes", ("axial", "coronal"))
+    assert not is_made(scans[0], job)
+
+
 def test_estimate_of_a_batch_can_be_repeated(raw, job):
     (scan, *_) = find_scans(raw).scans
     synthesize_batch([scan], job)

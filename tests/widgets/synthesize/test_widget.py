@@ -18,6 +18,7 @@ from napari_mri7t.engine.models import model
 from napari_mri7t.engine.models.card import (
     DEFAULT_MODEL,
     REPORT_MODEL,
+    ModelCard,
     find_model,
     models,
     read_card,
@@ -547,22 +548,37 @@ def test_noise_can_be_turned_where_the_model_is_told_it(viewer, brains, quick_mo
     assert widget.computation.config().noise_factor == 1
 
 
-def test_a_step_is_offered_where_the_model_estimates_several_slices(
-    viewer, brains, quick_model, tmp_path
-):
+def test_fast_leaves_out_what_the_model_averages(viewer, brains, quick_model, tmp_path):
     save_volume(brains[0], tmp_path / "clean.nii.gz")
     viewer.open(tmp_path / "clean.nii.gz", plugin="napari-mri7t")
     widget = docked(viewer)
     box = widget.computation.step_box
-    box.setCurrentIndex(box.findData(3))
-    assert not box.isEnabled()
-    assert "estimates a slice once" in box.toolTip()
-    assert widget.computation.config().step == 1
+    assert "--planes" not in widget.choices.lines()[0]
+    box.setCurrentIndex(box.findText("Fast"))
+    config = widget.computation.config()
+    assert (config.step, config.planes) == (1, ("axial",)), "scan_unet averages planes"
+    assert "--planes axial" in widget.choices.lines()[0]
     assert "--step" not in widget.choices.lines()[0]
-    assert widget.choices.values()["step"] == 3, "remembered for other models"
     widget.model_chooser.add(quick_model)
-    assert box.isEnabled()
+    config = widget.computation.config()
+    assert (config.step, config.planes) == (3, ()), "another model averages slabs"
     assert "--step 3" in widget.choices.lines()[0]
+    assert "--planes" not in widget.choices.lines()[0]
+
+
+def test_quality_is_not_offered_where_a_model_estimates_every_voxel_once(
+    viewer, brains, quick_model, monkeypatch
+):
+    monkeypatch.setattr(ModelCard, "is_of_one_slice", True)
+    add(viewer, brains[0])
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    box = widget.computation.step_box
+    assert not box.isEnabled()
+    assert "estimates every voxel once" in box.toolTip()
+    box.setCurrentIndex(box.findData(3))
+    assert widget.computation.config().step == 1
+    assert widget.choices.values()["step"] == 3, "remembered for other models"
 
 
 def test_run_and_command_leave_the_model_to_the_scan(viewer, brains, wait_idle, tmp_path):
