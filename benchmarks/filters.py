@@ -58,7 +58,9 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
         description=text, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--models", default="scan_unet,slice_unet", metavar="NAME,NAME")
-    parser.add_argument("--planes", default="", metavar="PLANE,PLANE", help="else as on the card")
+    parser.add_argument(
+        "--planes", default="", metavar="PLANE,PLANE", help="default: as on the card"
+    )
     parser.add_argument("--noise-factor", type=float, default=1.0)
     return parser
 

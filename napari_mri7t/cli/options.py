@@ -30,7 +30,7 @@ Step = Annotated[
     int,
     typer.Option(
         help="Step between slabs, in slices: 1 averages several estimates of a slice, 3 is "
-        "fast; at most the number of slices that the model returns at once (watnet: 1)."
+        "fast; at most the number of slices that the model returns at once (scan_unet, watnet: 1)."
     ),
 ]
 Planes = Annotated[

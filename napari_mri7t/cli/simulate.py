@@ -53,10 +53,7 @@ def simulate(
 
     config = given(SimulationConfig(), variance=variance, seed=seed, preset=preset)
     if variance is not None and config.preset != SimulationConfig.preset:
-        raise Mri7tError(
-            f"the preset {config.preset} draws its own noise: leave out --variance, which is that "
-            f"of the preset {SimulationConfig.preset}"
-        )
+        raise Mri7tError(f"variance is of the preset report; {config.preset} draws its own noise")
     inputs = [load_scan(path, index) for path in (target, reference) if path is not None]
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)

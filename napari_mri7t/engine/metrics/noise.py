@@ -17,8 +17,8 @@ LEAST_VOXELS = 2000
 ROBUST = 1.4826  # of a Gaussian: its deviation over its median absolute deviation
 # Part of the level that a network is told, by the level over the bright tissue: of 3 %, much is the
 # tissue's own. Chosen on ds002748 sub-40, 53 and 56 with known noise, and below 2.3 % on the second
-# scans of two people of OASIS, so that no tissue's volume moves by 1 % (docs/results.md). What is
-# told never falls as the level rises.
+# scans of two people of OASIS, so that no tissue's volume moves by more than 1 % (docs/results.md).
+# What is told never falls as the level rises.
 TOLD_LEVELS, TOLD_PARTS = (0.018, 0.03, 0.038, 0.06), (0.66, 0.56, 0.75, 0.93)
 SAMPLING = 7  # every n-th voxel decides the thresholds of the tissues
 

@@ -51,7 +51,8 @@ class ModelCard:
         "any" where a scan keeps its own, and only the brain's bright tissue is brought to one
         level. `voxel_range_mm`, if there, are the shortest and longest side it was tried with.
     synthesis : dict
-        Settings of `SynthesisConfig` with which the held-out figures were measured.
+        Settings of `SynthesisConfig` with which the figures were measured; its planes are those
+        that are averaged unless others are asked for.
     training : dict
         Data and their licence, settings, command, hardware, date.
     metrics : dict

@@ -72,7 +72,8 @@ class Preview:
 
     A part equals that of the full synthesis on the scan's own grid where the network sees all that
     it sees there: in a slice of the plane that the network works in. Elsewhere it sees 40 voxels
-    around the part, and voxels differ within the tolerance between float32 and bfloat16.
+    around the part, and voxels differ within the tolerance between float32 and bfloat16. With
+    several planes, that is so in every slice.
 
     Parameters
     ----------
@@ -214,7 +215,15 @@ class Preview:
     def _computed(self, box: Region, passage: Passage, report: Report) -> np.ndarray:
         compute = partial(self._through_network, box[::-1], passage.runner, report)
         slices = on_any_device(compute, passage.runner, passage.array.shape, self.notes)
+        self._share(passage.runner)
         return self._merged(passage.back(slices, box[::-1]).T, box)
+
+    def _share(self, used: Runner) -> None:
+        """Let all planes run as one did, where memory or precision made it change."""
+        for passage in (self._passage, *self._of_plane.values()):
+            runner = passage.runner
+            runner.device, runner.precision = used.device, used.precision
+            runner.batch, runner.one_lane = used.batch, used.one_lane
 
     def _through_network(self, region: Region, runner: Runner, report: Report) -> np.ndarray:
         """Run a region of (S, A, R); plan anew once memory or precision made the runner change."""

@@ -106,8 +106,8 @@ class TrainConfig:
         Steps between two checkpoints.
     inference : SynthesisConfig
         How the held-out subject is estimated, in axial slices unless it names planes; no part of
-        what is learnt. Device, precision and
-        memory bound must stay at their defaults: `synthesis_config` fills them in.
+        what is learnt. Device, precision and memory bound must stay at their defaults:
+        `synthesis_config` fills them in.
 
     Raises
     ------

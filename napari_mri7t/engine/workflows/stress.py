@@ -32,7 +32,8 @@ def case_of_model(
         return estimate(source, model, config, report=report).volume
 
     digests = [None if v is None else voxel_digest(v) for v in (target, reference)]
-    mark = fingerprint(model.card.sha256, *digests, sorted(config.decisive().items()))
+    settings = config.of_model(model.card).decisive()
+    mark = fingerprint(model.card.sha256, *digests, sorted(settings.items()))
     return StressCase(mark, target, through_model, reference)
 
 

@@ -52,7 +52,7 @@ class Choices:
         is_told = card is not None and card.is_told_noise
         by_step = card is None or not card.is_of_one_slice
         by_plane = card is not None and len(card.planes) > 1
-        if self.is_folder and self.model_chooser.choice is None:
+        if self.model_chooser.choice is None and (self.is_folder or len(self.source.layers()) > 1):
             is_told = by_step = by_plane = True  # some of the scans may get such a model
         self.computation.offer_noise(None if is_told else "this model does not use it")
         self.computation.offer_fast(by_step=by_step, by_plane=by_plane)

@@ -34,8 +34,8 @@ from napari_mri7t.widgets.synthesize.jobs import Source
 
 ONE_LAYER, SELECTED_LAYERS, FOLDER = "One layer", "Selected layers", "A folder of files"
 QUALITY_TOOLTIP = (
-    "Averaged: the mean of three estimates of every voxel, from adjacent slabs or from\n"
-    "three planes, as the model's card says: less noise, three times slower.\n"
+    "Averaged: the mean of three estimates of every voxel, from overlapping slabs or\n"
+    "from three planes, as the model's card says: less noise, three times slower.\n"
     "Fast: every voxel is estimated once, in axial slices."
 )
 STEPS = {1: "Averaged", 3: "Fast"}  # by the step between two slabs

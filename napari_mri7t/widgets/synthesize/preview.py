@@ -48,7 +48,7 @@ TOOLTIP = (
     "The arrow: a cube of 40 mm around the middle of the view"
 )
 IN_MNI = ". The preview is computed on the scan's own grid, the full run in MNI space."
-IN_ONE_PLANE = ", in one plane; the mean of all follows"
+IN_ONE_PLANE = ", in one plane; the full run averages several"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +74,9 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A part that was synthesised; `is_quick`: the full run averages other planes into it."""
+    """A part that was synthesised."""
 
-    request: Request
+    source: Layer
     key: tuple[Any, ...]
     box: Box
     values: np.ndarray
@@ -84,12 +84,6 @@ class Made:
     computed_on: str
     model: str
     note: str
-    is_quick: bool
-
-    @property
-    def source(self) -> Layer:
-        """The layer that it is a part of."""
-        return self.request.source.layer
 
 
 class PreviewBar(QObject):
@@ -110,7 +104,6 @@ class PreviewBar(QObject):
         self._request = request
         self._session = _Session()
         self._opening: tuple[Any, ...] | None = None  # the scan that is prepared now
-        self._is_averaging = False  # a slice that was shown in one plane
         self._kind = SLICE
         self._layer: Image | None = None
         self._shown: tuple[Any, ...] | None = None  # what the layer shows
@@ -157,7 +150,7 @@ class PreviewBar(QObject):
     def stop(self) -> None:
         """Drop what is computed."""
         self._latest.drop()
-        self._opening, self._is_averaging = None, False
+        self._opening = None
         self._name_button()
 
     def remove(self) -> None:
@@ -180,7 +173,7 @@ class PreviewBar(QObject):
 
     def _on_moved(self, event: object = None) -> None:
         if self.live_box.isChecked() and self.live_box.isEnabled():
-            self._ask(SLICE)
+            self.show(SLICE)
 
     def _ask(self, kind: str) -> None:
         request = self._request()
@@ -192,9 +185,7 @@ class PreviewBar(QObject):
         if is_there or key == self._opening:
             return  # after the opening, what is shown by then is asked for again
         if key == self._session.key:
-            ask = self._latest.follow if self._is_averaging else self._latest.ask
-            self._is_averaging = False
-            ask(self._session.part, request, key, box)
+            self._latest.ask(self._session.part, request, key, box)
             return
         self._opening = key
         self._name_button()
@@ -212,7 +203,6 @@ class PreviewBar(QObject):
 
     def _on_answered(self, made: Made) -> None:
         was_opening, self._opening = self._opening is not None, None
-        self._is_averaging = False
         self._name_button()
         if made.source not in self._viewer.layers:
             return
@@ -224,13 +214,9 @@ class PreviewBar(QObject):
         is_live = self.live_box.isChecked()
         if (was_opening or is_live) and self._box(self._kind, made.source) != made.box:
             self._ask(self._kind)
-        elif made.is_quick:
-            self._is_averaging = True
-            whole = partial(self._session.part, quick=False)
-            self._latest.follow(whole, made.request, made.key, made.box)
 
     def _on_failed(self, text: str) -> None:
-        self._opening, self._is_averaging = None, False
+        self._opening = None
         self.live_box.setChecked(False)
         self._name_button()
         self.failed.emit(text)
@@ -268,38 +254,29 @@ class _Session:
         self._preview: Preview | None = None
 
     def part(
-        self,
-        request: Request,
-        key: tuple[Any, ...],
-        box: Box,
-        report: Report = lambda _: None,
-        *,
-        quick: bool = True,
+        self, request: Request, key: tuple[Any, ...], box: Box, report: Report = lambda _: None
     ) -> Made:
-        """Synthesise a box (i, j, k) of a scan; prepare the scan first where it is another one.
-
-        `quick`: a slice in its own plane alone, whatever the full run averages.
-        """
+        """Synthesise a box (i, j, k) of a scan; prepare the scan first where it is another one."""
         if key != self.key or self._preview is None:
             self.key, self._preview = None, None
             self._preview = self._opened(request, report)
             self._request, self.key = request, key
         start = time.perf_counter()
-        values, is_quick = self._values(box, report, quick)
+        values, note = self._values(box, report)
         seconds = time.perf_counter() - start
         output = request.asked.output
-        note = (IN_ONE_PLANE if is_quick else "") + ("" if output.is_on_own_grid else IN_MNI)
+        note += "" if output.is_on_own_grid else IN_MNI
         about = (seconds, self._preview.computed_on, self._preview.model.name, note)
-        return Made(request, key, box, values, *about, is_quick)
+        return Made(request.source.layer, key, box, values, *about)
 
-    def _values(self, box: Box, report: Report, quick: bool) -> tuple[np.ndarray, bool]:
-        """Synthesise a slice, or a region; tell whether the full run averages other planes, too."""
+    def _values(self, box: Box, report: Report) -> tuple[np.ndarray, str]:
+        """Synthesise a slice, or a region; say if the full run averages other planes into it."""
         thin = [axis for axis, part in enumerate(box) if part.stop - part.start == 1]
         if len(thin) != 1:
-            return self._preview.region(box, report), False
+            return self._preview.region(box, report), ""
         axis = thin[0]
-        made = self._preview.slice(axis, box[axis].start, report, quick=quick)
-        return np.expand_dims(made, axis), quick and self._preview.averages(axis)
+        made = self._preview.slice(axis, box[axis].start, report, quick=True)
+        return np.expand_dims(made, axis), IN_ONE_PLANE if self._preview.averages(axis) else ""
 
     def _opened(self, request: Request, report: Report) -> Preview:
         report(Progress(0, 0, "loading torch"))

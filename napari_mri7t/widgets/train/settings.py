@@ -16,12 +16,13 @@ from napari_mri7t.widgets.shared.controls import let_shrink
 NARROW = 60  # of a list, pixels: the longest name is beside one
 #: The settings that decide how long a training takes; the others are behind *Advanced settings*.
 IN_FRONT = {"n_steps": "Steps", "batch_size": "Batch size", "patch_size": "Patch size"}
+PLANES_OF_HELD_OUT = "Planes whose estimates are averaged, separated by commas."
 
 
 def describe_settings() -> dict[str, str]:
     """Return the meaning of every setting, from the docstrings of the configurations."""
-    inference = _parameters(SynthesisConfig).items()
-    return _parameters(TrainConfig) | {f"inference.{name}": text for name, text in inference}
+    inference = _parameters(SynthesisConfig) | {"planes": PLANES_OF_HELD_OUT}
+    return _parameters(TrainConfig) | {f"inference.{name}": t for name, t in inference.items()}
 
 
 def _parameters(owner: type) -> dict[str, str]:

@@ -173,7 +173,8 @@ def test_whole_volume_is_examined_once(scan, model, monkeypatch):
     assert len(plans) == 1
 
 
-def test_bfloat16_that_overflows_is_computed_anew_in_float32(scan, model, monkeypatch):
+@pytest.mark.parametrize("planes", [("axial",), ("axial", "coronal")], ids=str)
+def test_bfloat16_that_overflows_is_computed_anew_in_float32(scan, model, monkeypatch, planes):
     run = slabs.Runner.run
 
     def overflowing(runner, network, stack):
@@ -181,10 +182,12 @@ def test_bfloat16_that_overflows_is_computed_anew_in_float32(scan, model, monkey
         return estimate if runner.precision == torch.float32 else torch.full_like(estimate, np.inf)
 
     monkeypatch.setattr(slabs.Runner, "run", overflowing)
-    opened = open_preview(scan, model, SynthesisConfig(device="cpu", precision="bfloat16"))
-    assert np.isfinite(opened.slice(2, 15)).all()
-    assert opened.computed_on == "cpu (float32)"
-    assert any("recomputed in float32" in note for note in opened.notes)
+    settings = {"device": "cpu", "precision": "bfloat16", "planes": planes}
+    opened = open_preview(scan, model, SynthesisConfig(**settings))
+    for axis in (2, 1):
+        assert np.isfinite(opened.slice(axis, 15, quick=True)).all()
+        assert opened.computed_on == "cpu (float32)"
+    assert sum("recomputed in float32" in note for note in opened.notes) == 1
 
 
 @pytest.mark.parametrize(("axis", "index"), [(3, 0), (-1, 0), (2, 32), (2, -1)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -11,12 +10,12 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.models.card import PLANES, ModelCard
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.synthesis import preview as engine
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
-from napari_mri7t.widgets.synthesize.preview import IN_MNI, REGION, SLICE, STOP
+from napari_mri7t.widgets.synthesize.preview import IN_MNI, IN_ONE_PLANE, REGION, SLICE, STOP
 
 pytestmark = pytest.mark.gui
 TOLERANCE = 2e-3  # bfloat16, where the processor has it, in batches of another size
@@ -106,60 +105,34 @@ def test_live_preview_follows_the_settings_too(opened, wait_idle):
     assert not np.array_equal(layer_of(opened).data, before)
 
 
-@pytest.fixture
-def averaging(opened, monkeypatch):
-    """The widget, whose model averages three planes."""
-    monkeypatch.setattr(ModelCard, "planes", PLANES)
-    return opened
-
-
-def test_a_slice_is_shown_in_one_plane_and_then_with_the_numbers_of_the_full_run(
-    averaging, phantom, quick_model, qtbot, monkeypatch
+def test_a_slice_of_a_model_that_averages_planes_is_shown_in_its_own(
+    opened, phantom, quick_model, wait_idle, monkeypatch
 ):
-    made, of_slice = {}, engine.Preview.slice
+    monkeypatch.setattr(ModelCard, "planes", PLANES)
+    made, of_slice = [], engine.Preview.slice
 
     def recorded(preview, axis, index, report, *, quick):
-        made[quick] = of_slice(preview, axis, index, report, quick=quick)
-        return made[quick]
+        made.append(of_slice(preview, axis, index, report, quick=quick))
+        assert not np.array_equal(made[-1], of_slice(preview, axis, index, report))
+        return made[-1]
 
     monkeypatch.setattr(engine.Preview, "slice", recorded)
-    said, shown = [], []
-    averaging.preview.done.connect(said.append)
-    averaging.preview.done.connect(lambda text: shown.append(layer_of(averaging).data.copy()))
-    averaging.preview.button.click()
-    qtbot.waitUntil(lambda: len(said) == 2)
-    assert said[0].endswith("in one plane; the mean of all follows")
-    assert "plane" not in said[1]
-    assert not np.array_equal(made[True], made[False])
-    np.testing.assert_array_equal(shown, [made[True].T[None], made[False].T[None]])
-    full = synthesize(phantom, load_model(quick_model)).volume.array
-    np.testing.assert_allclose(shown[1], full.T[15:16], atol=TOLERANCE)
-
-
-def test_moving_on_ends_the_averaging_of_the_slice_before(
-    averaging, phantom, qtbot, wait_idle, monkeypatch
-):
-    entered, cancelled = threading.Event(), threading.Event()
-    of_slice = engine.Preview.slice
-
-    def held(preview, axis, index, report, *, quick):
-        if not quick and index == 15:
-            entered.set()
-            try:
-                while True:
-                    report(Progress(0, 1, ""))
-                    time.sleep(0.01)
-            finally:
-                cancelled.set()
-        return of_slice(preview, axis, index, report, quick=quick)
-
-    monkeypatch.setattr(engine.Preview, "slice", held)
-    averaging.preview.live_box.setChecked(True)
-    qtbot.waitUntil(entered.is_set)
-    averaging.viewer.dims.set_point(0, phantom.affine[2, 3] + 19)
-    qtbot.waitUntil(cancelled.is_set)
-    qtbot.waitUntil(lambda: place(layer_of(averaging))[0] == phantom.affine[2, 3] + 19)
+    opened.preview.button.click()
     wait_idle()
+    np.testing.assert_array_equal(layer_of(opened).data, made[0].T[None])
+    alone = synthesize(phantom, load_model(quick_model), SynthesisConfig(planes=("axial",)))
+    np.testing.assert_allclose(layer_of(opened).data, alone.volume.array.T[15:16], atol=TOLERANCE)
+    assert opened.panel.status.text().endswith(IN_ONE_PLANE)
+
+
+def test_live_shows_the_slice_after_a_region(opened, phantom, full, wait_idle):
+    opened.preview.show(REGION)
+    wait_idle()
+    opened.preview.live_box.setChecked(True)
+    wait_idle()
+    opened.viewer.dims.set_point(0, phantom.affine[2, 3] + 19)
+    wait_idle()
+    np.testing.assert_allclose(layer_of(opened).data, full.T[19:20], atol=TOLERANCE)
 
 
 def test_scan_is_opened_once_for_all_its_slices(opened, phantom, wait_idle, monkeypatch):
