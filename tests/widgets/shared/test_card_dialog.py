@@ -77,7 +77,13 @@ def test_scores_on_real_scans_stand_beside_those_of_the_scans_as_they_are(opened
         assert shown == [[f"{each:.2f}" for each in pair] for pair in pairs]
         labels = [table.verticalHeaderItem(n).text() for n in range(table.rowCount())]
         assert labels == test["levels"]
-    assert "Tests" not in titles(dialog)
+
+
+def test_card_says_what_each_second_buys(opened):
+    dialog = opened("scan_unet")
+    shown = texts(dialog.tabs.widget(titles(dialog).index("Tests")))
+    for name in ("averaged, three planes", "fast, axial slices alone", "seconds", "19.1, 25.9"):
+        assert name in shown
 
 
 @pytest.mark.parametrize("odd", [{"a": {}}, {"a": 3}, {"a": {"what": "x", "levels": 4}}, [1], "x"])
