@@ -208,13 +208,21 @@ def progress_bar(title: str) -> Iterator[Report]:
                 bar.update(task, completed=now.done, total=now.total)
             bar.update(task, description=text)
             if not console.is_terminal and time.monotonic() - logged > LOG_SECONDS:
-                count = f", {now.done:.0f} of {now.total:.0f}" if now.total else ""
-                say(f"{text}{count}", err=True)
+                say(f"{text}{_amount(now)}", err=True)
                 logged = time.monotonic()
 
         yield report
         if is_interrupted():  # after the last report
             raise KeyboardInterrupt
+
+
+def _amount(now: Progress) -> str:
+    """Return how far a line of a log is: of several things, which; of one, the per cent."""
+    if not now.total:
+        return ""
+    if now.total == 1:
+        return f", {100 * now.done:.0f} %"
+    return f", {now.done:.0f} of {now.total:.0f}"
 
 
 @contextlib.contextmanager

@@ -66,6 +66,17 @@ def test_progress_shows_what_names_hold(monkeypatch, capsys, is_terminal):
     assert "\x1b[2J" not in shown
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "shown"),
+    [(0.66, 1, "work: slices, 66 %"), (3, 34, "work: slices, 3 of 34"), (0, 0, "work: slices")],
+)
+def test_line_of_a_log_tells_how_far_the_work_is(monkeypatch, capsys, done, total, shown):
+    monkeypatch.setattr(console, "LOG_SECONDS", -1.0)
+    with console.progress_bar("work") as report:
+        report(Progress(done, total, "slices"))
+    assert capsys.readouterr().err.splitlines() == [shown]
+
+
 def test_screen_without_unicode_stops_no_command(monkeypatch):
     """As in a batch system, or where the output goes into an old log."""
     screen = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
