@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from napari_mri7t.engine.evaluation.baselines import BASELINES
 from napari_mri7t.engine.evaluation.results import SOURCE, StudyResults
@@ -147,6 +146,8 @@ def wilcoxon_p(gains: np.ndarray) -> float:
     float
         Exact up to 50 subjects without ties; 1 if nothing differs.
     """
+    from scipy import stats  # slow to import
+
     moved = gains[gains != 0]
     return float(stats.wilcoxon(moved).pvalue) if moved.size else 1.0
 
@@ -164,6 +165,8 @@ def rank_biserial(gains: np.ndarray) -> float:
     float
         1 if every subject gains, -1 if every subject loses, 0 if nothing differs.
     """
+    from scipy import stats  # slow to import
+
     moved = gains[gains != 0]
     if moved.size == 0:
         return 0.0
@@ -186,6 +189,8 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, flo
     low, high : float
         Of 95 %. Both NaN for fewer than two values; both that value if all are equal.
     """
+    from scipy import stats  # slow to import
+
     if values.size < MIN_PAIRS:
         return math.nan, math.nan
     if np.ptp(values) == 0:

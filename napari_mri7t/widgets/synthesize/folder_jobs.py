@@ -24,9 +24,15 @@ from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.intake import plan_batch
 from napari_mri7t.engine.workflows.job import BatchJob
 from napari_mri7t.widgets.io.reader import made_by
+from napari_mri7t.widgets.synthesize.jobs import load_libraries, wait_for_cancelled_work
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
+
+MODULES = {  # of a batch, in the order in which they are needed
+    "napari_mri7t.engine.workflows.folder": "torch",
+    "napari_mri7t.engine.report.batch_page": "what draws the quality page",
+}
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,8 @@ def synthesize_folder(
     request: FolderRequest, note: Callable[[BatchSummary], object], report: Report
 ) -> BatchSummary:
     """Prepare and synthesise the scans of a folder or a BIDS dataset into a BIDS derivative."""
-    report(Progress(0, 0, "loading torch"))
+    wait_for_cancelled_work(report)
+    load_libraries(report, MODULES)
     from napari_mri7t.engine.workflows import folder
 
     return folder.synthesize_folder(request.source, request.job(), report=report, note=note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -206,9 +206,9 @@ def wait_for_cancelled_work(report: Report) -> None:
         time.sleep(WAIT_S)
 
 
-def load_libraries(report: Report) -> None:
+def load_libraries(report: Report, modules: Mapping[str, str] = MODULES) -> None:
     """Import what a preparation needs in the background: a cancel must not interrupt an import."""
-    for module, name in MODULES.items():
+    for module, name in modules.items():
         if find_spec(module.partition(".")[0]) is not None:
             loading = Progress(0, 0, f"loading {name}")
             in_background(partial(importlib.import_module, module), report, loading)
