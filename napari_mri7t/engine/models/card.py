@@ -17,7 +17,7 @@ CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 FINGERPRINTS = "targets_fingerprints"
 DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256", FINGERPRINTS)
-PLANES = ("axial", "coronal", "sagittal")
+PLANES, AXIAL = ("axial", "coronal", "sagittal"), ("axial",)
 ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
 DEFAULT_MODEL = "scan_unet"  # best on scans
 REPORT_MODEL = "slice_unet"  # best on the pseudo-3T of the report
@@ -92,7 +92,7 @@ class ModelCard:
     @property
     def planes(self) -> tuple[str, ...]:
         """Planes whose estimates are averaged unless others are asked for."""
-        return tuple(self.synthesis.get("planes") or PLANES[:1])
+        return tuple(self.synthesis.get("planes") or AXIAL)
 
     @property
     def voxel_bounds_mm(self) -> tuple[list[float], list[float]]:

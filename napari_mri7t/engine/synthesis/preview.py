@@ -5,7 +5,6 @@ the model's intensities, its brain, and which slabs go through the network in wh
 part then needs only the slabs that meet it.
 """
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from napari_mri7t.engine.synthesis.scan import (
     prepare_scan,
     seam_of,
 )
-from napari_mri7t.engine.synthesis.slabs import Runner, SlabPlan, average_region, plan_slabs
+from napari_mri7t.engine.synthesis.slabs import SlabPlan, average_region, plan_slabs
 from napari_mri7t.engine.synthesis.synthesize import Passage, on_any_device
 from napari_mri7t.engine.synthesis.windows import Region
 from napari_mri7t.engine.volumes.brain import fill_brain
@@ -102,9 +101,8 @@ class Preview:
         prepared = ready.prepared
         self._passage = Passage.of(ready.model_input, model, config)
         self._planes = self._passage.runner.config.planes
-        self._of_plane = {plane: self._in_plane(plane) for plane in self._planes}
         self._blocks: dict[tuple[str, ...], tuple[Region, np.ndarray]] = {}  # by planes
-        self._plans: dict[tuple[str, ...], tuple[tuple[object, ...], SlabPlan]] = {}
+        self._plans: dict[tuple[str, ...], tuple[tuple[object, ...], SlabPlan]] = {}  # likewise
         self._seam: np.ndarray | None = None
         self._tissue: np.ndarray | None = None
         if prepared is not None:
@@ -112,14 +110,6 @@ class Preview:
         if prepared is not None and not prepared.scale.is_usual:
             self._tissue = prepared.mask | fill_brain(prepared.scan.array)
         self.notes: list[str] = list(self._passage.warnings)
-
-    def _in_plane(self, plane: str) -> Passage:
-        """Return the way through the network in one of its planes."""
-        runner = self._passage.runner
-        if runner.config.planes == (plane,):
-            return self._passage
-        alone = replace(runner, config=replace(runner.config, planes=(plane,)))
-        return replace(self._passage, runner=alone)
 
     def averages(self, axis: int) -> bool:
         """Return whether the synthesis averages other planes into what a quick slice shows.
@@ -171,18 +161,16 @@ class Preview:
         """
         if axis not in (0, 1, 2) or not 0 <= index < self.shape[axis]:
             raise ValueError(f"the scan of shape {self.shape} has no slice {index} on axis {axis}")
-        passage = self._passage
-        if quick and self.averages(axis):
-            passage = self._of_plane[PLANE_OF_AXIS[axis]]
-        planes = passage.runner.config.planes
+        own = (PLANE_OF_AXIS[axis],)
+        planes = own if quick and self.averages(axis) else self._planes
         # Across the network's own plane one slice costs nearly as much as a few: all slabs of the
         # volume, around it.
-        thickness = 1 if planes == (PLANE_OF_AXIS[axis],) else BLOCK
+        thickness = 1 if planes == own else BLOCK
         start = index // thickness * thickness
         box = [slice(0, n) for n in self.shape]
         box[axis] = slice(start, min(start + thickness, self.shape[axis]))
         if planes not in self._blocks or self._blocks[planes][0] != tuple(box):
-            self._blocks[planes] = (tuple(box), self._computed(tuple(box), passage, report))
+            self._blocks[planes] = (tuple(box), self._computed(tuple(box), planes, report))
         return np.asarray(self._blocks[planes][1].take(index - start, axis))
 
     def region(self, box: Region, report: Report = ignore) -> np.ndarray:
@@ -210,27 +198,22 @@ class Preview:
         for part, n in zip(box, self.shape, strict=True):
             if not 0 <= part.start < part.stop <= n:
                 raise ValueError(f"the region {box} must lie in the scan of shape {self.shape}")
-        return self._computed(box, self._passage, report)
+        return self._computed(box, self._planes, report)
 
-    def _computed(self, box: Region, passage: Passage, report: Report) -> np.ndarray:
-        compute = partial(self._through_network, box[::-1], passage.runner, report)
+    def _computed(self, box: Region, planes: tuple[str, ...], report: Report) -> np.ndarray:
+        passage = self._passage
+        compute = partial(self._through_network, box[::-1], planes, report)
         slices = on_any_device(compute, passage.runner, passage.array.shape, self.notes)
-        self._share(passage.runner)
         return self._merged(passage.back(slices, box[::-1]).T, box)
 
-    def _share(self, used: Runner) -> None:
-        """Let all planes run as one did, where memory or precision made it change."""
-        for passage in (self._passage, *self._of_plane.values()):
-            runner = passage.runner
-            runner.device, runner.precision = used.device, used.precision
-            runner.batch, runner.one_lane = used.batch, used.one_lane
-
-    def _through_network(self, region: Region, runner: Runner, report: Report) -> np.ndarray:
+    def _through_network(
+        self, region: Region, planes: tuple[str, ...], report: Report
+    ) -> np.ndarray:
         """Run a region of (S, A, R); plan anew once memory or precision made the runner change."""
-        planes = runner.config.planes
+        runner = self._passage.runner
         state = (runner.device, runner.precision, runner.batch, runner.one_lane)
         if planes not in self._plans or self._plans[planes][0] != state:
-            self._plans[planes] = (state, plan_slabs(self._passage.array, runner))
+            self._plans[planes] = (state, plan_slabs(self._passage.array, runner, planes))
         return average_region(self._plans[planes][1], region, runner, report)
 
     def _merged(self, estimate: np.ndarray, box: Region) -> np.ndarray:

@@ -153,7 +153,9 @@ class SlabPlan:
     kept: Kept = field(default_factory=dict)
 
 
-def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
+def plan_slabs(
+    array: np.ndarray, runner: Runner, planes: tuple[str, ...] | None = None
+) -> SlabPlan:
     """Decide which slabs of a volume go through a network, and in which windows.
 
     Parameters
@@ -161,6 +163,8 @@ def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
     array : ndarray of float32, shape (S, A, R)
         Source in [0, 1], background 0.
     runner : Runner
+    planes : tuple of str, optional
+        Of the slabs; by default those of the runner's settings.
 
     Raises
     ------
@@ -172,7 +176,7 @@ def plan_slabs(array: np.ndarray, runner: Runner) -> SlabPlan:
     box = widened_box(brain)
     inside = brain[box]
     flips = (False, True) if config.flips else (False,)
-    views = [View(plane, flip) for plane in config.planes for flip in flips]
+    views = [View(plane, flip) for plane in planes or config.planes for flip in flips]
     starts = [_slab_starts(view.of(inside).shape[0], runner, view.plane) for view in views]
     batches = [
         _batches(slabs, view.of(inside), runner) for view, slabs in zip(views, starts, strict=True)

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from napari_mri7t.engine.models.card import AXIAL, PLANES
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SIMULATIONS, SimulationConfig
-from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE, SynthesisConfig
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.typed import check_types
 
 FINAL = -1  # in place of a fold's number: train on all subjects
-PLANES, AXIAL = tuple(AXES_OF_PLANE), ("axial",)
 CHOICES = {
     "start": ("identity", "published"),
     "schedule": ("linear", "cosine", "step"),

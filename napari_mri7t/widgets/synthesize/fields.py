@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mri7t.engine.models.card import AXIAL
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
@@ -39,7 +40,7 @@ QUALITY_TOOLTIP = (
     "Fast: every voxel is estimated once, in axial slices."
 )
 STEPS = {1: "Averaged", 3: "Fast"}  # by the step between two slabs
-FAST, ONE_PLANE = 3, ("axial",)
+FAST = 3
 UNCERTAINTY_TOOLTIP = (
     "A second layer: how far each voxel may be from the truth, as half of the width of\n"
     "its 90 % interval, in the image's intensities. It knows no lesion."
@@ -247,7 +248,7 @@ class ComputationFields(QWidget):
 
     def offer_fast(self, *, by_step: bool, by_plane: bool) -> None:
         """Offer what the model averages: a slice's slabs, three planes, both or nothing."""
-        self._averages = {"step": by_step, "planes": by_plane}
+        self._averages_slabs, self._averages_planes = by_step, by_plane
         why_not = None if by_step or by_plane else "this model estimates every voxel once"
         set_enabled(self.step_box, why_not, QUALITY_TOOLTIP)
 
@@ -264,11 +265,11 @@ class ComputationFields(QWidget):
     def values(self) -> dict[str, Any]:
         """Return the choices by the names of `SynthesisConfig`."""
         is_possible, is_told = self._why_no_uncertainty is None, self._why_no_noise is None
-        usual = {"step": SynthesisConfig.step, "planes": SynthesisConfig.planes}
-        fast = {"step": FAST, "planes": ONE_PLANE} if self.step_box.currentData() == FAST else usual
+        is_fast = self.step_box.currentData() == FAST
         return {
             "device": self.device_box.device,
-            **{key: fast[key] if is_on else usual[key] for key, is_on in self._averages.items()},
+            "step": FAST if is_fast and self._averages_slabs else SynthesisConfig.step,
+            "planes": AXIAL if is_fast and self._averages_planes else SynthesisConfig.planes,
             "end_slices": self.end_slices_box.value(),
             "noise_factor": self.noise_box.value() if is_told else SynthesisConfig.noise_factor,
             "uncertainty": is_possible and self.uncertainty_box.isChecked(),

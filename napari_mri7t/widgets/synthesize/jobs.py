@@ -207,7 +207,7 @@ def wait_for_cancelled_work(report: Report) -> None:
 
 
 def load_libraries(report: Report, modules: Mapping[str, str] = MODULES) -> None:
-    """Import what a preparation needs in the background: a cancel must not interrupt an import."""
+    """Import modules, by default those of a preparation, where a cancel does not wait for them."""
     for module, name in modules.items():
         if find_spec(module.partition(".")[0]) is not None:
             loading = Progress(0, 0, f"loading {name}")

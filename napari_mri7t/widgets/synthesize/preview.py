@@ -44,7 +44,7 @@ SLICE, REGION, STOP = "Preview slice", "Preview region", "Stop preview"
 REGION_MM = 40
 VIEW = "preview"
 TOOLTIP = (
-    "Synthesise only the slice that is shown, as the full run does.\n"
+    "Synthesise only the slice that is shown.\n"
     "The arrow: a cube of 40 mm around the middle of the view"
 )
 IN_MNI = ". The preview is computed on the scan's own grid, the full run in MNI space."
