@@ -27,7 +27,7 @@ from napari_mri7t.engine.volumes.brain import is_brain_extracted
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
 from napari_mri7t.engine.volumes.files.reading import files_of
 from napari_mri7t.engine.volumes.files.sidecars import NAME
-from napari_mri7t.engine.volumes.provenance import NOTICE, file_digest
+from napari_mri7t.engine.volumes.provenance import NOTICE, describe_source, file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
 
 BIDS_VERSION = "1.10.0"
@@ -241,7 +241,11 @@ def bids_sidecar(
     """
     extracted = is_brain_extracted(volume)
     if facts is None:
-        return {"Description": "A scan as it was opened", "SkullStripped": extracted}
+        return {
+            "Description": "A scan as it was opened",
+            "SkullStripped": extracted,
+            "SourceFiles": describe_source(volume),
+        }
     rest = {key: value for key, value in facts.items() if key != "Sources"}
     return rest | {
         "Description": facts.get("Description", facts["Notice"]),

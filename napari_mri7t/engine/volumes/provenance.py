@@ -126,8 +126,8 @@ def sidecar(
     }
 
 
-def source_digest(volume: Volume) -> str:
-    """Return the SHA-256 by which sidecars identify a volume as a source.
+def describe_source(volume: Volume) -> list[dict[str, Any]]:
+    """Return what a sidecar records of a volume as a source.
 
     Parameters
     ----------
@@ -135,15 +135,14 @@ def source_digest(volume: Volume) -> str:
 
     Returns
     -------
-    str
-        64 hexadecimal digits: of its file or DICOM series, or of its voxels if it was computed.
-
-    Raises
-    ------
-    VolumeError
-        If its file can no longer be read.
+    list of dict
+        Of each of its files, or of its DICOM series; of its voxels if it was computed or its file
+        has vanished.
     """
-    return digest_in(_describe(volume))
+    try:
+        return _describe(volume)
+    except VolumeError:
+        return [_describe_voxels(volume)]
 
 
 def digest_in(sources: object) -> str:
@@ -392,12 +391,16 @@ def _describe(source: Volume | Path) -> list[dict[str, Any]]:
     if geometry is not None and geometry.dicom is not None and not geometry.computed:
         facts = [_describe_dicom(geometry.dicom)]
     elif geometry is None or geometry.path is None or geometry.computed:
-        return [{"Name": source.name, "VoxelsSHA256": voxel_digest(source)}]
+        return [_describe_voxels(source)]
     else:
         facts = _describe(geometry.path)
     if geometry.series_length > 1:
         facts = [entry | {"Index": geometry.series_index} for entry in facts]
     return facts
+
+
+def _describe_voxels(volume: Volume) -> dict[str, Any]:
+    return {"Name": volume.name, "VoxelsSHA256": voxel_digest(volume)}
 
 
 def _describe_file(path: Path) -> dict[str, Any]:

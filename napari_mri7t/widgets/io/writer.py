@@ -20,7 +20,7 @@ from napari_mri7t.engine.datasets.estimates import scan_of
 from napari_mri7t.engine.datasets.names import mark_of
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
-from napari_mri7t.engine.volumes.provenance import digest_in, source_digest
+from napari_mri7t.engine.volumes.provenance import describe_source, digest_in
 from napari_mri7t.engine.volumes.volume import Volume, save_volume, save_volumes
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, LayerData, data_to_volume
 
@@ -103,7 +103,9 @@ def _name_parts(
         asked, made_by = str(meta.get("name", "layer")), _view(meta)
         if facts is not None:
             asked, made_by = scan_of(asked), facts["GeneratedBy"][0]["Description"]
-        if source := "" if _view(meta) else _source(volume, facts):
+        source = ""
+        if _view(meta) is None:
+            source = digest_in(describe_source(volume) if facts is None else facts.get("Sources"))
             asked = OF_NAPARI.sub("", asked)
         mark = _mark(asked, source, known)
         name = derivative_path(asked, made_by, taken, mark)
@@ -114,16 +116,6 @@ def _name_parts(
         ):
             renamed.append(name.name)
     return parts, renamed
-
-
-def _source(volume: Volume, facts: Mapping[str, Any] | None) -> str:
-    """Return the digest of the scan that a layer is, or was made from; empty if unknown."""
-    if facts is not None:
-        return digest_in(facts.get("Sources"))
-    try:
-        return source_digest(volume)
-    except VolumeError:  # its file has vanished, but its voxels are here
-        return ""
 
 
 def _mark(name: str, source: str, known: dict[str, set[str]]) -> str:

@@ -217,6 +217,23 @@ def test_scan_of_another_person_becomes_another_participant_of_an_existing_deriv
     assert other == other_again != one
 
 
+def test_scans_as_opened_of_two_people_become_two_participants_of_an_existing_derivative(tmp_path):
+    scans = [scan_and_estimate(tmp_path / name, n)[0] for n, name in enumerate("ab")]
+    saved = [write_layers(str(tmp_path / "out"), [scan]) for scan in scans]
+    one, other = (participants(paths)[0] for paths in saved)
+    assert one == "sub-t1"
+    assert re.fullmatch("sub-t1[0-9a-f]+", other)
+
+
+def test_scan_whose_file_has_vanished_is_known_again_by_its_voxels(tmp_path):
+    scan, _ = scan_and_estimate(tmp_path / "a", 0)
+    (tmp_path / "a/t1.nii").unlink()
+    other, _ = scan_and_estimate(tmp_path / "b", 1)
+    saved = [write_layers(str(tmp_path / "out"), [one]) for one in (scan, other, scan)]
+    one, two, again = (participants(paths)[0] for paths in saved)
+    assert one == again == "sub-t1" != two
+
+
 def test_label_of_a_subject_is_kept_for_several_scans(tmp_path):
     layers = [scan_and_estimate(tmp_path / name, n)[0] for n, name in enumerate("ab")]
     for _, meta, _ in layers:
