@@ -390,7 +390,14 @@ def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
     """
     path = Path(path)
     if is_dicom(path):
-        return load_dicom_series(_find_series(path, series))
+        found = _find_series(path, series)
+        grids = load_dicom_series(found)
+        if len(grids) > 1:
+            raise VolumeError(
+                f"{found.title}: holds {len(grids)} images of several grids: choose one by index",
+                argument="index",
+            )
+        return grids[0]
     _refuse_series(path, series)
     header, voxel_path = read_header(path)
     values, notes = read_intensities(header, voxel_path, first=0, count=header.n_volumes)
@@ -398,27 +405,34 @@ def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
     return _to_series(values, geometry, stem_of(path) or path.name, notes)
 
 
-def load_dicom_series(series: DicomSeries) -> Series:
-    """Load all volumes of a DICOM series that lie on one grid, such as echoes.
+def load_dicom_series(series: DicomSeries) -> list[Series]:
+    """Load all volumes of a DICOM series: as one where they lie on one grid, as echoes do.
 
     Parameters
     ----------
     series : DicomSeries
         From `find_series`.
 
+    Returns
+    -------
+    list of Series
+        One of each volume where their grids differ.
+
     Raises
     ------
     VolumeError, Mri7tError
-        As `load_volume`; also if its images lie on several grids.
+        As `load_volume`.
     """
-    values, geometry, notes = read_dicom_series(series)
-    return _to_series(values, geometry, series.name, notes)
+    return [
+        _to_series(values, geometry, series.name, notes)
+        for values, geometry, notes in read_dicom_series(series)
+    ]
 
 
 def _to_series(
     values: np.ndarray, geometry: FileGeometry, name: str, notes: tuple[str, ...]
 ) -> Series:
-    four_d = values.reshape((*geometry.shape, geometry.series_length), order="F")  # (I, J, K, T)
+    four_d = values.reshape((*geometry.shape, -1), order="F")  # (I, J, K, T)
     array = to_ras(four_d, geometry.affine)
     affine, _ = ras_grid(geometry.affine, geometry.shape)
     return Series(array, affine, name, geometry, notes)

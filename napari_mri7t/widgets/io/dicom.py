@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, find_series, series_of_file
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
-from napari_mri7t.engine.volumes.volume import Series, load_dicom, load_dicom_series
+from napari_mri7t.engine.volumes.volume import Series, load_dicom_series
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -36,27 +36,12 @@ def read_dicom(path: Path) -> list[Series]:
     try:
         if not path.is_dir() and _is_open(path):
             return []
-        return [part for one in _choose(path, window) for part in _load(one)]
+        return [part for one in _choose(path, window) for part in load_dicom_series(one)]
     except (Mri7tError, OSError) as error:
         if window is None:
             raise
         show_error(str(error))  # napari's own message would name the folder
         return []
-
-
-def _load(series: DicomSeries) -> list[Series]:
-    """Load the images of a series as one, or each on its own if their grids differ."""
-    try:
-        return [load_dicom_series(series)]
-    except VolumeError as error:
-        if error.argument != "index":
-            raise
-    first = load_dicom(series, index=0)
-    others = (load_dicom(series, index=n) for n in range(1, first.geometry.series_length))
-    return [
-        Series(one.array[..., None], one.affine, one.name, one.geometry, one.warnings)
-        for one in (first, *others)
-    ]
 
 
 def _choose(path: Path, window: QWidget | None) -> Sequence[DicomSeries]:

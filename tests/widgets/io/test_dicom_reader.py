@@ -7,7 +7,9 @@ import pytest
 from qtpy.QtWidgets import QWidget
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files import dicom_conversion
 from napari_mri7t.engine.volumes.files.dicom import find_series
+from napari_mri7t.engine.volumes.volume import load_series
 from napari_mri7t.widgets.io import dicom
 from napari_mri7t.widgets.io.reader import NOTHING, get_reader, read
 from napari_mri7t.widgets.io.series_dialog import SeriesDialog
@@ -40,8 +42,15 @@ def test_file_opens_its_series_once_among_files_dropped_together(dicom_series, t
     assert len(get_reader(paths)(paths)) == 1
 
 
-def test_images_of_several_grids_in_one_series_are_opened_each(dicom_series, tmp_path):
+def test_images_of_several_grids_are_opened_each_after_one_conversion(
+    dicom_series, tmp_path, monkeypatch
+):
     import pydicom
+
+    run, runs = dicom_conversion._run, []
+    monkeypatch.setattr(
+        dicom_conversion, "_run", lambda *given: runs.append(run(*given)) or runs[-1]
+    )
 
     dicom_series(tmp_path, array=SMALL)
     for path in dicom_series(tmp_path, array=SMALL[:7, :8], names="more{}"):
@@ -51,6 +60,9 @@ def test_images_of_several_grids_in_one_series_are_opened_each(dicom_series, tmp
     layers = read(str(tmp_path))
     assert [data.shape for data, _, _ in layers] == [(6, 9, 8), (6, 8, 7)]
     assert [meta["metadata"][KEY]["geometry"].series_index for _, meta, _ in layers] == [0, 1]
+    assert len(runs) == 1
+    with pytest.raises(VolumeError, match="2 images of several grids: choose one by index"):
+        load_series(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.dcm", "a", "a.txt"])

@@ -88,7 +88,7 @@ def read_dicom(
         If dcm2niix cannot be run.
     """
     with _converted(series) as (images, said):
-        places = [(one, n) for one in images for n in range(one.header.n_volumes)]
+        places = _places(images)
         if index is None or (or_only and len(places) == 1):
             index = 0 if len(places) == 1 else -1
         if not 0 <= index < len(places):
@@ -98,8 +98,54 @@ def read_dicom(
                 f"with index, 0 to {len(places) - 1}",
                 argument="index",
             )
-        image, first = places[index]
-        values, notes = _read(image, series, first=first, count=1)
+        return _read_place(series, places, index, said)
+
+
+def read_dicom_series(
+    series: DicomSeries,
+) -> list[tuple[np.ndarray, FileGeometry, tuple[str, ...]]]:
+    """Read all volumes of a DICOM series in one conversion.
+
+    Parameters
+    ----------
+    series : DicomSeries
+
+    Returns
+    -------
+    list of (values, geometry, warnings)
+        As `read_dicom`: one, with the volumes one after the other, if they lie on one grid; else
+        one of each volume.
+
+    Raises
+    ------
+    VolumeError, Mri7tError
+        As `read_dicom`.
+    """
+    with _converted(series) as (images, said):
+        first = images[0].header.geometry
+        places = _places(images)
+        if not all(_on_one_grid(first, one.header.geometry) for one in images):
+            return [_read_place(series, places, index, said) for index in range(len(places))]
+        parts = [_read(one, series, first=0, count=one.header.n_volumes) for one in images]
+    notes = dict.fromkeys([*said, *(note for _, noted in parts for note in noted)])
+    geometry = replace(first, path=None, dicom=_source(series), series_length=len(places))
+    return [(np.concatenate([values for values, _ in parts]), geometry, tuple(notes))]
+
+
+def _places(images: Sequence[ConvertedImage]) -> list[tuple[ConvertedImage, int]]:
+    """Return where each volume of the images is, in the order of their indices."""
+    return [(one, n) for one in images for n in range(one.header.n_volumes)]
+
+
+def _read_place(
+    series: DicomSeries,
+    places: Sequence[tuple[ConvertedImage, int]],
+    index: int,
+    said: tuple[str, ...],
+) -> tuple[np.ndarray, FileGeometry, tuple[str, ...]]:
+    """Read one of the volumes."""
+    image, first = places[index]
+    values, notes = _read(image, series, first=first, count=1)
     geometry = replace(
         image.header.geometry,
         path=None,
@@ -108,41 +154,6 @@ def read_dicom(
         series_length=len(places),
     )
     return values, geometry, (*said, *notes)
-
-
-def read_dicom_series(series: DicomSeries) -> tuple[np.ndarray, FileGeometry, tuple[str, ...]]:
-    """Read all volumes of a DICOM series, one after the other.
-
-    Parameters
-    ----------
-    series : DicomSeries
-
-    Returns
-    -------
-    values, geometry, warnings
-        As `read_dicom`.
-
-    Raises
-    ------
-    VolumeError, Mri7tError
-        As `read_dicom`; also if its images lie on several grids.
-    """
-    with _converted(series) as (images, said):
-        first = images[0].header.geometry
-        if not all(_on_one_grid(first, one.header.geometry) for one in images):
-            raise VolumeError(
-                f"{series.title}: holds images of several grids ({list_images(series, images)}): "
-                "load one by its index",
-                argument="index",
-            )
-        counts = [one.header.n_volumes for one in images]
-        parts = [
-            _read(one, series, first=0, count=count)
-            for one, count in zip(images, counts, strict=True)
-        ]
-    notes = dict.fromkeys([*said, *(note for _, noted in parts for note in noted)])
-    geometry = replace(first, path=None, dicom=_source(series), series_length=sum(counts))
-    return np.concatenate([values for values, _ in parts]), geometry, tuple(notes)
 
 
 def _on_one_grid(first: FileGeometry, second: FileGeometry) -> bool:

@@ -84,12 +84,12 @@ def find_repeats(headers: Sequence[Header]) -> Repeats:
 
 
 def check_places(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
-    """Check the distances between the slices of a series.
+    """Check the distances between the slices of a series, or of each of its stacks.
 
     Parameters
     ----------
     headers : sequence of Header
-        Of one series.
+        Of one series. Images of another type may be a stack of their own.
 
     Returns
     -------
@@ -99,6 +99,20 @@ def check_places(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
     odd : list of str
         What is unusual.
     """
+    all_of_it = _check_stack(headers)
+    stacks: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        stacks[header.contrast[-1]].append(header)
+    if not all_of_it[1] or len(stacks) == 1:
+        return all_of_it
+    counts, problems, notes = zip(*map(_check_stack, stacks.values()), strict=True)
+    if any(problems):
+        return all_of_it
+    return sum(counts), "", list(dict.fromkeys(note for odd in notes for note in odd))
+
+
+def _check_stack(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
+    """Check the slices of one stack, as `check_places`."""
     n_frames = sum(header.n_frames for header in headers)
     if any(header.n_frames > 1 or not header.position for header in headers):
         return n_frames, "", []  # the frames have their own places, which dcm2niix reads

@@ -239,6 +239,29 @@ def test_images_that_a_series_splits_into_are_listed_and_one_is_asked_for(
     assert sorted(load_volume(tmp_path, index=n).array.max() for n in (0, 1)) == [500, 1000]
 
 
+def add_thick_stack(dicom_series, folder, skip=()):
+    """Write a series of 6 slices, 1 mm apart, and a derived stack of 3 slices, 2.5 mm apart."""
+    dicom_series(folder, array=SMALL, affine=np.eye(4), skip=skip)
+    thick = np.diag([1, 1, 2.5, 1])
+    kind = ["DERIVED", "SECONDARY", "M"]
+    add_images(
+        dicom_series, folder, shift=6, array=SMALL[..., :3] / 2, affine=thick, ImageType=kind
+    )
+
+
+def test_stack_of_other_slices_in_the_series_is_another_volume(dicom_series, tmp_path):
+    add_thick_stack(dicom_series, tmp_path)
+    with pytest.raises(VolumeError, match=r"0: .* 1: .*DERIVED") as caught:
+        load_volume(tmp_path)
+    assert caught.value.argument == "index"
+    assert [load_volume(tmp_path, index=n).shape[2] for n in (0, 1)] == [6, 3]
+
+
+def test_missing_slice_is_found_beside_another_stack(dicom_series, tmp_path):
+    add_thick_stack(dicom_series, tmp_path, skip=(2,))
+    assert "missing" in message_of(tmp_path)
+
+
 def test_images_are_listed_in_the_same_order_whatever_the_order_of_the_files(
     dicom_series, tmp_path, monkeypatch
 ):
