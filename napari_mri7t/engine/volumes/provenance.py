@@ -29,6 +29,7 @@ from napari_mri7t.engine.volumes.files.sidecars import (
     is_alone,
     names_an_image,
     own_facts,
+    unreadable_beside,
 )
 from napari_mri7t.engine.volumes.files.streams import open_stream, read_fully, sidecar_of
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
@@ -356,9 +357,12 @@ def is_estimate(volume: Volume) -> bool:
 
 
 def check_is_scan(volume: Volume) -> tuple[str, ...]:
-    """Return a warning if `is_estimate`, or nothing."""
-    warning = f"{IS_SYNTHETIC}: the result is an estimate of an estimate"
-    return (warning,) if is_estimate(volume) else ()
+    """Return warnings if `is_estimate`, and if the JSON file that may say so cannot be read."""
+    path = None if volume.geometry is None else volume.geometry.path
+    unread = "" if path is None else unreadable_beside(path)
+    synthetic = f"{IS_SYNTHETIC}: the result is an estimate of an estimate"
+    warnings = (synthetic if is_estimate(volume) else "", unread)
+    return tuple(filter(None, warnings))
 
 
 def unrecorded(image: str | Path) -> dict[str, Any]:

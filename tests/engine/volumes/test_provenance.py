@@ -188,6 +188,18 @@ def test_a_model_is_warned_of_what_a_model_has_made(phantom, tmp_path, command, 
     assert bool(provenance.check_is_scan(load_volume(image))) == warned
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "\udcff"])
+def test_json_that_cannot_be_read_beside_a_scan_is_warned_of(phantom, tmp_path, content):
+    image = save_volume(phantom, tmp_path / "sub-01_T1w.nii.gz")
+    beside = tmp_path / "sub-01_T1w.json"
+    beside.write_bytes(content.encode("utf-8", "surrogateescape"))
+    (warning,) = plan_preparation(image, PreparationConfig(prepare="none")).warnings
+    assert warning.startswith("sub-01_T1w.json: ")
+    assert warning.endswith(": mend or remove it")
+    beside.write_text('{"MagneticFieldStrength": 3}')
+    assert plan_preparation(image, PreparationConfig(prepare="none")).warnings == ()
+
+
 def test_a_renamed_estimate_is_known_by_its_header(phantom, phantom_file, tmp_path):
     renamed = made_by("synthesize", phantom, tmp_path).rename(tmp_path / "sub-01_T1w.nii.gz")
     assert provenance.maker_of(renamed) == provenance.UNRECORDED

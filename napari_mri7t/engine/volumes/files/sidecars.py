@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.atomic import read_json
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.atomic import read_json, read_object
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.regular import NotRegularError, open_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
 
@@ -63,6 +63,27 @@ def image_type_beside(image: Path) -> tuple[str, ...]:
         kinds = each if isinstance(each, list) else [each]
         found += [part for kind in kinds if isinstance(kind, str) for part in kind.split("\\")]
     return tuple(found)
+
+
+def unreadable_beside(image: Path) -> str:
+    """Return why the JSON file beside an image cannot be read; empty if it can, or there is none.
+
+    Parameters
+    ----------
+    image : Path
+        The image, not its JSON file.
+
+    Returns
+    -------
+    str
+        Without the name of the folder, which may be a person's.
+    """
+    path = sidecar_of(image)
+    try:
+        read_object(path, "mend or remove it")
+    except Mri7tError as error:
+        return str(error).replace(str(path), path.name) if os.path.lexists(path) else ""
+    return ""
 
 
 def image_of(facts: Mapping[str, Any]) -> tuple[str, str]:
