@@ -1,5 +1,6 @@
 """Devices: which one computes, in which precision, and how much of its memory is in use."""
 
+import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 
@@ -15,6 +16,13 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return [*devices, "cpu"]
+
+
+def visible_cards() -> list[str]:
+    """Return the CUDA cards that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    n_cards = torch.cuda.device_count()
+    return chosen[:n_cards] if chosen[0] else [str(n) for n in range(n_cards)]
 
 
 def resolve_device(name: str) -> torch.device:

@@ -14,9 +14,10 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from napari_mri7t.engine.models.card import AXIAL, PLANES
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, SIMULATIONS, SimulationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.texts import as_read, brief
 from napari_mri7t.engine.typed import check_types
 
+MOST = 10**18  # of any number, steps and seeds included
 FINAL = -1  # in place of a fold's number: train on all subjects
 CHOICES = {
     "start": ("identity", "published"),
@@ -179,9 +180,7 @@ class TrainConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                _require(
-                    0 <= value < math.inf, f"{entry.name} must be finite and at least 0", value
-                )
+                _require(0 <= value <= MOST, f"{entry.name} must be 0 to {MOST:g}", value)
 
         _ = self.simulation  # its own checks
 
@@ -218,7 +217,7 @@ Settings = TypeVar("Settings", TrainConfig, SynthesisConfig)
 
 def _require(holds: bool, expected: str, got: object) -> None:
     if not holds:
-        raise ValueError(f"{expected}, got {got!r}")
+        raise ValueError(f"{expected}, got {brief(got)}")
 
 
 REPORT = TrainConfig(
@@ -352,13 +351,13 @@ def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
     inference: dict[str, Any] = {}
     for key, text in settings.items():
         if key not in known:
-            raise ValueError(f"setting {key!r} is unknown; choose one of {', '.join(known)}")
+            raise ValueError(f"setting {brief(key)} is unknown; choose one of {', '.join(known)}")
         name = key.removeprefix("inference.")
         into, kind = (changes, types[key]) if name == key else (inference, nested[name])
         try:
             into[name] = _parse(text, kind)
         except ValueError as error:
-            raise ValueError(f"{key}: {text!r} is not of type {kind.__name__}") from error
+            raise ValueError(f"{key}: {brief(text)} is not of type {kind.__name__}") from error
     return replace(config, **changes, inference=replace(config.inference, **inference))
 
 

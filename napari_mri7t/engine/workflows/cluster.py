@@ -179,22 +179,23 @@ def _scratch(place: Place) -> Iterator[Path]:
 
 
 def _local_cluster(place: Place, security: "Security", scratch: Path) -> Any:
-    """Return N processes of one thread, each with its share of the cores and one GPU if any."""
+    """Return N processes of one thread, with their shares of the cores and of the GPUs."""
     from distributed import Nanny, Scheduler, SpecCluster
+
+    from napari_mri7t.engine.devices import visible_cards  # with torch, which takes seconds
 
     n_workers = int(place.cluster.partition(":")[2])
     threads = max(1, (os.cpu_count() or 1) // n_workers)
-    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    cards = visible_cards() if place.resources and n_workers > 1 else []
     common = NO_DASHBOARD | {
         "host": LOOPBACK, "protocol": "tls://", "security": security,
         "local_directory": str(scratch),
     }  # fmt: skip
     workers = {}
     for n in range(n_workers):
-        card = cards[n % len(cards)] if cards[0] else str(n)
         env = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if place.resources and n_workers > 1:
-            env["CUDA_VISIBLE_DEVICES"] = card
+        if cards:
+            env["CUDA_VISIBLE_DEVICES"] = cards[n % len(cards)]
         options = {"nthreads": 1, "resources": place.resources, "env": env}
         workers[n] = {"cls": Nanny, "options": options | common}
     scheduler = {"cls": Scheduler, "options": {"port": 0} | common}

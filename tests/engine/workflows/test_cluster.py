@@ -54,6 +54,22 @@ def test_a_task_takes_one_gpu_unless_the_cpu_is_asked_for():
     assert Place(cluster="local:2", device="cpu").resources == {}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "n_cards", "given"),
+    [("", 2, ["0", "1", "0"]), ("4,5", 2, ["4", "5", "4"]), ("", 0, [None] * 3)],
+)
+def test_workers_share_the_gpus_that_are_there(monkeypatch, tmp_path, chosen, n_cards, given):
+    import distributed
+    import torch
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_cards)
+    monkeypatch.setattr(distributed, "SpecCluster", lambda workers, **_: workers)
+    workers = cluster._local_cluster(Place(cluster="local:3"), None, tmp_path)
+    found = [workers[n]["options"]["env"].get("CUDA_VISIBLE_DEVICES") for n in range(3)]
+    assert found == given
+
+
 def test_slurm_script_asks_for_what_was_given():
     pytest.importorskip("dask_jobqueue")
     text = slurm_script(
