@@ -21,7 +21,7 @@ from napari_mri7t.widgets.compare.views import (
     THREE_PLANES,
     CompareViews,
 )
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData, remove_layer
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
 
@@ -146,10 +146,7 @@ class BeforeAfter(QObject):
 
     def _remove_difference(self) -> None:
         layer, self._difference = self._difference, None
-        if layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-            if self._after in self._viewer.layers:  # napari would leave no layer chosen
-                self._viewer.layers.selection.active = self._after
+        remove_layer(self._viewer, layer, self._after)
 
     def _on_left(self) -> None:
         self._wanted = SINGLE

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, placement
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, placement, remove_layer
 from napari_mri7t.widgets.layers.planes import shift_along
 
 VIEW = "swipe"
@@ -60,8 +60,7 @@ class Swipe(QObject):
         for event in self._events():
             event.disconnect(self._on_turned)
         self._viewer.mouse_drag_callbacks.remove(self._drag)
-        if self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
+        remove_layer(self._viewer, self.layer, self._estimate)
         self.layer, self._estimate = None, None
 
     def move_to(self, part: float) -> None:

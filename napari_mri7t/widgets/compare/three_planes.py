@@ -11,7 +11,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject
 
 from napari_mri7t.engine.metrics.inspection import three_planes
-from napari_mri7t.widgets.layers.layers import UNIT, VIEW_KEY, layer_to_volume
+from napari_mri7t.widgets.layers.layers import UNIT, VIEW_KEY, layer_to_volume, remove_layer
 from napari_mri7t.widgets.layers.planes import Voxel, point_of, shown_voxel
 
 VIEW = "three planes"
@@ -65,10 +65,9 @@ class ThreePlanesView(QObject):
         self._viewer.dims.events.current_step.disconnect(self._on_slider)
         if self._drag in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._drag)
-        pictures, self._of, self._reference = self._of, [], None
+        pictures, self._of, reference, self._reference = self._of, [], self._reference, None
         for _, picture in pictures:
-            if picture in self._viewer.layers:
-                self._viewer.layers.remove(picture)
+            remove_layer(self._viewer, picture, reference)
         if len(self._order) == self._viewer.dims.ndim:
             self._viewer.dims.order = self._order
 

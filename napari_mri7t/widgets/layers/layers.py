@@ -234,6 +234,16 @@ def unusable(data: Any, meta: Mapping[str, Any], kind: str) -> str | None:
     return None
 
 
+def remove_layer(viewer: napari.Viewer, layer: Layer | None, instead: Layer | None) -> None:
+    """Remove a layer that is still there; choose `instead` where napari leaves none chosen."""
+    layers = viewer.layers
+    if layer not in layers:
+        return
+    layers.remove(layer)
+    if not layers.selection and instead in layers:
+        layers.selection.active = instead
+
+
 def is_volume(layer: Layer) -> bool:
     """Return whether a widget may offer this layer."""
     return (

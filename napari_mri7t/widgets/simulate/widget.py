@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QPushButton, QSpinBox
 from napari_mri7t.engine.datasets.estimates import name_beside
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.volumes.files.streams import stem_of
-from napari_mri7t.widgets.layers.layers import LayerData, is_single_volume
+from napari_mri7t.widgets.layers.layers import LayerData, is_single_volume, remove_layer
 from napari_mri7t.widgets.layers.planes import plane_to_layer, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton, changed, command_line, file_of
@@ -212,8 +212,7 @@ class SimulateWidget(EngineWidget):
 
     def _show_preview(self, answer: tuple[Layer, tuple[int, int], np.ndarray]) -> None:
         layer, plane, values = answer
-        if self._preview in self.viewer.layers:
-            self.viewer.layers.remove(self._preview)
+        remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
         data, meta, _ = plane_to_layer(values, plane, layer, name=PREVIEW_NAME)
         self._preview = self.viewer.add_image(data, **meta)
 
@@ -241,8 +240,7 @@ class SimulateWidget(EngineWidget):
         job.start()
 
     def _on_layers(self, layers: list[LayerData]) -> None:
-        if self._preview in self.viewer.layers:
-            self.viewer.layers.remove(self._preview)
+        remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
         for data, meta, _ in layers:
             self.save_button.offer(self.viewer.add_image(data, **meta))
         self.panel.conclude(f"Done: {', '.join(meta['name'] for _, meta, _ in layers)}")

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QCheckBox
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.widgets.compare.swipe import LINE_COLOUR
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, data_to_volume
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, data_to_volume, remove_layer
 from napari_mri7t.widgets.layers.planes import (
     Box,
     box_to_layer,
@@ -106,6 +106,7 @@ class PreviewBar(QObject):
         self._opening: tuple[Any, ...] | None = None  # the scan that is prepared now
         self._kind = SLICE
         self._layer: Image | None = None
+        self._source: Layer | None = None  # of the layer
         self._shown: tuple[Any, ...] | None = None  # what the layer shows
         self._latest = Latest("Preview", self)
         self.button = MenuButton(
@@ -155,8 +156,7 @@ class PreviewBar(QObject):
 
     def remove(self) -> None:
         """Remove the layer."""
-        if self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
+        remove_layer(self._viewer, self._layer, self._source)
         self._layer = None
 
     def _on_clicked(self) -> None:
@@ -240,6 +240,7 @@ class PreviewBar(QObject):
             layer.visible = True
         else:
             self.remove()
+            self._source = made.source
             layer = self._layer = self._viewer.add_image(data, **meta)
             layer.bounding_box.line_color, layer.bounding_box.points = LINE_COLOUR, False
         layer.bounding_box.visible = 1 not in data.shape  # shows where a region ends

@@ -182,6 +182,14 @@ def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewe
     assert shown(viewer) == {"phantom", "estimate", "other"}
 
 
+@pytest.mark.parametrize("view", [SWIPE, THREE_PLANES])
+def test_a_layer_is_chosen_after_a_view_is_left(widget, viewer, view):
+    widget.view_box.setCurrentText(view)
+    widget.view_box.setCurrentText(SINGLE)
+    assert {layer.name for layer in viewer.layers.selection} <= {"phantom", "estimate"}
+    assert len(viewer.layers.selection) == 1
+
+
 def test_swipe_keeps_to_the_screen_in_radiological_view_and_other_planes(widget, viewer, phantom):
     viewer.scene.camera.orientation = ("away", "up", "left")
     widget.view_box.setCurrentText("Swipe")

@@ -251,4 +251,5 @@ def test_preview_goes_with_the_widget(opened, wait_idle):
     viewer = opened.viewer
     opened.release()
     assert [layer.name for layer in viewer.layers] == ["phantom"]
+    assert viewer.layers.selection == {viewer.layers["phantom"]}
     viewer.dims.set_point(0, 0)
