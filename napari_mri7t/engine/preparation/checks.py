@@ -324,14 +324,19 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     litres = brain_litres(volume, foreground)
     low, high = BRAIN_LITRES
     if card.preprocessing.get("brain_extracted", True):
-        if not is_mostly_background(foreground):
+        if litres < low:
+            found.append(
+                f"{litres:.2f} litres lie above the background, in an adult brain {low} to {high}: "
+                "check the brain mask, unless the scan shows only a part of a brain"
+            )
+        elif not is_mostly_background(foreground):
             found.append(
                 "the background is not 0: the scan does not look brain-extracted; extract the "
                 "brain first"
             )
-        elif not low <= litres <= high:
+        elif litres > high:
             found.append(
-                f"the volume above 0 is {litres:.2f} litres, an adult brain {low} to {high}: "
+                f"{litres:.2f} litres lie above the background, in an adult brain {low} to {high}: "
                 "check the brain mask"
             )
         elif is_dark_within(volume.with_array(np.where(foreground, volume.array, 0))):

@@ -397,6 +397,17 @@ def test_brain_like_the_training_data_gives_no_warning(phantom):
     assert check_domain(volume, model_of(Shade(), volume).card) == ()
 
 
+def test_a_crop_within_the_brain_is_told_to_be_a_part_of_one():
+    volume = brain(np.eye(4))
+    card = model_of(Shade(), volume).card
+    crop = replace(volume, array=volume.array[4:28, 4:28, 4:28])
+    assert crop.array.min() > 0
+    (text, *_) = check_domain(crop, card)
+    assert "0.01 litres" in text
+    assert "only a part of a brain" in text
+    assert "extract" not in text
+
+
 def test_fault_27_what_lies_outside_the_training_data_is_said_in_words():
     volume = brain(np.eye(4))
     card = model_of(Shade(), volume).card
