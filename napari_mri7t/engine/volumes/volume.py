@@ -50,7 +50,8 @@ class Volume:
     Attributes
     ----------
     array : ndarray of float32, shape (I, J, K)
-        Closest RAS+; may be a view. Other real types are converted.
+        Closest RAS+, to which `as_volume` brings any other order; may be a view. Other real types
+        are converted.
     affine : ndarray of float64, shape (4, 4)
         Voxel of `array` to RAS+ mm.
     name : str
@@ -469,10 +470,15 @@ def as_volume(scan: VolumeLike) -> Volume:
     scan : VolumeLike
         A path as for `load_volume`, an image as for `Volume.from_nibabel`, or a volume.
 
+    Returns
+    -------
+    Volume
+        Closest RAS+, also where it was made of an array in another order.
+
     Raises
     ------
     FileNotFoundError, VolumeError
-        As for `load_volume`.
+        As for `load_volume`; also if a volume has voxels that are NaN or infinite.
     TypeError
         If it is none of these.
 
@@ -484,7 +490,7 @@ def as_volume(scan: VolumeLike) -> Volume:
     True
     """
     if isinstance(scan, Volume):
-        return scan
+        return _sound(scan)
     if isinstance(scan, str | Path):
         return load_volume(scan)
     if isinstance(scan, SpatialImage):
@@ -493,6 +499,20 @@ def as_volume(scan: VolumeLike) -> Volume:
         f"expected a path, a nibabel image or a Volume, got {type(scan).__name__}: turn an array "
         "into a Volume with Volume(array, affine)"
     )
+
+
+def _sound(volume: Volume) -> Volume:
+    """Return a volume that was made of an array in the order that all functions expect."""
+    if n_bad := volume.array.size - np.count_nonzero(np.isfinite(volume.array)):
+        raise VolumeError(
+            f"{volume.name}: {n_bad} of {volume.array.size} voxels are NaN or infinite in single "
+            "precision: set them to the background"
+        )
+    affine, _ = ras_grid(volume.affine, volume.shape)
+    if volume.geometry is not None or np.array_equal(affine, volume.affine):
+        return volume
+    geometry = geometry_of(volume.affine, volume.shape)
+    return _to_volume(volume.array, geometry, volume.name, volume.warnings)
 
 
 def save_volume(
@@ -569,7 +589,8 @@ def save_volumes(
     """
     outputs = []
     for volume, path, sidecar in parts:
-        array, geometry = _as_stored(as_volume(volume))
+        volume = volume if isinstance(volume, Volume) else as_volume(volume)
+        array, geometry = _as_stored(volume)
         outputs.append(Output(array, geometry, Path(path), sidecar))
     try:
         write_images(outputs, overwrite=overwrite)

@@ -185,3 +185,29 @@ def test_scan_is_taken_in_every_form(make_nifti, values):
         np.testing.assert_array_equal(as_volume(scan).array, volume.array)
     with pytest.raises(TypeError, match="a path, a nibabel image or a Volume, got ndarray"):
         as_volume(values)
+
+
+@pytest.mark.parametrize("codes", ["PSR", "LAS", "LPI"])
+def test_volume_made_of_an_array_in_any_order_counts_as_its_file_does(phantom, codes):
+    image = phantom.to_nibabel()
+    there = axcodes2ornt(codes)
+    here = nibabel.io_orientation(image.affine)
+    turned = image.as_reoriented(ornt_transform(here, there))
+    made = as_volume(Volume(turned.get_fdata(), turned.affine))
+    of_image = as_volume(turned)
+    assert made.orientation == "RAS"
+    np.testing.assert_array_equal(made.array, of_image.array)
+    np.testing.assert_array_equal(made.to_nibabel().get_fdata(), turned.get_fdata())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_volume_of_an_array_that_is_not_finite_is_refused(phantom, tmp_path, value):
+    array = phantom.array.astype(np.float64)
+    array[3, 4, 5] = value
+    with np.errstate(over="ignore"):
+        volume = Volume(array, phantom.affine, name="head")
+    with pytest.raises(VolumeError, match=r"head: 1 of .* NaN or infinite"):
+        as_volume(volume)
+    with pytest.raises(VolumeError, match="NaN or infinite"):
+        save_volume(volume, tmp_path / "a.nii.gz")
+    assert not list(tmp_path.iterdir())
