@@ -319,3 +319,14 @@ def label_of(method: str) -> str:
     """
     name, bracket, remark = method.partition(" (")
     return LABELS.get(name, name) + bracket + remark
+
+
+def name_of_layer(name: str) -> str:
+    """Return a layer's name as that of a method, unlike those that have a meaning of their own.
+
+    Examples
+    --------
+    >>> name_of_layer("t1 synthetic-7T"), name_of_layer("target"), name_of_layer("watnet (report)")
+    ('t1 synthetic-7T', 'layer target', 'layer watnet (report)')
+    """
+    return f"layer {name}" if name.partition(" (")[0] in {TARGET, *LABELS} else name

@@ -70,7 +70,13 @@ def evaluate_run(run: Path, with_baselines: bool, report: Report) -> Evaluation:
 def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     """Score the estimate, and the 3T if it is given, with every metric of the engine."""
     report(Progress(0, 0, "loading torch"))
-    from napari_mri7t.engine.evaluation.results import SOURCE, TARGET, StudyResults, SubjectResult
+    from napari_mri7t.engine.evaluation.results import (
+        SOURCE,
+        TARGET,
+        StudyResults,
+        SubjectResult,
+        name_of_layer,
+    )
     from napari_mri7t.engine.metrics.inspection import find_data_range, range_complaint
     from napari_mri7t.engine.metrics.scoring import flatten, score
     from napari_mri7t.engine.report.report import PairVolumes
@@ -80,7 +86,8 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     mask = brain_of(real, asked.reference, asked.mask)
     span, how = find_data_range(real, asked.data_range)
     found, complaints, volumes = [], [], {TARGET: real}
-    for method, layer in ((SOURCE, asked.source), (asked.estimate.name, asked.estimate)):
+    estimate = name_of_layer(asked.estimate.name)
+    for method, layer in ((SOURCE, asked.source), (estimate, asked.estimate)):
         if layer is None:
             continue
         scored = layer_to_volume(layer)
