@@ -35,7 +35,12 @@ from napari_mri7t.widgets.shared.controls import (
     let_shrink,
     set_enabled,
 )
-from napari_mri7t.widgets.shared.fields import PairFields
+from napari_mri7t.widgets.shared.fields import (
+    MOVES,
+    PairFields,
+    connect_events,
+    disconnect_events,
+)
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.plots import ProfilePlot, ScoreTable
@@ -275,7 +280,7 @@ class CompareWidget(EngineWidget):
                 name="profile line",
                 **placement(reference),
             )
-            self.line.events.data.connect(self._ask_of_line)
+            connect_events(self.line, (*MOVES, "data"), self._ask_of_line)
         self.viewer.layers.selection.active = self.line
         self.line.mode = "direct"
         self._ask_of_line()
@@ -284,7 +289,7 @@ class CompareWidget(EngineWidget):
         if self.pair is None or self.line is None or not len(self.line.data):
             self.plot.clear_profile()
             return
-        self._of_line.ask(jobs.profile, *self.pair, *ends_of(self.line.data[-1]))
+        self._of_line.ask(jobs.profile, *self.pair, *ends_of(self.line, self.pair[0]))
 
     def release(self) -> None:
         """Restore the viewer."""
@@ -299,5 +304,5 @@ class CompareWidget(EngineWidget):
         events.ndisplay.disconnect(self._on_slider)
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         if self.line is not None:
-            self.line.events.data.disconnect(self._ask_of_line)
+            disconnect_events(self.line, (*MOVES, "data"), self._ask_of_line)
         super().release()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Layer, Shapes
 
 from napari_mri7t.widgets.layers.layers import (
     AXES,
@@ -87,9 +87,13 @@ def line_on(viewer: napari.Viewer, layer: Layer) -> np.ndarray:
     return line
 
 
-def ends_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of a line (vertices S, A, R) as voxels (i, j, k)."""
-    return np.asarray(line)[0, ::-1], np.asarray(line)[-1, ::-1]
+def ends_of(shapes: Shapes, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the line that was drawn last as voxels (i, j, k) of a layer."""
+    vertices = shapes.data[-1]
+    start, end = (
+        np.asarray(layer.world_to_data(shapes.data_to_world(vertices[n])))[-3:] for n in (0, -1)
+    )
+    return start[::-1], end[::-1]
 
 
 def plane_to_layer(

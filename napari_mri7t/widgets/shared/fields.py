@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import napari
 from napari.layers import Layer
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout
 
 from napari_mri7t.widgets.layers.layers import is_single_volume, likely_pair
 from napari_mri7t.widgets.shared.command import command_line, file_of
 from napari_mri7t.widgets.shared.controls import LayerChooser, let_shrink
 
+MOVES = ("scale", "translate", "rotate", "shear", "affine")  # events of a layer
+CHANGES = (*MOVES, "data", "paint")
+REST_MS = 200  # after a change, since a stroke or a drag is many
 DEVICES = {
     "auto": "Automatic",
     "cpu": "CPU",
@@ -37,6 +41,20 @@ DRIVER_FILES = (
     "/dev/dxg",
     os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll"),
 )
+
+
+def connect_events(layer: Layer, names: Sequence[str], slot: Callable[[Any], None]) -> None:
+    """Connect a slot to events of a layer; `paint` is one of labels alone."""
+    for name in names:
+        if name in layer.events.emitters:
+            layer.events.emitters[name].connect(slot)
+
+
+def disconnect_events(layer: Layer, names: Sequence[str], slot: Callable[[Any], None]) -> None:
+    """Disconnect what `connect_events` connected."""
+    for name in names:
+        if name in layer.events.emitters:
+            layer.events.emitters[name].disconnect(slot)
 
 
 def why_absent(device: str) -> str | None:
@@ -79,7 +97,10 @@ class DeviceBox(QComboBox):
 
 
 class PairFields(QObject):
-    """Reference, estimate, brain mask and data range, as rows of a form."""
+    """Reference, estimate, brain mask and data range, as rows of a form.
+
+    `changed`: another choice, or other voxels or another place of what is chosen.
+    """
 
     changed = Signal()
 
@@ -107,13 +128,38 @@ class PairFields(QObject):
         self._proposed = self._chosen
         self.propose()
         viewer.layers.events.inserted.connect(self._on_inserted)
+        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
+        self._rest.timeout.connect(self.changed)
+        self._watched: list[Layer] = []
         for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
-            chooser.layer_changed.connect(lambda layer: self.changed.emit())
+            chooser.layer_changed.connect(self._on_chosen)
+        self._watch()
         self.range_box.valueChanged.connect(lambda value: self.changed.emit())
 
     def release(self) -> None:
         """Stop listening to the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._forget()
+
+    def _on_chosen(self, layer: Layer | None) -> None:
+        self._watch()
+        self.changed.emit()
+
+    def _watch(self) -> None:
+        """Listen to the layers that are chosen now."""
+        self._forget()
+        self._watched = [layer for layer in {*self._chosen, self.mask} if layer is not None]
+        for layer in self._watched:
+            connect_events(layer, CHANGES, self._on_content)
+
+    def _forget(self) -> None:
+        self._rest.stop()
+        for layer in self._watched:
+            disconnect_events(layer, CHANGES, self._on_content)
+        self._watched = []
+
+    def _on_content(self, event: object = None) -> None:
+        self._rest.start()
 
     @property
     def _chosen(self) -> tuple[Layer | None, Layer | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE, THREE_PLANES
 from napari_mri7t.widgets.compare.widget import SHORTCUTS
 from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.layers.planes import ends_of
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
 
 pytestmark = pytest.mark.gui
@@ -249,6 +251,44 @@ def test_line_is_dragged_on_the_mirrored_screen_too(widget, viewer, phantom):
     left = phantom.affine[0, 3]
     assert not drag(viewer, left + 19.5, left + 29.5)  # a quarter from the left of the screen
     assert widget.swipe_slider.value() == 250
+
+
+def volume_psnr(widget) -> str:
+    return widget.table.as_text().split("\n")[3].split("\t")[2]
+
+
+def test_scores_follow_the_voxels_and_the_place_of_a_layer(widget, viewer, qtbot, wait_idle):
+    layer, before = viewer.layers["estimate"], volume_psnr(widget)
+    layer.data = layer.data * 0.5
+    qtbot.waitUntil(lambda: volume_psnr(widget) not in (before, "..."))
+    wait_idle()
+    darker = volume_psnr(widget)
+    assert float(darker) < float(before)
+    layer.translate = layer.translate + 5
+    qtbot.waitUntil(lambda: volume_psnr(widget) not in (darker, "..."))
+    wait_idle()
+    assert volume_psnr(widget) == ""
+    assert any("one grid" in text for text in widget.notices.texts(ERROR_COLOUR))
+
+
+def test_profile_is_of_the_place_where_the_line_is(widget, viewer, phantom, wait_idle):
+    coarse = Volume(phantom.array[::2, ::2, ::2], phantom.affine @ np.diag([2, 2, 2, 1]))
+    for name, factor in (("coarse", 1), ("coarse estimate", 0.9)):
+        made = replace(coarse, array=coarse.array * factor, name=name)
+        data, meta, _ = volume_to_layer(made)
+        viewer.add_image(data, **meta)
+    widget.draw_line()
+    start, end = ends_of(widget.line, viewer.layers["phantom"])
+    in_coarse = ends_of(widget.line, viewer.layers["coarse"])
+    np.testing.assert_allclose(in_coarse, (start / 2, end / 2))
+    asked = []
+    widget._of_line.ask = lambda work, *given: asked.append(given)
+    widget.line.translate = widget.line.translate + (0, 6, 0)
+    (*_, moved, _) = asked[-1]
+    np.testing.assert_allclose(moved, start + (0, 6, 0))
+    widget.volumes.reference_chooser.layer = viewer.layers["coarse"]
+    (*_, moved, _) = asked[-1]
+    np.testing.assert_allclose(moved, (start + (0, 6, 0)) / 2)
 
 
 def test_labels_on_the_canvas_say_which_image_is_which(widget, viewer, wait_idle):
