@@ -361,9 +361,7 @@ def check_place(place: str, network: str, network_config: dict[str, Any]) -> str
     ModelError
         If there is no such place.
     """
-    root = folder_of(place)
-    cards = [root / CARD_FILE, *sorted(root.glob(f"*/{CARD_FILE}"))]
-    found = [path.parent for path in cards if path.exists()]
+    root, found = folder_of(place), _models_in(place)
     if not found:
         find_model(place)
         raise StateError(f"{root}: neither a model nor a run folder with trained folds")
@@ -374,3 +372,23 @@ def check_place(place: str, network: str, network_config: dict[str, Any]) -> str
             f"{network_config or ''}; start from a model of the same network"
         )
     return card.sha256
+
+
+def is_replaced(place: str, digest: str) -> bool:
+    """Return whether a place has models, but not the one that `check_place` once found there.
+
+    Parameters
+    ----------
+    place : str
+        As for `check_place`.
+    digest : str
+        What it returned; of a run folder, other folds may have been trained since.
+    """
+    found = _models_in(place)
+    return bool(found) and all(read_card(folder).sha256 != digest for folder in found)
+
+
+def _models_in(place: str) -> list[Path]:
+    root = folder_of(place)
+    cards = [root / CARD_FILE, *sorted(root.glob(f"*/{CARD_FILE}"))]
+    return [path.parent for path in cards if path.exists()]

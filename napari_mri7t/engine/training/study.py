@@ -17,7 +17,7 @@ from napari_mri7t.engine.datasets.folds import leave_one_out
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
-from napari_mri7t.engine.models.card import CARD_FILE, check_place, normalise_place
+from napari_mri7t.engine.models.card import CARD_FILE, check_place, is_replaced, normalise_place
 from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -314,11 +314,15 @@ def lock_fold(study: Study, k: int) -> Iterator[Path]:
 
 
 def _find_start(known: Study | None, settings: StudySettings) -> tuple[str, str]:
-    """Return where the folds start from, and its digest: a study that exists keeps it."""
+    """Return where the folds start from, and its digest.
+
+    A study that exists keeps it, unless other models have taken its place.
+    """
     if not settings.start_from:
         return "", ""
     place = normalise_place(settings.start_from)
-    if known is not None and known.settings.start_from == place:
+    is_known = known is not None and known.settings.start_from == place
+    if known is not None and is_known and not is_replaced(place, known.start_sha256):
         return place, known.start_sha256
     return place, check_place(settings.start_from, settings.network, settings.network_config)
 

@@ -233,6 +233,16 @@ def test_a_training_goes_on_when_its_start_is_gone(first, dataset, tmp_path):
         run_fold(again, 1, "cpu")
 
 
+def test_another_model_in_the_place_of_the_start_is_refused(first, dataset, tmp_path):
+    begin(dataset, tmp_path / "run", TINY, first.folder)
+    run_fold(open_study(tmp_path / "run"), 0, "cpu")
+    shutil.rmtree(first.folder)
+    other = begin(dataset, first.folder, replace(TINY, seed=77))
+    run_fold(other, 1, "cpu")
+    with pytest.raises(StateError, match="differs in start_from; use another folder"):
+        begin(dataset, tmp_path / "run", TINY, first.folder)
+
+
 def test_a_start_that_was_moved_is_known_again(first, dataset, tmp_path):
     begin(dataset, tmp_path / "run", TINY, first.folder)
     moved = first.folder.rename(tmp_path / "moved")
