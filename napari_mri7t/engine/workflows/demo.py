@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mri7t.engine.atomic import check_target, write_atomically, write_json
+from napari_mri7t.engine.atomic import check_target, read_json, write_atomically, write_json
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.model import Model
@@ -12,8 +12,7 @@ from napari_mri7t.engine.report.figures import demo_figure
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
-from napari_mri7t.engine.volumes.files.sidecars import own_facts
-from napari_mri7t.engine.volumes.provenance import NOTICE
+from napari_mri7t.engine.volumes.provenance import NOTICE, read_sidecar
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.repetition import TEMPLATE_NAME
@@ -96,12 +95,24 @@ def _make_folder(folder: Path) -> None:
 
 
 def _is_demo(folder: Path) -> bool:
-    """Return whether an earlier run, which may have been stopped, wrote into the folder."""
-    facts = own_facts(folder / "source.json") or {}  # which is written first
+    """Return whether an earlier run, which may have been stopped, wrote what is in the folder."""
+    images = [folder / name for name in FILES if name.endswith(".nii.gz")]
+    facts = read_sidecar(images[0]) or {}  # which is written first
     try:
-        return bool(facts["Sources"][0]["Name"] == TEMPLATE_NAME)
+        is_of_template = facts["Sources"][0]["Name"] == TEMPLATE_NAME
     except (LookupError, TypeError):
         return False
+    is_own = all(read_sidecar(path) is not None for path in images if path.exists())
+    metrics, picture = folder / "metrics.json", folder / "demo.png"
+    is_scored = _notice_in(metrics) == NOTICE if metrics.exists() else not picture.is_file()
+    return bool(is_of_template) and is_own and is_scored
+
+
+def _notice_in(path: Path) -> object:
+    try:
+        return read_json(path)["notice"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _write_pair(folder: Path, report: Report) -> tuple[Volume, Volume]:

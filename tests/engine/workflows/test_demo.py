@@ -39,3 +39,20 @@ def test_demonstration_finds_before_the_work_what_cannot_be_written(run, tmp_pat
     with pytest.raises(Mri7tError, match=r"demo\.png: is a folder"):
         run()
     assert not (tmp_path / "demo" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("name", ["target.nii.gz", "metrics.json", "demo.png"])
+def test_demonstration_leaves_the_users_file_beside_its_own_source(run, phantom, tmp_path, name):
+    folder = tmp_path / "demo"
+    run()
+    for path in folder.iterdir():
+        if path.name not in ("source.nii.gz", "source.json"):
+            path.unlink()
+    if name.endswith(".nii.gz"):
+        save_volume(phantom, folder / name)
+    else:
+        (folder / name).write_text("{}")
+    before = (folder / name).read_bytes()
+    with pytest.raises(Mri7tError, match="is not of an earlier"):
+        run()
+    assert (folder / name).read_bytes() == before
