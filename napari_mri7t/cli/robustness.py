@@ -30,17 +30,24 @@ def robustness(
 
     Noise, blur, bias field and lesions; prints JSON for the model card.
     """
+    from napari_mri7t.engine.atomic import check_folder
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
     from napari_mri7t.engine.models.card import REPORT_MODEL, has_seen
     from napari_mri7t.engine.models.model import load_model
+    from napari_mri7t.engine.preparation.checks import check_domain
     from napari_mri7t.engine.texts import to_json
     from napari_mri7t.engine.volumes.fingerprint import around_brain
+    from napari_mri7t.engine.volumes.kind import check_t1w
     from napari_mri7t.engine.volumes.provenance import content_digest
     from napari_mri7t.engine.workflows.stress import case_of_model
 
+    if records is not None:
+        check_folder(records)
     trained = load_model(model or REPORT_MODEL)
     brain = load_scan(target, index)
+    check_t1w(brain)
+    warn(check_domain(brain, trained.card))
     other = None if reference is None else load_scan(reference, index)
     if has_seen(trained.card, brain.name, [content_digest(around_brain(brain))]):
         warn([f"{trained.name} was trained on {brain.name}: these scores are too optimistic"])

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 
 from napari_mri7t import cli
@@ -12,7 +13,7 @@ from napari_mri7t.engine.evaluation import stress
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings
-from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 
 @pytest.mark.slow
@@ -75,3 +76,29 @@ def test_file_that_robustness_did_not_print_is_refused_by_its_name(
     assert "printed.json: " in error
     assert "use the output of `mri7t robustness`" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("what", ["mask", "records"])
+def test_what_makes_no_sense_is_refused_before_the_work(
+    run_cli, phantom, model_folder, tmp_path, monkeypatch, what
+):
+    monkeypatch.setattr(stress, "stress", lambda *_, **__: pytest.fail("was measured"))
+    values = phantom.array > 0.5 if what == "mask" else phantom.array
+    brain = save_volume(phantom.with_array(values.astype("f4")), tmp_path / "brain.nii.gz")
+    (tmp_path / "records").write_text("a file")
+    records = ("--records", tmp_path / "records") if what == "records" else ()
+    code, _, error = run_cli("robustness", brain, "--model", model_folder, *records)
+    assert code == 1
+    assert ("looks like a mask" if what == "mask" else "cannot be written into") in error
+
+
+def test_brain_unlike_those_of_the_training_is_warned_of(
+    run_cli, phantom, model_folder, tmp_path, monkeypatch
+):
+    def stopped(*_, **__):
+        raise Mri7tError("stopped here")
+
+    monkeypatch.setattr(stress, "stress", stopped)
+    coarse = Volume(phantom.array, phantom.affine @ np.diag([3, 3, 3, 1]))
+    brain = save_volume(coarse, tmp_path / "brain.nii.gz")
+    assert "voxels are 3 x" in run_cli("robustness", brain, "--model", model_folder)[2]
