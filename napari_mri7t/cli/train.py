@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_mri7t.cli.console import progress_bar, say
+from napari_mri7t.cli.console import progress_bar, say, warn
 from napari_mri7t.cli.options import (
     Cluster,
     Device,
@@ -94,7 +94,7 @@ def train(
         with_settings,
     )
     from napari_mri7t.engine.training.start import start_training
-    from napari_mri7t.engine.training.study import StudySettings, adopt_training
+    from napari_mri7t.engine.training.study import StudySettings, adopt_training, open_study
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
     config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
@@ -103,12 +103,14 @@ def train(
     chosen = _folds(folds)
     with progress_bar("subjects") as report:
         study, wanted = start_training(dataset, run, asked, chosen, final=final, report=report)
+    if trained is not None:
+        open_study(trained)  # refused before anything is said to be done
     open_folds = _not_done(study, wanted)
     if not open_folds:
         return
-    if trained is not None:
-        for k in open_folds:
-            adopt_training(study, trained, k)
+    for k in open_folds:
+        if trained is not None and not adopt_training(study, trained, k):
+            warn([f"{study.label(k)}: has been begun here: its own weights stay (--trained)"])
     if place is not None:
         _train_elsewhere(study, open_folds, place)
     else:
@@ -194,6 +196,8 @@ def export(
         _refuse_with_onnx(name=name, title=title, data=data, half=half, robustness=robustness)
         _export_onnx(run, folder, fold, overwrite=overwrite)
         return
+    if folder.suffix.lower() == ".onnx":
+        raise Mri7tError(f"{folder}: is the name of an ONNX file: add --onnx, or name a folder")
     stress = None if robustness is None else _measured(robustness)
     card = export_model(
         run,

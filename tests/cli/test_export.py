@@ -59,3 +59,10 @@ def test_missing_measurement_is_refused_before_the_export(run_cli, tmp_path, mon
     code, _, error = run_cli(*words)
     assert code == 1
     assert f"{tmp_path / 'none.json'}: " in error
+
+
+def test_file_name_of_onnx_makes_no_folder(run_cli, tmp_path):
+    code, _, error = run_cli("export", tmp_path / "run", tmp_path / "m.onnx")
+    assert code == 1
+    assert "add --onnx, or name a folder" in error
+    assert not (tmp_path / "m.onnx").exists()

@@ -82,7 +82,8 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
             "again"
         )
     try:
-        with limited(SPARE * found.n_values, SPARE * found.n_tensors):
+        own_random = torch.random.fork_rng(devices=[])  # the weights drawn here are replaced
+        with own_random, limited(SPARE * found.n_values, SPARE * found.n_tensors):
             network = build_network(card.network, **card.network_config)
         weights = {key: value.float() for key, value in found.tensors().items()}
         # No estimate depends on the counters of batch normalisation, and no file holds them.

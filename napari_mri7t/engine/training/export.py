@@ -28,7 +28,7 @@ from napari_mri7t.engine.models.card import (
 )
 from napari_mri7t.engine.models.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
-from napari_mri7t.engine.texts import with_numbers
+from napari_mri7t.engine.texts import brief, with_numbers
 from napari_mri7t.engine.training.config import FINAL, changed_settings
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
@@ -255,7 +255,8 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     StateError
         If there is no training in the run folder, or the fold is not done.
     Mri7tError
-        If there is a model already and it may not be replaced, or `folder` lies in a run folder.
+        If there is a model already and it may not be replaced, `folder` lies in a run folder, or
+        the name is that of a bundled model.
     ValueError
         If there is no such fold, or `stress` was measured on another training.
 
@@ -275,7 +276,9 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     """
     study = run if isinstance(run, Study) else open_study(run)
     k = _done_fold(study, fold)
+    name = name or Path(folder).absolute().name
     _check_target(Path(folder), overwrite)
+    _check_name(str(folder), name)
     model = load_model(study.fold_folder(k))
     training = model.card.training | {"command": training_command(study, k)}
     folds = range(len(study.subjects))
@@ -288,7 +291,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
         metrics = summarize_figures(read_figures([study.fold_folder(number) for number in folds]))
     card = replace(
         model.card,
-        name=name or Path(folder).name,
+        name=name,
         title=title or model.card.title,
         training=training,
         metrics=metrics,
@@ -310,6 +313,16 @@ def _check_target(folder: Path, overwrite: bool) -> None:
             f"{folder}: holds a model already: choose another folder, or allow overwriting",
             argument="overwrite",
         )
+
+
+def _check_name(folder: str, name: str) -> None:
+    """Refuse what would stand for a bundled model."""
+    for given, argument in ((folder, "folder"), (name, "name")):
+        if given in bundled_names():
+            raise Mri7tError(
+                f"{given}: is the name of a bundled model: choose another {argument}",
+                argument=argument,
+            )
 
 
 def _measured(stress: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
@@ -358,10 +371,12 @@ def find_trained(place: str | Path, fold: int | str | None = None) -> Model:
 
 def _done_fold(study: Study, fold: int | str) -> int:
     """Return a fold's number, or `FINAL`."""
-    try:
-        k = FINAL if fold == "final" else int(fold)
-    except ValueError:
-        raise ValueError(f"fold {fold!r}: expected final or a number") from None
+    if fold == "final":
+        k = FINAL
+    elif isinstance(fold, bool) or not str(fold).isdecimal():
+        raise ValueError(f"fold {brief(fold)}: expected final or a number from 0")
+    else:
+        k = int(fold)
     study.check_fold(k)
     if not study.is_done(k):
         raise StateError(

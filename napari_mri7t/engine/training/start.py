@@ -21,6 +21,7 @@ from napari_mri7t.engine.models.card import (
     start_folder,
 )
 from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.engine.training.data import SubjectDigests
 from napari_mri7t.engine.training.study import Study, StudySettings, keep_study, plan_study
@@ -146,10 +147,12 @@ def start_training(  # noqa: PLR0913 - by keyword
     Raises
     ------
     ValueError
-        If there is no such fold.
+        If there is no such fold, or `folds` is no list.
     SubjectError, StateError, ModelError
         As `plan_study`, `keep_study` and `check_start`.
     """
+    if isinstance(folds, str | int):
+        raise ValueError(f"folds must be a list of numbers, got {brief(folds)}")
     study = plan_study(dataset, run, settings, report)
     chosen = range(len(study.subjects)) if folds is None else folds
     wanted = list(dict.fromkeys([*chosen, *([FINAL] if final else [])]))

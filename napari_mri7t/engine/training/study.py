@@ -6,6 +6,7 @@ A fold is done when its `card.json` exists, which is written last.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_mri7t.engine.models.card import CARD_FILE, check_place, is_replaced,
 from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
-from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.texts import as_read, brief
 from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
@@ -103,6 +104,8 @@ class Study:
 
     def check_fold(self, k: int) -> None:
         """Raise a ValueError if there is no fold k."""
+        if isinstance(k, bool) or not isinstance(k, Integral):
+            raise ValueError(f"fold {brief(k)}: expected a number from 0")
         if k != FINAL and not 0 <= k < len(self.subjects):
             n = len(self.subjects)
             raise ValueError(f"fold {k} does not exist: the study has folds 0 to {n - 1}")

@@ -5,12 +5,21 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from napari_mri7t.cli.train import _figures
 from napari_mri7t.engine.atomic import write_json
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.models.model import load_model, save_model
-from napari_mri7t.engine.training.export import METRICS_FILE, read_figures, summarize_figures
+from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.export import (
+    METRICS_FILE,
+    export_model,
+    read_figures,
+    summarize_figures,
+)
+from napari_mri7t.engine.training.start import start_training
+from napari_mri7t.engine.training.study import Study, StudySettings
 
 
 def refuse(constant):
@@ -84,3 +93,43 @@ def test_folds_with_other_metrics_are_not_summarised(tmp_path):
         write_json(folder / METRICS_FILE, figures)
     with pytest.raises(StateError, match=r"holds other metrics than .*; remove one of the two"):
         read_figures(folders)
+
+
+@pytest.fixture
+def run(dataset, tmp_path):
+    """A run folder whose folds pass for done."""
+    config = TrainConfig(n_steps=1, batch_size=1, patch_size=16)
+    asked = StudySettings("slice_unet", "best", config)
+    return start_training(dataset, tmp_path / "run", asked)[0]
+
+
+@pytest.mark.parametrize("fold", [-1, "-1", 1.9, True, "1.0", "last", None, []])
+def test_what_is_no_fold_is_not_exported(run, tmp_path, fold):
+    with pytest.raises(ValueError, match="expected final or a number from 0"):
+        export_model(run, tmp_path / "model", fold=fold)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("slice_unet", ""), ("slice_unet", "a"), ("m", "watnet")]
+)
+def test_model_named_like_a_bundled_one_is_refused(run, tmp_path, monkeypatch, folder, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Study, "is_done", lambda self, k: True)
+    with pytest.raises(Mri7tError, match="is the name of a bundled model"):
+        export_model(run, folder, fold=0, name=name)
+
+
+@pytest.mark.parametrize("folds", [0, "0", [True], [0.0], ["0"]])
+def test_folds_of_a_training_are_numbers(dataset, tmp_path, folds):
+    config = TrainConfig(n_steps=1, batch_size=1, patch_size=16)
+    asked = StudySettings("slice_unet", "best", config)
+    with pytest.raises(ValueError, match=r"expected a number|a list of numbers"):
+        start_training(dataset, tmp_path / "run", asked, folds)
+    assert not (tmp_path / "run").exists()
+
+
+def test_loading_a_model_draws_no_random_number_of_the_user(tiny_model):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    load_model(tiny_model)
+    assert torch.equal(torch.get_rng_state(), before)
