@@ -48,7 +48,8 @@ def compare(
         warn([complaint + option_of("data_range")])
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:
-        say(*to_json(scores).split("\n"))
+        about = {"data_range": {"span": span, "from": how}}
+        say(*to_json(scores | about).split("\n"))
     else:
         say(*scores_table(scores), "", *detail_table(flatten(scores)))
         say("", f"Data range {span:g}: {how}.")

@@ -40,6 +40,7 @@ def evaluate(
     """
     from napari_mri7t.engine.workflows.studies import open_studies
 
+    _check_device(robustness, device)
     studies = open_studies(run)
     _print_scores(studies, _evaluate(studies, baselines))
     if robustness:
@@ -60,12 +61,12 @@ def report(
 
     Missing scores are computed first.
     """
-    from napari_mri7t.engine.report.report import check_page
+    from napari_mri7t.engine.report.report import REPORT_FILE, check_page
     from napari_mri7t.engine.workflows.studies import open_studies
 
-    if output is not None:
-        check_page(output)
+    _check_device(robustness, device)
     studies = open_studies(run)
+    check_page(studies.folder / REPORT_FILE if output is None else output)
     results = _evaluate(studies, baselines)
     _write(studies, results, output, _stress(studies, device) if robustness else None)
 
@@ -89,14 +90,51 @@ def reproduce(
     Simulate, train by leave-one-out, evaluate, report. Run again to resume.
     """
     from napari_mri7t.cli.train import train
+    from napari_mri7t.engine.report.report import REPORT_FILE, check_page
     from napari_mri7t.engine.workflows.studies import open_studies
 
-    for network in _networks(networks, preset):
+    if run.exists():
+        check_page(run / REPORT_FILE)
+    names = _networks(networks, preset)
+    for network in names:
+        _check_study(dataset, run / network, network, preset, settings)
+    for network in names:
         train(dataset, run / network, network, preset, device=device, settings=settings)
     studies = open_studies(run)
     results = _evaluate(studies)
     _print_scores(studies, results)
     _write(studies, results, None, _stress(studies, device) if robustness else None)
+
+
+def _check_device(robustness: bool, device: str) -> None:
+    """Refuse a device before the scoring, or where nothing is computed on it."""
+    from napari_mri7t.engine.devices import resolve_device
+
+    if robustness:
+        resolve_device(device)
+    elif device != SynthesisConfig.device:
+        raise Mri7tError("the device is that of the robustness test: add --robustness, or omit it")
+
+
+def _check_study(
+    dataset: Path, run: Path, network: str, preset: str, settings: list[str] | None
+) -> None:
+    """Refuse a run folder of another study before the first network is trained."""
+    from napari_mri7t.engine.evaluation.results import STUDY_FILE
+    from napari_mri7t.engine.training.config import (
+        find_preset,
+        network_settings,
+        pairs_of,
+        with_settings,
+    )
+    from napari_mri7t.engine.training.study import StudySettings, plan_study
+
+    if not (run / STUDY_FILE).exists():
+        return
+    config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
+    asked = StudySettings(network, preset, config, network_settings(network, preset))
+    with progress_bar("subjects") as report:
+        plan_study(dataset, run, asked, report)
 
 
 def _networks(text: str, preset: str) -> list[str]:

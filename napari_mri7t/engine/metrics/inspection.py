@@ -193,7 +193,7 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float | Non
         Without a full stop.
     """
     real, made = float(reference.array.max()), float(estimate.array.max())
-    if min(real, made) > 0 and max(real, made) > UNLIKE * min(real, made):
+    if max(real, made) > max(0, UNLIKE * min(real, made)):
         return (
             f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale; "
             "otherwise the scores are meaningless"

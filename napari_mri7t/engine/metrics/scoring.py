@@ -113,8 +113,10 @@ def score(
     ------
     GridError
         If the volumes do not lie on one grid.
+    VolumeError
+        If a value is not finite.
     ValueError
-        If the mask is empty, a value is not finite, or the data range is not positive.
+        If the mask is empty, or the data range is not positive.
 
     Examples
     --------

@@ -1,6 +1,5 @@
 """A model tested under degraded input and with lesions, on a brain that it has not seen."""
 
-from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.evaluation.results import fingerprint
 from napari_mri7t.engine.evaluation.stress import StressCase
 from napari_mri7t.engine.models.model import Model, load_model
@@ -37,23 +36,17 @@ def case_of_model(
     return StressCase(mark, target, through_model, reference)
 
 
-def case_of_study(study: Study, device: str = "auto") -> StressCase:
-    """Return the stress case of the first done fold's model and its held-out subject.
+def case_of_study(study: Study, k: int, device: str = "auto") -> StressCase:
+    """Return the stress case of a done fold's model and its held-out subject.
 
     Parameters
     ----------
     study : Study
+    k : int
+        Fold.
     device : str
         As `SynthesisConfig.device`.
-
-    Raises
-    ------
-    StateError
-        If no fold is done yet.
     """
-    done = (k for k in range(len(study.subjects)) if study.is_done(k))
-    if (k := next(done, None)) is None:
-        raise StateError(f"{study.folder}: no fold is done yet; finish the training first")
     model = load_model(study.fold_folder(k))
     target, reference = (load_volume(s.target) for s in (study.subjects[k], study.reference))
     return case_of_model(model, target, reference, study.settings.config.synthesis_config(device))

@@ -186,22 +186,37 @@ class Studies:
         -------
         dict
             Method to `Stress`; what is measured also goes to a JSON file in `robustness_folder`.
+
+        Raises
+        ------
+        StateError
+            If no fold is done in all studies that have begun: each network needs the same brain.
         """
         if not run_all and not self.robustness_folder.exists():
             return {}
         records, found = self.robustness_folder / "records", {}
-        for n, method in enumerate(self.studies):
-            if not run_all and not self.folds_done(method):
-                continue
-            here = part(partial(_report_of, report, label_of(method)), n, len(self.studies))
+        methods = [method for method in self.studies if self.folds_done(method)]
+        if (k := self._common_fold(methods)) is None:
+            if run_all:
+                raise StateError(
+                    f"{self.folder}: no fold is done in all studies: finish the same one in each"
+                )
+            return {}
+        for n, method in enumerate(methods):
+            here = part(partial(_report_of, report, label_of(method)), n, len(methods))
             here(Progress(0, 1, "loading model and brain"))
-            case = case_of_study(self.studies[method], device)
+            case = case_of_study(self.studies[method], k, device)
             if run_all or is_known(case, records):
                 found[method] = stress(case, records, report=here)
             if run_all:
                 path = self.robustness_folder / file_name(method)
                 write_json(path, summarize_stress(found[method]))
         return found
+
+    def _common_fold(self, methods: Sequence[str]) -> int | None:
+        """Return the first fold that all have done: their curves are of one brain."""
+        done = [set(self.folds_done(method)) for method in methods]
+        return min(set.intersection(*done), default=None) if done else None
 
     def write_report(
         self,
@@ -497,10 +512,9 @@ def report(run: str | Path, page: str | Path | None = None, *, report: Report = 
     >>> mri7t.report("run").name
     'report.html'
     """
-    place = None if page is None else Path(page)
-    if place is not None:
-        check_page(place)
     studies = open_studies(run)
+    place = studies.folder / REPORT_FILE if page is None else Path(page)
+    check_page(place)
     results = studies.evaluate(report=part(report, 0, 2))
     return studies.write_report(results, page=place, report=part(report, 1, 2))
 

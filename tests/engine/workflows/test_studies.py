@@ -14,7 +14,7 @@ import pytest
 
 from napari_mri7t import cli
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
-from napari_mri7t.engine.errors import DeviceError, StateError, SubjectError
+from napari_mri7t.engine.errors import DeviceError, Mri7tError, StateError, SubjectError
 from napari_mri7t.engine.evaluation.results import StudyResults, file_name
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import is_known, stress
@@ -164,8 +164,7 @@ def test_no_study_and_no_fold_are_said(dataset, tmp_path):
     studies = open_studies(tmp_path / "run")
     with pytest.raises(StateError, match="no fold is done"):
         studies.cases()
-    with pytest.raises(StateError, match="no fold is done"):
-        case_of_study(studies.first)
+    assert studies.stress("cpu") == {}
 
 
 def test_facts_and_histories_tell_what_was_done(study):
@@ -226,7 +225,7 @@ def test_a_study_is_evaluated_and_evaluated_again_at_once(study):
 
 
 def test_the_model_is_stressed_on_the_subject_it_has_not_seen(study):
-    case = case_of_study(study, "cpu")
+    case = case_of_study(study, 0, "cpu")
     assert case.target.name == "sub-A"
     folder = study.folder / "stress"
     asked = {
@@ -238,6 +237,73 @@ def test_the_model_is_stressed_on_the_subject_it_has_not_seen(study):
     assert is_known(case, folder, **asked)
     assert np.isfinite(found.points[0].estimate["brain_psnr"])
     assert len(found.lesions) == 2
+
+
+def test_several_studies_are_stressed_on_a_brain_that_all_hold_out(
+    study, dataset, tmp_path, monkeypatch
+):
+    asked = replace(settings(), network="watnet", network_config={})
+    other = start_training(dataset, tmp_path / "runs" / "two", asked, [])[0]
+    studies, tested = open_studies(tmp_path / "runs"), []
+    monkeypatch.setattr(Studies, "folds_done", lambda self, method: done[method])
+    monkeypatch.setattr(
+        studies_module, "case_of_study", lambda study, k, device: tested.append(k) or study
+    )
+    monkeypatch.setattr(studies_module, "stress", lambda *_, **__: None)
+    monkeypatch.setattr(studies_module, "summarize_stress", lambda found: {})
+    monkeypatch.setattr(studies_module, "write_json", lambda *_: None)
+    done = {"slice_unet": [0, 2], "watnet": [1, 2]}
+    assert set(studies.stress("cpu", run_all=True)) == set(done)
+    assert tested == [2, 2]
+    done["watnet"] = []
+    assert list(studies.stress("cpu", run_all=True)) == ["slice_unet"]
+    done["watnet"] = [1]
+    assert studies.stress("cpu") == {}
+    with pytest.raises(StateError, match="no fold is done in all studies"):
+        studies.stress("cpu", run_all=True)
+    assert other.settings.network == "watnet"
+
+
+@pytest.mark.parametrize("command", ["report", "python"])
+def test_page_that_is_not_its_own_is_refused_before_the_scoring(
+    study, run_cli, monkeypatch, command
+):
+    (study.folder / "report.html").write_text("mine")
+    monkeypatch.setattr(Studies, "evaluate", lambda *_, **__: pytest.fail("was scored"))
+    if command == "python":
+        with pytest.raises(Mri7tError, match="is no page of this program"):
+            studies_module.report(study.folder)
+    else:
+        code, _, error = run_cli("report", study.folder)
+        assert code == 1
+        assert "is no page of this program" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--robustness", "--device", "bogus"), "device 'bogus' is not available"),
+        (("--device", "cpu"), "add --robustness, or omit it"),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_device_is_refused_before_the_scoring(study, run_cli, monkeypatch, command, options, words):
+    monkeypatch.setattr(Studies, "evaluate", lambda *_, **__: pytest.fail("was scored"))
+    code, _, error = run_cli(command, study.folder, *options)
+    assert code == 1
+    assert words in error
+
+
+def test_reproduce_refuses_another_study_before_the_first_training(
+    dataset, tmp_path, run_cli, monkeypatch
+):
+    asked = StudySettings("slice_unet", "best", replace(TINY, seed=7), {})
+    start_training(dataset, tmp_path / "run" / "slice_unet", asked, [])
+    monkeypatch.setattr("napari_mri7t.cli.train.train", lambda *_, **__: pytest.fail("was trained"))
+    networks = ("--networks", "basic_cnn,slice_unet", "--preset", "best", "--set", "patch_size=16")
+    code, _, error = run_cli("reproduce", dataset, tmp_path / "run", *networks)
+    assert code == 1
+    assert "holds a study that differs in" in error
 
 
 @pytest.mark.slow
