@@ -26,7 +26,7 @@ from napari_mri7t.engine.training.config import TrainConfig
         (lambda: SimulationConfig(variance=math.nan), "variance must be a finite number, got nan"),
         (lambda: SynthesisConfig(noise_factor=10**400), "noise_factor must be a finite number"),
         (lambda: TrainConfig(n_steps=1.5), "n_steps must be a whole number, got 1.5"),
-        (lambda: TrainConfig(n_steps=10**400), r"n_steps must be 0 to 1e\+18"),
+        (lambda: TrainConfig(n_steps=10**400), r"n_steps must be at most 1e\+18"),
         (lambda: TrainConfig(batch_size=True), "batch_size must be a whole number, got True"),
         (lambda: TrainConfig(flips="no"), "flips must be true or false, got 'no'"),
         (lambda: TrainConfig(scales=(True,)), "scales must be a list of a finite number"),

@@ -17,7 +17,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.texts import as_read, brief
 from napari_mri7t.engine.typed import check_types
 
-MOST = 10**18  # of any number, steps and seeds included
+MOST = 10**18  # of any whole number, steps and seeds included
 FINAL = -1  # in place of a fold's number: train on all subjects
 CHOICES = {
     "start": ("identity", "published"),
@@ -180,7 +180,9 @@ class TrainConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                _require(0 <= value <= MOST, f"{entry.name} must be 0 to {MOST:g}", value)
+                _require(value >= 0, f"{entry.name} must be at least 0", value)
+            if isinstance(value, int):
+                _require(value <= MOST, f"{entry.name} must be at most {MOST:g}", value)
 
         _ = self.simulation  # its own checks
 
