@@ -89,6 +89,8 @@ def repeat(
     image = record.find_image()
     if model is not None and not record.model_sha256:
         raise StateError(f"{record.path}: records no model: omit it", argument="model")
+    if device is not None and not isinstance(record.config, SynthesisConfig):
+        raise StateError(f"{record.path}: records no device: omit it", argument="device")
     for text in record.other_versions:
         warnings.warn(text, Mri7tWarning, stacklevel=2)
     if isinstance(record.config, SynthesisConfig):

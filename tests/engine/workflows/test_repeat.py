@@ -401,6 +401,13 @@ def test_what_a_simulation_has_no_record_of_is_refused(repeat, phantom_file, tmp
     assert caught.value.argument == name
 
 
+def test_device_is_refused_where_a_simulation_needs_none(phantom_file, tmp_path):
+    simulate_3t(load_volume(phantom_file)).save(tmp_path / "3t.nii.gz")
+    with pytest.raises(StateError, match="records no device: omit it") as caught:
+        repetition.repeat(tmp_path / "3t.json", device="cuda:7")
+    assert caught.value.argument == "device"
+
+
 def test_source_whose_name_reads_as_a_pattern_is_found_in_a_folder(
     repeat, phantom_file, tiny_model, tmp_path
 ):
