@@ -85,3 +85,29 @@ def is_finite(number: Any) -> bool:
         return math.isfinite(number)
     except OverflowError:
         return False
+
+
+def check_kind(**given: tuple[object, type | tuple[type, ...]]) -> None:
+    """Refuse arguments of another type: a dictionary in place of settings, say.
+
+    Parameters
+    ----------
+    **given : (object, type or tuple of type)
+        Each argument by its name, and what it may be.
+
+    Raises
+    ------
+    TypeError
+        With the name of the first that differs.
+
+    Examples
+    --------
+    >>> check_kind(config=({"step": 3}, Real))
+    Traceback (most recent call last):
+    TypeError: config: expected Real, got dict
+    """
+    for name, (value, kinds) in given.items():
+        if not isinstance(value, kinds):
+            kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{name}: expected {names}, got {type(value).__name__}")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import napari_mri7t as mri7t
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
@@ -50,3 +51,27 @@ def test_numbers_of_numpy_are_numbers():
     assert SynthesisConfig(step=np.int64(3)).step == 3
     assert SimulationConfig(variance=np.float32(0.5), seed=np.uint8(1)).seed == 1
     assert SimulationConfig(variance=1).variance == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda scan: mri7t.synthesize(scan, "basic_cnn", {"step": 3}),
+            "config: expected SynthesisConfig, got dict",
+        ),
+        (
+            lambda scan: mri7t.synthesize(scan, "basic_cnn", preparation="none"),
+            "preparation: expected PreparationConfig or PreparationPlan, got str",
+        ),
+        (lambda scan: mri7t.synthesize(scan, output="mni"), "output: expected OutputConfig"),
+        (
+            lambda _: mri7t.evaluate("run", baselines=["gaussian"]),
+            "baselines: expected Mapping, got list",
+        ),
+        (lambda _: mri7t.train("a", "b", config={"n_steps": 3}), "config: expected TrainConfig"),
+    ],
+)
+def test_argument_of_another_type_is_refused_by_its_name(phantom, call, words):
+    with pytest.raises(TypeError, match=words):
+        call(phantom)

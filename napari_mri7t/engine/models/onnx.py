@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_mri7t.engine.atomic import check_target, write_content
 from napari_mri7t.engine.errors import ModelError, Mri7tError
-from napari_mri7t.engine.models.model import Model
+from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.networks import slices_of, takes_noise_map
 from napari_mri7t.engine.texts import to_json
 
@@ -31,12 +31,13 @@ INSTALL = "pip install 'napari-mri7t[onnx]'"
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def export_onnx(model: Model, path: str | Path, *, overwrite: bool = False) -> Path:
+def export_onnx(model: str | Path | Model, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a model's network as an ONNX file, after comparing it with torch in onnxruntime.
 
     Parameters
     ----------
-    model : Model
+    model : str, Path or Model
+        Name of a bundled model, folder, or a loaded model.
     path : str or Path
         Ends with .onnx.
     overwrite : bool
@@ -63,13 +64,14 @@ def export_onnx(model: Model, path: str | Path, *, overwrite: bool = False) -> P
     >>> from tempfile import TemporaryDirectory
     >>> import napari_mri7t as mri7t
     >>> with TemporaryDirectory() as folder:
-    ...     mri7t.export_onnx(mri7t.load_model("basic_cnn"), f"{folder}/basic_cnn.onnx").name
+    ...     mri7t.export_onnx("basic_cnn", f"{folder}/basic_cnn.onnx").name
     'basic_cnn.onnx'
     """
     if Path(path).suffix.lower() != EXTENSION:
         raise ValueError(f"{path}: the name of an ONNX file must end with {EXTENSION}")
     check_target(path, overwrite=overwrite)
     libraries = {name: _library(name) for name in LIBRARIES}
+    model = model if isinstance(model, Model) else load_model(model)
     content = _graph(model, libraries["onnx"])
     difference = _largest_difference(model.network, content, libraries["onnxruntime"])
     if not difference <= TOLERANCE:

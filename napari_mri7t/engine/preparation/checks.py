@@ -320,30 +320,8 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     if not _has_voxels_of(volume, card):
         sizes = sizes_in_words(volume.voxel_size)
         found.append(f"voxels are {sizes} mm; the model is for {voxels_in_words(card)} mm")
-    foreground = volume.array > background_of(volume.array)
-    litres = brain_litres(volume, foreground)
-    low, high = BRAIN_LITRES
-    if card.preprocessing.get("brain_extracted", True):
-        if litres < low:
-            found.append(
-                f"{litres:.2f} litres lie above the background, in an adult brain {low} to {high}: "
-                "check the brain mask, unless the scan shows only a part of a brain"
-            )
-        elif not is_mostly_background(foreground):
-            found.append(
-                "the background is not 0: the scan does not look brain-extracted; extract the "
-                "brain first"
-            )
-        elif litres > high:
-            found.append(
-                f"{litres:.2f} litres lie above the background, in an adult brain {low} to {high}: "
-                "check the brain mask"
-            )
-        elif is_dark_within(volume.with_array(np.where(foreground, volume.array, 0))):
-            found.append(
-                "the brain is darker within than near its surface, unlike a T1w image: check that "
-                "it is no T2w, FLAIR or map"
-            )
+    if card.preprocessing.get("brain_extracted", True) and (why := _why_no_brain(volume)):
+        found.append(why)
     quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
     distance = contrast_distance(volume.array, quantiles)
     if distance > LARGEST_CONTRAST_DISTANCE:
@@ -358,6 +336,29 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
             "reorient it"
         )
     return tuple(found)
+
+
+def _why_no_brain(volume: Volume) -> str:
+    """Return why a scan does not look like one extracted brain; empty if it does."""
+    foreground = volume.array > background_of(volume.array)
+    litres = brain_litres(volume, foreground)
+    low, high = BRAIN_LITRES
+    told = f"{litres:.2f} litres lie above the background, in an adult brain {low} to {high}: "
+    if litres < low:
+        return f"{told}check the brain mask, unless the scan shows only a part of a brain"
+    if not is_mostly_background(foreground):
+        return (
+            "the background is not 0: the scan does not look brain-extracted; extract the brain "
+            "first"
+        )
+    if litres > high:
+        return f"{told}check the brain mask"
+    if is_dark_within(volume.with_array(np.where(foreground, volume.array, 0))):
+        return (
+            "the brain is darker within than near its surface, unlike a T1w image: check that it "
+            "is no T2w, FLAIR or map"
+        )
+    return ""
 
 
 def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:

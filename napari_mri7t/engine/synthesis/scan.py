@@ -26,6 +26,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, check_end_slices, estimate
 from napari_mri7t.engine.synthesis.uncertainty import calibration_of
+from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -78,6 +79,8 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
         As for `estimate`.
     ValueError
         If a plan is for another space than that of `output`.
+    TypeError
+        If settings are of another type.
 
     Examples
     --------
@@ -88,6 +91,11 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     >>> result.volume.name, result.volume.shape == slices.shape
     ('slices_synthetic-7T', True)
     """
+    check_kind(
+        config=(config, SynthesisConfig),
+        preparation=(preparation, (PreparationConfig, PreparationPlan)),
+        output=(output, OutputConfig),
+    )
     scan = as_volume(scan)
     resolve_device(config.device)  # as all that can fail before the preparation, which takes long
     check_ends(scan, config, output)

@@ -29,7 +29,7 @@ from napari_mri7t.engine.volumes.files.geometry import (
     to_ras,
     voxel_size_of,
 )
-from napari_mri7t.engine.volumes.files.headers import check_real
+from napari_mri7t.engine.volumes.files.headers import check_real, choose_volume
 from napari_mri7t.engine.volumes.files.images import (
     image_header,
     image_intensities,
@@ -201,7 +201,7 @@ class Volume:
         file = unread_file(image)
         path = Path(name or image.get_filename() or "volume")
         header = image_header(image, path)
-        _choose(None, header.n_volumes, path)
+        choose_volume(None, header.n_volumes, path)
         if file is not None and shares_grid(read_header(file)[0].geometry, header.geometry):
             volume = load_volume(file)
             return replace(volume, name=name or volume.name)
@@ -323,7 +323,7 @@ def load_volume(
     _refuse_series(path, series)
     header, voxel_path = read_header(path)
     is_only = or_only and header.n_volumes == 1
-    chosen = _choose(None if is_only else index, header.n_volumes, path)
+    chosen = choose_volume(None if is_only else index, header.n_volumes, path)
     values, notes = read_intensities(header, voxel_path, first=chosen, count=1)
     geometry = replace(
         header.geometry, series_index=chosen, series_length=header.n_volumes, path=path
@@ -437,22 +437,6 @@ def _to_series(
     array = to_ras(four_d, geometry.affine)
     affine, _ = ras_grid(geometry.affine, geometry.shape)
     return Series(array, affine, name, geometry, notes)
-
-
-def _choose(index: int | None, n_volumes: int, path: Path) -> int:
-    if index is None:
-        if n_volumes > 1:
-            raise VolumeError(
-                f"{path}: holds {n_volumes} volumes: choose one with index, 0 to {n_volumes - 1}",
-                argument="index",
-            )
-        return 0
-    if not 0 <= index < n_volumes:
-        raise VolumeError(
-            f"{path}: has no volume {index}: index goes from 0 to {n_volumes - 1}",
-            argument="index",
-        )
-    return index
 
 
 def _to_volume(

@@ -53,6 +53,7 @@ from napari_mri7t.engine.training.run import (
 )
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import ESTIMATE_FILE, Study, StudySettings, open_study
+from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.stress import case_of_study
 from napari_mri7t.engine.workflows.study_facts import describe_studies, is_of_report, name_methods
@@ -197,11 +198,9 @@ class Studies:
         records, found = self.robustness_folder / "records", {}
         methods = [method for method in self.studies if self.folds_done(method)]
         if (k := self._common_fold(methods)) is None:
-            if run_all:
-                raise StateError(
-                    f"{self.folder}: no fold is done in all studies: finish the same one in each"
-                )
-            return {}
+            if not run_all:
+                return {}
+            raise StateError(f"{self.folder}: finish one fold, the same in all studies, first")
         for n, method in enumerate(methods):
             here = part(partial(_report_of, report, label_of(method)), n, len(methods))
             here(Progress(0, 1, "loading model and brain"))
@@ -428,6 +427,7 @@ def train(  # noqa: PLR0913 - offered to Python users, by keyword
     """
     resolve_device(device)
     recipe = find_preset(preset) if config is None else config
+    check_kind(config=(recipe, TrainConfig))
     built = network_settings(network, preset)
     settings = StudySettings(network, preset, recipe, built, reference, str(start_from))
     study, wanted = start_training(
@@ -478,6 +478,7 @@ def evaluate(
     >>> results.methods, list(results.values("slice_unet", "brain_psnr"))
     (['source', 'slice_unet'], ['sub-0'])
     """
+    check_kind(baselines=({} if baselines is None else baselines, Mapping))
     return open_studies(run).evaluate(baselines=baselines, report=report)
 
 

@@ -259,7 +259,7 @@ def test_several_studies_are_stressed_on_a_brain_that_all_hold_out(
     assert list(studies.stress("cpu", run_all=True)) == ["slice_unet"]
     done["watnet"] = [1]
     assert studies.stress("cpu") == {}
-    with pytest.raises(StateError, match="no fold is done in all studies"):
+    with pytest.raises(StateError, match="the same in all studies"):
         studies.stress("cpu", run_all=True)
     assert other.settings.network == "watnet"
 

@@ -96,6 +96,37 @@ def as_series(sizes: list[int], path: Path) -> tuple[tuple[int, int, int], int]:
     return (spatial[0], spatial[1], spatial[2]), (sizes[3] if len(sizes) > 3 else 1)
 
 
+def choose_volume(index: int | None, n_volumes: int, path: Path) -> int:
+    """Return which volume of a file is asked for: the only one, or `index`.
+
+    Parameters
+    ----------
+    index : int or None
+        From 0.
+    n_volumes : int
+    path : Path
+        For messages.
+
+    Raises
+    ------
+    VolumeError
+        If there are several and none is chosen, or there is no such one.
+    """
+    if index is None:
+        if n_volumes > 1:
+            raise VolumeError(
+                f"{path}: holds {n_volumes} volumes: choose one with index, 0 to {n_volumes - 1}",
+                argument="index",
+            )
+        return 0
+    if not 0 <= index < n_volumes:
+        raise VolumeError(
+            f"{path}: has no volume {index}: index goes from 0 to {n_volumes - 1}",
+            argument="index",
+        )
+    return index
+
+
 def check_real(dtype: np.dtype[Any], name: str | Path) -> None:
     """Refuse complex numbers, colours and text.
 
