@@ -178,7 +178,8 @@ def test_compare_prints_json(run, phantom, phantom_file, tmp_path):
     code, out, error = run("compare", phantom_file, estimate, "--json")
     scores = json.loads(out)
     assert (code, error) == (0, "")
-    assert list(scores) == ["whole", "brain"]
+    assert list(scores) == ["whole", "brain", "data_range"]
+    assert scores.pop("data_range")["span"] == 1
     for region in scores.values():
         assert list(region)[:4] == ["mae", "psnr", "ssim", "nrmse"]
         assert region["mae"] == pytest.approx(0.1, abs=1e-6)
