@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,16 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that takes its time, so that a job can be caught in the middle."""
     return save_untrained(tmp_path_factory.mktemp("models") / "slow", "watnet")
+
+
+@pytest.fixture(autouse=True)
+def lean_collections() -> None:
+    """Keep what is there already, a million objects of libraries, out of the garbage collections.
+
+    napari's fixture makes one after each viewer, which otherwise takes longer than most tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 PATIENCE_MS = 60_000
