@@ -25,8 +25,8 @@ from napari_mri7t.cli.options import (
     Space,
     Step,
     Via,
+    computation,
     find_place,
-    planes_of,
     show_script,
 )
 from napari_mri7t.cli.outcomes import (
@@ -118,12 +118,8 @@ def batch(
 
     participants, sessions, suffixes = (tuple(e or ()) for e in (participant, session, suffix))
     wanted = ScanFilter(participants, sessions, suffixes, series or "")
-    config = SynthesisConfig(
-        device=device,
-        step=step,
-        planes=planes_of(planes),
-        end_slices=end_slices,
-        noise_factor=noise_factor,
+    config = computation(
+        planes, device=device, step=step, end_slices=end_slices, noise_factor=noise_factor
     )
     job = BatchJob(
         output,
@@ -137,6 +133,8 @@ def batch(
         OutputConfig(space, via, background),
         derivatives_of(source) if derivatives is None else named_derivatives(derivatives),
     )
+    if keep is not None and prepare == "none":
+        warn([f"{keep}: nothing is kept, since no preparation was requested"])
     so_far = Collected()
     try:
         with progress_bar("synthetic 7T") as report:

@@ -1,12 +1,13 @@
 """Options that several commands share; defaults are those of the engine's settings."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_mri7t.cli.console import say
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.cluster import Place
@@ -122,9 +123,10 @@ DryRun = Annotated[
 ]
 
 
-def planes_of(text: str) -> tuple[str, ...]:
-    """Return the planes of a list with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def computation(planes: str, **settings: Any) -> SynthesisConfig:
+    """Return the settings of a synthesis; `planes` is a list with commas."""
+    chosen = tuple(part.strip() for part in planes.split(",") if part.strip())
+    return SynthesisConfig(planes=chosen, **settings)
 
 
 def find_place(scheduler: str, cluster: str, device: str) -> "Place | None":

@@ -22,7 +22,7 @@ from napari_mri7t.cli.options import (
     Space,
     Step,
     Via,
-    planes_of,
+    computation,
 )
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 
@@ -79,10 +79,10 @@ def synthesize(
     from napari_mri7t.engine.volumes.provenance import NOTICE
     from napari_mri7t.engine.volumes.volume import load_volume
 
-    config = SynthesisConfig(
+    config = computation(
+        planes,
         device=device,
         step=step,
-        planes=planes_of(planes),
         end_slices=end_slices,
         noise_factor=noise_factor,
         uncertainty=uncertainty is not None,

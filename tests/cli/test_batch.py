@@ -141,6 +141,13 @@ def test_kept_files_do_not_go_among_the_scans(run, folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_folder_in_which_nothing_is_kept_is_named(run, folder, model_folder, tmp_path):
+    options = ("--model", model_folder, "--step", 3, "--keep", tmp_path / "kept")
+    told = f"{tmp_path / 'kept'}: nothing is kept, since no preparation was requested"
+    assert told not in run(folder, tmp_path / "a", *options)[2]
+    assert told in run(folder, tmp_path / "b", *options, "--prepare", "none")[2]
+
+
 def test_derivative_that_does_not_exist_is_refused_before_anything_is_written(
     run, folder, tmp_path
 ):
