@@ -120,19 +120,13 @@ def _check_study(
     dataset: Path, run: Path, network: str, preset: str, settings: list[str] | None
 ) -> None:
     """Refuse a run folder of another study before the first network is trained."""
+    from napari_mri7t.cli.train import study_settings
     from napari_mri7t.engine.evaluation.results import STUDY_FILE
-    from napari_mri7t.engine.training.config import (
-        find_preset,
-        network_settings,
-        pairs_of,
-        with_settings,
-    )
-    from napari_mri7t.engine.training.study import StudySettings, plan_study
+    from napari_mri7t.engine.training.study import plan_study
 
     if not (run / STUDY_FILE).exists():
         return
-    config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
-    asked = StudySettings(network, preset, config, network_settings(network, preset))
+    asked = study_settings(network, preset, settings)
     with progress_bar("subjects") as report:
         plan_study(dataset, run, asked, report)
 

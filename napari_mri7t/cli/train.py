@@ -20,7 +20,7 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
-    from napari_mri7t.engine.training.study import Study
+    from napari_mri7t.engine.training.study import Study, StudySettings
     from napari_mri7t.engine.workflows.cluster import Place
 
 
@@ -86,20 +86,11 @@ def train(
     if dry_run:
         show_script(place)
 
-    from napari_mri7t.engine.training.config import (
-        find_preset,
-        network_arguments,
-        network_settings,
-        pairs_of,
-        with_settings,
-    )
     from napari_mri7t.engine.training.start import start_training
-    from napari_mri7t.engine.training.study import StudySettings, adopt_training, open_study
+    from napari_mri7t.engine.training.study import adopt_training, open_study
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
-    config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
-    built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
-    asked = StudySettings(network, preset, config, built, reference, start_from)
+    asked = study_settings(network, preset, settings, changed, reference, start_from)
     chosen = _folds(folds)
     with progress_bar("subjects") as report:
         study, wanted = start_training(dataset, run, asked, chosen, final=final, report=report)
@@ -116,6 +107,29 @@ def train(
     else:
         _train_here(study, open_folds, device)
     say(NOTICE)
+
+
+def study_settings(
+    network: str,
+    preset: str,
+    settings: list[str] | None,
+    changed: list[str] | None = None,
+    reference: str = "",
+    start_from: str = "",
+) -> "StudySettings":
+    """Return the settings of a study from the options of its command."""
+    from napari_mri7t.engine.training.config import (
+        find_preset,
+        network_arguments,
+        network_settings,
+        pairs_of,
+        with_settings,
+    )
+    from napari_mri7t.engine.training.study import StudySettings
+
+    config = with_settings(find_preset(preset), pairs_of(settings or [], "--set"))
+    built = network_settings(network, preset) | network_arguments(changed or [], "--set-network")
+    return StudySettings(network, preset, config, built, reference, start_from)
 
 
 def _not_done(study: "Study", folds: list[int]) -> list[int]:
