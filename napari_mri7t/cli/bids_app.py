@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 
 from napari_mri7t import __version__
 from napari_mri7t.cli.batch import batch
-from napari_mri7t.cli.console import say
+from napari_mri7t.cli.console import say, warn
 from napari_mri7t.cli.options import AllowOutOfDomain, Device, Model, Prepare
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
@@ -140,15 +140,16 @@ def bids_app(
     Several labels may follow one flag. Participants may run in parallel into one OUTPUT_DIR. The
     exit code is 0 if every scan has its estimate.
     """
-    if level is Level.GROUP:
-        from napari_mri7t.engine.workflows.group import write_group
-
-        say(*write_group(output))
-        return
-
     from napari_mri7t.engine.datasets.bids import check_dataset
 
     check_dataset(source)
+    if level is Level.GROUP:
+        from napari_mri7t.engine.workflows.group import write_group
+
+        if participant_label or session_label:
+            warn(["the group level takes all participants and sessions of OUTPUT_DIR"])
+        say(*write_group(output))
+        return
     if not skip_bids_validation:
         _validate(source)
     batch(

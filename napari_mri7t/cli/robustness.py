@@ -38,7 +38,6 @@ def robustness(
     from napari_mri7t.engine.preparation.checks import check_domain
     from napari_mri7t.engine.texts import to_json
     from napari_mri7t.engine.volumes.fingerprint import around_brain
-    from napari_mri7t.engine.volumes.kind import check_t1w
     from napari_mri7t.engine.volumes.provenance import content_digest
     from napari_mri7t.engine.workflows.stress import case_of_model
 
@@ -46,7 +45,6 @@ def robustness(
         check_folder(records)
     trained = load_model(model or REPORT_MODEL)
     brain = load_scan(target, index)
-    check_t1w(brain)
     warn(check_domain(brain, trained.card))
     other = None if reference is None else load_scan(reference, index)
     if has_seen(trained.card, brain.name, [content_digest(around_brain(brain))]):

@@ -248,7 +248,8 @@ def _measured(path: Path) -> dict[str, Any]:
 
     advice = "use the output of `mri7t robustness`"
     found = read_object(path, advice)
-    if not isinstance(found.get("stressed"), dict) or "sha256" not in found["stressed"]:
+    stressed = found.get("stressed")
+    if not isinstance(stressed, dict) or not isinstance(stressed.get("sha256"), str):
         raise Mri7tError(f"{path}: names no model that was measured: {advice}")
     return found
 

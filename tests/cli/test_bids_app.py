@@ -63,8 +63,9 @@ def test_participants_then_group(run, raw, model_folder, tmp_path, bids_errors):
     assert estimates(out) == ["sub-01", "sub-03"]
     code, printed, _ = run(raw, out, "participant", *options)
     assert (code, "1 written" in printed, "2 already done" in printed) == (0, True, True)
-    code, printed, _ = run(raw, out, "group")
+    code, printed, error = run(raw, out, "group", "--participant-label", "01")
     assert code == 0
+    assert "takes all participants" in error
     assert [str(out / "quality.html"), str(out / "group_quality.tsv")] == printed.split()
     lines = (out / "group_quality.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["participant_id", *estimates(out)]
@@ -91,7 +92,8 @@ def test_a_scan_that_fails_makes_the_exit_code_1(run, raw, model_folder, tmp_pat
         (("in", "out", "participant", "--speed", "3"), 2),
         (("none", "out", "participant"), 1),
         (("in", "out", "participant"), 1),  # no description
-        (("in", "out", "group"), 1),  # no results
+        (("in", "out", "group"), 1),  # no description
+        (("none", "out", "group"), 1),
         (("--version",), 0),
         (("--help",), 0),
     ],
@@ -103,6 +105,12 @@ def test_exit_codes(run, tmp_path, monkeypatch, arguments, expected):
     assert code == expected
     assert bool(error) == bool(expected)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_group_without_participants_is_refused(run, raw, tmp_path):
+    code, _, error = run(raw, tmp_path / "out", "group")
+    assert code == 1
+    assert "holds no results of participants" in error
 
 
 def test_participant_that_does_not_exist_is_refused(run, raw, tmp_path):

@@ -59,7 +59,10 @@ def test_a_brain_that_the_model_was_trained_on_is_named_before_the_work(
         assert ("was trained on phantom" in error) is is_seen
 
 
-@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000], ids=range(3))
+NO_MODEL = '{"stressed": {"sha256": null}, "robustness": {}, "lesions": {}}'
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, NO_MODEL], ids=range(4))
 def test_file_that_robustness_did_not_print_is_refused_by_its_name(
     run_cli, phantom, tmp_path, text
 ):

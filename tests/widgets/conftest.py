@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QDialog, QLabel
 
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.widgets.shared.worker import running_jobs
@@ -74,6 +75,18 @@ def lean_collections() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_dialog_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where a dialog would wait for a user: inside its loop, no timeout ends a test."""
+
+    def refuse(self: QDialog) -> int:
+        texts = [label.text() for label in self.findChildren(QLabel)]
+        raise AssertionError(f"{type(self).__name__} waits for a user: {texts}")
+
+    monkeypatch.setattr(QDialog, "exec", refuse)
+    monkeypatch.setattr(QDialog, "exec_", refuse, raising=False)
 
 
 PATIENCE_MS = 60_000

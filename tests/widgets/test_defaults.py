@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from napari_mri7t.cli.commands import app
-from napari_mri7t.cli.options import planes_of
+from napari_mri7t.cli.options import computation
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
@@ -48,7 +48,7 @@ def test_every_command_shares_a_setting_with_the_engine():
 def test_help_of_a_command_tells_the_default_of_the_engine(command, parameter, config):
     default = getattr(config(), parameter.name)
     if parameter.name == "planes":  # a list with commas
-        assert planes_of(parameter.default) == default
+        assert computation(parameter.default).planes == default
     elif parameter.default is not None:
         assert parameter.default == default
     # The variance is told as "the report's"; an uncertainty is asked for by naming its file.

@@ -7,6 +7,7 @@ from napari_mri7t.engine.progress import Report
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.study import Study
+from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
@@ -25,7 +26,13 @@ def case_of_model(
         Volume to whose histogram source and target are matched; the target itself by default.
     config : SynthesisConfig
         All settings that decide the voxels are part of the case's fingerprint.
+
+    Raises
+    ------
+    VolumeError
+        If the target is no scan, as `check_t1w`.
     """
+    check_t1w(target)
 
     def through_model(source: Volume, report: Report) -> Volume:
         return estimate(source, model, config, report=report).volume

@@ -103,12 +103,17 @@ def test_name_with_html_or_control_characters_is_shown_as_it_is(table):
 
 
 def test_several_hundred_rows_with_pictures_stay_quick(table):
-    """The bound is ten times what it takes on an idle machine."""
+    """Four times the rows take some four times as long, on any machine; a square law takes 16."""
     picture = np.zeros((110, 92), np.uint8)
-    begin = time.perf_counter()
-    table.show_rows([Row(f"{n}", f"sub-{n}", WAITING) for n in range(800)])
-    for n in range(800):
-        table.change(f"{n}", state=DONE, picture=picture, notes=("a",))
-    table.view.grab()
-    table.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
-    assert time.perf_counter() - begin < 2.0
+
+    def seconds(n_rows):
+        begin = time.perf_counter()
+        table.show_rows([Row(f"{n}", f"sub-{n}", WAITING) for n in range(n_rows)])
+        for n in range(n_rows):
+            table.change(f"{n}", state=DONE, picture=picture, notes=("a",))
+        table.view.grab()
+        table.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+        return time.perf_counter() - begin
+
+    few, many = (min(seconds(n) for _ in range(3)) for n in (200, 800))
+    assert many < 10 * few
