@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -17,7 +18,6 @@ from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 import typer
 
 from napari_mri7t.cli.stops import STDERR, exit_at_once, handled_by
-from napari_mri7t.engine.atomic import advice_on
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.texts import visible
@@ -26,6 +26,13 @@ LOG_SECONDS = 30.0
 GRACE_SECONDS = 1.5  # from the second Ctrl-C to an end without clearing up
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 STOPPING = "Stopping at the next step; press Ctrl-C again to stop at once."
+
+ADVICE = {  # by the system's error
+    "EEXIST": ": choose another place",
+    "ENOTDIR": ": choose a folder, not a file",
+    "EISDIR": ": choose a file, not a folder",
+    "EROFS": ": choose a folder that can be written to",
+}
 
 
 class Dataclass(Protocol):
@@ -86,8 +93,8 @@ def own_options(command: Callable[..., object]) -> Iterator[None]:
 def _explain(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return str(error)
-    advice = advice_on(error)
-    return f"{error.filename}: {error.strerror}" + (f": {advice}" if advice else "")
+    advice = ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "")
+    return f"{error.filename}: {error.strerror}{advice}"
 
 
 def say(*lines: object, err: bool = False) -> None:

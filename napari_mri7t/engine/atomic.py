@@ -36,10 +36,7 @@ PROBE_BYTES = 4096
 TEMPORARIES = f"{TEMPORARY_PREFIX}{'[0-9a-f]' * N_HEX}{TEMPORARY_SUFFIX}"
 Writer = Callable[[BinaryIO], object]
 _EXISTS = "already exists: choose another name, or allow overwriting"
-ADVICE = {  # by the system's error
-    "EEXIST": "choose another place",
-    "ENOTDIR": "choose a folder, not a file",
-    "EISDIR": "choose a file, not a folder",
+_ADVICE = {
     "ENOSPC": "free some space or choose another disk",
     "EDQUOT": "free some space or choose another disk",
     "EFBIG": "the file system or a limit does not allow a file of this size",
@@ -298,18 +295,7 @@ def _failures_in_words(target: Path) -> Iterator[None]:
 def _reason_of(error: OSError) -> tuple[str, str]:
     """Return what the system says, and what to do."""
     reason = error.strerror or str(error) or type(error).__name__
-    return reason, advice_on(error) or "choose another place"
-
-
-def advice_on(error: OSError) -> str:
-    """Return what a user can do about a system's error; empty where nothing is known.
-
-    Examples
-    --------
-    >>> advice_on(OSError(28, "No space left on device"))
-    'free some space or choose another disk'
-    """
-    return ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "")
+    return reason, _ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "choose another place")
 
 
 class _Temporaries:
