@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QDialog, QLabel
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QDialog, QLabel, QWidget
 
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.widgets.shared.worker import running_jobs
@@ -67,12 +69,26 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_untrained(tmp_path_factory.mktemp("models") / "slow", "watnet")
 
 
-@pytest.fixture(autouse=True)
+# What the widgets load.
+LIBRARIES = (
+    "napari.viewer",
+    "napari._qt.qt_main_window",
+    "torch",
+    "matplotlib.figure",
+    "skimage.metrics",
+    "napari_mri7t.engine.workflows.studies",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def lean_collections() -> None:
-    """Keep what is there already, a million objects of libraries, out of the garbage collections.
+    """Keep the libraries, a million objects, out of the garbage collections.
 
     napari's fixture makes one after each viewer, which otherwise takes longer than most tests.
+    What a test leaves behind is still collected: it is made later.
     """
+    for library in LIBRARIES:
+        importlib.import_module(library)
     gc.collect()
     gc.freeze()
 
@@ -87,6 +103,14 @@ def _no_dialog_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(QDialog, "exec", refuse)
     monkeypatch.setattr(QDialog, "exec_", refuse, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_key_held(request: pytest.FixtureRequest) -> None:
+    """Let go of what a test before has pressed: QTest's key with Shift leaves Shift held."""
+    if "qapp" in request.fixturenames and QApplication.keyboardModifiers().value:
+        QTest.keyRelease(QWidget(), Qt.Key.Key_Shift)
+        assert not QApplication.keyboardModifiers().value
 
 
 PATIENCE_MS = 60_000

@@ -214,7 +214,7 @@ def test_viewer_opens_dropped_files_each_as_a_layer(make_napari_viewer, tmp_path
     viewer = make_napari_viewer()
     open_nifti_by_default()  # napari would ask which of two readers
     paths = [save(tmp_path / "a.nii"), save(tmp_path / "b.mgz"), save(tmp_path / "c.nii.gz")]
-    drop(viewer.window._qt_viewer, paths)
+    drop(viewer.window._qt_viewer, paths)  # with Shift held, napari would stack them
     assert [layer.name for layer in viewer.layers] == ["a", "b", "c"]
     assert all(KEY in layer.metadata for layer in viewer.layers)
 
