@@ -7,7 +7,7 @@ their content comes from `tables`, `figures`, `plots` and `sections`, the page f
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,7 +146,7 @@ def write_report(data: ReportData, folder: Path, page: Path, *, report: Report =
 def write_tables(
     results: StudyResults, folder: Path, *, overwrite: bool = True
 ) -> dict[str, Table]:
-    """Write all tables of a study as CSV, Markdown and LaTeX.
+    """Write all tables of a study as CSV, Markdown and LaTeX, in place of an earlier evaluation's.
 
     Parameters
     ----------
@@ -176,6 +176,8 @@ def write_tables(
     tests = {f"tests-{key}": report_tables.tests_table(results, key) for key in METRICS}
     tables |= {stem: table for stem, table in tests.items() if table.rows}
     _write_tables(tables, folder, overwrite=overwrite)
+    if overwrite:
+        _remove_tables({"table-1", *tests} - tables.keys(), folder)
     return tables
 
 
@@ -186,6 +188,12 @@ def _write_tables(tables: Mapping[str, Table], folder: Path, *, overwrite: bool 
     for stem, table in tables.items():
         for suffix, write in FORMATS.items():
             write_content(folder / f"{stem}.{suffix}", write(table))
+
+
+def _remove_tables(stems: Iterable[str], folder: Path) -> None:
+    """Remove what an earlier evaluation wrote and this one has no numbers for."""
+    for stem, suffix in itertools.product(stems, FORMATS):
+        (folder / f"{stem}.{suffix}").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -297,10 +297,13 @@ def test_one_subject_has_no_paired_tests_and_no_empty_tables_of_them(data, tmp_p
     assert len(tests(data.results)) == len(TESTED)
     assert all(table.rows for table in tests(data.results))
     assert tests(one) == []
-    write_tables(one, tmp_path)
+    write_tables(data.results, tmp_path)
+    assert list(tmp_path.glob("tests-*"))
+    (tmp_path / "tests-mine.csv").touch()
+    write_tables(one, tmp_path)  # in place of the earlier evaluation's
     assert (tmp_path / "summary.csv").exists()
     assert not (tmp_path / "table-1.csv").exists()
-    assert not list(tmp_path.glob("tests-*"))
+    assert [path.name for path in tmp_path.glob("tests-*")] == ["tests-mine.csv"]
 
 
 def test_a_study_without_anything_still_says_so(tmp_path):
