@@ -77,11 +77,11 @@ class CompareWidget(EngineWidget):
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self._ask_of_slice)
         self.volumes = PairFields(napari_viewer, self.group("Volumes"))
+        self.notices = Notices()  # beside what they are about, and in sight in a low window
+        self.column.addWidget(self.notices)
         self._build_view()
         self._build_figures()
         self._build_profile()
-        self.notices = Notices()
-        self.column.addWidget(self.notices)
         self._build_shortcuts()
         self.column.addStretch()
         self._connect()

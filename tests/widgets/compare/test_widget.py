@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE, THREE_PLANES
-from napari_mri7t.widgets.compare.widget import SHORTCUTS
+from napari_mri7t.widgets.compare.widget import SHORTCUTS, CompareWidget
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.layers.planes import ends_of
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
@@ -57,6 +57,23 @@ def key(viewer, name: str):
 
 def shown(viewer) -> set[str]:
     return {layer.name for layer in viewer.layers if layer.visible}
+
+
+def test_an_error_is_in_sight_of_a_low_window(viewer, qtbot, wait_idle):
+    widget = CompareWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.resize(400, 480)  # as napari leaves it in a window of 1280 x 720
+    with qtbot.waitExposed(widget):
+        widget.show()
+    widget.volumes.reference_chooser.layer = viewer.layers["phantom"]
+    widget.volumes.estimate_chooser.layer = viewer.layers["other"]
+    qtbot.waitUntil(lambda: bool(widget.notices.texts(ERROR_COLOUR)))
+    error = widget.notices.newest
+    assert "one grid" in error.plain_text
+    qtbot.waitUntil(lambda: error.visibleRegion().boundingRect() == error.rect())
+    assert widget.body.height() > widget.height(), "the fields scroll"
+    wait_idle()
+    widget.close()
 
 
 def test_the_line_of_the_swipe_is_shown_in_the_swipe_alone(widget):
