@@ -1,13 +1,11 @@
-"""Make the brains on which the fold models of the report's task begin: real 3T brains as if at 7T.
+"""Make further brains for a training on the report's task: real 3T brains as if at 7T.
 
-python benchmarks/base_brains.py FOLDER --scans SCAN... --reference BRAIN [--seed N]
+python benchmarks/more_brains.py FOLDER --scans SCAN... --reference BRAIN
 
 SCANs are extracted 3T brains. They are corrected for the bias field and reduced by a factor of 1.5,
 as benchmarks/clean_targets.py does, and matched to the histogram of BRAIN, the reference of the
 report. Each but the first is then raised to a random exponent, so that narrow, bright histograms
 occur as in the ten 7T brains. FOLDER is a dataset of 7T volumes alone; 7T brains may be put beside.
-
-mri7t train FOLDER RUN --network slice_unet --preset best --folds none --final --reference FIRST
 """
 
 import argparse
@@ -20,15 +18,16 @@ from napari_mri7t.engine.volumes.intensity import match_histogram
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 EXPONENTS = (0.4, 1.15)
+MARGIN = 4  # voxels, so that patches of 96 fit
 
 
 def as_if_7t(scan: Volume, tones: np.ndarray, exponent: float) -> Volume:
     """Return a reduced scan in the tones of a 7T brain, in [0, 1], raised to an exponent."""
-    small = reduced(scan)
-    tissue = small.array > 0
+    small = reduced(scan).array
+    tissue = small > 0
     array = np.zeros(small.shape, np.float32)
-    array[tissue] = match_histogram(small.array[tissue], tones) ** exponent
-    return small.with_array(array)
+    array[tissue] = match_histogram(small[tissue], tones) ** exponent
+    return Volume(np.pad(array, MARGIN), np.eye(4), name=scan.name)
 
 
 def main() -> None:
@@ -37,10 +36,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scans", type=Path, nargs="+", required=True)
     parser.add_argument("--reference", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(asked.seed)
+    rng = np.random.default_rng(0)
     reference = load_volume(asked.reference).array
     tones = reference[reference > 0] / reference.max()
     for n, path in enumerate(asked.scans):
