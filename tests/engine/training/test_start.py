@@ -71,6 +71,37 @@ def test_every_fold_goes_on_from_the_weights_of_the_same_fold(first, dataset, tm
     assert card.training["command"].count("--start-from START") == 1
 
 
+def test_a_start_is_told_whole_and_handed_on(first, dataset, tmp_path):
+    before = load_model(first.fold_folder(0)).card
+    second = begin(dataset, tmp_path / "second", STILL, first.folder)
+    run_fold(second, 0, "cpu")
+    card = load_model(second.fold_folder(0)).card
+    started = card.training["started_from"]
+    assert started == {
+        "model": before.name,
+        "held_out": "sub-A",
+        "sha256": before.sha256,
+        "subjects": ["sub-B", "sub-C"],
+        **{key: sorted(before.training[key]) for key in DIGEST_KEYS},
+        "command": before.training["command"],
+    }
+    third = begin(dataset, tmp_path / "third", STILL, second.folder)
+    assert check_start(third, 0).facts["started_from"] == started
+    path = second.fold_folder(0) / "card.json"
+    facts = json.loads(path.read_text())
+    del facts["training"]["command"]
+    path.write_text(json.dumps(facts))
+    assert check_start(third, 0).facts["command"] == ""
+
+
+def test_a_damaged_record_of_the_start_is_refused_in_words(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "next", STILL, first.folder)
+    run_fold(study, 0, "cpu")
+    (study.fold_folder(0) / "start.json").write_text("{")
+    with pytest.raises(StateError, match=r"start\.json: .*: train the fold again"):
+        check_start(study, 0)
+
+
 def test_a_start_draws_other_patches_than_the_training_before(dataset, tmp_path):
     still = begin(dataset, tmp_path / "still", STILL)
     run_fold(still, 0, "cpu")
