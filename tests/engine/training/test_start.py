@@ -97,6 +97,7 @@ def test_a_start_is_told_whole_and_handed_on(first, dataset, tmp_path):
 def test_a_damaged_record_of_the_start_is_refused_in_words(first, dataset, tmp_path):
     study = begin(dataset, tmp_path / "next", STILL, first.folder)
     run_fold(study, 0, "cpu")
+    assert check_start(study, 0).folder == first.fold_folder(0)
     (study.fold_folder(0) / "start.json").write_text("{")
     with pytest.raises(StateError, match=r"start\.json: .*: train the fold again"):
         check_start(study, 0)
@@ -158,12 +159,17 @@ def test_the_same_scan_under_another_name_is_still_known(first, dataset, tmp_pat
         image = nibabel.Nifti1Image(array, changed.affine)
         nibabel.save(image, tmp_path / "bids" / f"sub-{letter}_T1w.nii.gz")
     for name, held_out in (
-        ("renamed", r"person-X, which fold 0 holds out \(the same volume under another name\)"),
-        ("bids", "sub-A_T1w, which fold 0 holds out; .* of the same name, rename it"),
+        (
+            "renamed",
+            r"person-X, which fold 0 holds out \(the same volume under another name\); start from "
+            "a run folder whose folds hold out the same subjects, or train on all subjects only$",
+        ),
+        ("bids", "sub-A_T1w, which fold 0 holds out; .* of the same name, rename it$"),
     ):
         study = begin(tmp_path / name, tmp_path / f"run-{name}", TINY, first.fold_folder(FINAL))
-        with pytest.raises(StateError, match=f"trained on {held_out}"):
+        with pytest.raises(StateError, match=f"trained on {held_out}") as error:
             check_start(study, 0)
+        assert error.value.argument == "folds"
 
 
 def test_the_same_scan_resaved_is_still_known(first, dataset, tmp_path):
@@ -222,8 +228,9 @@ def test_a_card_that_does_not_say_whom_it_knows_holds_nobody_out(first, dataset,
     for odd in ({}, {"subjects": None}, {"subjects": 3, "started_from": ["x"]}):
         (folder / "card.json").write_text(json.dumps(card | {"training": odd}))
         study = begin(dataset, tmp_path / "run", TINY, folder)
-        with pytest.raises(StateError, match="does not list its training subjects"):
+        with pytest.raises(StateError, match="subjects, so no subject can be held out;") as error:
             check_start(study, 0)
+        assert error.value.argument == "folds"
         assert check_start(study, FINAL).sha256 == card["sha256"]
 
 
