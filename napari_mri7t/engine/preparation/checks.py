@@ -32,6 +32,7 @@ from napari_mri7t.engine.volumes.volume import Volume
 MODEL_VOXEL_MM = 1.0  # of every volume the models were trained on
 SPACING_TOLERANCE = 0.1  # relative
 LARGEST_VOXEL_MM = 2.0
+ROUNDING = 1.001  # an oblique affine in float32 holds voxels of 2 mm as 2.00000004
 LARGEST_ANISOTROPY = 2.0  # longest over shortest side of a voxel
 SCORING_MM = 4.0  # voxels of both brains while they are compared
 # A brain lies in MNI space if it correlates with the template by more than IN_PLACE, and less when
@@ -80,7 +81,8 @@ def check_resolution(scan: Volume, *, allowed: bool = False) -> tuple[str, ...]:
         If the scan is out of the domain and that is not allowed.
     """
     sizes = scan.voxel_size
-    if max(sizes) <= LARGEST_VOXEL_MM and max(sizes) / min(sizes) <= LARGEST_ANISOTROPY:
+    largest, ratio = max(sizes) / ROUNDING, max(sizes) / min(sizes) / ROUNDING
+    if largest <= LARGEST_VOXEL_MM and ratio <= LARGEST_ANISOTROPY:
         return ()
     what = (
         f"voxels of {sizes_in_words(sizes)} mm; the models were trained at 1 mm and accept at most "

@@ -40,6 +40,7 @@ EVEN_STEPS = 1e-3  # of a step
 # voxels that have the most frequent levels (measured: 0.32 and 0.49 at least; brains and heads: at
 # most 0.10 where the levels hold a third). A scan whose white matter is capped has one such level.
 EVEN_INSIDE, FREQUENT, LEAST_FREQUENT, LEAST_SECOND = 0.2, 8, 0.35, 0.05
+AIR = 0.1  # of the 99th percentile of the foreground: at most that bright
 # Of the foreground of a map of distances: its slope is the same everywhere (0.77 and more within a
 # tenth of the median; scans 0.11 at most).
 SLOPE, LEAST_SLOPED = 0.1, 0.5
@@ -130,11 +131,16 @@ def _equal(array: np.ndarray) -> float:
 
 
 def _are_resampled_labels(array: np.ndarray) -> bool:
-    """Return whether large areas have one of few values, whatever lies between the areas."""
-    counts = np.sort(np.unique(sample_of(array[array != 0]), return_counts=True)[1])
+    """Return whether large areas have one of few values, whatever lies between the areas.
+
+    The air around a head, which may have few values, does not count.
+    """
+    foreground = np.abs(sample_of(array[array != 0]))
+    tissue = np.where(np.abs(array) > AIR * np.percentile(foreground, 99), array, 0)
+    counts = np.sort(np.unique(sample_of(tissue[tissue != 0]), return_counts=True)[1])
     parts = counts[-FREQUENT:] / counts.sum()
     is_frequent = parts.sum() > LEAST_FREQUENT and parts[-2:].min() > LEAST_SECOND
-    return bool(is_frequent and _equal(array) > EVEN_INSIDE)
+    return bool(is_frequent and _equal(tissue) > EVEN_INSIDE)
 
 
 def _are_distances(array: np.ndarray) -> bool:

@@ -62,7 +62,7 @@ class Comparison:
     largest : float
         Difference, in the image's own intensities.
     same_place : bool
-        Whether the affines are equal, bit for bit.
+        Whether the affines are equal, bit for bit in float32, as a file holds them.
     """
 
     image: Path
@@ -123,7 +123,9 @@ def compare_bits(image: Volume, again: Volume) -> tuple[int, float, bool]:
     first, second = np.ascontiguousarray(image.array), np.ascontiguousarray(again.array)
     differing = first.view(np.uint32) != second.view(np.uint32)
     largest = float(np.abs(first - second).max())
-    return int(differing.sum()), largest, image.affine.tobytes() == again.affine.tobytes()
+    # A file holds an affine in float32, or a quaternion.
+    affines = [volume.affine.astype(np.float32).tobytes() for volume in (image, again)]
+    return int(differing.sum()), largest, affines[0] == affines[1]
 
 
 def check_recorded(record: SidecarRecord, paths: SourcePaths, names: Collection[str]) -> None:

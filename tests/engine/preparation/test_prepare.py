@@ -85,6 +85,18 @@ def test_coarse_scan_is_refused_unless_allowed(phantom, size):
     assert "outside the models' domain" in note
 
 
+@pytest.mark.parametrize("size", [(2, 2, 2), (0.9, 0.9, 1.8)])
+def test_largest_voxels_are_accepted_also_as_an_oblique_file_rounds_them(phantom, tmp_path, size):
+    """Turned, and in float32: 2.00000004 mm."""
+    turned = Rotation.from_euler("xyz", (17, 11, 6), degrees=True).as_matrix() @ np.diag(size)
+    affine = nib.affines.from_matvec(turned, (-100.3, 7, 20))
+    nib.save(nib.Nifti1Image(phantom.array, affine), tmp_path / "scan.nii")
+    scan = load_volume(tmp_path / "scan.nii")
+    sizes = scan.voxel_size
+    assert max(sizes) > max(size) or max(sizes) / min(sizes) > 2
+    assert checks.check_resolution(scan) == ()
+
+
 def test_implausible_mask_stops_with_a_reason(head, tmp_path):
     scan, mask = head
     mask[:30] = False

@@ -175,6 +175,12 @@ def test_labels_that_were_resampled_linearly_are_refused_by_name(tissues, factor
         check_t1w(Volume(moved, np.eye(4)))
 
 
+def test_a_head_whose_air_has_few_values_is_no_label_map(head):
+    """As of scans in 8 bits, filtered or at a lower resolution."""
+    air = np.digitize(gaussian_filter(head[2], 2), (-2, 0, 2)) + 1
+    check_t1w(Volume(np.where(head[1], 60 * head[0] + 30, air).round(), np.eye(4)))
+
+
 @pytest.mark.parametrize(("is_signed", "smoothing"), [(False, 0.0), (True, 0.0), (True, 1.0)])
 def test_a_map_of_distances_is_refused_by_name(tissues, is_signed, smoothing):
     inside = tissues > 0
