@@ -18,6 +18,7 @@ LEAST_OVERLAP = 0.85  # of the two masks
 # Measured on two people scanned twice: 0.23 mm and 1.24, with another person 1.54 mm and 1.03.
 FARTHEST_MM = 0.8  # between the boundaries of white matter
 LEAST_INFORMATION = 1.06
+MOST_CORRELATION = 0.998  # two scans of one person: 0.988 at most; one scan resampled: 0.9997
 LEAST_BETTER = 0.01  # of the mirrored information: a symmetric brain fits both ways
 LEAST_CONTRAST = 1.05  # of white over grey matter
 
@@ -49,6 +50,11 @@ def pair_problems(
             "The scans may show different people, or the registration failed: mutual information "
             f"{agreement.mutual_information:.3f}, boundaries {agreement.boundary_mm or 0:.2f} mm "
             "apart."
+        )
+    if agreement.correlation > MOST_CORRELATION:
+        found.append(
+            "One scan seems to be a copy of the other: their correlation is "
+            f"{agreement.correlation:.4f} (two scans of one person: below 0.99)."
         )
     if agreement.overlap < LEAST_OVERLAP:
         found.append(

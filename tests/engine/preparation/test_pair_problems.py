@@ -56,6 +56,12 @@ def test_other_person_or_failed_registration_is_named(t1w, figures):
     assert "different people" in problem
 
 
+def test_copy_of_the_other_scan_is_named(t1w):
+    (problem,) = pair_problems(replace(GOOD, correlation=0.9997), t1w)
+    assert "a copy of the other: their correlation is 0.9997" in problem
+    assert pair_problems(replace(GOOD, correlation=0.99), t1w) == ()
+
+
 def test_masks_that_differ_are_named(t1w):
     (problem,) = pair_problems(replace(GOOD, overlap=0.7), t1w)
     assert "masks overlap by 0.70" in problem
