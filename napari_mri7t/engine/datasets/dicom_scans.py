@@ -207,7 +207,11 @@ def _neutral(part: str, series: DicomSeries) -> str:
 
 def _is_pseudonym(part: str, series: DicomSeries) -> bool:
     """Return whether a BIDS label is all that the headers know the patient by."""
-    known = {re.sub(r"[\W_]+", "", text).casefold() for text in series.patient} - {""}
-    return bool(known) and known <= {
-        re.sub(r"[\W_]+", "", text).casefold() for text in (part, part[4:])
-    }
+    known = {_plain(text) for text in series.patient} - {""}
+    return bool(known) and known <= {_plain(part), _plain(part[4:])}
+
+
+def _plain(text: str) -> str:
+    """Return letters and digits alone, a number without the zeros that it begins with."""
+    joined = re.sub(r"[\W_]+", "", text).casefold()
+    return re.sub(r"(?<!\d)0+(?=\d)", "", joined)

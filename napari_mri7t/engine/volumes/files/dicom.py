@@ -73,6 +73,8 @@ class DicomSeries:
         Tells patients apart.
     repeats : Repeats
         Images at one place, such as echoes.
+    copies : tuple of Path
+        Further files of the same images.
     """
 
     number: int
@@ -87,6 +89,7 @@ class DicomSeries:
     warnings: tuple[str, ...] = ()
     patient: tuple[str, str] = field(default=("", ""), repr=False)
     repeats: Repeats = Repeats()  # noqa: RUF009 - frozen
+    copies: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -274,7 +277,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
     """
     groups: dict[str, dict[str, Header]] = defaultdict(dict)
     n_damaged = n_found = 0
-    repeated: Counter[str] = Counter()
+    copies: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         if not is_dicom_file(path):
             continue
@@ -287,7 +290,8 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
             continue
         n_found += 1
         known = groups[header.series].setdefault(header.instance or f"file {n_found}", header)
-        repeated[header.series] += known is not header
+        if known is not header:
+            copies[header.series].append(path)
     if not groups:
         damaged = f" ({n_damaged} are damaged)" if n_damaged else ""
         raise VolumeError(f"{HERE}: holds no DICOM image{damaged}: choose the folder of a scan")
@@ -295,9 +299,10 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
     everybody = reduce(or_, {h.identity for group in groups.values() for h in group.values()})
     found = []
     for uid, group in groups.items():
-        n_twice = repeated[uid]
+        n_twice = len(copies[uid])
         twice = [f"{n_twice} files hold images that others hold as well"] if n_twice else []
-        found.append(_series(uid, list(group.values()), everybody, (*notes, *twice)))
+        one = _series(uid, list(group.values()), everybody, (*notes, *twice))
+        found.append(replace(one, copies=tuple(copies[uid])))
     return sorted(found, key=lambda one: (one.number, one.traits.settings, one.key))
 
 
@@ -312,6 +317,8 @@ def _series(
     repeats = find_repeats(headers)
     if any(everybody.is_in(text) for text in repeats.texts):
         repeats = replace(repeats, texts=())
+    if (n_people := _n_people(headers)) > 1:
+        problem = f"its files name {n_people} patients: put those of each into a folder of its own"
     if n_short := sum(header.is_short for header in headers):
         problem = f"{n_short} of its {len(headers)} files are cut short: {AGAIN}"
     lossy = ["was compressed with loss"] if any(header.is_lossy for header in headers) else []
@@ -329,3 +336,9 @@ def _series(
         patient=first.patient,
         repeats=repeats,
     )
+
+
+def _n_people(headers: Sequence[Header]) -> int:
+    """Count patients by their numbers, or by their names where there is no number."""
+    names, numbers = ({patient[n] for patient in (h.patient for h in headers)} for n in (0, 1))
+    return len((numbers - {""}) or names)

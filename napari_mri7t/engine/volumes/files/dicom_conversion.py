@@ -12,8 +12,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
+import nibabel
 import numpy as np
 
 from napari_mri7t.engine.atomic import read_json
@@ -193,6 +195,7 @@ def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tupl
         said = _run(series, folder)
         found = sorted((folder / "out").glob("*.nii"))
         _refuse(series, said, found)
+        _refuse_stacked(series, found)
         used = [path for path in found if not NOT_USED.search(path.stem)] or found
         volumes = [path for path in used if not is_slice(path)] or used
         notes = _warnings(series, said)
@@ -263,6 +266,19 @@ def _refuse(series: DicomSeries, said: str, found: list[Path]) -> None:
         f"{series.title}: {why or 'dcm2niix makes no image of it'}{quoted}{advice}, or choose "
         "another series"
     )
+
+
+def _refuse_stacked(series: DicomSeries, found: Sequence[Path]) -> None:
+    """Refuse frames of one place that became slices beside each other, not volumes."""
+    n_frames = series.repeats.n_frames
+    if n_frames == 1:
+        return
+    n_volumes = sum(prod(nibabel.Nifti1Image.from_filename(path).shape[3:]) for path in found)
+    if n_volumes < n_frames:
+        raise VolumeError(
+            f"{series.title}: has {n_frames} frames at one place, which its header does not keep "
+            "apart: export each image as a series of its own, or choose another series"
+        )
 
 
 def _warnings(series: DicomSeries, said: str) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.texts import visible
-from napari_mri7t.engine.volumes.files.identity import ATTRIBUTES, Identity
+from napari_mri7t.engine.volumes.files.identity import ATTRIBUTES, OTHER_NUMBERS, Identity
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -31,12 +33,15 @@ TEXTS = (
     "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "AcquisitionContrast",
 )  # fmt: skip
 NUMBERS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle")
+SHARED, FRAMES = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+MOST_FRAMES = 4096  # in a file, whose places are read: within about a second
 FIELDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
     "InstanceNumber", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SamplesPerPixel",
     "ImagePositionPatient", "ImageOrientationPatient", "ImageType", "ComplexImageComponent",
     "MRAcquisitionType", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
-    "AcquisitionDateTime", "LossyImageCompression", *TEXTS, *NUMBERS, *ATTRIBUTES,
+    "AcquisitionDateTime", "LossyImageCompression", "SpacingBetweenSlices", "SliceThickness",
+    SHARED, FRAMES, *TEXTS, *NUMBERS, *ATTRIBUTES,
 )  # fmt: skip
 
 
@@ -85,7 +90,13 @@ class Header:
     n_frames : int
         1 but for multi-frame files.
     position, orientation : tuple of float
-        Of the first voxel, and of rows and columns, LPS mm; empty where it is not recorded.
+        Of the first voxel, and of rows and columns, LPS mm; empty where it is not recorded, and for
+        frames that have their own.
+    places : tuple of tuple of float, or None
+        Position and orientation of each frame, 9 numbers; empty if not all are recorded, None where
+        that is unknown: of more than `MOST_FRAMES` frames, and of frames without groups.
+    spacing, thickness : float
+        Between the centres of slices, and of each, mm; 0 where it is not recorded.
     contrast : tuple of str
         Echo time, inversion time, number of the acquisition and image type, as messages state them;
         each empty where it is not recorded.
@@ -107,6 +118,9 @@ class Header:
     n_frames: int
     position: tuple[float, ...]
     orientation: tuple[float, ...]
+    places: tuple[tuple[float, ...], ...] | None
+    spacing: float
+    thickness: float
     contrast: tuple[str, ...]
     is_short: bool
     is_lossy: bool
@@ -177,6 +191,8 @@ def _header(found: "Dataset", path: Path, rest: int) -> Header | None:
     if storage == DIRECTORY or not _text(found, "SeriesInstanceUID"):
         return None
     n_frames = max(1, _whole(found, "NumberOfFrames"))
+    frames = _frames(found, n_frames)
+    first = [found, *(frames[0] if frames else ())]
     return Header(
         path=path,
         instance=_text(found, "SOPInstanceUID"),
@@ -189,12 +205,58 @@ def _header(found: "Dataset", path: Path, rest: int) -> Header | None:
         n_frames=n_frames,
         position=_floats(found, "ImagePositionPatient", 3),
         orientation=_floats(found, "ImageOrientationPatient", 6),
+        places=_places(found, frames, n_frames),
+        spacing=_size(first, "SpacingBetweenSlices"),
+        thickness=_size(first, "SliceThickness"),
         contrast=_contrast(found),
         is_short=_is_short(found, n_frames, rest),
         is_lossy=_text(found, "LossyImageCompression") == "01",
         traits=_traits(found),
         identity=_identity(tuple((key, tuple(_all(found, key))) for key in ATTRIBUTES)),
     )
+
+
+def _frames(found: "Dataset", n_frames: int) -> list[list["Dataset"]]:
+    """Return each frame's own group and the shared one (PS3.3, C.7.6.16), unless there are many."""
+    if n_frames > MOST_FRAMES:
+        return []
+    return [[frame, *_items(found, SHARED)] for frame in _items(found, FRAMES)]
+
+
+def _places(
+    found: "Dataset", frames: Sequence[Sequence["Dataset"]], n_frames: int
+) -> tuple[tuple[float, ...], ...] | None:
+    if not frames and n_frames > 1:
+        return None
+    places = tuple(
+        (
+            *_in_groups(groups, "PlanePositionSequence", "ImagePositionPatient", 3),
+            *_in_groups(groups, "PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        )
+        for groups in frames or [[found]]
+    )
+    is_whole = len(places) == n_frames and all(len(place) == 9 for place in places)
+    return places if is_whole else ()
+
+
+def _items(found: "Dataset", sequence: str) -> list["Dataset"]:
+    return list(found.get(sequence) or ())
+
+
+def _in_groups(
+    groups: Sequence["Dataset"], sequence: str, keyword: str, count: int
+) -> tuple[float, ...]:
+    """Return the first values of an attribute in the groups' sequences, or in the groups."""
+    for group in groups:
+        for item in (*_items(group, sequence), group):
+            if values := _floats(item, keyword, count):
+                return values
+    return ()
+
+
+def _size(groups: Sequence["Dataset"], keyword: str) -> float:
+    values = _in_groups(groups, "PixelMeasuresSequence", keyword, 1)
+    return abs(values[0]) if values else 0.0
 
 
 def state_contrast(
@@ -268,6 +330,8 @@ def _all(found: "Dataset", keyword: str) -> list[str]:
     if value is None:
         return []
     many = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else value
+    if keyword == OTHER_NUMBERS:
+        return [text for item in many for text in _all(item, "PatientID")]
     if keyword.endswith(("Name", "Names")) and hasattr(value, "original_string"):
         many = [value]  # a person's name is made of parts
     return [text for one in many if (text := str(one).strip())]
@@ -287,4 +351,4 @@ def _floats(found: "Dataset", keyword: str, count: int) -> tuple[float, ...]:
         values = tuple(float(text) for text in _all(found, keyword))
     except ValueError:
         return ()
-    return values if len(values) == count else ()
+    return values if len(values) == count and np.isfinite(values).all() else ()

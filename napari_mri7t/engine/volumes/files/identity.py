@@ -15,7 +15,10 @@ PERSONS = (
     "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician",
     "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ResponsiblePerson",
 )  # fmt: skip
-NUMBERS = ("PatientID", "OtherPatientIDs", "AccessionNumber", "MedicalRecordLocator")
+OTHER_NUMBERS = "OtherPatientIDsSequence"  # of items that have a PatientID each
+NUMBERS = (
+    "PatientID", "OtherPatientIDs", OTHER_NUMBERS, "AccessionNumber", "MedicalRecordLocator",
+)  # fmt: skip
 PLACES = ("InstitutionName", "PatientAddress", "PatientTelephoneNumbers")
 DATES = (
     "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
@@ -113,10 +116,14 @@ def _whole(text: str) -> Iterable[str]:
 
 
 def _parts_of(text: str) -> set[str]:
-    """Return the words of a name or number, and a number as a whole; no single letters."""
+    """Return the words of a name or number, and a number as a whole; no single letters.
+
+    A number that begins with zeros is also looked for without them.
+    """
     parts = {word for spelt in _spellings(text) for word in _words(spelt)}
     if re.search(r"\d", text):
         parts |= set(_whole(text))
+    parts |= {part.lstrip("0") for part in parts}
     return {part for part in parts if len(part) > 1 or not part.isascii()}
 
 

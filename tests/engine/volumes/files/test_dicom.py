@@ -165,6 +165,55 @@ def test_missing_first_slices_are_warned_of(dicom_series, tmp_path):
     assert any("may be missing" in text for text in load_volume(tmp_path).warnings)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "are 2.4 mm apart, not 1.2 mm as its header says: slices between them may be missing"),
+        ({"MRAcquisitionType": ""}, "instance numbers rise by 2: slices between them may be"),
+        (
+            {"MRAcquisitionType": "2D", "SpacingBetweenSlices": "1.2"},
+            "are 2.4 mm apart, not 1.2 mm as its header says",
+        ),
+    ],
+)
+def test_every_second_slice_that_is_missing_is_warned_of(dicom_series, tmp_path, given, told):
+    dicom_series(tmp_path, array=SMALL, skip=(1, 3, 5), **given)
+    assert [told in text for text in load_volume(tmp_path, series=5).warnings] == [True]
+
+
+def test_instance_numbers_that_skip_tell_nothing_where_the_spacing_is_right(dicom_series, tmp_path):
+    import pydicom
+
+    for path in dicom_series(tmp_path, array=SMALL):
+        found = pydicom.dcmread(path)
+        found.InstanceNumber *= 2
+        found.save_as(path)
+    assert load_volume(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("n_files", [1, 6])
+def test_slices_without_a_place_are_refused(dicom_series, tmp_path, n_files):
+    import pydicom
+
+    for path in dicom_series(tmp_path, array=SMALL)[:n_files]:
+        found = pydicom.dcmread(path)
+        del found.ImagePositionPatient
+        found.save_as(path)
+    assert f"{n_files} of its 6 files lack the position and orientation" in message_of(tmp_path)
+
+
+def test_files_of_two_patients_in_one_series_are_refused(dicom_series, tmp_path, private_words):
+    import pydicom
+
+    for path in dicom_series(tmp_path, array=SMALL)[:3]:
+        found = pydicom.dcmread(path)
+        found.PatientID = "77123"
+        found.save_as(path)
+    said = message_of(tmp_path)
+    assert "its files name 2 patients: put those of each into a folder of its own" in said
+    assert not private_words(said)
+
+
 def test_file_that_is_cut_short_is_refused(dicom_series, tmp_path):
     path = dicom_series(tmp_path, array=SMALL)[3]
     path.write_bytes(path.read_bytes()[:-20])
@@ -447,11 +496,24 @@ def test_folder_without_dicom_is_no_dicom(tmp_path):
         ({"PatientBirthDate": ["19700131"]}, "31-01-1970", True),
         ({"PatientBirthDate": ["19700131"]}, "scan_700131", True),
         ({"PatientID": ["PAT-00.12"]}, "PAT0012", True),
+        ({"PatientID": ["0012345"]}, "12345", True),
+        ({"PatientID": ["001"]}, "t1_1", False),
         ({"PatientName": ["Anonymous"], "PatientID": ["1"]}, "anonymous_t1", False),
     ],
 )
 def test_identity_is_found_however_it_is_written(values, text, is_told):
     assert Identity.of(values).is_in(text) is is_told
+
+
+def test_other_numbers_of_the_patient_are_read_from_their_items(dicom_series, tmp_path):
+    import pydicom
+
+    item = pydicom.Dataset()
+    item.PatientID, item.TypeOfPatientID = "HOSP445566", "TEXT"
+    dicom_series(tmp_path, array=SMALL, OtherPatientIDsSequence=[item])
+    identity = find_series(tmp_path)[0].identity
+    assert identity.is_in("sub-HOSP445566")
+    assert not identity.is_in("text")
 
 
 @pytest.mark.parametrize(
@@ -491,7 +553,8 @@ def test_image_type_of_the_json_beside_a_nifti_is_checked(phantom, tmp_path, fac
         "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
         "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
         "RequestingPhysician", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
-        "ResponsiblePerson", "PatientID", "OtherPatientIDs", "AccessionNumber",
+        "ResponsiblePerson", "PatientID", "OtherPatientIDs", "OtherPatientIDsSequence",
+        "AccessionNumber",
         "MedicalRecordLocator", "InstitutionName", "PatientAddress", "PatientTelephoneNumbers",
     ],
 )  # fmt: skip
