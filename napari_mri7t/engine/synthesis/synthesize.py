@@ -195,7 +195,9 @@ def estimate(
         )
     array = passage.back(slices, tuple(slice(0, n) for n in slices.shape)).T
     return Synthesis(
-        volume=source.with_array(array, name=f"{source.name}_synthetic-7T"),
+        volume=replace(
+            source.with_array(array, name=f"{source.name}_synthetic-7T"), made_by=SYNTHESIZE
+        ),
         source=source,
         model=model,
         device=str(runner.device),

@@ -40,7 +40,7 @@ NOTICE = (
     "a face in it may make a person identifiable."
 )
 OTHER_CONTENT = "its sidecar describes other content"
-IS_SYNTHETIC = "this image is synthetic already, by its sidecar or header, and not a scan"
+IS_SYNTHETIC = "this image is synthetic already, and not a scan"
 SIMULATE = "simulate"  # what a sidecar says was done
 INPUTS = ("", "pair", "prepare", SIMULATE)  # what makes images that models are given
 UNRECORDED = "unrecorded"  # what a sidecar says of an image whose own sidecar is lost
@@ -326,7 +326,7 @@ def maker_of(image: str | Path) -> str:
     facts = read_sidecar(image)
     if facts is None:
         return UNRECORDED if is_marked_synthetic(image) else ""
-    return _maker_in(facts)
+    return maker_in(facts)
 
 
 def is_pseudo_3t(image: str | Path) -> bool:
@@ -334,10 +334,10 @@ def is_pseudo_3t(image: str | Path) -> bool:
     facts = read_sidecar(image) or {}
     settings = facts.get("Settings")
     is_source = isinstance(settings, dict) and settings.get("image") == "source"
-    return is_source and _maker_in(facts) == SIMULATE
+    return is_source and maker_in(facts) == SIMULATE
 
 
-def _maker_in(facts: Mapping[str, Any]) -> str:
+def maker_in(facts: Mapping[str, Any]) -> str:
     """Return the command that a sidecar records; somebody may have edited it."""
     makers = facts.get("GeneratedBy")
     maker = makers[0] if isinstance(makers, list) and makers else None
@@ -345,13 +345,15 @@ def _maker_in(facts: Mapping[str, Any]) -> str:
 
 
 def is_estimate(volume: Volume) -> bool:
-    """Return whether a volume was read from an image that a model has made.
+    """Return whether a model has made a volume, or the image that it was read from.
 
     Parameters
     ----------
     volume : Volume
         A prepared brain and a pseudo-3T count as scans while their sidecars are beside them.
     """
+    if volume.made_by:
+        return volume.made_by not in INPUTS
     path = None if volume.geometry is None else volume.geometry.path
     return path is not None and maker_of(path) not in INPUTS
 

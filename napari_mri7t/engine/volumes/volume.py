@@ -60,6 +60,9 @@ class Volume:
         That of the file; None if made in memory, and then saved as `array` is oriented.
     warnings : tuple of str
         What is unusual about the file, in plain words.
+    made_by : str
+        The command of this package that computed the voxels, as in a sidecar; empty for a scan, and
+        for an image in a file, whose sidecar says it.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class Volume:
     name: str = "volume"
     geometry: FileGeometry | None = None
     warnings: tuple[str, ...] = ()
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -160,6 +164,7 @@ class Volume:
         notes: list[str] = []
         note_oddities(geometry, notes)
         there = _to_volume(array, geometry, self.name, (*self.warnings, *notes))
+        there = replace(there, made_by=self.made_by)
         if self.geometry is None:
             return replace(there, geometry=None)
         version = max(geometry.version, old.version)
@@ -496,7 +501,8 @@ def _sound(volume: Volume) -> Volume:
     if volume.geometry is not None or np.array_equal(affine, volume.affine):
         return volume
     geometry = geometry_of(volume.affine, volume.shape)
-    return _to_volume(volume.array, geometry, volume.name, volume.warnings)
+    upright = _to_volume(volume.array, geometry, volume.name, volume.warnings)
+    return replace(upright, made_by=volume.made_by)
 
 
 def save_volume(

@@ -24,6 +24,7 @@ from nibabel.affines import from_matvec
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.reading import fill_not_finite
+from napari_mri7t.engine.volumes.provenance import maker_in
 from napari_mri7t.engine.volumes.volume import Series, Volume
 from napari_mri7t.widgets.layers.places import (
     OBLIQUE_VOXELS,
@@ -216,7 +217,8 @@ def _volume_with_facts(
     elif geometry is not None and facts.get("is_series"):
         # napari's "Split Stack" keeps the facts, but not which volume it is: only its voxels tell.
         geometry = replace(geometry, computed=True)
-    return Volume(array, facts["affine"], name, geometry, tuple(facts["warnings"]))
+    made_by = maker_in(facts.get("provenance") or {})
+    return Volume(array, facts["affine"], name, geometry, tuple(facts["warnings"]), made_by)
 
 
 def unusable(data: Any, meta: Mapping[str, Any], kind: str) -> str | None:

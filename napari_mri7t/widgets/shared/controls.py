@@ -105,11 +105,15 @@ class Notices(QWidget):
         return super().event(event)
 
     def add(self, text: str, colour: str) -> None:
-        """Show `text` once."""
-        if text not in self.texts():
-            self._layout.addWidget(Notice(text, colour))
-            self.setVisible(self.parentWidget() is not None)
-            self.added.emit()
+        """Show `text` once, an error below all that stood there before."""
+        known = [notice for notice in self._notices() if notice.plain_text == text]
+        if known and colour != ERROR_COLOUR:
+            return
+        notice = known[0] if known else Notice(text, colour)
+        self._layout.removeWidget(notice)
+        self._layout.addWidget(notice)
+        self.setVisible(self.parentWidget() is not None)
+        self.added.emit()
 
     def clear(self) -> None:
         """Remove all."""

@@ -22,6 +22,7 @@ from napari_mri7t.widgets.shared.controls import (
 from napari_mri7t.widgets.shared.icons import icon, icon_button
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
 
+FAILED = "Failed; the reason stands above."
 STATUS_LINES = 2  # that have room; one of them has the bar, while something runs
 LEAST_BAR = 6  # pixels
 
@@ -164,8 +165,9 @@ class JobPanel(QWidget):
         self.notices.add(text, INFORMATION_COLOUR)
 
     def fail(self, text: str) -> None:
-        """Show an error."""
+        """Show an error, and below, in sight, that there is one."""
         self.notices.add(text, ERROR_COLOUR)
+        self.conclude(FAILED)
 
     def hear(
         self,
@@ -253,7 +255,9 @@ class JobPanel(QWidget):
         why_not = "" if self._why_not is None else f"\nUnavailable: {self._why_not}"
         set_tooltip(self.start_button, self._tooltip + why_not)
         is_said = self._why_not is None or self._why_not in self.notices.texts()
-        self.show_status(text if is_said else self._why_not)
+        has_failed = self._why_not is None and bool(self.notices.texts(ERROR_COLOUR))
+        words = "" if text == FAILED and not has_failed else text
+        self.show_status(words if is_said else self._why_not)
 
 
 def duration(seconds: float) -> str:

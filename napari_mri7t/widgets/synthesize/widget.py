@@ -289,6 +289,7 @@ class SynthesizeWidget(EngineWidget):
         if layer is not None:
             self._about.append(layer)
             self.save_button.offer(layer)
+            self.viewer.layers.selection.active = shown  # which is what Save... then proposes
 
     def _use_mask(self, mask: Layer, scan: Layer) -> None:
         """Take a corrected mask for the next run of its scan."""

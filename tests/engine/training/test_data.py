@@ -211,11 +211,13 @@ def test_a_pseudo_3t_is_no_target_and_an_estimate_no_source(dataset, tmp_path):
     digest_subjects([Subject("sub-D", tmp_path / "7t.nii.gz", tmp_path / "3t.nii.gz")])
     with pytest.raises(SubjectError, match=r"is a pseudo-3T, by its sidecar, and no 7T scan"):
         digest_subjects([Subject("sub-D", tmp_path / "3t.nii.gz")])
-    estimate(simulated.source, load_model("basic_cnn"), ON_CPU).save(tmp_path / "made.nii.gz")
+    made = estimate(simulated.source, load_model("basic_cnn"), ON_CPU)
+    made.save(tmp_path / "made.nii.gz")
     with pytest.raises(SubjectError, match="is a synthetic image, by its sidecar, and no 3T scan"):
         digest_subjects([Subject("sub-D", tmp_path / "7t.nii.gz", tmp_path / "made.nii.gz")])
-    with pytest.raises(VolumeError, match=r"synthetic already.*: use the scan itself"):
-        simulate_3t(tmp_path / "made.nii.gz")
+    for image in (tmp_path / "made.nii.gz", made.volume):
+        with pytest.raises(VolumeError, match=r"synthetic already.*: use the scan itself"):
+            simulate_3t(image)
 
 
 @pytest.mark.parametrize("field", ["target", "source"])

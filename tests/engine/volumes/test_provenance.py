@@ -24,7 +24,7 @@ from napari_mri7t.engine.volumes.provenance import (
     sidecar,
     voxel_digest,
 )
-from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, as_volume, load_volume, save_volume
 
 
 def digest(path: Path) -> str:
@@ -208,6 +208,14 @@ def test_a_renamed_estimate_is_known_by_its_header(phantom, phantom_file, tmp_pa
     assert provenance.maker_of(phantom_file) == ""
     assert provenance.check_is_scan(load_volume(phantom_file)) == ()
     assert provenance.check_is_scan(phantom) == ()
+
+
+def test_an_estimate_in_memory_is_known_also_once_it_was_moved_or_scaled(phantom):
+    made = Volume(phantom.array, phantom.affine, made_by="synthesize")
+    for volume in (made, made.moved(np.diag([-1, 1, 1, 1])), made.with_array(2 * made.array)):
+        (warning,) = provenance.check_is_scan(as_volume(volume))
+        assert "synthetic already" in warning
+    assert not provenance.is_estimate(Volume(phantom.array, phantom.affine, made_by="simulate"))
 
 
 def test_versions_are_told_as_text():

@@ -146,6 +146,9 @@ def test_notices_show_each_sentence_once_and_can_be_cleared(qtbot):
     notices.add("no skull", WARNING_COLOUR)
     assert notices.texts() == ["no room", "no skull"]
     assert notices.texts(ERROR_COLOUR) == ["no room"]
+    with qtbot.waitSignal(notices.added, timeout=0):
+        notices.add("no room", ERROR_COLOUR)
+    assert notices.newest.plain_text == "no room", "what failed again is shown again"
     notices.clear()
     assert notices.texts() == []
 

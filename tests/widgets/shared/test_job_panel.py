@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtCore import QObject, Signal
 
-from napari_mri7t.widgets.shared.job_panel import JobPanel
+from napari_mri7t.widgets.shared.job_panel import FAILED, JobPanel
 
 pytestmark = pytest.mark.gui
 
@@ -32,6 +32,17 @@ def test_the_success_of_an_action_takes_its_own_failures_away(panel):
     save.done.emit("Saved: brain.nii.gz")
     assert panel.notices.texts() == ["the layer is in no file"]
     assert panel.status.text().replace("\u200b", "") == "Saved: brain.nii.gz"
+
+
+def test_a_failure_leaves_no_earlier_success_on_the_line_in_sight(panel):
+    save = Action()
+    panel.hear(save.done, save.failed)
+    save.done.emit("Saved: brain.nii.gz")
+    save.failed.emit("the folder does not exist")
+    assert panel.status.text() == FAILED
+    panel.notices.clear()
+    panel.set_ready(None)
+    assert panel.status.text() == "", "it goes with the reason"
 
 
 def test_a_success_may_be_shown_as_a_note(panel):

@@ -58,6 +58,8 @@ def test_uncertainty_becomes_a_layer_over_the_estimate(widget, calibrated, qtbot
 
     _, estimate, layer = widget.viewer.layers
     assert layer.name == f"{estimate.name} uncertainty (± intensity)"
+    chosen = widget.viewer.layers.selection.active
+    assert chosen.name == estimate.name, "what Save... proposes"
     assert layer.blending == "additive"
     assert layer.colorbar.visible
     np.testing.assert_array_equal(layer.scale, estimate.scale)

@@ -100,6 +100,20 @@ def test_estimate_is_a_new_layer_on_the_grid_of_its_source(viewer, brain, quick_
     np.testing.assert_array_equal(layer_to_volume(estimate).affine, brain.affine)
 
 
+def test_estimate_of_an_estimate_is_warned_of_before_it_is_made(
+    viewer, brain, quick_model, wait_idle, qtbot
+):
+    source = add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.start()
+    wait_idle()
+    viewer.layers.remove(source)  # which leaves the estimate as the only choice
+    qtbot.waitUntil(
+        lambda: any("synthetic already" in t for t in widget.outlook.notices.texts(WARNING_COLOUR))
+    )
+
+
 def test_estimate_remembers_what_made_it(viewer, brain, quick_model, wait_idle):
     add(viewer, brain)
     widget = docked(viewer)
