@@ -182,3 +182,48 @@ def test_a_flipped_bit_in_the_name_of_a_tensor_is_damage(folder):
     path = folder / CURRENT
     path.write_bytes(path.read_bytes().replace(b"network/weight", b"network/weighu"))
     assert step_of(folder) == 1
+
+
+def test_a_changed_fact_is_damage(folder, caplog):
+    path = folder / CURRENT
+    content = path.read_bytes()
+    changed = content.replace(rb'\"step\": 2', rb'\"step\": 3')
+    assert changed != content
+    path.write_bytes(changed)
+    assert step_of(folder) == 1
+    assert f"{path}: damaged (its checksum does not match)" in caplog.text
+
+
+def test_facts_in_another_order_are_the_same(folder):
+    tensors, facts = {"a": torch.zeros(2), "b": torch.ones(2)}, {"step": 1, "loss": 2}
+    backwards = dict(reversed(facts.items()))
+    assert checkpoint._digest(tensors, facts) == checkpoint._digest(tensors, backwards)
+    for other in ({"a": tensors["b"], "b": tensors["a"]}, {"c": tensors["a"], "b": tensors["b"]}):
+        assert checkpoint._digest(other, facts) != checkpoint._digest(tensors, facts)
+
+
+def test_the_loss_curve_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / HISTORY
+    path.write_text("step,loss,rate\n1,0.5,0.1\n2,0.25,0.1\n3,nan,0.1\n", encoding="utf-8")
+    steps, losses = read_history(path)
+    assert steps.tolist() == [1, 2, 3]
+    assert losses[:2].tolist() == [0.5, 0.25]
+    assert has_history(path)
+    path.write_text("step,loss\n")
+    assert [part.size for part in read_history(path)] == [0, 0]
+
+
+def test_a_loss_curve_that_is_no_text_or_too_large_is_refused(tmp_path, monkeypatch, caplog):
+    path = tmp_path / HISTORY
+    path.write_bytes(b"step,loss\n1,\xff\n")
+    assert not has_history(path)
+    assert "no readable loss curve" in caplog.text
+    path.write_text("step,loss\n" + "1,0.5\n" * 10)
+    monkeypatch.setattr(checkpoint, "LARGEST_HISTORY", 30)
+    with pytest.raises(StateError, match=r"history\.csv: no readable loss curve"):
+        read_history(path)
+
+
+def test_a_fold_without_a_loss_curve_has_none_without_a_word(tmp_path, caplog):
+    assert not has_history(tmp_path / HISTORY)
+    assert not caplog.text
