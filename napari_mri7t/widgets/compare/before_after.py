@@ -85,6 +85,7 @@ class BeforeAfter(QObject):
     def release(self) -> None:
         """Restore the viewer and stop listening to it."""
         self.forget()
+        self.views.release()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.bind_key(KEYS, None, overwrite=True)

@@ -14,6 +14,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.widgets.compare.canvas import make_current
 from napari_mri7t.widgets.compare.swipe import Swipe
 from napari_mri7t.widgets.compare.three_planes import ThreePlanesView
 
@@ -65,6 +66,16 @@ class CompareViews(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self.swap)
+        viewer.layers.events.removing.connect(self._on_removing)
+
+    def release(self) -> None:
+        """Leave the view and stop listening to the viewer."""
+        self.leave()
+        self._viewer.layers.events.removing.disconnect(self._on_removing)
+
+    def _on_removing(self, event: Any) -> None:
+        """Let napari delete the layer in its own context: the grid may change before it draws."""
+        make_current(self._viewer)
 
     def show(self, view: str, reference: Layer, estimate: Layer) -> None:
         """Leave the current view and enter another; of a `DIFFERENCE`, both are its layer."""

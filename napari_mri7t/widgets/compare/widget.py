@@ -295,7 +295,7 @@ class CompareWidget(EngineWidget):
         """Restore the viewer."""
         self._rest.stop()
         self.volumes.release()
-        self.views.leave()
+        self.views.release()
         for keys in SHORTCUTS:
             self.viewer.bind_key(keys, None, overwrite=True)
         events = self.viewer.dims.events
