@@ -260,6 +260,7 @@ class PairWidget(EngineWidget):
         flagged = sum(bool(record.flags) for record in made.pairs)
         parts += [f"{flagged} to be looked at"] if flagged else []
         self.panel.conclude(", ".join(parts))
+        self.table.choose_failed()
 
     def _on_ended(self) -> None:
         """Read from disk what was made, also after a cancel."""

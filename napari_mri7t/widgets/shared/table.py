@@ -24,9 +24,12 @@ from napari_mri7t.widgets.shared.labels import TextLabel
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 ROWS_IN_SIGHT = (3, 7)  # fewest and most
-TITLE_WIDTH, STATE_WIDTH, FIGURE_WIDTH = 136, 104, 42  # pixels
+TITLE_WIDTH, FIGURE_WIDTH = 112, 42  # pixels
+PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
+LONGEST_STATE = "to be looked at"
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
+HORIZONTAL = Qt.Orientation.Horizontal
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class _Rows(QAbstractTableModel):
         return 0 if parent.isValid() else len(self._headings)
 
     def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:  # noqa: N802
-        is_heading = orientation == Qt.Orientation.Horizontal
+        is_heading = orientation == HORIZONTAL
         if is_heading and role == Qt.ItemDataRole.DisplayRole:
             return self._headings[section]
         return None
@@ -267,9 +270,12 @@ class RowTable(QWidget):
             header.setStretchLastSection(True)
         else:
             header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
-        view.setColumnWidth(STATE, STATE_WIDTH)
-        for n in range(n_figures):
-            view.setColumnWidth(STATE + 1 + n, FIGURE_WIDTH)
+        metrics = view.fontMetrics()
+        state = metrics.horizontalAdvance(LONGEST_STATE)
+        view.setColumnWidth(STATE, state + ICON_WIDTH + PADDING)
+        for column in range(STATE + 1, STATE + 1 + n_figures):
+            heading = metrics.horizontalAdvance(str(self._model.headerData(column, HORIZONTAL)))
+            view.setColumnWidth(column, max(FIGURE_WIDTH, heading + PADDING))
 
     def show_rows(self, rows: Iterable[Row]) -> None:
         """Show these rows and no others, in this order."""
@@ -307,6 +313,12 @@ class RowTable(QWidget):
             index = self._sorted.mapFromSource(self._model.index(place, TITLE))
             self.view.setCurrentIndex(index)
             self.view.scrollTo(index)
+
+    def choose_failed(self) -> None:
+        """Choose the first row that failed, so that the reason is read, unless one is chosen."""
+        failed = [row.key for row in self.rows if row.state is FAILED]
+        if failed and not self.current:
+            self.choose(failed[0])
 
     def reveal(self, key: str) -> None:
         """Bring a row into sight, unless the user has chosen one."""

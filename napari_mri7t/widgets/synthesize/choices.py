@@ -9,6 +9,7 @@ from typing import Any
 from napari.layers import Layer
 
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.models.card import bundled_folders
 from napari_mri7t.engine.synthesis.uncertainty import why_uncalibrated
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
 from napari_mri7t.widgets.synthesize.command import (
@@ -21,6 +22,8 @@ from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 from napari_mri7t.widgets.synthesize.pace import Passes
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
 from napari_mri7t.widgets.synthesize.preview import Request
+
+ONLY_AVERAGED = "only with the quality Averaged, for which it was calibrated"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,9 @@ class Choices:
         if card is None or self.is_folder:
             why_not = "choose a model" if card is None else "for layers, not for a folder"
         else:
-            why_not = why_uncalibrated(card, self.computation.config())
+            why_not = why_uncalibrated(card) or (
+                why_uncalibrated(card, self.computation.config()) and ONLY_AVERAGED
+            )
         self.computation.offer_uncertainty(why_not)
 
     def places(self) -> tuple[object, ...]:
@@ -75,7 +80,13 @@ class Choices:
             "step": self.computation.step_box.currentData(),
         }
         values.pop("planes")  # the step tells
-        return values | kept | {"chosen_model": str(self.model_chooser.choice or "")}
+        return values | kept | self._own_model()
+
+    def _own_model(self) -> dict[str, str]:
+        """Return the user's own model, if one is chosen; else the last one is offered on."""
+        folder = self.model_chooser.choice
+        is_own = folder is not None and folder not in bundled_folders()
+        return {"chosen_model": str(folder)} if is_own else {}
 
     def recall_model(self, remembered: dict[str, Any]) -> None:
         """Offer the model that was chosen or trained last, if it is still there."""

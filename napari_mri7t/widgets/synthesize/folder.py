@@ -244,17 +244,11 @@ class FolderPanel(QWidget):
 
     def conclude(self, summary: BatchSummary) -> str:
         """Show the worst scan once the batch is done, and return how many were written."""
-        self.show_worst()
+        self.table.choose_failed()
         parts = [f"{len(summary.written)} written"]
         parts += [f"{len(summary.known)} already done"] if summary.known else []
         parts += [f"{len(summary.failed)} failed"] if summary.failed else []
         return ", ".join(parts)
-
-    def show_worst(self) -> None:
-        """Choose the first scan that failed, so that the reason is read."""
-        failed = [row.key for row in self.table.rows if row.state is FAILED]
-        if failed and not self.table.current:
-            self.table.choose(failed[0])
 
     def open(self, name: str) -> None:
         """Open a scan and its estimate as layers."""

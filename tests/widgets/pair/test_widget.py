@@ -132,6 +132,7 @@ def test_progress_figures_flags_and_use_are_in_the_table(done):
     assert any("leaves out" in text for text in row.details)
     assert row.picture.dtype == np.uint8
     assert done.panel.status.text() == "2 written, 1 failed, 1 to be looked at"
+    assert "sub-03: failed: has no 7T" in done.table.details.text().replace("\u200b", "")
     assert done.panel.notices.texts(ERROR_COLOUR) == []
 
 

@@ -11,9 +11,13 @@ from qtpy.QtCore import Qt
 from napari_mri7t.widgets.shared.table import (
     DONE,
     FAILED,
+    FIGURE_WIDTH,
+    ICON_WIDTH,
+    LONGEST_STATE,
     REFUSED,
     RUNNING,
     SKIPPED,
+    STATE,
     WAITING,
     WRITTEN,
     Row,
@@ -117,3 +121,25 @@ def test_several_hundred_rows_with_pictures_stay_quick(table):
 
     few, many = (min(seconds(n) for _ in range(3)) for n in (200, 800))
     assert many < 10 * few
+
+
+def test_states_and_headings_are_wide_enough(qtbot):
+    table = RowTable("Person", "hint", {"MI": ".2f", "other": ".2f", "mm": ".2f"})
+    qtbot.addWidget(table)
+    metrics, header = table.view.fontMetrics(), table.view.horizontalHeader()
+    words = [state.word for state in (FAILED, DONE, WAITING)] + ["synthesising", LONGEST_STATE]
+    for column, texts in enumerate((words, ["MI"], ["other"], ["mm"]), STATE):
+        room = ICON_WIDTH if column == STATE else 0
+        widest = max(metrics.horizontalAdvance(text) for text in texts)
+        assert header.sectionSize(column) >= widest + room + 8
+    others = sum(header.sectionSize(column) for column in range(4))
+    assert others + FIGURE_WIDTH <= 350, "all columns are in sight of a narrow dock"
+
+
+def test_first_row_that_failed_is_chosen_unless_the_user_chose_one(table):
+    table.show_rows([Row("a", "a", DONE), Row("b", "b", FAILED, reason="it is empty")])
+    table.choose_failed()
+    assert table.current == "b"
+    table.choose("a")
+    table.choose_failed()
+    assert table.current == "a"

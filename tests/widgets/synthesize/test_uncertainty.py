@@ -86,7 +86,7 @@ def test_another_step_or_a_folder_cannot_have_it(widget, calibrated) -> None:
     box.setChecked(True)
 
     widget.computation.step_box.setCurrentIndex(widget.computation.step_box.findData(3))
-    assert "calibrated with step 1" in box.toolTip()
+    assert "only with the quality Averaged" in box.toolTip()
     widget.computation.step_box.setCurrentIndex(widget.computation.step_box.findData(1))
     assert widget.computation.config().uncertainty
     widget.source.mode_box.setCurrentText(FOLDER)
