@@ -24,7 +24,7 @@ from napari_mri7t.widgets.shared.labels import TextLabel
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 ROWS_IN_SIGHT = (3, 7)  # fewest and most
-TITLE_WIDTH, FIGURE_WIDTH = 112, 42  # pixels
+TITLE_WIDTH, FIGURE_WIDTH = 92, 42  # pixels
 PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
 LONGEST_STATE = "to be looked at"
 TITLE, STATE = 0, 1  # columns
