@@ -64,9 +64,8 @@ class EvaluateWidget(EngineWidget):
         self._recall()
         self._check()
 
-    def showEvent(self, event: object) -> None:  # noqa: N802
+    def catch_up(self) -> None:
         """Take the run folder of a training that has ended since."""
-        super().showEvent(event)
         if self.panel.job is None:
             self._recall()
 

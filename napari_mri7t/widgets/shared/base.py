@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.accessibility import FOCUS_STYLE, WheelGuard, name_controls
 from napari_mri7t.widgets.shared.controls import LayerChooser
-from napari_mri7t.widgets.shared.docks import join_tabs
+from napari_mri7t.widgets.shared.docks import dock_of, join_tabs
 from napari_mri7t.widgets.shared.fold import FoldBox, new_form
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
@@ -133,12 +133,34 @@ class EngineWidget(QWidget):
             later = QTimer(self, singleShot=True, interval=0)  # once the dock has its place
             later.timeout.connect(self._join_tabs)
             later.start()
-        window = self.window()
-        while window is not None and not isinstance(window, QMainWindow):
-            window = window.parent()
+            dock = dock_of(self)
+            if dock is not None:  # a tab that comes to the front gets no event of its own
+                dock.visibilityChanged.connect(self._on_in_sight)
+        window = self._main_window()
         if window is not None:
             window.installEventFilter(self)
         super().showEvent(event)
+        self._on_in_sight(True)
+
+    def _on_in_sight(self, is_in_sight: bool) -> None:
+        if is_in_sight and not self._released:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take over what the plugin's other widgets have left in the memory since."""
+
+    def let_others_catch_up(self) -> None:
+        """Tell the plugin's other widgets in the window that there is something new."""
+        window = self._main_window()
+        for other in [] if window is None else window.findChildren(EngineWidget):
+            if other is not self:
+                other._on_in_sight(True)
+
+    def _main_window(self) -> QMainWindow | None:
+        window = self.window()
+        while window is not None and not isinstance(window, QMainWindow):
+            window = window.parent()
+        return window
 
     def _join_tabs(self) -> None:
         join_tabs(self, EngineWidget)

@@ -92,9 +92,8 @@ class SynthesizeWidget(EngineWidget):
         self._connect()
         self._check()
 
-    def showEvent(self, event: object) -> None:  # noqa: N802
+    def catch_up(self) -> None:
         """Offer a model that was trained since."""
-        super().showEvent(event)
         self.choices.recall_model(self.memory.recall(OF_SYNTHESIS))
 
     def _build_actions(self) -> None:

@@ -140,6 +140,7 @@ class TrainWidget(EngineWidget):
         self.device_box.currentIndexChanged.connect(self._check)
         export = self.export_button
         self.panel.hear(export.exported, export.failed, self.panel.inform)
+        export.exported.connect(self._on_exported)
         self.panel.hear(self.command_button.copied, self.command_button.failed)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._on_idle)
@@ -284,6 +285,10 @@ class TrainWidget(EngineWidget):
             folder = request.run / "final"
             self.memory.keep(OF_SYNTHESIS, {"chosen_model": str(folder)})
             self.panel.inform(f"Trained on all subjects. Synthesize 7T now lists {folder}.")
+        self.let_others_catch_up()
+
+    def _on_exported(self, text: str) -> None:
+        self.let_others_catch_up()
 
     def _on_failed(self, text: str) -> None:
         if not self._released:

@@ -29,6 +29,7 @@ from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 from napari_mri7t.widgets.shared.docks import dock_of
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import FOLDED_LINES, FoldedText, TextLabel
+from napari_mri7t.widgets.shared.settings import OF_EVALUATION, OF_SYNTHESIS, Memory
 
 pytestmark = pytest.mark.gui
 
@@ -52,6 +53,19 @@ def window(make_napari_viewer, qtbot):
 
     opened.viewer = viewer
     return opened
+
+
+def test_tab_in_front_has_what_another_widget_left_in_the_memory(window, quick_model, qtbot):
+    synthesis, evaluation = window("Synthesize 7T"), window("Evaluate")
+    assert len(main_window(evaluation).tabifiedDockWidgets(dock_of(evaluation))) == 1
+    Memory().keep(OF_SYNTHESIS, {"chosen_model": str(quick_model)})
+    Memory().keep(OF_EVALUATION, {"run": str(quick_model.parent)})
+    box = synthesis.model_chooser.box
+    for widget in (synthesis, evaluation):
+        dock_of(widget).raise_()
+        qtbot.wait(100)
+    assert quick_model in [box.itemData(n) for n in range(box.count())]
+    assert evaluation.asked.run_field.folder == quick_model.parent
 
 
 def main_window(widget: QWidget) -> QWidget:

@@ -128,8 +128,6 @@ def test_what_was_trained_is_at_hand_in_the_other_widgets(widget, wait_idle, tmp
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(mine), ""))
     widget.export_button.click()
     wait_idle()
-    for other in (evaluation, synthesis):
-        other.showEvent(QShowEvent())
     assert evaluation.asked.run_field.folder == tmp_path / "run"
     box = synthesis.model_chooser.box
     assert mine in [box.itemData(n) for n in range(box.count())]
