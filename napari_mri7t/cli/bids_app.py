@@ -51,18 +51,26 @@ def spread(arguments: list[str]) -> list[str]:
     >>> spread(["in", "out", "participant", "--participant_label", "01", "02", "-w", "work"])[3:]
     ['--participant-label', '01', '--participant-label', '02', '-w', 'work']
     """
-    plain = [_with_hyphens(each) for each in arguments]
     found: list[str] = []
     flag = ""
-    for each in plain:
+    for each in map(_with_hyphens, arguments):
+        name, sign, value = each.partition("=")
         if each.startswith("-"):
-            flag = each if each in LABELS else ""
-            found.append(each)
+            _check_labels(found)
+            flag = name if name in LABELS else ""
+            found += [name, value] if flag and sign else [each]
         elif flag and found[-1] != flag:
             found += [flag, each]
         else:
             found.append(each)
+    _check_labels(found)
     return found
+
+
+def _check_labels(found: list[str]) -> None:
+    """Refuse a flag that no label follows: click would take the next flag for one."""
+    if found and found[-1] in LABELS:
+        raise typer.BadParameter("name at least one label", param_hint=found[-1])
 
 
 def _with_hyphens(argument: str) -> str:
@@ -151,7 +159,7 @@ def bids_app(
         say(*write_group(output))
         return
     if not skip_bids_validation:
-        _validate(source)
+        _validate(source, participant_label or [])
     batch(
         source,
         output,
@@ -167,8 +175,8 @@ def bids_app(
     )
 
 
-def _validate(source: Path) -> None:
-    """Refuse a dataset in which the BIDS validator finds an error."""
+def _validate(source: Path, participants: list[str]) -> None:
+    """Refuse a dataset in which the BIDS validator finds an error, unless in others' folders."""
     here = Path(sys.executable).parent
     path = f"{here}{os.pathsep}{os.environ.get('PATH', '')}"
     program = shutil.which(VALIDATOR, path=path)
@@ -180,7 +188,7 @@ def _validate(source: Path) -> None:
         env=os.environ | {"PATH": path},
         capture_output=True,
     )
-    errors = _errors(done.stdout)
+    errors = _errors(done.stdout, [label.removeprefix("sub-") for label in participants])
     if errors is None:
         say(f"{VALIDATOR} ended without a result: {source} is not validated", err=True)
     elif errors:
@@ -192,14 +200,20 @@ def _validate(source: Path) -> None:
         )
 
 
-def _errors(output: bytes) -> list[str] | None:
+def _errors(output: bytes, participants: list[str]) -> list[str] | None:
     """Return what the validator calls errors; None where it gave no result."""
     try:
         issues: list[dict[str, Any]] = json.loads(output)["issues"]["issues"]
         return [
             f"{issue['code']} {issue.get('location', '')}".strip()
             for issue in issues
-            if issue["severity"] == "error"
+            if issue["severity"] == "error" and _concerns(issue.get("location", ""), participants)
         ]
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def _concerns(location: str, participants: list[str]) -> bool:
+    """Return whether a place is of the dataset as a whole, or of one of the participants."""
+    of = re.match(r"/sub-([^/]+)/", location)
+    return of is None or not participants or of[1] in participants

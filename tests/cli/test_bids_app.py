@@ -51,7 +51,8 @@ def test_labels_may_follow_one_flag_in_either_spelling():
     assert typed[:3] == words
     assert typed[3:7] == ["--participant-label", "01", "--participant-label", "02"]
     assert typed[7:] == ["--session-label", "a", "-w", "x_y"]
-    assert spread(["a_b", "--participant_label=0_1"]) == ["a_b", "--participant-label=0_1"]
+    found = spread(["a_b", "--participant_label=0_1", "02"])
+    assert found == ["a_b", *("--participant-label", "0_1", "--participant-label", "02")]
 
 
 def test_participants_then_group(run, raw, model_folder, tmp_path, bids_errors):
@@ -90,6 +91,8 @@ def test_a_scan_that_fails_makes_the_exit_code_1(run, raw, model_folder, tmp_pat
         (("in", "out"), 2),
         (("in", "out", "session"), 2),
         (("in", "out", "participant", "--speed", "3"), 2),
+        (("in", "out", "participant", "--participant-label"), 2),
+        (("in", "out", "participant", "--participant-label", "-w", "work"), 2),
         (("none", "out", "participant"), 1),
         (("in", "out", "participant"), 1),  # no description
         (("in", "out", "group"), 1),  # no description
@@ -141,6 +144,8 @@ def test_dataset_that_is_not_valid_is_refused_unless_asked_for(
     assert "README" not in error
     assert "--skip-bids-validation" in error
     assert not (tmp_path / "out").exists()
+    found = run(raw, tmp_path / "out", "participant", "--participant-label", "09")
+    assert "has no participant 09" in found[2], "another one's folder stops nobody"
 
 
 @pytest.mark.parametrize("has_validator", [True, False])
