@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 CHOICES = "pairs"  # section of the memory
 STATES = {"new": WAITING, "done": DONE, "changed": REFUSED, "failed": REFUSED}
-FLAGGED = State("to be looked at", "look", 0)
+FLAGGED = State("to check", "look", 0)
 VERDICTS = {
     "accept": State("accepted", VERDICT_ICONS["accept"], 5),
     "reject": State("rejected", VERDICT_ICONS["reject"], 1),
@@ -258,7 +258,7 @@ class PairWidget(EngineWidget):
         parts += [f"{len(summary.known)} already done"] if summary.known else []
         parts += [f"{len(summary.failed)} failed"] if summary.failed else []
         flagged = sum(bool(record.flags) for record in made.pairs)
-        parts += [f"{flagged} to be looked at"] if flagged else []
+        parts += [f"{flagged} to check"] if flagged else []
         self.panel.conclude(", ".join(parts))
         self.table.choose_failed()
 

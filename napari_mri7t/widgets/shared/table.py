@@ -24,9 +24,9 @@ from napari_mri7t.widgets.shared.labels import TextLabel
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 ROWS_IN_SIGHT = (3, 7)  # fewest and most
-TITLE_WIDTH, FIGURE_WIDTH = 92, 42  # pixels
+FIGURE_WIDTH = 42  # pixels
 PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
-LONGEST_STATE = "to be looked at"
+LONGEST_STATE = "synthesising"
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
 HORIZONTAL = Qt.Orientation.Horizontal
@@ -265,11 +265,7 @@ class RowTable(QWidget):
         header = view.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(FIGURE_WIDTH - 10)
-        if n_figures:
-            view.setColumnWidth(TITLE, TITLE_WIDTH)
-            header.setStretchLastSection(True)
-        else:
-            header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
         metrics = view.fontMetrics()
         state = metrics.horizontalAdvance(LONGEST_STATE)
         view.setColumnWidth(STATE, state + ICON_WIDTH + PADDING)

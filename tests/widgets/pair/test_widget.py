@@ -123,7 +123,7 @@ def test_people_and_what_will_be_done_are_shown_before_anything_is_written(widge
 
 def test_progress_figures_flags_and_use_are_in_the_table(done):
     assert states(done)["sub-01"] == "written"
-    assert states(done)["sub-02"] == "to be looked at"
+    assert states(done)["sub-02"] == "to check"
     assert states(done)["sub-03"] == "failed"
     row = done.table.row("sub-02")
     assert row.figures == (1.21, 1.08, 0.6)
@@ -131,7 +131,7 @@ def test_progress_figures_flags_and_use_are_in_the_table(done):
     assert "the 3T fits another better" in row.notes
     assert any("leaves out" in text for text in row.details)
     assert row.picture.dtype == np.uint8
-    assert done.panel.status.text() == "2 written, 1 failed, 1 to be looked at"
+    assert done.panel.status.text() == "2 written, 1 failed, 1 to check"
     assert "sub-03: failed: has no 7T" in done.table.details.text().replace("\u200b", "")
     assert done.panel.notices.texts(ERROR_COLOUR) == []
 
