@@ -224,11 +224,12 @@ def train(studio: Studio, model: Path | None) -> None:
 
 def heads(folder: Path, names: list[str]) -> Path:
     """Write small brains under BIDS names, each a little different, and one file that is none."""
-    template = load_template()
+    template, rng = load_template(), np.random.default_rng(0)
     for n, name in enumerate(names):
         path = folder / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         array = template.array[10:186, 10:222, 40:140] ** (1 + 0.05 * n) * 900
+        array = np.where(array > 0, array + rng.normal(0, 30, array.shape), 0).clip(0)
         save_volume(Volume(array, template.affine, path.stem), path)
     return folder
 
