@@ -6,11 +6,13 @@ nothing that the headers say of any patient; otherwise a key stands in its place
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
+
+from pathspec import GitIgnoreSpec
 
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
@@ -18,8 +20,15 @@ from napari_mri7t.engine.volumes.files.dicom import (
     DicomSeries,
     files_below,
     group_series,
+    key_of,
 )
-from napari_mri7t.engine.volumes.files.dicom_header import check_installed, is_dicom_file
+from napari_mri7t.engine.volumes.files.dicom_header import (
+    Header,
+    check_installed,
+    is_dicom_file,
+    is_named_dicom,
+    read_dicom_header,
+)
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.files.identity import Identity
 
@@ -28,6 +37,9 @@ SAYS_NOTHING = frozenset(
     ("dicom", "dicoms", "dicomdat", "dcm", "image", "images", "img", "mr", "mri", "raw", "data",
      "scan", "scans", "series", "export", "study", "anat")
 )  # fmt: skip  # names of folders
+
+FETCH_THEM = "fetch them with 'datalad get' or 'git annex get', or mend the links"
+VOLUMES_BESIDE = "its folder holds volumes, too, which are used"
 
 
 @dataclass(frozen=True)
@@ -42,18 +54,36 @@ class DicomStudy:
         Of the study.
     folder : Path
         That holds the study; it may be named after the patient.
+    place : Path
+        Of its session, or else of its subject, in a BIDS dataset; otherwise, where all its files
+        are. Volumes in it are taken for the same scan.
     series : DicomSeries or None
         The T1w, or the series that was asked for.
     problem, argument : str
         Why there is none, and the argument that helps.
+    files : tuple of Path
+        Of all its series.
+    is_spare : bool
+        Whether there is another study in its place, so that a problem of this one costs no scan.
     """
 
     name: str
     key: str
     folder: Path
+    place: Path
     series: DicomSeries | None = None
     problem: str = ""
     argument: str = ""
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    is_spare: bool = False
+
+    def is_ignored(self, ignored: GitIgnoreSpec, root: Path) -> bool:
+        """Return whether patterns, of paths below a root, match all of its files."""
+        return all(ignored.match_file(path.relative_to(root).as_posix()) for path in self.files)
+
+    def lies_beside(self, volumes: Iterable[Path]) -> bool:
+        """Return whether any of some volumes is in its place."""
+        return any(volume.is_relative_to(self.place) for volume in volumes)
 
 
 @dataclass(frozen=True)
@@ -82,6 +112,9 @@ class DicomFound:
 def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> DicomFound:
     """Find the DICOM studies in a folder and its subfolders.
 
+    Folders of files that cannot be read, such as links that lead nowhere, and those that hold
+    copies of a study of another folder are studies with a problem.
+
     Parameters
     ----------
     root : Path
@@ -101,22 +134,37 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     >>> find_studies(Path("no_such_folder")).studies
     []
     """
-    files = [path for path in files_below(root, apart) if is_dicom_file(path)]
-    check_series(root, series, has_dicom=bool(files))
-    if not files:
-        return DicomFound()
-    check_installed()
-    try:
-        every = group_series(files)
-    except VolumeError:  # a DICOMDIR alone
-        return DicomFound()
+    files, unread = [], []
+    for path in files_below(root, apart):
+        if is_dicom_file(path):
+            files.append(path)
+        elif is_named_dicom(path):
+            unread.append(path)
+    check_series(root, series, has_dicom=bool(files or unread))
+    every = _group([*files, *unread]) if files else []
     groups: dict[str, list[DicomSeries]] = defaultdict(list)
     for one in every:
         groups[one.study].append(one)
-    identity = reduce(or_, (one.identity for one in every))
     holders = _holders(root, every)
     studies = _told_apart([_study(root, group, holders, series) for group in groups.values()])
-    return DicomFound(studies, frozenset(files), identity)
+    found = [path for one in every for path in (*one.files, *one.copies)]
+    unread += [path for path in set(files) - set(found) if _is_damaged(path)]
+    lost = _unread(root, sorted(unread), {path.parent for path in found}, holders)
+    identity = reduce(or_, (one.identity for one in (*every, *lost.values())), Identity())
+    lost = {folder: replace(one, identity=identity) for folder, one in lost.items()}
+    without = [_lost(root, *entry, studies) for entry in lost.items()]
+    without += [_lost(root, *entry, studies) for entry in _copies(root, every, holders, studies)]
+    studies += _told_apart(without, {study.name for study in studies})
+    studies.sort(key=lambda study: study.name)
+    return DicomFound(studies, frozenset((*files, *unread)), identity)
+
+
+def _group(files: Sequence[Path]) -> list[DicomSeries]:
+    check_installed()
+    try:
+        return group_series(files)
+    except VolumeError:  # a DICOMDIR alone
+        return []
 
 
 def check_series(place: Path, series: str, *, has_dicom: bool) -> None:
@@ -131,9 +179,9 @@ def check_series(place: Path, series: str, *, has_dicom: bool) -> None:
         raise Mri7tError(f"{place}: holds no DICOM series: choose none", argument="series")
 
 
-def _told_apart(studies: Sequence[DicomStudy]) -> list[DicomStudy]:
-    """Sort studies by name, after adding their keys where two have one name."""
-    counts = Counter(study.name for study in studies)
+def _told_apart(studies: Sequence[DicomStudy], taken: Collection[str] = ()) -> list[DicomStudy]:
+    """Sort studies by name, after adding their keys where two have one name, or it is taken."""
+    counts = Counter([*taken, *(study.name for study in studies)])
     told = []
     for study in studies:
         start, _, suffix = study.name.rpartition("_T1w")
@@ -169,12 +217,109 @@ def _study(
     alone = [folder for folder in chain[1:] if len(holders[folder]) == 1]
     folder = alone[0] if alone else common
     name = _name(root, common, folder, group[0], is_alone=len(holders[folder]) == 1)
-    study = DicomStudy(name, group[0].study, folder)
+    files = tuple(path for one in group for path in one.files)
+    study = DicomStudy(name, group[0].study, folder, _place(root, common) or common, files=files)
     try:
         return replace(study, series=choose_t1w(group, wanted))
     except VolumeError as error:
         why = str(error).removeprefix(f"{HERE}: ")
         return replace(study, problem=why, argument=error.argument)
+
+
+def _place(root: Path, common: Path) -> Path | None:
+    """Return the folder of the session, or else of the subject, that a folder belongs to."""
+    above = _above(root, common / "file")
+    return next((f for f in above if f != root and ENTITY.fullmatch(f.name)), None)
+
+
+def _unread(
+    root: Path, files: Sequence[Path], read: Container[Path], holders: Container[Path]
+) -> dict[Path, DicomSeries]:
+    """Return the files that cannot be read as series with a problem, by their folders."""
+    groups: dict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        if path.parent not in read:  # otherwise, the series beside it has a warning
+            groups[_highest(root, path, holders)].append(path)
+    found = {}
+    for n, (folder, paths) in enumerate(groups.items()):
+        n_links = sum(not path.exists() for path in paths)
+        why = f"{n_links} of its DICOM files are links that lead nowhere: {FETCH_THEM}"
+        if not n_links:
+            why = (
+                f"{len(paths)} of its DICOM files are damaged, or do not begin as such do (128 "
+                "bytes, then DICM): export them again"
+            )
+        header = _forced(paths[0])
+        study = header.study if header else f"unread {n}"
+        identity = header.identity if header else Identity()
+        one = DicomSeries(0, "", "", 0, tuple(paths), key_of(study), identity=identity, problem=why)
+        found[folder] = one if header is None else replace(one, patient=header.patient)
+    return found
+
+
+def _forced(path: Path) -> Header | None:
+    """Return the header of a file without the mark of DICOM, to know its patient; or None."""
+    try:
+        return read_dicom_header(path, force=True)
+    except (ValueError, ImportError):
+        return None
+
+
+def _highest(root: Path, path: Path, holders: Container[Path]) -> Path:
+    """Return the highest folder of a file that holds no study, within its session and the root."""
+    top = _place(root, path.parent)
+    below = [f for f in _above(root, path) if f.is_relative_to(top or root) and f != root]
+    free = [folder for folder in below if folder not in holders]
+    return free[-1] if free else path.parent
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        return read_dicom_header(path) is None and path.name.upper() != "DICOMDIR"
+    except ValueError:
+        return True
+
+
+def _lost(
+    root: Path, folder: Path, series: DicomSeries, studies: Sequence[DicomStudy]
+) -> DicomStudy:
+    """Return a study without a scan; a spare one beside another of its session or folder."""
+    common = _common(root, series.files)
+    labelled = _place(root, common)
+    name = _name(root, common, folder, series, is_alone=True)
+    if labelled is not None:
+        is_spare = any(study.place == labelled for study in studies)
+    else:
+        above = folder.parent
+        is_spare = above != root and any(s.place.is_relative_to(above) for s in studies)
+    place = labelled or common
+    return DicomStudy(
+        name, series.study, folder, place, problem=series.problem, files=series.files,
+        is_spare=is_spare,
+    )  # fmt: skip
+
+
+def _copies(
+    root: Path,
+    every: Sequence[DicomSeries],
+    holders: Container[Path],
+    studies: Sequence[DicomStudy],
+) -> list[tuple[Path, DicomSeries]]:
+    """Return the folders that hold nothing but copies of a study of another folder."""
+    own = {study.key: study for study in studies}
+    found: dict[tuple[str, Path], DicomSeries] = {}
+    for one in every:
+        for path in one.copies:
+            folder, study = _highest(root, path, holders), own[one.study]
+            if folder in holders or folder.is_relative_to(study.folder):
+                continue
+            why = (
+                f"holds copies of images of {study.name}, which are used there: remove one of the "
+                "two, or export this study again"
+            )
+            series = found.get((one.study, folder), replace(one, files=(), problem=why))
+            found[one.study, folder] = replace(series, files=(*series.files, path))
+    return [(folder, series) for (_, folder), series in found.items()]
 
 
 def _common(root: Path, files: Sequence[Path]) -> Path:

@@ -10,6 +10,10 @@ from napari_mri7t.engine.errors import SubjectError
 
 KEY = "MagneticFieldStrength"
 TOLERANCE_T = 0.5  # magnets sold as 3 T have 2.89, those sold as 7 T 6.98
+NO_FIELD = (
+    "nothing says its field strength: put it into ses-3T or ses-7T, name it 3T or 7T, or give "
+    f"{KEY} in its JSON"
+)
 _END = r"(?![0-9A-Za-z])"
 FIELD_IN_NAME = re.compile(
     rf"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T{_END}", re.IGNORECASE

@@ -238,3 +238,16 @@ def mark_of(name: str) -> str:
     """Return a few hexadecimal digits that tell a name from others, the same on every computer."""
     plain = unicodedata.normalize("NFC", name)
     return hashlib.sha256(os.fsencode(plain)).hexdigest()[:MARK_LENGTH]
+
+
+def without_parts(path: Path) -> tuple[object, ...]:
+    """Return what the images of an MP2RAGE have in common: folder and entities.
+
+    Examples
+    --------
+    >>> uniform, first = Path("sub-1_UNIT1.nii"), Path("sub-1_inv-1_part-mag_MP2RAGE.nii")
+    >>> without_parts(uniform) == without_parts(first)
+    True
+    """
+    labels = entities(stem_of(path))
+    return (path.parent, *((k, v) for k, v in labels.items() if k not in ("inv", "part", "proc")))

@@ -11,8 +11,8 @@ from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own, transforms_of
-from napari_mri7t.engine.datasets.dicom_scans import DicomStudy, find_studies
-from napari_mri7t.engine.datasets.field_strength import field_of, without_field
+from napari_mri7t.engine.datasets.dicom_scans import VOLUMES_BESIDE, DicomStudy, find_studies
+from napari_mri7t.engine.datasets.field_strength import NO_FIELD, field_of, without_field
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
     find_files,
@@ -31,18 +31,14 @@ from napari_mri7t.engine.datasets.names import (
     last_suffix,
     looks_t1w,
     why_no_image,
+    without_parts,
 )
 from napari_mri7t.engine.datasets.scans import NO_DATA, RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, choose_volumes
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
-from napari_mri7t.engine.volumes.files.streams import stem_of
 
 MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
 MOST_NAMED = 5
-NO_FIELD = (
-    "nothing says its field strength: put it into ses-3T or ses-7T, name it 3T or 7T, or give "
-    "MagneticFieldStrength in its JSON"
-)
 
 
 @dataclass(frozen=True)
@@ -233,20 +229,29 @@ class _Look:
         volumes = volumes_among(files)
         self.found.failed.update({self.name(path): why for path, why in problems.items()})
         is_bids = bool(volumes) or any(s.name.startswith("sub-") for s in self.studies.values())
-        studies = [
-            path
-            for path, study in self.studies.items()
-            if not any(volume.is_relative_to(study.folder) for volume in volumes)
-        ]
+        scans = [path for path in volumes if self._is_scan(path)]
+        spare = {p: study.problem for p, study in self.studies.items() if study.is_spare}
+        spare |= {p: VOLUMES_BESIDE for p, s in self.studies.items() if s.lies_beside(scans)}
+        self.found.skipped.update({self.name(path): why for path, why in spare.items()})
+        studies = [path for path in self.studies if path not in spare]
         if is_pairs:
             volumes = [p for name in PAIR_FOLDERS.values() for p in find_volumes(root / name)]
         elif not is_bids:
             volumes = find_volumes(root)
         paths = [*volumes, *studies]
-        kept = [path for path in paths if not self.ignored.match_file(self.name(path))]
+        kept = [path for path in paths if not self._is_ignored(path)]
         return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
             path for path in paths if path not in kept
         ]
+
+    def _is_ignored(self, path: Path) -> bool:
+        study, is_listed = self.studies.get(path), self.ignored.match_file(self.name(path))
+        return is_listed or (study is not None and study.is_ignored(self.ignored, self.root))
+
+    def _is_scan(self, path: Path) -> bool:
+        """Return whether a volume of a BIDS dataset may be one of a pair, by its name."""
+        entry = Entry("", path, last_suffix(clean_stem(path)), True)
+        return entry.is_usable and not self._is_ignored(path)
 
     def _entry(self, path: Path, *, is_bids: bool, is_pairs: bool) -> Entry:
         """Return a volume with its field strength; empty, and a failure, where that is unknown."""
@@ -263,7 +268,8 @@ class _Look:
         except SubjectError as error:
             found, why = "", str(error).removeprefix(f"{path}: ")
         if why and entry.is_usable:
-            self.found.failed[self.name(path)] = why
+            problem = self.studies[path].problem if path in self.studies else ""
+            self.found.failed[self.name(path)] = problem or why
         return replace(entry, field=found)
 
     def name(self, path: Path) -> str:
@@ -319,13 +325,13 @@ class _Look:
         """Return the magnitudes of both inversions beside an MP2RAGE's uniform image."""
         if target.suffix != UNIFIED:
             return []
-        own = _without_parts(target.path)
+        own = without_parts(target.path)
         found = {}
         for entry in group:
             labels = entities(clean_stem(entry.path))
             is_magnitude = labels.get("part", "mag") == "mag"
             is_inversion = entry.suffix == MP2RAGE and is_magnitude
-            if is_inversion and _without_parts(entry.path) == own:
+            if is_inversion and without_parts(entry.path) == own:
                 found[labels.get("inv", "")] = entry
         both = [found[number] for number in ("1", "2") if number in found]
         if len(both) < 2:
@@ -384,9 +390,3 @@ def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:
     """Return the volumes of a field strength that are no T1w, in brackets."""
     names = [entry.path.name for entry in group if entry.field in fields and not entry.is_usable]
     return f" ({', '.join(names[:MOST_NAMED])}: no T1w)" if names else ""
-
-
-def _without_parts(path: Path) -> tuple[object, ...]:
-    """Return what an MP2RAGE's images have in common."""
-    labels = entities(stem_of(path))
-    return (path.parent, *((k, v) for k, v in labels.items() if k not in ("inv", "part", "proc")))

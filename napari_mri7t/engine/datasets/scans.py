@@ -8,7 +8,12 @@ from pathlib import Path
 from unicodedata import normalize
 
 from napari_mri7t.engine.datasets.bids import Scan
-from napari_mri7t.engine.datasets.dicom_scans import DicomFound, DicomStudy, find_studies
+from napari_mri7t.engine.datasets.dicom_scans import (
+    VOLUMES_BESIDE,
+    DicomFound,
+    DicomStudy,
+    find_studies,
+)
 from napari_mri7t.engine.datasets.estimates import name_estimates
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
@@ -188,12 +193,14 @@ class _Look:
         for study in self.dicom.studies:
             path = self.root / study.name
             self.studies[path] = study
-            if DEFAULT_SUFFIX not in self.suffixes or self.is_ignored(study.folder):
+            if DEFAULT_SUFFIX not in self.suffixes:
                 continue
-            if any(volume.is_relative_to(study.folder) for volume in volumes):
-                self.skipped[path] = "its folder holds volumes, too, which are used"
+            if study.is_ignored(self.ignored, self.root):
+                self.skipped[path] = f"is listed in {IGNORE_FILE}"
+            elif study.lies_beside(volumes):
+                self.skipped[path] = VOLUMES_BESIDE
             elif study.series is None:
-                self.failed[path] = study.problem
+                (self.skipped if study.is_spare else self.failed)[path] = study.problem
             else:
                 self.chosen.append(path)
 

@@ -74,6 +74,135 @@ def test_subject_with_volumes_is_not_converted_again(dicom_series, tmp_path):
     assert [scan.dicom for scan in found.scans] == [None]
 
 
+def test_session_of_dicom_is_a_scan_beside_a_session_of_volumes(dicom_series, tmp_path):
+    nifti(tmp_path / "sub-01" / "ses-A" / "anat" / "sub-01_ses-A_T1w.nii.gz")
+    dicom_series(tmp_path / "sub-01" / "ses-B" / "raw" / "t1", array=SMALL)
+    found = find_scans(tmp_path)
+    assert [scan.output.split("_desc")[0] for scan in found.scans] == [
+        "sub-01/ses-A/anat/sub-01_ses-A",
+        "sub-01/ses-B/anat/sub-01_ses-B",
+    ]
+    assert found.failed == found.skipped == {}
+
+
+@pytest.mark.parametrize("listed", ["sub-01/ses-B/", "sub-01/ses-B/raw/t1/", "*.dcm"])
+def test_dicom_that_bidsignore_lists_is_left_out_and_named(dicom_series, tmp_path, listed):
+    nifti(tmp_path / "sub-01" / "ses-A" / "anat" / "sub-01_ses-A_T1w.nii.gz")
+    dicom_series(tmp_path / "sub-01" / "ses-B" / "raw" / "t1", array=SMALL)
+    (tmp_path / ".bidsignore").write_text(f"{listed}\n")
+    found = find_scans(tmp_path)
+    assert [scan.dicom for scan in found.scans] == [None]
+    assert found.skipped == {"sub-01/ses-B/sub-01_ses-B_T1w": "is listed in .bidsignore"}
+
+
+def link_nowhere(folder, n=3):
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(n):
+        (folder / f"IM{k}.dcm").symlink_to(f"/nowhere/annex/{k}")
+
+
+def test_folder_of_links_that_lead_nowhere_fails_by_name(dicom_series, tmp_path):
+    dicom_series(tmp_path / "P001", array=SMALL)
+    for part in ("a", "b"):
+        link_nowhere(tmp_path / "P002" / part)
+    found = find_scans(tmp_path)
+    assert [scan.name for scan in found.scans] == ["P001"]
+    assert list(found.failed) == ["P002"]
+    assert found.failed["P002"].startswith("6 of its DICOM files are links that lead nowhere: fe")
+
+
+def test_folder_of_nothing_but_links_that_lead_nowhere_fails_by_name(tmp_path):
+    link_nowhere(tmp_path / "P002")
+    assert list(find_scans(tmp_path).failed) == ["P002"]
+
+
+def test_links_of_each_session_stand_for_it(tmp_path):
+    nifti(tmp_path / "sub-01" / "ses-A" / "anat" / "sub-01_ses-A_T1w.nii.gz")
+    for session in "AB":
+        link_nowhere(tmp_path / "sub-01" / f"ses-{session}" / "raw")
+    found = find_scans(tmp_path)
+    assert list(found.failed) == ["sub-01/ses-B/sub-01_ses-B_T1w"]
+    assert "holds volumes" in found.skipped["sub-01/ses-A/sub-01_ses-A_T1w"]
+
+
+def test_files_without_the_mark_of_dicom_fail_without_naming_the_patient(
+    dicom_series, tmp_path, private_words
+):
+    dicom_series(tmp_path / "P001", array=SMALL, **ROY)
+    for folder in ("P002", "DOE_JANE"):
+        tags = {"StudyInstanceUID": "1.2.3" if folder == "P002" else "1.2.4"}
+        for path in dicom_series(tmp_path / folder, array=SMALL, names="IM{}.IMA", **tags):
+            path.write_bytes(path.read_bytes()[132:])
+    found = find_scans(tmp_path)
+    assert len(found.failed) == 2
+    assert "6 of its DICOM files are damaged, or do not begin as such do" in found.failed["P002"]
+    assert not private_words(found.failed)
+    assert [scan.name for scan in found.scans] == ["P001"]
+
+
+def test_unreadable_files_beside_a_series_are_warned_of(dicom_series, tmp_path):
+    dicom_series(tmp_path / "P001", array=SMALL)
+    link_nowhere(tmp_path / "P001")
+    found = find_scans(tmp_path)
+    assert found.failed == {}
+    assert any(
+        "3 files .dcm or .ima beside its own" in text for text in found.scans[0].dicom.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("good", "lost", "name"),
+    [
+        ("P001/t1", "P001/loc", "P001_loc"),
+        ("sub-01/ses-A/dcm/t1", "sub-01/ses-A/dcm/loc", "sub-01/ses-A/sub-01_ses-A_acq-x"),
+    ],
+)
+def test_links_beside_the_series_that_is_used_are_named_and_change_no_name(
+    dicom_series, tmp_path, good, lost, name
+):
+    dicom_series(tmp_path / good, array=SMALL)
+    (before,) = find_scans(tmp_path).scans
+    link_nowhere(tmp_path / lost)
+    found = find_scans(tmp_path)
+    assert ([scan.output for scan in found.scans], found.failed) == ([before.output], {})
+    (skipped,) = found.skipped
+    assert skipped.startswith(name)
+
+
+def test_folder_of_damaged_headers_fails_by_name(dicom_series, tmp_path):
+    dicom_series(tmp_path / "P001", array=SMALL)
+    (tmp_path / "P002").mkdir()
+    (tmp_path / "P002" / "IM1").write_bytes(bytes(128) + b"DICM" + bytes(range(1, 200)))
+    (tmp_path / "P001" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    found = find_scans(tmp_path)
+    assert list(found.failed) == ["P002"]
+    assert found.failed["P002"].startswith("1 of its DICOM files are damaged")
+
+
+def test_copy_of_a_study_in_the_folder_of_another_person_fails(dicom_series, tmp_path):
+    for folder in ("P001/t1", "P001/again", "P002/t1"):
+        dicom_series(tmp_path / folder, array=SMALL)
+    found = find_scans(tmp_path)
+    assert [scan.name for scan in found.scans] == ["P001"]
+    assert list(found.failed) == ["P002"]
+    assert found.failed["P002"].startswith("holds copies of images of P001, which are used there")
+
+
+@pytest.mark.parametrize(
+    ("patient", "is_kept"),
+    [
+        ({"PatientName": "", "PatientID": "0012"}, True),
+        ({"PatientName": "sub-12", "PatientID": "0012"}, True),
+        ({"PatientName": "DOE^JANE", "PatientID": "0012"}, False),
+    ],
+)
+def test_label_without_the_zeros_of_the_number_is_the_number(
+    dicom_series, tmp_path, patient, is_kept
+):
+    dicom_series(tmp_path / "sub-12" / "raw", array=SMALL, **patient)
+    assert (find_scans(tmp_path).scans[0].name == "sub-12/sub-12_T1w") is is_kept
+
+
 def test_study_without_a_clear_t1w_fails_with_its_series_listed(dicom_series, tmp_path):
     dicom_series(tmp_path / "S1" / "a", array=SMALL)
     dicom_series(tmp_path / "S1" / "b", array=SMALL, SeriesNumber=6, AcquisitionTime="111111")

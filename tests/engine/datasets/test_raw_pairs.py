@@ -12,6 +12,8 @@ from napari_mri7t.engine.datasets.pair_table import read_pairs
 from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
 from napari_mri7t.engine.errors import Mri7tError
 
+SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
+
 
 @pytest.fixture
 def scan(tmp_path):
@@ -46,6 +48,34 @@ def test_sessions_of_bids_say_the_field_strength(raw, scan):
     assert pair.source.name == "sub-01/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz"
     assert pair.target.name == "sub-01/ses-7T/anat/sub-01_ses-7T_T1w.nii.gz"
     assert pair.describe() == "3T sub-01_ses-3T_T1w.nii.gz, 7T sub-01_ses-7T_T1w.nii.gz"
+
+
+def test_3t_of_dicom_is_paired_with_a_7t_of_nifti(dicom_series, scan, tmp_path):
+    scan("sub-01/ses-7T/anat/sub-01_ses-7T_UNIT1.nii.gz")
+    scan("sub-01/ses-3T/func/sub-01_ses-3T_bold.nii.gz")
+    dicom_series(tmp_path / "raw/sub-01/ses-3T/dcm/DOE", array=SMALL)
+    found = find_raw_pairs(tmp_path / "raw")
+    (pair,) = found.pairs
+    assert pair.describe() == "3T sub-01_ses-3T_T1w, 7T sub-01_ses-7T_UNIT1.nii.gz"
+    assert (pair.source.dicom is None, found.failed) == (False, {})
+
+
+def test_dicom_that_a_session_was_converted_from_is_not_used_and_named(dicom_series, raw, tmp_path):
+    dicom_series(raw / "sub-01/ses-3T/dcm", array=SMALL)
+    found = find_raw_pairs(raw)
+    assert found.pairs[0].source.dicom is None
+    assert list(found.skipped) == ["sub-01/ses-3T/sub-01_ses-3T_T1w"]
+    assert "holds volumes" in found.skipped["sub-01/ses-3T/sub-01_ses-3T_T1w"]
+
+
+def test_person_whose_dicom_cannot_be_read_fails_with_the_reason(raw, scan):
+    scan("sub-02/ses-7T/anat/sub-02_ses-7T_T1w.nii.gz")
+    for folder in ("sub-02/ses-3T/dcm", "sub-03/dcm"):
+        (raw / folder).mkdir(parents=True)
+        (raw / folder / "IM1.dcm").symlink_to("/nowhere")
+    failed = find_raw_pairs(raw).failed
+    assert "1 of its DICOM files are links that lead nowhere" in failed["sub-02"]
+    assert "1 of its DICOM files are links" in failed["sub-03/sub-03_T1w"]
 
 
 def test_json_says_the_field_strength_where_sessions_do_not(scan, tmp_path):

@@ -23,6 +23,7 @@ from napari_mri7t.engine.volumes.files.dicom_header import (
     Traits,
     check_installed,
     is_dicom_file,
+    is_named_dicom,
     read_dicom_header,
 )
 from napari_mri7t.engine.volumes.files.dicom_places import (
@@ -263,7 +264,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
     Parameters
     ----------
     files : iterable of Path
-        Those that are no DICOM are left out.
+        Those that are no DICOM are left out; those that are named so, with a warning.
 
     Returns
     -------
@@ -278,8 +279,10 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
     groups: dict[str, dict[str, Header]] = defaultdict(dict)
     n_damaged = n_found = 0
     copies: dict[str, list[Path]] = defaultdict(list)
+    unread: Counter[Path] = Counter()
     for path in files:
         if not is_dicom_file(path):
+            unread[path.parent] += is_named_dicom(path)
             continue
         try:
             header = read_dicom_header(path)
@@ -301,7 +304,12 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
     for uid, group in groups.items():
         n_twice = len(copies[uid])
         twice = [f"{n_twice} files hold images that others hold as well"] if n_twice else []
-        one = _series(uid, list(group.values()), everybody, (*notes, *twice))
+        n_unread = sum(unread[folder] for folder in {h.path.parent for h in group.values()})
+        told = (
+            f"{n_unread} files .dcm or .ima beside its own are links that lead nowhere or no DICOM"
+        )
+        lost = [f"{told}: slices may be missing"] if n_unread else []
+        one = _series(uid, list(group.values()), everybody, (*notes, *twice, *lost))
         found.append(replace(one, copies=tuple(copies[uid])))
     return sorted(found, key=lambda one: (one.number, one.traits.settings, one.key))
 

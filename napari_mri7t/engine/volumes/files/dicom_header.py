@@ -143,6 +143,17 @@ def is_dicom_file(path: Path) -> bool:
         return False
 
 
+def is_named_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM by its name, whatever it holds.
+
+    Examples
+    --------
+    >>> is_named_dicom(Path("a.IMA")), is_named_dicom(Path("IM0001"))
+    (True, False)
+    """
+    return path.suffix.lower() in (".dcm", ".ima")
+
+
 def check_installed() -> None:
     """Raise the command that installs the extra `dicom`, if a library of it is missing.
 
@@ -156,13 +167,15 @@ def check_installed() -> None:
         )
 
 
-def read_dicom_header(path: Path) -> Header | None:
+def read_dicom_header(path: Path, *, force: bool = False) -> Header | None:
     """Read the header of a DICOM file.
 
     Parameters
     ----------
     path : Path
         As `is_dicom_file` finds it.
+    force : bool
+        Also of a file without the mark of DICOM.
 
     Returns
     -------
@@ -179,7 +192,9 @@ def read_dicom_header(path: Path) -> Header | None:
     try:
         with warnings.catch_warnings(), open_regular(path) as file:
             warnings.simplefilter("ignore")  # they quote values
-            found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(FIELDS))
+            found = pydicom.dcmread(
+                file, stop_before_pixels=True, specific_tags=list(FIELDS), force=force
+            )
             rest = path.stat().st_size - file.tell()
             return _header(found, path, rest)
     except Exception as error:  # whatever a damaged file makes of the library
