@@ -84,7 +84,7 @@ class RecipeFields(QWidget):
             "key=value, separated by semicolons, such as widths=[16, 32]"
         )
         self.network_line.setAccessibleName("Arguments of the network")
-        self.network_line.editingFinished.connect(self.changed)
+        self.network_line.textEdited.connect(self.changed)
         self.network_line.setPlaceholderText("network: key=value; …")
         self.advanced.form.addRow(self.network_line)  # the whole width: it may hold several
 
@@ -217,7 +217,7 @@ class RecipeFields(QWidget):
 
 
 class FoldList(QListWidget):
-    """The folds, one per held-out subject; those that are done are ticked and disabled."""
+    """The folds, one per held-out subject; those that are done stay ticked."""
 
     changed = Signal()
 
@@ -249,7 +249,7 @@ class FoldList(QListWidget):
             is_ticked = n in finished or n in chosen
             item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
             if n in finished:
-                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsUserCheckable)
             self.addItem(item)
         self.blockSignals(False)
         self.changed.emit()
@@ -259,8 +259,7 @@ class FoldList(QListWidget):
         return tuple(
             item.data(Qt.ItemDataRole.UserRole)
             for item in self._items()
-            if item.checkState() == Qt.CheckState.Checked
-            and item.flags() & Qt.ItemFlag.ItemIsEnabled
+            if item.checkState() == Qt.CheckState.Checked and not _is_done(item)
         )
 
     def held_out(self) -> dict[int, str]:
@@ -272,7 +271,7 @@ class FoldList(QListWidget):
         wanted = set(folds)
         for item in self._items():
             is_wanted = item.data(Qt.ItemDataRole.UserRole) in wanted
-            if item.flags() & Qt.ItemFlag.ItemIsEnabled:
+            if not _is_done(item):
                 item.setCheckState(Qt.CheckState.Checked if is_wanted else Qt.CheckState.Unchecked)
 
     def marked(self) -> int | None:
@@ -282,11 +281,12 @@ class FoldList(QListWidget):
 
     def done(self) -> list[int]:
         """Return the folds that are done."""
-        return [
-            item.data(Qt.ItemDataRole.UserRole)
-            for item in self._items()
-            if not item.flags() & Qt.ItemFlag.ItemIsEnabled
-        ]
+        return [item.data(Qt.ItemDataRole.UserRole) for item in self._items() if _is_done(item)]
 
     def _items(self) -> list[QListWidgetItem]:
         return [self.item(n) for n in range(self.count())]
+
+
+def _is_done(item: QListWidgetItem) -> bool:
+    """Return whether a fold is done: it can be clicked, to be exported, but not ticked."""
+    return not item.flags() & Qt.ItemFlag.ItemIsUserCheckable

@@ -66,7 +66,7 @@ class SettingFields(QObject):
             field.toggled.connect(self._announce)
         else:
             field = QLineEdit()
-            field.editingFinished.connect(self.changed)
+            field.textEdited.connect(self._announce)  # a start need not wait for another field
         return field
 
     def _announce(self, value: object = None) -> None:
@@ -121,7 +121,17 @@ class SettingFields(QObject):
         ValueError
             If one of them is of the wrong type or out of its range.
         """
-        return with_settings(preset, self.changes(preset))
+        try:
+            return with_settings(preset, self.changes(preset))
+        except ValueError as error:
+            raise ValueError(_labelled(str(error))) from error
+
+
+def _labelled(text: str) -> str:
+    """Call the settings in front by their words in an error."""
+    for name, label in IN_FRONT.items():
+        text = re.sub(rf"\b{name}\b", label, text)
+    return text
 
 
 def _text_of(field: QWidget) -> str:

@@ -140,7 +140,7 @@ class TrainWidget(EngineWidget):
         self.device_box.currentIndexChanged.connect(self._check)
         export = self.export_button
         self.panel.hear(export.exported, export.failed, self.panel.inform)
-        export.exported.connect(self._on_exported)
+        export.exported.connect(lambda text: self.let_others_catch_up())
         self.panel.hear(self.command_button.copied, self.command_button.failed)
         self.panel.start_requested.connect(self.start)
         self.panel.idle.connect(self._on_idle)
@@ -257,7 +257,8 @@ class TrainWidget(EngineWidget):
 
     def start(self) -> None:
         """Train in the background; the training outlives the widget."""
-        if self.panel.job is not None or find_job(TrainingState) is not None:
+        self._check()
+        if self._why_not or self.panel.job is not None or find_job(TrainingState) is not None:
             return
         request = self._request()
         self.memory.keep(
@@ -285,9 +286,6 @@ class TrainWidget(EngineWidget):
             folder = request.run / "final"
             self.memory.keep(OF_SYNTHESIS, {"chosen_model": str(folder)})
             self.panel.inform(f"Trained on all subjects. Synthesize 7T now lists {folder}.")
-        self.let_others_catch_up()
-
-    def _on_exported(self, text: str) -> None:
         self.let_others_catch_up()
 
     def _on_failed(self, text: str) -> None:

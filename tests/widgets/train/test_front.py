@@ -6,7 +6,9 @@ import math
 import shlex
 
 import pytest
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QShowEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog
 
 from napari_mri7t.engine.models.card import read_card
@@ -114,6 +116,43 @@ def test_trained_fold_is_exported_where_the_user_says(widget, wait_idle, tmp_pat
     assert proposed == [str(tmp_path / "basic_cnn-fold-02")]
     assert read_card(tmp_path / "mine").training["held_out"] == "sub-C"
     assert "Exported" in widget.panel.notices.texts()[-1]
+
+
+def test_fold_that_is_done_is_clicked_to_be_exported_and_stays_ticked(widget, wait_idle):
+    widget.folds.choose([0, 2])
+    widget.start()
+    wait_idle()
+    assert widget.folds.done() == [0, 2]
+    folds = widget.folds
+    for n, name in ((2, "sub-C"), (0, "sub-A"), (2, "sub-C")):
+        place = folds.visualItemRect(folds.item(n))
+        for point in (place.center(), place.topLeft() + QPoint(8, place.height() // 2)):
+            QTest.mouseClick(folds.viewport(), Qt.MouseButton.LeftButton, pos=point)
+        assert name in widget.export_button.toolTip()
+        assert folds.item(n).checkState() == Qt.CheckState.Checked
+    assert folds.chosen() == ()
+    folds.choose([1])
+    assert folds.chosen() == (1,)
+
+
+def test_steps_that_are_typed_count_at_once(widget, wait_idle):
+    field = fields(widget)["n_steps"]
+    wait_idle()
+    shown = widget.time_label.text()
+    field.selectAll()
+    QTest.keyClicks(field, "40000")
+    assert widget.time_label.text() != shown
+    field.selectAll()
+    QTest.keyClicks(field, "abc")
+    assert "Steps: 'abc'" in widget.panel.status.text().replace("\u200b", "")
+    assert widget.time_label.text() == ""
+
+
+def test_a_start_reads_the_fields_as_they_are(widget, wait_idle):
+    fields(widget)["n_steps"].setText("abc")  # as before the focus leaves it
+    widget.start()
+    assert widget.panel.job is None
+    assert "Steps: 'abc'" in widget.panel.status.text().replace("\u200b", "")
 
 
 def test_what_was_trained_is_at_hand_in_the_other_widgets(widget, wait_idle, tmp_path, monkeypatch):

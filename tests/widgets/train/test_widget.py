@@ -109,7 +109,7 @@ def test_every_setting_of_the_preset_can_be_seen_and_changed(widget):
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
-    [("n_steps", "many", "n_steps: 'many'"), ("patch_size", "20", "multiple of 8")],
+    [("n_steps", "many", "Steps: 'many'"), ("patch_size", "20", "multiple of 8")],
 )
 def test_setting_that_cannot_be_is_explained_before_the_start(widget, name, text, words):
     widget.recipe.set_setting(name, text)
