@@ -246,6 +246,14 @@ def remove_layer(viewer: napari.Viewer, layer: Layer | None, instead: Layer | No
         layers.selection.active = instead
 
 
+def raise_layer(viewer: napari.Viewer, layer: Layer) -> None:
+    """Move an image over all other images; what is drawn over them stays over it."""
+    layers = viewer.layers
+    top = max(n for n, each in enumerate(layers) if isinstance(each, Image))
+    if layers.index(layer) != top:
+        layers.move(layers.index(layer), top + 1)
+
+
 def is_volume(layer: Layer) -> bool:
     """Return whether a widget may offer this layer."""
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -64,6 +64,19 @@ def shown_voxel(viewer: napari.Viewer, layer: Layer) -> Voxel:
     return i, j, k
 
 
+def shown_volume(viewer: napari.Viewer, layer: Layer) -> int:
+    """Return which volume of a 4-D layer is at the slider, from 0; the nearest if none is."""
+    at = layer.world_to_data(np.asarray(viewer.dims.point)[-layer.ndim :])[0]
+    return min(max(round(float(at)), 0), layer.data.shape[0] - 1)
+
+
+def show_volume(viewer: napari.Viewer, layer: Layer, index: int) -> None:
+    """Move the slider to a volume of a 4-D layer, unless it is there."""
+    if index != shown_volume(viewer, layer):
+        at = layer.data_to_world((index, 0, 0, 0))[0]
+        viewer.dims.set_point(viewer.dims.ndim - layer.ndim, float(at))
+
+
 def point_of(layer: Layer, voxel: Voxel) -> tuple[float, ...]:
     """Return where a voxel of a volume is shown: S, A and R in the viewer."""
     data = np.concatenate((np.zeros(layer.ndim - 3), voxel[::-1]))
@@ -115,6 +128,13 @@ def box_to_layer(values: np.ndarray, box: Box, source: Layer, **settings: Any) -
         "metadata": {VIEW_KEY: "part"},
     }
     return values.T, meta | settings, "image"  # (S, A, R)
+
+
+def is_parallel(layer: Layer, meta: Mapping[str, Any]) -> bool:
+    """Return whether a layer lies as `box_to_layer` says, apart from its corner."""
+    place = placement(layer)
+    names = ("scale", "rotate", "shear", "affine")
+    return all(np.array_equal(place[name], meta[name]) for name in names)
 
 
 def shift_along(layer: Layer, axis: int, index: float) -> np.ndarray:

@@ -57,6 +57,33 @@ def disconnect_events(layer: Layer, names: Sequence[str], slot: Callable[[Any], 
             layer.events.emitters[name].disconnect(slot)
 
 
+class LayerWatch(QObject):
+    """Signals `changed` once the voxels and the places of some layers rest after a change."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._layers: list[Layer] = []
+        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
+        self._rest.timeout.connect(self.changed)
+
+    def follow(self, layers: Sequence[Layer]) -> None:
+        """Listen to these layers only; a change of others is forgotten."""
+        if list(layers) == self._layers:
+            return
+        self._rest.stop()
+        for layer in self._layers:
+            disconnect_events(layer, CHANGES, self.touch)
+        self._layers = list(layers)
+        for layer in self._layers:
+            connect_events(layer, CHANGES, self.touch)
+
+    def touch(self, event: object = None) -> None:
+        """Wait for the end of a change."""
+        self._rest.start()
+
+
 def why_absent(device: str) -> str | None:
     """Return why this computer cannot have a device; None if it may have it."""
     if device == "mps" and SYSTEM != "Darwin":
@@ -128,38 +155,25 @@ class PairFields(QObject):
         self._proposed = self._chosen
         self.propose()
         viewer.layers.events.inserted.connect(self._on_inserted)
-        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
-        self._rest.timeout.connect(self.changed)
-        self._watched: list[Layer] = []
+        self._watch = LayerWatch(self)
+        self._watch.changed.connect(self.changed)
         for chooser in (self.reference_chooser, self.estimate_chooser, self.mask_chooser):
             chooser.layer_changed.connect(self._on_chosen)
-        self._watch()
+        self._follow()
         self.range_box.valueChanged.connect(lambda value: self.changed.emit())
 
     def release(self) -> None:
         """Stop listening to the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
-        self._forget()
+        self._watch.follow(())
 
     def _on_chosen(self, layer: Layer | None) -> None:
-        self._watch()
+        self._follow()
         self.changed.emit()
 
-    def _watch(self) -> None:
+    def _follow(self) -> None:
         """Listen to the layers that are chosen now."""
-        self._forget()
-        self._watched = [layer for layer in {*self._chosen, self.mask} if layer is not None]
-        for layer in self._watched:
-            connect_events(layer, CHANGES, self._on_content)
-
-    def _forget(self) -> None:
-        self._rest.stop()
-        for layer in self._watched:
-            disconnect_events(layer, CHANGES, self._on_content)
-        self._watched = []
-
-    def _on_content(self, event: object = None) -> None:
-        self._rest.start()
+        self._watch.follow([x for x in dict.fromkeys((*self._chosen, self.mask)) if x is not None])
 
     @property
     def _chosen(self) -> tuple[Layer | None, Layer | None]:

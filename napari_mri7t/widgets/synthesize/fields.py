@@ -6,7 +6,7 @@ from typing import Any
 
 import napari
 from napari.layers import Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,6 +20,7 @@ from napari_mri7t.engine.models.card import AXIAL
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
+from napari_mri7t.widgets.layers.planes import show_volume, shown_volume
 from napari_mri7t.widgets.shared.controls import (
     FolderField,
     LayerChooser,
@@ -28,7 +29,7 @@ from napari_mri7t.widgets.shared.controls import (
     set_enabled,
     wrap_anywhere,
 )
-from napari_mri7t.widgets.shared.fields import DeviceBox
+from napari_mri7t.widgets.shared.fields import DeviceBox, LayerWatch
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
@@ -63,7 +64,10 @@ def _is_offered(layer: Layer) -> bool:
 
 
 class SourceFields(QWidget):
-    """One layer, the selected ones, or a folder."""
+    """One layer, the selected ones, or a folder.
+
+    `changed`: another choice, or other voxels or another place of what is chosen.
+    """
 
     changed = Signal()
 
@@ -76,7 +80,7 @@ class SourceFields(QWidget):
         self.mode_box.setToolTip("Selected layers: those marked in the layer list, 3-D only")
         self.layer_chooser = LayerChooser(viewer, _is_offered, "The 3T volume, T1w")
         self.index_box = QSpinBox()
-        self.index_box.setToolTip("Index of the volume in the 4-D layer, from 0")
+        self.index_box.setToolTip("Index of the volume in the 4-D layer, from 0, as the slider")
         self.selection_label = TextLabel()
         self.selection_label.setWordWrap(True)
         self.folder_field = FolderField(
@@ -93,13 +97,20 @@ class SourceFields(QWidget):
         )
         self._lay_out()
         self._recall(remembered)
+        self._watch = LayerWatch(self)
+        self._watch.changed.connect(self._refresh)
+        self._connect()
+        self._refresh()
+
+    def _connect(self) -> None:
         self.mode_box.currentTextChanged.connect(self._refresh)
         self.layer_chooser.layer_changed.connect(self._refresh)
         self.folder_field.changed.connect(self.changed)
         self.output_field.changed.connect(self.changed)
         self.overwrite_box.toggled.connect(lambda is_on: self.changed.emit())
-        viewer.layers.selection.events.changed.connect(self._refresh)
-        self._refresh()
+        self.index_box.valueChanged.connect(self._on_index)
+        self._viewer.layers.selection.events.changed.connect(self._refresh)
+        self._viewer.dims.events.current_step.connect(self._on_slider)
 
     def _lay_out(self) -> None:
         self._form = QFormLayout(self)
@@ -131,6 +142,25 @@ class SourceFields(QWidget):
     def release(self) -> None:
         """Stop listening to the viewer."""
         self._viewer.layers.selection.events.changed.disconnect(self._refresh)
+        self._viewer.dims.events.current_step.disconnect(self._on_slider)
+        self._watch.follow(())
+
+    @property
+    def _series(self) -> Layer | None:
+        """The layer to synthesise one volume of, if it is chosen."""
+        layer = self.layer_chooser.layer
+        return layer if layer is not None and layer.ndim == 4 else None
+
+    def _on_slider(self, event: object = None) -> None:
+        """Take the volume on the screen."""
+        if self._series is not None:
+            self.index_box.setValue(shown_volume(self._viewer, self._series))
+
+    def _on_index(self, index: int) -> None:
+        """Show the volume that is taken."""
+        if self._series is not None:
+            show_volume(self._viewer, self._series, index)
+        self._watch.touch()
 
     @property
     def mode(self) -> str:
@@ -178,11 +208,12 @@ class SourceFields(QWidget):
         return None
 
     def _refresh(self, event: object = None) -> None:
-        layer = self.layer_chooser.layer
-        is_series = layer is not None and layer.ndim == 4
-        if is_series and self.index_box.maximum() != layer.data.shape[0] - 1:
-            self.index_box.setMaximum(layer.data.shape[0] - 1)
-            self.index_box.setValue(int(self._viewer.dims.current_step[0]))
+        is_series = self._series is not None
+        self._watch.follow(self.layers())
+        if is_series:
+            with QSignalBlocker(self.index_box):  # a smaller number would move the slider
+                self.index_box.setMaximum(self._series.data.shape[0] - 1)
+            self._on_slider()
         names = ", ".join(layer.name for layer in self.layers())
         self.selection_label.setText(wrap_anywhere(names) or "none")
         for field, is_needed in (

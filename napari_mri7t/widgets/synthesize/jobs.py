@@ -48,6 +48,11 @@ class Source:
     data: LayerData
     index: int | None
 
+    @property
+    def title(self) -> str:
+        """The layer's name, and which of its volumes is taken, from 0 as napari's slider."""
+        return self.layer.name if self.index is None else f"{self.layer.name} volume {self.index}"
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:

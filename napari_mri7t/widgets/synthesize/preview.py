@@ -19,11 +19,17 @@ from qtpy.QtWidgets import QCheckBox
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.widgets.compare.swipe import LINE_COLOUR
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, data_to_volume, remove_layer
+from napari_mri7t.widgets.layers.layers import (
+    VIEW_KEY,
+    data_to_volume,
+    raise_layer,
+    remove_layer,
+)
 from napari_mri7t.widgets.layers.planes import (
     Box,
     box_to_layer,
     central_box,
+    is_parallel,
     plane_box,
     shown_plane,
 )
@@ -77,6 +83,7 @@ class Made:
     """A part that was synthesised."""
 
     source: Layer
+    title: str  # of the scan
     key: tuple[Any, ...]
     box: Box
     values: np.ndarray
@@ -118,6 +125,7 @@ class PreviewBar(QObject):
         self.live_box.toggled.connect(self._on_live)
         for event in self._events():
             event.connect(self._on_moved)
+        viewer.layers.events.removed.connect(self._on_removed)
         self._latest.progressed.connect(self._on_progressed)
         self._latest.answered.connect(self._on_answered)
         self._latest.failed.connect(self._on_failed)
@@ -131,6 +139,7 @@ class PreviewBar(QObject):
         """Stop listening to the viewer and drop what is pending; the layer goes with the widget."""
         for event in self._events():
             event.disconnect(self._on_moved)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         self.stop()
         self.remove()
 
@@ -166,6 +175,11 @@ class PreviewBar(QObject):
             self.done.emit("")
         else:
             self.show(SLICE)
+
+    def _on_removed(self, event: Any) -> None:
+        """Let the preview of a scan go with it."""
+        if event.value == self._source:  # napari hands out proxies
+            self.remove()
 
     def _on_live(self, is_on: bool) -> None:
         if is_on:
@@ -226,18 +240,20 @@ class PreviewBar(QObject):
 
     def _show(self, made: Made) -> None:
         settings = {
-            "name": f"{made.source.name} preview {made.model}",
+            "name": f"{made.title} preview {made.model}",
             "contrast_limits": tuple(made.source.contrast_limits),
             "metadata": {VIEW_KEY: VIEW},
         }
         data, meta, _ = box_to_layer(made.values, made.box, made.source, **settings)
         layer = self._layer
-        if layer in self._viewer.layers and np.array_equal(layer.scale, meta["scale"]):
+        is_of_scan = layer in self._viewer.layers and self._source == made.source
+        if is_of_scan and is_parallel(layer, meta):
             with layer.events.set_data.blocker():
                 layer.translate = meta["translate"]
             layer.data = data
             layer.name = meta["name"]
             layer.visible = True
+            raise_layer(self._viewer, layer)
         else:
             self.remove()
             self._source = made.source
@@ -268,7 +284,8 @@ class _Session:
         output = request.asked.output
         note += "" if output.is_on_own_grid else IN_MNI
         about = (seconds, self._preview.computed_on, self._preview.model.name, note)
-        return Made(request.source.layer, key, box, values, *about)
+        source = request.source
+        return Made(source.layer, source.title, key, box, values, *about)
 
     def _values(self, box: Box, report: Report) -> tuple[np.ndarray, str]:
         """Synthesise a slice, or a region; say if the full run averages other planes into it."""

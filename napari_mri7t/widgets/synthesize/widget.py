@@ -261,7 +261,7 @@ class SynthesizeWidget(EngineWidget):
             estimate,
             progress.source.layer if has_grid else None,
             progress.provenance,
-            name=f"{progress.source.layer.name} synthetic-7T {synthesis.model.name}",
+            name=f"{progress.source.title} synthetic-7T {synthesis.model.name}",
         )
         shown = self.viewer.add_image(data, **meta)
         self._about.append(shown)
