@@ -62,7 +62,7 @@ class BeforeAfter(QObject):
         self._corrected.answered.connect(self._on_corrected)
         self._differing.answered.connect(self._on_difference)
         for latest in (self._corrected, self._differing):
-            latest.failed.connect(self.failed)
+            latest.failed.connect(self._on_failed)
         self.views.failed.connect(self.failed)
         self.views.left.connect(self._on_left)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -138,6 +138,11 @@ class BeforeAfter(QObject):
         self._remove_difference()
         self._difference = add_difference(self._viewer, answer)
         self.views.show(DIFFERENCE, self._difference, self._difference)
+
+    def _on_failed(self, text: str) -> None:
+        """Say why a view cannot be shown; the next click goes on from the one that is."""
+        self._wanted = self.views.view
+        self.failed.emit(text)
 
     def _leave(self) -> None:
         self._differing.drop()

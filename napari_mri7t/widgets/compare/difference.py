@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import napari
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
@@ -20,4 +22,22 @@ def add_difference(viewer: napari.Viewer, answer: tuple[LayerData, float]) -> Im
     meta["metadata"][VIEW_KEY] = VIEW
     layer = viewer.add_image(data, **meta)
     layer.colorbar.visible = True
+    _keep_bar(viewer, layer)
     return layer
+
+
+def _keep_bar(viewer: napari.Viewer, difference: Image) -> None:
+    """Show the colour bar of a difference while no other image covers it."""
+    events = viewer.layers.events
+    order = events.inserted, events.removed, events.reordered
+
+    def follow(event: Any = None) -> None:
+        if difference in viewer.layers:
+            above = list(viewer.layers)[viewer.layers.index(difference) + 1 :]
+            difference.colorbar.visible = not any(isinstance(x, Image) and x.visible for x in above)
+            return
+        for each in order:
+            each.disconnect(follow)
+
+    for each in order:
+        each.connect(follow)

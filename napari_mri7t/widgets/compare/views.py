@@ -67,15 +67,20 @@ class CompareViews(QObject):
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self.swap)
         viewer.layers.events.removing.connect(self._on_removing)
+        viewer.layers.events.renamed.connect(self._on_renamed)
 
     def release(self) -> None:
         """Leave the view and stop listening to the viewer."""
         self.leave()
         self._viewer.layers.events.removing.disconnect(self._on_removing)
+        self._viewer.layers.events.renamed.disconnect(self._on_renamed)
 
     def _on_removing(self, event: Any) -> None:
         """Let napari delete the layer in its own context: the grid may change before it draws."""
         make_current(self._viewer)
+
+    def _on_renamed(self, event: Any) -> None:
+        self._show_labels()
 
     def show(self, view: str, reference: Layer, estimate: Layer) -> None:
         """Leave the current view and enter another; of a `DIFFERENCE`, both are its layer."""
@@ -189,7 +194,9 @@ class CompareViews(QObject):
     def _label(self, texts: dict[str, str]) -> None:
         overlays = self._viewer.canvas.overlays
         for place, key in LABELS.items():
-            if place in texts:
+            if place in texts and key in overlays:
+                overlays[key].text = texts[place]
+            elif place in texts:
                 overlays[key] = TextOverlay(
                     text=texts[place], position=place, visible=True, font_size=LABEL_SIZE
                 )

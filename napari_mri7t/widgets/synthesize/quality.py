@@ -133,9 +133,10 @@ class QualityPanel(QWidget):
         prepared, volumes, seen = answer
         if self._run is None or self._run[0] is not prepared:
             return
-        for name, words in NAMES.items():
+        titles = {name: f"{prepared.scan.name} quality: {words}" for name, words in NAMES.items()}
+        self._remove_earlier(set(titles.values()))
+        for name, title in titles.items():
             volume: Volume = getattr(volumes, name)
-            title = f"{prepared.scan.name} quality: {words}"
             self._layers.append(self._add(name, volume, title, volumes.limit))
         if not shares_grid(self._run[1], prepared.scan):  # a mask is corrected on the scan's grid
             self._layers[-1].editable = False
@@ -144,6 +145,13 @@ class QualityPanel(QWidget):
         self.plot.show_histograms(seen.edges, seen.scan, seen.training)
         self.plot.setVisible(True)
         self.button.setText(REMOVE)
+
+    def _remove_earlier(self, titles: set[str]) -> None:
+        """Remove what was shown of an earlier run of the scan under the same names."""
+        for layer in list(self._viewer.layers):
+            of_quality = layer.metadata.get(VIEW_KEY) == VIEW
+            if of_quality and any(layer.name.startswith(title) for title in titles):
+                self._viewer.layers.remove(layer)
 
     def _fail(self, text: str) -> None:
         self.button.setEnabled(True)

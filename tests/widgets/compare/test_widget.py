@@ -329,6 +329,34 @@ def test_labels_on_the_canvas_say_which_image_is_which(widget, viewer, wait_idle
     assert widget.difference.colorbar.visible
 
 
+def test_label_on_the_canvas_follows_the_name_of_its_layer(widget, viewer):
+    widget.view_box.setCurrentText("Side by side")
+    overlay = viewer.canvas.overlays["mri7t-left"]
+    viewer.layers["phantom"].name = "scan"
+    assert labels(viewer)["top_left"] == "reference\nscan"
+    assert viewer.canvas.overlays["mri7t-left"] is overlay
+    widget.view_box.setCurrentText("Single view")
+    viewer.layers["scan"].name = "phantom"
+    assert labels(viewer) == {}
+
+
+def test_colour_bar_goes_while_another_image_covers_the_difference(widget, viewer, wait_idle):
+    widget.difference_button.click()
+    wait_idle()
+    bar = widget.difference.colorbar
+    assert bar.visible
+    viewer.add_labels(np.zeros((3, 3, 3), np.uint8))
+    assert bar.visible
+    covering = viewer.add_image(np.zeros((3, 3, 3)))
+    assert not bar.visible
+    viewer.layers.move(len(viewer.layers) - 1, 0)
+    assert bar.visible
+    viewer.layers.move(0, len(viewer.layers))
+    assert not bar.visible
+    viewer.layers.remove(covering)
+    assert bar.visible
+
+
 def test_three_planes_of_both_go_through_the_point_that_is_clicked(
     widget, viewer, phantom, estimate
 ):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 
 pytestmark = pytest.mark.gui
 VIEWS = ("Side by side", "Swipe", "Difference", "Single view")
@@ -105,6 +107,19 @@ def test_estimate_is_compared_with_the_scan_without_its_bias_field(raw_done, hea
     assert not np.allclose(corrected.data.T[deep], scan.array[deep], rtol=1e-3)
     np.testing.assert_array_equal(corrected.data.T[~mask], scan.array[~mask])
     assert corrected.contrast_limits == made.contrast_limits
+
+
+def test_difference_that_fails_leaves_the_view_on_the_screen(done, wait_idle, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("phantom: on another grid")
+
+    monkeypatch.setattr(jobs, "difference", fail)
+    done.before_after.show("Swipe")
+    wait_idle()
+    done.before_after.turn()
+    wait_idle()
+    assert done.panel.notices.texts(ERROR_COLOUR) == ["phantom: on another grid"]
+    assert done.before_after.views.view == done.before_after._wanted == "Swipe"
 
 
 def test_removed_result_takes_its_views_along(done, wait_idle):

@@ -198,6 +198,18 @@ def test_difference_is_shown_up_to_the_limit_of_the_engine(ready, calls, monkeyp
     assert shown.contrast_limits == [-123, 123]
 
 
+def test_quality_layers_of_a_second_run_replace_those_of_the_first(ready, wait_idle):
+    names = []
+    for _ in range(2):
+        ready.start()
+        wait_idle()
+        ready.quality.button.click()
+        wait_idle()
+        names.append([x.name for x in ready.viewer.layers if "quality" in x.name])
+    assert names[0] == names[1]
+    assert len(names[0]) == 5
+
+
 def test_quality_layers_that_failed_can_be_asked_for_again(ready, calls, monkeypatch, wait_idle):
     ready.start()
     wait_idle()
