@@ -24,12 +24,7 @@ from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.synthesis.synthesize import (
-    SYNTHESIZE,
-    Synthesis,
-    check_end_slices,
-    estimate,
-)
+from napari_mri7t.engine.synthesis.synthesize import Synthesis, check_end_slices, estimate
 from napari_mri7t.engine.synthesis.uncertainty import calibration_of
 from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.brain import fill_brain
@@ -218,7 +213,7 @@ def synthesize_prepared(
     facts = prepared.facts | {"distance": list(distance), "threads": torch.get_num_threads()}
     return replace(
         made,
-        volume=replace(as_given(made.volume, prepared), made_by=SYNTHESIZE),
+        volume=as_given(made.volume, prepared),
         source=ready.scan,
         prepared=prepared,
         settings=made.settings | {"preparation": facts, "output": asdict(output)},

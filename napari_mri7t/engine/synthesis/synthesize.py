@@ -82,6 +82,9 @@ class Synthesis:
     prepared: Prepared | None = None
     uncertainty: Volume | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "volume", replace(self.volume, made_by=SYNTHESIZE))
+
     def sidecar(self, of: str = SYNTHESIZE) -> dict[str, Any]:
         """Describe the synthesis so that it can be repeated; as `provenance.sidecar`.
 
@@ -195,9 +198,7 @@ def estimate(
         )
     array = passage.back(slices, tuple(slice(0, n) for n in slices.shape)).T
     return Synthesis(
-        volume=replace(
-            source.with_array(array, name=f"{source.name}_synthetic-7T"), made_by=SYNTHESIZE
-        ),
+        volume=source.with_array(array, name=f"{source.name}_synthetic-7T"),
         source=source,
         model=model,
         device=str(runner.device),

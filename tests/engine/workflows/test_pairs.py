@@ -422,7 +422,9 @@ def heads(tmp_path):
             motion[0, 3] = 5 if field == "3" else 0
             path = tmp_path / f"raw/sub-0{n}_{field}T.nii.gz"
             path.parent.mkdir(exist_ok=True)
-            save_volume(coarse.with_array(brain**power).moved(motion), path)
+            noise = random.normal(0, 0.03, coarse.shape)
+            array = np.where(brain > 0, (brain**power + noise).clip(0.01), 0)
+            save_volume(coarse.with_array(array).moved(motion), path)
     return tmp_path / "raw"
 
 
