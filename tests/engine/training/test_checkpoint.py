@@ -187,7 +187,7 @@ def test_a_flipped_bit_in_the_name_of_a_tensor_is_damage(folder):
 def test_a_changed_fact_is_damage(folder, caplog):
     path = folder / CURRENT
     content = path.read_bytes()
-    changed = content.replace(rb'\"step\": 2', rb'\"step\": 3')
+    changed = content.replace(rb"\"step\": 2", rb"\"step\": 3")
     assert changed != content
     path.write_bytes(changed)
     assert step_of(folder) == 1
