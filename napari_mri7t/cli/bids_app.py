@@ -155,7 +155,7 @@ def bids_app(
         from napari_mri7t.engine.workflows.group import write_group
 
         if participant_label or session_label:
-            warn(["the group level takes all participants and sessions of OUTPUT_DIR"])
+            warn(["the group level always covers all participants and sessions in OUTPUT_DIR"])
         say(*write_group(output))
         return
     if not skip_bids_validation:

@@ -66,7 +66,7 @@ def test_participants_then_group(run, raw, model_folder, tmp_path, bids_errors):
     assert (code, "1 written" in printed, "2 already done" in printed) == (0, True, True)
     code, printed, error = run(raw, out, "group", "--participant-label", "01")
     assert code == 0
-    assert "takes all participants" in error
+    assert "always covers all participants" in error
     assert [str(out / "quality.html"), str(out / "group_quality.tsv")] == printed.split()
     lines = (out / "group_quality.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["participant_id", *estimates(out)]

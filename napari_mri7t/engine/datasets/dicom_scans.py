@@ -246,7 +246,7 @@ def _unread(
         why = f"{n_links} of its DICOM files are links that lead nowhere: {FETCH_THEM}"
         if not n_links:
             why = (
-                f"{len(paths)} of its DICOM files are damaged, or do not begin as such do (128 "
+                f"{len(paths)} of its DICOM files are damaged or lack the DICOM preamble (128 "
                 "bytes, then DICM): export them again"
             )
         header = _forced(paths[0])

@@ -161,10 +161,9 @@ class Volume:
         affine[3] = (0, 0, 0, 1)
         check_affine(affine, f"{self.name}: its affine as moved")
         geometry = geometry_of(affine, old.shape, path=old.path)
-        notes: list[str] = []
+        notes = list(self.warnings)
         note_oddities(geometry, notes)
-        there = _to_volume(array, geometry, self.name, (*self.warnings, *notes))
-        there = replace(there, made_by=self.made_by)
+        there = _to_volume(array, geometry, self.name, notes, self.made_by)
         if self.geometry is None:
             return replace(there, geometry=None)
         version = max(geometry.version, old.version)
@@ -445,10 +444,10 @@ def _to_series(
 
 
 def _to_volume(
-    array: np.ndarray, geometry: FileGeometry, name: str, notes: tuple[str, ...]
+    array: np.ndarray, geometry: FileGeometry, name: str, notes: Sequence[str], made_by: str = ""
 ) -> Volume:
     affine, _ = ras_grid(geometry.affine, geometry.shape)
-    return Volume(to_ras(array, geometry.affine), affine, name, geometry, notes)
+    return Volume(to_ras(array, geometry.affine), affine, name, geometry, tuple(notes), made_by)
 
 
 def as_volume(scan: VolumeLike) -> Volume:
@@ -501,8 +500,7 @@ def _sound(volume: Volume) -> Volume:
     if volume.geometry is not None or np.array_equal(affine, volume.affine):
         return volume
     geometry = geometry_of(volume.affine, volume.shape)
-    upright = _to_volume(volume.array, geometry, volume.name, volume.warnings)
-    return replace(upright, made_by=volume.made_by)
+    return _to_volume(volume.array, geometry, volume.name, volume.warnings, volume.made_by)
 
 
 def save_volume(

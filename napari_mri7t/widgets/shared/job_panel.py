@@ -22,7 +22,7 @@ from napari_mri7t.widgets.shared.controls import (
 from napari_mri7t.widgets.shared.icons import icon, icon_button
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
 
-FAILED = "Failed; the reason stands above."
+FAILED = "Failed. See the message above."
 STATUS_LINES = 2  # that have room; one of them has the bar, while something runs
 LEAST_BAR = 6  # pixels
 

@@ -135,7 +135,7 @@ def test_files_without_the_mark_of_dicom_fail_without_naming_the_patient(
             path.write_bytes(path.read_bytes()[132:])
     found = find_scans(tmp_path)
     assert len(found.failed) == 2
-    assert "6 of its DICOM files are damaged, or do not begin as such do" in found.failed["P002"]
+    assert "6 of its DICOM files are damaged or lack the DICOM preamble" in found.failed["P002"]
     assert not private_words(found.failed)
     assert [scan.name for scan in found.scans] == ["P001"]
 
@@ -146,7 +146,7 @@ def test_unreadable_files_beside_a_series_are_warned_of(dicom_series, tmp_path):
     found = find_scans(tmp_path)
     assert found.failed == {}
     assert any(
-        "3 files .dcm or .ima beside its own" in text for text in found.scans[0].dicom.warnings
+        "3 .dcm or .ima files in its folder" in text for text in found.scans[0].dicom.warnings
     )
 
 

@@ -306,7 +306,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         twice = [f"{n_twice} files hold images that others hold as well"] if n_twice else []
         n_unread = sum(unread[folder] for folder in {h.path.parent for h in group.values()})
         told = (
-            f"{n_unread} files .dcm or .ima beside its own are links that lead nowhere or no DICOM"
+            f"{n_unread} .dcm or .ima files in its folder are links that lead nowhere or no DICOM"
         )
         lost = [f"{told}: slices may be missing"] if n_unread else []
         one = _series(uid, list(group.values()), everybody, (*notes, *twice, *lost))
@@ -326,7 +326,9 @@ def _series(
     if any(everybody.is_in(text) for text in repeats.texts):
         repeats = replace(repeats, texts=())
     if (n_people := _n_people(headers)) > 1:
-        problem = f"its files name {n_people} patients: put those of each into a folder of its own"
+        problem = (
+            f"its files name {n_people} patients: put each patient's files into a separate folder"
+        )
     if n_short := sum(header.is_short for header in headers):
         problem = f"{n_short} of its {len(headers)} files are cut short: {AGAIN}"
     lossy = ["was compressed with loss"] if any(header.is_lossy for header in headers) else []
@@ -348,5 +350,5 @@ def _series(
 
 def _n_people(headers: Sequence[Header]) -> int:
     """Count patients by their numbers, or by their names where there is no number."""
-    names, numbers = ({patient[n] for patient in (h.patient for h in headers)} for n in (0, 1))
+    names, numbers = map(set, zip(*(header.patient for header in headers), strict=True))
     return len((numbers - {""}) or names)

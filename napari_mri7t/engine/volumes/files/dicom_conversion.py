@@ -276,8 +276,8 @@ def _refuse_stacked(series: DicomSeries, found: Sequence[Path]) -> None:
     n_volumes = sum(prod(nibabel.Nifti1Image.from_filename(path).shape[3:]) for path in found)
     if n_volumes < n_frames:
         raise VolumeError(
-            f"{series.title}: has {n_frames} frames at one place, which its header does not keep "
-            "apart: export each image as a series of its own, or choose another series"
+            f"{series.title}: has {n_frames} frames at one position that its header does not "
+            "distinguish: export each image as a series of its own, or choose another series"
         )
 
 

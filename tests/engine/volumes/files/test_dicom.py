@@ -210,7 +210,7 @@ def test_files_of_two_patients_in_one_series_are_refused(dicom_series, tmp_path,
         found.PatientID = "77123"
         found.save_as(path)
     said = message_of(tmp_path)
-    assert "its files name 2 patients: put those of each into a folder of its own" in said
+    assert "its files name 2 patients: put each patient's files into a separate folder" in said
     assert not private_words(said)
 
 

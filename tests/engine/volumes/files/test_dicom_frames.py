@@ -124,7 +124,7 @@ def test_frames_of_two_times_at_one_place_are_two_volumes(frames):
 def test_frames_at_one_place_that_nothing_tells_apart_are_refused(frames):
     """dcm2niix makes one volume of 12 slices of them."""
     said = message_of(frames((*range(6), *range(6))))
-    assert "has 2 frames at one place, which its header does not keep apart" in said
+    assert "has 2 frames at one position that its header does not distinguish" in said
 
 
 def test_frames_without_places_are_refused(frames):
