@@ -93,7 +93,7 @@ def batch(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace estimates made from another scan, model or settings."
+            "--overwrite", help="Replace estimates made from another scan, mask, model or settings."
         ),
     ] = False,
     scheduler: Scheduler = "",

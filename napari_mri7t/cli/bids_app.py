@@ -133,7 +133,7 @@ def bids_app(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace estimates made from another scan, model or settings."
+            "--overwrite", help="Replace estimates made from another scan, mask, model or settings."
         ),
     ] = False,
     version: Annotated[

@@ -4,7 +4,7 @@ https://bids-specification.readthedocs.io/en/stable/derivatives/introduction.htm
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -258,6 +258,8 @@ def bids_sidecar(
 def start_derivative(folder: str | Path, source: str | Path | None = None) -> None:
     """Create a BIDS derivative of this package, unless the folder is one already.
 
+    The `.bidsignore` of such a derivative around it lists it: BIDS knows no dataset there.
+
     Parameters
     ----------
     folder : str or Path
@@ -279,6 +281,10 @@ def start_derivative(folder: str | Path, source: str | Path | None = None) -> No
         write_json(place / DESCRIPTION_FILE, facts)
     _describe_labels(place)
     ignore_own_files(place)
+    whole = place.resolve()
+    for around in whole.parents:
+        if _is_derivative(around):
+            _ignore(around, [f"{whole.relative_to(around).as_posix()}/"])
 
 
 def check_derivative(folder: str | Path, source: str | Path | None = None) -> bool:
@@ -301,9 +307,7 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
     if nearest.exists() and not nearest.is_dir():
         raise Mri7tError(f"{nearest}: is a file: choose another name for the folder of the results")
     description = _read_description(place)
-    makers = description.get("GeneratedBy")
-    names = [maker.get("Name") for maker in makers] if isinstance(makers, list) else []
-    if description and NAME not in names:
+    if description and not _is_own(description):
         raise Mri7tError(
             f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not create: "
             "choose another folder"
@@ -353,8 +357,12 @@ def ignore_own_files(folder: Path) -> None:
     folder : Path
         Of the derivative; exists.
     """
+    _ignore(folder, IGNORED)
+
+
+def _ignore(folder: Path, lines: Sequence[str]) -> None:
     text = read_ignore_file(folder)
-    missing = [line for line in IGNORED if line not in text.split("\n")]
+    missing = [line for line in lines if line not in text.split("\n")]
     if missing:
         start = text if not text or text.endswith("\n") else f"{text}\n"
         whole = start + "".join(f"{line}\n" for line in missing)
@@ -426,6 +434,20 @@ def _describe(source: dict[str, Any]) -> dict[str, Any]:
         url = f"https://doi.org/{bare}"
         facts |= {"SourceDatasets": [{"URL": url}], "DatasetLinks": {SOURCE_LINK: url}}
     return facts
+
+
+def _is_derivative(folder: Path) -> bool:
+    try:
+        return _is_own(_read_description(folder))
+    except Mri7tError:  # what cannot be read is not ours
+        return False
+
+
+def _is_own(description: Mapping[str, Any]) -> bool:
+    makers = description.get("GeneratedBy")
+    if not isinstance(makers, list):
+        return False
+    return any(isinstance(maker, dict) and maker.get("Name") == NAME for maker in makers)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

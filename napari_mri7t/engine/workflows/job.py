@@ -29,7 +29,7 @@ class BatchJob:
         Name or folder, as `load_model` takes it; None for the bundled one that each scan is for.
     config : SynthesisConfig
     overwrite : bool
-        Replace estimates that were made from another scan, model or settings.
+        Replace estimates that were made from another scan, mask, model or settings.
     index : int or None
         Which volume of a 4-D scan, from 0.
     preparation : PreparationConfig

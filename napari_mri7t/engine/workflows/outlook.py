@@ -210,7 +210,7 @@ def _check_image(image: Path, job: BatchJob) -> None:
     elif read_sidecar(image) is None:
         why = "is not the image that its sidecar describes: it was changed, or a batch was killed"
     else:
-        why = "was made from another scan, model or settings"
+        why = "was made from another scan, mask, model or settings"
     raise Mri7tError(
         f"{image}: {why}: use another folder, or allow overwriting", argument="overwrite"
     )

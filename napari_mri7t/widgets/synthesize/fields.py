@@ -93,7 +93,7 @@ class SourceFields(QWidget):
         )
         self.overwrite_box = QCheckBox("Overwrite")
         self.overwrite_box.setToolTip(
-            "Replace estimates that were made from another scan, model or settings"
+            "Replace estimates that were made from another scan, mask, model or settings"
         )
         self._lay_out()
         self._recall(remembered)

@@ -94,6 +94,19 @@ def test_derivative_of_no_dataset_names_none(tmp_path):
     assert "SourceDatasets" not in facts
 
 
+def test_derivative_within_another_is_listed_in_its_bidsignore(tmp_path):
+    start_derivative(tmp_path / "made")
+    for _ in range(2):
+        start_derivative(tmp_path / "made/work/masks")
+    lines = (tmp_path / "made/.bidsignore").read_text().splitlines()
+    assert lines.count("work/masks/") == 1
+    (tmp_path / "raw").mkdir()
+    for content in ('{"Name": "raw"}', "[", '{"GeneratedBy": ["napari-mri7t"]}'):
+        (tmp_path / "raw/dataset_description.json").write_text(content)
+        start_derivative(tmp_path / "raw/derivatives/made")
+    assert not (tmp_path / "raw/.bidsignore").exists()
+
+
 def test_derivative_never_mixes_with_other_datasets(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(Mri7tError, match="file: is a file: choose another name"):

@@ -131,7 +131,7 @@ def test_batch_made_unprepared_is_not_taken_for_a_prepared_one(raw, job):
     assert len(synthesize_batch(scans, as_it_is).written) == 2
     assert is_made(scans[0], as_it_is)
     assert not is_made(scans[0], job)
-    assert "was made from another scan, model or settings" in look_at(scans[0], job).error
+    assert "was made from another scan, mask, model or settings" in look_at(scans[0], job).error
     again = synthesize_batch(scans, job)
     assert len(again.failed) == 2
     assert set(again.arguments.values()) == {"overwrite"}

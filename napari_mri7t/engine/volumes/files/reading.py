@@ -41,7 +41,7 @@ from napari_mri7t.engine.volumes.files.streams import (
 FEWEST_LEVELS = 1000  # of float32 between the extremes, without a warning
 CHUNK_VOXELS = 1 << 18
 LEAST_CONSTANT = 0.5  # part of the finite voxels of the faces that a constant background fills
-GIVE_A_HEAD = "use an image of a head"
+NOTHING_THERE = "it shows neither a head nor a mask: use another file"
 TRUSTED_BYTES = 64 << 20  # a volume up to this size, or this many times its file, is read at
 TRUSTED_RATIO = 4  # once; a larger one from a .gz only after the whole stream was checked
 LARGEST_EXTENSION = 64 << 20  # bytes after the header proper in a .hdr
@@ -256,9 +256,9 @@ def check_voxels(voxels: Voxels, path: Path) -> list[str]:
         If no voxel is finite, or all have one value.
     """
     if voxels.n_not_finite == voxels.values.size:
-        raise VolumeError(f"{path}: no voxel is a finite number: {GIVE_A_HEAD}")
+        raise VolumeError(f"{path}: no voxel is a finite number: {NOTHING_THERE}")
     if voxels.low == voxels.high:
-        raise VolumeError(f"{path}: all voxels have one value ({voxels.low:g}): {GIVE_A_HEAD}")
+        raise VolumeError(f"{path}: all voxels have one value ({voxels.low:g}): {NOTHING_THERE}")
     notes = []
     if voxels.n_not_finite:
         value = f"the background, {voxels.fill:g}" if voxels.fill else "0"
@@ -342,7 +342,7 @@ def _prove(header: ImageHeader, path: Path) -> None:
                 constant = data == sample * (len(data) // len(sample))
         _check_end(stream, header, path)
     if constant:
-        raise VolumeError(f"{path}: all voxels have one value: {GIVE_A_HEAD}")
+        raise VolumeError(f"{path}: all voxels have one value: {NOTHING_THERE}")
 
 
 def _fill(stream: BinaryIO, header: ImageHeader, path: Path, count: int) -> Voxels:
