@@ -86,7 +86,7 @@ def check_mask(scan: Volume, mask: np.ndarray) -> None:
     if not low <= litres <= high:
         raise VolumeError(
             f"{scan.name}: the brain mask holds {litres:.2f} litres, an adult brain {low} to "
-            f"{high}: check the mask and the size of the voxels, or provide another mask; a brain "
-            "that is correct and of another size: request no preparation",
+            f"{high}: check the mask and the size of the voxels, or provide another mask; if the "
+            "mask is correct, skip the preparation",
             argument="mask",
         )

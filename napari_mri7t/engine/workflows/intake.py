@@ -38,7 +38,7 @@ def plan_batch(source: Path, output: Path, wanted: ScanFilter) -> Found:
     FileNotFoundError, Mri7tError
         As `find_scans` and `check_derivative`, or if the table of names cannot be read.
     """
-    check_derivative(output)
+    check_derivative(output, source)
     return find_scans(source, wanted, read_names(output / LOG_FOLDER / NAMES_FILE))
 
 

@@ -12,6 +12,7 @@ from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData
 
 VIEW = "difference"
+COVERING = ("inserted", "removed", "reordered", "visible")  # events that may cover an image
 COLORMAP = Colormap(list(ERROR_COLOURS), name="error", display_name="error")
 
 
@@ -28,16 +29,15 @@ def add_difference(viewer: napari.Viewer, answer: tuple[LayerData, float]) -> Im
 
 def _keep_bar(viewer: napari.Viewer, difference: Image) -> None:
     """Show the colour bar of a difference while no other image covers it."""
-    events = viewer.layers.events
-    order = events.inserted, events.removed, events.reordered
+    events = viewer.layers.events  # of each layer, too
 
-    def follow(event: Any = None) -> None:
-        if difference in viewer.layers:
-            above = list(viewer.layers)[viewer.layers.index(difference) + 1 :]
-            difference.colorbar.visible = not any(isinstance(x, Image) and x.visible for x in above)
+    def follow(event: Any) -> None:
+        if event.type not in COVERING:
             return
-        for each in order:
-            each.disconnect(follow)
+        if difference not in viewer.layers:
+            events.disconnect(follow)
+            return
+        above = list(viewer.layers)[viewer.layers.index(difference) + 1 :]
+        difference.colorbar.visible = not any(isinstance(x, Image) and x.visible for x in above)
 
-    for each in order:
-        each.connect(follow)
+    events.connect(follow)

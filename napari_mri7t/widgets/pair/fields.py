@@ -36,9 +36,9 @@ VERDICT_TIPS = dict(
     zip(
         VERDICTS,
         (
-            "A training takes this pair, also if it has a flag",
-            "A training leaves this pair out",
-            "To be decided later; a training leaves this pair out until then",
+            "Train on this pair, even if it is flagged",
+            "Leave this pair out of training",
+            "Decide later; until then the pair is left out of training",
         ),
         strict=True,
     )

@@ -54,6 +54,7 @@ TOOLTIP = (
     "The arrow: a cube of 40 mm around the middle of the view"
 )
 IN_MNI = ". The preview is computed on the scan's own grid, the full run in MNI space."
+NO_SLICE = "No slice of the scan is shown: go back to 2D, or preview a region"
 IN_ONE_PLANE = ", in one plane; the full run averages several"
 
 
@@ -191,8 +192,11 @@ class PreviewBar(QObject):
 
     def _ask(self, kind: str) -> None:
         request = self._request()
-        box = None if request is None else self._box(kind, request.source.layer)
-        if request is None or box is None:
+        if request is None:
+            return
+        box = self._box(kind, request.source.layer)
+        if box is None:
+            self.done.emit(NO_SLICE)
             return
         key = request.key()
         is_there = self._layer in self._viewer.layers and self._shown == (key, box)
@@ -223,7 +227,7 @@ class PreviewBar(QObject):
         self._show(made)
         self._shown = (made.key, made.box)
         what = "Slice" if 1 in made.values.shape else "Region"
-        took = f"{made.seconds:.2f} s"
+        took = f"{max(made.seconds, 0.01):.2f} s"
         self.done.emit(f"{what} previewed on {made.computed_on} in {took}{made.note}")
         is_live = self.live_box.isChecked()
         if (was_opening or is_live) and self._box(self._kind, made.source) != made.box:

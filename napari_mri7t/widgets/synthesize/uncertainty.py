@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import napari
+import numpy as np
 from napari.layers import Image, Layer
+from napari.utils import Colormap
+from napari.utils.colormaps import ensure_colormap
 
 from napari_mri7t.widgets.layers.layers import contrast_limits, estimate_to_layer
 from napari_mri7t.widgets.synthesize.jobs import Finished
 
-COLORMAP, OPACITY = "inferno", 0.7
+COLORMAP = "inferno"
+OPAQUE_FROM = 0.5  # of the range; below, the estimate shows through, and 0 shows nothing
 UNIT = "± intensity"
 
 
@@ -21,11 +25,17 @@ def add_uncertainty(viewer: napari.Viewer, finished: Finished, shown: Layer) -> 
         uncertainty, shown, facts, name=f"{shown.name} uncertainty ({UNIT})"
     )
     meta |= {
-        "colormap": COLORMAP,
-        "blending": "additive",  # 0, outside the brain, shows nothing
-        "opacity": OPACITY,
+        "colormap": _colormap(),
+        "blending": "translucent",  # on white matter, too, colours stay what the bar says
         "contrast_limits": contrast_limits(uncertainty.array),
     }
     layer = viewer.add_image(data, **meta)
     layer.colorbar.visible = True
     return layer
+
+
+def _colormap() -> Colormap:
+    parts = np.linspace(0, 1, 256)
+    colours = ensure_colormap(COLORMAP).map(parts)
+    colours[:, 3] = (parts / OPAQUE_FROM).clip(max=1)
+    return Colormap(colours, name=f"{COLORMAP}, clear at 0")

@@ -31,6 +31,13 @@ def test_estimates_keep_their_names_when_scans_are_added(tmp_path):
     assert after["S11.nii"] != before["S1_1.nii"] == "sub-S11/anat/sub-S11_desc-synth7T_T1w.nii.gz"
 
 
+def test_scans_never_are_the_results_and_that_is_known_before_anything_is_written(tmp_path):
+    (tmp_path / "a.nii").touch()
+    with pytest.raises(Mri7tError, match="is the input: choose another folder"):
+        plan_batch(tmp_path, tmp_path, ScanFilter())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]
+
+
 def test_table_leads_nowhere_outside_and_damage_is_named(tmp_path):
     table = tmp_path / "names.tsv"
     table.write_text("scan\testimate\na.nii\t../../x.nii.gz\nb.nii\t/etc/x.nii.gz\n")

@@ -353,6 +353,10 @@ def test_colour_bar_goes_while_another_image_covers_the_difference(widget, viewe
     assert bar.visible
     viewer.layers.move(0, len(viewer.layers))
     assert not bar.visible
+    viewer.layers[-1].visible = False
+    assert bar.visible
+    viewer.layers[-1].visible = True
+    assert not bar.visible
     viewer.layers.remove(covering)
     assert bar.visible
 

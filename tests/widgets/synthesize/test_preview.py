@@ -15,7 +15,14 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
-from napari_mri7t.widgets.synthesize.preview import IN_MNI, IN_ONE_PLANE, REGION, SLICE, STOP
+from napari_mri7t.widgets.synthesize.preview import (
+    IN_MNI,
+    IN_ONE_PLANE,
+    NO_SLICE,
+    REGION,
+    SLICE,
+    STOP,
+)
 
 pytestmark = pytest.mark.gui
 TOLERANCE = 2e-3  # bfloat16, where the processor has it, in batches of another size
@@ -161,6 +168,15 @@ def test_region_around_the_middle_of_the_view_is_previewed(opened, phantom, full
     assert place(layer)[1] == phantom.affine[1, 3] + 20
     assert layer.bounding_box.visible
     assert opened.panel.status.text().startswith("Region previewed")
+
+
+def test_in_3d_a_slice_is_refused_in_words_and_a_region_is_made(opened, wait_idle):
+    opened.viewer.dims.ndisplay = 3
+    opened.preview.button.click()
+    assert opened.panel.status.text() == NO_SLICE
+    opened.preview.show(REGION)
+    wait_idle()
+    assert opened.panel.status.text().startswith("Region previewed on cpu")
 
 
 def test_preview_waits_while_a_synthesis_runs(opened, wait_idle):

@@ -60,7 +60,10 @@ def test_uncertainty_becomes_a_layer_over_the_estimate(widget, calibrated, qtbot
     assert layer.name == f"{estimate.name} uncertainty (± intensity)"
     chosen = widget.viewer.layers.selection.active
     assert chosen.name == estimate.name, "what Save... proposes"
-    assert layer.blending == "additive"
+    outside, most = layer.colormap.map([0, 1])
+    assert outside[3] == 0, "the background of the estimate stays as it is"
+    assert most[3] == 1, "what the colour bar shows is what is seen"
+    assert layer.blending == "translucent"
     assert layer.colorbar.visible
     np.testing.assert_array_equal(layer.scale, estimate.scale)
     assert layer.data.max() > 0
