@@ -42,7 +42,7 @@ from napari_mri7t.engine.models.card import (
     fold_folders,
     read_card,
 )
-from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE, add_noise
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.slabs import average_views
@@ -95,12 +95,23 @@ def run(card: ModelCard, brain: Volume, reference: Volume, *, with_lesions: bool
             box, share = occupancy(lesion, clean.shape, brain.voxel_size)
             clean[box] += np.float32(lesion.contrast) * share
     source = match_histogram(add_noise(clean, REPORT_VARIANCE, 0), matched_to)
-    model = load_model(card.name)
-    passage = Passage.of(brain.with_array(source), model, SETTINGS)
+    target = match_histogram(clean, matched_to)
+    return through(load_model(card.name), SETTINGS, brain.with_array(source), target, lesions)
+
+
+def through(
+    model: Model,
+    settings: SynthesisConfig,
+    source: Volume,
+    target: np.ndarray,
+    lesions: tuple[Lesion, ...] = (),
+) -> Run:
+    """Estimate a volume; `target`, on its grid, is what it should become."""
+    passage = Passage.of(source, model, settings)
     spread = np.zeros(passage.array.shape, np.float32)
     estimate = average_views(passage.array, passage.runner, spread=spread).clip(0, 1)
-    target = passage.harmonization.to_model(match_histogram(clean, matched_to)).T
-    return Run(target, passage.array, estimate, spread, lesions)
+    expected = passage.harmonization.to_model(target).T
+    return Run(expected, passage.array, estimate, spread, lesions)
 
 
 def kept(path: Path | None, make: Any) -> Run:
@@ -215,17 +226,21 @@ def write_card(folder: Path, facts: dict[str, Any]) -> None:
 
 def write_cards(brains: list[HeldOut], measured: dict[str, Any]) -> None:
     """Write the calibration on all brains, and for each fold that on the others."""
-    settings = {
-        key: list(value) if isinstance(value := getattr(SETTINGS, key), tuple) else value
-        for key in CALIBRATED
-    }
-    write_card(find_model(MODEL), calibrate(brains).as_dict() | {"settings": settings} | measured)
+    settings = recorded(SETTINGS)
+    write_card(find_model(MODEL), calibrate(brains).as_dict() | settings | measured)
     for folder in folds():
         held = str(read_card(folder).training["held_out"])
         others = [brain for brain in brains if brain.name != held]
         found = measured["held_out"][held]
         part = {"coverage": found, "held_out": {held: found}}
-        write_card(folder, calibrate(others).as_dict() | {"settings": settings} | part)
+        write_card(folder, calibrate(others).as_dict() | settings | part)
+
+
+def recorded(config: SynthesisConfig) -> dict[str, Any]:
+    """Return what a card records of the settings that a calibration is for."""
+    values = {key: getattr(config, key) for key in CALIBRATED}
+    plain = {key: list(x) if isinstance(x, tuple) else x for key, x in values.items()}
+    return {"settings": plain}
 
 
 def folds() -> list[Path]:
