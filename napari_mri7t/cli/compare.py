@@ -42,6 +42,8 @@ def compare(
 
     real, scored = load_scan(reference, index), load_scan(estimate, index)
     brain = None if mask is None else load_scan(mask, index)
+    for volume in filter(None, (real, scored, brain)):
+        warn([f"{volume.name}: {text}" for text in volume.warnings])
     span, how = find_data_range(real, data_range)
     complaint = range_complaint(real, scored, data_range)
     if complaint is not None:

@@ -48,6 +48,7 @@ def simulate(
     refuse_targets(outputs, overwrite=overwrite)
 
     from napari_mri7t.engine.datasets.bids import load_scan
+    from napari_mri7t.engine.datasets.field_strength import field_warnings
     from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
     from napari_mri7t.engine.volumes.provenance import NOTICE
 
@@ -57,6 +58,8 @@ def simulate(
     inputs = [load_scan(path, index) for path in (target, reference) if path is not None]
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)
+    if config.preset != "noise":  # which serves scans of any field strength
+        warn(field_warnings(target, "7"))
     matched_to = None if reference is None else inputs[1]
     with progress_bar("pseudo-3T") as report:
         pair = simulate_3t(inputs[0], reference=matched_to, config=config, report=report)

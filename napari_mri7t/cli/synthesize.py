@@ -1,5 +1,6 @@
 """`mri7t synthesize`: a synthetic 7T from a 3T scan."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,6 +75,7 @@ def synthesize(
     """
     refuse_targets([p for p in (output, uncertainty) if p is not None], overwrite=overwrite)
 
+    from napari_mri7t.engine.datasets.field_strength import field_warnings
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.synthesis.scan import synthesize
     from napari_mri7t.engine.volumes.provenance import NOTICE
@@ -93,6 +95,8 @@ def synthesize(
         prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
     scan = load_volume(source, index=index, series=series)
+    if source.is_file():
+        scan = replace(scan, warnings=(*scan.warnings, *field_warnings(source, "3")))
     warn(scan.warnings)
     with progress_bar("synthetic 7T") as report:
         made = synthesize(scan, model, config, preparation, goes_to, report=report)

@@ -186,6 +186,25 @@ def test_compare_prints_json(run, phantom, phantom_file, tmp_path):
         assert region["psnr"] == pytest.approx(20, abs=1e-4)
 
 
+def test_compare_tells_what_is_odd_in_any_of_its_files(run, phantom, phantom_file, tmp_path):
+    holes = phantom.array.copy()
+    holes[0, 0, 0] = np.nan
+    path = tmp_path / "holes.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(holes, phantom.affine), path)
+    code, _, error = run("compare", phantom_file, path)
+    assert code == 0
+    assert "warning: holes: 1 of 61440 voxels were NaN" in error
+
+
+def test_simulate_warns_of_a_scan_that_is_no_7t(run, phantom_file, tmp_path):
+    (phantom_file.parent / f"{phantom_file.name.split('.')[0]}.json").write_text(
+        '{"MagneticFieldStrength": 3}'
+    )
+    told = "is no 7T scan by its name or JSON"
+    assert told in run("simulate", phantom_file, tmp_path / "a.nii")[2]
+    assert told not in run("simulate", phantom_file, tmp_path / "b.nii", "--preset", "noise")[2]
+
+
 def test_compare_takes_mask_and_data_range(run, phantom, phantom_file, tmp_path):
     """Only the masked half is wrong, by 1 of 10: PSNR 20 dB there."""
     half = np.zeros(phantom.shape, np.float32)

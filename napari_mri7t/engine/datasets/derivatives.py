@@ -3,6 +3,7 @@
 https://bids-specification.readthedocs.io/en/stable/derivatives/imaging.html
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from napari_mri7t.engine.datasets.bids import MNI_SPACE, Scan, check_derivative
 from napari_mri7t.engine.datasets.field_strength import without_field
-from napari_mri7t.engine.datasets.files import ESTIMATE
+from napari_mri7t.engine.datasets.files import ESTIMATE, FETCH
 from napari_mri7t.engine.datasets.names import DEFAULT_SUFFIX, clean_stem, without_t1w
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
@@ -145,14 +146,26 @@ def find_own(
     for folder in folders:
         for what, files in wanted.items():
             paths = [folder / names.folder / file for file in files]
-            path = next((path for path in paths if path.is_file()), None)
+            path = next((path for path in paths if os.path.lexists(path)), None)
             if path is None or what in found:
                 continue
-            if what == "mask" and not is_on_grid(path, scan):
-                notes.append(f"{path.name} of a derivative is not used: it is on another grid")
+            if why := _why_unusable(path, scan, what):
+                notes.append(f"{path.name} of a derivative is not used: {why}")
             else:
                 found[what] = path
     return found, tuple(notes)
+
+
+def _why_unusable(path: Path, scan: Path, what: str) -> str:
+    if not path.exists():
+        return f"it is a link that leads nowhere: {FETCH}"
+    if what != "mask":
+        return ""  # reading it is the first thing that is done with it
+    try:
+        read_header(path)
+    except (Mri7tError, OSError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    return "" if is_on_grid(path, scan) else "it is on another grid"
 
 
 def transforms_of(scan: Scan, derivatives: Sequence[Path]) -> list[Path]:

@@ -67,6 +67,34 @@ def field_of(path: Path, root: Path, *, name: Path | None = None, default: str =
     return by_name or by_json or default
 
 
+def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tuple[str, ...]:
+    """Return a warning if a scan's name or its JSON says another field strength than expected.
+
+    Parameters
+    ----------
+    path : Path
+    expected : {"3", "7"}
+        What a model is for, or what a 3T is simulated from. Any but 7T passes as 3T.
+    name : str, optional
+        That may hold the field strength, by default the file's.
+
+    Examples
+    --------
+    >>> field_warnings(Path("sub-01_ses-7T_T1w.nii.gz"), "3")
+    ('sub-01_ses-7T_T1w.nii.gz: is a 7T scan by its name or JSON, and the models are for 3T scans',)
+    """
+    name = path.name if name is None else name
+    try:
+        found = field_of(path, path.parent, name=Path(name), default=expected)
+    except SubjectError:
+        found = "another"
+    if expected == "3" and found == "7":
+        return (f"{name}: is a 7T scan by its name or JSON, and the models are for 3T scans",)
+    if expected == "7" and found != "7":
+        return (f"{name}: is no 7T scan by its name or JSON, and a 3T is simulated from one",)
+    return ()
+
+
 def _others_in(path: Path, text: str) -> set[str]:
     """Return the field strengths in a name that are nearly 3 or 7; refuse the others."""
     found = set()

@@ -38,9 +38,11 @@ from napari_mri7t.engine.datasets.names import (
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
 
-OTHER_EXTENSIONS = frozenset(
-    (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".part", ".dcm", ".ima", ".nrrd", ".mnc", "")
+OTHER_IMAGES = frozenset(
+    (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
 )
+ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
+OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
 NO_DATA = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype"))  # of BIDS
 TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
 RENAME = f"rename it, or list it in {IGNORE_FILE}"
@@ -186,6 +188,8 @@ class _Look:
             self.skipped[path] = f"is a {suffix} by its name: choose that suffix to use it"
         elif is_expected and is_misnamed_t1w(path):
             self.failed[path] = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
+        elif path.parent.name == "anat" and "-" in stem.split("_")[-1]:
+            self.skipped[path] = f"has no suffix in its name, as in _T1w.nii.gz: {RENAME}"
 
     def sort_dicom(self) -> None:
         """Sort the DICOM studies; a subject's volumes go before its DICOM files."""
@@ -233,8 +237,11 @@ class _Look:
                 continue
             name, end = path.name.lower(), path.suffix.lower()
             is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
-            if is_image or (self.is_bids and end in OTHER_EXTENSIONS and looks_t1w(path)):
+            is_named = self.is_bids and end in OTHER_EXTENSIONS and looks_t1w(path)
+            if is_image or is_named or (not self.is_bids and end in OTHER_IMAGES):
                 self.failed[path] = "unknown extension: convert or rename it to .nii or .nii.gz"
+            elif not self.is_bids and (end in ARCHIVES or name.endswith(".tar.gz")):
+                self.skipped[path] = "is an archive: unpack it to use what is in it"
 
     def sort_elsewhere(self) -> None:
         """Name the volumes that lie in other folders than those that are looked into."""

@@ -78,10 +78,13 @@ class PreparationCache:
     results : dict
         What the note records of each result: `From`, its origin; `Content`, the digest of its
         voxels or numbers; `SHA256`, of its file; `Litres`, of a mask.
+    is_foreign : bool
+        Whether another program has written the note.
     """
 
     files: KeptFiles
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_foreign: bool = False
 
     def origin(self, what: str) -> Mapping[str, Any] | None:
         """Return what a result came from; None where there is none, or it has changed since."""
@@ -123,6 +126,12 @@ class PreparationCache:
     def check_folder(self) -> None:
         """Raise an Mri7tError, before the work, if no result can be saved."""
         check_folder(self.files.note.parent)
+        if self.is_foreign:
+            raise Mri7tError(
+                f"{self.files.note}: is no record of a preparation: move it, or keep the results "
+                "elsewhere",
+                argument="keep",
+            )
 
     def load(self, what: str) -> np.ndarray:
         """Return an array on the scan's grid, or a matrix."""
@@ -151,7 +160,7 @@ class PreparationCache:
         self._note(what, known | {"SHA256": file_digest(path)})
 
     def _note(self, what: str, known: dict[str, Any]) -> None:
-        self.results[what] = known
+        self.results.update(read_cache(self.files).results | {what: known})  # of other runs, too
         self.files.note.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.files.note, {"Results": self.results})
 
@@ -179,9 +188,14 @@ def open_cache(scan: Volume, keep: Path | KeptFiles | None) -> PreparationCache 
 def read_cache(files: KeptFiles) -> PreparationCache:
     """Read what is noted of a scan's results; nothing if there is no note that can be read."""
     try:
-        return PreparationCache(files, _recorded(read_json(files.note)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        note = read_json(files.note)
+    except (OSError, ValueError):
         return PreparationCache(files)
+    try:
+        return PreparationCache(files, _recorded(note))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        is_foreign = not (isinstance(note, dict) and "Results" in note)
+        return PreparationCache(files, is_foreign=is_foreign)
 
 
 def _recorded(note: Any) -> dict[str, dict[str, Any]]:

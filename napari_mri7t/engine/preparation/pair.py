@@ -41,6 +41,8 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
 from napari_mri7t.engine.volumes.grids import downsample
+from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.provenance import is_pseudo_3t, made_instead
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
@@ -247,7 +249,8 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
     Raises
     ------
     FileNotFoundError, VolumeError
-        As `load_volume`, `load_transform` and `plan_preparation`.
+        As `load_volume`, `load_transform`, `check_t1w` and `plan_preparation`, or if a scan is a
+        synthetic image, or the 7T a pseudo-3T.
     """
     source, target = as_volume(raw.source), as_volume(raw.target)
     if raw.transform is not None:
@@ -257,12 +260,22 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
         both = as_volume(raw.inversions[0]), as_volume(raw.inversions[1])
     raw = replace(raw, source=source, target=target, inversions=both)
     scan, is_uniform = target, is_mp2rage(target)
+    _check(source, "3T")
+    _check(target, "7T", is_uniform=is_uniform or both is not None)
     if both is not None:
         scan, is_uniform = combined(target, (both[0], both[1])), True
     elif is_uniform:
         scan = without_air(target)
     plans = [_plan(raw, config, *side) for side in (("source", source), ("target", scan))]
     return PairPlan(raw, config, plans[0], plans[1], scan, is_uniform)
+
+
+def _check(scan: Volume, field: str, *, is_uniform: bool = False) -> None:
+    """Refuse what a training would refuse, before another grid hides what it is."""
+    if what := made_instead(scan, field):
+        raise VolumeError(f"{scan.name}: is {what}, and no {field} scan: use the scan itself")
+    if not is_uniform:  # whose air is noise of any sign
+        check_t1w(scan)
 
 
 def _plan(raw: RawPair, config: PairConfig, side: str, scan: Volume) -> PreparationPlan:
@@ -281,6 +294,8 @@ def _plan(raw: RawPair, config: PairConfig, side: str, scan: Volume) -> Preparat
     kept_in = keep if mask is None else None
     how = PreparationConfig(config.prepare, mask, transform, kept_in, config.allow_out_of_domain)
     notes = [edit_in_words(path, name) for name, path in edited.items()]
+    if side == "source" and is_pseudo_3t(scan):
+        notes.append(f"{scan.name}: is a pseudo-3T: the pair compares a 7T scan with itself")
     # in MNI space: a registration is found even for a brain that nearly lies there
     plan = plan_preparation(scan, how, "mni")
     return replace(plan, warnings=(*plan.warnings, *notes))

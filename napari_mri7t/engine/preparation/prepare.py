@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation import cache, checks
 from napari_mri7t.engine.preparation.bias_field import (
     LEAST_STRENGTH,
@@ -313,10 +314,11 @@ def prepare(
     if not plan.is_needed:
         facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
         return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)
-    decisions = dict(plan.decisions)
+    decisions, asked = dict(plan.decisions), plan.config.record(scan)
     if plan.cache is not None and plan.steps:
         plan.cache.check_folder()
-    mask = _brain_mask(scan, plan, part(report, 0, N_STEPS))
+    own = None if plan.config.mask is None else as_volume(plan.config.mask)
+    mask = _brain_mask(scan, plan, part(report, 0, N_STEPS), own)
     bias = _bias_field(scan, mask, plan, part(report, 1, N_STEPS))
     corrected, strength = scan, None if bias is None else strength_of(bias, mask)
     if strength is not None and plan.config.prepare == "auto" and strength < LEAST_STRENGTH:
@@ -337,9 +339,12 @@ def prepare(
     if decisions[REGISTRATION] is Decision.COMPUTE:  # and has not failed
         _keep(plan, REGISTRATION, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
-    asked = plan.config.record(scan) | found_mask_for(plan.decisions, decisions)
+    if plan.config.record(scan) != asked:
+        raise VolumeError(f"{scan.name}: its mask or transform was changed meanwhile: run it again")
+    asked |= found_mask_for(plan.decisions, decisions)
     found = (scan, corrected, mask, to_mni, score, decisions, asked, strength)
-    return Prepared(*found, (*plan.warnings, *scale.warnings), scale)
+    of_mask = () if own is None else tuple(f"mask {own.name}: {text}" for text in own.warnings)
+    return Prepared(*found, (*plan.warnings, *of_mask, *scale.warnings), scale)
 
 
 def find_before(
@@ -382,11 +387,12 @@ def _keep(plan: PreparationPlan, step: str, result: Volume | np.ndarray) -> None
         plan.cache.save(FILES[step], result, plan.origins[step])
 
 
-def _brain_mask(scan: Volume, plan: PreparationPlan, report: Report) -> np.ndarray:
+def _brain_mask(
+    scan: Volume, plan: PreparationPlan, report: Report, own: Volume | None = None
+) -> np.ndarray:
     report(running(EXTRACTION))
-    own = plan.config.mask
     if own is not None:
-        mask = mask_of(as_volume(own), scan)
+        mask = mask_of(own, scan)
     elif plan.decisions[EXTRACTION] in (Decision.EXTRACTED, Decision.NOT_REQUESTED):
         mask = foreground_mask(scan)
     elif (found := _cached(plan, EXTRACTION)) is not None:

@@ -8,6 +8,7 @@ References
    Transactions on Medical Imaging 22(1):120-128, 2003. DOI 10.1109/TMI.2003.809072.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ STEPS = (2.0, 1e-3, 200)  # of the optimiser: first and last length, number
 BOX_MARGIN_MM = 10.0
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's mm from RAS+ mm, and back
 ITK_MARK = "#Insight Transform File"
+ITK_KIND = re.compile(rb"^Transform:\s*(\S+)", re.MULTILINE)
 LARGEST_TRANSFORM = 1 << 20  # bytes; a matrix has some hundred
 LARGEST_SCALING = 2.0  # of a brain that is to lie over the template's
 LINEARITY_MM = 0.01
@@ -149,6 +151,11 @@ def load_transform(path: Path) -> np.ndarray:
         reason = error.strerror or error
         raise VolumeError(f"{path}: cannot be read: {reason}: use a file of a transform") from error
     is_itk = content.startswith(ITK_MARK.encode()) or path.suffix in (".tfm", ".mat")
+    if len(kinds := ITK_KIND.findall(content)) > 1 and not kinds[0].startswith(b"Composite"):
+        raise VolumeError(
+            f"{path}: holds {len(kinds)} transforms, of which ITK reads the first alone: write one "
+            "that combines them"
+        )
     matrix = _read_itk(path) if is_itk else _read_text(content, path)
     _check(matrix, path)
     return matrix

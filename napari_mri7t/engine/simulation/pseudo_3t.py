@@ -24,10 +24,9 @@ from napari_mri7t.engine.volumes.intensity import (
 )
 from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import (
-    IS_SYNTHETIC,
     SIMULATE,
     Execution,
-    is_estimate,
+    made_instead,
     sidecar,
 )
 from napari_mri7t.engine.volumes.scale import zeroed
@@ -267,8 +266,8 @@ def simulate_3t(
     target = as_volume(target)
     inputs = (target,) if reference is None else (target, as_volume(reference))
     for volume in inputs:
-        if is_estimate(volume):
-            raise VolumeError(f"{volume.name}: {IS_SYNTHETIC}: use the scan itself")
+        if what := made_instead(volume, "7T"):
+            raise VolumeError(f"{volume.name}: is {what}, and no 7T scan: use the scan itself")
         check_t1w(volume)
     report(Progress(0, N_STEPS, "normalise"))
     clean = normalize_volume(target)

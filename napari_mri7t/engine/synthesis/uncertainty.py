@@ -21,7 +21,7 @@ CALIBRATED = ("step", "planes", "flips")  # settings that decide the spread
 MEANING = (
     "Half of the width of the {percent:g} % interval around each voxel of the synthetic image, in "
     "that image's intensities; 0 outside the brain, where nothing is estimated. Calibrated on "
-    "held-out brains with simulated 3T scans: it knows no lesion, artefact or scanner that was not "
+    "held-out brains with simulated noise: it knows no lesion, artefact or scanner that was not "
     "among them."
 )
 

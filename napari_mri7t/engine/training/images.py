@@ -9,13 +9,7 @@ from napari_mri7t.engine.errors import SubjectError
 from napari_mri7t.engine.volumes.brain import background_of
 from napari_mri7t.engine.volumes.intensity import check_peak
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import (
-    INPUTS,
-    SIMULATE,
-    UNRECORDED,
-    is_pseudo_3t,
-    maker_of,
-)
+from napari_mri7t.engine.volumes.provenance import made_instead
 from napari_mri7t.engine.volumes.volume import Volume
 
 LEAST_FOREGROUND = 0.01  # part of the voxels; a brain fills 0.05 to 0.4 of a scan
@@ -47,14 +41,8 @@ def check_image(path: Path, field: str, volume: Volume) -> None:
 
 def _refuse_made(path: Path, field: str) -> None:
     """Refuse what a model has made, and a pseudo-3T in the place of a 7T scan."""
-    maker = maker_of(path)
-    is_source = field == "7T" and maker == SIMULATE and is_pseudo_3t(path)
-    if maker in INPUTS and not is_source:
-        return
-    lost = maker == UNRECORDED
-    why = "its header (its sidecar is not beside it)" if lost else "its sidecar"
-    what = "a pseudo-3T" if is_source else "a synthetic image"
-    raise SubjectError(f"{path}: is {what}, by {why}, and no {field} scan: use the scan itself")
+    if what := made_instead(path, field):
+        raise SubjectError(f"{path}: is {what}, and no {field} scan: use the scan itself")
 
 
 def _refuse_empty(path: Path, volume: Volume) -> None:

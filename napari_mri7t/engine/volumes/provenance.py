@@ -21,7 +21,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
 from napari_mri7t.engine.volumes.files.geometry import DicomSource
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES
-from napari_mri7t.engine.volumes.files.reading import files_of
+from napari_mri7t.engine.volumes.files.reading import files_of, stamp_of
 from napari_mri7t.engine.volumes.files.sidecars import (
     NAME,
     OF_VERSION_0_1,
@@ -88,7 +88,8 @@ def sidecar(
     command : str
         What was done, e.g. "synthesize".
     sources : sequence of Volume or Path
-        The inputs. A volume is identified by its file, or by its voxels if it was computed.
+        The inputs. A volume is identified by its file, or by its voxels if it was computed, or its
+        file has changed or vanished since it was read.
     execution : Execution
     settings : mapping, optional
         Every setting that affects the voxels; only the last part of a path is recorded.
@@ -103,9 +104,10 @@ def sidecar(
     Raises
     ------
     VolumeError
-        If a source file can no longer be read.
+        If a source that is a path can no longer be read.
     """
-    noted = [note for source in sources if isinstance(source, Volume) for note in source.warnings]
+    volumes = [source for source in sources if isinstance(source, Volume)]
+    noted = [note for volume in volumes for note in (*volume.warnings, *_changed(volume))]
     content: dict[str, Any] = {
         "Synthetic": True,
         "Notice": NOTICE,
@@ -329,9 +331,34 @@ def maker_of(image: str | Path) -> str:
     return maker_in(facts)
 
 
-def is_pseudo_3t(image: str | Path) -> bool:
+def made_instead(image: Volume | Path, field: str) -> str:
+    """Return what an image is in place of a scan; empty for a scan.
+
+    Parameters
+    ----------
+    image : Volume or Path
+        What was computed from it counts as it does.
+    field : {"3T", "7T"}
+        Of the scan. A pseudo-3T counts as a 3T scan, as does a prepared brain.
+
+    Returns
+    -------
+    str
+        And what says so, as in "a pseudo-3T, by its sidecar".
+    """
+    if field == "7T" and is_pseudo_3t(image):
+        return "a pseudo-3T, by its sidecar"
+    maker = _maker_of(image) if isinstance(image, Volume) else maker_of(image)
+    if maker in INPUTS:
+        return ""
+    told_by = "header (its sidecar is not beside it)" if maker == UNRECORDED else "sidecar"
+    return f"a synthetic image, by its {told_by}"
+
+
+def is_pseudo_3t(image: Volume | str | Path) -> bool:
     """Return whether an image is the 3T side of a simulation, by its sidecar."""
-    facts = read_sidecar(image) or {}
+    path = _path_of(image) if isinstance(image, Volume) else image
+    facts = (read_sidecar(path) if path else None) or {}
     settings = facts.get("Settings")
     is_source = isinstance(settings, dict) and settings.get("image") == "source"
     return is_source and maker_in(facts) == SIMULATE
@@ -352,15 +379,21 @@ def is_estimate(volume: Volume) -> bool:
     volume : Volume
         A prepared brain and a pseudo-3T count as scans while their sidecars are beside them.
     """
-    if volume.made_by:
-        return volume.made_by not in INPUTS
-    path = None if volume.geometry is None else volume.geometry.path
-    return path is not None and maker_of(path) not in INPUTS
+    return _maker_of(volume) not in INPUTS
+
+
+def _maker_of(volume: Volume) -> str:
+    path = _path_of(volume)
+    return volume.made_by or (maker_of(path) if path else "")
+
+
+def _path_of(volume: Volume) -> Path | None:
+    return None if volume.geometry is None else volume.geometry.path
 
 
 def check_is_scan(volume: Volume) -> tuple[str, ...]:
     """Return warnings if `is_estimate`, and if the JSON file that may say so cannot be read."""
-    path = None if volume.geometry is None else volume.geometry.path
+    path = _path_of(volume)
     unread = "" if path is None else unreadable_beside(path)
     synthetic = f"{IS_SYNTHETIC}: the result is an estimate of an estimate"
     warnings = (synthetic if is_estimate(volume) else "", unread)
@@ -396,13 +429,26 @@ def _describe(source: Volume | Path) -> list[dict[str, Any]]:
     geometry = source.geometry
     if geometry is not None and geometry.dicom is not None and not geometry.computed:
         facts = [_describe_dicom(geometry.dicom)]
-    elif geometry is None or geometry.path is None or geometry.computed:
+    elif geometry is None or geometry.path is None or geometry.computed or _changed(source):
         return [_describe_voxels(source)]
     else:
         facts = _describe(geometry.path)
     if geometry.series_length > 1:
         facts = [entry | {"Index": geometry.series_index} for entry in facts]
     return facts
+
+
+def _changed(volume: Volume) -> tuple[str, ...]:
+    """Return a warning if the file of a volume is no longer the one that was read."""
+    file = volume.geometry
+    if file is None or file.path is None or not file.stamp or file.computed:
+        return ()
+    if stamp_of(file.path) == file.stamp:
+        return ()
+    return (
+        f"{volume.name}: its file was changed or removed after it was read: its voxels are "
+        "recorded in place of the file",
+    )
 
 
 def _describe_voxels(volume: Volume) -> dict[str, Any]:

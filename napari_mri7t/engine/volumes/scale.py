@@ -3,7 +3,7 @@
 Everything behind works on that scale. Results return to the scan's own.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import binary_dilation, label
@@ -40,11 +40,14 @@ class Scale:
         the brain's intensities (z-scores within the brain) or far below the air (padding).
     padding : tuple of float
         Other values around the scan, which become background.
+    n_far : int
+        Voxels as far below the background as the tissue is above it, which become background.
     """
 
     background: float = 0.0
     zero: float = 0.0
     padding: tuple[float, ...] = ()
+    n_far: int = field(default=0, compare=False, repr=False)
 
     @property
     def is_usual(self) -> bool:
@@ -64,6 +67,11 @@ class Scale:
             notes.append(
                 "intensities lie on both sides of the background, as z-scores do: the darkest "
                 "voxel of the brain was taken for zero"
+            )
+        if self.n_far:
+            notes.append(
+                f"{self.n_far} voxels lie far below the background, as bright ones do where a "
+                "file's integers overflowed: they were taken for background"
             )
         return tuple(notes)
 
@@ -126,6 +134,11 @@ def find_scale(volume: Volume) -> Scale:
     >>> find_scale(Volume(2 * brain - 7, np.eye(4)))
     Scale(background=-7.0, zero=-7.0, padding=())
     """
+    found = _found(volume)
+    return replace(found, n_far=_count_far(volume.array, found))
+
+
+def _found(volume: Volume) -> Scale:
     array = volume.array
     constants = _constants_of(array)
     _check_polarity(volume, constants[0] if constants else float(np.median(faces_of(array))))
@@ -145,6 +158,14 @@ def find_scale(volume: Volume) -> Scale:
     if below <= FEW and not is_padding:
         return Scale(constant, constant, tuple(padding))
     return Scale(constant, _below(inside), tuple(padding))
+
+
+def _count_far(array: np.ndarray, scale: Scale) -> int:
+    if scale.background != scale.zero or array.min() >= scale.background:
+        return 0  # z-scores lie on both sides
+    reach = float(np.percentile(sample_of(array), BOUNDS[1])) - scale.background
+    is_far = array < scale.background - reach
+    return int(np.count_nonzero(is_far & ~_is_one_of(array, list(scale.padding))))
 
 
 def zeroed(volume: Volume) -> Volume:

@@ -36,7 +36,7 @@ from napari_mri7t.engine.volumes.files.images import (
     make_image,
     unread_file,
 )
-from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
+from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities, stamp_of
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.files.writing import Output, write_images
 
@@ -325,12 +325,17 @@ def load_volume(
     if is_dicom(path):
         return load_dicom(_find_series(path, series), index=index, or_only=or_only)
     _refuse_series(path, series)
+    stamp = stamp_of(path)
     header, voxel_path = read_header(path)
     is_only = or_only and header.n_volumes == 1
     chosen = choose_volume(None if is_only else index, header.n_volumes, path)
     values, notes = read_intensities(header, voxel_path, first=chosen, count=1)
     geometry = replace(
-        header.geometry, series_index=chosen, series_length=header.n_volumes, path=path
+        header.geometry,
+        series_index=chosen,
+        series_length=header.n_volumes,
+        path=path,
+        stamp=stamp,
     )
     array = values.reshape(geometry.shape, order="F")
     return _to_volume(array, geometry, stem_of(path) or path.name, notes)
@@ -404,9 +409,10 @@ def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
             )
         return grids[0]
     _refuse_series(path, series)
+    stamp = stamp_of(path)
     header, voxel_path = read_header(path)
     values, notes = read_intensities(header, voxel_path, first=0, count=header.n_volumes)
-    geometry = replace(header.geometry, series_length=header.n_volumes, path=path)
+    geometry = replace(header.geometry, series_length=header.n_volumes, path=path, stamp=stamp)
     return _to_series(values, geometry, stem_of(path) or path.name, notes)
 
 

@@ -33,6 +33,7 @@ from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.provenance import (
     Execution,
     file_digest,
+    is_pseudo_3t,
     read_sidecar,
     sidecar,
 )
@@ -397,7 +398,8 @@ def pair_sidecar(
         settings=settings,
         warnings=pair.warnings,
     )
-    return facts | {"Synthetic": False, "Notice": NOTICE}
+    is_simulated = image == "source" and is_pseudo_3t(volumes[0])
+    return facts | {"Synthetic": is_simulated, "Notice": NOTICE}
 
 
 def _facts_of_bids(files: PairFiles, image: str, facts: dict[str, Any]) -> dict[str, Any]:

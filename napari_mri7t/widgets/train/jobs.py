@@ -67,13 +67,6 @@ class TrainingState:
         if is_checkpoint and now.held_out_psnr == now.held_out_psnr:
             self.held_out[now.fold].append((int(now.done), now.held_out_psnr))
 
-    def folds_left(self) -> int:
-        """Count the requested folds that come after the current one."""
-        if self.study is None or self.fold not in self.request.folds:
-            return len(self.request.folds)
-        later = self.request.folds[self.request.folds.index(self.fold) + 1 :]
-        return sum(not self.study.is_done(k) for k in later)
-
 
 def new_training(request: Request) -> Job:
     """Make the job of a training."""
@@ -188,28 +181,15 @@ def preview_of(state: TrainingState, k: int) -> tuple[str, Preview] | None:
     return None if preview is None else (name, preview)
 
 
-def describe_step(state: TrainingState, now: TrainProgress, is_over: bool = False) -> list[str]:
-    """Return loss, pace, time left and memory at a training step, as lines of text.
-
-    `is_over`: nothing runs any more, so that no time is left.
-    """
-    is_trained = now.seconds_left == 0  # the estimate is one more step
-    left = "all steps done" if is_trained else f"{duration(now.seconds_left)} left in this fold"
-    if is_over and not is_trained:
-        left = f"stopped at step {now.done} of {state.request.config.n_steps}"
+def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
+    """Return step, pace, loss and memory at a training step, as lines of text."""
+    done = min(int(now.done), n_steps := state.request.config.n_steps)  # the estimate is one more
     lines = [
+        f"Step {done} of {n_steps}, {now.patches_per_second:.1f} patches/s",
         f"Loss {now.loss:.5f}, learning rate {now.learning_rate:.1e}",
-        f"{now.patches_per_second:.1f} patches/s; {left}",
     ]
     if now.held_out_psnr == now.held_out_psnr:
         lines.append(f"Held-out brain: PSNR {now.held_out_psnr:.2f} dB in a few slices")
-    n_left = state.folds_left()
-    if n_left and not is_over:
-        config = state.request.config
-        fold_seconds = config.n_steps * config.batch_size / now.patches_per_second
-        seconds_left = now.seconds_left + n_left * fold_seconds
-        folds = "1 more fold" if n_left == 1 else f"{n_left} more folds"
-        lines.append(f"{folds}: {duration(seconds_left)} left in total")
     if state.memory is not None:
         used, total = (part / 2**30 for part in state.memory)
         lines.append(f"GPU memory: {used:.1f} of {total:.1f} GiB")

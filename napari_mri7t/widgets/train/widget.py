@@ -69,7 +69,7 @@ class TrainWidget(EngineWidget):
         self._study: Study | None = None
         self._found: Request | None = None  # until its folds are shown
         self._fold: int | None = None
-        self._last: tuple[TrainingState, TrainProgress] | None = None  # what is shown
+        self._last: TrainProgress | None = None  # what is shown
         self._of_data = Latest("Check the dataset", self)
         self._of_networks = Latest("Look for networks", self)
         self._held_out = HeldOutSlice(napari_viewer, self)
@@ -143,7 +143,7 @@ class TrainWidget(EngineWidget):
         export.exported.connect(lambda text: self.let_others_catch_up())
         self.panel.hear(self.command_button.copied, self.command_button.failed)
         self.panel.start_requested.connect(self.start)
-        self.panel.idle.connect(self._on_idle)
+        self.panel.idle.connect(self._ask_of_data)
         self._of_networks.answered.connect(lambda found: self.recipe.offer_networks(*found))
         self._of_data.answered.connect(self._show_data)
         self._of_data.failed.connect(self._on_unread)
@@ -212,12 +212,6 @@ class TrainWidget(EngineWidget):
         """Say why the folders could not be looked into."""
         self.data_notices.clear()
         self.data_notices.add(why_not, ERROR_COLOUR)
-
-    def _on_idle(self) -> None:
-        """Keep the last figures, without the time that was left."""
-        if self._last is not None:
-            self.figures_label.setText("\n".join(describe_step(*self._last, is_over=True)))
-        self._ask_of_data()
 
     def _check(self, value: object = None) -> None:
         self.panel.about(self.dataset_field.folder, self.run_field.folder)
@@ -299,15 +293,14 @@ class TrainWidget(EngineWidget):
         if state.fold != self._fold:
             self._fold = state.fold
             self._ask_of_data()  # the one before is done now
-        shown = None if self._last is None else self._last[1]
-        if state.last is not None and state.last is not shown:
+        if state.last is not None and state.last is not self._last:
             self._show_step(state, state.last)
 
     def _show_step(self, state: TrainingState, now: TrainProgress) -> None:
         """Show curve and figures, and the held-out slice once per checkpoint."""
         self.plot.show_curve(state.curves[now.fold])
         self.held_out_plot.show_curve(state.held_out[now.fold])
-        self._last = state, now
+        self._last = now
         self.figures_label.setText("\n".join(describe_step(state, now)))
         if self.preview_box.isChecked():
             self._held_out.follow(state, now)

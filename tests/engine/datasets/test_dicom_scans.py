@@ -95,6 +95,14 @@ def test_dicom_that_bidsignore_lists_is_left_out_and_named(dicom_series, tmp_pat
     assert found.skipped == {"sub-01/ses-B/sub-01_ses-B_T1w": "is listed in .bidsignore"}
 
 
+def test_link_to_a_folder_around_is_not_entered(dicom_series, tmp_path):
+    dicom_series(tmp_path / "other" / "patient", array=SMALL)
+    nifti(tmp_path / "ours" / "a.nii.gz")
+    (tmp_path / "ours" / "up").symlink_to("..")
+    found = find_scans(tmp_path / "ours")
+    assert [scan.name for scan in found.scans] == ["a.nii.gz"]
+
+
 def link_nowhere(folder, n=3):
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(n):

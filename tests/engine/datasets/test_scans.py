@@ -117,6 +117,25 @@ def test_whatever_looks_like_a_t1w_is_made_or_named(tmp_path):
     assert {*found.skipped} == {*skipped[:2], "sub-13"}
 
 
+def test_names_without_a_suffix_are_named_also_beside_a_t1w(tmp_path):
+    stems = ("sub-01_ses-2", "sub-01_acq-mprage", "sub-01_rec-T1w")
+    touch(tmp_path / "sub-01/anat", "sub-01_T1w.nii.gz", *(f"{stem}.nii.gz" for stem in stems))
+    found = find_scans(tmp_path)
+    assert names(found) == ["sub-01_T1w.nii.gz"]
+    told = {**found.failed, **found.skipped}
+    assert {name.split("/")[-1] for name in told} == {f"{stem}.nii.gz" for stem in stems}
+
+
+def test_other_formats_of_a_plain_folder_are_named(tmp_path):
+    others = ("b.nrrd", "c.mha", "d.HEAD", "e.BRIK", "f.PAR", "g.mnc")
+    archives = ("h.zip", "i.tar.gz", "j.dcm.zip")
+    touch(tmp_path, "a.nii.gz", *others, *archives, "notes.txt", "k.pdf")
+    found = find_scans(tmp_path)
+    assert names(found) == ["a.nii.gz"]
+    assert set(found.failed) == set(others)
+    assert set(found.skipped) == set(archives)
+
+
 def test_link_of_git_annex_without_its_content_is_a_scan_to_be_reported(tmp_path):
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/notes.txt")
     link = tmp_path / "sub-02/anat/sub-02_T1w.nii.gz"

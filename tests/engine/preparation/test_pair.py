@@ -20,6 +20,7 @@ from napari_mri7t.engine.preparation.pair_registration import register_pair, sta
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.registration import centre_of, save_transform
 from napari_mri7t.engine.progress import Cancelled
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
@@ -210,6 +211,33 @@ def test_dark_brain_that_goes_as_it_is_is_refused(head_brain, monkeypatch):
     monkeypatch.setattr(module, "is_dark_within", lambda brain: True)
     with pytest.raises(VolumeError, match="does not look T1-weighted"):
         make_pair(RawPair(head_brain, head_brain), NONE)
+
+
+def test_what_a_training_would_refuse_is_no_pair(head_brain, tmp_path):
+    labels = head_brain.with_array(np.round(head_brain.array / head_brain.array.max() * 4))
+    with pytest.raises(VolumeError, match="looks like a mask or label map"):
+        plan_pair(RawPair(head_brain, labels), NONE)
+    pair = simulate_3t(head_brain, seed=1)
+    pair.save(tmp_path / "3T.nii.gz", tmp_path / "7T.nii.gz")
+    with pytest.raises(VolumeError, match="3T: is a pseudo-3T, by its sidecar, and no 7T scan"):
+        plan_pair(RawPair(head_brain, tmp_path / "3T.nii.gz"), NONE)
+    plan = plan_pair(RawPair(tmp_path / "3T.nii.gz", tmp_path / "7T.nii.gz"), NONE)
+    assert any("is a pseudo-3T" in text for text in plan.warnings)
+
+
+@pytest.mark.parametrize("field", ["3T", "7T"])
+def test_estimate_of_a_model_is_no_side_of_a_pair(head_brain, field):
+    estimate = replace(head_brain, name="estimate", made_by="synthesize")
+    sides = (estimate, head_brain) if field == "3T" else (head_brain, estimate)
+    with pytest.raises(VolumeError, match=f"is a synthetic image, .* and no {field} scan"):
+        plan_pair(RawPair(*sides), NONE)
+
+
+def test_phase_by_its_json_is_no_side_of_a_pair(head_brain, tmp_path):
+    path = save_volume(head_brain, tmp_path / "S1_3T.nii.gz")
+    (tmp_path / "S1_3T.json").write_text('{"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}')
+    with pytest.raises(VolumeError, match="no magnitude image"):
+        plan_pair(RawPair(path, head_brain), NONE)
 
 
 def test_own_mask_is_part_of_the_plan(head, tmp_path):

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 
+import nibabel
 import nibabel as nib
 import numpy as np
 import pytest
@@ -355,6 +356,19 @@ def test_singular_transform_of_itk_is_refused(tmp_path):
         load_transform(path)
 
 
+def test_file_of_several_transforms_is_refused_unless_it_says_how_they_combine(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    parts = [sitk.TranslationTransform(3, shift) for shift in ((1.0, 0, 0), (25.0, 0, 0))]
+    path = tmp_path / "both.tfm"
+    sitk.WriteTransform(sitk.CompositeTransform(parts), str(path))
+    np.testing.assert_allclose(load_transform(path)[:3, 3], [26, 0, 0])
+    one = "Transform: TranslationTransform_double_3_3\nParameters: {} 0 0\nFixedParameters:\n"
+    listed = "".join(f"#Transform {n}\n{one.format(x)}" for n, x in enumerate((1, 25)))
+    path.write_text(f"#Insight Transform File V1.0\n{listed}")
+    with pytest.raises(VolumeError, match=r"both\.tfm: holds 2 transforms"):
+        load_transform(path)
+
+
 @pytest.mark.parametrize("text", ["hello", "1 2 3", "1 0 0 0\n0 1 0 0\n0 0 -1 0\n0 0 0 1"])
 def test_file_that_is_no_transform_is_refused(tmp_path, text):
     path = tmp_path / "wrong.txt"
@@ -435,6 +449,69 @@ def test_second_model_finds_everything_kept(head, tmp_path, monkeypatch):
     for scan in (noisy, other):
         run(scan, **choices)
     assert len(calls) == 6  # both are kept
+
+
+@pytest.mark.usefixtures("on_template")
+def test_record_of_another_program_is_not_replaced(head, tmp_path, monkeypatch):
+    scan, _ = head
+    noisy = scan.with_array(scan.array + 1 + np.random.default_rng(0).random(HEAD_SHAPE))
+    monkeypatch.setattr(module, "extract_brain", lambda *_, report: pytest.fail("too late"))
+    note = tmp_path / "head_preparation.json"
+    note.write_text('{"pipeline": "mine"}')
+    with pytest.raises(Mri7tError, match="is no record of a preparation") as caught:
+        run(noisy, prepare="full", keep=tmp_path)
+    assert caught.value.argument == "keep"
+    assert note.read_text() == '{"pipeline": "mine"}'
+
+
+@pytest.mark.usefixtures("on_template")
+def test_what_another_run_has_kept_meanwhile_stays_known(head, tmp_path, monkeypatch):
+    scan, mask = head
+    noisy = scan.with_array(scan.array + 1 + np.random.default_rng(0).random(HEAD_SHAPE))
+    monkeypatch.setattr(module, "register", lambda *_, report: np.eye(4))
+    monkeypatch.setattr(module, "estimate_bias_field", lambda *_, report: 1 + noisy.array / 10_000)
+    monkeypatch.setattr(module, "extract_brain", lambda *_, report: mask)
+    choices = {"prepare": "full", "keep": tmp_path}
+
+    def behind(*_, report):
+        monkeypatch.setattr(module, "extract_brain", lambda *_, report: mask)
+        run(noisy, **choices)  # all of it, while this one extracts the brain
+        return mask
+
+    def stop(progress):
+        if progress.message == "bias field correction":
+            raise Cancelled
+
+    monkeypatch.setattr(module, "extract_brain", behind)
+    config = PreparationConfig(allow_out_of_domain=True, **choices)
+    with pytest.raises(Cancelled):
+        prepare(noisy, config, report=stop)
+    assert plan_preparation(noisy, config).steps == ()
+    assert not plan_preparation(noisy, config).config.transform, "no file counts as the user's"
+
+
+@pytest.mark.usefixtures("on_template")
+def test_mask_that_is_replaced_while_it_is_used_is_refused(head, tmp_path):
+    scan, mask = head
+    path = save_volume(scan.with_array(mask), tmp_path / "mask.nii.gz")
+
+    def replace_it(progress):
+        if progress.message == "registration":
+            save_volume(scan.with_array(np.roll(mask, 1)), path, overwrite=True)
+
+    config = PreparationConfig("none", mask=path, allow_out_of_domain=True)
+    with pytest.raises(VolumeError, match="its mask or transform was changed meanwhile"):
+        prepare(scan, config, report=replace_it)
+
+
+def test_what_is_odd_in_a_mask_is_told(head, tmp_path):
+    scan, mask = head
+    holes = mask.astype(np.float32)
+    holes[0, 0, 0] = np.nan
+    path = tmp_path / "mask.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(holes, scan.affine), path)
+    made = run(scan, prepare="none", mask=path)
+    assert [text for text in made.warnings if text.startswith("mask mask: 1 of")]
 
 
 def test_unknown_choice_lists_the_known():

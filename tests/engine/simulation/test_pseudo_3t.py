@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.exposure import match_histograms
 
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.simulation.pseudo_3t import (
     LARGEST_SEED,
     N_STEPS,
@@ -90,6 +90,12 @@ def test_a_pair_is_saved_with_its_sidecars(phantom, tmp_path):
     for path, volume, image in zip(paths, pair, ("source", "target"), strict=True):
         np.testing.assert_array_equal(load_volume(path).array, volume.array)
         assert f'"image": "{image}"' in path.with_name(f"{path.name[:2]}.json").read_text()
+
+
+def test_pseudo_3t_is_no_7t(phantom, tmp_path):
+    path = simulate_3t(phantom).save(tmp_path / "3T.nii.gz")
+    with pytest.raises(VolumeError, match="3T: is a pseudo-3T, by its sidecar, and no 7T scan"):
+        simulate_3t(path)
 
 
 def test_a_pair_whose_second_file_exists_is_not_saved_at_all(phantom, tmp_path):

@@ -147,12 +147,23 @@ def test_one_volume_of_a_series_and_a_pair_of_files_are_told(make_nifti, tmp_pat
     assert [entry["File"] for entry in facts] == ["pair.hdr", "pair.img"]
 
 
-def test_source_that_has_vanished_is_named(make_nifti):
+@pytest.mark.parametrize("event", ["another scan in its place", "removed"])
+def test_file_that_changes_after_it_was_read_is_not_recorded_as_the_source(make_nifti, event):
     path = make_nifti()
     volume = load_volume(path)
     path.unlink()
+    if event != "removed":
+        make_nifti(path.name, np.arange(210.0).reshape(5, 6, 7))
+    facts = sidecar("x", [volume], Execution())
+    assert facts["Sources"] == [{"Name": "scan", "VoxelsSHA256": voxel_digest(volume)}]
+    assert [text for text in facts["Warnings"] if "changed or removed after it was read" in text]
+
+
+def test_path_that_has_vanished_is_named(make_nifti):
+    path = make_nifti()
+    path.unlink()
     with pytest.raises(VolumeError, match=r"scan\.nii: cannot be read"):
-        sidecar("x", [volume], Execution())
+        sidecar("x", [path], Execution())
 
 
 def test_same_run_gives_the_same_sidecar(make_nifti):

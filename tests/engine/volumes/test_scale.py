@@ -64,6 +64,18 @@ def test_a_few_voxels_below_the_background_stay_noise(brain):
     assert find_scale(brain.with_array(array)).is_usual
 
 
+def test_voxels_whose_integers_overflowed_are_a_warning(brain):
+    array = brain.array.copy()
+    brightest = array > np.percentile(array, 99.8)
+    array[brightest] -= 65_536 * array.max() / 32_768
+    scale = find_scale(brain.with_array(array))
+    assert scale.is_usual
+    (told,) = scale.warnings
+    assert told.startswith(f"{brightest.sum()} voxels lie far below the background")
+    assert not find_scale(brain).warnings
+    assert not find_scale(brain.with_array(z_scored(brain.array))).n_far
+
+
 @pytest.mark.parametrize("offset", [0, 300])
 def test_inverted_intensities_are_refused(brain, offset):
     with pytest.raises(VolumeError, match="inverted"):

@@ -233,6 +233,33 @@ def test_mask_on_another_grid_is_named_and_not_used(raw, job, head):
     assert is_made(scan, job)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "it is a link that leads nowhere"), ("<html></html>", "a web page"), ("", "is empty")],
+)
+def test_mask_that_cannot_be_read_is_named_with_the_reason(raw, head, content, told):
+    folder = put_derivative(raw, "other", head)
+    path = folder / "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    path.unlink()
+    if content is None:
+        path.symlink_to("../.git/annex/objects/x.nii.gz")
+    else:
+        path.write_text(content)
+    (scan, *_) = find_scans(raw).scans
+    found, (note,) = find_own(scan.path, scan.output, [folder])
+    assert found == {}
+    assert note.startswith("sub-01_desc-brain_mask.nii.gz of a derivative is not used: ")
+    assert told in note
+
+
+def test_scan_whose_name_says_7t_is_made_with_a_warning(raw, job, head):
+    (scan, *_) = find_scans(raw).scans
+    assert not any("7T scan" in text for text in look_at(scan, job).warnings)
+    (scan.path.parent / "sub-01_T1w.json").write_text('{"MagneticFieldStrength": 7}')
+    (told,) = (text for text in look_at(scan, job).warnings if "7T scan" in text)
+    assert told == f"{scan.name}: is a 7T scan by its name or JSON, and the models are for 3T scans"
+
+
 def test_mask_stored_in_another_order_of_voxels_lies_on_the_grid(raw, head):
     folder = put_derivative(raw, "other", head)
     path = folder / "sub-01/anat/sub-01_desc-brain_mask.nii.gz"

@@ -12,7 +12,7 @@ from napari_mri7t.widgets.train.jobs import Request, TrainingState, describe_ste
 FOLDS = (0, 1, 2)
 
 
-def said_at(step: int, is_over=False) -> list[str]:
+def said_at(step: int) -> list[str]:
     """Return what is said in the first of three folds of 60 steps, two seconds each."""
     config = TrainConfig(n_steps=60, batch_size=8)
     request = Request(Path(), Path(), "basic_cnn", "best", config, FOLDS, "cpu")
@@ -28,26 +28,15 @@ def said_at(step: int, is_over=False) -> list[str]:
         patches_per_second=4.0,
         seconds_left=2.0 * (60 - step),
     )
-    return describe_step(state, now, is_over)
+    return describe_step(state, now)
 
 
-def test_time_left_counts_this_fold_and_those_to_come():
+def test_a_step_tells_how_far_and_how_fast():
     assert said_at(30) == [
+        "Step 30 of 60, 4.0 patches/s",
         "Loss 0.25000, learning rate 1.0e-03",
-        "4.0 patches/s; about 60 s left in this fold",
-        "2 more folds: about 5 min left in total",
     ]
 
 
-def test_a_stopped_training_tells_where_and_no_time_left():
-    assert said_at(30, is_over=True) == [
-        "Loss 0.25000, learning rate 1.0e-03",
-        "4.0 patches/s; stopped at step 30 of 60",
-    ]
-
-
-def test_folds_to_come_take_their_time_also_while_a_held_out_brain_is_estimated():
-    assert said_at(60)[1:] == [
-        "4.0 patches/s; all steps done",
-        "2 more folds: about 4 min left in total",
-    ]
+def test_the_estimate_of_the_held_out_brain_is_no_step():
+    assert said_at(61)[0] == "Step 60 of 60, 4.0 patches/s"

@@ -40,6 +40,8 @@ OTHERS = (
     *EXTENSIONS, ".json", ".txt", ".tsv", ".csv", ".md", ".html", ".xml", ".pdf", ".bval", ".bvec",
     ".py", ".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".zip", ".gz", ".tar", ".7z", ".exe",
 )  # fmt: skip  # of files that are no DICOM, whatever they hold; .img is looked into
+DAMAGED = "DICOM files in its folder are damaged, and were left out"
+UNREAD = ".dcm or .ima files in its folder are links that lead nowhere or no DICOM"
 FEW_FILES = 64  # that are looked into to know what a folder holds
 KEY_LENGTH = 6
 LONGEST_DESCRIPTION = 64  # characters, as DICOM allows
@@ -237,17 +239,17 @@ def files_below(folder: Path, apart: Container[str] = ()) -> Iterator[Path]:
     Parameters
     ----------
     folder : Path
-        Linked folders below it are entered, none of them twice.
+        Linked folders below it are entered, none of them twice, and none that contains it.
     apart : container of str
         Names of folders directly in it that are left out.
     """
-    entered: set[tuple[int, int]] = set()
+    whole = folder.resolve()
+    entered = {_place_of(around) for around in whole.parents}
     for place, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in entered:
+        if _place_of(Path(place)) in entered:
             folders.clear()
             continue
-        entered.add((status.st_dev, status.st_ino))
+        entered.add(_place_of(Path(place)))
         is_top = Path(place) == folder
         folders[:] = sorted(
             name for name in folders if not (name.startswith(".") or (is_top and name in apart))
@@ -256,6 +258,11 @@ def files_below(folder: Path, apart: Container[str] = ()) -> Iterator[Path]:
             low = name.lower()
             if not name.startswith(".") and (low.endswith(".img") or not low.endswith(OTHERS)):
                 yield Path(place, name)
+
+
+def _place_of(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def group_series(files: Iterable[Path]) -> list[DicomSeries]:
@@ -277,7 +284,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         If none is a DICOM file with a series.
     """
     groups: dict[str, dict[str, Header]] = defaultdict(dict)
-    n_damaged = n_found = 0
+    n_found, damaged = 0, Counter[Path]()
     copies: dict[str, list[Path]] = defaultdict(list)
     unread: Counter[Path] = Counter()
     for path in files:
@@ -287,7 +294,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         try:
             header = read_dicom_header(path)
         except ValueError:
-            n_damaged += 1
+            damaged[path.parent] += 1
             continue
         if header is None:
             continue
@@ -296,20 +303,20 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         if known is not header:
             copies[header.series].append(path)
     if not groups:
-        damaged = f" ({n_damaged} are damaged)" if n_damaged else ""
-        raise VolumeError(f"{HERE}: holds no DICOM image{damaged}: choose the folder of a scan")
-    notes = [f"{n_damaged} damaged DICOM files were left out"] if n_damaged else []
+        told = f" ({damaged.total()} are damaged)" if damaged else ""
+        raise VolumeError(f"{HERE}: holds no DICOM image{told}: choose the folder of a scan")
     everybody = reduce(or_, {h.identity for group in groups.values() for h in group.values()})
     found = []
     for uid, group in groups.items():
         n_twice = len(copies[uid])
         twice = [f"{n_twice} files hold images that others hold as well"] if n_twice else []
-        n_unread = sum(unread[folder] for folder in {h.path.parent for h in group.values()})
-        told = (
-            f"{n_unread} .dcm or .ima files in its folder are links that lead nowhere or no DICOM"
-        )
-        lost = [f"{told}: slices may be missing"] if n_unread else []
-        one = _series(uid, list(group.values()), everybody, (*notes, *twice, *lost))
+        folders = {header.path.parent for header in group.values()}
+        lost = [
+            f"{number} {told}: slices may be missing"
+            for found, told in ((damaged, DAMAGED), (unread, UNREAD))
+            if (number := sum(found[folder] for folder in folders))
+        ]
+        one = _series(uid, list(group.values()), everybody, (*twice, *lost))
         found.append(replace(one, copies=tuple(copies[uid])))
     return sorted(found, key=lambda one: (one.number, one.traits.settings, one.key))
 

@@ -192,6 +192,7 @@ def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tupl
         raise VolumeError(f"{series.title}: {series.problem}")
     with tempfile.TemporaryDirectory(prefix="mri7t-") as place:
         folder = Path(place)
+        _check_space(series, folder)
         said = _run(series, folder)
         found = sorted((folder / "out").glob("*.nii"))
         _refuse(series, said, found)
@@ -202,6 +203,17 @@ def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tupl
         if n_left := len(used) - len(volumes):
             notes += (f"{series.title}: 2-D images beside the volume were left out: {n_left}",)
         yield _images(volumes, series), notes
+
+
+def _check_space(series: DicomSeries, folder: Path) -> None:
+    """Refuse a conversion for which the temporary folder has no room."""
+    needed = sum(path.stat().st_size for path in series.files if path.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Mri7tError(
+            f"{folder.parent}: has {free >> 20} MiB free, and the conversion of {series.title} "
+            f"needs {needed >> 20}: make room, or set TMPDIR to another folder"
+        )
 
 
 def _run(series: DicomSeries, folder: Path) -> str:

@@ -5,12 +5,13 @@ Attributes by their keywords in DICOM PS3.6; pixels are never read.
 
 import re
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PREAMBLE = 128  # bytes before the mark
 MARK = b"DICM"
+DEFLATED, META_BYTES = b"1.2.840.10008.1.2.1.99", 1024  # transfer syntax, within the first bytes
+MOST_INFLATED = 128 << 20  # bytes of a deflated file: a slice has less than one hundredth of that
 DIRECTORY = "1.2.840.10008.1.3.10"  # storage class of a DICOMDIR, which holds no image
 MR_CLASSES = (  # MR, Enhanced MR, Enhanced MR Colour, Legacy Converted Enhanced MR Image Storage
     "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3",
@@ -185,13 +188,16 @@ def read_dicom_header(path: Path, *, force: bool = False) -> Header | None:
     Raises
     ------
     ValueError
-        If the header is damaged; without the library's own words, which may quote the header.
+        If the header is damaged, or unpacks to more than any image; without the library's own
+        words, which may quote the header.
     """
     import pydicom
 
     try:
         with warnings.catch_warnings(), open_regular(path) as file:
             warnings.simplefilter("ignore")  # they quote values
+            _check_inflated(file)
+            file.seek(0)
             found = pydicom.dcmread(
                 file, stop_before_pixels=True, specific_tags=list(FIELDS), force=force
             )
@@ -199,6 +205,21 @@ def read_dicom_header(path: Path, *, force: bool = False) -> Header | None:
             return _header(found, path, rest)
     except Exception as error:  # whatever a damaged file makes of the library
         raise ValueError(f"a header cannot be read ({type(error).__name__})") from None
+
+
+def _check_inflated(file: BinaryIO) -> None:
+    """Refuse a deflated file larger than any image, as reading its header unpacks all of it."""
+    head = file.read(META_BYTES)
+    if DEFLATED not in head:
+        return
+    n_meta = int.from_bytes(head[PREAMBLE + 12 : PREAMBLE + 16], "little")  # of group 0002
+    file.seek(PREAMBLE + 16 + n_meta)
+    inflating, packed, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), file.read(), 0
+    while packed and not inflating.eof:
+        n_bytes += len(inflating.decompress(packed, META_BYTES << 10))
+        packed = inflating.unconsumed_tail
+        if n_bytes > MOST_INFLATED:
+            raise ValueError("deflated, and too large")
 
 
 def _header(found: "Dataset", path: Path, rest: int) -> Header | None:

@@ -89,6 +89,8 @@ class FileGeometry:
         Which volume of how many; 0 of 1 for a file of one volume.
     dicom : DicomSource or None
         The series that dcm2niix converted.
+    stamp : tuple of int
+        Of the files when they were read, as `stamp_of`; empty if unknown.
     """
 
     shape: tuple[int, int, int]
@@ -106,6 +108,7 @@ class FileGeometry:
     series_index: int = 0
     series_length: int = 1
     dicom: DicomSource | None = None
+    stamp: tuple[int, ...] = ()
 
     @property
     def orientation(self) -> str:

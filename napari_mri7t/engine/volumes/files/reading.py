@@ -139,6 +139,26 @@ def files_of(path: Path) -> tuple[Path, Path]:
     return _partner(path, ".hdr"), _partner(path, ".img")
 
 
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what changes with the files of an image: sizes, times, places on the disk.
+
+    Parameters
+    ----------
+    path : Path
+        As for `files_of`.
+
+    Returns
+    -------
+    tuple of int
+        Empty if a file is missing.
+    """
+    try:
+        found = [file.stat() for file in files_of(path)]
+    except (OSError, ValueError):  # of no file's name; reading it says so
+        return ()
+    return tuple(n for each in found for n in (each.st_size, each.st_mtime_ns, each.st_ino))
+
+
 def _partner(path: Path, kind: str) -> Path:
     """Return the .hdr or .img of a pair, compressed or not, in upper or lower case."""
     extension = extension_of(path)

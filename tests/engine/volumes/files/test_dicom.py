@@ -6,12 +6,13 @@ import importlib.util
 import json
 import logging
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
-from napari_mri7t.engine.volumes.files import dicom_conversion
+from napari_mri7t.engine.volumes.files import dicom_conversion, dicom_header
 from napari_mri7t.engine.volumes.files.dicom import digest_of, find_series, is_dicom
 from napari_mri7t.engine.volumes.files.dicom_header import FIELDS
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w, looks_t1w, not_magnitude
@@ -406,6 +407,31 @@ def test_files_that_dcm2niix_cannot_decompress_are_refused_with_what_to_do(dicom
         found.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
         found.save_as(path)
     with pytest.raises(VolumeError, match="export it without compression, or choose another"):
+        load_volume(tmp_path)
+
+
+def test_deflated_file_that_unpacks_to_more_than_an_image_is_left_out(
+    dicom_series, tmp_path, monkeypatch
+):
+    import pydicom
+
+    path, *_ = dicom_series(tmp_path, array=SMALL)
+    found = pydicom.dcmread(path)
+    found.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    found.PixelData = bytes(1 << 20)
+    found.save_as(path)
+    assert len(find_series(tmp_path)[0].files) == SMALL.shape[2]
+    monkeypatch.setattr(dicom_header, "MOST_INFLATED", 1 << 19)
+    (series,) = find_series(tmp_path)
+    assert len(series.files) == SMALL.shape[2] - 1
+    assert series.warnings[0].startswith("1 DICOM files in its folder are damaged")
+
+
+def test_full_temporary_folder_is_named(dicom_series, tmp_path, monkeypatch):
+    dicom_series(tmp_path, array=SMALL)
+    usage = SimpleNamespace(free=0)
+    monkeypatch.setattr(dicom_conversion.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(Mri7tError, match="set TMPDIR to another folder"):
         load_volume(tmp_path)
 
 
