@@ -90,11 +90,14 @@ def reproduce(
     Simulate, train by leave-one-out, evaluate, report. Run again to resume.
     """
     from napari_mri7t.cli.train import train
+    from napari_mri7t.engine.evaluation.results import STUDY_FILE
     from napari_mri7t.engine.report.report import REPORT_FILE, check_page
     from napari_mri7t.engine.workflows.studies import open_studies
 
     if run.exists():
         check_page(run / REPORT_FILE)
+    if (run / STUDY_FILE).exists():
+        raise Mri7tError(f"{run}: is the run folder of one network: choose another folder")
     names = _networks(networks, preset)
     for network in names:
         _check_study(dataset, run / network, network, preset, settings)

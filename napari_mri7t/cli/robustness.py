@@ -33,11 +33,13 @@ def robustness(
     from napari_mri7t.engine.atomic import check_folder
     from napari_mri7t.engine.datasets.bids import load_scan
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
-    from napari_mri7t.engine.models.card import REPORT_MODEL, has_seen
+    from napari_mri7t.engine.models.card import REPORT_MODEL
     from napari_mri7t.engine.models.model import load_model
     from napari_mri7t.engine.preparation.checks import check_domain
     from napari_mri7t.engine.texts import to_json
-    from napari_mri7t.engine.volumes.fingerprint import around_brain
+    from napari_mri7t.engine.training.data import ImageDigests, SubjectDigests
+    from napari_mri7t.engine.training.seen import was_trained_on
+    from napari_mri7t.engine.volumes.fingerprint import around_brain, fingerprint
     from napari_mri7t.engine.volumes.provenance import content_digest
     from napari_mri7t.engine.workflows.stress import case_of_model
 
@@ -47,7 +49,10 @@ def robustness(
     brain = load_scan(target, index)
     warn(check_domain(brain, trained.card))
     other = None if reference is None else load_scan(reference, index)
-    if has_seen(trained.card, brain.name, [content_digest(around_brain(brain))]):
+    voxels = content_digest(around_brain(brain))
+    digests = SubjectDigests(ImageDigests("", voxels, fingerprint(brain)))
+    is_seen = was_trained_on(trained.card, brain.name, digests)
+    if is_seen:
         warn([f"{trained.name} was trained on {brain.name}: these scores are too optimistic"])
     case = case_of_model(trained, brain, other, SynthesisConfig(device=device))
     with (
@@ -60,5 +65,6 @@ def robustness(
         "model": trained.name,
         "held_out": trained.card.training.get("held_out"),
         "sha256": trained.card.sha256,
+        "trained_on_it": is_seen,
     }
     say(*to_json({"stressed": stressed} | summarize_stress(found)).split("\n"))

@@ -249,3 +249,10 @@ def test_nothing_of_it_is_imported_before_it_is_needed(installed, install):
     install("slow-package", {"slow": "slow_package:Net"}, "raise SystemExit('imported')\n")
     assert build_network("watnet") is not None
     assert "slow_package" not in sys.modules
+
+
+def test_a_study_of_networks_is_not_begun_in_the_run_folder_of_one(run_cli, tmp_path):
+    (tmp_path / "study.json").write_text("{}")
+    code, _, error = run_cli("reproduce", tmp_path, tmp_path, "--networks", "basic_cnn")
+    assert code == 1
+    assert "is the run folder of one network: choose another folder" in error

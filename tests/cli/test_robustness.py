@@ -13,6 +13,7 @@ from napari_mri7t.engine.evaluation import stress
 from napari_mri7t.engine.training.config import TrainConfig
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings
+from napari_mri7t.engine.volumes.fingerprint import fingerprint
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 
@@ -57,6 +58,22 @@ def test_a_brain_that_the_model_was_trained_on_is_named_before_the_work(
         _, _, error = run_cli("robustness", phantom_file, "--model", folder)
         assert error.rstrip().endswith("stopped here")
         assert ("was trained on phantom" in error) is is_seen
+
+
+def test_a_rescaled_brain_of_the_training_is_known_under_another_name(
+    run_cli, phantom, model_folder, tmp_path, monkeypatch
+):
+    own = shutil.copytree(model_folder, tmp_path / "own")
+    card = json.loads((own / "card.json").read_text())
+    training = {"subjects": ["x"], "targets_fingerprints": [fingerprint(phantom)]}
+    (own / "card.json").write_text(json.dumps(card | {"training": training}))
+    path = save_volume(phantom.with_array(0.5 * phantom.array), tmp_path / "other.nii.gz")
+
+    def stopped(*_, **__):
+        raise Mri7tError("stopped here")
+
+    monkeypatch.setattr(stress, "stress", stopped)
+    assert "was trained on other" in run_cli("robustness", path, "--model", own)[2]
 
 
 NO_MODEL = '{"stressed": {"sha256": null}, "robustness": {}, "lesions": {}}'

@@ -70,6 +70,12 @@ def test_numbers_of_numpy_are_numbers():
             "baselines: expected Mapping, got list",
         ),
         (lambda _: mri7t.train("a", "b", config={"n_steps": 3}), "config: expected TrainConfig"),
+        (lambda scan: mri7t.prepare(scan, {}), "preparation: expected PreparationConfig or"),
+        (lambda scan: mri7t.simulate_3t(scan, config={}), "config: expected SimulationConfig"),
+        (lambda scan: mri7t.open_preview(scan, config={}), "config: expected SynthesisConfig"),
+        (lambda _: mri7t.pair("a", "b", config={}), "config: expected PairConfig, got dict"),
+        (lambda _: mri7t.repeat("a.json", sources={}), "sources: expected SourcePaths, got dict"),
+        (lambda _: mri7t.export_model("a", "b", stress="c"), "stress: expected Mapping, got str"),
     ],
 )
 def test_argument_of_another_type_is_refused_by_its_name(phantom, call, words):

@@ -16,7 +16,13 @@ WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 FINGERPRINTS = "targets_fingerprints"
-DIGEST_KEYS = ("targets_sha256", "targets_voxels_sha256", FINGERPRINTS)
+DIGEST_KEYS = (
+    "targets_sha256",
+    "targets_voxels_sha256",
+    "sources_sha256",
+    "sources_voxels_sha256",
+    FINGERPRINTS,
+)
 PLANES, AXIAL = ("axial", "coronal", "sagittal"), ("axial",)
 ANY_TONES = "any"  # in `preprocessing`: no histogram is matched, the scan is scaled linearly
 DEFAULT_MODEL = "scan_unet"  # best on scans

@@ -27,6 +27,7 @@ from napari_mri7t.engine.networks.limits import limited
 from napari_mri7t.engine.regular import NotRegularError
 from napari_mri7t.engine.texts import brief, to_json
 
+AGAIN = "install the model again; in a run folder, remove its card.json and train the fold again"
 SPARE = 2  # a constructor may make weights that it replaces, at most as many as it keeps
 
 
@@ -70,7 +71,7 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
         found = read_tensors(path)
     except (FileNotFoundError, NotRegularError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{path}: cannot be read ({reason}): install the model again") from error
+        raise ModelError(f"{path}: cannot be read ({reason}): {AGAIN}") from error
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read now ({error.strerror or error}): free memory, or make the "
@@ -78,8 +79,7 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
         ) from error
     if hashlib.sha256(found.content).hexdigest() != card.sha256:
         raise ModelError(
-            f"{path}: the SHA-256 differs from the card's: damaged or replaced; install the model "
-            "again"
+            f"{path}: the SHA-256 differs from the card's: damaged or replaced; {AGAIN}"
         )
     try:
         own_random = torch.random.fork_rng(devices=[])  # the weights drawn here are replaced

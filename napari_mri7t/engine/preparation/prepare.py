@@ -54,7 +54,7 @@ from napari_mri7t.engine.preparation.steps import (
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
-from napari_mri7t.engine.typed import check_types
+from napari_mri7t.engine.typed import check_kind, check_types
 from napari_mri7t.engine.volumes.brain import foreground_mask, looks_extracted
 from napari_mri7t.engine.volumes.provenance import check_is_scan, file_digest, voxel_digest
 from napari_mri7t.engine.volumes.scale import find_scale, zeroed
@@ -219,6 +219,7 @@ def plan_preparation(
     >>> plan.describe()
     'Preparation: brain extraction, bias field correction, registration.'
     """
+    check_kind(config=(config, PreparationConfig))
     scan = zeroed(as_volume(scan))
     warnings = check_resolution(scan, allowed=config.allow_out_of_domain) + check_is_scan(scan)
     if not (is_none := config.prepare == "none"):
@@ -302,6 +303,7 @@ def prepare(
     >>> prepared.facts["brain_extraction"], prepared.facts["registration"]
     ('mask provided', 'skipped (not requested)')
     """
+    check_kind(preparation=(preparation, (PreparationConfig, PreparationPlan)))
     scan = as_volume(scan)
     scale = find_scale(scan)
     scan = scale.zeroed(scan)

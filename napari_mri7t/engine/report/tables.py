@@ -172,9 +172,12 @@ def table_1(results: StudyResults) -> Table:
         for further networks.
     """
     methods = [m for m in results.methods if published_of(m) or m not in BASELINES]
+    counts = {method: len(results.values(method, "mae")) for method in methods}
+    most = max(counts.values(), default=0)
     header = [""]
     for method in methods:
-        label = label_of(method)
+        n = counts[method]
+        label = label_of(method) if n == most else f"{label_of(method)} ({n} of {most} subjects)"
         header += [f"{label}, ours", f"{label}, published"] if published_of(method) else [label]
     rows = []
     for key, digits in TABLE_1_DIGITS.items():
@@ -185,8 +188,7 @@ def table_1(results: StudyResults) -> Table:
             if published := published_of(method):
                 row.append(spread(*published[key], digits))
         rows.append(tuple(row))
-    n_subjects = len(results.subjects)
-    of = "1 held-out subject" if n_subjects == 1 else f"{n_subjects} held-out subjects"
+    of = "1 held-out subject" if most == 1 else f"{most} held-out subjects"
     note = (
         f"Mean ± standard deviation over {of}, whole volume, data range 1. Published: the report's "
         "ten subjects, sub-TELL0101 to 0110. Four fifths of a volume are background, so the scores "

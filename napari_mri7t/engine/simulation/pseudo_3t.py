@@ -14,7 +14,7 @@ import numpy as np
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.texts import brief
-from napari_mri7t.engine.typed import check_types
+from napari_mri7t.engine.typed import check_kind, check_types
 from napari_mri7t.engine.volumes.intensity import (
     bright_at_one,
     histogram_table,
@@ -262,6 +262,7 @@ def simulate_3t(
     >>> float(target.array.max())
     1.0
     """
+    check_kind(config=(config, SimulationConfig))
     config = config if seed is None else replace(config, seed=seed)
     target = as_volume(target)
     inputs = (target,) if reference is None else (target, as_volume(reference))

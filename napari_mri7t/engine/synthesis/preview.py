@@ -25,6 +25,7 @@ from napari_mri7t.engine.synthesis.scan import (
 from napari_mri7t.engine.synthesis.slabs import SlabPlan, average_region, plan_slabs
 from napari_mri7t.engine.synthesis.synthesize import Passage, on_any_device
 from napari_mri7t.engine.synthesis.windows import Region
+from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.volume import VolumeLike, as_volume
 
@@ -61,6 +62,11 @@ def open_preview(  # noqa: PLR0913 - as `synthesize`
     >>> preview.region((slice(80, 100), slice(80, 100), slice(90, 92))).shape
     (20, 20, 2)
     """
+    check_kind(
+        config=(config, SynthesisConfig),
+        preparation=(preparation, (PreparationConfig, PreparationPlan)),
+        output=(output, OutputConfig),
+    )
     scan = as_volume(scan)
     model = load_model_for(scan, model, report)
     return Preview(prepare_scan(scan, preparation, report=report), model, config, output)

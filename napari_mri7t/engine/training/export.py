@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ from napari_mri7t.engine.texts import brief, with_numbers
 from napari_mri7t.engine.training.config import FINAL, changed_settings
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
-from napari_mri7t.engine.typed import is_of_type
+from napari_mri7t.engine.typed import check_kind, is_of_type
 from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize_volume
 from napari_mri7t.engine.volumes.volume import load_volume
 
@@ -64,7 +65,8 @@ def draft_card(
     reference = load_volume(study.reference.target)
     quantiles = brain_quantiles(normalize_volume(reference)).round(QUANTILE_DIGITS)
     numbers = [number for number in range(len(study.subjects)) if number != k]
-    digests = [study.digests[number].target for number in numbers]
+    digests = [study.digests[number] for number in numbers]
+    targets, sources = [each.target for each in digests], [each.source for each in digests]
     origin = "" if start is None else f", from the weights of {start.facts['model']}"
     changed = ", changed" if changed_settings(settings.preset, settings.config) else ""
     return ModelCard(
@@ -83,9 +85,11 @@ def draft_card(
         synthesis=asdict(settings.config.synthesis_config("auto")),
         training={
             "subjects": [study.subjects[number].name for number in numbers],
-            "targets_sha256": [image.file for image in digests],
-            "targets_voxels_sha256": [image.voxels for image in digests if image.voxels],
-            FINGERPRINTS: [image.fingerprint for image in digests if image.fingerprint],
+            "targets_sha256": [image.file for image in targets],
+            "targets_voxels_sha256": [image.voxels for image in targets if image.voxels],
+            "sources_sha256": [image.file for image in sources if image],
+            "sources_voxels_sha256": [x.voxels for x in sources if x and x.voxels],
+            FINGERPRINTS: [image.fingerprint for image in targets if image.fingerprint],
             "held_out": None if held_out is None else held_out.name,
             "preset": settings.preset,
             "command": training_command(study, k),
@@ -112,23 +116,26 @@ def training_command(study: Study, *folds: int) -> str:
     Returns
     -------
     str
-        With DATASET, RUN and START in place of folders: a card is published, paths are private.
+        For a shell, with DATASET, RUN and START in place of folders: a card is published, paths are
+        private.
     """
     settings = study.settings
-    parts = [f"mri7t train DATASET RUN --network {settings.network} --preset {settings.preset}"]
-    parts += [f"--set-network {key}={json.dumps(v)}" for key, v in settings.network_config.items()]
+    words = ["mri7t", "train", "DATASET", "RUN"]
+    words += ["--network", settings.network, "--preset", settings.preset]
+    for key, value in settings.network_config.items():
+        words += ["--set-network", f"{key}={json.dumps(value)}"]
     for key, value in changed_settings(settings.preset, settings.config).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        parts.append(f"--set {key}={text}")
-    parts.append(f"--reference {settings.reference}")
+        words += ["--set", f"{key}={text}"]
+    words += ["--reference", settings.reference]
     if settings.start_from:
         is_bundled = settings.start_from in bundled_names()
-        parts.append(f"--start-from {settings.start_from if is_bundled else 'START'}")
+        words += ["--start-from", settings.start_from if is_bundled else "START"]
     if folds == (FINAL,):
-        parts.append("--folds none --final")
+        words += ["--folds", "none", "--final"]
     elif len(folds) < len(study.subjects):
-        parts.append(f"--folds {','.join(map(str, folds))}")
-    return " ".join(parts)
+        words += ["--folds", ",".join(map(str, folds))]
+    return shlex.join(words)
 
 
 def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
@@ -274,6 +281,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     >>> mri7t.export_model(place / "run", place / "model", fold=0).training["held_out"]
     'sub-0'
     """
+    check_kind(stress=({} if stress is None else stress, Mapping))
     study = run if isinstance(run, Study) else open_study(run)
     k = _done_fold(study, fold)
     name = name or Path(folder).absolute().name
@@ -306,7 +314,8 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
 
 def _check_target(folder: Path, overwrite: bool) -> None:
     """Refuse to replace a model unasked, and to write into a run folder at all."""
-    if any((place / STUDY_FILE).exists() for place in (folder, folder.absolute().parent)):
+    real = folder.resolve()
+    if any((place / STUDY_FILE).exists() for place in (real, *real.parents)):
         raise Mri7tError(f"{folder}: lies in the run folder of a training: choose another folder")
     if not overwrite and any((folder / name).exists() for name in (CARD_FILE, WEIGHTS_FILE)):
         raise Mri7tError(

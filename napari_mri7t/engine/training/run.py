@@ -112,7 +112,7 @@ def check_estimate(folder: Path, subject: str) -> None:
     facts = read_sidecar(image)
     made_by = {} if facts is None else facts.get("Model")
     digest = made_by.get("SHA256") if isinstance(made_by, dict) else None
-    why = why_not_believed(image) if facts is None else ""
+    why = "" if facts else why_not_believed(image) or "its sidecar is missing"
     if digest not in (None, card.sha256):
         why = "was made by another model than this fold's"
     if why:

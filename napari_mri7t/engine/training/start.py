@@ -12,9 +12,7 @@ from typing import Any
 from napari_mri7t.engine.atomic import read_object, write_json
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.card import (
-    FINGERPRINTS,
     ModelCard,
-    has_seen,
     read_card,
     seen_digests,
     seen_subjects,
@@ -23,9 +21,8 @@ from napari_mri7t.engine.models.card import (
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.training.config import FINAL
-from napari_mri7t.engine.training.data import SubjectDigests
+from napari_mri7t.engine.training.seen import was_trained_on
 from napari_mri7t.engine.training.study import Study, StudySettings, keep_study, plan_study
-from napari_mri7t.engine.volumes.fingerprint import are_one_brain
 
 START_FILE = "start.json"  # in a fold's folder: what it started from, wherever that is now
 
@@ -95,8 +92,8 @@ def check_start(study: Study, k: int) -> Start | None:
             "held out; train on all subjects only",
             argument="folds",
         )
-    if held_out is not None and _has_seen(card, held_out.name, study.digests[k]):
-        is_same_name = has_seen(card, held_out.name)
+    if held_out is not None and was_trained_on(card, held_out.name, study.digests[k]):
+        is_same_name = was_trained_on(card, held_out.name)
         raise StateError(
             f"{folder}: was trained on {held_out.name}, which fold {k} holds out"
             f"{'' if is_same_name else ' (the same volume under another name)'}; start from a run "
@@ -105,13 +102,6 @@ def check_start(study: Study, k: int) -> Start | None:
             argument="folds",
         )
     return Start(_facts(card), place, fold.name)
-
-
-def _has_seen(card: ModelCard, name: str, digests: SubjectDigests) -> bool:
-    """Return whether a model was trained on a subject, or on a copy that was changed a little."""
-    anatomy, known = digests.target.fingerprint, seen_digests(card)[FINGERPRINTS]
-    is_copy = any(are_one_brain(anatomy, each) for each in known)
-    return is_copy or has_seen(card, name, digests.all())
 
 
 def start_training(  # noqa: PLR0913 - by keyword

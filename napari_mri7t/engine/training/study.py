@@ -18,8 +18,14 @@ from napari_mri7t.engine.datasets.folds import leave_one_out
 from napari_mri7t.engine.datasets.subjects import Subject, find_subjects
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
-from napari_mri7t.engine.models.card import CARD_FILE, check_place, is_replaced, normalise_place
-from napari_mri7t.engine.networks import build_network, slices_of
+from napari_mri7t.engine.models.card import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    check_place,
+    is_replaced,
+    normalise_place,
+)
+from napari_mri7t.engine.networks import build_network, slices_of, takes_noise_map
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.texts import as_read, brief
@@ -27,7 +33,7 @@ from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.training.patches import check_fit
+from napari_mri7t.engine.training.patches import NO_NOISE_LEVEL, check_fit
 from napari_mri7t.engine.volumes.files.geometry import FileGeometry, ras_grid
 from napari_mri7t.engine.volumes.files.reading import read_header
 
@@ -112,8 +118,8 @@ class Study:
 
     def is_done(self, k: int) -> bool:
         """Return whether fold k has its weights and card, and the held-out subject's estimate."""
-        folder = self.fold_folder(k)
-        return (folder / CARD_FILE).exists() and (k == FINAL or (folder / ESTIMATE_FILE).exists())
+        parts = (CARD_FILE, WEIGHTS_FILE, *(() if k == FINAL else (ESTIMATE_FILE,)))
+        return all((self.fold_folder(k) / part).exists() for part in parts)
 
     def label(self, k: int) -> str:
         """Return the name of fold k for display."""
@@ -151,8 +157,12 @@ def plan_study(
     if place.exists() and not place.is_dir():
         raise StateError(f"{place}: is not a folder: choose another run folder")
     known = open_study(place) if (place / STUDY_FILE).exists() else None
+    if known is None:
+        _refuse_strays(place)
     start, start_sha256 = _find_start(known, settings)
     network = build_network(settings.network, **settings.network_config)
+    if takes_noise_map(network) and not _is_of_random_noise(subjects, settings.config):
+        raise ValueError(NO_NOISE_LEVEL)
     reference = choose_reference(subjects, settings.reference)
     digests = digest_subjects(subjects, () if known is None else known.digests, report)
     n_slices, n_outputs = slices_of(network)
@@ -165,6 +175,23 @@ def plan_study(
     if known is not None:
         _compare(place / STUDY_FILE, _facts(known), _facts(study))
     return study
+
+
+def _refuse_strays(folder: Path) -> None:
+    """Refuse folds whose study is lost: nothing says what they were trained on."""
+    for place in (*sorted(folder.glob("fold-*")), folder / "final"):
+        if any(path.name != LOCK_FILE for path in place.glob("*")):
+            if (folder / STUDY_FILE).exists():  # by now
+                return
+            raise StateError(
+                f"{folder}: holds {place.name}, but no {STUDY_FILE}: put that back, or use another "
+                "folder"
+            )
+
+
+def _is_of_random_noise(subjects: Sequence[Subject], config: TrainConfig) -> bool:
+    are_alone = all(subject.source is None for subject in subjects)
+    return are_alone and config.fresh_noise and config.pseudo_3t == "noise"
 
 
 def _check_ends(

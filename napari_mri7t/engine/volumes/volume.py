@@ -80,6 +80,8 @@ class Volume:
     made_by: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.array, np.ma.MaskedArray):
+            raise VolumeError(f"{self.name}: is a masked array: fill it with the background first")
         array = np.asarray(self.array)
         if array.ndim != 3:
             raise VolumeError(f"{self.name}: has shape {array.shape}: a volume has 3 dimensions")

@@ -10,6 +10,7 @@ from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.engine.progress import Report, ignore, part
 from napari_mri7t.engine.report.pair_page import PairRecord
+from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.workflows.pair_review import finish_pairs
 from napari_mri7t.engine.workflows.pairs import (
     PairJob,
@@ -169,6 +170,7 @@ def pair(  # noqa: PLR0913 - offered to Python users, by keyword
     ...     print(error)
     no_such_folder: no such folder or table: choose a folder of 3T and 7T scans
     """
+    check_kind(config=(config, PairConfig))
     place = None if keep is None else Path(keep)
     job = PairJob(Path(output), config, overwrite, index, place)
     found = find_pairs(dataset, participants, "" if series is None else str(series))

@@ -18,6 +18,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
+from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
@@ -85,6 +86,7 @@ def repeat(
     >>> again.is_equal, again.save("again.nii.gz").name
     (True, 'again.nii.gz')
     """
+    check_kind(sources=(sources, SourcePaths))
     record = read_record(sidecar, device)
     image = record.find_image()
     if model is not None and not record.model_sha256:

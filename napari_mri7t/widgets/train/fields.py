@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mri7t.engine.models.card import REPORT_MODEL, has_seen, seen_subjects
+from napari_mri7t.engine.models.card import REPORT_MODEL, seen_subjects
 from napari_mri7t.engine.training.config import (
     FINAL,
     PRESETS,
@@ -25,6 +25,7 @@ from napari_mri7t.engine.training.config import (
     network_arguments,
     network_settings,
 )
+from napari_mri7t.engine.training.seen import was_trained_on
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink, set_tooltip
 from napari_mri7t.widgets.shared.fold import FoldBox
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
@@ -188,7 +189,7 @@ class RecipeFields(QWidget):
                 f"The card of {card.name} does not list its training subjects. Select only "
                 "'all subjects', or start from random weights."
             )
-        known = [k for k, name in held_out.items() if has_seen(card, name)]
+        known = [k for k, name in held_out.items() if was_trained_on(card, name)]
         if known:
             return (
                 f"{card.name} was trained on {held_out[known[0]]}, which fold {known[0]} holds "

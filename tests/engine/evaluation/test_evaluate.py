@@ -92,6 +92,14 @@ def test_a_stopped_evaluation_ends_with_the_same_figures(study, tmp_path, stop_a
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # no temporary is left
 
 
+def test_scores_of_another_definition_are_made_anew(study, tmp_path, monkeypatch):
+    ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN)
+    study.loads.clear()
+    monkeypatch.setattr(ev, "SCORING_VERSION", ev.SCORING_VERSION + 1)
+    ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines=GAUSSIAN)
+    assert set(study.loads) == set(SUBJECTS)
+
+
 def test_an_estimate_made_anew_is_scored_anew(study, tmp_path, target):
     ev.evaluate(study.pairs, study.cases, tmp_path / "r", baselines={})
     study.loads.clear()

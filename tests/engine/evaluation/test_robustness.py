@@ -42,6 +42,7 @@ def test_bias_field_multiplies_by_no_more_than_its_amplitude(target):
     noise = robustness.degrade_input(
         np.zeros(target.shape, np.float32), Condition("bias", 0.3), seed=3
     )
+    assert noise.std() == pytest.approx(robustness.REPORT_VARIANCE**0.5, rel=0.05)
     shaded = robustness.degrade_input(target.array, Condition("bias", 0.3), seed=3)
     np.testing.assert_allclose(shaded - noise, target.array * (1 + 0.3 * shape), atol=1e-6)
 

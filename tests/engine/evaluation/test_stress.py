@@ -7,6 +7,7 @@ import json
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from napari_mri7t.engine.evaluation import stress as module
 from napari_mri7t.engine.evaluation.robustness import Condition, LesionConfig
 from napari_mri7t.engine.evaluation.stress import StressCase, is_known, stress, summarize_stress
 from napari_mri7t.engine.progress import Cancelled, Progress, ignore
@@ -74,6 +75,18 @@ def test_another_model_is_run_anew(case, brain, method, tmp_path):
     n_runs = method.runs
     run(StressCase("other mark", brain, method), tmp_path)
     assert method.runs == 2 * n_runs
+
+
+def test_other_definitions_and_other_lesions_are_run_anew(case, method, tmp_path, monkeypatch):
+    run(case, tmp_path)
+    n_runs = method.runs
+    more = LesionConfig(diameters_mm=(4.0, 8.0), n_each=2)
+    found = stress(case, tmp_path, conditions=CONDITIONS, lesions=more)
+    assert method.runs == n_runs + 2
+    assert len(found.lesions) == 8
+    monkeypatch.setattr(module, "STRESS_VERSION", module.STRESS_VERSION + 1)
+    run(case, tmp_path)
+    assert method.runs == 2 * n_runs + 2
 
 
 def test_the_summary_is_what_a_card_can_hold(case, tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.metrics import basic, scoring
+from napari_mri7t.engine.metrics import basic, detail, scoring, tissue
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 
@@ -22,6 +23,41 @@ def test_every_figure_of_score_has_its_entry_and_the_reverse(source, target):
     flat = scoring.flatten(scoring.score(target, source))
     assert set(flat) == set(scoring.METRICS)
     assert all(math.isfinite(value) for value in flat.values())
+
+
+def test_the_reference_decides_what_is_brain_and_which_tissue(source, target):
+    """An estimate that is brain everywhere, and in other tones, changes neither."""
+    brain = target.array > 0
+    odd = target.with_array(np.where(brain, 1 - 0.5 * target.array, 0.3))
+    found = scoring.score(target, odd)["brain"]
+    assert found == scoring.score(target, odd, mask=target.with_array(brain))["brain"]
+    assert found["nrmse"] == pytest.approx(basic.nrmse(target.array, odd.array, mask=brain))
+    tissues = tissue.cluster_tissues(target.array, brain)
+    assert (found["cnr"], found["cjv"]) == tissue.tissue_contrast(odd.array, tissues)
+
+
+def test_a_mask_data_range_and_voxel_size_reach_every_figure_they_are_for(source, target):
+    half = target.array > 0
+    half[: half.shape[0] // 2] = False
+    mask = target.with_array(half)
+    large = replace(target, affine=np.diag([2, 2, 2, 1]) @ target.affine)
+    given = scoring.score(target, source, mask=mask)["brain"]
+    x, y = target.array, source.array
+    whole = scoring.score(target, source)["brain"]
+    assert not {key for key in given if given[key] == whole[key]}
+    assert given["hfen"] == detail.hfen(x, y, mask=half)
+    assert given["anatomy_correlation"] == tissue.error_anatomy_correlation(x, y, mask=half)
+    wide = scoring.score(target, source, data_range=4.0)["brain"]
+    assert wide["ssim_3d"] == detail.ssim_3d(x, y, data_range=4.0, mask=x > 0)
+    assert wide["ssim_3d"] != whole["ssim_3d"]
+    coarse = scoring.score(large, replace(source, affine=large.affine))["brain"]
+    assert coarse["gradient_error"] == pytest.approx(whole["gradient_error"] / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("shift", [0.1, -0.3])
+def test_constant_error_follows_no_anatomy(target, shift):
+    scores = scoring.score(target, target.with_array(target.array + np.float32(shift)))["brain"]
+    assert (scores["anatomy_correlation"], scores["edge_correlation"]) == (0, 0)
 
 
 def test_the_brain_leads():

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.models import model as writing
 from napari_mri7t.engine.models import weights as module
 from napari_mri7t.engine.models.card import CARD_FILE, WEIGHTS_FILE, find_model
-from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.models.weights import read_tensors
 
 NUMBER = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
@@ -151,3 +152,10 @@ def test_tensors_and_metadata_are_read_as_saved(folder):
     assert found.metadata == {"network": "slice_unet"}
     assert found.n_tensors == len(tensors)
     assert found.n_values == sum(tensor.numel() for tensor in tensors.values())
+
+
+def test_weights_are_placed_before_the_card_which_says_that_all_is_there(tmp_path, monkeypatch):
+    model, placed = load_model("basic_cnn"), []
+    monkeypatch.setattr(writing, "write_together", lambda parts: placed.extend(parts))
+    save_model(tmp_path, model.network, model.card)
+    assert [path.name for path, _ in placed] == [WEIGHTS_FILE, CARD_FILE]

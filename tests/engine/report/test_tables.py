@@ -88,6 +88,15 @@ def test_table_1_stands_beside_what_was_published():
     assert "Published: the report's ten subjects" in made.note
 
 
+def test_table_1_says_which_method_has_fewer_subjects():
+    (first,) = (r for r in study(3) if r.method == "watnet" and r.subject == study(3).subjects[0])
+    rest = [r for r in study(3) if r.method != "watnet"]
+    made = tables.table_1(StudyResults((*rest, first)))
+    assert "WATNet (1 of 3 subjects), ours" in made.header
+    assert "over 3 held-out subjects" in made.note
+    assert "3T as is, ours" in made.header
+
+
 def test_table_1_gives_other_networks_one_column():
     made = tables.table_1(StudyResults((SubjectResult("s", "slice_unet", {"whole_mae": 0.25}),)))
     assert made.header == ("", "SliceUNet")

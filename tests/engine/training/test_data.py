@@ -216,7 +216,7 @@ def test_a_pseudo_3t_is_no_target_and_an_estimate_no_source(dataset, tmp_path):
     with pytest.raises(SubjectError, match="is a synthetic image, by its sidecar, and no 3T scan"):
         digest_subjects([Subject("sub-D", tmp_path / "7t.nii.gz", tmp_path / "made.nii.gz")])
     for image in (tmp_path / "made.nii.gz", made.volume):
-        with pytest.raises(VolumeError, match=r"synthetic already.*: use the scan itself"):
+        with pytest.raises(VolumeError, match=r"is a synthetic image, .*: use the scan itself"):
             simulate_3t(image)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from napari_mri7t.engine.training.export import (
     export_model,
     read_figures,
     summarize_figures,
+    training_command,
 )
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import Study, StudySettings
@@ -117,6 +119,34 @@ def test_model_named_like_a_bundled_one_is_refused(run, tmp_path, monkeypatch, f
     monkeypatch.setattr(Study, "is_done", lambda self, k: True)
     with pytest.raises(Mri7tError, match="is the name of a bundled model"):
         export_model(run, folder, fold=0, name=name)
+
+
+def test_spread_is_that_of_all_tables_divided_by_n():
+    figures = [figures_of("sub-1", 20.0), figures_of("sub-2", 22.0)]
+    assert summarize_figures(figures)["estimate"]["brain"]["psnr"] == {"mean": 21.0, "std": 1.0}
+
+
+@pytest.mark.parametrize("place", ["run/fold-01/deep", "link", "link/deep"])
+def test_run_folder_gets_no_model_by_a_link_or_deeper_either(run, tmp_path, monkeypatch, place):
+    monkeypatch.setattr(Study, "is_done", lambda self, k: True)
+    (tmp_path / "run/fold-00").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run/fold-00")
+    with pytest.raises(Mri7tError, match="lies in the run folder of a training"):
+        export_model(run, tmp_path / place, fold=0, overwrite=True)
+
+
+def test_command_of_a_card_is_what_a_shell_takes(dataset, tmp_path):
+    (tmp_path / "odd").mkdir()
+    for path, name in zip(sorted(dataset.iterdir()), ("a b", "$(c)", "d;e"), strict=True):
+        path.rename(tmp_path / "odd" / f"{name}.nii.gz")
+    config = TrainConfig(n_steps=1, batch_size=1, patch_size=16, planes=("axial", "coronal"))
+    network = {"widths": [8, 8], "n_blocks": 1, "n_slices": 3}
+    asked = StudySettings("slice_unet", "best", config, network, reference="$(c)")
+    study = start_training(tmp_path / "odd", tmp_path / "run", asked, [])[0]
+    words = shlex.split(training_command(study, 0))
+    assert words[words.index("--reference") + 1] == "$(c)"
+    assert "widths=[8, 8]" in words
+    assert "planes=axial,coronal" in words
 
 
 @pytest.mark.parametrize("folds", [0, "0", [True], [0.0], ["0"]])

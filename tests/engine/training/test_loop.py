@@ -20,7 +20,7 @@ from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.export import export_model, read_figures, training_command
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
-from napari_mri7t.engine.training.run import prepare_study, run_fold
+from napari_mri7t.engine.training.run import check_estimate, prepare_study, run_fold
 from napari_mri7t.engine.training.start import Start, start_training
 from napari_mri7t.engine.training.study import (
     StudySettings,
@@ -196,6 +196,22 @@ def test_fault_21_checkpoint_of_other_settings_is_refused(pairs, tmp_path):
         train(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:])
 
 
+def test_checkpoint_of_another_fold_is_refused(pairs, tmp_path):
+    """It was trained on the subject that this fold holds out."""
+    train_until(job_in(tmp_path / "a"), pairs[1:], 4)
+    with pytest.raises(StateError, match="the checkpoint's fold differ"):
+        train(replace(job_in(tmp_path / "a"), fold=1), pairs[:2])
+
+
+def test_history_of_a_later_state_that_was_damaged_goes_back_with_the_weights(pairs, tmp_path):
+    job = job_in(tmp_path / "a")
+    train_until(job, pairs[1:], 6)
+    (job.folder / CURRENT).write_bytes(b"damaged")
+    train_until(job, pairs[1:], 1)
+    rows = (job.folder / "history.csv").read_text().split()[1:]
+    assert [float(row.split(",")[0]) for row in rows] == list(range(1, 6))
+
+
 def test_diverging_training_stops_with_advice(pairs, tmp_path):
     config = replace(TINY, learning_rate=1e30, gradient_clip=0.0, warmup_steps=0)
     with pytest.raises(StateError, match=r"diverged; lower learning_rate"):
@@ -215,6 +231,13 @@ def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
     sidecar = json.loads((folder / "estimate.json").read_text())
     assert sidecar["Synthetic"] is True
     assert sidecar["Model"]["SHA256"] == card.sha256
+    check_estimate(folder, "sub-B")
+    (folder / "estimate.json").rename(folder / "elsewhere.json")
+    with pytest.raises(StateError, match="remove it; training the fold again makes it anew"):
+        check_estimate(folder, "sub-B")
+    (folder / "weights.safetensors").rename(folder / "elsewhere.safetensors")
+    assert not study.is_done(1)
+    (folder / "elsewhere.safetensors").rename(folder / "weights.safetensors")
     figures = json.loads((folder / "metrics.json").read_text())
     assert card.metrics["estimate"]["brain"]["psnr"]["mean"] == pytest.approx(
         figures["estimate"]["brain"]["psnr"], abs=1e-5

@@ -17,10 +17,12 @@ from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.export import training_command
-from napari_mri7t.engine.training.loop import TrainProgress
+from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.run import prepare_study, run_fold
+from napari_mri7t.engine.training.seen import was_trained_on
 from napari_mri7t.engine.training.start import check_start, start_training
 from napari_mri7t.engine.training.study import StudySettings, open_study
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 TINY = TrainConfig(
     n_steps=4, batch_size=2, patch_size=24, checkpoint_steps=2, warmup_steps=1, precision="float32"
@@ -211,14 +213,64 @@ def test_names_and_digests_of_the_start_are_each_enough(first, dataset, tmp_path
     """Of a model that went on elsewhere, with all but one of its start's traces lost."""
     study = begin(dataset, tmp_path / "run", TINY, first.fold_folder(FINAL))
     traces = check_start(study, FINAL).facts
-    assert len(traces[known_by]) == 3
+    assert len(traces[known_by]) == (0 if known_by.startswith("sources") else 3)
+    told = traces[known_by] or traces[known_by.replace("sources", "targets")]  # of any image
     folder = shutil.copytree(first.fold_folder(FINAL), tmp_path / "elsewhere")
     card = json.loads((folder / "card.json").read_text())
-    card["training"] = {"subjects": ["stranger"], "started_from": {known_by: traces[known_by]}}
+    card["training"] = {"subjects": ["stranger"], "started_from": {known_by: told}}
     (folder / "card.json").write_text(json.dumps(card))
     back = begin(dataset, tmp_path / "back", TINY, folder)
     with pytest.raises(StateError, match="was trained on sub-A, which fold 0 holds out"):
         check_start(back, 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("sub-A", "sub-a"),
+        ("S01_ses-1", "S01_ses-2"),
+        ("S1_T1w", "S1"),
+        ("M\u00fcller", "M\u00dcLLER"),
+        ("Andr\u00e9", "Andre\u0301"),
+    ],
+)
+def test_one_person_is_known_whatever_the_case_session_or_encoding_of_the_name(before, now):
+    card = replace(load_model("basic_cnn").card, training={"subjects": [before]})
+    assert was_trained_on(card, now)
+    assert not was_trained_on(card, "somebody else")
+
+
+def test_the_same_3t_scan_is_known_whatever_became_of_its_7t(dataset, tmp_path):
+    """Of a pair whose 7T was corrected anew: its 3T file is that of the training."""
+    folders = {}
+    for n, place in enumerate(("before", "now")):
+        folders[place] = tmp_path / place
+        for path, name in zip(sorted(dataset.iterdir()), ("p", "q", "r"), strict=True):
+            target = load_volume(path)
+            noise = np.random.default_rng(ord(name)).normal(0, 0.2 * target.array.max(), target.shape)
+            source = target.with_array(np.abs(target.array + noise))
+            changed = target.with_array(np.roll(target.array, 4 * n, 0) ** (1 + n))
+            stem = name if place == "before" else f"other-{name}"
+            for field, volume in (("3T", source), ("7T", changed)):
+                (folders[place] / f"{field}_images").mkdir(parents=True, exist_ok=True)
+                save_volume(volume, folders[place] / f"{field}_images" / f"{stem}.nii.gz")
+    first = begin(folders["before"], tmp_path / "run", network="basic_cnn")
+    run_fold(first, FINAL, "cpu")
+    start = first.fold_folder(FINAL)
+    again = begin(folders["now"], tmp_path / "next", start_from=start, network="basic_cnn")
+    with pytest.raises(StateError, match="was trained on other-p"):
+        check_start(again, 0)
+
+
+def test_weights_that_changed_since_the_start_was_recorded_are_refused(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "run", TINY, first.fold_folder(FINAL))
+    own = check_start(study, FINAL)
+    job = TrainJob(
+        "slice_unet", TINY, 3, tmp_path, torch.device("cpu"), UNET,
+        replace(own, facts=own.facts | {"sha256": "0" * 64}),
+    )  # fmt: skip
+    with pytest.raises(StateError, match="the model has changed since"):
+        train(job, prepare_study(study))
 
 
 def test_a_card_that_does_not_say_whom_it_knows_holds_nobody_out(first, dataset, tmp_path):

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from napari_mri7t.engine.datasets.subjects import find_subjects
@@ -138,6 +139,42 @@ def test_end_slices_that_leave_nothing_are_refused_before_the_training(dataset, 
     with pytest.raises(ValueError, match=r"nii.*of \d+ axial slices.*leave fewer"):
         plan_study(dataset, tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("left", ["state.safetensors", "card.json", "start.json"])
+@pytest.mark.parametrize("fold", ["fold-01", "final"])
+def test_folds_whose_study_is_lost_are_not_gone_on_with(dataset, tmp_path, left, fold):
+    """Nothing says which people they were trained on."""
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
+    (study.folder / fold).mkdir()
+    (study.folder / fold / left).touch()
+    plan_study(dataset, study.folder, SETTINGS)
+    (study.folder / "study.json").unlink()
+    with pytest.raises(StateError, match=f"holds {fold}, but no study.json"):
+        start_training(dataset, study.folder, SETTINGS, [])
+    (study.folder / fold / left).rename(study.folder / fold / "lock")
+    start_training(dataset, study.folder, SETTINGS, [])
+
+
+def test_another_3t_in_mid_study_is_named(dataset, tmp_path):
+    for field in ("3T", "7T"):
+        (tmp_path / f"pairs/{field}_images").mkdir(parents=True)
+    for n, path in enumerate(sorted(dataset.iterdir())):
+        target = load_volume(path)
+        noise = np.random.default_rng(n).normal(0, 0.2 * target.array.max(), target.shape)
+        save_volume(target, tmp_path / f"pairs/7T_images/p{n}.nii.gz")
+        source = target.with_array(np.abs(target.array + noise))
+        save_volume(source, tmp_path / f"pairs/3T_images/p{n}.nii.gz")
+    study = start_training(tmp_path / "pairs", tmp_path / "run", SETTINGS, [])[0]
+    first = study.subjects[0].source
+    volume = load_volume(first)
+    save_volume(volume.with_array(volume.array * 2), first, overwrite=True)
+    with pytest.raises(StateError, match="the 3T image of p0 has changed"):
+        plan_study(tmp_path / "pairs", study.folder, SETTINGS)
+    noisy = replace(SETTINGS, network_config={**SETTINGS.network_config, "noise_map": True})
+    with pytest.raises(ValueError, match="learns from simulated noise only"):
+        start_training(tmp_path / "pairs", tmp_path / "scan", noisy, [])
+    assert not (tmp_path / "scan").exists()
 
 
 def test_changed_data_are_named(dataset, tmp_path):

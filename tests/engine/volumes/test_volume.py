@@ -154,3 +154,9 @@ def test_array_without_an_affine_is_not_saved(brain, tmp_path):
     with pytest.raises(TypeError, match=r"got ndarray: turn an array into a Volume"):
         save_volume(brain.array, tmp_path / "array.nii")
     assert not list(tmp_path.iterdir())
+
+
+def test_masked_array_is_refused_before_its_mask_is_lost():
+    masked = np.ma.masked_less(np.arange(24.0).reshape(2, 3, 4), 5)
+    with pytest.raises(VolumeError, match="is a masked array: fill it with the background first"):
+        Volume(masked, np.eye(4))
