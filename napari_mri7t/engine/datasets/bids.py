@@ -3,6 +3,7 @@
 https://bids-specification.readthedocs.io/en/stable/derivatives/introduction.html
 """
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -312,6 +313,13 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
             f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not create: "
             "choose another folder"
         )
+    if not description:
+        for name in (QUALITY_PAGE, QUALITY_TABLE, f"{LOG_FOLDER}/{SUMMARY_FILE}"):
+            if os.path.lexists(place / name):
+                raise Mri7tError(
+                    f"{place / name}: would be replaced, and {NAME} has not made it: choose "
+                    "another folder"
+                )
     return bool(description)
 
 

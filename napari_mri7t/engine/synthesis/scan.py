@@ -256,9 +256,10 @@ def as_given(estimate: Volume, prepared: Prepared) -> Volume:
     scale = prepared.scale
     if scale.is_usual:
         return estimate
-    tissue = None
     if shares_grid(estimate, prepared.scan):
         tissue = prepared.mask | fill_brain(prepared.scan.array)
+    else:
+        tissue = fill_brain(estimate.array)
     return estimate.with_array(scale.from_zero(estimate.array, tissue))
 
 

@@ -94,6 +94,19 @@ def test_derivative_of_no_dataset_names_none(tmp_path):
     assert "SourceDatasets" not in facts
 
 
+@pytest.mark.parametrize("name", ["quality.html", "group_quality.tsv", "logs/batch.json"])
+def test_folder_with_somebody_s_file_of_that_name_becomes_no_derivative(tmp_path, name):
+    path = tmp_path / "made" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(Mri7tError, match="would be replaced, and napari-mri7t has not made it"):
+        start_derivative(tmp_path / "made")
+    path.unlink()
+    start_derivative(tmp_path / "made")
+    path.write_text("ours")
+    start_derivative(tmp_path / "made")
+
+
 def test_derivative_within_another_is_listed_in_its_bidsignore(tmp_path):
     start_derivative(tmp_path / "made")
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from napari_mri7t.engine.synthesis import scan as module
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import (
     ReadyScan,
+    as_given,
     synthesize,
     synthesize_prepared,
     to_mni,
@@ -36,6 +38,7 @@ from napari_mri7t.engine.synthesis.scan import (
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.intensity import brain_quantiles
+from napari_mri7t.engine.volumes.scale import Scale
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 HEAD_MM = 4.0  # as conftest draws it
@@ -405,3 +408,14 @@ def test_uncertainty_of_a_scan_that_is_but_a_brain_is_0_beside_it(head_brain):
     made = synthesize_prepared(ready, Model("apart", Apart().eval(), card), config)
     assert made.uncertainty.array[mask].any()
     assert not made.uncertainty.array[~mask].any()
+
+
+def test_zeros_within_an_estimate_on_another_grid_are_tissue_and_no_background():
+    """Of z-scores within the brain, whose background lies among the brain's intensities."""
+    ramp = np.pad(np.linspace(0.2, 1, 512).reshape(8, 8, 8), 4)
+    ramp[8, 8, 8] = 0
+    prepared = SimpleNamespace(scale=Scale(0.0, -2.0), scan=Volume(np.ones((4, 4, 4)), np.eye(4)))
+    made = as_given(Volume(ramp, np.diag([2, 2, 2, 1])), prepared).array
+    assert made[8, 8, 8] == -2
+    assert made[0, 0, 0] == 0
+    np.testing.assert_allclose(made[4:12, 4:12, 4:8], ramp[4:12, 4:12, 4:8] - 2, atol=1e-6)

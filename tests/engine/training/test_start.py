@@ -247,7 +247,9 @@ def test_the_same_3t_scan_is_known_whatever_became_of_its_7t(dataset, tmp_path):
         folders[place] = tmp_path / place
         for path, name in zip(sorted(dataset.iterdir()), ("p", "q", "r"), strict=True):
             target = load_volume(path)
-            noise = np.random.default_rng(ord(name)).normal(0, 0.2 * target.array.max(), target.shape)
+            noise = np.random.default_rng(ord(name)).normal(
+                0, 0.2 * target.array.max(), target.shape
+            )
             source = target.with_array(np.abs(target.array + noise))
             changed = target.with_array(np.roll(target.array, 4 * n, 0) ** (1 + n))
             stem = name if place == "before" else f"other-{name}"
