@@ -8,7 +8,7 @@ import pytest
 
 from napari_mri7t.engine.datasets.scans import find_scans
 from napari_mri7t.engine.errors import ModelError
-from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL, find_model, read_card
 from napari_mri7t.engine.preparation.choice import model_for, model_for_all, possible_models
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis import preview as preview_module
@@ -16,6 +16,7 @@ from napari_mri7t.engine.synthesis import scan as scan_module
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.preview import open_preview
 from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.uncertainty import why_uncalibrated
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.engine.workflows.batch import synthesize_batch
@@ -95,8 +96,11 @@ def test_factor_of_the_noise_decides_how_much_the_default_changes(brains):
 
 
 def test_uncertainty_without_a_model_is_refused_before_the_preparation(brains):
-    with pytest.raises(ModelError, match=f"{DEFAULT_MODEL}: .*never calibrated"):
-        synthesize(brains[0], config=SynthesisConfig(device="cpu", uncertainty=True))
+    """With planes that it was not calibrated for; those of its card are."""
+    fast = SynthesisConfig(device="cpu", planes=("axial",), uncertainty=True)
+    with pytest.raises(ModelError, match=f"{DEFAULT_MODEL}: .*planes axial, coronal, sagittal"):
+        synthesize(brains[0], config=fast)
+    assert why_uncalibrated(read_card(find_model(DEFAULT_MODEL)), SynthesisConfig()) is None
 
 
 def test_batch_without_a_model_chooses_for_each_scan_and_resumes(brains, tmp_path):

@@ -12,7 +12,9 @@ from napari_mri7t.engine.volumes.volume import Volume
 
 def strengths(**given):
     """Nothing is done but what is given."""
-    nothing = dict.fromkeys(("sigma", "smoothing", "loss", "variation", "shading"), 0.0)
+    nothing = dict.fromkeys(
+        ("sigma", "smoothing", "smoothness", "loss", "variation", "shading"), 0.0
+    )
     values = nothing | {"exponent": 1.0, "level": 1.0} | given
     along = torch.tensor([[1.0] + [0.0] * 8])
     tensors = {name: torch.tensor([value]) for name, value in values.items() if name != "smoothing"}
@@ -84,6 +86,23 @@ def test_resolution_is_lost_by_the_source_alone(flat):
     np.testing.assert_allclose(source, 0.5 * target, atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothness", [0.4, 0.8])
+def test_source_and_target_are_smoothed_alike_and_flat_tissue_stays(flat, smoothness):
+    flat[:, :, 20:] = 0.4
+    source, target, _ = noisy(flat, smoothness=smoothness)
+    np.testing.assert_allclose(source, target, atol=1e-6)
+    np.testing.assert_allclose(target[12:, :, :18], 0.8, atol=1e-5)
+    side = np.exp(-0.5 / smoothness**2)
+    expected = 0.8 - 0.4 * side / (1 + 2 * side)  # at the edge, one of three weights crosses it
+    np.testing.assert_allclose(target[12:, 5:-5, 19], expected, atol=1e-5)
+
+
+def test_smoothness_is_of_the_brain_not_of_the_noise(flat):
+    found = [noisy(flat, sigma=0.05, smoothness=smoothness) for smoothness in (0.0, 0.8)]
+    plain, smooth = ((source - target)[12:] for source, target, _ in found)
+    np.testing.assert_allclose(plain, smooth, atol=1e-4)
+
+
 def test_background_stays_zero_and_no_intensity_is_negative(flat):
     source, target, _ = noisy(flat, sigma=0.5)
     assert not source[:8].any()
@@ -103,7 +122,9 @@ def test_strengths_are_drawn_within_their_bounds():
     correlated = (drawn.smoothing > 0).float()
     assert correlated.mean().item() == pytest.approx(noise.CORRELATED, abs=0.05)
     assert torch.equal(correlated.amin(1), correlated.amax(1))
-    assert (drawn.loss > 0).float().mean().item() == pytest.approx(noise.BLURRED, abs=0.05)
+    assert (drawn.loss > 0).float().mean().item() == pytest.approx(noise.LOSING, abs=0.05)
+    assert (drawn.smoothness > 0).float().mean().item() == pytest.approx(noise.SMOOTH, abs=0.05)
+    assert drawn.smoothness.max() <= noise.LARGEST_SMOOTHNESS
 
 
 def test_a_volume_is_simulated_from_its_seed_and_previewed(flat):
