@@ -31,9 +31,9 @@ from napari_mri7t.engine.preparation.pair import (
     PairConfig,
     PreparedPair,
     RawPair,
-    comparable,
     make_pair,
 )
+from napari_mri7t.engine.preparation.pair_problems import comparable
 from napari_mri7t.engine.preparation.registration import centre_of
 from napari_mri7t.engine.simulation.pseudo_3t import realistic_3t
 from napari_mri7t.engine.simulation.realistic import white_of

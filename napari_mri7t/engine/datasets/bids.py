@@ -26,7 +26,7 @@ from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.system import container_facts
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
-from napari_mri7t.engine.volumes.files.reading import files_of
+from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.files.sidecars import NAME
 from napari_mri7t.engine.volumes.provenance import NOTICE, describe_source, file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
@@ -313,13 +313,12 @@ def check_derivative(folder: str | Path, source: str | Path | None = None) -> bo
             f"{place / DESCRIPTION_FILE}: describes a dataset that {NAME} did not create: "
             "choose another folder"
         )
-    if not description:
-        for name in (QUALITY_PAGE, QUALITY_TABLE, f"{LOG_FOLDER}/{SUMMARY_FILE}"):
-            if os.path.lexists(place / name):
-                raise Mri7tError(
-                    f"{place / name}: would be replaced, and {NAME} has not made it: choose "
-                    "another folder"
-                )
+    ours = (QUALITY_PAGE, QUALITY_TABLE, f"{LOG_FOLDER}/{SUMMARY_FILE}")
+    there = [place / name for name in ours if os.path.lexists(place / name)]
+    if there and not description:
+        raise Mri7tError(
+            f"{there[0]}: would be replaced, and {NAME} has not made it: choose another folder"
+        )
     return bool(description)
 
 

@@ -1,6 +1,7 @@
 """Which files of a folder are volumes, and what of it cannot be looked into."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,10 @@ IGNORE_FILE = ".bidsignore"
 MOST_FOLDERS = 1000  # that are looked into for a message
 LARGEST_IGNORE = 1 << 20  # bytes
 FETCH = "fetch it with 'datalad get' or 'git annex get', or mend the link"
+OTHER_IMAGES = frozenset(
+    (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
+)
+ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
 
 
 def find_volumes(folder: Path) -> list[Path]:
@@ -105,6 +110,18 @@ def find_files(root: Path, folders: Sequence[Path]) -> tuple[list[Path], dict[Pa
     while walk.folders or walk.links:
         walk.enter((walk.folders or walk.links).pop(0))
     return sorted(walk.files), walk.problems
+
+
+def files_in_odd_folders(root: Path) -> list[Path]:
+    """Return the files in folders such as Sub-01 or sub_01."""
+    odd = [
+        path
+        for path in root.iterdir()
+        if os.path.isdir(path)
+        and re.match(r"sub(?![a-z])", path.name, re.IGNORECASE)
+        and not path.name.startswith("sub-")
+    ]
+    return find_files(root, odd)[0]
 
 
 class _Walk:

@@ -1,7 +1,6 @@
 """Scans in a folder or BIDS dataset, and what of it is left out, with the reason."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,10 @@ from napari_mri7t.engine.datasets.dicom_scans import (
 )
 from napari_mri7t.engine.datasets.estimates import name_estimates
 from napari_mri7t.engine.datasets.files import (
+    ARCHIVES,
     IGNORE_FILE,
+    OTHER_IMAGES,
+    files_in_odd_folders,
     find_files,
     find_volumes,
     read_ignored,
@@ -38,10 +40,6 @@ from napari_mri7t.engine.datasets.names import (
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
 
-OTHER_IMAGES = frozenset(
-    (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
-)
-ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
 OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
 NO_DATA = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype"))  # of BIDS
 TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
@@ -186,10 +184,11 @@ class _Look:
             self.chosen.append(path)
         elif not self.is_bids or (is_expected and suffix in T1W_LIKE):
             self.skipped[path] = f"is a {suffix} by its name: choose that suffix to use it"
-        elif is_expected and is_misnamed_t1w(path):
-            self.failed[path] = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
-        elif path.parent.name == "anat" and "-" in stem.split("_")[-1]:
-            self.skipped[path] = f"has no suffix in its name, as in _T1w.nii.gz: {RENAME}"
+        elif (is_odd := is_expected and is_misnamed_t1w(path)) or (
+            path.parent.name == "anat" and "-" in stem.split("_")[-1]
+        ):
+            why = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
+            (self.failed if is_odd else self.skipped)[path] = why
 
     def sort_dicom(self) -> None:
         """Sort the DICOM studies; a subject's volumes go before its DICOM files."""
@@ -237,8 +236,8 @@ class _Look:
                 continue
             name, end = path.name.lower(), path.suffix.lower()
             is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
-            is_named = self.is_bids and end in OTHER_EXTENSIONS and looks_t1w(path)
-            if is_image or is_named or (not self.is_bids and end in OTHER_IMAGES):
+            others = OTHER_EXTENSIONS if self.is_bids else OTHER_IMAGES
+            if is_image or (end in others and (not self.is_bids or looks_t1w(path))):
                 self.failed[path] = "unknown extension: convert or rename it to .nii or .nii.gz"
             elif not self.is_bids and (end in ARCHIVES or name.endswith(".tar.gz")):
                 self.skipped[path] = "is an archive: unpack it to use what is in it"
@@ -247,7 +246,7 @@ class _Look:
         """Name the volumes that lie in other folders than those that are looked into."""
         misplaced: list[Path] = []
         if self.is_bids:
-            misplaced = [*find_volumes(self.root), *volumes_among(_in_odd_folders(self.root))]
+            misplaced = [*find_volumes(self.root), *volumes_among(files_in_odd_folders(self.root))]
         for path in (*misplaced, *volumes_among(_in_other_folders(self.root))):
             if why_no_image(clean_stem(path)) or self.is_ignored(path) or path in self.failed:
                 continue
@@ -269,18 +268,6 @@ class _Look:
                 self.skipped[folder] = f"has no {' or '.join(self.suffixes)}"
             else:
                 self.failed[folder] = "is empty: fetch it with 'datalad get', or remove it"
-
-
-def _in_odd_folders(root: Path) -> list[Path]:
-    """Return the files in folders such as Sub-01 or sub_01."""
-    odd = [
-        path
-        for path in root.iterdir()
-        if os.path.isdir(path)
-        and re.match(r"sub(?![a-z])", path.name, re.IGNORECASE)
-        and not path.name.startswith("sub-")
-    ]
-    return find_files(root, odd)[0]
 
 
 def _in_other_folders(root: Path) -> Iterator[Path]:

@@ -33,7 +33,8 @@ from napari_mri7t.engine.datasets.names import (
 )
 from napari_mri7t.engine.errors import GridError, Mri7tWarning, SubjectError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
-from napari_mri7t.engine.volumes.files.reading import files_of, read_header
+from napari_mri7t.engine.volumes.files.parts import files_of
+from napari_mri7t.engine.volumes.files.reading import read_header
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 

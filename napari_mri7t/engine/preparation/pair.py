@@ -21,7 +21,12 @@ from napari_mri7t.engine.preparation.cache import open_cache
 from napari_mri7t.engine.preparation.checks import FAILED, alignment, is_dark_within
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
 from napari_mri7t.engine.preparation.pair_grid import grid_in_words, grid_of, masked, on_grid
-from napari_mri7t.engine.preparation.pair_problems import FIELDS, comparison_grid, pair_problems
+from napari_mri7t.engine.preparation.pair_problems import (
+    FIELDS,
+    check_side,
+    comparable,
+    pair_problems,
+)
 from napari_mri7t.engine.preparation.pair_registration import (
     informations_both_ways,
     is_rigid,
@@ -40,9 +45,7 @@ from napari_mri7t.engine.preparation.steps import CORRECTION, Decision
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
-from napari_mri7t.engine.volumes.grids import downsample
-from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import is_pseudo_3t, made_instead
+from napari_mri7t.engine.volumes.provenance import is_pseudo_3t
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume
@@ -260,22 +263,14 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
         both = as_volume(raw.inversions[0]), as_volume(raw.inversions[1])
     raw = replace(raw, source=source, target=target, inversions=both)
     scan, is_uniform = target, is_mp2rage(target)
-    _check(source, "3T")
-    _check(target, "7T", is_uniform=is_uniform or both is not None)
+    check_side(source, "3T")
+    check_side(target, "7T", is_uniform=is_uniform or both is not None)
     if both is not None:
         scan, is_uniform = combined(target, (both[0], both[1])), True
     elif is_uniform:
         scan = without_air(target)
     plans = [_plan(raw, config, *side) for side in (("source", source), ("target", scan))]
     return PairPlan(raw, config, plans[0], plans[1], scan, is_uniform)
-
-
-def _check(scan: Volume, field: str, *, is_uniform: bool = False) -> None:
-    """Refuse what a training would refuse, before another grid hides what it is."""
-    if what := made_instead(scan, field):
-        raise VolumeError(f"{scan.name}: is {what}, and no {field} scan: use the scan itself")
-    if not is_uniform:  # whose air is noise of any sign
-        check_t1w(scan)
 
 
 def _plan(raw: RawPair, config: PairConfig, side: str, scan: Volume) -> PreparationPlan:
@@ -428,21 +423,3 @@ def _in_mni(side: Prepared) -> np.ndarray | None:
     if side.registration_score < FAILED:
         return None
     return comparable(side.brain, side.to_mni)
-
-
-def comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
-    """Resample an image of a pair to a coarse grid in MNI space, where people are compared.
-
-    Parameters
-    ----------
-    volume : Volume
-        0 outside the brain.
-    to_mni : ndarray, shape (4, 4)
-        mm of its grid to mm of MNI space: `source_grid_to_mni` or `target_grid_to_mni`.
-
-    Returns
-    -------
-    ndarray of float32
-        One shape for all.
-    """
-    return downsample(volume, comparison_grid(), to_mni)

@@ -5,9 +5,12 @@ from functools import cache
 
 import numpy as np
 
+from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
 from napari_mri7t.engine.metrics.tissue import GREY, WHITE, cluster_tissues
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
+from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.provenance import made_instead
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -21,6 +24,27 @@ LEAST_INFORMATION = 1.06
 MOST_CORRELATION = 0.998  # two scans of one person: 0.988 at most; one scan resampled: 0.9997
 LEAST_BETTER = 0.01  # of the mirrored information: a symmetric brain fits both ways
 LEAST_CONTRAST = 1.05  # of white over grey matter
+
+
+def check_side(scan: Volume, field: str, *, is_uniform: bool = False) -> None:
+    """Refuse what a training would refuse of a pair, before another grid hides what it is.
+
+    Parameters
+    ----------
+    scan : Volume
+    field : {"3T", "7T"}
+    is_uniform : bool
+        Whether it is the uniform image of an MP2RAGE, whose air is noise of any sign.
+
+    Raises
+    ------
+    VolumeError
+        If a model has made it, it is a pseudo-3T in the place of a 7T, or as `check_t1w`.
+    """
+    if what := made_instead(scan, field):
+        raise VolumeError(f"{scan.name}: is {what}, and no {field} scan: use the scan itself")
+    if not is_uniform:
+        check_t1w(scan)
 
 
 def pair_problems(
@@ -68,6 +92,24 @@ def comparison_grid() -> Volume:
     template = load_template()
     corners = bounding_box_mm(template.array > 0, template.affine, MARGIN_MM)
     return upright_grid(corners, COMPARED_MM)
+
+
+def comparable(volume: Volume, to_mni: np.ndarray) -> np.ndarray:
+    """Resample an image of a pair to a coarse grid in MNI space, where people are compared.
+
+    Parameters
+    ----------
+    volume : Volume
+        0 outside the brain.
+    to_mni : ndarray, shape (4, 4)
+        mm of its grid to mm of MNI space: `source_grid_to_mni` or `target_grid_to_mni`.
+
+    Returns
+    -------
+    ndarray of float32
+        One shape for all.
+    """
+    return downsample(volume, comparison_grid(), to_mni)
 
 
 def _is_apart(agreement: PairAgreement) -> bool:

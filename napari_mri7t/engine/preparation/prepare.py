@@ -35,17 +35,15 @@ from napari_mri7t.engine.preparation.registration import load_transform, registe
 from napari_mri7t.engine.preparation.reuse import (
     FILES,
     OWN,
-    Reuse,
+    decide_steps,
     edit_in_words,
     edited_files,
     found_mask_for,
-    litres_of,
     source_of,
 )
 from napari_mri7t.engine.preparation.steps import (
     CORRECTION,
     EXTRACTION,
-    METHODS,
     REGISTRATION,
     STEPS,
     Decision,
@@ -55,7 +53,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_kind, check_types
-from napari_mri7t.engine.volumes.brain import foreground_mask, looks_extracted
+from napari_mri7t.engine.volumes.brain import foreground_mask
 from napari_mri7t.engine.volumes.provenance import check_is_scan, file_digest, voxel_digest
 from napari_mri7t.engine.volumes.scale import find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
@@ -233,34 +231,9 @@ def plan_preparation(
     if is_free and (is_none or (config.prepare == "auto" and fits_as_it_is(scan))):
         return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
     source = {} if found is None else source_of(scan, library_versions(LIBRARIES))
-    decisions, origins = _decide(scan, config, found, source)
+    how = {name: getattr(config, name) for name in ("prepare", "mask", "transform")}
+    decisions, origins = decide_steps(scan, found, source, **how)
     return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
-
-
-def _decide(
-    scan: Volume, config: PreparationConfig, found: PreparationCache | None, source: dict[str, Any]
-) -> tuple[dict[str, Decision], dict[str, dict[str, Any]]]:
-    """Return how each step is decided, and what its result comes from."""
-    is_none, own = config.prepare == "none", config.mask
-    is_extracted = config.prepare == "auto" and looks_extracted(scan)
-    reuse = Reuse(found, "background" if is_extracted else METHODS[EXTRACTION], source=source)
-    mask, mask_from = reuse.decide(cache.MASK)
-    if own is not None and found is not None:
-        digest = file_digest(own) if isinstance(own, Path) else voxel_digest(own)
-        reuse = replace(reuse, own=digest, own_litres=litres_of(as_volume(own)))
-    bias, bias_from = reuse.decide(cache.BIAS_FIELD)
-    more = {"FieldBrain": bias_from["Brain"], "Prepare": config.prepare}
-    to_mni, to_mni_from = reuse.decide(cache.TRANSFORM, **more)
-    if is_extracted:
-        mask = Decision.EXTRACTED
-    if is_none:
-        mask = bias = to_mni = Decision.NOT_REQUESTED
-    if own is not None:
-        mask = Decision.GIVEN
-    if config.transform is not None:
-        to_mni = Decision.GIVEN
-    decisions = dict(zip(STEPS, (mask, bias, to_mni), strict=True))
-    return decisions, dict(zip(STEPS, (mask_from, bias_from, to_mni_from), strict=True))
 
 
 def prepare(
@@ -303,16 +276,10 @@ def prepare(
     >>> prepared.facts["brain_extraction"], prepared.facts["registration"]
     ('mask provided', 'skipped (not requested)')
     """
-    check_kind(preparation=(preparation, (PreparationConfig, PreparationPlan)))
     scan = as_volume(scan)
     scale = find_scale(scan)
     scan = scale.zeroed(scan)
-    if isinstance(preparation, PreparationConfig):
-        plan = plan_preparation(scan, preparation)
-    else:
-        (plan := preparation).check_is_for(scan)
-        if not plan.is_current:
-            plan = plan_preparation(scan, plan.config, plan.space)
+    plan = _plan_for(scan, preparation)
     if not plan.is_needed:
         facts = (scan, scan, foreground_mask(scan), np.eye(4), alignment(scan, np.eye(4)))
         return Prepared(*facts, warnings=(*plan.warnings, *scale.warnings), scale=scale)
@@ -341,12 +308,29 @@ def prepare(
     if decisions[REGISTRATION] is Decision.COMPUTE:  # and has not failed
         _keep(plan, REGISTRATION, to_mni)
     report(Progress(N_STEPS, N_STEPS, "preparation done"))
-    if plan.config.record(scan) != asked:
-        raise VolumeError(f"{scan.name}: its mask or transform was changed meanwhile: run it again")
+    _check_same(asked, plan.config.record(scan), scan)
     asked |= found_mask_for(plan.decisions, decisions)
     found = (scan, corrected, mask, to_mni, score, decisions, asked, strength)
-    of_mask = () if own is None else tuple(f"mask {own.name}: {text}" for text in own.warnings)
-    return Prepared(*found, (*plan.warnings, *of_mask, *scale.warnings), scale)
+    return Prepared(*found, (*plan.warnings, *_warnings_of(own), *scale.warnings), scale)
+
+
+def _plan_for(scan: Volume, given: PreparationConfig | PreparationPlan) -> PreparationPlan:
+    """Return a plan for a scan: the one that is given, if the cache is as it was."""
+    check_kind(preparation=(given, (PreparationConfig, PreparationPlan)))
+    if isinstance(given, PreparationConfig):
+        return plan_preparation(scan, given)
+    given.check_is_for(scan)
+    return given if given.is_current else plan_preparation(scan, given.config, given.space)
+
+
+def _check_same(before: dict[str, Any], after: dict[str, Any], scan: Volume) -> None:
+    """Refuse a record of files that are no longer those that were used."""
+    if before != after:
+        raise VolumeError(f"{scan.name}: its mask or transform was changed meanwhile: run it again")
+
+
+def _warnings_of(mask: Volume | None) -> tuple[str, ...]:
+    return () if mask is None else tuple(f"mask {mask.name}: {text}" for text in mask.warnings)
 
 
 def find_before(

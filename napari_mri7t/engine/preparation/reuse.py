@@ -5,7 +5,7 @@ estimated with the mask that was found serves for the user's correction of it, t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ from napari_mri7t.engine.preparation.cache import (
     VOXELS,
     PreparationCache,
 )
-from napari_mri7t.engine.preparation.steps import CORRECTION, EXTRACTION, REGISTRATION, Decision
-from napari_mri7t.engine.volumes.brain import brain_litres
-from napari_mri7t.engine.volumes.provenance import voxel_digest
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.preparation.steps import (
+    CORRECTION,
+    EXTRACTION,
+    METHODS,
+    REGISTRATION,
+    STEPS,
+    Decision,
+)
+from napari_mri7t.engine.volumes.brain import brain_litres, looks_extracted
+from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.volume import Volume, as_volume
 
 FILES = {EXTRACTION: MASK, CORRECTION: BIAS_FIELD, REGISTRATION: TRANSFORM}
 OWN = {EXTRACTION: "mask", REGISTRATION: "transform"}  # settings that replace a step
@@ -86,6 +93,48 @@ class Reuse:
 def source_of(scan: Volume, libraries: Mapping[str, str]) -> dict[str, Any]:
     """Return what every result of a scan depends on, as JSON knows it."""
     return {"Version": __version__, VOXELS: voxel_digest(scan), "Libraries": dict(libraries)}
+
+
+def decide_steps(  # noqa: PLR0913 - by keyword
+    scan: Volume,
+    found: PreparationCache | None,
+    source: dict[str, Any],
+    *,
+    prepare: str,
+    mask: Path | Volume | None,
+    transform: Path | None,
+) -> tuple[dict[str, Decision], dict[str, dict[str, Any]]]:
+    """Return how each step is decided, and what its result comes from.
+
+    Parameters
+    ----------
+    scan : Volume
+    found : PreparationCache or None
+    source : dict
+        From `source_of`.
+    prepare, mask, transform
+        As `PreparationConfig` has them.
+    """
+    is_none, own = prepare == "none", mask
+    is_extracted = prepare == "auto" and looks_extracted(scan)
+    reuse = Reuse(found, "background" if is_extracted else METHODS[EXTRACTION], source=source)
+    extraction, mask_from = reuse.decide(MASK)
+    if own is not None and found is not None:
+        digest = file_digest(own) if isinstance(own, Path) else voxel_digest(own)
+        reuse = replace(reuse, own=digest, own_litres=litres_of(as_volume(own)))
+    bias, bias_from = reuse.decide(BIAS_FIELD)
+    more = {"FieldBrain": bias_from["Brain"], "Prepare": prepare}
+    to_mni, to_mni_from = reuse.decide(TRANSFORM, **more)
+    if is_extracted:
+        extraction = Decision.EXTRACTED
+    if is_none:
+        extraction = bias = to_mni = Decision.NOT_REQUESTED
+    if own is not None:
+        extraction = Decision.GIVEN
+    if transform is not None:
+        to_mni = Decision.GIVEN
+    decisions = dict(zip(STEPS, (extraction, bias, to_mni), strict=True))
+    return decisions, dict(zip(STEPS, (mask_from, bias_from, to_mni_from), strict=True))
 
 
 def edited_files(

@@ -256,10 +256,9 @@ def as_given(estimate: Volume, prepared: Prepared) -> Volume:
     scale = prepared.scale
     if scale.is_usual:
         return estimate
-    if shares_grid(estimate, prepared.scan):
-        tissue = prepared.mask | fill_brain(prepared.scan.array)
-    else:
-        tissue = fill_brain(estimate.array)
+    is_there = shares_grid(estimate, prepared.scan)
+    tissue = fill_brain(prepared.scan.array if is_there else estimate.array)
+    tissue |= prepared.mask if is_there else False
     return estimate.with_array(scale.from_zero(estimate.array, tissue))
 
 

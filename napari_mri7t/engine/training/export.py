@@ -31,6 +31,7 @@ from napari_mri7t.engine.models.model import Model, load_model, pack_weights, sa
 from napari_mri7t.engine.networks import count_parameters
 from napari_mri7t.engine.texts import brief, with_numbers
 from napari_mri7t.engine.training.config import FINAL, changed_settings
+from napari_mri7t.engine.training.data import SubjectDigests
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
 from napari_mri7t.engine.typed import check_kind, is_of_type
@@ -66,7 +67,6 @@ def draft_card(
     quantiles = brain_quantiles(normalize_volume(reference)).round(QUANTILE_DIGITS)
     numbers = [number for number in range(len(study.subjects)) if number != k]
     digests = [study.digests[number] for number in numbers]
-    targets, sources = [each.target for each in digests], [each.source for each in digests]
     origin = "" if start is None else f", from the weights of {start.facts['model']}"
     changed = ", changed" if changed_settings(settings.preset, settings.config) else ""
     return ModelCard(
@@ -85,11 +85,7 @@ def draft_card(
         synthesis=asdict(settings.config.synthesis_config("auto")),
         training={
             "subjects": [study.subjects[number].name for number in numbers],
-            "targets_sha256": [image.file for image in targets],
-            "targets_voxels_sha256": [image.voxels for image in targets if image.voxels],
-            "sources_sha256": [image.file for image in sources if image],
-            "sources_voxels_sha256": [x.voxels for x in sources if x and x.voxels],
-            FINGERPRINTS: [image.fingerprint for image in targets if image.fingerprint],
+            **_digests_in(digests),
             "held_out": None if held_out is None else held_out.name,
             "preset": settings.preset,
             "command": training_command(study, k),
@@ -102,6 +98,18 @@ def draft_card(
         intended_use=INTENDED_USE,
         sha256=hashlib.sha256(pack_weights(network, settings.network)).hexdigest(),
     )
+
+
+def _digests_in(digests: list[SubjectDigests]) -> dict[str, list[str]]:
+    """Return what a card says of the training images, as `DIGEST_KEYS`."""
+    targets, sources = [each.target for each in digests], [each.source for each in digests]
+    return {
+        "targets_sha256": [image.file for image in targets],
+        "targets_voxels_sha256": [image.voxels for image in targets if image.voxels],
+        "sources_sha256": [image.file for image in sources if image],
+        "sources_voxels_sha256": [image.voxels for image in sources if image and image.voxels],
+        FINGERPRINTS: [image.fingerprint for image in targets if image.fingerprint],
+    }
 
 
 def _keeps_tones(study: Study) -> bool:

@@ -25,21 +25,24 @@ from napari_mri7t.engine.models.card import (
     is_replaced,
     normalise_place,
 )
-from napari_mri7t.engine.networks import build_network, slices_of, takes_noise_map
+from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import Report, ignore
-from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.texts import as_read, brief
 from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.training.patches import NO_NOISE_LEVEL, check_fit
-from napari_mri7t.engine.volumes.files.geometry import FileGeometry, ras_grid
+from napari_mri7t.engine.training.patches import check_fit
+from napari_mri7t.engine.training.study_checks import (
+    LOCK_FILE,
+    check_ends,
+    check_noise_map,
+    refuse_strays,
+)
 from napari_mri7t.engine.volumes.files.reading import read_header
 
 STUDY_FORMAT = 1
 ESTIMATE_FILE = "estimate.nii.gz"  # of the held-out subject, in the folder of a fold
-LOCK_FILE = "lock"  # in the folder of a fold
 
 
 @dataclass(frozen=True)
@@ -158,53 +161,22 @@ def plan_study(
         raise StateError(f"{place}: is not a folder: choose another run folder")
     known = open_study(place) if (place / STUDY_FILE).exists() else None
     if known is None:
-        _refuse_strays(place)
+        refuse_strays(place)
     start, start_sha256 = _find_start(known, settings)
     network = build_network(settings.network, **settings.network_config)
-    if takes_noise_map(network) and not _is_of_random_noise(subjects, settings.config):
-        raise ValueError(NO_NOISE_LEVEL)
+    check_noise_map(network, subjects, settings.config)
     reference = choose_reference(subjects, settings.reference)
     digests = digest_subjects(subjects, () if known is None else known.digests, report)
     n_slices, n_outputs = slices_of(network)
     for subject in subjects:
         geometry = read_header(subject.target)[0].geometry
         check_fit(geometry.shape, n_slices, settings.config, str(subject.target))
-        _check_ends(geometry, n_outputs, settings.config.inference, subject.target)
+        check_ends(geometry, n_outputs, settings.config.inference, subject.target)
     settings = replace(settings, reference=reference.name, start_from=start)
     study = Study(place, settings, tuple(subjects), reference, digests, start_sha256)
     if known is not None:
         _compare(place / STUDY_FILE, _facts(known), _facts(study))
     return study
-
-
-def _refuse_strays(folder: Path) -> None:
-    """Refuse folds whose study is lost: nothing says what they were trained on."""
-    for place in (*sorted(folder.glob("fold-*")), folder / "final"):
-        if any(path.name != LOCK_FILE for path in place.glob("*")):
-            if (folder / STUDY_FILE).exists():  # by now
-                return
-            raise StateError(
-                f"{folder}: holds {place.name}, but no {STUDY_FILE}: put that back, or use another "
-                "folder"
-            )
-
-
-def _is_of_random_noise(subjects: Sequence[Subject], config: TrainConfig) -> bool:
-    are_alone = all(subject.source is None for subject in subjects)
-    return are_alone and config.fresh_noise and config.pseudo_3t == "noise"
-
-
-def _check_ends(
-    geometry: FileGeometry, n_outputs: int, config: SynthesisConfig, path: Path
-) -> None:
-    """Refuse end slices that leave nothing of a held-out subject, before a fold is trained."""
-    n_slices = ras_grid(geometry.affine, geometry.shape)[1][2]
-    if n_slices < n_outputs + 2 * config.end_slices:
-        raise ValueError(
-            f"{path}: of {n_slices} axial slices, {config.end_slices} end slices on either side "
-            f"leave fewer than the {n_outputs} that the network makes at once; set a smaller "
-            "inference.end_slices"
-        )
 
 
 def keep_study(study: Study) -> Study:

@@ -21,7 +21,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
 from napari_mri7t.engine.volumes.files.geometry import DicomSource
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES
-from napari_mri7t.engine.volumes.files.reading import files_of, stamp_of
+from napari_mri7t.engine.volumes.files.parts import files_of, stamp_of
 from napari_mri7t.engine.volumes.files.sidecars import (
     NAME,
     OF_VERSION_0_1,

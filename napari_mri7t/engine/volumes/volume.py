@@ -15,9 +15,9 @@ from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
 from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
-from napari_mri7t.engine.volumes.files.dicom import DicomSeries, find_series, is_dicom
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries, is_dicom
 from napari_mri7t.engine.volumes.files.dicom_conversion import read_dicom, read_dicom_series
-from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
+from napari_mri7t.engine.volumes.files.dicom_t1w import find_one, refuse_series
 from napari_mri7t.engine.volumes.files.geometry import (
     FileGeometry,
     check_affine,
@@ -29,14 +29,15 @@ from napari_mri7t.engine.volumes.files.geometry import (
     to_ras,
     voxel_size_of,
 )
-from napari_mri7t.engine.volumes.files.headers import check_real, choose_volume
+from napari_mri7t.engine.volumes.files.headers import ImageHeader, check_real, choose_volume
 from napari_mri7t.engine.volumes.files.images import (
     image_header,
     image_intensities,
     make_image,
     unread_file,
 )
-from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities, stamp_of
+from napari_mri7t.engine.volumes.files.parts import stamp_of
+from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.files.writing import Output, write_images
 
@@ -325,22 +326,23 @@ def load_volume(
     """
     path = Path(path)
     if is_dicom(path):
-        return load_dicom(_find_series(path, series), index=index, or_only=or_only)
-    _refuse_series(path, series)
+        return load_dicom(find_one(path, series), index=index, or_only=or_only)
+    refuse_series(path, series)
     stamp = stamp_of(path)
     header, voxel_path = read_header(path)
     is_only = or_only and header.n_volumes == 1
     chosen = choose_volume(None if is_only else index, header.n_volumes, path)
     values, notes = read_intensities(header, voxel_path, first=chosen, count=1)
-    geometry = replace(
-        header.geometry,
-        series_index=chosen,
-        series_length=header.n_volumes,
-        path=path,
-        stamp=stamp,
-    )
+    geometry = _of_file(header, path, stamp, chosen)
     array = values.reshape(geometry.shape, order="F")
     return _to_volume(array, geometry, stem_of(path) or path.name, notes)
+
+
+def _of_file(
+    header: ImageHeader, path: Path, stamp: tuple[int, ...], index: int = 0
+) -> FileGeometry:
+    n = header.n_volumes
+    return replace(header.geometry, path=path, stamp=stamp, series_index=index, series_length=n)
 
 
 def load_dicom(series: DicomSeries, *, index: int | None = None, or_only: bool = False) -> Volume:
@@ -369,17 +371,6 @@ def load_dicom(series: DicomSeries, *, index: int | None = None, or_only: bool =
     return _to_volume(values.reshape(geometry.shape, order="F"), geometry, series.name, notes)
 
 
-def _find_series(path: Path, wanted: int | str | None) -> DicomSeries:
-    found = find_series(path)
-    is_file = not path.is_dir() and len(found) == 1 and wanted in (None, "")
-    return found[0] if is_file else choose_t1w(found, wanted)
-
-
-def _refuse_series(path: Path, series: int | str | None) -> None:
-    if series not in (None, ""):
-        raise VolumeError(f"{path}: holds no DICOM series: choose none", argument="series")
-
-
 def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
     """Load all volumes of a file; a 3-D file gives a series of one.
 
@@ -402,7 +393,7 @@ def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
     """
     path = Path(path)
     if is_dicom(path):
-        found = _find_series(path, series)
+        found = find_one(path, series)
         grids = load_dicom_series(found)
         if len(grids) > 1:
             raise VolumeError(
@@ -410,11 +401,11 @@ def load_series(path: str | Path, *, series: int | str | None = None) -> Series:
                 argument="index",
             )
         return grids[0]
-    _refuse_series(path, series)
+    refuse_series(path, series)
     stamp = stamp_of(path)
     header, voxel_path = read_header(path)
     values, notes = read_intensities(header, voxel_path, first=0, count=header.n_volumes)
-    geometry = replace(header.geometry, series_length=header.n_volumes, path=path, stamp=stamp)
+    geometry = _of_file(header, path, stamp)
     return _to_series(values, geometry, stem_of(path) or path.name, notes)
 
 

@@ -21,7 +21,7 @@ from napari_mri7t.engine.datasets.paired import (
 )
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.metrics.pair_agreement import cross_information, swapped
-from napari_mri7t.engine.preparation.pair import comparable
+from napari_mri7t.engine.preparation.pair_problems import comparable
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.report.pair_figures import pair_figures
 from napari_mri7t.engine.report.pair_page import PairRecord, write_pair_page

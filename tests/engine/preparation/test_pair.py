@@ -12,10 +12,10 @@ from napari_mri7t.engine.preparation import pair as module
 from napari_mri7t.engine.preparation.pair import (
     PairConfig,
     RawPair,
-    comparable,
     make_pair,
     plan_pair,
 )
+from napari_mri7t.engine.preparation.pair_problems import comparable
 from napari_mri7t.engine.preparation.pair_registration import register_pair, starts_between
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.registration import centre_of, save_transform

@@ -8,9 +8,10 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.files.dicom import HERE, DicomSeries, list_series
+from napari_mri7t.engine.volumes.files.dicom import HERE, DicomSeries, find_series, list_series
 
 T1W = re.compile(
     r"mp2?_?-?rage|(?<![a-z])s?t1(?![0-9])|spgr|bravo|(?<![a-z])(?:[3ft]*tfe|fsgr|mdeft)(?![a-z])"
@@ -145,3 +146,16 @@ def _without_twins(series: Sequence[DicomSeries]) -> list[DicomSeries]:
         note = f"series {best.number} ({gain}) was used, not {others} of the same acquisition"
         kept.append(replace(best, warnings=(*best.warnings, note)))
     return kept
+
+
+def find_one(path: Path, wanted: int | str | None) -> DicomSeries:
+    """Return the series of a file, or that of a folder which is wanted, or its only T1w."""
+    found = find_series(path)
+    is_file = not path.is_dir() and len(found) == 1 and wanted in (None, "")
+    return found[0] if is_file else choose_t1w(found, wanted)
+
+
+def refuse_series(path: Path, series: int | str | None) -> None:
+    """Refuse to choose a series where there is none."""
+    if series not in (None, ""):
+        raise VolumeError(f"{path}: holds no DICOM series: choose none", argument="series")
