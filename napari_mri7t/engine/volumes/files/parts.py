@@ -29,7 +29,7 @@ def files_of(path: Path) -> tuple[Path, Path]:
 
 
 def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what changes with the files of an image: sizes, times, places on the disk.
+    """Return what changes with the files of an image: their sizes and times.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def stamp_of(path: Path) -> tuple[int, ...]:
         found = [file.stat() for file in files_of(path)]
     except (OSError, ValueError):  # of no file's name; reading it says so
         return ()
-    return tuple(n for each in found for n in (each.st_size, each.st_mtime_ns, each.st_ino))
+    return tuple(n for each in found for n in (each.st_size, each.st_mtime_ns))
 
 
 def _partner(path: Path, kind: str) -> Path:
