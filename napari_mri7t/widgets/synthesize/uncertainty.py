@@ -11,8 +11,8 @@ from napari.utils.colormaps import ensure_colormap
 from napari_mri7t.widgets.layers.layers import contrast_limits, estimate_to_layer
 from napari_mri7t.widgets.synthesize.jobs import Finished
 
-COLORMAP = "inferno"
-OPAQUE_FROM = 0.5  # of the range; below, the estimate shows through, and 0 shows nothing
+COLORMAP, OPACITY = "inferno", 0.6  # the anatomy shows through
+OPAQUE_FROM = 0.5  # of the range; below, more shows through, and at 0 everything
 UNIT = "± intensity"
 
 
@@ -26,7 +26,8 @@ def add_uncertainty(viewer: napari.Viewer, finished: Finished, shown: Layer) -> 
     )
     meta |= {
         "colormap": _colormap(),
-        "blending": "translucent",  # on white matter, too, colours stay what the bar says
+        "blending": "translucent",  # on white matter, too, colours can be told apart
+        "opacity": OPACITY,
         "contrast_limits": contrast_limits(uncertainty.array),
     }
     layer = viewer.add_image(data, **meta)

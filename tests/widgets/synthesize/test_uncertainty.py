@@ -62,7 +62,7 @@ def test_uncertainty_becomes_a_layer_over_the_estimate(widget, calibrated, qtbot
     assert chosen.name == estimate.name, "what Save... proposes"
     outside, most = layer.colormap.map([0, 1])
     assert outside[3] == 0, "the background of the estimate stays as it is"
-    assert most[3] == 1, "what the colour bar shows is what is seen"
+    assert most[3] == 1, "as opaque as the layer is"
     assert layer.blending == "translucent"
     assert layer.colorbar.visible
     np.testing.assert_array_equal(layer.scale, estimate.scale)
