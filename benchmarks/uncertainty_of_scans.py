@@ -10,7 +10,7 @@ noise. --card writes the calibration on all brains into the card. --keep keeps t
 """
 
 import argparse
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +24,24 @@ from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.intensity import BRIGHT_LEVEL
-from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 MODEL = "scan_unet"
 N_NOISES = 6  # of each brain
 SETTINGS = SynthesisConfig(device="cpu", planes=("axial", "coronal", "sagittal"))
 
 
+@cache
+def clean_brain(path: Path) -> Volume:
+    """Return a scan nearly free of noise."""
+    return reduced(load_volume(path))
+
+
 def run(path: Path, seed: int) -> Run:
     """Add noise to a brain without, and estimate it."""
-    clean = reduced(load_volume(path))
-    source, target = simulate_3t(clean, config=SimulationConfig(preset="noise", seed=seed))
+    source, target = simulate_3t(
+        clean_brain(path), config=SimulationConfig(preset="noise", seed=seed)
+    )
     return through(load_model(MODEL), SETTINGS, source, target.array)
 
 

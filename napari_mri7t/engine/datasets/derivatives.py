@@ -162,10 +162,9 @@ def _why_unusable(path: Path, scan: Path, what: str) -> str:
     if what != "mask":
         return ""  # reading it is the first thing that is done with it
     try:
-        read_header(path)
+        return "" if is_on_grid(path, scan) else "it is on another grid"
     except (Mri7tError, OSError) as error:
         return str(error).removeprefix(f"{path}: ")
-    return "" if is_on_grid(path, scan) else "it is on another grid"
 
 
 def transforms_of(scan: Scan, derivatives: Sequence[Path]) -> list[Path]:
@@ -204,11 +203,13 @@ def is_on_grid(mask: Path, scan: Path) -> bool:
     Parameters
     ----------
     mask, scan : Path
-        Only their headers are read; False if one cannot be read.
+        Only their headers are read.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        As `read_header`.
     """
-    try:
-        forms = [read_header(path)[0].geometry for path in (mask, scan)]
-        (one, shape), (other, other_shape) = (ras_grid(form.affine, form.shape) for form in forms)
-    except (Mri7tError, OSError):
-        return False
+    forms = [read_header(path)[0].geometry for path in (mask, scan)]
+    (one, shape), (other, other_shape) = (ras_grid(form.affine, form.shape) for form in forms)
     return shape == other_shape and bool(np.abs(one - other).max() <= GRID_TOLERANCE_MM)

@@ -5,12 +5,11 @@ from functools import cache
 
 import numpy as np
 
-from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
 from napari_mri7t.engine.metrics.tissue import GREY, WHITE, cluster_tissues
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import made_instead
+from napari_mri7t.engine.volumes.provenance import refuse_made
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -41,8 +40,7 @@ def check_side(scan: Volume, field: str, *, is_uniform: bool = False) -> None:
     VolumeError
         If a model has made it, it is a pseudo-3T in the place of a 7T, or as `check_t1w`.
     """
-    if what := made_instead(scan, field):
-        raise VolumeError(f"{scan.name}: is {what}, and no {field} scan: use the scan itself")
+    refuse_made(scan, field)
     if not is_uniform:
         check_t1w(scan)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_kind, check_types
@@ -26,7 +25,7 @@ from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.provenance import (
     SIMULATE,
     Execution,
-    made_instead,
+    refuse_made,
     sidecar,
 )
 from napari_mri7t.engine.volumes.scale import zeroed
@@ -267,8 +266,7 @@ def simulate_3t(
     target = as_volume(target)
     inputs = (target,) if reference is None else (target, as_volume(reference))
     for volume in inputs:
-        if what := made_instead(volume, "7T"):
-            raise VolumeError(f"{volume.name}: is {what}, and no 7T scan: use the scan itself")
+        refuse_made(volume, "7T")
         check_t1w(volume)
     report(Progress(0, N_STEPS, "normalise"))
     clean = normalize_volume(target)

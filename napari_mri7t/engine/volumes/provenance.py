@@ -355,6 +355,12 @@ def made_instead(image: Volume | Path, field: str) -> str:
     return f"a synthetic image, by its {told_by}"
 
 
+def refuse_made(volume: Volume, field: str) -> None:
+    """Raise a VolumeError if a volume is no scan of a field strength, as `made_instead`."""
+    if what := made_instead(volume, field):
+        raise VolumeError(f"{volume.name}: is {what}, and no {field} scan: use the scan itself")
+
+
 def is_pseudo_3t(image: Volume | str | Path) -> bool:
     """Return whether an image is the 3T side of a simulation, by its sidecar."""
     path = _path_of(image) if isinstance(image, Volume) else image
