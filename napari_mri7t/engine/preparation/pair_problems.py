@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
+from napari_mri7t.engine.metrics.pair_agreement import MOST_CORRELATION, PairAgreement
 from napari_mri7t.engine.metrics.tissue import GREY, WHITE, cluster_tissues
 from napari_mri7t.engine.volumes.grids import bounding_box_mm, downsample, upright_grid
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -20,7 +20,6 @@ LEAST_OVERLAP = 0.85  # of the two masks
 # Measured on two people scanned twice: 0.23 mm and 1.24, with another person 1.54 mm and 1.03.
 FARTHEST_MM = 0.8  # between the boundaries of white matter
 LEAST_INFORMATION = 1.06
-MOST_CORRELATION = 0.998  # two scans of one person: 0.988 at most; one scan resampled: 0.9997
 LEAST_BETTER = 0.01  # of the mirrored information: a symmetric brain fits both ways
 LEAST_CONTRAST = 1.05  # of white over grey matter
 

@@ -180,7 +180,7 @@ def check_data(subjects: Sequence[Subject], digests: Sequence[SubjectDigests]) -
     Raises
     ------
     StateError
-        If a file has changed.
+        If a file has changed or is gone.
     SubjectError
         If two images are one.
     VolumeError
@@ -189,6 +189,12 @@ def check_data(subjects: Sequence[Subject], digests: Sequence[SubjectDigests]) -
     images = []
     for subject, known in zip(subjects, digests, strict=True):
         for field, path, image in _recorded(subject, known):
+            if not path.exists() and not path.is_symlink():
+                raise StateError(
+                    f"{path}: is no longer there: put it back; if the volumes have moved, train "
+                    "again on their new folder, with the same run folder and settings: what is "
+                    "done stays"
+                )
             if file_digest(path) != image.file:
                 raise StateError(
                     f"{path}: has changed since the study was created: restore the file, or use "

@@ -31,7 +31,12 @@ from napari_mri7t.engine.volumes.files.sidecars import (
     own_facts,
     unreadable_beside,
 )
-from napari_mri7t.engine.volumes.files.streams import open_stream, read_fully, sidecar_of
+from napari_mri7t.engine.volumes.files.streams import (
+    open_stream,
+    read_fully,
+    sidecar_of,
+    what_is_missing,
+)
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.volume import Volume, load_series
 
@@ -193,6 +198,8 @@ def file_digest(path: str | Path) -> str:
     try:
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise VolumeError(f"{path}: {what_is_missing(Path(path))}") from error
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
 

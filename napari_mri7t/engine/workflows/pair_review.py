@@ -20,7 +20,7 @@ from napari_mri7t.engine.datasets.paired import (
     write_people,
 )
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.metrics.pair_agreement import cross_information, swapped
+from napari_mri7t.engine.metrics.pair_agreement import copies, cross_information, swapped
 from napari_mri7t.engine.preparation.pair_problems import comparable
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.report.pair_figures import pair_figures
@@ -235,8 +235,8 @@ def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -
 
 def _compared(folder: Path, report: Report) -> dict[str, Any]:
     """Return of the summary what a comparison of all people finds."""
-    names, information = compare_people(folder, report)
-    flags = _flags_of(names, information)
+    names, information, twins = compare_people(folder, report)
+    flags = _flags_of(names, information, twins)
     return {PEOPLE: names, INFORMATION: information.tolist(), "flags": flags}
 
 
@@ -258,8 +258,10 @@ def _is_person(name: str) -> bool:
     return name.startswith("sub-") and "/" not in name
 
 
-def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np.ndarray]:
-    """Return how well each person's 3T fits everybody's 7T.
+def compare_people(
+    folder: Path, report: Report = ignore
+) -> tuple[list[str], np.ndarray, dict[str, dict[str, str]]]:
+    """Return how well each person's 3T fits everybody's 7T, and whose scan is another's, too.
 
     Parameters
     ----------
@@ -274,6 +276,8 @@ def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np
         Without those whose sidecar lacks a place in MNI space.
     information : ndarray, shape (n, n)
         As `cross_information`, in the order of the names.
+    twins : dict of str to dict
+        As `copies`, for "3T" and "7T".
     """
     places = {name: _places_of(settings) for name, settings in _pairs_of(folder).items()}
     pairs = {name: place for name, place in places.items() if place is not None}
@@ -285,7 +289,8 @@ def compare_people(folder: Path, report: Report = ignore) -> tuple[list[str], np
         sources.append(comparable(load_volume(paths.source), place[0]))
         targets.append(comparable(load_volume(paths.target), place[1]))
     report(Progress(len(pairs), len(pairs), "comparing the people"))
-    return list(pairs), cross_information(sources, targets)
+    twins = {"3T": copies(sources, list(pairs)), "7T": copies(targets, list(pairs))}
+    return list(pairs), cross_information(sources, targets), twins
 
 
 def _places_of(settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -301,18 +306,26 @@ def _places_of(settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray] | N
     return both[0], both[1]
 
 
-def _flags_of(names: Sequence[str], information: np.ndarray) -> dict[str, list[str]]:
-    """Return a sentence for each person whose 3T fits another's 7T better than the own."""
+def _flags_of(
+    names: Sequence[str], information: np.ndarray, twins: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """Return sentences on those whose 3T fits another's 7T better, or who share a scan."""
     others = swapped(information, names) if names else {}
-    flags = {}
+    flags: dict[str, list[str]] = {}
+    for field, pairs in twins.items():
+        for name, other in pairs.items():
+            flags.setdefault(name, []).append(
+                f"the {field} seems to be that of {other}, too: one person under two names, or a "
+                "wrong file: check where both come from."
+            )
     for name, other in others.items():
         own, best = (float(information[names.index(name), names.index(n)]) for n in (name, other))
         both = f"{name} and {other} are probably swapped" if others.get(other) == name else ""
         what = both or "it is probably another person's scan"
-        flags[name] = [
+        flags.setdefault(name, []).append(
             f"the 3T fits the 7T of {other} better than its own (mutual information {best:.3f} "
             f"and {own:.3f}): {what}: check where both come from."
-        ]
+        )
     return flags
 
 

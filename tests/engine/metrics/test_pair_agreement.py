@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter, shift
 
 from napari_mri7t.engine.metrics.pair_agreement import (
     boundary_distance,
+    copies,
     cross_information,
     dice,
     normalized_mutual_information,
@@ -84,6 +85,16 @@ def test_swapped_people_are_found_by_their_scans():
     targets = [anatomies[n] for n in (1, 0, 2)]  # of the first two people exchanged
     found = swapped(cross_information(sources, targets), ["sub-a", "sub-b", "sub-c"])
     assert found == {"sub-a": "sub-b", "sub-b": "sub-a"}
+
+
+def test_scan_of_two_people_is_found_on_any_scale_and_a_second_scan_is_none():
+    first, second = (texture(seed) - texture(seed).min() + 0.01 for seed in (0, 1))
+    noisy = first + 0.1 * first.std() * texture(2) / texture(2).std()
+    assert copies([first, second, noisy], ["a", "b", "c"]) == {}
+    assert copies([first, second, 100 * first + 7], ["a", "b", "c"]) == {"a": "c", "c": "a"}
+    nothing = np.zeros(SHAPE)
+    assert copies([nothing, nothing], ["a", "b"]) == {}
+    assert copies([], []) == {}
 
 
 def test_small_lead_of_another_person_is_chance():

@@ -263,11 +263,22 @@ def test_a_file_that_changed_since_is_refused_by_training_and_by_evaluation(data
         run_fold(study, 2, "cpu")
     with pytest.raises(StateError, match=changed):
         open_studies(study.folder).evaluate(baselines={})
-    path.unlink()
-    with pytest.raises(VolumeError, match=r"sub-B\.nii\.gz: cannot be read"):
-        run_fold(study, 2, "cpu")
     path.write_bytes(content)
     check_data(study.subjects, study.digests)
+
+
+def test_where_data_moved_away_the_evaluation_says_how_to_go_on(dataset, tmp_path):
+    study = start_training(dataset, tmp_path / "run", SETTINGS, [])[0]
+    run_fold(study, 0, "cpu")
+    moved = dataset.rename(tmp_path / "moved")
+    with pytest.raises(StateError, match=r"sub-A\.nii\.gz: is no longer there: .* train again"):
+        open_studies(study.folder).evaluate(baselines={})
+    start_training(moved, tmp_path / "run", SETTINGS, [])
+    open_studies(study.folder).evaluate(baselines={})
+    (moved / "sub-A.nii.gz").unlink()
+    (moved / "sub-A.nii.gz").symlink_to(".git/annex/objects/x")
+    with pytest.raises(VolumeError, match="annex"):
+        open_studies(study.folder).evaluate(baselines={})
 
 
 def test_digests_stand_in_the_study_and_are_read_back(dataset, tmp_path):

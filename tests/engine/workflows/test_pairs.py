@@ -237,6 +237,21 @@ def test_swapped_people_are_both_named_and_left_out_of_a_training(raw, job):
         assert [subject.name for subject in find_subjects(job.output)] == ["sub-03"]
 
 
+@pytest.mark.parametrize("field", ["3T", "7T"])
+def test_one_scan_under_two_names_is_flagged_in_both_pairs(raw, job, field):
+    first, second = (
+        raw / f"sub-0{n}/ses-{field}/anat/sub-0{n}_ses-{field}_T1w.nii.gz" for n in (1, 2)
+    )
+    image = nibabel.load(first)  # stored otherwise: neither bytes nor scale are those of the other
+    nibabel.save(nibabel.Nifti1Image(3 * image.get_fdata(), image.affine), second)
+    made = run(raw, job)
+    assert [record.name for record in made.flagged] == ["sub-01", "sub-02"]
+    assert f"the {field} seems to be that of sub-02, too" in made.pairs[0].flags[0]
+    assert f"the {field} seems to be that of sub-01, too" in made.pairs[1].flags[0]
+    with pytest.warns(Mri7tWarning, match="sub-01, sub-02: left out"):
+        assert [subject.name for subject in find_subjects(job.output)] == ["sub-03"]
+
+
 def test_flagged_pair_counts_once_it_is_accepted_and_the_verdict_is_kept(raw, job):
     run(raw, job, make=lambda plan, report: quick_pair(plan, problems=("It is mirrored.",)))
     assert [record.is_used for record in list_pairs(job.output)] == [False] * 3
@@ -390,14 +405,16 @@ def test_pair_whose_sidecar_lacks_its_place_is_flagged_and_not_compared(raw, job
 
 
 def test_pairs_of_dicom_files_are_made_and_name_no_patient(
-    dicom_series, tmp_path, job, private_words
+    dicom_series, tmp_path, job, private_words, phantom
 ):
-    for label, patient in (("01", "DOE^JANE"), ("02", "DOE^JANE2")):
+    other = np.roll(phantom.array, 4, 2)
+    people = ("01", "DOE^JANE", phantom.array), ("02", "DOE^JANE2", other)
+    for label, patient, array in people:
         for field in ("3", "7"):
             study = f"1.2.{int(label)}.{field}"
             facts = {"MagneticFieldStrength": field, "StudyInstanceUID": study}
             folder = tmp_path / f"raw/sub-{label}/ses-{field}T"
-            dicom_series(folder, PatientID=patient, **facts)
+            dicom_series(folder, array=array, PatientID=patient, **facts)
     made = run(tmp_path / "raw", job)
     assert made.summary.written == ("sub-01", "sub-02")
     assert run(tmp_path / "raw", job, make=None).summary.known == ("sub-01", "sub-02")

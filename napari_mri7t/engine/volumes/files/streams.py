@@ -93,7 +93,7 @@ def check_readable(path: Path) -> None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: {_missing(path)}") from None
+        raise FileNotFoundError(f"{path}: {what_is_missing(path)}") from None
     except (OSError, ValueError) as error:
         raise VolumeError(f"{path}: cannot be read: {error}") from error
     kind = what_else(status.st_mode)
@@ -105,7 +105,8 @@ def check_readable(path: Path) -> None:
         raise VolumeError(f"{path}: is empty (0 bytes): copy or download it again")
 
 
-def _missing(path: Path) -> str:
+def what_is_missing(path: Path) -> str:
+    """Say that there is no such file, or which file a link misses and how to fetch it."""
     if not path.is_symlink():
         return "no such file: check the name"
     target = os.readlink(path)
