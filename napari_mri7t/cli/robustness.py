@@ -39,8 +39,8 @@ def robustness(
     from napari_mri7t.engine.texts import to_json
     from napari_mri7t.engine.training.data import ImageDigests, SubjectDigests
     from napari_mri7t.engine.training.seen import was_trained_on
+    from napari_mri7t.engine.volumes.digests import content_digest
     from napari_mri7t.engine.volumes.fingerprint import around_brain, fingerprint
-    from napari_mri7t.engine.volumes.provenance import content_digest
     from napari_mri7t.engine.workflows.stress import case_of_model
 
     if records is not None:

@@ -18,7 +18,7 @@ from napari_mri7t.engine.preparation.registration import load_transform
 from napari_mri7t.engine.regular import NotRegularError, open_regular, read_regular
 from napari_mri7t.engine.training.checkpoint import CURRENT, load_state, read_history
 from napari_mri7t.engine.training.study import open_study
-from napari_mri7t.engine.volumes.provenance import file_digest
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.volume import load_volume
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among files here")

@@ -25,10 +25,11 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.system import container_facts
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
 from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.files.sidecars import NAME
-from napari_mri7t.engine.volumes.provenance import NOTICE, describe_source, file_digest
+from napari_mri7t.engine.volumes.provenance import NOTICE, describe_source
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
 
 BIDS_VERSION = "1.10.0"
@@ -126,8 +127,7 @@ def load_scan(scan: Scan | Path, index: int | None) -> Volume:
     """
     if isinstance(scan, Scan) and scan.dicom is not None:
         return load_dicom(scan.dicom, index=index, or_only=True)
-    path = scan.path if isinstance(scan, Scan) else scan
-    return load_volume(path, index=index, or_only=True)
+    return load_volume(scan.path if isinstance(scan, Scan) else scan, index=index, or_only=True)
 
 
 def scan_digests(scan: Scan) -> list[str]:

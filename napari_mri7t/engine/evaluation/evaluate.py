@@ -34,7 +34,7 @@ from napari_mri7t.engine.evaluation.results import (
 )
 from napari_mri7t.engine.metrics.scoring import flatten, score
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
-from napari_mri7t.engine.volumes.provenance import file_digest
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SCORES_FOLDER, TUNING_FOLDER = "scores", "tuning"  # inside the results folder

@@ -246,10 +246,9 @@ def copies(images: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, str]
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return the correlation of two brains where both are; 0 where there is none."""
     both = (first > 0) & (second > 0)
-    sides = [side[both].astype(np.float64) for side in (first, second)]
-    if not both.any() or any(np.ptp(side) == 0 for side in sides):
+    if not both.any() or any(np.ptp(side[both]) == 0 for side in (first, second)):
         return 0.0
-    return float(np.corrcoef(*sides)[0, 1])
+    return float(np.corrcoef(first[both], second[both])[0, 1])
 
 
 def swapped(information: np.ndarray, names: Sequence[str]) -> dict[str, str]:

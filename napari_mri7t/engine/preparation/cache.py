@@ -18,7 +18,7 @@ from napari_mri7t.engine.atomic import check_folder, read_json, write_json
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.volumes.brain import brain_litres
-from napari_mri7t.engine.volumes.provenance import content_digest, file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import content_digest, file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 MASK, BIAS_FIELD, TRANSFORM = "mask.nii.gz", "bias-field.nii.gz", "to-MNI.txt"

@@ -54,7 +54,8 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_kind, check_types
 from napari_mri7t.engine.volumes.brain import foreground_mask
-from napari_mri7t.engine.volumes.provenance import check_is_scan, file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.provenance import check_is_scan
 from napari_mri7t.engine.volumes.scale import find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume

@@ -27,7 +27,7 @@ from napari_mri7t.engine.preparation.steps import (
     Decision,
 )
 from napari_mri7t.engine.volumes.brain import brain_litres, looks_extracted
-from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, as_volume
 
 FILES = {EXTRACTION: MASK, CORRECTION: BIAS_FIELD, REGISTRATION: TRANSFORM}

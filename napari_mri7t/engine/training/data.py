@@ -21,8 +21,8 @@ from napari_mri7t.engine.errors import StateError, SubjectError
 from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.training.images import check_image
 from napari_mri7t.engine.training.pair_fit import warn_of_misfits
+from napari_mri7t.engine.volumes.digests import content_digest, file_digest
 from napari_mri7t.engine.volumes.fingerprint import around_brain, fingerprint
-from napari_mri7t.engine.volumes.provenance import content_digest, file_digest
 from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import load_volume
 

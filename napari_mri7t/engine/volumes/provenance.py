@@ -4,7 +4,6 @@ It names files, never folders or people, and holds no date: the same run gives t
 https://bids-specification.readthedocs.io/en/stable/derivatives/common-data-types.html
 """
 
-import hashlib
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,8 @@ import numpy as np
 
 import napari_mri7t
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
-from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.system import library_versions
+from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
 from napari_mri7t.engine.volumes.files.geometry import DicomSource
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES
@@ -35,10 +34,9 @@ from napari_mri7t.engine.volumes.files.streams import (
     open_stream,
     read_fully,
     sidecar_of,
-    what_is_missing,
 )
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
-from napari_mri7t.engine.volumes.volume import Volume, load_series
+from napari_mri7t.engine.volumes.volume import Volume
 
 NOTICE = (
     "Synthetic image: it may add or remove lesions, it is for research and not for diagnosis, and "
@@ -175,87 +173,6 @@ def describe_versions() -> str:
     """Return the versions of this package, Python and those libraries as text."""
     found = {NAME: napari_mri7t.__version__} | versions()
     return ", ".join(f"{name} {number}" for name, number in found.items())
-
-
-def file_digest(path: str | Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Any file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    VolumeError
-        If the file cannot be read, or is not a regular file.
-    """
-    try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise VolumeError(f"{path}: {what_is_missing(Path(path))}") from error
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def voxel_digest(volume: Volume) -> str:
-    """Return the SHA-256 of a volume's affine and voxels.
-
-    Parameters
-    ----------
-    volume : Volume
-        Closest RAS+.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits: little-endian float64 affine, then float32 voxels, last axis fastest.
-    """
-    digest = hashlib.sha256(volume.affine.astype("<f8").tobytes())
-    for i in range(volume.shape[0]):
-        digest.update(volume.array[i].astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
-def content_digest(source: str | Path | Volume) -> str:
-    """Return the SHA-256 of the voxels alone: the same for one image stored in two ways.
-
-    Datatype, scaling, compression, version, header and orientation of a file do not count.
-
-    Parameters
-    ----------
-    source : str, Path or Volume
-        A file may hold several volumes.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits: of shape and float32 voxels, closest RAS+.
-
-    Raises
-    ------
-    FileNotFoundError, VolumeError
-        If the file is no usable volume.
-
-    Examples
-    --------
-    >>> first = Volume(np.arange(24).reshape(2, 3, 4), np.eye(4))
-    >>> moved = Volume(first.array, np.diag([2, 2, 2, 1]), "moved")
-    >>> content_digest(first) == content_digest(moved)
-    True
-    """
-    volumes = [source] if isinstance(source, Volume) else list(load_series(source))
-    digest = hashlib.sha256(repr((*volumes[0].shape, len(volumes))).encode())
-    for volume in volumes:
-        for i in range(volume.shape[0]):
-            digest.update((volume.array[i] + np.float32(0)).astype("<f4").tobytes())  # no -0
-    return digest.hexdigest()
 
 
 def read_sidecar(image: str | Path) -> dict[str, Any] | None:

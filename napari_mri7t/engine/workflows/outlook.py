@@ -16,10 +16,11 @@ from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_prepar
 from napari_mri7t.engine.preparation.reuse import FILES, OWN
 from napari_mri7t.engine.preparation.steps import Decision
 from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.files.sidecars import NAME, OF_VERSION_0_1, check_sidecar_target
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import file_digest, read_sidecar, why_not_believed
+from napari_mri7t.engine.volumes.provenance import read_sidecar, why_not_believed
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.engine.workflows.job import BatchJob
 

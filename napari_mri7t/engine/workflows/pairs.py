@@ -28,15 +28,10 @@ from napari_mri7t.engine.preparation.pair import (
 )
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import as_read
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
 from napari_mri7t.engine.volumes.files.streams import stem_of
-from napari_mri7t.engine.volumes.provenance import (
-    Execution,
-    file_digest,
-    is_pseudo_3t,
-    read_sidecar,
-    sidecar,
-)
+from napari_mri7t.engine.volumes.provenance import Execution, is_pseudo_3t, read_sidecar, sidecar
 from napari_mri7t.engine.volumes.volume import Volume, save_volumes
 from napari_mri7t.engine.workflows.claims import Claims
 from napari_mri7t.engine.workflows.outlook import reason_of

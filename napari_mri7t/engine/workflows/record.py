@@ -15,10 +15,11 @@ from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.files.dicom_conversion import CONVERTER
 from napari_mri7t.engine.volumes.files.sidecars import NAME
 from napari_mri7t.engine.volumes.files.writing import OUTPUT_EXTENSIONS
-from napari_mri7t.engine.volumes.provenance import file_digest, versions
+from napari_mri7t.engine.volumes.provenance import versions
 from napari_mri7t.engine.workflows.recorded import (
     digest_entry,
     entry_of,

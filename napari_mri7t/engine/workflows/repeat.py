@@ -19,7 +19,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
 from napari_mri7t.engine.typed import check_kind
-from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
 from napari_mri7t.engine.workflows.repetition import (

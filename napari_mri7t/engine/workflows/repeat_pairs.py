@@ -5,7 +5,7 @@ from typing import Any
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.preparation.pair import PairConfig, RawPair, make_pair, plan_pair
 from napari_mri7t.engine.progress import Report
-from napari_mri7t.engine.volumes.provenance import file_digest
+from napari_mri7t.engine.volumes.digests import file_digest
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.engine.workflows.pairs import images_of, pair_sidecar
 from napari_mri7t.engine.workflows.record import SidecarRecord

@@ -12,9 +12,9 @@ import torch
 
 from napari_mri7t.engine.errors import StateError, VolumeError
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
+from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.files.dicom import HERE, digest_of, find_series
 from napari_mri7t.engine.volumes.files.parts import files_of
-from napari_mri7t.engine.volumes.provenance import file_digest, voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume, save_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord

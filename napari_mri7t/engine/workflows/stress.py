@@ -7,8 +7,8 @@ from napari_mri7t.engine.progress import Report
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.study import Study
+from napari_mri7t.engine.volumes.digests import voxel_digest
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.provenance import voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 

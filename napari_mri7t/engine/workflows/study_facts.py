@@ -11,7 +11,8 @@ from napari_mri7t.engine.simulation.pseudo_3t import REPORT_VARIANCE
 from napari_mri7t.engine.training.config import PRESETS, settings_of
 from napari_mri7t.engine.training.pairs import REPORT_REFERENCE
 from napari_mri7t.engine.training.study import Study
-from napari_mri7t.engine.volumes.provenance import describe_versions, file_digest, read_sidecar
+from napari_mri7t.engine.volumes.digests import file_digest
+from napari_mri7t.engine.volumes.provenance import describe_versions, read_sidecar
 from napari_mri7t.engine.workflows.record import MAKE_PAIR, SIMULATE
 
 REPORT_SUBJECTS = tuple(f"TELL{number:04d}" for number in range(101, 111))

@@ -17,13 +17,8 @@ import napari_mri7t
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, plan_preparation
 from napari_mri7t.engine.volumes import provenance
-from napari_mri7t.engine.volumes.provenance import (
-    NOTICE,
-    Execution,
-    file_digest,
-    sidecar,
-    voxel_digest,
-)
+from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.provenance import NOTICE, Execution, sidecar
 from napari_mri7t.engine.volumes.volume import Volume, as_volume, load_volume, save_volume
 
 
@@ -131,13 +126,6 @@ def test_volume_in_memory_and_computed_volume_are_named_by_their_voxels(make_nif
     assert voxel_digest(computed) != voxel_digest(loaded)
 
 
-def test_voxel_digest_does_not_depend_on_memory_order(values):
-    array = values.astype(np.float32)
-    expected = hashlib.sha256(np.eye(4).tobytes() + array.tobytes()).hexdigest()
-    assert voxel_digest(Volume(array, np.eye(4))) == expected
-    assert voxel_digest(Volume(np.asfortranarray(array), np.eye(4))) == expected
-
-
 def test_one_volume_of_a_series_and_a_pair_of_files_are_told(make_nifti, tmp_path, values):
     path = make_nifti("bold.nii", np.random.default_rng(0).normal(size=(5, 6, 7, 3)))
     (facts,) = sidecar("x", [load_volume(path, index=2)], Execution())["Sources"]
@@ -162,7 +150,7 @@ def test_file_that_changes_after_it_was_read_is_not_recorded_as_the_source(make_
 def test_path_that_has_vanished_is_named(make_nifti):
     path = make_nifti()
     path.unlink()
-    with pytest.raises(VolumeError, match=r"scan\.nii: cannot be read"):
+    with pytest.raises(VolumeError, match=r"scan\.nii: no such file"):
         sidecar("x", [path], Execution())
 
 

@@ -19,7 +19,8 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.provenance import Execution, sidecar, voxel_digest
+from napari_mri7t.engine.volumes.digests import voxel_digest
+from napari_mri7t.engine.volumes.provenance import Execution, sidecar
 from napari_mri7t.widgets.io.reader import get_reader, read
 from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume
 from napari_mri7t.widgets.shared.settings import open_nifti_by_default

@@ -14,7 +14,7 @@ from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 
 from napari_mri7t.engine.errors import GridError, VolumeError
-from napari_mri7t.engine.volumes.provenance import voxel_digest
+from napari_mri7t.engine.volumes.digests import voxel_digest
 from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.widgets.compare.jobs import difference
 from napari_mri7t.widgets.io.reader import read
