@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import io
 import logging
 import os
@@ -18,7 +17,7 @@ from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 import typer
 
 from napari_mri7t.cli.stops import STDERR, exit_at_once, handled_by
-from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, in_words
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.texts import visible
 
@@ -26,13 +25,6 @@ LOG_SECONDS = 30.0
 GRACE_SECONDS = 1.5  # from the second Ctrl-C to an end without clearing up
 EXIT_BAD_INPUT = 1  # usage errors are 2, as everywhere
 STOPPING = "Stopping at the next step; press Ctrl-C again to stop at once."
-
-ADVICE = {  # by the system's error
-    "EEXIST": ": choose another place",
-    "ENOTDIR": ": choose a folder, not a file",
-    "EISDIR": ": choose a file, not a folder",
-    "EROFS": ": choose a folder that can be written to",
-}
 
 
 class Dataclass(Protocol):
@@ -59,7 +51,7 @@ def sentences_for_errors() -> Iterator[None]:
         except (Mri7tError, ValueError) as error:
             _fail(f"{error}{option_of(getattr(error, 'argument', ''))}")
         except OSError as error:
-            _fail(_explain(error))
+            _fail(in_words(error))
         except MemoryError:
             _fail("not enough memory: close other programs or use a smaller volume")
 
@@ -88,13 +80,6 @@ def own_options(command: Callable[..., object]) -> Iterator[None]:
         if error.argument and not has_option(command, error.argument):
             error.argument = ""
         raise
-
-
-def _explain(error: OSError) -> str:
-    if error.filename is None or error.strerror is None:
-        return str(error)
-    advice = ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "")
-    return f"{error.filename}: {error.strerror}{advice}"
 
 
 def say(*lines: object, err: bool = False) -> None:

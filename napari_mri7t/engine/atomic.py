@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, reason_of
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import to_json
 
@@ -194,7 +194,7 @@ def read_object(path: Path, advice: str, error: type[Mri7tError] = Mri7tError) -
     try:
         found = read_json(path)
     except (OSError, ValueError) as failure:
-        reason = getattr(failure, "strerror", None) or failure
+        reason = reason_of(failure)
         raise error(f"{path}: cannot be read ({reason}): {advice}") from failure
     if not isinstance(found, dict):
         raise error(f"{path}: is no JSON object: {advice}")
@@ -269,7 +269,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         mode = target.stat().st_mode if target.exists() else None
         has_folder = target.parent.is_dir()
     except (OSError, ValueError) as error:
-        raise Mri7tError(f"{path}: cannot be written: {error}") from error
+        raise Mri7tError(f"{path}: cannot be written: {reason_of(error)}") from error
     if mode is not None and stat.S_ISDIR(mode):
         raise Mri7tError(f"{path}: is a folder: choose a file name")
     if mode is not None and not stat.S_ISREG(mode):
@@ -294,7 +294,7 @@ def _failures_in_words(target: Path) -> Iterator[None]:
 
 def _reason_of(error: OSError) -> tuple[str, str]:
     """Return what the system says, and what to do."""
-    reason = error.strerror or str(error) or type(error).__name__
+    reason = reason_of(error)
     return reason, _ADVICE.get(errno.errorcode.get(error.errno or 0, ""), "choose another place")
 
 

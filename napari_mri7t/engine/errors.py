@@ -4,6 +4,8 @@ None derives from RuntimeError, which napari's worker swallows as the sign of a 
 progress bar would never end.
 """
 
+import errno
+
 # Torch has a class for CUDA only; errors of the CPU, MPS and cuDNN have these words in common.
 OUT_OF_MEMORY = (
     "out of memory",
@@ -55,6 +57,47 @@ class DeviceError(Mri7tError):
 
 class Mri7tWarning(UserWarning):
     """Something unusual that does not stop the work; it is also recorded in the sidecar."""
+
+
+ADVICE = {  # by the system's error
+    "EEXIST": "choose another place",
+    "ENOTDIR": "choose a folder, not a file",
+    "EISDIR": "choose a file, not a folder",
+    "EROFS": "choose a folder that can be written to",
+}
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong, without the number and the file that Python puts into it.
+
+    Examples
+    --------
+    >>> reason_of(PermissionError(13, "Permission denied", "scan.nii"))
+    'Permission denied'
+    """
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def unreadable(path: object, error: BaseException, advice: str = "mend or remove it") -> str:
+    """Return the message of a file that was found but cannot be read."""
+    return f"{path}: cannot be read ({reason_of(error)}): {advice}"
+
+
+def in_words(error: BaseException) -> str:
+    """Return an error as one sentence; of the system's errors with the file, and what may help.
+
+    Examples
+    --------
+    >>> in_words(NotADirectoryError(20, "Not a directory", "scan.nii"))
+    'scan.nii: Not a directory: choose a folder, not a file'
+    >>> in_words(Mri7tError("scan.nii: is empty"))
+    'scan.nii: is empty'
+    """
+    file = getattr(error, "filename", None)
+    if file is None or not isinstance(error, OSError):
+        return str(error)
+    advice = ADVICE.get(errno.errorcode.get(error.errno or 0, ""))
+    return ": ".join(map(str, filter(None, (file, reason_of(error), advice))))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

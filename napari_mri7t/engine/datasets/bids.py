@@ -21,7 +21,7 @@ from napari_mri7t.engine.datasets.names import (
     label_of,
     mark_of,
 )
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.system import container_facts
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
@@ -390,7 +390,7 @@ def read_ignore_file(folder: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+        raise Mri7tError(unreadable(path, error)) from error
 
 
 def write_ignore_file(folder: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.datasets.names import clean_stem, entities, last_suffix
-from napari_mri7t.engine.errors import SubjectError
+from napari_mri7t.engine.errors import SubjectError, unreadable
 
 KEY = "MagneticFieldStrength"
 TOLERANCE_T = 0.5  # magnets sold as 3 T have 2.89, those sold as 7 T 6.98
@@ -156,7 +156,7 @@ def _by_json(path: Path) -> str:
     try:
         facts = read_json(path)
     except (OSError, ValueError) as error:
-        raise SubjectError(f"{path}: cannot be read ({error}): mend or remove it") from error
+        raise SubjectError(unreadable(path, error)) from error
     value = facts.get(KEY) if isinstance(facts, dict) else None
     if value is None:
         return ""

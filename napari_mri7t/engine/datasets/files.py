@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, reason_of, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
@@ -164,7 +164,7 @@ class _Walk:
                 return
             content = sorted(folder.iterdir())
         except (OSError, RuntimeError) as error:  # a loop of links was a RuntimeError once
-            reason = getattr(error, "strerror", None) or error
+            reason = reason_of(error)
             self.problems[folder] = f"cannot be listed ({reason}): check its permissions"
             return
         for path in content:
@@ -196,4 +196,4 @@ def read_ignored(root: Path) -> GitIgnoreSpec:
         text = read_regular(path, LARGEST_IGNORE).decode("utf-8-sig", "surrogateescape")
         return GitIgnoreSpec.from_lines(text.splitlines())
     except (OSError, ValueError) as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+        raise Mri7tError(unreadable(path, error)) from error

@@ -11,7 +11,7 @@ from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import check_series
 from napari_mri7t.engine.datasets.field_strength import field_of
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, participant_of, selected
-from napari_mri7t.engine.errors import Mri7tError, SubjectError
+from napari_mri7t.engine.errors import Mri7tError, SubjectError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import brief, visible
 from napari_mri7t.engine.volumes.files.dicom import find_series, is_dicom
@@ -97,7 +97,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such table: choose a table or a folder") from None
     except (OSError, ValueError, csv.Error) as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): save it as TSV in UTF-8") from error
+        raise Mri7tError(unreadable(path, error, "save it as TSV in UTF-8")) from error
     header = [ALIASES.get(cell.lower(), cell.lower()) for cell in (rows or [[]])[0]]
     missing = [name for name in NEEDED if name not in header]
     unknown = [visible(name) for name in header if name and name not in COLUMNS]

@@ -19,7 +19,7 @@ from napari_mri7t.engine.datasets.bids import (
     read_ignore_file,
     write_ignore_file,
 )
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import as_cell, from_cell, visible
 
@@ -194,7 +194,7 @@ def read_people(folder: Path) -> dict[str, Person]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+        raise Mri7tError(unreadable(path, error)) from error
     return {row[PERSON]: _person(row, path) for row in rows}
 
 

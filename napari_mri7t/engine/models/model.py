@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from napari_mri7t.engine.atomic import write_together
-from napari_mri7t.engine.errors import ModelError
+from napari_mri7t.engine.errors import ModelError, reason_of
 from napari_mri7t.engine.models.card import (
     CARD_FILE,
     DEFAULT_MODEL,
@@ -70,11 +70,11 @@ def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:
     try:
         found = read_tensors(path)
     except (FileNotFoundError, NotRegularError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise ModelError(f"{path}: cannot be read ({reason}): {AGAIN}") from error
     except OSError as error:
         raise ModelError(
-            f"{path}: cannot be read now ({error.strerror or error}): free memory, or make the "
+            f"{path}: cannot be read now ({reason_of(error)}): free memory, or make the "
             "file readable, and try again"
         ) from error
     if hashlib.sha256(found.content).hexdigest() != card.sha256:

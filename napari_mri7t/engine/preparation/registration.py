@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_mri7t.engine.atomic import write_content
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import VolumeError, reason_of
 from napari_mri7t.engine.preparation.optional import in_one_itk_thread, optional
 from napari_mri7t.engine.preparation.steps import REGISTRATION, running
 from napari_mri7t.engine.progress import Report, ignore
@@ -148,7 +148,7 @@ def load_transform(path: Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such transform file") from error
     except OSError as error:
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise VolumeError(f"{path}: cannot be read: {reason}: use a file of a transform") from error
     is_itk = content.startswith(ITK_MARK.encode()) or path.suffix in (".tfm", ".mat")
     if len(kinds := ITK_KIND.findall(content)) > 1 and not kinds[0].startswith(b"Composite"):

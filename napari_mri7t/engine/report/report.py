@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mri7t.engine.atomic import check_folder, check_target, write_content
-from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError, reason_of
 from napari_mri7t.engine.evaluation.results import STUDY_FILE, StudyResults
 from napari_mri7t.engine.evaluation.stress import Stress
 from napari_mri7t.engine.metrics.scoring import METRICS
@@ -91,7 +91,9 @@ def check_page(page: Path) -> None:
         with open_regular(page) as file:
             is_own = OWN_PAGE in file.read(len(OWN_PAGE) * 10)
     except OSError as error:
-        raise Mri7tError(f"{page}: cannot be replaced ({error}): choose another name") from error
+        raise Mri7tError(
+            f"{page}: cannot be replaced ({reason_of(error)}): choose another name"
+        ) from error
     if not is_own:
         raise Mri7tError(f"{page}: is no page of this program: choose another name")
 

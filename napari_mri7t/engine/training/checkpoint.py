@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_mri7t.engine.atomic import write_atomically, write_content
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import StateError, reason_of
 from napari_mri7t.engine.models.weights import LARGEST_FILE, TensorFile, read_tensors
 from napari_mri7t.engine.regular import NotRegularError, read_regular
 from napari_mri7t.engine.texts import as_read, to_json
@@ -120,7 +120,7 @@ def _newest_whole(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]
         except FileNotFoundError:
             continue
         except _DAMAGES as error:
-            problems.append(f"{path}: {error}")
+            problems.append(f"{path}: {reason_of(error)}")
             _log.warning("%s: damaged (%s); trying the previous checkpoint", path, error)
     if problems:
         raise StateError(
@@ -156,7 +156,7 @@ def _read_file(path: Path) -> TensorFile:
     except FileNotFoundError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
         if isinstance(error, NotRegularError) or error.errno == errno.EIO:
             raise ValueError(reason) from error
         raise StateError(
@@ -196,7 +196,9 @@ def read_history(path: Path) -> tuple[np.ndarray, np.ndarray]:
         lines = read_regular(path, LARGEST_HISTORY).decode("utf-8").splitlines()
         rows = [(float(row["step"]), float(row["loss"])) for row in csv.DictReader(lines)]
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise StateError(f"{path}: no readable loss curve ({error}); delete the file") from error
+        raise StateError(
+            f"{path}: no readable loss curve ({reason_of(error)}); delete the file"
+        ) from error
     steps, losses = np.array(rows).reshape(-1, 2).T
     return steps, losses
 

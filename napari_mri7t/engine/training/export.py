@@ -16,7 +16,7 @@ from torch import nn
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.devices import device_name, resolve_device
-from napari_mri7t.engine.errors import Mri7tError, StateError
+from napari_mri7t.engine.errors import Mri7tError, StateError, reason_of
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import (
     ANY_TONES,
@@ -203,7 +203,9 @@ def _read_figures(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{name} is missing or has another type")
         return figures
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise StateError(f"{path}: holds no readable figures ({error}); remove it") from error
+        raise StateError(
+            f"{path}: holds no readable figures ({reason_of(error)}); remove it"
+        ) from error
 
 
 def _checks(figures: Mapping[str, Any]) -> dict[str, bool]:

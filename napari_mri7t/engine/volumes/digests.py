@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import VolumeError, reason_of
 from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.volumes.files.streams import what_is_missing
 from napari_mri7t.engine.volumes.volume import Volume, load_series
@@ -35,7 +35,7 @@ def file_digest(path: str | Path) -> str:
     except FileNotFoundError as error:
         raise VolumeError(f"{path}: {what_is_missing(Path(path))}") from error
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def voxel_digest(volume: Volume) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from napari_mri7t.engine.atomic import write_content
 from napari_mri7t.engine.datasets.bids import LOG_FOLDER, Scan, check_derivative, start_derivative
 from napari_mri7t.engine.datasets.scans import Found, ScanFilter, find_scans
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import as_cell, from_cell
 from napari_mri7t.engine.workflows.claims import lock_derivative
@@ -78,7 +78,7 @@ def read_names(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
-        raise Mri7tError(f"{path}: cannot be read ({error}): mend or remove it") from error
+        raise Mri7tError(unreadable(path, error)) from error
     return {name: output for name, output in names.items() if _is_inside(output)}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import napari
 from napari.utils.notifications import show_error
 
-from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError, in_words
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, find_series, series_of_file
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.volume import Series, load_dicom_series
@@ -40,7 +40,7 @@ def read_dicom(path: Path) -> list[Series]:
     except (Mri7tError, OSError) as error:
         if window is None:
             raise
-        show_error(str(error))  # napari's own message would name the folder
+        show_error(in_words(error))  # napari's own message would name the folder
         return []
 
 

@@ -18,7 +18,7 @@ from napari_mri7t.engine.atomic import read_object
 from napari_mri7t.engine.datasets.bids import bids_sidecar, derivative_path, start_derivative
 from napari_mri7t.engine.datasets.estimates import scan_of
 from napari_mri7t.engine.datasets.names import mark_of
-from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError, reason_of
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 from napari_mri7t.engine.volumes.provenance import describe_source, digest_in
 from napari_mri7t.engine.volumes.volume import Volume, save_volume, save_volumes
@@ -87,7 +87,7 @@ def _write_derivative(folder: Path, layer_data: Sequence[LayerData]) -> list[str
             path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VolumeError(
-            f"{folder}: cannot be written ({error.strerror or error}): choose another folder"
+            f"{folder}: cannot be written ({reason_of(error)}): choose another folder"
         ) from error
     return _write(checked, renamed)
 

@@ -20,7 +20,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
 from superqt.utils import FunctionWorker
 
-from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError, in_words
 from napari_mri7t.engine.progress import Cancelled, Progress, Report
 from napari_mri7t.widgets.shared.stopping import Stop
 
@@ -285,7 +285,7 @@ def sentence(error: BaseException) -> str:
     """Return one clear sentence for the user; log unexpected errors in full."""
     if isinstance(error, Mri7tError | ValueError | OSError) and str(error):
         field = FIELDS.get(getattr(error, "argument", ""))
-        return f"{error} ({field})" if field else str(error)
+        return f"{in_words(error)} ({field})" if field else in_words(error)
     if isinstance(error, MemoryError):
         return "Not enough memory: close other programs or choose a smaller volume."
     LOGGER.error("unexpected error", exc_info=error)

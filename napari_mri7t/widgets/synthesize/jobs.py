@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, in_words
 from napari_mri7t.engine.models.card import ModelCard, find_model, read_card
 from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.choice import model_for
@@ -106,7 +106,7 @@ def _check(source: Source, card: ModelCard | None, asked: Asked, title: str) -> 
         can_be_allowed = error.argument == "allow_out_of_domain"
         return ScanCheck(title, error=str(error), can_be_allowed=can_be_allowed)
     except OSError as error:
-        return ScanCheck(title, error=str(error))
+        return ScanCheck(title, error=in_words(error))
     model = "" if card else model_for(scan)
     warnings = list(plan.warnings)
     if not plan.is_needed:

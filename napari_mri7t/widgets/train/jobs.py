@@ -13,7 +13,7 @@ from napari_mri7t.engine.datasets.subjects import (
     check_headers,
     find_subjects,
 )
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, in_words
 from napari_mri7t.engine.progress import Progress, Report, part
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, changed_settings
 from napari_mri7t.widgets.shared.job_panel import duration
@@ -218,7 +218,7 @@ def look_into(dataset: Path | None, run: Path | None) -> Found:
             try:
                 look(folder, found)
             except (Mri7tError, OSError) as error:
-                found.errors.append(str(error))
+                found.errors.append(in_words(error))
     return found
 
 
@@ -234,7 +234,7 @@ def _look_into_dataset(dataset: Path, found: Found) -> None:
         try:
             check(checked)
         except (Mri7tError, OSError) as error:
-            wrong.append(str(error))
+            wrong.append(in_words(error))
     found.errors.extend(wrong[:MOST_ERRORS])
     if len(wrong) > MOST_ERRORS:
         found.errors.append(f"and {len(wrong) - MOST_ERRORS} more errors like these")

@@ -104,6 +104,7 @@ def test_runtime_error_before_the_first_report_is_reported(qtbot):
         (VolumeError("a.nii: is empty: copy it again"), "a.nii: is empty: copy it again"),
         (ValueError("step must be 1 or 3"), "step must be 1 or 3"),
         (VolumeError("a: lower it", argument="end_slices"), "a: lower it (Skip end slices)"),
+        (PermissionError(13, "Permission denied", "in/scan.nii"), "in/scan.nii: Permission denied"),
         (ZeroDivisionError("x"), "Unexpected error: ZeroDivisionError: x. "),
     ],
 )

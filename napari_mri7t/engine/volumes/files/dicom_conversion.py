@@ -19,7 +19,7 @@ import nibabel
 import numpy as np
 
 from napari_mri7t.engine.atomic import read_json
-from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError, reason_of
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import visible
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
@@ -243,7 +243,7 @@ def _run(series: DicomSeries, folder: Path) -> str:
             "it to NIfTI by hand"
         ) from None
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = reason_of(error)
         raise Mri7tError(f"dcm2niix cannot be run ({why}): install the extra dicom again") from None
     return run.stdout.decode("utf-8", "replace")
 
@@ -256,7 +256,7 @@ def _link(path: Path, name: Path, series: DicomSeries) -> None:
         except OSError:
             shutil.copyfile(path, name)
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = reason_of(error)
         raise VolumeError(f"{series.title}: a file cannot be read: {why}") from None
 
 

@@ -11,7 +11,7 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Image, Nifti1Pair
 from nibabel.nifti2 import Nifti2Image
 from nibabel.spatialimages import SpatialImage
 
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import VolumeError, unreadable
 from napari_mri7t.engine.volumes.files.geometry import (
     FileGeometry,
     check_affine,
@@ -106,7 +106,7 @@ def image_intensities(
     try:
         stored = np.asanyarray(image.dataobj)
     except UNREADABLE as error:
-        raise VolumeError(f"{path}: cannot be read ({error}): load the image again") from error
+        raise VolumeError(unreadable(path, error, "load the image again")) from error
     check_real(stored.dtype, path)
     with np.errstate(over="ignore"):
         array = stored.reshape(header.geometry.shape).astype(np.float32, copy=False)

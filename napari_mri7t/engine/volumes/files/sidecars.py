@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.atomic import read_json, read_object
-from napari_mri7t.engine.errors import Mri7tError, VolumeError
+from napari_mri7t.engine.errors import Mri7tError, VolumeError, reason_of
 from napari_mri7t.engine.regular import NotRegularError, open_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
 
@@ -163,7 +163,7 @@ def _check_access(path: Path) -> None:
         return
     except OSError as error:
         raise VolumeError(
-            f"{path}: cannot be read ({error.strerror or error}): make it readable, or choose "
+            f"{path}: cannot be read ({reason_of(error)}): make it readable, or choose "
             "another name for the image"
         ) from error
 

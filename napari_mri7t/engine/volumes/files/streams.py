@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
-from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.errors import VolumeError, reason_of
 from napari_mri7t.engine.regular import A_FOLDER, open_regular, what_else
 from napari_mri7t.engine.volumes.files.contents import GZIP, what_is_it
 
@@ -95,7 +95,7 @@ def check_readable(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{path}: {what_is_missing(path)}") from None
     except (OSError, ValueError) as error:
-        raise VolumeError(f"{path}: cannot be read: {error}") from error
+        raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
     kind = what_else(status.st_mode)
     if kind == A_FOLDER:
         raise VolumeError(f"{path}: is {kind}: choose a file in it")
@@ -135,7 +135,7 @@ def file_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be read: {error.strerror}") from error
+        raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 @contextmanager
@@ -171,9 +171,9 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
     except EOFError:
         raise VolumeError(f"{path}: is cut short (the gzip stream ends early): {AGAIN}") from None
     except DAMAGED_STREAM as error:
-        raise VolumeError(f"{path}: is damaged ({error}): {AGAIN}") from error
+        raise VolumeError(f"{path}: is damaged ({reason_of(error)}): {AGAIN}") from error
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
     except MemoryError as error:
         raise VolumeError(f"{path}: does not fit into memory: close other programs") from error
 
@@ -190,7 +190,7 @@ def start_of(path: Path) -> bytes:
         with open_regular(path) as raw:
             return raw.read(START_BYTES)
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def read_fully(stream: BinaryIO, n_bytes: int) -> bytes:
