@@ -167,21 +167,41 @@ def _why_unusable(path: Path, scan: Path, what: str) -> str:
         return str(error).removeprefix(f"{path}: ")
 
 
-def transforms_of(scan: Scan, derivatives: Sequence[Path]) -> list[Path]:
-    """Return the linear transforms to the 7T that have the name of a 3T scan.
+def transforms_of(scan: Scan, derivatives: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Find the linear transforms to the 7T that have the name of a 3T scan.
 
     Parameters
     ----------
     scan : Scan
     derivatives : sequence of Path
+        In BIDS, any folder of the person counts.
+
+    Returns
+    -------
+    found : list of Path
+    notes : list of str
+        Which others of the person are not used, and why.
     """
-    places = [folder / PurePosixPath(scan.name).parent for folder in derivatives]
-    known = [path for place in places for path in sorted(place.glob(f"*{TO_TARGET}.*"))]
-    return [
-        path
-        for path in known
-        if path.suffix in TRANSFORM_ENDS and _is_of(path.name.split(TO_TARGET)[0], scan)
-    ]
+    place, pattern = PurePosixPath(scan.name), f"*{TO_TARGET}.*"
+    if is_bids := _is_in_bids(place):
+        known = [p for folder in derivatives for p in (folder / place.parts[0]).rglob(pattern)]
+    else:
+        known = [p for folder in derivatives for p in (folder / place.parent).glob(pattern)]
+    found, notes = [], []
+    for path in sorted(known):
+        if not _is_of(path.name.split(TO_TARGET)[0], scan):
+            why = "its name does not begin like that of the 3T scan" if is_bids else ""
+        elif path.suffix not in TRANSFORM_ENDS:
+            why = f"a linear transform has the extension {', '.join(TRANSFORM_ENDS)}"
+        else:
+            found.append(path)
+            continue
+        notes += [f"{path.name} of a derivative is not used: {why}"] if why else []
+    return found, notes
+
+
+def _is_in_bids(place: PurePosixPath) -> bool:
+    return len(place.parts) > 1 and place.parts[0].startswith("sub-")
 
 
 def _is_of(start: str, scan: Scan) -> bool:
@@ -190,7 +210,7 @@ def _is_of(start: str, scan: Scan) -> bool:
     In BIDS some of its entities are enough; in a flat folder are other people's files, too.
     """
     stem, folders = clean_stem(scan.path), PurePosixPath(scan.name).parts
-    if len(folders) > 1 and folders[0].startswith("sub-"):
+    if _is_in_bids(PurePosixPath(scan.name)):
         parts = start.split("_")
         return parts[0] == folders[0] and {*parts} <= {*stem.split("_"), *folders}
     names = (stem, without_field(scan.path))

@@ -99,19 +99,25 @@ def _others_in(path: Path, text: str) -> set[str]:
     """Return the field strengths in a name that are nearly 3 or 7; refuse the others."""
     found = set()
     for number in OTHER_FIELD.findall(FIELD_IN_NAME.sub(" ", text)):
-        tesla = float(number.replace("p", "."))
-        near = [field for field in ("3", "7") if abs(tesla - float(field)) <= TOLERANCE_T]
+        near = _near(number)
         if not near:
             raise SubjectError(
                 f"{path}: its name says {number}T, expected 3T or 7T: rename it, or remove it"
             )
-        found |= set(near)
+        found.add(near)
     return found
+
+
+def _near(number: str) -> str:
+    """Return "3" or "7", if a number in a name, such as "3.0" or "2p89", is nearly that."""
+    tesla = float(number.replace("p", "."))
+    return next((field for field in "37" if abs(tesla - float(field)) <= TOLERANCE_T), "")
 
 
 def without_field(path: Path) -> str:
     """Return a file's name without its field strength and without what it was registered to."""
     name = FIELD_IN_NAME.sub("", _own_part(_readable(Path(clean_stem(path)))))
+    name = OTHER_FIELD.sub(lambda match: "" if _near(match[1]) else match[0], name)
     return "_".join(name.split()) or clean_stem(path)
 
 

@@ -14,6 +14,7 @@ from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
 ESTIMATE = "synth7T"  # the label after desc- of what this package synthesises
 IGNORE_FILE = ".bidsignore"
+NO_DATA = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype"))  # of BIDS
 MOST_FOLDERS = 1000  # that are looked into for a message
 LARGEST_IGNORE = 1 << 20  # bytes
 FETCH = "fetch it with 'datalad get' or 'git annex get', or mend the link"
@@ -69,9 +70,14 @@ def where_volumes_are(root: Path) -> str:
     ''
     """
     for place, folders, names in islice(os.walk(root), MOST_FOLDERS):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        seen = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(seen, key=lambda name: (name in NO_DATA, name))
         if found := volumes_among(Path(place, name) for name in names):
-            return f" itself, but {os.path.relpath(place, root)}/ below it does ({len(found)})"
+            below = Path(os.path.relpath(place, root)).parts
+            subject = next((n for n, name in enumerate(below) if name.startswith("sub-")), 0)
+            if subject:  # a dataset
+                return f" itself, but {os.path.join(*below[:subject])}/ below it does"
+            return f" itself, but {os.path.join(*below)}/ below it does ({len(found)})"
     return ""
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
@@ -238,6 +239,33 @@ def mark_of(name: str) -> str:
     """Return a few hexadecimal digits that tell a name from others, the same on every computer."""
     plain = unicodedata.normalize("NFC", name)
     return hashlib.sha256(os.fsencode(plain)).hexdigest()[:MARK_LENGTH]
+
+
+def labels_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the BIDS labels, with `sub-`, of subjects of any names, whatever their order.
+
+    Where letters are lost or two names would share a label, a mark made from the name is added.
+
+    Parameters
+    ----------
+    names : iterable of str
+        With or without `sub-`. Names that differ in case alone are one subject's.
+
+    Examples
+    --------
+    >>> labels_of(["sub-01", "Volunteer 7", "S1_1", "S11"])
+    {'sub-01': 'sub-01', 'Volunteer 7': 'sub-Volunteer7', 'S1_1': 'sub-S1126e01a', 'S11': 'sub-S11'}
+    """
+    plain = {name: label_of(name.removeprefix("sub-")) for name in names}
+    sharing: dict[str, set[str]] = {}
+    for name, (label, _) in plain.items():
+        sharing.setdefault(label.casefold(), set()).add(name.casefold().removeprefix("sub-"))
+    found = {}
+    for name, (label, is_lost) in plain.items():
+        is_shared = len(sharing[label.casefold()]) > 1 and label != name.removeprefix("sub-")
+        mark = mark_of(name) if is_lost or is_shared or not label else ""
+        found[name] = f"sub-{label}{mark}"
+    return found
 
 
 def without_parts(path: Path) -> tuple[object, ...]:

@@ -10,7 +10,8 @@ from typing import Any
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import check_series
 from napari_mri7t.engine.datasets.field_strength import field_of
-from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, participant_of, selected
+from napari_mri7t.engine.datasets.names import labels_of
+from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, selected
 from napari_mri7t.engine.errors import Mri7tError, SubjectError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import brief, visible
@@ -30,6 +31,7 @@ COLUMNS = (*NEEDED, FIRST, SECOND, *OWN)
 DELIMITERS = ("\t", ",", ";")
 EXTENSIONS = (".tsv", ".csv", ".txt")
 NOTHING = ("", "n/a")
+COMMENT = "#"
 LARGEST_TABLE = 16 << 20  # bytes
 
 
@@ -72,33 +74,38 @@ def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str 
         one of DICOM files.
     """
     path, rows = Path(table), _rows(Path(table))
-    check_series(path, series, has_dicom=any(_names_dicom(path.parent, row) for row in rows))
-    found = FoundPairs()
-    for number, row in enumerate(rows, 2):
+    has_dicom = any(_names_dicom(path.parent, row) for row in rows.values())
+    check_series(path, series, has_dicom=has_dicom)
+    found, seen = FoundPairs(), set()
+    labels = labels_of(row.get(SUBJECT, "") for row in rows.values())
+    for line, row in rows.items():
         name = row.get(SUBJECT, "")
-        label = participant_of(name)
+        label = labels[name]
         if not name:
-            found.failed[f"row {number}"] = "has no subject: name one"
-        elif any(pair.name.casefold() == label.casefold() for pair in found.pairs):
-            found.failed[f"row {number}"] = f"{label} has a row already: keep one row a person"
+            found.failed[f"line {line}"] = "has no subject: name one"
+        elif name.startswith(COMMENT):
+            found.skipped[f"line {line}"] = f'begins with "{COMMENT}": taken for a comment'
+        elif label.casefold() in seen:
+            found.failed[f"line {line}"] = f"{label} has a row already: keep one row a person"
         else:
+            seen.add(label.casefold())
             _add(found, path.parent, label, row, series)
     return selected(found, participants, path)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows by lower-case column."""
+def _rows(path: Path) -> dict[int, dict[str, str]]:
+    """Return the rows by lower-case column; their keys are the lines in which they end."""
     try:
         text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
         first = text.split("\n", 1)[0]
         delimiter = max(DELIMITERS, key=first.count)
         table = csv.reader(io.StringIO(text), delimiter=delimiter)
-        rows = [[cell.strip() for cell in row] for row in table]
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such table: choose a table or a folder") from None
     except (OSError, ValueError, csv.Error) as error:
         raise Mri7tError(unreadable(path, error, "save it as TSV in UTF-8")) from error
-    header = [ALIASES.get(cell.lower(), cell.lower()) for cell in (rows or [[]])[0]]
+    header = [ALIASES.get(cell.lower(), cell.lower()) for cell in (rows[0][1] if rows else [])]
     missing = [name for name in NEEDED if name not in header]
     unknown = [visible(name) for name in header if name and name not in COLUMNS]
     twice = [_heading(name) for name in COLUMNS if header.count(name) > 1]
@@ -109,12 +116,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
             f"{path}: {what}: a table of pairs has the columns subject, 3T, 7T, and optionally "
             "inv1, inv2, mask_3T, mask_7T, transform, to_mni"
         )
-    for number, row in enumerate(rows[1:], start=2):
+    for line, row in rows[1:]:
         if any(row[len(header) :]):
             raise Mri7tError(
-                f"{path}: line {number} has more cells than the heading: name every column"
+                f"{path}: line {line} has more cells than the heading: name every column"
             )
-    return [dict(zip(header, row, strict=False)) for row in rows[1:] if any(row)]
+    return {line: dict(zip(header, row, strict=False)) for line, row in rows[1:] if any(row)}
 
 
 def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], series: str) -> None:

@@ -15,6 +15,7 @@ from napari_mri7t.engine.datasets.dicom_scans import VOLUMES_BESIDE, DicomStudy,
 from napari_mri7t.engine.datasets.field_strength import NO_FIELD, field_of, without_field
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
+    NO_DATA,
     find_files,
     find_volumes,
     read_ignored,
@@ -27,13 +28,13 @@ from napari_mri7t.engine.datasets.names import (
     clean_stem,
     entities,
     is_misnamed_t1w,
-    label_of,
+    labels_of,
     last_suffix,
     looks_t1w,
     why_no_image,
     without_parts,
 )
-from napari_mri7t.engine.datasets.scans import NO_DATA, RENAME
+from napari_mri7t.engine.datasets.scans import RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, choose_volumes
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
 
@@ -199,17 +200,6 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
     return left
 
 
-def participant_of(name: str) -> str:
-    """Return the BIDS label, with `sub-`, of a subject of any name.
-
-    Examples
-    --------
-    >>> participant_of("sub-01"), participant_of("Volunteer 7")
-    ('sub-01', 'sub-Volunteer7')
-    """
-    return f"sub-{label_of(name.removeprefix('sub-'))[0] or 'unnamed'}"
-
-
 class _Look:
     """Sorts the volumes and DICOM studies of a folder into pairs and what is left out."""
 
@@ -219,6 +209,7 @@ class _Look:
         self.found = FoundPairs()
         self.studies = {root / s.name: s for s in find_studies(root, NO_DATA, series).studies}
         self.volumes, self.others = self._volumes()
+        self.labels = labels_of(dict.fromkeys(entry.key for entry in self.volumes))
         self.used: set[Path] = set()
 
     def _volumes(self) -> tuple[list[Entry], list[Path]]:
@@ -284,7 +275,7 @@ class _Look:
 
     def sort(self, name: str, group: list[Entry]) -> None:
         """Make a pair of one subject's volumes, or note why there is none."""
-        label = participant_of(name)
+        label = self.labels[name]
         usable = [entry for entry in group if entry.field or not entry.is_usable]
         if not any(entry.is_usable for entry in group) and not group[0].is_bids:
             return  # a mask or a map, named below
@@ -356,7 +347,7 @@ class _Look:
                 skipped[name] = f"{why}: rename it if it is a scan"
             elif not entry.is_usable and not entry.is_bids:
                 skipped[name] = f"is a {entry.suffix} by its name"
-            elif entry.is_usable and participant_of(entry.key) in paired:
+            elif entry.is_usable and self.labels[entry.key] in paired:
                 skipped[name] = "another image of its session is used"
         for folder in subject_folders(self.root):
             if not any(entry.name == folder.name for entry in self.volumes):
@@ -377,7 +368,8 @@ def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
                 given.setdefault(mask, own["mask"])
             if "transform" in own and scan is pair.target:
                 given.setdefault("to_mni", own["transform"])
-    linear = transforms_of(pair.source, derivatives)
+    linear, unused = transforms_of(pair.source, derivatives)
+    notes += unused
     if len(linear) == 1:
         given["transform"] = linear[0]
     elif linear:

@@ -17,6 +17,7 @@ from napari_mri7t.engine.datasets.estimates import name_estimates
 from napari_mri7t.engine.datasets.files import (
     ARCHIVES,
     IGNORE_FILE,
+    NO_DATA,
     OTHER_IMAGES,
     files_in_odd_folders,
     find_files,
@@ -41,10 +42,10 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
 
 OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
-NO_DATA = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype"))  # of BIDS
 TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
 RENAME = f"rename it, or list it in {IGNORE_FILE}"
 MOST_LABELS = 5
+ARGUMENTS = ("participant", "session", "suffix")
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,21 @@ def find_scans(
         look.note_empty_subjects(files)
     found = _select(look, outputs, wanted)
     if not found.scans and not found.failed:
-        name, why = next(iter(found.skipped.items()), ("the first", "is one of them"))
-        raise Mri7tError(
-            f"{root}: none of its {len(volumes) + len(dicom.studies)} volumes matches ({name}: "
-            f"{why}): check the participants, sessions and suffixes",
-            argument="participant",
-        )
+        raise _no_match(root, len(volumes) + len(dicom.studies), found, wanted)
     return found
+
+
+def _no_match(root: Path, n_volumes: int, found: Found, wanted: ScanFilter) -> Mri7tError:
+    """Return the error of a dataset in which nothing is what was asked for."""
+    asked = wanted.participants, wanted.sessions, wanted.suffixes
+    given = [name for name, labels in zip(ARGUMENTS, asked, strict=True) if labels]
+    unasked = f"none has the {' and the '.join(given)} at once" if given else "none is a T1w"
+    why = next((f"{name}: {why}" for name, why in found.skipped.items()), unasked)
+    return Mri7tError(
+        f"{root}: none of its {n_volumes} volumes matches ({why}): check the participants, "
+        "sessions and suffixes",
+        argument=given[-1] if given else "suffix",
+    )
 
 
 class _Look:

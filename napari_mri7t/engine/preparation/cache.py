@@ -4,6 +4,7 @@ A note beside them records what each result came from, and its digests. A file t
 since is the user's: it is never overwritten.
 """
 
+import glob
 import hashlib
 import re
 import zlib
@@ -56,6 +57,12 @@ class KeptFiles:
         stem = re.sub(r'[\\/:*?"<>|]', "-", name)
         mask, bias_field, transform, note = (folder / f"{stem}_{x}" for x in (*RESULTS, NOTE))
         return cls(mask, bias_field, transform, note)
+
+    @property
+    def has_namesakes(self) -> bool:
+        """Whether the results of other scans with the same name are kept beside these."""
+        stem = glob.escape(self.note.name.removesuffix(f"_{NOTE}"))
+        return any(self.note.parent.glob(f"{stem}-{'?' * N_HEX}_{NOTE}"))
 
     @property
     def page(self) -> Path:

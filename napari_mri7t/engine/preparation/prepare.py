@@ -54,7 +54,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_kind, check_types
 from napari_mri7t.engine.volumes.brain import foreground_mask
-from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import image_digest, voxel_digest
 from napari_mri7t.engine.volumes.provenance import check_is_scan
 from napari_mri7t.engine.volumes.scale import find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
@@ -109,7 +109,7 @@ class PreparationConfig:
         asked: dict[str, Any] = {"prepare": self.prepare}
         for name, own in (("mask", self.mask), ("transform", self.transform)):
             if isinstance(own, Path):
-                asked[name] = {"File": own.name, "SHA256": file_digest(own)}
+                asked[name] = {"File": own.name, "SHA256": image_digest(own)}
             elif own is not None:
                 on_grid = scan.with_array(own.array > 0)  # as a repetition reads it from a file
                 asked[name] = {"Name": own.name, "VoxelsSHA256": voxel_digest(on_grid)}

@@ -8,6 +8,7 @@ References
    Transactions on Medical Imaging 22(1):120-128, 2003. DOI 10.1109/TMI.2003.809072.
 """
 
+import codecs
 import re
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,13 @@ def load_transform(path: Path) -> np.ndarray:
     except OSError as error:
         reason = reason_of(error)
         raise VolumeError(f"{path}: cannot be read: {reason}: use a file of a transform") from error
-    is_itk = content.startswith(ITK_MARK.encode()) or path.suffix in (".tfm", ".mat")
+    start = content.removeprefix(codecs.BOM_UTF8)
+    is_itk = start.startswith(ITK_MARK.encode()) or path.suffix in (".tfm", ".mat")
+    if is_itk and start != content:
+        raise VolumeError(
+            f"{path}: begins with a byte order mark, with which ITK cannot read it: save it as "
+            "UTF-8 without one"
+        )
     if len(kinds := ITK_KIND.findall(content)) > 1 and not kinds[0].startswith(b"Composite"):
         raise VolumeError(
             f"{path}: holds {len(kinds)} transforms, of which ITK reads the first alone: write one "
@@ -170,7 +177,7 @@ def save_transform(matrix: np.ndarray, path: Path) -> None:
 
 def _read_text(content: bytes, path: Path) -> np.ndarray:
     try:
-        matrix = np.loadtxt(content.decode("utf-8").splitlines())
+        matrix = np.loadtxt(content.decode("utf-8-sig").replace(",", " ").splitlines())
     except ValueError as error:
         raise VolumeError(f"{path}: is neither a 4 x 4 matrix nor an ITK transform") from error
     if matrix.shape != (4, 4):

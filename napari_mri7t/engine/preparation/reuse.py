@@ -27,7 +27,7 @@ from napari_mri7t.engine.preparation.steps import (
     Decision,
 )
 from napari_mri7t.engine.volumes.brain import brain_litres, looks_extracted
-from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import image_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, as_volume
 
 FILES = {EXTRACTION: MASK, CORRECTION: BIAS_FIELD, REGISTRATION: TRANSFORM}
@@ -120,7 +120,7 @@ def decide_steps(  # noqa: PLR0913 - by keyword
     reuse = Reuse(found, "background" if is_extracted else METHODS[EXTRACTION], source=source)
     extraction, mask_from = reuse.decide(MASK)
     if own is not None and found is not None:
-        digest = file_digest(own) if isinstance(own, Path) else voxel_digest(own)
+        digest = image_digest(own) if isinstance(own, Path) else voxel_digest(own)
         reuse = replace(reuse, own=digest, own_litres=litres_of(as_volume(own)))
     bias, bias_from = reuse.decide(BIAS_FIELD)
     more = {"FieldBrain": bias_from["Brain"], "Prepare": prepare}

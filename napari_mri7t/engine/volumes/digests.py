@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError, reason_of
 from napari_mri7t.engine.regular import open_regular
+from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.files.streams import what_is_missing
 from napari_mri7t.engine.volumes.volume import Volume, load_series
 
@@ -36,6 +37,20 @@ def file_digest(path: str | Path) -> str:
         raise VolumeError(f"{path}: {what_is_missing(Path(path))}") from error
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
+
+
+def image_digest(path: str | Path) -> str:
+    """Return the SHA-256 of an image: of its file, or of both digests where it consists of two.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        If a file is missing or cannot be read.
+    """
+    digests = [file_digest(each) for each in dict.fromkeys(files_of(Path(path)))]
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def voxel_digest(volume: Volume) -> str:

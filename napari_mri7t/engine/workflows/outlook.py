@@ -16,7 +16,7 @@ from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_prepar
 from napari_mri7t.engine.preparation.reuse import FILES, OWN
 from napari_mri7t.engine.preparation.steps import Decision
 from napari_mri7t.engine.texts import as_read
-from napari_mri7t.engine.volumes.digests import file_digest
+from napari_mri7t.engine.volumes.digests import image_digest
 from napari_mri7t.engine.volumes.files.sidecars import NAME, OF_VERSION_0_1, check_sidecar_target
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -176,8 +176,9 @@ def _is_prepared_as_asked(facts: dict[str, Any], scan: Scan, job: BatchJob) -> b
     """Return whether a sidecar records the preparation and the grid of a job."""
     asked = job.preparation.prepare
     prepared = facts["Settings"].get("preparation")
+    found, edited = ({}, {}) if asked == NOT_PREPARED else _own_files(scan, job)
     if prepared is None:  # as it is
-        is_free = job.grid.space == "native"
+        is_free = job.grid.space == "native" and not edited
         return is_free and facts.get(REQUESTED, NOT_PREPARED) == asked
     try:
         recorded = {name: prepared[name]["SHA256"] for name in OWN.values() if name in prepared}
@@ -185,24 +186,22 @@ def _is_prepared_as_asked(facts: dict[str, Any], scan: Scan, job: BatchJob) -> b
         is_same = prepared["prepare"] == asked
     except (LookupError, TypeError):
         return False
-    own = {} if asked == NOT_PREPARED else _own_files(scan, job)
     if has_its_own and "mask" not in recorded:  # found, but not needed
-        own.pop("mask", None)
-    wanted = {name: file_digest(path) for name, path in own.items()}
+        found.pop("mask", None)
+    wanted = {name: image_digest(path) for name, path in (found | edited).items()}
     is_same_grid = facts["Settings"].get("output") == asdict(job.grid)
     return bool(is_same and is_same_grid and recorded == wanted)
 
 
-def _own_files(scan: Scan, job: BatchJob) -> dict[str, Path]:
-    """Return the mask and the transform that would replace a step, by their names."""
+def _own_files(scan: Scan, job: BatchJob) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the mask and the transform of derivatives, and those edited where they are kept."""
     found, _ = _found_in_derivatives(scan, job)
     kept = job.preparation_of(scan).keep
-    if isinstance(kept, KeptFiles):
-        cache = read_cache(kept)
-        found |= {
-            OWN[step]: kept.path(FILES[step]) for step in OWN if cache.is_changed(FILES[step])
-        }
-    return found
+    if not isinstance(kept, KeptFiles):
+        return found, {}
+    cache = read_cache(kept)
+    edited = {OWN[step]: kept.path(FILES[step]) for step in OWN if cache.is_changed(FILES[step])}
+    return found, edited
 
 
 def _check_image(image: Path, job: BatchJob) -> None:

@@ -28,7 +28,7 @@ from napari_mri7t.engine.preparation.pair import (
 )
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import as_read
-from napari_mri7t.engine.volumes.digests import file_digest
+from napari_mri7t.engine.volumes.digests import image_digest
 from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.provenance import Execution, is_pseudo_3t, read_sidecar, sidecar
@@ -205,7 +205,7 @@ def is_made(files: PairFiles, job: PairJob) -> bool:
 def asked_of(files: PairFiles, job: PairJob) -> dict[str, Any]:
     """Return what decides a pair besides its scans, for its sidecars."""
     own = {
-        name: {"File": path.name, "SHA256": file_digest(path)}
+        name: {"File": path.name, "SHA256": image_digest(path)}
         for name, path in _with_edited(files, job).own.items()
     }
     return {"config": job.config.record(), "own": own}
@@ -220,9 +220,19 @@ def _with_edited(files: PairFiles, job: PairJob) -> PairFiles:
         scan = getattr(files, side)
         stem = scan.dicom.name if scan.dicom else stem_of(scan.path) or scan.path.name
         kept = KeptFiles.in_folder(job.keep / files.name / KEPT[side], stem)
+        if kept.has_namesakes:
+            return replace(files, **(_planned_files(files, job) | files.own))
         if read_cache(kept).is_changed(what):
             found[name] = kept.path(what)
     return replace(files, **(found | files.own))
+
+
+def _planned_files(files: PairFiles, job: PairJob) -> dict[str, Any]:
+    """Return the user's own files as the plan finds them, where scans of one name were kept."""
+    plan = plan_pair(raw_pair(files, job), job.config)
+    source, target = plan.source.config, plan.target.config
+    own = {"source_mask": source.mask, "target_mask": target.mask, "to_mni": target.transform}
+    return {name: path for name, path in own.items() if path is not None}
 
 
 def raw_pair(files: PairFiles, job: PairJob) -> RawPair:

@@ -19,7 +19,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
 from napari_mri7t.engine.typed import check_kind
-from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import file_digest, image_digest, voxel_digest
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
 from napari_mri7t.engine.workflows.repetition import (
@@ -199,7 +199,7 @@ def _find_preparation(record: SidecarRecord, scan: Volume, paths: SourcePaths) -
             continue
         place = locate(record, facts, path, name, paths.folder)
         if "File" in facts:
-            asked[name], digest = place, file_digest(place)
+            asked[name], digest = place, image_digest(place)
         else:
             asked[name] = scan.with_array(load_volume(place).array > 0)
             digest = voxel_digest(asked[name])

@@ -5,7 +5,7 @@ from typing import Any
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.preparation.pair import PairConfig, RawPair, make_pair, plan_pair
 from napari_mri7t.engine.progress import Report
-from napari_mri7t.engine.volumes.digests import file_digest
+from napari_mri7t.engine.volumes.digests import image_digest
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.engine.workflows.pairs import images_of, pair_sidecar
 from napari_mri7t.engine.workflows.record import SidecarRecord
@@ -53,7 +53,7 @@ def repeat_pair(
         words = name.replace("_", " ")
         path = getattr(sources, PATHS.get(name, ""), None)
         own[name] = locate(record, facts, path, words, sources.folder)
-        check_digests(own[name], [file_digest(own[name])], [facts], words)
+        check_digests(own[name], [image_digest(own[name])], [facts], words)
     both = (inversions[0], inversions[1]) if len(inversions) == 2 else None
     name = str(record.facts["Settings"].get("name", ""))
     raw = RawPair(source, target, name, inversions=both, **own)

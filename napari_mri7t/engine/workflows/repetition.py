@@ -12,7 +12,7 @@ import torch
 
 from napari_mri7t.engine.errors import StateError, VolumeError
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
-from napari_mri7t.engine.volumes.digests import file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import file_digest, image_digest, voxel_digest
 from napari_mri7t.engine.volumes.files.dicom import HERE, digest_of, find_series
 from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.template import load_template
@@ -246,10 +246,18 @@ def locate(
         named = sorted(
             each for each in Path(folder).rglob(glob.escape(facts["File"])) if each.is_file()
         )
-        place = next((each for each in named if file_digest(each) == facts["SHA256"]), place)
+        place = next((each for each in named if _is_recorded(each, facts)), place)
     if not place.is_file():
         raise StateError(f"{place}: the {name} is not there: specify its path", argument=name)
     return place
+
+
+def _is_recorded(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Return whether a file, or the image that it is a part of, has the recorded digest."""
+    digests = [file_digest(path)]
+    with contextlib.suppress(FileNotFoundError):  # the other part of a pair
+        digests.append(image_digest(path))
+    return facts["SHA256"] in digests
 
 
 def check_digests(

@@ -187,6 +187,24 @@ def test_transform_of_another_run_is_not_used(scan, tmp_path):
     assert find_raw_pairs(tmp_path / "raw").pairs[0].own == {"transform": one}
 
 
+@pytest.mark.parametrize("place", ["", "anat", "xfm", "ses-3T/anat", "ses-7T/anat"])
+def test_transform_is_found_anywhere_below_its_person_or_named(raw, place):
+    folder = raw / "derivatives/mine/sub-01" / place
+    folder.mkdir(parents=True)
+    path = folder / "sub-01_from-3T_to-7T_mode-image_xfm.txt"
+    path.touch()
+    other = folder / "sub-01_ses-7T_from-3T_to-7T_mode-image_xfm.txt"
+    other.touch()
+    warp = folder / "sub-01_from-3T_to-7T_mode-image_xfm.h5"
+    warp.touch()
+    (pair,) = find_raw_pairs(raw).pairs
+    assert pair.transform == path
+    assert [note.split(" of a derivative is not used: ") for note in pair.notes] == [
+        [warp.name, "a linear transform has the extension .txt, .tfm, .mat"],
+        [other.name, "its name does not begin like that of the 3T scan"],
+    ]
+
+
 def test_several_transforms_of_one_person_are_named_and_none_is_used(raw):
     for name in ("sub-01", "sub-01_ses-3T"):
         own_transform(raw, f"sub-01/ses-3T/anat/{name}")
@@ -260,9 +278,38 @@ def test_rows_that_cannot_be_used_are_named(table):
     assert names(found) == ["sub-01"]
     assert "gone.nii.gz: the 7T is missing" in found.failed["sub-02"]
     assert found.failed["sub-1"].startswith("has one inversion")
-    assert found.failed["row 6"] == "sub-01 has a row already: keep one row a person"
-    assert found.failed["row 7"] == "has no subject: name one"
+    assert found.failed["line 6"] == "sub-01 has a row already: keep one row a person"
+    assert found.failed["line 7"] == "has no subject: name one"
     assert found.skipped == {"sub-03": "has no 7T scan in the table"}
+
+
+def test_comment_in_a_table_is_no_person_and_blank_lines_count(table):
+    rows = ["subject,3T,7T", "", "#02,a.nii.gz,b.nii.gz", "01,a.nii.gz,b.nii.gz", "", ",a.nii.gz,"]
+    found = read_pairs(table("\n".join(rows), "pairs.csv"))
+    assert names(found) == ["sub-01"]
+    assert found.skipped == {"line 3": 'begins with "#": taken for a comment'}
+    assert found.failed == {"line 6": "has no subject: name one"}
+
+
+def test_people_whose_names_share_their_ascii_letters_are_told_apart(table, scan, tmp_path):
+    people = ["S1_1", "S11", "張_1", "李_1"]
+    rows = [f"{name}\t{n}.nii.gz\t{n}b.nii.gz" for n, name in enumerate(people)]
+    for n in range(4):
+        scan(f"{n}.nii.gz")
+        scan(f"{n}b.nii.gz")
+    found = read_pairs(table("\n".join(["subject\t3T\t7T", *rows])))
+    assert (len({*names(found)}), found.failed) == (4, {})
+    assert "sub-S11" in names(found)
+    again = read_pairs(table("\n".join(["subject\t3T\t7T", *rows[::-1]])))
+    assert {p.name: p.source.name for p in found.pairs} == {
+        p.name: p.source.name for p in again.pairs
+    }
+
+
+def test_field_strength_with_a_decimal_matches_its_partner(scan, tmp_path):
+    for name in ("P3_3.0T", "P3_7.0T", "P4_2.89T", "P4_7T"):
+        scan(f"{name}.nii.gz")
+    assert names(find_raw_pairs(tmp_path / "raw")) == ["sub-P3", "sub-P4"]
 
 
 def test_a_table_that_exchanges_or_repeats_scans_is_refused_row_by_row(table, scan):

@@ -76,8 +76,35 @@ def test_label_that_does_not_exist_is_named_even_beside_others(dataset, wanted, 
 
 
 def test_filter_without_a_match_says_what_is_there(dataset):
-    with pytest.raises(Mri7tError, match=r"none of its 5 volumes .*check the participants"):
-        find_scans(dataset, ScanFilter(suffixes=("PDw",)))
+    with pytest.raises(Mri7tError, match=r"none of its 5 .*check the participants") as caught:
+        find_scans(dataset, ScanFilter(participants=("01",), suffixes=("PDw",)))
+    assert caught.value.argument == "suffix"
+
+
+def test_labels_that_exist_but_not_together_are_said_to(tmp_path):
+    for person, session in (("01", "1"), ("02", "2")):
+        path = tmp_path / f"sub-{person}/ses-{session}/anat"
+        path.mkdir(parents=True)
+        (path / f"sub-{person}_ses-{session}_T1w.nii.gz").touch()
+    wanted = ScanFilter(participants=("02",), sessions=("1",))
+    with pytest.raises(Mri7tError, match="none has the participant and the session at once"):
+        find_scans(tmp_path, wanted)
+
+
+def test_dataset_without_a_t1w_says_so(tmp_path):
+    (tmp_path / "sub-01/func").mkdir(parents=True)
+    (tmp_path / "sub-01/func/sub-01_task-rest_bold.nii.gz").touch()
+    with pytest.raises(Mri7tError, match=r"none of its 1 .*has no T1w") as caught:
+        find_scans(tmp_path)
+    assert caught.value.argument == "suffix"
+
+
+def test_folder_above_a_dataset_names_the_raw_data_and_no_derivative(tmp_path):
+    for place in ("derivatives/fmriprep", "rawdata"):
+        (tmp_path / place / "sub-01/anat").mkdir(parents=True)
+        (tmp_path / place / "sub-01/anat/sub-01_T1w.nii.gz").touch()
+    with pytest.raises(Mri7tError, match="holds no volume itself, but rawdata/ below it does"):
+        find_scans(tmp_path)
 
 
 def test_plain_folder_gives_all_its_volumes(tmp_path):

@@ -369,6 +369,19 @@ def test_file_of_several_transforms_is_refused_unless_it_says_how_they_combine(t
         load_transform(path)
 
 
+def test_matrix_of_a_text_editor_with_commas_and_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "xfm.txt"
+    path.write_text("1, 0, 0, 4\n0, 1, 0, 5\n0, 0, 1, 6\n0, 0, 0, 1\n", encoding="utf-8-sig")
+    np.testing.assert_array_equal(load_transform(path)[:3, 3], [4, 5, 6])
+
+
+def test_itk_transform_with_a_byte_order_mark_is_refused_for_it(tmp_path):
+    path = tmp_path / "xfm.txt"
+    path.write_text("#Insight Transform File V1.0\n", encoding="utf-8-sig")
+    with pytest.raises(VolumeError, match="begins with a byte order mark, with which ITK cannot"):
+        load_transform(path)
+
+
 @pytest.mark.parametrize("text", ["hello", "1 2 3", "1 0 0 0\n0 1 0 0\n0 0 -1 0\n0 0 0 1"])
 def test_file_that_is_no_transform_is_refused(tmp_path, text):
     path = tmp_path / "wrong.txt"

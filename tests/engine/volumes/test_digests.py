@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.digests import content_digest, file_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import (
+    content_digest,
+    file_digest,
+    image_digest,
+    voxel_digest,
+)
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 
@@ -52,3 +57,20 @@ def test_file_that_is_not_there_is_told_from_one_that_must_be_fetched(tmp_path):
     path.symlink_to(".git/annex/objects/x")
     with pytest.raises(VolumeError, match=r"fetch that file with 'git annex get'"):
         file_digest(path)
+
+
+def test_digest_of_an_image_in_two_files_changes_with_either(values, tmp_path):
+    path = tmp_path / "mask.hdr"
+    nibabel.save(nibabel.Nifti1Pair(values.astype(np.uint8), np.eye(4)), path)
+    first = image_digest(path)
+    assert first == image_digest(path.with_suffix(".img"))
+    assert first not in {file_digest(path), file_digest(path.with_suffix(".img"))}
+    for part in (path.with_suffix(".img"), path):
+        content = bytearray(part.read_bytes())
+        content[-1] ^= 1
+        before = image_digest(path)
+        part.write_bytes(content)
+        assert image_digest(path) != before
+    single = tmp_path / "mask.nii"
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.uint8), np.eye(4)), single)
+    assert image_digest(single) == file_digest(single)

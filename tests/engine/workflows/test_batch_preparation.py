@@ -195,6 +195,30 @@ def test_edited_mask_in_the_kept_folder_makes_the_estimate_outdated(raw, job, tm
     assert is_made(scan, keeping)
 
 
+@pytest.mark.parametrize("prepare", ["auto", "none"])
+def test_mask_put_where_a_brain_needed_none_makes_the_estimate_outdated(
+    raw, job, head, tmp_path, prepare
+):
+    scan, mask = head
+    path = raw / "sub-01/anat/sub-01_T1w.nii.gz"
+    save_volume(scan.with_array(np.where(mask, scan.array, 0)), path, overwrite=True)
+    (found, *_) = find_scans(raw).scans
+    how = replace(ALLOWED, keep=tmp_path / "kept", prepare=prepare)
+    keeping = replace(job, preparation=how)
+    synthesize_batch([found], keeping)
+    assert is_made(found, keeping)
+    smaller = mask.copy()
+    smaller[tuple(np.argwhere(mask)[0])] = False
+    edited = keeping.preparation_of(found).keep.mask
+    edited.parent.mkdir(parents=True, exist_ok=True)
+    save_volume(scan.with_array(smaller), edited, overwrite=True)
+    assert is_made(found, keeping) == (prepare == "none")
+    if prepare == "auto":
+        made = synthesize_batch([found], replace(keeping, overwrite=True))
+        assert any("put there by hand" in text for text in made.warnings[found.name])
+        assert is_made(found, keeping)
+
+
 def put_derivative(raw, name, head, affine=None):
     scan, mask = head
     folder = raw / "derivatives" / name

@@ -14,12 +14,14 @@ from napari_mri7t.engine.datasets.paired import PairPaths
 from napari_mri7t.engine.datasets.subjects import find_subjects, load_pair
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError, VolumeError
 from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
+from napari_mri7t.engine.preparation.cache import MASK, N_HEX, VOXELS, open_cache
 from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, make_pair
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.report import pair_figures
+from napari_mri7t.engine.volumes.digests import voxel_digest
 from napari_mri7t.engine.volumes.template import load_template
-from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 from napari_mri7t.engine.workflows import pair_review, pairs
 from napari_mri7t.engine.workflows.pair_dataset import make_dataset
 from napari_mri7t.engine.workflows.pair_dataset import pair as pair_people
@@ -179,6 +181,47 @@ def test_pair_is_made_anew_once_a_kept_mask_is_edited(raw, job, tmp_path, phanto
     assert made.written == ("sub-02",)
     assert "was edited, or put there by hand" in " ".join(made.warnings["sub-02"])
     assert run(raw, job, make=None).summary.known == ("sub-01", "sub-02", "sub-03")
+
+
+def test_kept_mask_that_is_edited_counts_after_its_scan_was_replaced_too(
+    raw, job, tmp_path, phantom
+):
+    """A second scan of one name is kept under its digest."""
+    job = replace(job, config=PairConfig(allow_out_of_domain=True), keep=tmp_path / "keep")
+    path = raw / "sub-02/ses-3T/anat/sub-02_ses-3T_T1w.nii.gz"
+    mask = phantom.with_array(phantom.array > 0)
+    folder = job.keep / "sub-02/3T"
+    for power in (0.8, 0.7):
+        save_volume(phantom.with_array(phantom.array**power), path, overwrite=True)
+        scan = load_volume(path)
+        cache = open_cache(scan, folder)
+        cache.save(MASK, mask, {VOXELS: voxel_digest(scan)})
+    assert cache.files.mask.name == f"sub-02_ses-3T_T1w-{voxel_digest(scan)[:N_HEX]}_mask.nii.gz"
+    run(raw, job)
+    assert [state.state for state in plan_pairs(find_pairs(raw), job)] == [DONE] * 3
+    smaller = mask.array.copy()
+    smaller[tuple(np.argwhere(smaller)[0])] = 0
+    save_volume(mask.with_array(smaller), cache.files.mask, overwrite=True)
+    states = [state.state for state in plan_pairs(find_pairs(raw), job)]
+    assert states == [DONE, CHANGED, DONE]
+    assert run(raw, replace(job, overwrite=True)).summary.written == ("sub-02",)
+    assert run(raw, job, make=None).summary.known == ("sub-01", "sub-02", "sub-03")
+
+
+def test_mask_of_two_files_makes_its_pair_anew_once_its_voxels_change(raw, job, phantom):
+    mask = np.asarray(phantom.array > 0, np.uint8)
+    for n in (0, 1):
+        mask[tuple(np.argwhere(mask)[0])] = 0
+        nibabel.save(nibabel.Nifti1Pair(mask, phantom.affine), raw / "m.hdr")
+        fields = [f"sub-02/ses-{f}T/anat/sub-02_ses-{f}T_T1w.nii.gz" for f in "37"]
+        table = raw / "pairs.tsv"
+        table.write_text("\t".join(["subject", "3T", "7T", "mask_3T"]) + "\n")
+        with table.open("a") as file:
+            file.write("\t".join(["sub-02", *fields, "m.hdr"]) + "\n")
+        found = find_pairs(table)
+        assert [state.state for state in plan_pairs(found, job)] == [CHANGED if n else NEW]
+        make_pairs(found.pairs, replace(job, overwrite=True), make=quick_pair)
+        assert [state.state for state in plan_pairs(found, job)] == [DONE]
 
 
 def test_pair_that_fails_is_named_and_the_others_are_made(raw, job):
