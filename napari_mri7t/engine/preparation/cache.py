@@ -7,7 +7,6 @@ since is the user's: it is never overwritten.
 import glob
 import hashlib
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,8 +227,3 @@ def _content(result: Volume | np.ndarray, what: str) -> str:
             result.with_array(result.array > 0) if what == MASK else result
         )  # any number is brain
     return hashlib.sha256(result.astype("<f8").tobytes()).hexdigest()
-
-
-def checksum(scan: Volume) -> int:
-    """Return a checksum of a scan's voxels and affine."""
-    return zlib.crc32(scan.affine.tobytes(), zlib.crc32(np.ascontiguousarray(scan.array.T).data))

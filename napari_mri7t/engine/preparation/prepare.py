@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.preparation import cache, checks
+from napari_mri7t.engine.preparation import checks
 from napari_mri7t.engine.preparation.bias_field import (
     LEAST_STRENGTH,
     estimate_bias_field,
@@ -54,7 +54,7 @@ from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_kind, check_types
 from napari_mri7t.engine.volumes.brain import foreground_mask
-from napari_mri7t.engine.volumes.digests import image_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import checksum, image_digest, voxel_digest
 from napari_mri7t.engine.volumes.provenance import check_is_scan
 from napari_mri7t.engine.volumes.scale import find_scale, zeroed
 from napari_mri7t.engine.volumes.template import load_template
@@ -147,7 +147,7 @@ class PreparationPlan:
 
     def check_is_for(self, scan: Volume) -> None:
         """Raise a ValueError if the plan was made for another scan."""
-        if cache.checksum(zeroed(scan)) != self.checksum:
+        if checksum(zeroed(scan)) != self.checksum:
             raise ValueError(f"{scan.name}: the preparation was planned for another scan")
 
     @property
@@ -230,11 +230,11 @@ def plan_preparation(
         warnings += tuple(edit_in_words(path, name) for name, path in own.items())
     is_free = space == "native" and config.mask is None and config.transform is None
     if is_free and (is_none or (config.prepare == "auto" and fits_as_it_is(scan))):
-        return PreparationPlan(config, {}, warnings, None, space, cache.checksum(scan))
+        return PreparationPlan(config, {}, warnings, None, space, checksum(scan))
     source = {} if found is None else source_of(scan, library_versions(LIBRARIES))
     how = {name: getattr(config, name) for name in ("prepare", "mask", "transform")}
     decisions, origins = decide_steps(scan, found, source, **how)
-    return PreparationPlan(config, decisions, warnings, found, space, cache.checksum(scan), origins)
+    return PreparationPlan(config, decisions, warnings, found, space, checksum(scan), origins)
 
 
 def prepare(

@@ -296,8 +296,8 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
     last = n - ends - n_outputs
     if last < ends:
         raise VolumeError(
-            f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: lower "
-            "end_slices or use another volume",
+            f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: use "
+            f"another volume{', or skip fewer end slices' if ends else ''}",
             argument="end_slices",
         )
     starts = list(range(ends, last + 1, effective_step(runner)))

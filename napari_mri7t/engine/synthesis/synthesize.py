@@ -327,7 +327,7 @@ def check_end_slices(name: str, n_slices: int, config: SynthesisConfig) -> None:
     if 2 * config.end_slices >= n_slices:
         raise VolumeError(
             f"{name}: {config.end_slices} end slices on either side leave none of the "
-            f"{n_slices} slices to synthesise; lower end_slices",
+            f"{n_slices} slices to synthesise: choose fewer",
             argument="end_slices",
         )
 

@@ -30,7 +30,8 @@ def resample(
     found: np.ndarray = affine_transform(
         volume.array, index[:3, :3], index[:3, 3], grid.shape, order=order, output=np.float32
     )
-    return found.clip(volume.array.min(), volume.array.max())
+    low, high = volume.array.min(), volume.array.max()
+    return found.clip(min(low, 0), max(high, 0))
 
 
 def downsample(volume: Volume, grid: Volume, transform: np.ndarray | None = None) -> np.ndarray:

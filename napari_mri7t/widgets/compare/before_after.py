@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.synthesis.synthesize import Synthesis
 
 KEYS = "Shift-B"
+ROLES, OF_AN_EARLIER_RUN = ("before", "after"), ("scan", "estimate")  # that has its bias field
 TURN = (SINGLE, SIDE_BY_SIDE, SWIPE, DIFFERENCE)
 TEXT = "Before/after"
 TOOLTIP = (
@@ -51,7 +52,8 @@ class BeforeAfter(QObject):
         self._before: Layer | None = None  # the scan, or its own layer without the bias field
         self._difference: Image | None = None
         self._wanted = SINGLE
-        self.views = CompareViews(viewer, roles=("before", "after"))
+        self._title = ""  # of the scan
+        self.views = CompareViews(viewer, ROLES)
         self._corrected = Latest("Before and after", self)
         self._differing = Latest("Difference", self)
         views = (*TURN[1:], THREE_PLANES, SINGLE)
@@ -69,10 +71,18 @@ class BeforeAfter(QObject):
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.bind_key(KEYS, self._on_key, overwrite=True)
 
-    def offer(self, made: Synthesis, source: Layer, shown: Layer) -> None:
-        """Offer a result: `shown` is its layer, `source` that of its scan."""
+    def offer(self, made: Synthesis, source: Layer, shown: Layer, title: str) -> None:
+        """Offer a result: `shown` is its layer, `source` that of its scan, which `title` names."""
         self.forget()
-        self._made, self._source, self._after = made, source, shown
+        self._made, self._source, self._after, self._title = made, source, shown, title
+        self.views.roles = ROLES
+        self.button.setVisible(True)
+
+    def offer_pair(self, scan: Layer, estimate: Layer) -> None:
+        """Offer a scan as it is, beside its estimate of an earlier run."""
+        self.forget()
+        self._before, self._after = scan, estimate
+        self.views.roles = OF_AN_EARLIER_RUN
         self.button.setVisible(True)
 
     def forget(self) -> None:
@@ -80,6 +90,7 @@ class BeforeAfter(QObject):
         self._corrected.drop()
         self._leave()
         self._made = self._source = self._after = self._before = None
+        self._title = ""
         self.button.setVisible(False)
 
     def release(self) -> None:
@@ -97,7 +108,7 @@ class BeforeAfter(QObject):
 
     def show(self, view: str) -> None:
         """Show one of `TURN`, or the three planes."""
-        if self._made is None:
+        if self._after is None:
             return
         self._wanted = view
         if view == SINGLE:
@@ -118,6 +129,8 @@ class BeforeAfter(QObject):
             self._before = self._source
         else:
             meta["contrast_limits"] = tuple(self._after.contrast_limits)
+            if is_scan:  # one volume of several
+                meta["name"] = self._title
             place = self._viewer.layers.index(self._after)
             self._before = Image(array, **meta)
             self._viewer.layers.insert(place, self._before)
@@ -132,7 +145,7 @@ class BeforeAfter(QObject):
         self._remove_difference()
 
     def _on_difference(self, answer: tuple[LayerData, float]) -> None:
-        if self._wanted != DIFFERENCE or self._made is None:
+        if self._wanted != DIFFERENCE or self._after is None:
             return
         self.views.leave()
         self._remove_difference()
@@ -169,6 +182,8 @@ class BeforeAfter(QObject):
         elif event.value == self._before:
             self._leave()
             self._before = None
+            if self._made is None:  # of an earlier run, there is no other
+                self.forget()
         elif event.value == self._difference:
             self._difference = None
             self._leave()

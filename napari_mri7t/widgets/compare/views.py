@@ -5,6 +5,7 @@ Leaving a view restores the viewer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.widgets.compare.canvas import make_current
 from napari_mri7t.widgets.compare.swipe import Swipe
 from napari_mri7t.widgets.compare.three_planes import ThreePlanesView
+from napari_mri7t.widgets.layers.layers import raise_layer
 
 FLICKER_MS = 600
 SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE = "Single view", "Side by side", "Flicker", "Swipe"
@@ -56,7 +58,7 @@ class CompareViews(QObject):
     ) -> None:
         super().__init__()
         self._viewer = viewer
-        self._roles = roles
+        self.roles = roles
         self._before: _Before | None = None
         self._pair: tuple[Layer, Layer] | None = None
         self._swipe = Swipe(viewer)
@@ -66,14 +68,24 @@ class CompareViews(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self.swap)
-        viewer.layers.events.removing.connect(self._on_removing)
-        viewer.layers.events.renamed.connect(self._on_renamed)
+        self._in_grid: tuple[Layer, Layer] | None = None  # from left to right
+        for event, react in self._events():
+            event.connect(react)
+
+    def _events(self) -> tuple[tuple[Any, Callable[[Any], None]], ...]:
+        layers = self._viewer.layers.events
+        return (
+            (layers.removing, self._on_removing),
+            (layers.renamed, self._on_renamed),
+            (layers.reordered, self._on_reordered),
+            (self._viewer.canvas.grid.events.enabled, self._on_grid),
+        )
 
     def release(self) -> None:
         """Leave the view and stop listening to the viewer."""
         self.leave()
-        self._viewer.layers.events.removing.disconnect(self._on_removing)
-        self._viewer.layers.events.renamed.disconnect(self._on_renamed)
+        for event, react in self._events():
+            event.disconnect(react)
 
     def _on_removing(self, event: Any) -> None:
         """Let napari delete the layer in its own context: the grid may change before it draws."""
@@ -81,6 +93,24 @@ class CompareViews(QObject):
 
     def _on_renamed(self, event: Any) -> None:
         self._show_labels()
+
+    def _on_reordered(self, event: Any) -> None:
+        """Keep each image under its label, whatever the order of the layers."""
+        if self.view in GRIDS and self._in_grid is not None:
+            self._arrange(*self._in_grid)
+        elif self._swipe.layer is not None:
+            raise_layer(self._viewer, self._swipe.layer)
+
+    def _on_grid(self, event: Any) -> None:
+        """Leave a view whose grid the user has turned off."""
+        if self.view in GRIDS and self._before is not None and not self._grid.enabled:
+            self._before.grid["enabled"] = False
+            self.leave()
+            self.left.emit()
+
+    @property
+    def _grid(self) -> Any:
+        return self._viewer.canvas.grid
 
     def show(self, view: str, reference: Layer, estimate: Layer) -> None:
         """Leave the current view and enter another; of a `DIFFERENCE`, both are its layer."""
@@ -94,7 +124,7 @@ class CompareViews(QObject):
         for layer in self._viewer.layers:
             layer.visible = layer in self._pair
         if view not in GRIDS:
-            self._viewer.canvas.grid.enabled = False
+            self._grid.enabled = False
         try:
             self._enter(view, reference, estimate)
         except VolumeError as error:  # such as an oblique layer that was moved by hand
@@ -122,9 +152,10 @@ class CompareViews(QObject):
         self._planes.leave()
         if self in self._entered:
             self._entered.remove(self)
+        view, self.view = self.view, SINGLE
         if self._before is not None:
-            self._restore(self._before)
-        self._before, self._pair, self.view = None, None, SINGLE
+            self._restore(self._before, view)
+        self._before, self._pair, self._in_grid = None, None, None
         self._label({})
 
     def swap(self) -> None:
@@ -160,20 +191,20 @@ class CompareViews(QObject):
         self._entered.append(self)
 
     def _remember(self) -> None:
-        layers, canvas = list(self._viewer.layers), self._viewer.canvas
+        layers = list(self._viewer.layers)
         self._before = _Before(
             {layer: layer.visible for layer in layers},
-            {name: getattr(canvas.grid, name) for name in ("enabled", "shape", "stride")},
+            {name: getattr(self._grid, name) for name in ("enabled", "shape", "stride")},
             {name: getattr(self._viewer.scene.camera, name) for name in ("center", "zoom")},
         )
 
-    def _restore(self, before: _Before) -> None:
+    def _restore(self, before: _Before, view: str) -> None:
         for layer, visible in before.visible.items():
             if layer in self._viewer.layers:
                 layer.visible = visible
         for name, value in before.grid.items():
-            setattr(self._viewer.canvas.grid, name, value)
-        if self.view in GRIDS:
+            setattr(self._grid, name, value)
+        if view in GRIDS:
             for name, value in before.camera.items():
                 setattr(self._viewer.scene.camera, name, value)
 
@@ -182,7 +213,7 @@ class CompareViews(QObject):
         if self._pair is None:  # a new layer made the owner leave at once
             return
         reference, estimate = self._pair
-        first, second = self._roles
+        first, second = self.roles
         names = f"{first}\n{_short(reference.name)}", f"{second}\n{_short(estimate.name)}"
         if self.view == DIFFERENCE:
             self._label({LEFT: f"{second} minus {first}"})
@@ -204,11 +235,16 @@ class CompareViews(QObject):
                 del overlays[key]
 
     def _enter_grid(self, reference: Layer, estimate: Layer) -> None:
-        layers, grid = self._viewer.layers, self._viewer.canvas.grid
-        grid.shape = (1, 2)
-        grid.stride = 1 if layers.index(reference) < layers.index(estimate) else -1
-        grid.enabled = True
+        self._in_grid = reference, estimate
+        self._grid.shape = (1, 2)
+        self._arrange(reference, estimate)
+        self._grid.enabled = True
         self._viewer.reset_view()
+
+    def _arrange(self, reference: Layer, estimate: Layer) -> None:
+        layers = self._viewer.layers
+        if reference in layers and estimate in layers:
+            self._grid.stride = 1 if layers.index(reference) < layers.index(estimate) else -1
 
 
 def _short(name: str) -> str:

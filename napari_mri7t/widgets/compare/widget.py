@@ -251,7 +251,7 @@ class CompareWidget(EngineWidget):
         plane = shown_plane(self.viewer, self.pair[0])
         if plane is None:
             self._of_slice.drop()  # a pending answer is of a slice no longer shown
-            self.table.clear_rows("slice", "3-D")
+            self.table.clear_rows("slice", "none shown")
             return
         self._of_slice.ask(jobs.plane_scores, *self._scored(), plane)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import napari
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QAction
+from qtpy.QtGui import QAction, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -26,7 +26,8 @@ from napari_mri7t.engine.evaluation.results import StudyResults, label_of
 from napari_mri7t.engine.metrics.scoring import METRICS
 from napari_mri7t.engine.report.tables import number
 from napari_mri7t.widgets.evaluate.jobs import LayersToScore, evaluate_layers, evaluate_run
-from napari_mri7t.widgets.layers.layers import is_single_volume, likely_source
+from napari_mri7t.widgets.layers.layers import is_single_volume
+from napari_mri7t.widgets.layers.likely import likely_source
 from napari_mri7t.widgets.shared.command import command_line
 from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, paragraph
 from napari_mri7t.widgets.shared.fields import PairFields
@@ -39,6 +40,7 @@ HEIGHT = 220
 SUBJECT_PREFIX = "sub-"  # of every subject of a BIDS dataset: not shown
 NAME = Qt.ItemDataRole.UserRole  # of a subject or a method, whole
 GAP, WIDEST = 12, 110  # of a column, pixels
+SORT_MARK = 14  # pixels beside the heading of a sorted column
 
 
 class EvaluationFields(QWidget):
@@ -198,15 +200,29 @@ class ResultTable(QTableWidget):
     def _fit(self) -> None:
         """Make every column but the first as wide as its texts; the first gets the rest."""
         for column in range(1, self.columnCount()):
-            lines = self.horizontalHeaderItem(column).text().splitlines()
-            heading = max(self.fontMetrics().horizontalAdvance(line) for line in lines) + GAP
-            width = max(self.sizeHintForColumn(column), heading)
+            width = max(self.sizeHintForColumn(column), self._heading(column))
             self.setColumnWidth(column, min(width, WIDEST))
+        shown = [n for n in range(1, self.columnCount()) if not self.isColumnHidden(n)]
+        rest = self.viewport().width() - sum(map(self.columnWidth, shown))
+        lacking = self._heading(0) + SORT_MARK - rest  # of the first, whose heading must be read
+        if lacking > 0:
+            self.setColumnWidth(1, max(self.columnWidth(1) - lacking, self._heading(1)))
+
+    def _heading(self, column: int) -> int:
+        """Return the width of a heading, pixels."""
+        lines = self.horizontalHeaderItem(column).text().splitlines()
+        return max(self.fontMetrics().horizontalAdvance(line) for line in lines) + GAP
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Divide the new width."""
+        super().resizeEvent(event)
+        self._fit()
 
     def show_region(self, region: str) -> None:
         """Show the figures of one of `REGIONS`."""
         for column, key in enumerate(COLUMNS, start=2):
             self.setColumnHidden(column, not key.startswith(region))
+        self._fit()
 
     def as_text(self) -> str:
         """Return the whole table as sorted, tab-separated for spreadsheets."""

@@ -26,9 +26,11 @@ from napari_mri7t.widgets.layers.layers import (
     LayerData,
     display_error_mm,
     is_oblique,
+    is_uncertainty,
     series_to_layer,
     volume_to_layer,
 )
+from napari_mri7t.widgets.layers.uncertainty import look_of
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
 
 NOTHING: list[LayerData] = [(None,)]  # type: ignore[list-item]  # as npe2 has it
@@ -69,6 +71,8 @@ def read(path: Paths) -> list[LayerData]:
             facts, notes = (None, []) if is_one else _provenance(one)
             if facts is not None:
                 meta["metadata"][KEY]["provenance"] = facts
+            if is_uncertainty(facts):
+                meta |= look_of(series[0].array)
             layers.append((data, meta, kind))
             _warn(series, notes)
     if errors and not layers:

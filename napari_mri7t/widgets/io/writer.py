@@ -34,6 +34,11 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     return [str(save_layer((data, meta, "image"), Path(path), overwrite=True))]
 
 
+def write_labels(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+    """Save one mask; napari calls this."""
+    return [str(save_layer((data, meta, "labels"), Path(path), overwrite=True))]
+
+
 def save_layer(layer: LayerData, path: Path, *, overwrite: bool) -> Path:
     """Save one layer and its sidecar; `overwrite`: the user named the file, as it exists."""
     ((target, volume, sidecar),) = _check([(path, *layer)])

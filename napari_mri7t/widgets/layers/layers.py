@@ -11,10 +11,8 @@ lost.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import napari
@@ -23,6 +21,8 @@ from napari.layers import Image, Labels, Layer
 from nibabel.affines import from_matvec
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
+from napari_mri7t.engine.volumes.digests import checksum
 from napari_mri7t.engine.volumes.files.reading import fill_not_finite
 from napari_mri7t.engine.volumes.provenance import maker_in
 from napari_mri7t.engine.volumes.volume import Series, Volume
@@ -191,7 +191,8 @@ def _finite(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
 def facts_of(volume: Volume) -> dict[str, Any]:
     """Return everything about a volume but its voxels, for a layer's metadata.
 
-    `shown`: where napari shows it as opened, (i, j, k) to mm.
+    `shown`: where napari shows it as opened, (i, j, k) to mm; `checksum`: of the first
+    volume of a series.
     """
     scale, translate = display_transform(volume)
     return {
@@ -200,6 +201,7 @@ def facts_of(volume: Volume) -> dict[str, Any]:
         "shown": from_matvec(np.diag(scale[::-1]), translate[::-1]),
         "geometry": volume.geometry,
         "warnings": volume.warnings,
+        "checksum": checksum(volume),
     }
 
 
@@ -254,9 +256,15 @@ def raise_layer(viewer: napari.Viewer, layer: Layer) -> None:
         layers.move(layers.index(layer), top + 1)
 
 
+def is_uncertainty(provenance: Mapping[str, Any] | None) -> bool:
+    """Return whether a layer of this provenance shows how uncertain an estimate is."""
+    return provenance is not None and maker_in(provenance) == UNCERTAINTY
+
+
 def is_volume(layer: Layer) -> bool:
-    """Return whether a widget may offer this layer."""
-    return (
+    """Return whether a widget may offer this layer: a scan, an estimate or a mask."""
+    provenance = layer.metadata.get(KEY, {}).get("provenance")
+    return not is_uncertainty(provenance) and (
         isinstance(layer, Image | Labels)
         and layer.ndim in (3, 4)
         and not layer.multiscale
@@ -267,54 +275,6 @@ def is_volume(layer: Layer) -> bool:
 def is_single_volume(layer: Layer) -> bool:
     """Return whether a layer is one volume, and not part of a view."""
     return is_volume(layer) and layer.ndim == 3 and VIEW_KEY not in layer.metadata
-
-
-def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
-    """Return the most likely reference and estimate of one shape, topmost first.
-
-    A model's estimate is preferred to a simulated volume as the estimate; neither is the reference
-    if there is another, nor is the estimate's own scan. A painted mask is neither.
-    """
-    volumes = _images(layers)
-    estimates = sorted(filter(_distance_from_scan, volumes), key=_distance_from_scan, reverse=True)
-    for estimate in estimates or volumes[1:]:
-        for layer in sorted(volumes, key=partial(_distance_from_reference, estimate=estimate)):
-            if layer is not estimate and layer.data.shape == estimate.data.shape:
-                return layer, estimate
-    return None
-
-
-def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
-    """Return the 3T of a reference: topmost of its shape, neither 7T nor a model's estimate."""
-    for layer in _images(layers):
-        if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
-            return layer
-    return None
-
-
-def _images(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the single volumes that are not painted, topmost first."""
-    return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
-
-
-def _distance_from_reference(layer: Layer, estimate: Layer) -> tuple[int, bool, bool]:
-    """Return how unlikely a layer is an estimate's reference: 7T first, its own scan last."""
-    is_own = estimate.name.startswith(layer.name.removesuffix(" corrected"))
-    return _distance_from_scan(layer), is_own, "7t" not in layer.name.lower()
-
-
-def _distance_from_scan(layer: Layer) -> int:
-    """Return 0 for what may be a 7T scan, 1 for a 3T, real or simulated, 2 for an estimate."""
-    provenance = layer.metadata.get(KEY, {}).get("provenance")
-    if provenance:
-        is_real = provenance.get("Settings", {}).get("image") == "target"  # with another histogram
-        is_estimate = "Model" in provenance or "Settings" not in provenance  # or its record is lost
-        return 2 if is_estimate else int(not is_real)
-    name = layer.name.lower()  # all that is known of other programs' volumes
-    if re.search(r"synth|estimate|predicted", name):
-        return 2
-    fields = set(re.findall(r"(?<![a-z0-9])[37]t(?![a-z0-9])", name))
-    return 1 if "pseudo" in name or fields == {"3t"} else 0  # "7T_to_3T" is a 7T, registered
 
 
 def display_transform(volume: Volume) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -26,14 +26,17 @@ Voxel = tuple[int, int, int]  # i, j, k
 
 
 def shown_plane(viewer: napari.Viewer, layer: Layer) -> tuple[int, int] | None:
-    """Return array axis and voxel index of the slice of a volume that is shown; None in 3-D."""
+    """Return array axis and voxel index of the slice of a volume that is shown.
+
+    None in 3-D, and where the slider lies outside the volume.
+    """
     if viewer.dims.ndisplay != 2:
         return None
     axis = viewer.dims.not_displayed[-1] - (viewer.dims.ndim - 3)  # of the volume: 0 is S
     if axis < 0:
         return None
     index = round(float(_voxel_at(layer, viewer.dims.point)[axis]))
-    return 2 - axis, min(max(index, 0), layer.data.shape[-3:][axis] - 1)
+    return (2 - axis, index) if 0 <= index < layer.data.shape[-3:][axis] else None
 
 
 def plane_box(layer: Layer, plane: tuple[int, int]) -> Box:

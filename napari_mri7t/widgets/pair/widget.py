@@ -12,7 +12,7 @@ from napari_mri7t.engine.datasets.bids import QUALITY_PAGE
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.layers.opened import OpenedLayers
-from napari_mri7t.widgets.pair.fields import BLENDED, VERDICT_ICONS, PairFields, ReviewButtons
+from napari_mri7t.widgets.pair.fields import BLENDED, PairFields, ReviewButtons
 from napari_mri7t.widgets.pair.jobs import (
     OpenedPair,
     PairRequest,
@@ -24,6 +24,7 @@ from napari_mri7t.widgets.pair.jobs import (
     make_all,
     open_pair,
 )
+from napari_mri7t.widgets.pair.rows import FIGURES, HINT, changes_by, row_of
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import open_in_browser, set_enabled, wrap_anywhere
@@ -48,23 +49,9 @@ from napari_mri7t.widgets.shared.worker import Job
 if TYPE_CHECKING:
     from napari_mri7t.engine.report.pair_page import PairRecord
     from napari_mri7t.engine.workflows.pair_dataset import PairResult
-    from napari_mri7t.engine.workflows.pairs import PairState
     from napari_mri7t.engine.workflows.summary import BatchSummary
 
 CHOICES = "pairs"  # section of the memory
-STATES = {"new": WAITING, "done": DONE, "changed": REFUSED, "failed": REFUSED}
-FLAGGED = State("to check", "look", 0)
-VERDICTS = {
-    "accept": State("accepted", VERDICT_ICONS["accept"], 5),
-    "reject": State("rejected", VERDICT_ICONS["reject"], 1),
-    "look again": State("look again", VERDICT_ICONS["look again"], 0),
-}
-FIGURES = {"MI": ".2f", "other": ".2f", "mm": ".2f"}
-KEYS = ("mutual_information", "best_other_information", "boundary_mm")
-HINT = (
-    "MI: mutual information of 3T and 7T; other: with the best other person's 7T; mm: between the "
-    "tissue boundaries. Double-click a made pair to open it."
-)
 NO_PAIR = "No pair can be made: click a row for the reason."
 
 
@@ -124,9 +111,9 @@ class PairWidget(EngineWidget):
         self._look.progressed.connect(self._on_looked)
         self._look.failed.connect(self.panel.set_ready)
         self._open.answered.connect(self._show)
-        self._judge.answered.connect(self._show_record)
-        for latest in (self._open, self._judge):
-            latest.failed.connect(self.panel.fail)
+        self._judge.answered.connect(self._on_judged)
+        self._open.failed.connect(self.panel.fail)
+        self._judge.failed.connect(self.panel.fail)
 
     def _check(self) -> None:
         """Look for the pairs of what is asked now, unless that is known."""
@@ -156,39 +143,22 @@ class PairWidget(EngineWidget):
         if isinstance(progress, PairsListed):
             left = [Row(n, n, REFUSED, reason=why) for n, why in progress.failed.items()]
             rest = [Row(n, n, SKIPPED, reason=why) for n, why in progress.skipped.items()]
-            self.table.show_rows([*left, *map(self._row, progress.states), *rest])
+            may_overwrite = self.fields.overwrite_box.isChecked()
+            made = [row_of(planned, may_overwrite) for planned in progress.states]
+            self.table.show_rows([*left, *made, *rest])
             if not progress.states:
                 self.panel.set_ready(NO_PAIR)
         elif isinstance(progress, PairSeen):
             self._show_record(progress.record)
             self.table.change(progress.record.name, picture=progress.picture)
 
-    def _row(self, planned: PairState) -> Row:
-        is_allowed = planned.state == "changed" and self.fields.overwrite_box.isChecked()
-        state = WAITING if is_allowed else STATES[planned.state]
-        is_refused = state == REFUSED
-        reason = planned.text if is_refused else ""
-        details = () if is_refused else (planned.text,)
-        return Row(planned.files.name, planned.files.name, state, reason=reason, details=details)
-
     def _show_record(self, record: PairRecord) -> None:
         """Show a pair as it is on disk: figures, flags, verdict."""
         self._records[record.name] = record
         if self.table.row(record.name) is None:
             self.table.show_rows([*self.table.rows, Row(record.name, record.name, WRITTEN)])
-        row = self.table.row(record.name)
-        state = VERDICTS.get(record.verdict) or (FLAGGED if record.flags else None)
-        other = f"best other: {record.best_other}" if record.best_other else ""
-        overlap = record.figures.get("overlap")
-        shared = "" if overlap is None else f"The brain masks overlap by {overlap:.2f}."
-        use = f"A training {'takes' if record.is_used else 'leaves out'} this pair."
-        self.table.change(
-            record.name,
-            state=row.state if row.state in (WAITING, REFUSED) else state or WRITTEN,
-            details=tuple(filter(None, [other, shared, use])),
-            notes=(*record.flags, *record.warnings),
-            figures=tuple(record.figures.get(key) for key in KEYS),
-        )
+        state = self.table.row(record.name).state
+        self.table.change(record.name, **changes_by(record, state))
         self._offer()
 
     def _offer(self) -> None:
@@ -295,6 +265,10 @@ class PairWidget(EngineWidget):
         name = self.table.current
         if name in self._records and self._request is not None:
             self._judge.ask(judge, self._request.output, name, verdict)
+
+    def _on_judged(self, record: PairRecord) -> None:
+        self._show_record(record)
+        self.panel.conclude(f"{record.name}: {record.verdict}")
 
     def _page(self) -> Path | None:
         return None if self._request is None else self._request.output / QUALITY_PAGE

@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.models.card import bundled_folders
-from napari_mri7t.widgets.layers.layers import KEY
+from napari_mri7t.engine.volumes.digests import checksum
+from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume
 from napari_mri7t.widgets.layers.places import is_still, place_of
 
 SAVE_FIRST = "save it, and open the saved file"
@@ -80,6 +81,8 @@ def file_of(layer: Layer, index: int | None = None) -> LayerFile:
     shown = place_of(layer.name, layer.as_layer_data_tuple()[1], layer.ndim)
     if not is_still(shown, facts["shown"], tuple(facts["shape"])):
         raise VolumeError(f"{layer.name}: was moved in napari: {SAVE_FIRST}")
+    if layer.ndim == 3 and checksum(layer_to_volume(layer)) != facts["checksum"]:
+        raise VolumeError(f"{layer.name}: was edited in napari: {SAVE_FIRST}")
     if index is None and geometry.series_length > 1:
         index = geometry.series_index
     options = {} if index is None else {"index": index}

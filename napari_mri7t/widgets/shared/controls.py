@@ -37,8 +37,10 @@ from napari_mri7t.widgets.shared.labels import FoldedText
 ERROR_COLOUR = "#e5484d"
 WARNING_COLOUR = "#e2a336"
 INFORMATION_COLOUR = "#3e8ed0"
+STRIPE = 3  # pixels
 ARROW_GAP = 4  # pixels between a name and the arrow of its list
 ZERO_WIDTH_SPACE = "\u200b"
+LONG_RUN = re.compile(rf"[^\s{ZERO_WIDTH_SPACE}]{{24}}(?=[^\s{ZERO_WIDTH_SPACE}])")
 FIRST_WORD = re.compile(r"[a-z]+ ")
 
 
@@ -58,7 +60,7 @@ def wrap_anywhere(text: str) -> str:
     text = visible_lines(text)
     for mark in ("/", "\\", "_", "-"):
         text = text.replace(mark, mark + ZERO_WIDTH_SPACE)
-    return text
+    return LONG_RUN.sub(lambda run: run[0] + ZERO_WIDTH_SPACE, text)
 
 
 class Notice(FoldedText):
@@ -68,9 +70,11 @@ class Notice(FoldedText):
         super().__init__(wrap_anywhere(as_sentence(text)))
         self.plain_text = text
         self.colour = colour
-        self.label.setStyleSheet(
-            f"QLabel {{ border-left: 3px solid {colour}; padding: 3px 3px 3px 7px; }}"
-        )
+        self.setObjectName("notice")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setStyleSheet(f"#notice {{ border-left: {STRIPE}px solid {colour}; }}")
+        # around the label: it would draw the top of a folded line into a padding of its own
+        self.layout().setContentsMargins(STRIPE + 7, 3, 3, 3)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(self._show_menu)
 

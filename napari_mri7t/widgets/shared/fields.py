@@ -17,7 +17,8 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout
 
-from napari_mri7t.widgets.layers.layers import is_single_volume, likely_pair
+from napari_mri7t.widgets.layers.layers import is_single_volume
+from napari_mri7t.widgets.layers.likely import likely_pair
 from napari_mri7t.widgets.shared.command import command_line, file_of
 from napari_mri7t.widgets.shared.controls import LayerChooser, let_shrink
 

@@ -225,6 +225,13 @@ class JobPanel(QWidget):
             self.notices.clear()
             self.conclude("")
 
+    def drop_failure(self) -> None:
+        """Take back why the last run failed, once another choice may let it succeed."""
+        if self.job is None and self._last_words == FAILED:
+            for text in self.notices.texts(ERROR_COLOUR):
+                self.notices.drop(text)
+            self.conclude("")
+
     def about(self, *chosen: object) -> None:
         """Forget once something else is `chosen` than at the last call."""
         is_same = chosen == self._chosen

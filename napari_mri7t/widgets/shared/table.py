@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
+from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.texts import visible_lines
@@ -23,10 +23,10 @@ from napari_mri7t.widgets.shared.labels import TextLabel
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
-ROWS_IN_SIGHT = (3, 7)  # fewest and most
+FEWEST_ROWS, MOST_ROWS = 3, 7  # in sight
 FIGURE_WIDTH = 42  # pixels
 PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
-LONGEST_STATE = "synthesising"
+WHILE_RUNNING = "synthesising"  # longer than any state's word but one
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
 HORIZONTAL = Qt.Orientation.Horizontal
@@ -236,7 +236,8 @@ class RowTable(QWidget):
         self.view = _View()
         self.view.setModel(self._sorted)
         self.view.setAccessibleName(f"{what} table")
-        self._set_up_view(len(figures))
+        self._set_up_view()
+        self._fit()
         self.details = TextLabel()
         self.details.setWordWrap(True)
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -248,7 +249,7 @@ class RowTable(QWidget):
         self.view.selectionModel().currentRowChanged.connect(self._on_chosen)
         self.show_rows([])
 
-    def _set_up_view(self, n_figures: int) -> None:
+    def _set_up_view(self) -> None:
         view = self.view
         view.setSortingEnabled(True)
         view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as found, until a heading is clicked
@@ -266,19 +267,25 @@ class RowTable(QWidget):
         header.setHighlightSections(False)
         header.setMinimumSectionSize(FIGURE_WIDTH - 10)
         header.setSectionResizeMode(TITLE, QHeaderView.ResizeMode.Stretch)
-        metrics = view.fontMetrics()
-        state = metrics.horizontalAdvance(LONGEST_STATE)
-        view.setColumnWidth(STATE, state + ICON_WIDTH + PADDING)
-        for column in range(STATE + 1, STATE + 1 + n_figures):
-            heading = metrics.horizontalAdvance(str(self._model.headerData(column, HORIZONTAL)))
-            view.setColumnWidth(column, max(FIGURE_WIDTH, heading + PADDING))
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
+        """Fit the columns to the font in which they are shown: napari sets it."""
+        super().showEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        width = self.view.fontMetrics().horizontalAdvance
+        state = max(width(WHILE_RUNNING), width(DONE.word))
+        self.view.setColumnWidth(STATE, state + ICON_WIDTH + PADDING)
+        for n in range(STATE + 1, self._model.columnCount()):
+            heading = width(str(self._model.headerData(n, HORIZONTAL)))
+            self.view.setColumnWidth(n, max(FIGURE_WIDTH, heading + PADDING))
 
     def show_rows(self, rows: Iterable[Row]) -> None:
         """Show these rows and no others, in this order."""
         self._model.show(rows)
-        few, many = ROWS_IN_SIGHT
-        height = self.view.horizontalHeader().sizeHint().height() + 4
-        self.view.setFixedHeight(height + ROW_HEIGHT * min(many, max(few, len(self.rows))))
+        rows = ROW_HEIGHT * min(MOST_ROWS, max(FEWEST_ROWS, len(self.rows)))
+        self.view.setFixedHeight(self.view.horizontalHeader().sizeHint().height() + 4 + rows)
         self._show_details()
 
     def change(self, key: str, **changes: Any) -> None:

@@ -38,6 +38,7 @@ DEGRADATIONS = {
 }  # by preset
 PREVIEW_NAME = "preview of the pseudo-3T"
 SWITCH_TO_2D = "The preview shows a slice: switch to 2-D."
+NO_SLICE = "No slice of the volume is shown: move the slider into it."
 
 
 class SimulateWidget(EngineWidget):
@@ -201,7 +202,7 @@ class SimulateWidget(EngineWidget):
                 return
         plane = None if layer is None else shown_plane(self.viewer, layer)
         if plane is None:
-            self.panel.fail(SWITCH_TO_2D)
+            self.panel.fail(SWITCH_TO_2D if self.viewer.dims.ndisplay == 3 else NO_SLICE)
             return
         self._latest.ask(preview_of, layer, plane, self.reference_chooser.layer, self.config)
 

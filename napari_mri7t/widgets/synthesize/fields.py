@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import napari
@@ -186,7 +188,17 @@ class SourceFields(QWidget):
         A layer that is added is selected, after a moment in which none is.
         """
         is_by_selection, selected = self.mode == SELECTED_LAYERS, self._viewer.layers.selection
-        return is_by_selection and all(VIEW_KEY in layer.metadata for layer in selected)
+        return is_by_selection and not any(_is_offered(layer) for layer in selected)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep selected layers selected while results are added: napari selects what is new."""
+        selection = self._viewer.layers.selection
+        chosen = set(selection) if self.mode == SELECTED_LAYERS else None
+        yield
+        if chosen is not None:
+            selection.intersection_update(chosen)
+            selection.update(chosen)
 
     def sources(self) -> list[Source]:
         """Return the layers as they are now."""
@@ -263,7 +275,9 @@ class ComputationFields(QWidget):
         self._recall(remembered)
         self.device_box.currentIndexChanged.connect(lambda n: self.changed.emit())
         self.step_box.currentIndexChanged.connect(lambda n: self.changed.emit())
+        self.end_slices_box.valueChanged.connect(lambda n: self.changed.emit())
         self.noise_box.valueChanged.connect(lambda n: self.changed.emit())
+        self.uncertainty_box.toggled.connect(lambda is_on: self.changed.emit())
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         """Restore the last choices, or the user's preferences where those are newer.

@@ -65,11 +65,13 @@ COUNTED = (  # states as the summary counts them, in this order
 class FolderPanel(QWidget):
     """Looks through a folder while nothing runs, and follows the batch while it runs.
 
-    Signals: `changed` (what is known of the scans), `failed` (a sentence).
+    Signals: `changed` (what is known of the scans), `failed` (a sentence), `shown` (the layers of a
+    scan that was opened and of its estimate).
     """
 
     changed = Signal()
     failed = Signal(str)
+    shown = Signal(object, object)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -262,7 +264,8 @@ class FolderPanel(QWidget):
         if opened.estimate is not None:
             on = layer if shares_grid(opened.estimate, opened.scan) else None
             facts = opened.provenance or {}
-            self._opened.add(estimate_to_layer(opened.estimate, on, facts))
+            estimate = self._opened.add(estimate_to_layer(opened.estimate, on, facts))
+            self.shown.emit(layer, estimate)
         self._opened.fit()
 
     def _offer_page(self) -> None:

@@ -54,7 +54,7 @@ TOOLTIP = (
     "The arrow: a cube of 40 mm around the middle of the view"
 )
 IN_MNI = ". The preview is computed on the scan's own grid, the full run in MNI space."
-NO_SLICE = "No slice of the scan is shown: go back to 2D, or preview a region"
+NO_SLICE = "No slice of the scan is shown: switch to 2D, and move the slider into the scan"
 IN_ONE_PLANE = ", in one plane; the full run averages several"
 
 

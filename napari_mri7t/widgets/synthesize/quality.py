@@ -58,6 +58,7 @@ class QualityPanel(QWidget):
         self._source: Layer | None = None  # the scan
         self._shown: Layer | None = None  # the result: the others lie where it does
         self._layers: list[Layer] = []
+        self._hidden: list[Layer] = []  # so that only the scan is under its mask
         self._mask: Labels | None = None  # on the scan's grid; to be corrected
         self._latest = Latest("Quality of the preparation", self)
         self._latest.answered.connect(self._show)
@@ -123,6 +124,9 @@ class QualityPanel(QWidget):
                 self._hand_over()
             for layer in list(self._layers):
                 self._viewer.layers.remove(layer)
+            for layer in self._hidden:
+                layer.visible = True
+            self._hidden = []
             self.plot.setVisible(False)
         elif self._run is not None:
             self.button.setEnabled(False)
@@ -140,11 +144,20 @@ class QualityPanel(QWidget):
             self._layers.append(self._add(name, volume, title, volumes.limit))
         if not shares_grid(self._run[1], prepared.scan):  # a mask is corrected on the scan's grid
             self._layers[-1].editable = False
+            self._show_alone(self._source)
             self._layers.append(self._add_scan_mask(prepared))
         self._offer_mask(self._layers[-1])
         self.plot.show_histograms(seen.edges, seen.scan, seen.training)
         self.plot.setVisible(True)
         self.button.setText(REMOVE)
+
+    def _show_alone(self, scan: Layer) -> None:
+        """Hide what lies elsewhere than a scan whose mask is to be corrected on it."""
+        if scan in self._viewer.layers:
+            scan.visible = True
+            self._hidden = [x for x in self._viewer.layers if x.visible and x != scan]
+            for layer in self._hidden:
+                layer.visible = False
 
     def _remove_earlier(self, titles: set[str]) -> None:
         """Remove what was shown of an earlier run of the scan under the same names."""

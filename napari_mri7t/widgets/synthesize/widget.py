@@ -124,6 +124,8 @@ class SynthesizeWidget(EngineWidget):
         self.outlook.timed.connect(self._tell_time)
         self.folder.changed.connect(self._show_folder)
         self.folder.failed.connect(self.panel.fail)
+        self.folder.shown.connect(self.before_after.offer_pair)
+        self.folder.shown.connect(lambda scan, estimate: self.save_button.offer(estimate))
         self.panel.idle.connect(self._check)
 
     def _check(self) -> None:
@@ -137,6 +139,8 @@ class SynthesizeWidget(EngineWidget):
         self.panel.set_ready(why_not)
         self.preview.set_ready(self._why_no_preview())
         question = layers, self.choices.places(), self.choices.values()
+        if question != self._question:
+            self.panel.drop_failure()
         if why_not is not None or question != self._question:
             self.outlook.clear()  # else what is shown stays until it is answered again
             self.preparation.offer_coarse(False)
@@ -254,20 +258,18 @@ class SynthesizeWidget(EngineWidget):
             self._show_result(progress)
 
     def _show_result(self, progress: Finished) -> None:
-        synthesis, prepared = progress.synthesis, progress.synthesis.prepared
-        estimate = synthesis.volume
+        synthesis, source = progress.synthesis, progress.source
+        prepared, estimate = synthesis.prepared, synthesis.volume
         has_grid = prepared is None or shares_grid(estimate, prepared.scan)
-        data, meta, _ = estimate_to_layer(
-            estimate,
-            progress.source.layer if has_grid else None,
-            progress.provenance,
-            name=f"{progress.source.title} synthetic-7T {synthesis.model.name}",
-        )
-        shown = self.viewer.add_image(data, **meta)
-        self._about.append(shown)
-        self._offer_uncertainty(progress, shown)
+        name = f"{source.title} synthetic-7T {synthesis.model.name}"
+        on = source.layer if has_grid else None
+        data, meta, _ = estimate_to_layer(estimate, on, progress.provenance, name=name)
+        with self.source.kept():
+            shown = self.viewer.add_image(data, **meta)
+            self._about.append(shown)
+            self._offer_uncertainty(progress, shown)
         self.save_button.offer(shown)
-        self.before_after.offer(synthesis, progress.source.layer, shown)
+        self.before_after.offer(synthesis, source.layer, shown, source.title)
         self.outlook.pace.keep(pace_of(synthesis.model.card, self._running_config), progress)
         before = sum(progress.seconds.values())
         after = "" if prepared is None else f", after {before:.0f} s of preparation"
@@ -275,12 +277,11 @@ class SynthesizeWidget(EngineWidget):
             f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
             f"{after}: layer {shown.name}"
         )
-        several = f"{progress.source.layer.name}: " if progress.total > 1 else ""
+        several = f"{source.layer.name}: " if progress.total > 1 else ""
         for text in progress.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
         if prepared is not None:
-            run = prepared, estimate, synthesis.model.card
-            self.quality.offer(run, progress.source.layer, shown)
+            self.quality.offer((prepared, estimate, synthesis.model.card), source.layer, shown)
         self._check()
 
     def _offer_uncertainty(self, progress: Finished, shown: Layer) -> None:

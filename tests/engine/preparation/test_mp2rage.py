@@ -57,6 +57,16 @@ def test_air_becomes_0_and_the_head_keeps_its_contrast(mp2rage):
     assert rises == pytest.approx(1, abs=1e-4)
 
 
+def test_noise_within_the_head_stays_in_it(mp2rage):
+    """As in its sinuses: only the air around a head is removed."""
+    uniform, _ = mp2rage
+    axes = np.meshgrid(*(np.arange(n) - n // 2 for n in SHAPE), indexing="ij")
+    sinus = sum(axis**2 for axis in axes) < 11**2
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, SHAPE)
+    cleaned = without_air(uniform.with_array(np.where(sinus, noise, uniform.array)))
+    assert np.mean(cleaned.array[sinus] > 0) > 0.99
+
+
 def test_robust_combination_is_dark_in_air_and_the_uniform_image_in_the_head(mp2rage):
     uniform, inversions = mp2rage
     robust = combined(uniform, inversions)
@@ -71,3 +81,5 @@ def test_inversions_on_another_grid_are_refused(mp2rage):
     uniform, (first, second) = mp2rage
     with pytest.raises(GridError, match="one grid"):
         combined(uniform, (first, Volume(second.array[:-1], AFFINE, "inv2")))
+    with pytest.raises(GridError, match="one grid"):
+        combined(uniform, (Volume(first.array, np.eye(4), "inv1"), second))

@@ -13,6 +13,7 @@ from napari_mri7t.engine.errors import GridError, Mri7tError, VolumeError
 from napari_mri7t.engine.preparation import checks, optional, registration
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
+from napari_mri7t.engine.preparation.extraction import check_mask, mask_of
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
     PreparationPlan,
@@ -104,6 +105,18 @@ def test_implausible_mask_stops_with_a_reason(head, tmp_path):
     small = save_volume(scan.with_array(mask), tmp_path / "small.nii.gz")
     with pytest.raises(VolumeError, match="litres"):
         run(scan, mask=small)
+
+
+def test_mask_of_more_than_a_brain_is_refused(head):
+    scan, _ = head
+    with pytest.raises(VolumeError, match=r"the brain mask holds 6\.\d\d litres"):
+        check_mask(scan, np.ones(scan.shape, bool))
+
+
+def test_whatever_is_above_0_in_a_mask_is_brain(head):
+    scan, inside = head
+    found = mask_of(scan.with_array(np.where(inside, 0.3, -1)), scan)
+    np.testing.assert_array_equal(found, inside)
 
 
 def test_mask_on_another_grid_is_refused(head, phantom_file):
@@ -273,6 +286,19 @@ def test_bias_field_is_found_up_to_a_factor(head_brain):
     assert ratio.std() / ratio.mean() < 0.03  # the shading varied by 14 %
 
 
+def test_bias_field_of_long_voxels_is_that_of_the_brain_alone():
+    pytest.importorskip("SimpleITK")
+    sizes, shape = (1.0, 2.0, 4.0), (96, 56, 32)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    mask = sum(axis**2 for axis in axes) < 0.8
+    shading = np.exp(0.3 * axes[0] - 0.2 * axes[2])
+    texture = np.random.default_rng(0).integers(-40, 41, shape)
+    array = np.where(mask, (500 + texture) * shading, 500 / shading**3)  # the head's is another
+    found = estimate_bias_field(Volume(array, np.diag([*sizes, 1])), mask)
+    ratio = (found / shading)[mask]
+    assert ratio.std() / ratio.mean() < 0.03
+
+
 def test_missing_library_is_named_with_what_to_install():
     with pytest.raises(Mri7tError, match=r"deep sleep needs nosuchlibrary.*napari-mri7t\[native\]"):
         optional.optional("nosuchlibrary.inside", "deep sleep")
@@ -337,11 +363,14 @@ def test_text_matrix_comes_back(tmp_path):
     np.testing.assert_array_equal(load_transform(path), matrix)
 
 
-def test_transform_of_itk_is_turned_to_ras_and_inverted(tmp_path):
+@pytest.mark.parametrize("name", ["0GenericAffine.mat", "0GenericAffine.tfm", "affine.txt"])
+def test_transform_of_itk_is_turned_to_ras_and_inverted(tmp_path, name):
     """ITK maps MNI points to scan points in LPS: a shift by (1, 2, 3) there is (1, 2, -3) here."""
     sitk = pytest.importorskip("SimpleITK")
-    path = tmp_path / "0GenericAffine.tfm"
-    sitk.WriteTransform(sitk.TranslationTransform(3, (1.0, 2.0, 3.0)), str(path))
+    path = tmp_path / name
+    shift = sitk.AffineTransform(3)
+    shift.SetTranslation((1.0, 2.0, 3.0))
+    sitk.WriteTransform(shift, str(path))
     np.testing.assert_allclose(load_transform(path)[:3, 3], [1, 2, -3])
 
 
@@ -354,6 +383,23 @@ def test_singular_transform_of_itk_is_refused(tmp_path):
     )
     with pytest.raises(VolumeError, match=r"flat\.tfm: the transform is singular"):
         load_transform(path)
+
+
+def test_transform_that_is_no_linear_one_in_space_is_refused(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.Image([50, 50, 50], sitk.sitkFloat32)
+    image.SetSpacing([5.0] * 3)
+    image.SetOrigin([-125.0] * 3)
+    bent = sitk.BSplineTransformInitializer(image, [2, 2, 2])
+    numbers = np.random.default_rng(0).normal(size=len(bent.GetParameters()))
+    bent.SetParameters(numbers.tolist())
+    for transform, reason in (
+        (bent, "is not linear: use only its linear part"),
+        (sitk.Euler2DTransform(), "is not three-dimensional"),
+    ):
+        sitk.WriteTransform(transform, str(tmp_path / "own.tfm"))
+        with pytest.raises(VolumeError, match=rf"own\.tfm: the transform {reason}"):
+            load_transform(tmp_path / "own.tfm")
 
 
 def test_file_of_several_transforms_is_refused_unless_it_says_how_they_combine(tmp_path):

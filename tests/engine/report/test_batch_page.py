@@ -15,6 +15,7 @@ import pytest
 from napari_mri7t.engine.datasets.bids import start_derivative
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model, read_card
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, prepare
+from napari_mri7t.engine.preparation.steps import REGISTRATION, Decision
 from napari_mri7t.engine.report.batch_page import (
     COLUMNS,
     batch_rows,
@@ -199,6 +200,51 @@ def test_table_holds_the_numbers_and_describes_its_columns(folder):
         "n/a", "written", "0.78",
     )  # fmt: skip
     assert {row["brain_litres"] for row in rows if row["state"] == "failed"} == {"n/a"}
+
+
+def test_reason_of_any_text_is_one_cell_and_no_formula(tmp_path):
+    start_derivative(tmp_path)
+    (tmp_path / "logs").mkdir(exist_ok=True)
+    failed = {"sub-01": "=1+1\tis broken\nhere", "sub-02": "\u202eback"}
+    (tmp_path / "logs/batch.json").write_text(json.dumps({"failed": failed}))
+    lines = write_batch_table(tmp_path).read_text(encoding="utf-8").splitlines()
+    assert [len(line.split("\t")) for line in lines] == [len(COLUMNS)] * 3
+    reasons = [line.split("\t")[-1] for line in lines[1:]]
+    assert not any(reason.startswith("=") or "\u202e" in reason for reason in reasons)
+    columns = dict(zip(lines[0].split("\t"), lines[1].split("\t"), strict=True))
+    assert columns["n_warnings"] == "n/a"  # there is no sidecar to count them in
+
+
+def test_sessions_have_rows_of_their_own(tmp_path):
+    add_estimate(tmp_path, "01")
+    add_estimate(tmp_path, "02")
+    (tmp_path / "sub-02/ses-a").mkdir()
+    (tmp_path / "sub-02/anat").rename(tmp_path / "sub-02/ses-a/anat")
+    rows = [row.output for row in batch_rows(tmp_path)]
+    assert sorted(rows) == [output_of("01"), output_of("02").replace("/anat/", "/ses-a/anat/")]
+
+
+def test_page_tells_percent_and_what_was_not_registered(
+    folder, tmp_path, prepared, small, card, page
+):
+    shown = re.findall(r'data-label="Bias field, %" data-bias="([^"]*)">([^<]*)<', page)
+    assert shown.count(("25.0", "25")) == 3
+    assert page.count("not registered") == 3  # prepared without a registration
+    decisions = prepared.decisions | {REGISTRATION: Decision.COMPUTE}
+    registered = replace(prepared, decisions=decisions)
+    shutil.copytree(folder, tmp_path / "copy")
+    write_scan_figures(tmp_path / "copy", output_of("01"), registered, small, card, 1.0)
+    html = write_batch_page(tmp_path / "copy").read_text(encoding="utf-8")
+    assert html.count("not registered") == 2
+
+
+def test_truth_is_no_number(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / figure_path(output_of("01"), NUMBERS)
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"seconds": True, "brain_litres": True}))
+    found = read_scan_figures(tmp_path / "copy", output_of("01"))
+    assert (found.seconds, found.quality) == (None, None)
 
 
 def test_the_validator_is_silent_on_page_figures_and_table(

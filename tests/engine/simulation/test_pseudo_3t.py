@@ -13,9 +13,10 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
     LARGEST_SEED,
     N_STEPS,
     SimulationConfig,
+    preview_plane,
     simulate_3t,
 )
-from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 
 def test_source_is_noise_then_match_as_in_the_report(phantom):
@@ -129,3 +130,18 @@ def test_progress_ends_at_its_total(phantom, preset):
     simulate_3t(phantom, config=SimulationConfig(preset=preset), report=records.append)
     done = [record.done for record in records]
     assert (done, done[-1]) == (sorted(done), N_STEPS)
+
+
+@pytest.mark.parametrize("index", [0, -1])
+def test_preview_of_the_first_and_last_plane_sees_nothing_of_the_other_end(index):
+    array = np.random.default_rng(0).uniform(0.2, 0.8, (40, 40, 40)).astype(np.float32)
+    array[20, 20, 20:22] = 0, 1  # so that the range stays
+    other = array.copy()
+    other[-8:] = other[-8:, ::-1] if index == 0 else other[-8:]
+    other[:8] = other[:8, ::-1] if index == -1 else other[:8]
+    config = SimulationConfig(preset="realistic")
+    found = [
+        preview_plane(Volume(each, np.diag([0.8, 0.8, 0.8, 1])), (0, index % 40), config=config)
+        for each in (array, other)
+    ]
+    np.testing.assert_allclose(*found, atol=1e-6)

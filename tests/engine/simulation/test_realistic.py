@@ -80,6 +80,16 @@ def test_lower_resolution_cuts_k_space_at_voxels_of_one_and_a_quarter_mm():
     np.testing.assert_allclose(lower_resolution(whole, (1.25, 1, 1)), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_resolution_is_lost_along_fine_axes_alone(axis):
+    stripes = np.zeros((12, 12, 12), np.float32)
+    np.moveaxis(stripes, axis, 0)[::2] = 1
+    coarse, fine = np.ones(3), np.full(3, 1.25)
+    coarse[axis], fine[axis] = 1.25, 1
+    np.testing.assert_allclose(lower_resolution(stripes, coarse), stripes, atol=1e-5)
+    np.testing.assert_allclose(lower_resolution(stripes, fine), 0.5, atol=1e-5)
+
+
 def test_shading_is_smooth_and_as_strong_as_asked():
     shape = (1, 200, 200, 200)
     drawn = strengths(shading=0.2)

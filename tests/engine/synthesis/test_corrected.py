@@ -1,10 +1,14 @@
 """What an estimate is compared with: the scan without its bias field, merged as the estimate is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.steps import EXTRACTION, STEPS, Decision
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.corrected import corrected_scan
 from napari_mri7t.engine.synthesis.scan import ReadyScan, prepare_scan, synthesize_prepared
@@ -48,6 +52,26 @@ def test_scan_that_was_not_corrected_is_itself(phantom, tiny_model):
     ready = prepare_scan(head, PreparationConfig(prepare="none", mask=mask))
     made = synthesize_prepared(ready, load_model(tiny_model), CPU)
     assert corrected_scan(made) is made.source
+
+
+def test_nothing_is_around_an_uncorrected_brain_where_the_estimate_has_nothing(ready, tiny_model):
+    scan, mask = ready.prepared.scan, ready.prepared.mask
+    own = replace(ready, prepared=replace(ready.prepared, corrected=scan))
+    output = OutputConfig(background="zero")
+    made = synthesize_prepared(own, load_model(tiny_model), CPU, output)
+    np.testing.assert_array_equal(corrected_scan(made).array, np.where(mask, scan.array, 0))
+
+
+def test_scan_that_is_but_a_brain_is_corrected_beside_its_mask_too(ready, phantom, tiny_model):
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE) | {EXTRACTION: Decision.EXTRACTED}
+    corrected = phantom.with_array(phantom.array / 2)
+    mask = binary_erosion(phantom.array > 0, iterations=3)
+    prepared = replace(
+        ready.prepared, scan=phantom, corrected=corrected, mask=mask, decisions=decisions
+    )
+    own = replace(ready, scan=phantom, prepared=prepared)
+    made = synthesize_prepared(own, load_model(tiny_model), CPU)
+    np.testing.assert_array_equal(corrected_scan(made).array, corrected.array)
 
 
 def test_result_in_mni_space_is_compared_there(phantom, tiny_model):

@@ -76,6 +76,14 @@ def test_closing_waits_for_what_is_under_way_and_begins_nothing_more(four_thread
     assert len(begun) == n_begun
 
 
+def test_items_are_taken_as_lanes_become_free(four_threads):
+    taken = []
+    results = in_lanes(abs, (taken.append(n) or n for n in range(100)), 1)
+    next(results)
+    results.close()
+    assert len(taken) <= 4 + 1  # or they would fill the memory
+
+
 @pytest.mark.parametrize("n_begun", [0, 1, 3])
 def test_lane_that_cannot_begin_leaves_the_threads_of_others_as_they_were(
     four_threads, monkeypatch, n_begun

@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_erosion
 
 import napari_mri7t
 from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.networks.unet import SliceUNet
-from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.preparation.prepare import PreparationConfig, plan_preparation
+from napari_mri7t.engine.preparation.prepared import Prepared
+from napari_mri7t.engine.preparation.steps import EXTRACTION, STEPS, Decision
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.synthesis import preview, slabs
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.preview import open_preview
-from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.synthesis.scan import ReadyScan, synthesize, synthesize_prepared
 from napari_mri7t.engine.volumes.volume import Volume
 
 CPU = {"device": "cpu", "precision": "float32"}
@@ -116,6 +119,27 @@ def test_preview_keeps_the_scale_of_a_scan_whose_background_is_not_zero(scan, mo
     full = synthesize(shifted, model, config).volume
     assert full.array.min() < -1
     assert_parts_are_those_of(full, open_preview(shifted, model, config))
+
+
+def test_preview_shows_tissue_beside_a_mask_on_the_scale_of_the_scan(scan, model):
+    """Not as background, which lies elsewhere on that scale."""
+    shifted = scan.with_array(np.where(scan.array > 0, scan.array / 300 - 1, -5))
+    part = scan.array > 0
+    part[: scan.shape[0] // 2] = False
+    preparation = PreparationConfig(prepare="none", mask=scan.with_array(part))
+    config = SynthesisConfig(**CPU)
+    full = synthesize(shifted, model, config, preparation).volume
+    assert_parts_are_those_of(full, open_preview(shifted, model, config, preparation))
+
+
+def test_preview_of_a_scan_that_is_but_a_brain_counts_beside_its_mask(scan, model):
+    config = SynthesisConfig(**CPU)
+    plan = plan_preparation(scan, PreparationConfig("none", allow_out_of_domain=True))
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE) | {EXTRACTION: Decision.EXTRACTED}
+    mask = binary_erosion(scan.array > 0, iterations=3)
+    ready = ReadyScan(scan, plan, Prepared(scan, scan, mask, np.eye(4), 0.7, decisions))
+    full = synthesize_prepared(ready, model, config).volume
+    assert_parts_are_those_of(full, preview.Preview(ready, model, config))
 
 
 def count_slabs(monkeypatch) -> list[int]:

@@ -31,6 +31,8 @@ from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import (
     ReadyScan,
     as_given,
+    check_ends,
+    from_mni,
     synthesize,
     synthesize_prepared,
     to_mni,
@@ -115,6 +117,8 @@ def test_result_lies_on_the_scan_in_its_own_range(head, mask_file, tmp_path, via
     inside = np.abs(result.array - scan.array)[mask]
     assert inside.mean() < 0.02 * scan.array.max()
     assert "outside the models' domain" in made.warnings[0]
+    assert any(text.startswith("voxels are 4") for text in made.warnings)
+    assert len(set(made.warnings)) == len(made.warnings)
     assert made.settings["preparation"]["mask"]["File"] == mask_file.name
 
 
@@ -214,6 +218,29 @@ def test_preparation_of_a_scan_that_is_but_a_brain_takes_nothing_from_its_estima
     expected = estimate(scan, model, CPU).volume.array
     assert expected[~mask].any(), "the network must estimate the rim"
     np.testing.assert_array_equal(made.volume.array, expected)
+
+
+def test_estimate_in_mni_space_of_a_scan_that_is_but_a_brain_keeps_its_rim(head_brain):
+    mask = foreground_mask(head_brain)
+    decisions = dict.fromkeys(STEPS, Decision.COMPUTE) | {EXTRACTION: Decision.EXTRACTED}
+    config = PreparationConfig("none", allow_out_of_domain=True)
+    plan = plan_preparation(head_brain, config, "mni")
+    prepared = Prepared(head_brain, head_brain, mask, np.eye(4), 0.7, decisions)
+    model = replace(model_of(head_brain), network=Wider())
+    ready = ReadyScan(head_brain, plan, prepared)
+    made = synthesize_prepared(ready, model, CPU, OutputConfig("mni"))
+    brain, inside, _ = to_mni(prepared)
+    expected = estimate(brain, model, CPU).volume.array
+    assert expected[~inside].any(), "the network must estimate the rim"
+    np.testing.assert_array_equal(made.volume.array, expected)
+
+
+@pytest.mark.parametrize("n_slices", [20, 300])
+def test_end_slices_count_in_the_space_where_most_slices_are(n_slices):
+    """It is not yet known whether a scan goes to MNI space, which has 182 slices."""
+    scan = Volume(np.zeros((4, 4, n_slices)), np.eye(4))
+    ends = min(90, n_slices) if n_slices < 182 else 140
+    check_ends(scan, SynthesisConfig(end_slices=ends, crop=False), OutputConfig(via="mni"))
 
 
 @pytest.mark.parametrize("decision", [Decision.EXTRACTED, Decision.GIVEN])
@@ -380,6 +407,15 @@ def test_device_and_end_slices_are_refused_before_the_preparation(
         synthesize(head[0], model_of(head[0]), config, output=output)
 
 
+def test_scan_beyond_the_models_field_of_view_is_kept_there():
+    scan = Volume(np.full((20, 8, 8), 7.0), np.eye(4))
+    inside = np.ones(scan.shape, bool)
+    there = Volume(np.full((10, 8, 8), 5.0), np.eye(4))
+    found = from_mni(there, Prepared(scan, scan, inside, np.eye(4), 0.7))
+    np.testing.assert_allclose(found[:10], 5)
+    np.testing.assert_allclose(found[10:], 7)
+
+
 def test_uncertainty_that_comes_back_from_mni_space_keeps_its_range(prepared):
     """Splines would overshoot at the edges of these blocks: too little beside much."""
     blocks = np.random.default_rng(0).integers(1, 3, (12, 15, 12))
@@ -419,3 +455,14 @@ def test_zeros_within_an_estimate_on_another_grid_are_tissue_and_no_background()
     assert made[8, 8, 8] == -2
     assert made[0, 0, 0] == 0
     np.testing.assert_allclose(made[4:12, 4:12, 4:8], ramp[4:12, 4:12, 4:8] - 2, atol=1e-6)
+
+
+def test_dark_voxels_of_the_mask_are_tissue_also_at_the_surface():
+    """Of z-scores within the brain: 0 there is the darkest tissue, and no background."""
+    ramp = np.pad(np.linspace(0.2, 1, 512).reshape(8, 8, 8), 4)
+    ramp[4, 8, 8] = 0
+    scan = Volume(ramp, np.eye(4))
+    mask = np.pad(np.ones((8, 8, 8), bool), 4)
+    made = as_given(scan, SimpleNamespace(scale=Scale(0.0, -2.0), scan=scan, mask=mask)).array
+    assert made[4, 8, 8] == -2
+    assert not made[~mask].any()

@@ -117,6 +117,13 @@ def test_end_slices_stay_as_in_the_source(volume):
     assert (np.abs(result - volume.array)[..., 7:-7] > 0.05).all()
 
 
+def test_end_slices_are_those_of_the_axial_plane_alone(volume):
+    plain, shortened = (
+        estimate_array(volume, Shade(), planes=("coronal",), end_slices=n) for n in (0, 7)
+    )
+    np.testing.assert_array_equal(shortened[..., 7:-7], plain[..., 7:-7])
+
+
 def test_context_beyond_the_volume_repeats_its_end_slices(volume):
     padded = np.pad(volume.array, ((0, 0), (0, 0), (2, 2)), mode="edge")
     expected = np.mean([padded[..., k : k + 32] for k in range(5)], axis=0)

@@ -37,6 +37,16 @@ def test_copy_is_known(brain, change):
     assert are_one_brain(fingerprint(brain), fingerprint(copy))
 
 
+def test_mirror_of_an_uneven_brain_is_known(brain):
+    slope = np.linspace(0.5, 1, brain.shape[0], dtype=np.float32)[:, None, None]
+    uneven, mirrored = (
+        fingerprint(brain.with_array(np.ascontiguousarray(array)))
+        for array in (brain.array * slope, (brain.array * slope)[::-1])
+    )
+    assert uneven != mirrored
+    assert are_one_brain(uneven, mirrored)
+
+
 def test_another_shape_or_texture_is_another_brain(brain):
     stretched = brain.array[60:-60]
     darker = brain.array * np.linspace(0.6, 1, brain.shape[2], dtype=np.float32)

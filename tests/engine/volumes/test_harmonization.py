@@ -51,6 +51,13 @@ def test_estimate_is_never_brighter_than_the_scan(scan):
     assert back(harmonization, np.ones_like(scan), scan).max() <= scan.max()
 
 
+def test_estimate_is_never_brighter_than_a_scan_that_is_dimmer_than_the_reference(scan):
+    dim = np.minimum(scan, np.quantile(scan[scan > 0], 0.96))
+    harmonization = harmonize(dim, REFERENCE)
+    assert harmonization.scan[-1] > dim.max()  # what becomes 1 is brighter than all of it
+    assert back(harmonization, np.ones_like(dim), dim).max() <= dim.max()
+
+
 def test_model_sees_the_same_whatever_the_scale(scan):
     first, other = (harmonize(each, REFERENCE).to_model(each) for each in (scan, scan * 7))
     np.testing.assert_allclose(first, other, atol=1e-5)

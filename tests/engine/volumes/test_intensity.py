@@ -8,6 +8,7 @@ from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.brain import fill_brain
 from napari_mri7t.engine.volumes.intensity import (
     brain_quantiles,
+    check_peak,
     denormalize,
     harmonize,
     histogram_table,
@@ -51,6 +52,16 @@ def test_constant_volume_is_refused():
 def test_empty_mask_is_refused():
     with pytest.raises(VolumeError, match="mask is empty"):
         normalize(np.arange(4.0), np.zeros(4, bool))
+
+
+def test_voxel_that_outshines_the_others_five_times_is_refused(phantom):
+    array = phantom.array.copy()
+    usual = np.percentile(array[array > 0], 99.9)
+    array[20, 24, 16] = 4.5 * usual
+    check_peak(phantom.with_array(array))
+    array[20, 24, 16] = 5.5 * usual
+    with pytest.raises(VolumeError, match="cap such voxels first"):
+        check_peak(phantom.with_array(array))
 
 
 def test_match_histogram_is_that_of_scikit_image():

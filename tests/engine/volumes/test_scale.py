@@ -194,3 +194,17 @@ def test_grey_values_of_quiet_air_are_no_padding(brain):
         air = np.random.default_rng(0).random(brain.shape) < part
         head = np.where(brain.array > 0, brain.array, air)
         assert find_scale(brain.with_array(head)).is_usual
+
+
+def test_background_below_all_intensities_is_no_warning(brain):
+    scale = find_scale(brain.with_array(SCALES["padding"](brain.array)))
+    assert scale.background < scale.zero
+    assert scale.warnings == ()
+
+
+def test_dark_tissue_of_a_z_scored_brain_is_no_overflow(brain):
+    scored = z_scored(brain.array)
+    dark = brain.with_array(np.where(scored < 0, 4 * scored, scored))
+    assert dark.array.min() < -dark.array.max()
+    (note,) = find_scale(dark).warnings
+    assert "z-scores" in note

@@ -424,7 +424,7 @@ def test_batch_refuses_one_mask_for_all_scans(job, tmp_path):
 def test_end_slices_are_refused_before_a_scan_is_prepared(raw, job, steps):
     scans = find_scans(raw).scans
     summary = synthesize_batch(scans, replace(job, config=replace(CONFIG, end_slices=500)))
-    assert all("lower end_slices" in summary.failed[scan.name] for scan in scans)
+    assert all("choose fewer" in summary.failed[scan.name] for scan in scans)
     assert steps == []
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 
-from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.errors import DeviceError, StateError
 from napari_mri7t.engine.workflows import cluster
 from napari_mri7t.engine.workflows.cluster import Place, open_client, slurm_script, slurm_settings
 
@@ -68,6 +69,26 @@ def test_workers_share_the_gpus_that_are_there(monkeypatch, tmp_path, chosen, n_
     workers = cluster._local_cluster(Place(cluster="local:3"), None, tmp_path)
     found = [workers[n]["options"]["env"].get("CUDA_VISIBLE_DEVICES") for n in range(3)]
     assert found == given
+
+
+def test_workers_beyond_the_cores_have_a_thread_each(monkeypatch, tmp_path):
+    import distributed
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(distributed, "SpecCluster", lambda workers, **_: workers)
+    workers = cluster._local_cluster(Place(cluster="local:3", device="cpu"), None, tmp_path)
+    assert {each["options"]["env"]["OMP_NUM_THREADS"] for each in workers.values()} == {"1"}
+
+
+def test_task_that_no_worker_can_take_is_refused():
+    """One such worker is enough, and workers may still come."""
+    without, with_gpu = {"resources": {}}, {"resources": {"GPU": 1}}
+    place = Place(scheduler="tls://node:8786")
+    cluster._check_workers({"a": without, "b": with_gpu}, place)
+    cluster._check_workers({}, place)
+    cluster._check_workers({"a": without}, replace(place, device="cpu"))
+    with pytest.raises(DeviceError, match="none of its 2 workers offers a GPU"):
+        cluster._check_workers({"a": without, "b": without}, place)
 
 
 def test_slurm_script_asks_for_what_was_given():

@@ -42,6 +42,8 @@ def test_table_leads_nowhere_outside_and_damage_is_named(tmp_path):
     table = tmp_path / "names.tsv"
     table.write_text("scan\testimate\na.nii\t../../x.nii.gz\nb.nii\t/etc/x.nii.gz\n")
     assert read_names(table) == {}
+    table.write_text("scan\testimate\na.nii\tsub-a/../../x.nii.gz\n")
+    assert read_names(table) == {}
     table.write_bytes(b"scan\testimate\na\tb\tc\n\xff")
     with pytest.raises(Mri7tError, match="mend or remove it"):
         read_names(table)

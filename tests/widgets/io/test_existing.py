@@ -170,6 +170,14 @@ def test_estimate_without_its_sidecar_stays_synthetic(estimate, tmp_path, told, 
     assert Path(image).name == "sub-e_desc-unrecorded_T1w.nii.gz"
 
 
+def test_sidecar_that_was_edited_to_say_no_is_not_taken_for_a_yes(estimate, tmp_path, told):
+    (saved,) = write_image(str(tmp_path / "e.nii.gz"), *estimate[:2])
+    facts = json.loads((tmp_path / "e.json").read_text())
+    (tmp_path / "e.json").write_text(json.dumps(facts | {"Synthetic": "no"}))
+    read(saved)
+    assert "no sidecar records how it was made" in told[0]
+
+
 def test_sidecar_of_version_0_1_is_opened_with_its_estimate(estimate, tmp_path, told):
     (saved,) = write_image(str(tmp_path / "e.nii.gz"), *estimate[:2])
     facts = json.loads((tmp_path / "e.json").read_text())

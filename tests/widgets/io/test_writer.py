@@ -289,6 +289,12 @@ def test_views_are_left_out_of_save_all_and_named(tmp_path, source_layer, told):
     assert told == ["Not saved, because they are not volumes: swipe, difference, flat."] * 2
 
 
+def test_layer_whose_name_no_file_can_have_is_called_a_layer(tmp_path, source_layer):
+    data, meta, kind = source_layer.as_layer_data_tuple()
+    (saved,) = write_layers(str(tmp_path / "all.nii"), [(data, meta | {"name": "/?*"}, kind)])
+    assert Path(saved).name == "all_layer.nii"
+
+
 def test_view_that_is_saved_alone_is_not_called_a_scan(tmp_path, source_layer, told):
     _, difference, _ = views(source_layer)
     (saved,) = write_layers(str(tmp_path / "out"), [difference])

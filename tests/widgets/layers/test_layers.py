@@ -24,6 +24,7 @@ from napari_mri7t.widgets.layers.layers import (
     orient_camera,
     volume_to_layer,
 )
+from napari_mri7t.widgets.layers.places import foreign_warnings, place_of
 from napari_mri7t.widgets.layers.planes import plane_to_layer
 
 SHAPE = (5, 6, 7)
@@ -210,6 +211,25 @@ def test_layer_of_a_script_takes_its_place_from_scale_and_translate_in_mm():
         "mine was not opened by this plugin: its axes were assumed to be S, A, R; if not, "
         "open its file with this plugin",
     )
+
+
+def test_units_of_a_series_are_those_of_its_last_three_axes():
+    meta = {"scale": [5, 1000, 2000, 3000], "units": ("pixel", "um", "um", "um")}
+    np.testing.assert_allclose(np.diag(place_of("series", meta, 4)), [3, 2, 1, 1])
+
+
+@pytest.mark.parametrize("entry", [(1, 0), (0, 1)])
+def test_series_that_an_affine_moves_from_volume_to_volume_is_refused(entry):
+    affine = np.eye(5)
+    affine[entry] = 0.5
+    with pytest.raises(VolumeError, match="shown in different places"):
+        place_of("series", {"affine": affine}, 4)
+
+
+def test_one_axis_without_a_unit_of_length_is_told():
+    assert len(foreign_warnings("mine", ("mm",) * 3)) == 1
+    for units in (("pixel", "mm", "mm"), ("mm", "mm", "pixel")):
+        assert "has no unit of length" in foreign_warnings("mine", units)[1]
 
 
 def test_layer_without_a_unit_counts_as_mm_and_says_so():

@@ -12,12 +12,16 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.preparation.prepare import PreparationConfig
+from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.volumes.provenance import read_sidecar
 from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.widgets.layers.layers import layer_to_volume
 from napari_mri7t.widgets.shared.command import changed, command_line, file_of
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.synthesize.command import lines_of_folder
 from napari_mri7t.widgets.synthesize.fields import FOLDER
+from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 
 pytestmark = pytest.mark.gui
 PLUGIN = "napari-mri7t"
@@ -115,6 +119,15 @@ def test_copied_line_of_a_folder_is_the_batch(window, scan_file, tmp_path, wait_
         "sub-01_desc-synth7T_T1w.nii.gz"
     ]
     wait_idle()
+
+
+def test_line_of_a_folder_has_what_was_allowed_and_the_factor_of_the_noise(tmp_path):
+    config = SynthesisConfig(noise_factor=2.0)
+    preparation = PreparationConfig(allow_out_of_domain=True)
+    folders = tmp_path / "raw", tmp_path / "out"
+    (line,) = lines_of_folder(FolderRequest(*folders, None, config, preparation, OutputConfig()))
+    assert "--allow-out-of-domain" in line
+    assert "--noise-factor 2" in line
 
 
 def test_layer_that_is_no_file_has_no_line_and_the_widget_says_why(window, scan_file):

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from napari.utils.history import get_save_history, update_save_history
 from qtpy.QtWidgets import QFileDialog
 
 from napari_mri7t.engine.volumes.provenance import read_sidecar
@@ -136,6 +137,35 @@ def test_all_results_become_one_derivative_whose_files_stay(
     ]
     assert (folder / "dataset_description.json").is_file()
     assert "2 volumes" in widget.panel.status.text()
+
+
+def test_last_result_is_saved_where_none_is_selected_and_the_folder_is_remembered(
+    open_file, quick_model, monkeypatch, wait_idle, tmp_path
+):
+    widget, viewer = open_file("sub-01_T1w", "sub-02_T1w")
+    widget.model_chooser.add(quick_model)
+    widget.source.mode_box.setCurrentText("Selected layers")
+    viewer.layers.selection = set(viewer.layers)
+    widget.panel.start_button.click()
+    wait_idle()
+    viewer.layers.selection.clear()
+    update_save_history(str(tmp_path / "elsewhere/old.nii"))
+    seen = answer(monkeypatch)
+    widget.save_button.click()
+    wait_idle()
+    assert seen[0].name.startswith(widget.save_button.results()[-1].name[:6])
+    assert seen[0].name.startswith("sub-02")
+    assert get_save_history()[0] == str(tmp_path)
+
+
+def test_released_button_no_longer_listens_to_the_viewer(made):
+    widget, layer = made()
+    button = widget.save_button
+    button.release()
+    button.setEnabled(True)
+    widget.viewer.layers.remove(layer)
+    assert button.isEnabled()
+    widget.viewer.layers.events.removed.connect(button._refresh)  # closing releases it once more
 
 
 def test_deleted_result_is_no_longer_saved(made):

@@ -12,7 +12,6 @@ from napari_mri7t.widgets.shared.table import (
     DONE,
     FAILED,
     ICON_WIDTH,
-    LONGEST_STATE,
     REFUSED,
     RUNNING,
     SKIPPED,
@@ -20,6 +19,7 @@ from napari_mri7t.widgets.shared.table import (
     THUMBNAIL,
     TITLE,
     WAITING,
+    WHILE_RUNNING,
     WRITTEN,
     Row,
     RowTable,
@@ -128,7 +128,7 @@ def test_states_and_headings_are_wide_enough(qtbot):
     table = RowTable("Person", "hint", {"MI": ".2f", "other": ".2f", "mm": ".2f"})
     qtbot.addWidget(table)
     metrics, header = table.view.fontMetrics(), table.view.horizontalHeader()
-    words = [state.word for state in (FAILED, DONE, WAITING)] + ["synthesising", LONGEST_STATE]
+    words = [state.word for state in (FAILED, DONE, WAITING)] + [WHILE_RUNNING]
     for column, texts in enumerate((words, ["MI"], ["other"], ["mm"]), STATE):
         room = ICON_WIDTH if column == STATE else 0
         widest = max(metrics.horizontalAdvance(text) for text in texts)

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_mri7t.widgets.layers.layers import (
-    VIEW_KEY,
-    estimate_to_layer,
-    likely_pair,
-    likely_source,
-    volume_to_layer,
-)
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, estimate_to_layer, volume_to_layer
+from napari_mri7t.widgets.layers.likely import likely_pair, likely_source
 
 
 @pytest.fixture
