@@ -251,7 +251,8 @@ class CompareWidget(EngineWidget):
         plane = shown_plane(self.viewer, self.pair[0])
         if plane is None:
             self._of_slice.drop()  # a pending answer is of a slice no longer shown
-            self.table.clear_rows("slice", "none shown")
+            is_3d = self.viewer.dims.ndisplay == 3
+            self.table.clear_rows("slice", "3-D" if is_3d else "none")
             return
         self._of_slice.ask(jobs.plane_scores, *self._scored(), plane)
 

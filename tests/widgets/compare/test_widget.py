@@ -171,6 +171,43 @@ def test_side_by_side_shows_the_two_with_the_reference_on_the_left(widget, viewe
     assert shown(viewer) == {"phantom", "estimate", "other"}
 
 
+def place_of(viewer, name: str) -> tuple[int, int]:
+    """Return row and column of a layer in the grid."""
+    return viewer.canvas.grid.position(viewer.layers.index(viewer.layers[name]), viewer.layers)
+
+
+@pytest.mark.parametrize(("view", "prefix"), [("Side by side", ""), ("Three planes", "planes: ")])
+def test_each_image_stays_under_its_label_when_layers_are_reordered(
+    widget, viewer, phantom, view, prefix
+):
+    viewer.dims.set_point((0, 1, 2), phantom.affine[:3, 3][::-1] + (16, 24, 20))
+    widget.view_box.setCurrentText(view)
+    left, right = (f"{prefix}{name}" for name in ("phantom", "estimate"))
+    for _ in range(2):
+        viewer.layers.move(viewer.layers.index(right), 0)
+        viewer.layers.move(viewer.layers.index(left), len(viewer.layers))
+        assert (place_of(viewer, left), place_of(viewer, right)) == ((0, 0), (0, 1))
+        viewer.layers.move(viewer.layers.index(right), len(viewer.layers))
+        assert (place_of(viewer, left), place_of(viewer, right)) == ((0, 0), (0, 1))
+    assert viewer.canvas.grid.enabled
+
+
+def test_part_right_of_the_line_stays_over_layers_that_are_moved_up(widget, viewer):
+    widget.view_box.setCurrentText("Swipe")
+    viewer.layers.move(viewer.layers.index("phantom"), len(viewer.layers))
+    assert viewer.layers[-1].name == RIGHT_PART
+
+
+@pytest.mark.parametrize("view", ["Side by side", "Three planes"])
+def test_grid_that_is_turned_off_by_hand_ends_the_view_and_its_labels(widget, viewer, view):
+    widget.view_box.setCurrentText(view)
+    viewer.canvas.grid.enabled = False
+    assert (widget.views.view, widget.view_box.currentText()) == (SINGLE, SINGLE)
+    assert labels(viewer) == {}
+    assert not viewer.canvas.grid.enabled
+    assert shown(viewer) == {"phantom", "estimate", "other"}
+
+
 def test_flicker_shows_one_after_the_other(widget, viewer, qtbot):
     widget.view_box.setCurrentText("Flicker")
     seen = set()

@@ -339,6 +339,21 @@ def test_line_and_points_keep_no_writer_from_save_all(
 
 
 @pytest.mark.gui
+def test_mask_gets_the_name_that_was_typed_and_replaces_it_when_saved_again(
+    make_napari_viewer, tmp_path, source_layer
+):
+    viewer = make_napari_viewer()
+    mask = viewer.add_labels(np.asarray(source_layer.data > 0, np.uint8), name="mask")
+    assert offered(mask)[0] == "NIfTI"
+    for value in (1, 0):
+        mask.data[2, 2, 2] = value
+        (saved,) = mask.save(str(tmp_path / "typed.nii.gz"), plugin="napari-mri7t")
+        assert Path(saved) == tmp_path / "typed.nii.gz"
+        assert nibabel.load(saved).get_fdata()[2, 2, 2] == value
+    assert [path.name for path in tmp_path.glob("typed*.nii.gz")] == ["typed.nii.gz"]
+
+
+@pytest.mark.gui
 def test_viewer_saves_one_layer_and_all_layers(make_napari_viewer, tmp_path, source_layer):
     viewer = make_napari_viewer()
     viewer.add_layer(source_layer)

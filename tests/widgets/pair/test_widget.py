@@ -186,6 +186,25 @@ def test_verdict_goes_to_the_engine_and_comes_back_into_the_table(
     wait_idle()
     assert asked == [(tmp_path / "out", "sub-02", verdict)]
     assert states(done)["sub-02"] == word
+    assert plain(done.panel.status) == f"sub-02: {verdict}"
+
+
+def test_verdict_on_a_pair_that_is_not_made_anew_is_seen_in_its_row(
+    widget, made, monkeypatch, wait_idle, tmp_path
+):
+    monkeypatch.setattr(pairs, "state_of", lambda files, job: "changed")
+    monkeypatch.setattr(
+        pair_review, "judge_pair", lambda *asked: made.make("sub-01", verdict="accept")
+    )
+    widget.fields.registration_box.setCurrentIndex(1)
+    wait_idle()
+    widget._show_record(made.make("sub-01"))
+    widget.table.choose("sub-01")
+    widget.review.buttons["accept"].click()
+    wait_idle()
+    assert states(widget)["sub-01"] == "refused"
+    assert "Your verdict: accept." in widget.table.row("sub-01").details
+    assert plain(widget.panel.status) == "sub-01: accept"
 
 
 def test_pair_of_other_settings_is_refused_unless_it_may_be_overwritten(

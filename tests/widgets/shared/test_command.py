@@ -143,6 +143,19 @@ def test_layer_that_is_no_file_has_no_line_and_the_widget_says_why(window, scan_
     layer.translate = (0, 0, 0)
 
 
+def test_layer_that_was_edited_has_no_line(window, scan_file):
+    _, viewer = window
+    (layer,) = viewer.open(scan_file, plugin=PLUGIN)
+    assert file_of(layer).path == scan_file
+    mask = viewer.add_labels((layer.data > 0.5).astype(int), metadata=dict(layer.metadata))
+    mask.scale, mask.translate, mask.units = layer.scale, layer.translate, layer.units
+    with pytest.raises(VolumeError, match="was edited in napari: save it, and open the saved file"):
+        file_of(mask)
+    layer.data = layer.data * 2
+    with pytest.raises(VolumeError, match="was edited in napari"):
+        file_of(layer)
+
+
 def test_volume_of_a_series_is_named_by_its_index(window, phantom, tmp_path):
     widget, viewer = window
     series = np.stack([phantom.array[8:32, 8:40, 10:20]] * 3, -1)

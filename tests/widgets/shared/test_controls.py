@@ -24,7 +24,7 @@ from napari_mri7t.widgets.shared.controls import (
     set_tooltip,
     wrap_anywhere,
 )
-from napari_mri7t.widgets.shared.labels import TextLabel
+from napari_mri7t.widgets.shared.labels import FOLDED_LINES, TextLabel
 
 pytestmark = pytest.mark.gui
 
@@ -175,8 +175,29 @@ def test_long_path_does_not_widen_a_notice(qtbot):
     assert notices.minimumSizeHint().width() < 350
 
 
-def test_text_that_wraps_anywhere_reads_the_same():
-    assert wrap_anywhere("/a/b_c.nii").replace("\u200b", "") == "/a/b_c.nii"
+def test_long_name_without_a_mark_does_not_widen_a_notice(qtbot):
+    notices = Notices()
+    qtbot.addWidget(notices)
+    notices.add(f"{'scan' * 40}: is no brain", ERROR_COLOUR)
+    assert notices.minimumSizeHint().width() < 350
+
+
+def test_folded_notice_shows_whole_lines_alone(qtbot):
+    """Nothing below the last line has room for the top of the next one."""
+    notice = Notice("word " * 100, WARNING_COLOUR)
+    qtbot.addWidget(notice)
+    notice.resize(200, 300)
+    with qtbot.waitExposed(notice):
+        notice.show()
+    assert notice.button.isVisible()
+    assert notice.label.sizeHint().height() == FOLDED_LINES * notice.label.line_height()
+
+
+@pytest.mark.parametrize("text", ["/a/b_c.nii", "scan" * 40, "a" * 24, "a" * 25])
+def test_text_that_wraps_anywhere_reads_the_same(text):
+    wrapped = wrap_anywhere(text)
+    assert wrapped.replace("\u200b", "") == text
+    assert max(map(len, wrapped.split("\u200b"))) <= 24
 
 
 def test_disabled_control_says_why(qtbot):

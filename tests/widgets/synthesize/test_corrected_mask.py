@@ -148,6 +148,8 @@ def test_result_in_mni_space_has_its_mask_on_the_scans_grid(ready, head, calls, 
     assert not ready.viewer.layers["head quality: brain mask"].editable
     mask = ready.viewer.layers["head quality: brain mask on the scan"]
     np.testing.assert_array_equal(mask.data.T > 0, head[1])
+    seen = {layer.name for layer in ready.viewer.layers if layer.visible}
+    assert seen == {"head", mask.name}, "nothing covers the scan on which it is corrected"
     ready.quality.use_button.click()
     wait_idle()
     assert "replaced by your mask" in plain(ready.outlook.preparation)

@@ -226,6 +226,38 @@ def test_double_click_opens_scan_and_estimate_and_the_next_takes_their_place(qui
     assert own in quick.viewer.layers
 
 
+def test_opened_scan_and_estimate_have_a_before_and_after(quick, wait_idle):
+    quick.start()
+    wait_idle()
+    view = quick.folder.table.view
+    view.doubleClicked.emit(view.model().index(0, 0))
+    wait_idle()
+    scan, estimate = quick.viewer.layers
+    assert quick.save_button.isEnabled()
+    quick.before_after.button.click()
+    wait_idle()
+    assert quick.before_after.views.view == "Side by side"
+    overlays = quick.viewer.canvas.overlays
+    assert overlays["mri7t-left"].text == f"scan\n{scan.name}"
+    assert overlays["mri7t-right"].text.startswith("estimate\n")
+    quick.before_after.show("Difference")
+    wait_idle()
+    difference = quick.viewer.layers[-1]
+    np.testing.assert_allclose(difference.data, estimate.data - scan.data, atol=1e-6)
+    quick.viewer.layers.remove(scan)
+    assert not quick.before_after.button.isVisibleTo(quick)
+
+
+def test_changed_end_slices_are_looked_at_again(quick, wait_idle):
+    quick.start()
+    wait_idle()
+    assert not quick.panel.start_button.isEnabled() or quick.folder.to_do()[0] == 0
+    quick.computation.end_slices_box.setValue(3)
+    wait_idle()
+    states = {row.state.word for row in quick.folder.table.rows}
+    assert states == {"refused"}, "made with other settings, and not to be overwritten"
+
+
 def test_quality_page_is_opened_once_there_is_one(quick, monkeypatch, wait_idle, tmp_path):
     opened = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))

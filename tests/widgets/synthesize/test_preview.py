@@ -13,6 +13,7 @@ from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.synthesis import preview as engine
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 from napari_mri7t.widgets.synthesize.preview import (
@@ -177,6 +178,19 @@ def test_in_3d_a_slice_is_refused_in_words_and_a_region_is_made(opened, wait_idl
     opened.preview.show(REGION)
     wait_idle()
     assert opened.panel.status.text().startswith("Region previewed on cpu")
+
+
+def test_slice_outside_the_scan_is_refused_in_words(opened, phantom, wait_idle):
+    far = phantom.affine.copy()
+    far[2, 3] -= 20
+    show(opened, Volume(phantom.array, far, name="below"))
+    opened.source.choose(opened.viewer.layers["phantom"])
+    opened.viewer.dims.set_point(0, far[2, 3] + 1)
+    wait_idle()
+    opened.preview.button.click()
+    wait_idle()
+    assert opened.panel.status.text() == NO_SLICE
+    assert not any("preview" in layer.name for layer in opened.viewer.layers)
 
 
 def test_preview_waits_while_a_synthesis_runs(opened, wait_idle):

@@ -42,6 +42,16 @@ def preview_of(widget):
     return layer
 
 
+def test_volume_of_a_series_is_named_by_its_number_in_before_and_after(widget, series, wait_idle):
+    widget.source.index_box.setValue(1)
+    wait_idle()
+    widget.start()
+    wait_idle()
+    widget.before_after.button.click()
+    wait_idle()
+    assert widget.viewer.canvas.overlays["mri7t-left"].text == "before\nseries volume 1"
+
+
 def test_volume_and_slider_of_a_series_follow_each_other(widget, series, qtbot):
     box, dims = widget.source.index_box, widget.viewer.dims
     dims.set_point(0, 1)

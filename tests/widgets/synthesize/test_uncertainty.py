@@ -11,7 +11,8 @@ import pytest
 
 from napari_mri7t.engine.models.card import find_model
 from napari_mri7t.engine.volumes.volume import Volume
-from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
+from napari_mri7t.widgets.layers.layers import KEY, is_volume, volume_to_layer
+from napari_mri7t.widgets.layers.likely import likely_pair
 from napari_mri7t.widgets.synthesize.fields import FOLDER
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 
@@ -70,6 +71,28 @@ def test_uncertainty_becomes_a_layer_over_the_estimate(widget, calibrated, qtbot
     facts = layer.metadata[KEY]["provenance"]
     assert facts["GeneratedBy"][0]["Description"] == "uncertainty"
     assert facts["Units"] == "arbitrary"
+
+
+def test_uncertainty_is_offered_nowhere_as_a_scan_and_looks_the_same_reopened(
+    widget, calibrated, qtbot, wait_idle, tmp_path
+) -> None:
+    widget.model_chooser.add(calibrated)
+    widget.computation.uncertainty_box.setChecked(True)
+    qtbot.waitUntil(widget.panel.start_button.isEnabled)
+    widget.start()
+    qtbot.waitUntil(lambda: len(widget.viewer.layers) == 3)
+    wait_idle()
+    scan, estimate, layer = widget.viewer.layers
+    path = tmp_path / "uncertainty.nii.gz"
+    layer.save(str(path), plugin="napari-mri7t")
+    (again,) = widget.viewer.open(path, plugin="napari-mri7t")
+    assert again.colormap.name == layer.colormap.name
+    assert (again.blending, again.opacity) == (layer.blending, layer.opacity)
+    assert not any(is_volume(each) for each in (layer, again))
+    assert likely_pair(widget.viewer.layers) == (scan, estimate)
+    widget.viewer.layers.remove(scan)
+    widget.viewer.layers.remove(estimate)
+    assert widget.source.layers() == []
 
 
 def test_an_uncalibrated_model_says_why_there_is_no_uncertainty(widget, quick_model) -> None:

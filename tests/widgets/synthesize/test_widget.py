@@ -306,6 +306,23 @@ def test_selected_layers_are_done_one_after_the_other(viewer, brain, quick_model
     names = [layer.name for layer in viewer.layers]
     assert widget.panel.status.text(), "the result is still told, though it is selected now"
     assert names == ["a", "b", "c", "a synthetic-7T quick", "c synthetic-7T quick"]
+    assert {layer.name for layer in viewer.layers.selection} == {"a", "c"}, "for the next run"
+    assert widget.source.selection_label.text() == "a, c"
+
+
+def test_failure_goes_once_what_it_is_about_is_changed(viewer, brain, quick_model, wait_idle):
+    add(viewer, brain)
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    widget.computation.end_slices_box.setValue(400)
+    wait_idle()
+    widget.start()
+    wait_idle()
+    (error,) = widget.panel.notices.texts(ERROR_COLOUR)
+    assert "choose fewer (Skip end slices)" in error
+    widget.computation.end_slices_box.setValue(0)
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    assert widget.panel.status.text() == ""
 
 
 def test_folder_that_is_not_there_is_told_before_the_start(viewer, quick_model, tmp_path):
