@@ -173,7 +173,7 @@ def data_to_volume(
     if is_still(place, facts["shown"], volume.shape):
         return volume
     volume = moved(volume, motion_of(volume, place, facts["shown"]), any_axes=any_axes)
-    note = "it was moved in napari and is used where it is shown"
+    note = "the layer was moved in napari and is used where it is shown"
     return replace(volume, warnings=(*volume.warnings, note))
 
 

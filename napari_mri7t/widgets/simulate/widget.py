@@ -123,6 +123,13 @@ class SimulateWidget(EngineWidget):
         self.output_field.changed.connect(self._check)
         self.viewer.dims.events.ndisplay.connect(self._check)
         self.preview_button.clicked.connect(self.preview)
+        for change in (
+            self.variance_box.valueChanged,
+            self.seed_box.valueChanged,
+            self.preset_box.currentTextChanged,
+            self.reference_chooser.layer_changed,
+        ):
+            change.connect(self._renew_preview)
         self.panel.start_requested.connect(self.start)
         self.panel.hear(self.save_button.saved, self.save_button.failed)
         self.panel.hear(self.command_button.copied, self.command_button.failed)
@@ -205,6 +212,11 @@ class SimulateWidget(EngineWidget):
             self.panel.fail(SWITCH_TO_2D if self.viewer.dims.ndisplay == 3 else NO_SLICE)
             return
         self._latest.ask(preview_of, layer, plane, self.reference_chooser.layer, self.config)
+
+    def _renew_preview(self, value: object = None) -> None:
+        """Show what is chosen now, where a preview is shown."""
+        if self._preview in self.viewer.layers and self.preview_button.isEnabled():
+            self.preview()
 
     def _show_first(self, answer: tuple[Path, LayerData]) -> None:
         folder, (data, meta, _) = answer

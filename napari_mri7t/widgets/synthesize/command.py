@@ -42,20 +42,25 @@ def lines_of_layers(asked: AskedOfLayers) -> list[str]:
     VolumeError
         If a layer, or the mask, is not in a file.
     """
-    return [_line(source, asked) for source in asked.sources]
+    named: set[Path] = set()
+    return [_line(source, asked, named) for source in asked.sources]
 
 
-def _line(source: Source, all_asked: AskedOfLayers) -> str:
+def _line(source: Source, all_asked: AskedOfLayers, named: set[Path]) -> str:
+    """Return the line of a layer; `named`: outputs of earlier lines, to which its own are added."""
     scan, asked = file_of(source.layer, source.index), all_asked.asked
     name = stem_of(scan.path) if scan.path.is_file() else source.layer.name
-    taken = [path.name for path in scan.path.parent.iterdir()]
+    folder = scan.path.parent
+    taken = [path.name for path in (*folder.iterdir(), *named) if path.parent == folder]
+    output = folder / name_beside(name, taken=taken)
     mask, extra = all_asked.mask_layer, {}
     if getattr(all_asked.config, UNCERTAINTY, False):
-        extra = {UNCERTAINTY: scan.path.with_name(name_beside(name, UNCERTAINTY, taken))}
+        extra = {UNCERTAINTY: folder / name_beside(name, UNCERTAINTY, taken)}
+    named.update((output, *extra.values()))
     return command_line(
         "synthesize",
         scan.path,
-        scan.path.with_name(name_beside(name, taken=taken)),
+        output,
         model=model_option(all_asked.model),
         **changed(all_asked.config, *OF_COMPUTATION),
         **scan.options,

@@ -51,6 +51,7 @@ WAYS = {  # by the argument of the engine that would help
     "series": "use File > Open Folder, which asks for the series, and synthesise its layer",
     "index": "open the scan in napari, and synthesise one volume of its layer",
 }
+GONE = "is no longer in the folder"
 COUNTED = (  # states as the summary counts them, in this order
     (WAITING, "to do"),
     (RUNNING, "under way"),
@@ -246,10 +247,14 @@ class FolderPanel(QWidget):
 
     def conclude(self, summary: BatchSummary) -> str:
         """Show the worst scan once the batch is done, and return how many were written."""
+        gone = [row.key for row in self.table.rows if row.state in (WAITING, RUNNING)]
+        for name in gone:  # between the look at the folder and the start
+            self._settle(name, FAILED, reason=GONE)
         self.table.choose_failed()
+        n_failed = len(summary.failed) + len(gone)
         parts = [f"{len(summary.written)} written"]
         parts += [f"{len(summary.known)} already done"] if summary.known else []
-        parts += [f"{len(summary.failed)} failed"] if summary.failed else []
+        parts += [f"{n_failed} failed"] if n_failed else []
         return ", ".join(parts)
 
     def open(self, name: str) -> None:

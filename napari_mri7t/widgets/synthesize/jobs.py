@@ -28,6 +28,7 @@ from napari_mri7t.engine.preparation.steps import STEPS, PreparationProgress
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.uncertainty import UNCERTAINTY
+from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import LayerData, data_to_volume
 from napari_mri7t.widgets.layers.masks import mask_on
@@ -101,6 +102,7 @@ def check_layers(
 def _check(source: Source, card: ModelCard | None, asked: Asked, title: str) -> ScanCheck:
     try:
         scan = data_to_volume(*source.data, source.index)
+        check_t1w(scan)
         plan = plan_preparation(scan, asked.preparation_of(scan, source.data), asked.output.space)
     except Mri7tError as error:
         can_be_allowed = error.argument == "allow_out_of_domain"

@@ -19,9 +19,14 @@ from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.widgets.layers.layers import layer_to_volume
 from napari_mri7t.widgets.shared.command import changed, command_line, file_of
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
-from napari_mri7t.widgets.synthesize.command import lines_of_folder
+from napari_mri7t.widgets.synthesize.command import (
+    AskedOfLayers,
+    lines_of_folder,
+    lines_of_layers,
+)
 from napari_mri7t.widgets.synthesize.fields import FOLDER
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
+from napari_mri7t.widgets.synthesize.jobs import Asked, Source
 
 pytestmark = pytest.mark.gui
 PLUGIN = "napari-mri7t"
@@ -154,6 +159,18 @@ def test_layer_that_was_edited_has_no_line(window, scan_file):
     layer.data = layer.data * 2
     with pytest.raises(VolumeError, match="was edited in napari"):
         file_of(layer)
+
+
+def test_layers_of_one_file_get_outputs_of_their_own(scan_file, make_napari_viewer):
+    viewer = make_napari_viewer()
+    layers = [*viewer.open(scan_file, plugin=PLUGIN), *viewer.open(scan_file, plugin=PLUGIN)]
+    sources = [Source(layer, layer.as_layer_data_tuple(), None) for layer in layers]
+    asked = Asked(PreparationConfig(), OutputConfig())
+    config = SynthesisConfig(uncertainty=True)
+    lines = lines_of_layers(AskedOfLayers(sources, None, config, asked, None, None))
+    outputs = [words(line)[2] for line in lines]
+    maps = [words(line)[words(line).index("--uncertainty") + 1] for line in lines]
+    assert len({*outputs, *maps}) == 4
 
 
 def test_volume_of_a_series_is_named_by_its_index(window, phantom, tmp_path):

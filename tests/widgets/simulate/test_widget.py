@@ -187,6 +187,19 @@ def test_cancelled_layer_leaves_no_layer(widget, viewer, qtbot, monkeypatch, wai
     assert widget.panel.status.text().startswith("Cancelled")
 
 
+def test_preview_follows_the_noise_that_is_chosen(widget, viewer, wait_idle):
+    widget.variance_box.setValue(0.001)
+    wait_idle()
+    assert PREVIEW_NAME not in viewer.layers, "none was asked for"
+    widget.preview_button.click()
+    wait_idle()
+    little = viewer.layers[PREVIEW_NAME].data.copy()
+    widget.variance_box.setValue(0.02)
+    wait_idle()
+    much = viewer.layers[PREVIEW_NAME].data
+    assert np.abs(np.diff(much)).mean() > 1.5 * np.abs(np.diff(little)).mean()
+
+
 def test_preview_of_a_folder_opens_its_first_volume(widget, viewer, phantom, tmp_path, wait_idle):
     viewer.layers.clear()
     for name, power in (("sub-02", 3), ("sub-01", 1)):

@@ -258,6 +258,15 @@ def test_changed_end_slices_are_looked_at_again(quick, wait_idle):
     assert states == {"refused"}, "made with other settings, and not to be overwritten"
 
 
+def test_scan_that_has_gone_since_it_was_listed_is_named(quick, scans, wait_idle):
+    (scans / A).unlink()
+    quick.start()
+    wait_idle()
+    row = quick.folder.table.row(A)
+    assert (row.state.word, row.reason) == ("failed", "is no longer in the folder")
+    assert plain(quick.panel.status) == "1 written, 1 failed"
+
+
 def test_quality_page_is_opened_once_there_is_one(quick, monkeypatch, wait_idle, tmp_path):
     opened = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))

@@ -310,6 +310,17 @@ def test_selected_layers_are_done_one_after_the_other(viewer, brain, quick_model
     assert widget.source.selection_label.text() == "a, c"
 
 
+def test_label_map_is_refused_before_the_start(viewer, brain, quick_model, wait_idle):
+    inside = brain.array > 0
+    levels = np.digitize(brain.array, np.quantile(brain.array[inside], [0.3, 0.6])) + 1.0
+    add(viewer, brain.with_array(np.where(inside, levels, 0)), name="labels")
+    widget = docked(viewer)
+    widget.model_chooser.add(quick_model)
+    wait_idle()
+    assert not widget.panel.start_button.isEnabled()
+    assert "looks like a mask or label map" in widget.panel.status.text()
+
+
 def test_failure_goes_once_what_it_is_about_is_changed(viewer, brain, quick_model, wait_idle):
     add(viewer, brain)
     widget = docked(viewer)
