@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_mri7t.widgets.pair.fields import VERDICT_ICONS
-from napari_mri7t.widgets.shared.table import DONE, REFUSED, WAITING, WRITTEN, Row, State
+from napari_mri7t.widgets.shared.rows import DONE, REFUSED, WAITING, WRITTEN, Row, State
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.report.pair_page import PairRecord

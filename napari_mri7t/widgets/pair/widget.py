@@ -31,8 +31,7 @@ from napari_mri7t.widgets.shared.controls import open_in_browser, set_enabled, w
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
-from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
-from napari_mri7t.widgets.shared.table import (
+from napari_mri7t.widgets.shared.rows import (
     DONE,
     FAILED,
     REFUSED,
@@ -41,9 +40,10 @@ from napari_mri7t.widgets.shared.table import (
     WAITING,
     WRITTEN,
     Row,
-    RowTable,
     State,
 )
+from napari_mri7t.widgets.shared.settings import Memory, orient_empty_viewer
+from napari_mri7t.widgets.shared.table import RowTable
 from napari_mri7t.widgets.shared.worker import Job
 
 if TYPE_CHECKING:

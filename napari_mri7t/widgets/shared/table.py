@@ -8,80 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
+from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.widgets.shared.controls import paragraph, wrap_anywhere
 from napari_mri7t.widgets.shared.icons import icon
 from napari_mri7t.widgets.shared.labels import TextLabel
+from napari_mri7t.widgets.shared.rows import DONE, FAILED, WAITING, Row
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 FEWEST_ROWS, MOST_ROWS = 3, 7  # in sight
 FIGURE_WIDTH = 42  # pixels
 PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
-WHILE_RUNNING = "synthesising"  # longer than any state's word but one
+USUAL_NAME, SCROLL_BAR = "sub-001", 16  # that has room beside the states; pixels
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
 HORIZONTAL = Qt.Orientation.Horizontal
-
-
-@dataclass(frozen=True)
-class State:
-    """How far a row is: a word, an icon, and its place in the order of urgency."""
-
-    word: str
-    icon: str
-    rank: int
-
-
-FAILED = State("failed", "cross", 0)
-REFUSED = State("refused", "cross", 1)
-RUNNING = State("running", "start", 2)
-WAITING = State("waiting", "wait", 3)
-WRITTEN = State("written", "check", 4)
-DONE = State("already done", "check", 5)
-SKIPPED = State("skipped", "dash", 6)
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One line of the table.
-
-    `key`: unique, such as a path. `title` and `about`: two lines. `doing`: what is being done, in
-    place of the state's word. `reason`: why it failed or was skipped. `notes`: warnings.
-    `picture`: grey values 0 to 255, uint8, (height, width). `figures`: of the further columns,
-    None where not measured; `details`: further sentences.
-    """
-
-    key: str
-    title: str
-    state: State
-    about: str = ""
-    doing: str = ""
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-    picture: np.ndarray | None = None
-    figures: tuple[float | None, ...] = ()
-    details: tuple[str, ...] = ()
-
-    @property
-    def warnings(self) -> str:
-        """How many warnings there are; empty without any."""
-        count = len(self.notes)
-        return "" if not count else "1 warning" if count == 1 else f"{count} warnings"
-
-    def describe(self) -> str:
-        """Return everything that is known, a sentence a line."""
-        state = self.doing or self.state.word
-        head = f"{self.key}: {state}{f': {self.reason}' if self.reason else ''}"
-        return "\n".join([head, *filter(None, [self.about]), *self.details, *self.notes])
 
 
 class _Rows(QAbstractTableModel):
@@ -273,13 +222,21 @@ class RowTable(QWidget):
         super().showEvent(event)
         self._fit()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Fit the columns to the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
     def _fit(self) -> None:
-        width = self.view.fontMetrics().horizontalAdvance
-        state = max(width(WHILE_RUNNING), width(DONE.word))
-        self.view.setColumnWidth(STATE, state + ICON_WIDTH + PADDING)
+        """Make the states as wide as their words, as far as a name has room beside them."""
+        width, rest = self.view.fontMetrics().horizontalAdvance, self.width() - SCROLL_BAR
         for n in range(STATE + 1, self._model.columnCount()):
-            heading = width(str(self._model.headerData(n, HORIZONTAL)))
-            self.view.setColumnWidth(n, max(FIGURE_WIDTH, heading + PADDING))
+            heading = width(str(self._model.headerData(n, HORIZONTAL))) + PADDING
+            self.view.setColumnWidth(n, max(FIGURE_WIDTH, heading))
+            rest -= self.view.columnWidth(n)
+        least, most = (ICON_WIDTH + PADDING + width(word) for word in (WAITING.word, DONE.word))
+        state = rest - THUMBNAIL - PADDING - width(USUAL_NAME)
+        self.view.setColumnWidth(STATE, min(max(state, least), most))
 
     def show_rows(self, rows: Iterable[Row]) -> None:
         """Show these rows and no others, in this order."""

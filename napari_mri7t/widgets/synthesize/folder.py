@@ -22,7 +22,7 @@ from napari_mri7t.widgets.layers.opened import OpenedLayers
 from napari_mri7t.widgets.shared.controls import open_in_browser, set_enabled
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
-from napari_mri7t.widgets.shared.table import (
+from napari_mri7t.widgets.shared.rows import (
     DONE,
     FAILED,
     REFUSED,
@@ -31,9 +31,9 @@ from napari_mri7t.widgets.shared.table import (
     WAITING,
     WRITTEN,
     Row,
-    RowTable,
     State,
 )
+from napari_mri7t.widgets.shared.table import RowTable
 from napari_mri7t.widgets.synthesize.folder_jobs import (
     FolderRequest,
     Listed,

@@ -8,22 +8,17 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_mri7t.widgets.shared.table import (
+from napari_mri7t.widgets.shared.rows import (
     DONE,
     FAILED,
-    ICON_WIDTH,
     REFUSED,
     RUNNING,
     SKIPPED,
-    STATE,
-    THUMBNAIL,
-    TITLE,
     WAITING,
-    WHILE_RUNNING,
     WRITTEN,
     Row,
-    RowTable,
 )
+from napari_mri7t.widgets.shared.table import ICON_WIDTH, STATE, THUMBNAIL, TITLE, RowTable
 
 pytestmark = pytest.mark.gui
 STATES = (FAILED, REFUSED, RUNNING, WAITING, WRITTEN, DONE, SKIPPED)
@@ -128,7 +123,7 @@ def test_states_and_headings_are_wide_enough(qtbot):
     table = RowTable("Person", "hint", {"MI": ".2f", "other": ".2f", "mm": ".2f"})
     qtbot.addWidget(table)
     metrics, header = table.view.fontMetrics(), table.view.horizontalHeader()
-    words = [state.word for state in (FAILED, DONE, WAITING)] + [WHILE_RUNNING]
+    words = [state.word for state in (FAILED, DONE, WAITING)] + ["synthesising"]
     for column, texts in enumerate((words, ["MI"], ["other"], ["mm"]), STATE):
         room = ICON_WIDTH if column == STATE else 0
         widest = max(metrics.horizontalAdvance(text) for text in texts)
