@@ -141,7 +141,7 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
         elif is_named_dicom(path):
             unread.append(path)
     check_series(root, series, has_dicom=bool(files or unread))
-    every = _group([*files, *unread]) if files else []
+    every = _by_place(root, _group([*files, *unread])) if files else []
     groups: dict[str, list[DicomSeries]] = defaultdict(list)
     for one in every:
         groups[one.study].append(one)
@@ -165,6 +165,26 @@ def _group(files: Sequence[Path]) -> list[DicomSeries]:
         return group_series(files)
     except VolumeError:  # a DICOMDIR alone
         return []
+
+
+def _by_place(root: Path, every: Sequence[DicomSeries]) -> list[DicomSeries]:
+    """Give the series of each person and session a study of their own.
+
+    Programs that remove names often leave one UID to all studies.
+    """
+    places = [_place(root, _common(root, one.files)) for one in every]
+    of_study: dict[str, set[Path]] = defaultdict(set)
+    for one, place in zip(every, places, strict=True):
+        of_study[one.study] |= set() if place is None else {place}
+    found = []
+    for one, place in zip(every, places, strict=True):
+        others = of_study[one.study]
+        is_shared = place is not None and not any(
+            all(other.is_relative_to(top) for other in others) for top in others
+        )
+        label = place.relative_to(root).as_posix() if place is not None and is_shared else ""
+        found.append(replace(one, study=key_of(f"{one.study} {label}")) if label else one)
+    return found
 
 
 def check_series(place: Path, series: str, *, has_dicom: bool) -> None:
@@ -306,11 +326,11 @@ def _copies(
     studies: Sequence[DicomStudy],
 ) -> list[tuple[Path, DicomSeries]]:
     """Return the folders that hold nothing but copies of a study of another folder."""
-    own = {study.key: study for study in studies}
+    own = {path: study for study in studies for path in study.files}
     found: dict[tuple[str, Path], DicomSeries] = {}
     for one in every:
         for path in one.copies:
-            folder, study = _highest(root, path, holders), own[one.study]
+            folder, study = _highest(root, path, holders), own[one.files[0]]
             if folder in holders or folder.is_relative_to(study.folder):
                 continue
             why = (

@@ -330,10 +330,11 @@ def _select(look: _Look, outputs: Mapping[Path, str], wanted: ScanFilter) -> Fou
         )
 
     def selected(reasons: Mapping[Path, str]) -> dict[str, str]:
-        names = {p: _name(p, look.root) for p in reasons if is_wanted(p)}
-        shown = {p: name if p in look.studies else look.dicom.hide(name)
-                 for p, name in names.items()}  # fmt: skip
-        return {name: reasons[p] for p, name in sorted(shown.items())}
+        told: dict[str, str] = {}  # two may have one name once it is hidden
+        for path, name in sorted((p, _name(p, look.root)) for p in reasons if is_wanted(p)):
+            shown = name if path in look.studies else look.dicom.hide(name)
+            told[f"{shown} ({len(told) + 1})" if shown in told else shown] = reasons[path]
+        return told
 
     scans = [
         _scan(path, _name(path, look.root), outputs[path], look.studies.get(path))

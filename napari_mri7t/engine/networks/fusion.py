@@ -27,6 +27,7 @@ Activation = tuple[str, list[float]]  # as oneDNN names it, and its numbers
 NO_ACTIVATION: Activation = ("none", [])
 RECTIFIERS = (F.relu, torch.relu, torch.relu_)
 SUMS = (operator.add, operator.iadd, torch.add)
+_TRACING = threading.Lock()  # torch patches the modules of the process, and must put them back
 
 
 class FusedConvolution(nn.Module):
@@ -115,7 +116,9 @@ def fold_normalization(network: nn.Module) -> nn.Module:
 def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.Module:
     """Trace a network and rewrite the nodes of its convolutions."""
     try:
-        traced = fx.GraphModule(network, _Tracer().trace(network))
+        with _TRACING:
+            graph = _Tracer().trace(network)
+        traced = fx.GraphModule(network, graph)
     except Exception as error:  # a network's code may raise anything while it is traced
         if is_out_of_memory(error):
             raise
@@ -132,8 +135,8 @@ def _rewrite(network: nn.Module, rewrite_node: Callable[[fx.Node], None]) -> nn.
 class _Tracer(fx.Tracer):
     """Tracer that does not enter convolutions, nor the transform, which depends on sizes.
 
-    While it traces, torch passes it the calls of all modules of the process. Those of another
-    thread, such as a brain extraction's, go through as if there were no tracer.
+    While it traces, torch passes it the calls and parameters of all modules of the process. Those
+    of another thread, such as a brain extraction's, go through as if there were no tracer.
     """
 
     def __init__(self) -> None:
@@ -151,6 +154,12 @@ class _Tracer(fx.Tracer):
         if threading.get_ident() != self._thread:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Return what stands for an attribute, unless another thread reads it."""
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module stays one call."""
@@ -263,7 +272,8 @@ def _has_onednn(precision: torch.dtype) -> bool:
     """Return whether oneDNN's operations work, which torch has for its own compiler."""
     x = torch.zeros(1, 1, 1, 2, dtype=precision)
     try:
-        FusedConvolution(nn.Conv2d(1, 1, 1), precision, NO_ACTIVATION)(x, x)
+        convolution = nn.utils.skip_init(nn.Conv2d, 1, 1, 1)  # draws no random numbers
+        FusedConvolution(convolution, precision, NO_ACTIVATION)(x, x)
     except (AttributeError, RuntimeError) as error:
         if is_out_of_memory(error):  # or nothing would be fused from now on
             raise

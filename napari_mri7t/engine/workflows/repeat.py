@@ -23,6 +23,7 @@ from napari_mri7t.engine.volumes.digests import file_digest, image_digest, voxel
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord, read_record
 from napari_mri7t.engine.workflows.repetition import (
+    INPUT,
     Comparison,
     SourcePaths,
     check_digests,
@@ -140,7 +141,7 @@ def _repeat_synthesis(
 ) -> tuple[Volume, dict[str, Any], str]:
     """Return the estimate, or its uncertainty, the sidecar, and what it was made with."""
     check_recorded(record, sources, record.preparation)
-    (scan,) = find_sources(record, sources)
+    (scan,) = find_sources(record, sources, (INPUT,))
     model = _find_model(record, place)
     preparation = _find_preparation(record, scan, sources)
     with in_threads(record.threads), TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -20,7 +20,8 @@ from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume, 
 from napari_mri7t.engine.workflows.record import SidecarRecord
 
 TEMPLATE_NAME = "MNI152"  # as `load_template` names it; the names of all sample data begin so
-SOURCES = ("input", "reference")  # in a sidecar's order
+INPUT = "input"
+SOURCES = (INPUT, "reference")  # in a sidecar's order
 
 
 @dataclass(frozen=True)

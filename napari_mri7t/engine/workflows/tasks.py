@@ -261,5 +261,5 @@ def _steps_done(study: Study, k: int) -> int:
         lines = read_regular(study.fold_folder(k) / HISTORY, LARGEST_HISTORY).decode().splitlines()
         rows = list(csv.reader(lines))
         return int(float(rows[-1][0])) if len(rows) > 1 else 0
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, OverflowError, csv.Error):
         return 0

@@ -7,7 +7,13 @@ import json
 import pytest
 
 from napari_mri7t.engine import system
-from napari_mri7t.engine.datasets.bids import derivative_path, start_derivative
+from napari_mri7t.engine.datasets.bids import (
+    MNI_SPACE,
+    check_derivative,
+    derivative_path,
+    in_space,
+    start_derivative,
+)
 from napari_mri7t.engine.errors import Mri7tError
 
 
@@ -173,3 +179,27 @@ def test_derivative_names_the_container_it_was_made_in(tmp_path, monkeypatch, ki
     start_derivative(tmp_path / "made")
     facts = json.loads((tmp_path / "made/dataset_description.json").read_text())
     assert facts["GeneratedBy"][0].get("Container") == expected
+
+
+def test_input_under_another_name_is_the_input(tmp_path, monkeypatch):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "raw")
+    monkeypatch.chdir(tmp_path)
+    for name in ("linked", "raw", "raw/../raw"):
+        with pytest.raises(Mri7tError, match="is the input: choose another folder"):
+            start_derivative(name, tmp_path / "raw")
+    assert [*(tmp_path / "raw").iterdir()] == []
+
+
+def test_what_somebody_wrote_about_a_folder_stays_when_it_becomes_a_derivative(tmp_path):
+    written = {"README": "Ours.", "descriptions.tsv": "desc_id\tdescription\n"}
+    for name, text in written.items():
+        (tmp_path / name).write_text(text)
+    start_derivative(tmp_path)
+    assert check_derivative(tmp_path)
+    assert {name: (tmp_path / name).read_text() for name in written} == written
+
+
+def test_scans_that_differ_in_their_space_alone_differ_in_mni_space_too():
+    names = [f"sub-1/anat/sub-1_{space}desc-synth7T_T1w.nii.gz" for space in ("space-T2w_", "")]
+    assert len({in_space(name, MNI_SPACE) for name in names}) == 2

@@ -38,6 +38,22 @@ def test_each_study_is_a_scan_named_after_its_folder_if_that_tells_nobody(
     assert scan_digests(roy) == [load_scan(roy, None).geometry.dicom.sha256]
 
 
+def test_one_uid_for_all_people_makes_a_scan_of_each(dicom_series, tmp_path):
+    """As programs that remove names leave it."""
+    same = {"PatientName": "anon", "PatientID": "anon", "StudyInstanceUID": "1.2.3"}
+    made_by = {"01": {"ImageType": ["ORIGINAL", "PRIMARY", "M"]}, "02": {}}
+    for n, (label, more) in enumerate(made_by.items()):
+        for session in ("1", "2"):
+            folder = tmp_path / f"sub-{label}/ses-{session}/t1"
+            number = 10 * n + int(session)
+            dicom_series(folder, array=SMALL, SeriesNumber=number, **same, **more)
+    found = find_scans(tmp_path)
+    assert found.failed == found.skipped == {}
+    names = [f"sub-{p}/ses-{s}/sub-{p}_ses-{s}_T1w" for p in made_by for s in ("1", "2")]
+    assert sorted(scan.name for scan in found.scans) == names
+    assert len({tuple(scan_digests(scan)) for scan in found.scans}) == 4
+
+
 def test_index_is_ignored_for_a_folder_of_one_volume(dicom_series, tmp_path):
     dicom_series(tmp_path, array=SMALL)
     assert load_scan(tmp_path, 3).shape == load_scan(tmp_path, None).shape == SMALL.shape

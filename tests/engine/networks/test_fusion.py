@@ -186,6 +186,30 @@ def test_without_onednn_a_network_runs_as_it_is(monkeypatch):
     assert fuse(network, torch.float32) is network
 
 
+def test_threads_that_fuse_at_once_get_the_same_and_leave_torch_as_it_was():
+    before = nn.Module.__call__, nn.Module.__getattr__
+    networks = [trained("slice_unet") for _ in range(2)] * 3
+    slabs = torch.rand(1, 7, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = fuse(networks[0], torch.float32)(slabs)
+
+        def fused(network):
+            return [fuse(network, torch.float32)(slabs) for _ in range(3)]
+
+        with ThreadPoolExecutor(len(networks)) as pool:
+            found = [each for made in pool.map(fused, networks) for each in made]
+    assert all(torch.equal(each, expected) for each in found)
+    assert (nn.Module.__call__, nn.Module.__getattr__) == before
+
+
+def test_fusing_draws_no_random_numbers():
+    network = trained("slice_unet")
+    fusion._has_onednn.cache_clear()
+    state = torch.random.get_rng_state()
+    fuse(network, torch.float32)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_network_that_another_thread_runs_is_not_traced_along():
     """As a brain extraction runs while the network of the scan before is being fused."""
     other, x, made = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU()), torch.ones(1, 1, 8, 8), []

@@ -407,6 +407,25 @@ def test_stopped_folder_has_a_summary_and_a_page(raw, job):
     assert json.loads((job.output / "logs/batch.json").read_text())["stopped"] is False
 
 
+def test_batch_that_ends_by_an_error_keeps_what_it_knows(raw, job):
+    def run(scans, job, report, note):
+        note(BatchSummary((scans[0].name,)))
+        raise Mri7tError("the disk is full")
+
+    noted = []
+    with pytest.raises(Mri7tError, match="the disk is full"):
+        synthesize_folder(raw, job, note=noted.append, run=run)
+    facts = json.loads((job.output / "logs/batch.json").read_text())
+    assert facts["stopped"] is noted[-1].stopped is True
+    assert list(facts["written"]) == ["sub-01/anat/sub-01_T1w.nii.gz"]
+
+
+def test_model_that_is_not_there_is_refused_before_anything_is_written(raw, job, tmp_path):
+    with pytest.raises(Mri7tError, match="no_such_model"):
+        synthesize_folder(raw, replace(job, output=tmp_path / "new", model="no_such_model"))
+    assert not (tmp_path / "new").exists()
+
+
 def test_folder_of_another_program_is_refused_before_a_lock_is_put_there(raw, job, tmp_path):
     foreign = tmp_path / "foreign"
     foreign.mkdir()

@@ -19,7 +19,9 @@ from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, make_
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.report import pair_figures
+from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.volumes.digests import voxel_digest
+from napari_mri7t.engine.volumes.provenance import read_sidecar
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 from napari_mri7t.engine.workflows import pair_review, pairs
@@ -530,3 +532,51 @@ def test_pair_of_another_volume_of_a_series_is_not_taken_for_it(raw, job, phanto
     for index, expected in ((0, DONE), (1, CHANGED)):
         states = [state.state for state in plan_pairs(found, replace(job, index=index))]
         assert states == [expected, DONE, DONE], index
+
+
+def test_pair_of_a_pseudo_3t_says_that_its_3t_is_synthetic_and_warns(raw, job):
+    target = load_volume(raw / "sub-01/ses-7T/anat/sub-01_ses-7T_T1w.nii.gz")
+    place = raw / "sub-01/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz"
+    simulated = simulate_3t(target)
+    save_volume(simulated.source, place, overwrite=True, sidecar=simulated.sidecar())
+    made = run(raw, job)
+    images = PairPaths(job.output, "sub-01").images
+    assert [read_sidecar(image)["Synthetic"] for image in images] == [True, False, False]
+    assert any("is a pseudo-3T" in text for text in made.summary.warnings["sub-01"])
+    others = PairPaths(job.output, "sub-02").images
+    assert not any(read_sidecar(image)["Synthetic"] for image in others)
+
+
+def test_problems_of_a_pair_are_among_its_warnings(raw, job):
+    def make(plan, report=None):
+        return quick_pair(plan, problems=("The brains look odd.",))
+
+    made = make_pairs(find_pairs(raw).pairs[:1], job, make=make)
+    assert "The brains look odd." in made.warnings["sub-01"]
+
+
+def test_pair_whose_page_cannot_be_drawn_is_made_and_says_so(raw, job, monkeypatch):
+    def fail(*_):
+        raise Mri7tError("no room for a picture")
+
+    monkeypatch.setattr(pair_figures, "write_pair_figures", fail)
+    made = make_pairs(find_pairs(raw).pairs[:1], job, make=quick_pair)
+    assert made.written == ("sub-01",)
+    assert "no quality page: no room for a picture" in made.warnings["sub-01"]
+
+
+def test_json_of_another_program_is_not_replaced_by_a_pair(raw, job):
+    (image, *_) = PairPaths(job.output, "sub-01").images
+    sidecar = image.with_name(image.name.replace(".nii.gz", ".json"))
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_text('{"EchoTime": 0.003}')
+    allowed, begun = replace(job, overwrite=True), []
+
+    def make(plan, report=None):
+        begun.append(plan)
+        return quick_pair(plan)
+
+    made = make_pairs(find_pairs(raw).pairs[:1], allowed, make=make)
+    assert not begun, "it is refused before anything takes long"
+    assert sidecar.name in made.failed["sub-01"]
+    assert sidecar.read_text() == '{"EchoTime": 0.003}'

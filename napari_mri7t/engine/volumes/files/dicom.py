@@ -43,6 +43,7 @@ OTHERS = (
 DAMAGED = "DICOM files in its folder are damaged, and were left out"
 UNREAD = ".dcm or .ima files in its folder are links that lead nowhere or no DICOM"
 FEW_FILES = 64  # that are looked into to know what a folder holds
+ONE_UID = f"different images share one SOPInstanceUID: {AGAIN}"
 KEY_LENGTH = 6
 LONGEST_DESCRIPTION = 64  # characters, as DICOM allows
 MOST_LISTED = 40  # series in a message
@@ -300,8 +301,10 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
             continue
         n_found += 1
         known = groups[header.series].setdefault(header.instance or f"file {n_found}", header)
-        if known is not header:
+        if known is not header and _told_by(header) == _told_by(known):
             copies[header.series].append(path)
+        elif known is not header:
+            groups[header.series][f"file {n_found}"] = replace(header, problem=ONE_UID)
     if not groups:
         told = f" ({damaged.total()} are damaged)" if damaged else ""
         raise VolumeError(f"{HERE}: holds no DICOM image{told}: choose the folder of a scan")
@@ -353,6 +356,11 @@ def _series(
         patient=first.patient,
         repeats=repeats,
     )
+
+
+def _told_by(header: Header) -> tuple[object, ...]:
+    """Return what two files with one SOPInstanceUID share if they are of one image."""
+    return header.patient, header.order, header.places, header.contrast
 
 
 def _n_people(headers: Sequence[Header]) -> int:

@@ -41,6 +41,8 @@ OPTIONS = ("-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-w", "2", "-f", STEM)
 NOT_USED = re.compile(
     r"_(?:ph|real|imaginary|Eq|Eq_\d+|ROI\d*|Crop_\d+|Tilt_\d+|MoCo)(?=[a-z]?(?:_|$))"
 )
+PARTS = {"ph": "phase", "real": "real part", "imaginary": "imaginary part"}
+PART = re.compile(rf"_({'|'.join(PARTS)})(?=[a-z]?(?:_|$))")
 DERIVED = re.compile(
     r"_(?:Eq|Tilt)(?=[a-z]?(?:_|$))"
 )  # before a letter that tells equal names apart
@@ -197,7 +199,10 @@ def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tupl
         found = sorted((folder / "out").glob("*.nii"))
         _refuse(series, said, found)
         _refuse_stacked(series, found)
-        used = [path for path in found if not NOT_USED.search(path.stem)] or found
+        used = [path for path in found if not NOT_USED.search(path.stem)]
+        if not used:
+            _refuse_parts(series, found)
+        used = used or found
         volumes = [path for path in used if not is_slice(path)] or used
         notes = _warnings(series, said)
         if n_left := len(used) - len(volumes):
@@ -291,6 +296,16 @@ def _refuse_stacked(series: DicomSeries, found: Sequence[Path]) -> None:
             f"{series.title}: has {n_frames} frames at one position that its header does not "
             "distinguish: export each image as a series of its own, or choose another series"
         )
+
+
+def _refuse_parts(series: DicomSeries, found: Sequence[Path]) -> None:
+    """Refuse a series of phases alone, which only dcm2niix knows for such (private attributes)."""
+    for path in found:
+        if known := PART.search(path.stem):
+            raise VolumeError(
+                f"{series.title}: is no magnitude image ({PARTS[known[1]]}, as dcm2niix finds): "
+                "choose another series"
+            )
 
 
 def _warnings(series: DicomSeries, said: str) -> tuple[str, ...]:

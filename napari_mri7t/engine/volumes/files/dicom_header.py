@@ -37,6 +37,7 @@ TEXTS = (
 )  # fmt: skip
 NUMBERS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle")
 SHARED, FRAMES = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+PIXEL_MEASURES = "PixelMeasuresSequence"
 MOST_FRAMES = 4096  # in a file, whose places are read: within about a second
 FIELDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
@@ -44,7 +45,7 @@ FIELDS = (
     "ImagePositionPatient", "ImageOrientationPatient", "ImageType", "ComplexImageComponent",
     "MRAcquisitionType", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
     "AcquisitionDateTime", "LossyImageCompression", "SpacingBetweenSlices", "SliceThickness",
-    SHARED, FRAMES, *TEXTS, *NUMBERS, *ATTRIBUTES,
+    "PhotometricInterpretation", "PixelSpacing", SHARED, FRAMES, *TEXTS, *NUMBERS, *ATTRIBUTES,
 )  # fmt: skip
 
 
@@ -71,6 +72,11 @@ class Traits:
     acquisition: str = ""
     is_mr: bool = True
     settings: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the time of its acquisition is recorded."""
+        return any(self.settings[len(NUMBERS) : -1])
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,10 @@ class Header:
         each empty where it is not recorded.
     is_short, is_lossy : bool
         Whether pixels are missing at its end, or were compressed with loss.
+    problem : str
+        Why dcm2niix would make another image of it; empty if nothing is known.
+    pixel_size : tuple of float
+        Of rows and columns, mm; empty where it is not recorded.
     traits : Traits
     identity : Identity
         What must not be shown.
@@ -127,6 +137,8 @@ class Header:
     contrast: tuple[str, ...]
     is_short: bool
     is_lossy: bool
+    problem: str
+    pixel_size: tuple[float, ...]
     traits: Traits
     identity: Identity
 
@@ -247,9 +259,26 @@ def _header(found: "Dataset", path: Path, rest: int) -> Header | None:
         contrast=_contrast(found),
         is_short=_is_short(found, n_frames, rest),
         is_lossy=_text(found, "LossyImageCompression") == "01",
+        problem=_problem(found, frames),
+        pixel_size=_in_groups(first, PIXEL_MEASURES, "PixelSpacing", 2),
         traits=_traits(found),
         identity=_identity(tuple((key, tuple(_all(found, key))) for key in ATTRIBUTES)),
     )
+
+
+def _problem(found: "Dataset", frames: Sequence[Sequence["Dataset"]]) -> str:
+    """Return what of a header dcm2niix does not follow; empty where it does."""
+    if _text(found, "PhotometricInterpretation") == "MONOCHROME1":
+        return "its grey values are inverted (MONOCHROME1): export it as MONOCHROME2"
+    sequence = "PixelValueTransformationSequence"
+    scales = {
+        tuple(_in_groups(groups, sequence, key, 1) for key in ("RescaleSlope", "RescaleIntercept"))
+        for groups in frames
+    }
+    if len(scales) > 1:
+        return "its frames are scaled differently (RescaleSlope): export single-frame files"
+    sizes = {_in_groups(groups, PIXEL_MEASURES, "PixelSpacing", 2) for groups in frames}
+    return "the pixels of its frames differ in size (PixelSpacing)" if len(sizes) > 1 else ""
 
 
 def _frames(found: "Dataset", n_frames: int) -> list[list["Dataset"]]:
@@ -291,7 +320,7 @@ def _in_groups(
 
 
 def _size(groups: Sequence["Dataset"], keyword: str) -> float:
-    values = _in_groups(groups, "PixelMeasuresSequence", keyword, 1)
+    values = _in_groups(groups, PIXEL_MEASURES, keyword, 1)
     return abs(values[0]) if values else 0.0
 
 

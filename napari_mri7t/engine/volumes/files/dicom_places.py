@@ -14,7 +14,9 @@ from napari_mri7t.engine.volumes.files.dicom_header import Header
 
 EVEN, NEARLY_EVEN = 0.01, 0.1  # part of the spacing that a slice may be away from its place
 WIDE = 1.5  # times the spacing of the header: of two slices one may be missing
-SAME_MM, SAME_DIRECTION = 1e-3, 1e-4
+SAME_MM, SAME_DIRECTION = 1e-3, 1e-4  # the latter is that of dcm2niix
+OTHER_DIRECTION = 0.02  # one degree: of another stack
+MOST_SHIFT_MM = 0.3  # of a slice in its plane; texts round by a hundredth of that
 DECIMALS = 2  # of positions and directions that count as equal, such as those of two echoes
 AGAIN = "export or copy it again"
 
@@ -131,15 +133,29 @@ def _check_stack(headers: Sequence[Header]) -> tuple[int, str, list[str]]:
         where = "position and orientation (ImagePositionPatient, ImageOrientationPatient)"
         told = f"{n_unplaced} of its {len(headers)} files lack the {where} of their slices"
         return n_frames, f"{told}: {AGAIN}", []
+    if problem := next((header.problem for header in headers if header.problem), ""):
+        return n_frames, problem, []
     if any(header.places is None for header in headers):
         return n_frames, "", []  # which dcm2niix reads
+    sizes = {header.pixel_size for header in headers}
+    if () in sizes:
+        return n_frames, f"does not record the size of its pixels (PixelSpacing): {AGAIN}", []
     places = np.array([place for header in headers for place in header.places or ()])  # (N, 9)
     directions = places[:, 3:]
-    if np.abs(directions - directions[0]).max() > SAME_DIRECTION:  # three planes of a localizer
+    turned = np.abs(directions - directions[0]).max()
+    if turned > OTHER_DIRECTION:  # three planes of a localizer
         return n_frames, "", []
+    if np.ptp(np.array([*sizes]), axis=0).max() > SAME_MM:
+        return n_frames, f"the pixels of its slices differ in size (PixelSpacing): {AGAIN}", []
+    if turned > SAME_DIRECTION:  # dcm2niix takes them apart, and the gap would close
+        return n_frames, f"its slices are turned against each other: {AGAIN}", []
     normal = np.cross(directions[0, :3], directions[0, 3:])
     gaps = np.diff(np.sort(places[:, :3] @ normal))
     gaps = gaps[gaps > SAME_MM]  # several echoes or times of one slice
+    shifts = (places[:, :3] - places[0, :3]) @ directions[0].reshape(2, 3).T
+    if len(gaps) and (shift := float(np.abs(shifts).max())) > MOST_SHIFT_MM:
+        told = f"its slices are shifted along their own plane by up to {shift:.3g} mm"
+        return n_frames, f"{told}, which no volume can hold: {AGAIN}", []
     if len(gaps) == 0:
         return 1, "", []
     usual, problem, odd = _check_gaps(gaps)

@@ -133,7 +133,8 @@ def _without_twins(series: Sequence[DicomSeries]) -> list[DicomSeries]:
     """Return one reconstruction of each acquisition, where one is corrected and the others not."""
     twins = defaultdict(list)
     for one in series:
-        twins[one.study, one.n_slices, one.traits.settings].append(one)
+        own = "" if one.traits.is_dated else one.key  # nothing says that two are of one time
+        twins[one.study, one.n_slices, one.traits.settings, own].append(one)
     kept = []
     for group in twins.values():
         ranks = {tuple(rank in one.traits.image_type for rank in RANKS) for one in group}

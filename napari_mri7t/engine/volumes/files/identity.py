@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import permutations
 
 PERSONS = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
@@ -32,6 +33,17 @@ NOBODY = frozenset(
         "phantom", "test", "study", "session", "visit",
     )
 )  # fmt: skip  # in place of a name, or beside any
+MONTHS = tuple(
+    zip(
+        ("january", "february", "march", "april", "may", "june", "july", "august", "september",
+         "october", "november", "december"),
+        ("januar", "februar", "maerz", "april", "mai", "juni", "juli", "august", "september",
+         "oktober", "november", "dezember"),
+        ("janvier", "fevrier", "mars", "avril", "mai", "juin", "juillet", "aout", "septembre",
+         "octobre", "novembre", "decembre"),
+        strict=True,
+    )
+)  # fmt: skip
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
 BASES = str.maketrans({"ø": "o", "ł": "l", "ß": "ss", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d"})
 SHORTEST = 3  # letters or digits that are looked for within words; fewer must be a word
@@ -120,7 +132,9 @@ def _parts_of(text: str) -> set[str]:
 
     A number that begins with zeros is also looked for without them.
     """
-    parts = {word for spelt in _spellings(text) for word in _words(spelt)}
+    parts = set()
+    for words in map(_words, _spellings(text)):
+        parts |= {*words, *map("".join, permutations(words, 2))}  # as in LiXu of Li^Xu
     if re.search(r"\d", text):
         parts |= set(_whole(text))
     parts |= {part.lstrip("0") for part in parts}
@@ -128,10 +142,18 @@ def _parts_of(text: str) -> set[str]:
 
 
 def _dates(text: str) -> set[str]:
-    """Return the ways in which a date, YYYYMMDD, is written, without separators."""
+    """Return the ways in which a date, YYYYMMDD, is written, without separators.
+
+    Months by number or name, with and without the zeros that days and months begin with.
+    """
     try:
         day = date.fromisoformat(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
     except ValueError:
         return set()
-    forms = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d", "%d%m%y", "%m%d%y", "%d%b%Y", "%b%d%Y")
-    return {day.strftime(form).casefold() for form in forms}
+    names = (*MONTHS[day.month - 1], *(name[:3] for name in MONTHS[day.month - 1]))
+    found = {day.strftime(form) for form in ("%y%m%d", "%d%m%y", "%m%d%y")}
+    for dd in (f"{day.day:02d}", f"{day.day}"):
+        for mm in (f"{day.month:02d}", f"{day.month}", *names):
+            found |= {f"{day:%Y}{mm}{dd}", f"{dd}{mm}{day:%Y}", f"{mm}{dd}{day:%Y}"}
+            found |= set() if mm.isdigit() else {f"{dd}{mm}{day:%y}", f"{mm}{dd}{day:%y}"}
+    return found

@@ -134,6 +134,19 @@ def test_frames_without_places_are_refused(frames):
     assert "1 of its 1 files lack the position and orientation" in message_of(frames(change=clear))
 
 
+def test_frames_that_are_scaled_differently_are_refused(frames):
+    """dcm2niix takes the scale of the first for all."""
+    import pydicom
+
+    def scale(file):
+        for n, group in enumerate(file.PerFrameFunctionalGroupsSequence):
+            values = pydicom.Dataset()
+            values.RescaleSlope, values.RescaleIntercept = str(1 + 0.1 * n), "0"
+            group.PixelValueTransformationSequence = [values]
+
+    assert "its frames are scaled differently (RescaleSlope)" in message_of(frames(change=scale))
+
+
 def test_places_of_more_frames_than_are_looked_at_are_left_unread(frames, monkeypatch):
     monkeypatch.setattr(dicom_header, "MOST_FRAMES", 3)
     (series,) = find_series(frames((0, 1, 4, 5)))

@@ -1,0 +1,34 @@
+"""The field strength of one volume: which JSON counts, and when a scan is warned of."""
+
+import json
+
+import pytest
+
+from napari_mri7t.engine.datasets.field_strength import field_of, field_warnings
+
+
+def test_json_that_describes_a_volume_most_closely_counts(tmp_path):
+    folder = tmp_path / "sub-01/anat"
+    folder.mkdir(parents=True)
+    said = {"T1w.json": 3, "sub-01_T1w.json": 3, "sub-01_run-1_T1w.json": 7}
+    for name, tesla in said.items():
+        (folder / name).write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    assert field_of(folder / "sub-01_run-1_T1w.nii.gz", tmp_path) == "7"
+    assert field_of(folder / "sub-01_run-2_T1w.nii.gz", tmp_path) == "3"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "is_told"),
+    [
+        ("a_3T.nii", "3", False),
+        ("a_1.5T.nii", "3", False),
+        ("a.nii", "3", False),
+        ("a_7T.nii", "3", True),
+        ("a_7T.nii", "7", False),
+        ("a.nii", "7", False),
+        ("a_3T.nii", "7", True),
+        ("a_1.5T.nii", "7", True),
+    ],
+)
+def test_scan_of_another_field_strength_is_told(tmp_path, name, expected, is_told):
+    assert bool(field_warnings(tmp_path / name, expected)) is is_told
