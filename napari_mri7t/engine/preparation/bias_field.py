@@ -6,6 +6,8 @@ References
    29(6):1310-1320, 2010. DOI 10.1109/TMI.2010.2046908.
 """
 
+from typing import Any
+
 import numpy as np
 
 from napari_mri7t.engine.preparation.optional import in_background, in_one_itk_thread, optional
@@ -64,10 +66,9 @@ def estimate_bias_field(
     factors = [max(1, round(SHRUNKEN_MM / size)) for size in volume.voxel_size]
     sparse = tuple(slice(factor // 2, None, factor) for factor in factors)
 
-    def image_of(array: np.ndarray) -> object:
+    def image_of(array: np.ndarray) -> Any:
         image = sitk.GetImageFromArray(np.ascontiguousarray(array[sparse].T))
         image.SetSpacing([s * f for s, f in zip(volume.voxel_size, factors, strict=True)])
-        image.SetOrigin([s * (f // 2) for s, f in zip(volume.voxel_size, factors, strict=True)])
         return image
 
     positive = np.maximum(volume.array, 0)  # N4 takes logarithms
@@ -77,10 +78,17 @@ def estimate_bias_field(
     in_one_itk_thread(sitk, lambda: n4.Execute(shrunken, shrunken_mask), report, now, n4.Abort)
 
     def on_every_voxel() -> np.ndarray:
-        whole = sitk.Image([int(n) for n in volume.shape], sitk.sitkFloat32)
-        whole.SetSpacing(volume.voxel_size)
-        log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(whole)).T
-        field = np.exp(log_field, dtype=np.float32)
+        # SimpleITK spreads the spline over any grid, whatever its spacing and origin: so over one
+        # from the first to the last voxel that N4 saw.
+        sizes = [(n - 1) * f + 1 for n, f in zip(shrunken.GetSize(), factors, strict=True)]
+        log_field = sitk.GetArrayFromImage(
+            n4.GetLogBiasFieldAsImage(sitk.Image(sizes, sitk.sitkFloat32))
+        ).T
+        rims = [
+            (f // 2, n - size - f // 2)
+            for f, n, size in zip(factors, volume.shape, sizes, strict=True)
+        ]
+        field = np.exp(np.pad(log_field, rims, mode="edge"), dtype=np.float32)
         scaled: np.ndarray = field / field[mask].mean()
         return scaled
 
