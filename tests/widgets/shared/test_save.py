@@ -117,15 +117,22 @@ def test_foreign_sidecar_is_never_replaced(made, monkeypatch, wait_idle, tmp_pat
     assert not (tmp_path / "mine.nii.gz").exists()
 
 
-def test_all_results_become_one_derivative_whose_files_stay(
-    open_file, quick_model, monkeypatch, wait_idle, tmp_path
-):
+@pytest.fixture
+def both_made(open_file, quick_model, wait_idle):
+    """The widget and the viewer after a synthesis of two selected layers."""
     widget, viewer = open_file("sub-01_T1w", "sub-02_T1w")
     widget.model_chooser.add(quick_model)
     widget.source.mode_box.setCurrentText("Selected layers")
     viewer.layers.selection = set(viewer.layers)
     widget.panel.start_button.click()
     wait_idle()
+    return widget, viewer
+
+
+def test_all_results_become_one_derivative_whose_files_stay(
+    both_made, monkeypatch, wait_idle, tmp_path
+):
+    widget, _ = both_made
     folder = tmp_path / "derivative"
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
     for _ in range(2):
@@ -140,14 +147,9 @@ def test_all_results_become_one_derivative_whose_files_stay(
 
 
 def test_last_result_is_saved_where_none_is_selected_and_the_folder_is_remembered(
-    open_file, quick_model, monkeypatch, wait_idle, tmp_path
+    both_made, monkeypatch, wait_idle, tmp_path
 ):
-    widget, viewer = open_file("sub-01_T1w", "sub-02_T1w")
-    widget.model_chooser.add(quick_model)
-    widget.source.mode_box.setCurrentText("Selected layers")
-    viewer.layers.selection = set(viewer.layers)
-    widget.panel.start_button.click()
-    wait_idle()
+    widget, viewer = both_made
     viewer.layers.selection.clear()
     update_save_history(str(tmp_path / "elsewhere/old.nii"))
     seen = answer(monkeypatch)
