@@ -298,7 +298,7 @@ def _slab_starts(n: int, runner: Runner, plane: str) -> list[int]:
         raise VolumeError(
             f"the volume has {n} {plane} slices; the network needs {n_outputs + 2 * ends}: use "
             f"another volume{', or skip fewer end slices' if ends else ''}",
-            argument="end_slices",
+            argument="end_slices" if ends else "",
         )
     starts = list(range(ends, last + 1, effective_step(runner)))
     return starts if starts[-1] == last else [*starts, last]
