@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of, find_series
 from napari_mri7t.engine.volumes.files.dicom_header import Header, Traits
 from napari_mri7t.engine.volumes.files.dicom_places import check_places
 from napari_mri7t.engine.volumes.files.dicom_t1w import MANY_SLICES, choose_t1w, looks_t1w
@@ -16,6 +17,7 @@ T1W = Traits(
     ("t1_mprage_sag",), frozenset(("ORIGINAL", "PRIMARY", "M")), "3D",
     settings=("2300", "2.9", "900", "9", "20261128", "120000", "", "t1"),
 )  # fmt: skip
+SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 UNDATED = (*T1W.settings[:4], "", "", "", "t1")
 
 
@@ -79,3 +81,22 @@ def test_slices_that_are_nearly_even_are_told():
 
 def test_slices_that_are_apart_by_rounding_alone_lie_at_one_place():
     assert check_places(slices_at(0, 0.0005, 1, 1.0005, 2, 2.0005)) == (3, "", [])
+
+
+def test_what_tells_images_at_one_place_apart_is_hidden_where_it_names_the_patient(
+    dicom_series, tmp_path
+):
+    import pydicom
+
+    for path in dicom_series(tmp_path, array=SMALL):
+        found = pydicom.dcmread(path)
+        found.SOPInstanceUID += ".1"
+        found.ImageType = ["ORIGINAL", "PRIMARY", "DOE"]
+        found.save_as(path.with_name(f"again_{path.name}"))
+    (series,) = find_series(tmp_path)
+    assert (series.repeats.count, series.repeats.texts) == (2, ())
+
+
+def test_lossy_compression_is_told(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL, LossyImageCompression="01")
+    assert find_series(tmp_path)[0].warnings == ("was compressed with loss",)
