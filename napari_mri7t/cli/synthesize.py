@@ -1,6 +1,5 @@
 """`mri7t synthesize`: a synthetic 7T from a 3T scan."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +74,7 @@ def synthesize(
     """
     refuse_targets([p for p in (output, uncertainty) if p is not None], overwrite=overwrite)
 
-    from napari_mri7t.engine.datasets.field_strength import field_warnings
+    from napari_mri7t.engine.datasets.field_strength import with_field_warning
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.synthesis.scan import synthesize
     from napari_mri7t.engine.volumes.provenance import NOTICE
@@ -94,9 +93,7 @@ def synthesize(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
         prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
-    scan = load_volume(source, index=index, series=series)
-    if source.is_file():
-        scan = replace(scan, warnings=(*scan.warnings, *field_warnings(source, "3")))
+    scan = with_field_warning(load_volume(source, index=index, series=series))
     warn(scan.warnings)
     with progress_bar("synthetic 7T") as report:
         made = synthesize(scan, model, config, preparation, goes_to, report=report)

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.datasets.names import clean_stem, entities, last_suffix
 from napari_mri7t.engine.errors import SubjectError, unreadable
+from napari_mri7t.engine.volumes.volume import Volume
 
 KEY = "MagneticFieldStrength"
 TOLERANCE_T = 0.5  # magnets sold as 3 T have 2.89, those sold as 7 T 6.98
@@ -93,6 +95,28 @@ def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tup
     if expected == "7" and found != "7":
         return (f"{name}: is no 7T scan by its name or JSON, and a 3T is simulated from one",)
     return ()
+
+
+def with_field_warning(volume: Volume, *, name: str | None = None) -> Volume:
+    """Return a scan to synthesise from, with a warning if it is a 7T by what describes its file.
+
+    Parameters
+    ----------
+    volume : Volume
+    name : str, optional
+        As for `field_warnings`.
+    """
+    file = volume.geometry
+    if file is None or file.computed:
+        return volume
+    told: tuple[str, ...] = ()
+    if file.dicom is not None:
+        if abs((file.dicom.tesla or 0) - 7) <= TOLERANCE_T:
+            where = f"{volume.name}: is a 7T scan by its DICOM header"
+            told = (f"{where}, and the models are for 3T scans",)
+    elif file.path is not None:
+        told = field_warnings(file.path, "3", name=name)
+    return replace(volume, warnings=(*volume.warnings, *told)) if told else volume
 
 
 def _others_in(path: Path, text: str) -> set[str]:

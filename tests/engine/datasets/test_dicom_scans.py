@@ -8,8 +8,10 @@ import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan, scan_digests
 from napari_mri7t.engine.datasets.dicom_scans import DicomFound
+from napari_mri7t.engine.datasets.field_strength import with_field_warning
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.volumes.files.identity import Identity
+from napari_mri7t.engine.volumes.volume import load_volume
 
 SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 ROY = {"PatientName": "ROE^ROY", "PatientID": "77123", "StudyInstanceUID": "1.2.9"}
@@ -52,6 +54,14 @@ def test_one_uid_for_all_people_makes_a_scan_of_each(dicom_series, tmp_path):
     names = [f"sub-{p}/ses-{s}/sub-{p}_ses-{s}_T1w" for p in made_by for s in ("1", "2")]
     assert sorted(scan.name for scan in found.scans) == names
     assert len({tuple(scan_digests(scan)) for scan in found.scans}) == 4
+
+
+@pytest.mark.parametrize(("tesla", "n_warnings"), [("3", 0), ("2.89", 0), ("6.98", 1)])
+def test_series_of_a_7t_scanner_is_warned_of(dicom_series, tmp_path, tesla, n_warnings):
+    dicom_series(tmp_path, array=SMALL, MagneticFieldStrength=tesla)
+    scan = with_field_warning(load_volume(tmp_path))
+    told = [text for text in scan.warnings if "is a 7T scan by its DICOM header" in text]
+    assert len(told) == n_warnings
 
 
 def test_index_is_ignored_for_a_folder_of_one_volume(dicom_series, tmp_path):

@@ -21,7 +21,6 @@ import numpy as np
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import Mri7tError, VolumeError, reason_of
 from napari_mri7t.engine.system import library_versions
-from napari_mri7t.engine.texts import visible
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
 from napari_mri7t.engine.volumes.files.dicom_images import (
     ConvertedImage,
@@ -29,7 +28,8 @@ from napari_mri7t.engine.volumes.files.dicom_images import (
     list_images,
     order_of,
 )
-from napari_mri7t.engine.volumes.files.dicom_places import AGAIN, SAME_MM
+from napari_mri7t.engine.volumes.files.dicom_messages import quotes_of, refuse
+from napari_mri7t.engine.volumes.files.dicom_places import SAME_MM
 from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
 from napari_mri7t.engine.volumes.files.geometry import DicomSource, FileGeometry
 from napari_mri7t.engine.volumes.files.reading import read_header, read_intensities
@@ -43,23 +43,6 @@ NOT_USED = re.compile(
 )
 PARTS = {"ph": "phase", "real": "real part", "imaginary": "imaginary part"}
 PART = re.compile(rf"_({'|'.join(PARTS)})(?=[a-z]?(?:_|$))")
-DERIVED = re.compile(
-    r"_(?:Eq|Tilt)(?=[a-z]?(?:_|$))"
-)  # before a letter that tells equal names apart
-TOO_MANY = "Too many NIFTI images"  # with one name: dcm2niix appends a letter, and ends at z
-COMPRESSED = "its pixels are compressed in a way that dcm2niix does not read"
-# What dcm2niix says, and what it means; anything else that begins with Warning or Error is quoted.
-REFUSED = (
-    (re.compile(r"(?i)interslice distance varies|slices? (?:are )?not equidistant"),
-     "its slices are spaced unequally, which no volume can hold"),
-    (re.compile(r"(?i)missing (?:slices|images)|not enough slices"), "slices are missing"),
-    (re.compile(r"(?i)unsupported transfer syntax|unable to decode|decompress\w* (?:failed|error)"),
-     f"{COMPRESSED}: export it without compression"),
-)  # fmt: skip
-HARMLESS = re.compile(
-    r"(?i)defaults|seriesUID|check that|slice timing|slice order|phase encoding|bvec|autoBids"
-    r"|anonym|data block|effectiveEchoSpacing|intensity scal|mosaic|csa header|csaseq|bids"
-)
 
 
 def read_dicom(
@@ -132,7 +115,8 @@ def read_dicom_series(
             return [_read_place(series, places, index, said) for index in range(len(places))]
         parts = [_read(one, series, first=0, count=one.header.n_volumes) for one in images]
     notes = dict.fromkeys([*said, *(note for _, noted in parts for note in noted)])
-    geometry = replace(first, path=None, dicom=_source(series), series_length=len(places))
+    source = _source(series, images[0])
+    geometry = replace(first, path=None, dicom=source, series_length=len(places))
     return [(np.concatenate([values for values, _ in parts]), geometry, tuple(notes))]
 
 
@@ -153,7 +137,7 @@ def _read_place(
     geometry = replace(
         image.header.geometry,
         path=None,
-        dicom=_source(series),
+        dicom=_source(series, image),
         series_index=index,
         series_length=len(places),
     )
@@ -175,11 +159,17 @@ def _read(
         raise VolumeError(str(error).replace(str(image.path), series.title)) from None
 
 
-def _source(series: DicomSeries) -> DicomSource:
+def _source(series: DicomSeries, image: ConvertedImage) -> DicomSource:
     """Return what identifies a series in a sidecar: its files' digest, and no name."""
     version = library_versions([CONVERTER])[CONVERTER]
+    tesla = image.facts.get("MagneticFieldStrength")
     return DicomSource(
-        series.number, series.description, len(series.files), digest_of(series), version
+        series.number,
+        series.description,
+        len(series.files),
+        digest_of(series),
+        version,
+        float(tesla) if isinstance(tesla, int | float) else None,
     )
 
 
@@ -197,7 +187,7 @@ def _converted(series: DicomSeries) -> Iterator[tuple[list[ConvertedImage], tupl
         _check_space(series, folder)
         said = _run(series, folder)
         found = sorted((folder / "out").glob("*.nii"))
-        _refuse(series, said, found)
+        refuse(series, said, found)
         _refuse_stacked(series, found)
         used = [path for path in found if not NOT_USED.search(path.stem)]
         if not used:
@@ -265,26 +255,6 @@ def _link(path: Path, name: Path, series: DicomSeries) -> None:
         raise VolumeError(f"{series.title}: a file cannot be read: {why}") from None
 
 
-def _refuse(series: DicomSeries, said: str, found: list[Path]) -> None:
-    """Refuse what dcm2niix could not convert, or only by computing other voxels."""
-    if TOO_MANY in said:
-        raise VolumeError(
-            f"{series.title}: holds more than {len(found)} different images: put the files of each "
-            "into a folder of its own, or choose another series"
-        )
-    if found and not any(DERIVED.search(path.stem) for path in found):
-        return
-    why = next((meaning for sign, meaning in REFUSED if sign.search(said)), "")
-    if found:
-        why = why or "its slices are spaced unequally or tilted, which no volume can hold"
-    quoted = f" ({'; '.join(quotes)})" if (quotes := _quotes(series, said)) and not why else ""
-    advice = "" if why.startswith(COMPRESSED) else f": {AGAIN}"
-    raise VolumeError(
-        f"{series.title}: {why or 'dcm2niix makes no image of it'}{quoted}{advice}, or choose "
-        "another series"
-    )
-
-
 def _refuse_stacked(series: DicomSeries, found: Sequence[Path]) -> None:
     """Refuse frames of one place that became slices beside each other, not volumes."""
     n_frames = series.repeats.n_frames
@@ -309,20 +279,8 @@ def _refuse_parts(series: DicomSeries, found: Sequence[Path]) -> None:
 
 
 def _warnings(series: DicomSeries, said: str) -> tuple[str, ...]:
-    told = [f"dcm2niix: {text}" for text in _quotes(series, said)]
+    told = [f"dcm2niix: {text}" for text in quotes_of(series, said)]
     return tuple(f"{series.title}: {text}" for text in (*series.warnings, *told))
-
-
-def _quotes(series: DicomSeries, said: str) -> list[str]:
-    """Return the warnings of dcm2niix that name neither patient nor files, each once."""
-    quotes: dict[str, None] = {}
-    for line in said.splitlines():
-        found = re.match(r"\s*(?:Warning|Error)s?:?\s*(.*)", line, re.IGNORECASE)
-        text = visible(found[1].strip()) if found else ""
-        is_odd = text and not HARMLESS.search(text) and not re.search(r"[\\/]", text)
-        if is_odd and not series.identity.is_in(text):
-            quotes[text] = None
-    return list(quotes)
 
 
 def _images(paths: Sequence[Path], series: DicomSeries) -> list[ConvertedImage]:

@@ -50,6 +50,8 @@ class DicomSource:
         Over all files, whatever their names and order.
     converter : str
         Version of dcm2niix.
+    tesla : float or None
+        Of the magnet; None where it is not recorded.
     """
 
     number: int
@@ -57,6 +59,7 @@ class DicomSource:
     n_files: int
     sha256: str
     converter: str
+    tesla: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

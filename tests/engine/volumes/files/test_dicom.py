@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
-from napari_mri7t.engine.volumes.files import dicom_conversion, dicom_header
+from napari_mri7t.engine.volumes.files import dicom_conversion, dicom_header, dicom_messages
 from napari_mri7t.engine.volumes.files.dicom import digest_of, find_series, is_dicom
 from napari_mri7t.engine.volumes.files.dicom_header import FIELDS
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w, looks_t1w, not_magnitude
@@ -476,7 +476,7 @@ def test_message_of_dcm2niix_that_names_patient_or_file_is_not_shown(dicom_serie
     said = (
         "Warning: odd matrix\nWarning: Doe odd\nWarning: odd /tmp/x\nError: 31.01.1970\nConvert 5"
     )
-    assert dicom_conversion._quotes(series, said) == ["odd matrix"]
+    assert dicom_messages.quotes_of(series, said) == ["odd matrix"]
 
 
 def test_private_folder_is_removed(dicom_series, tmp_path, monkeypatch):
