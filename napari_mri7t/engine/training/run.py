@@ -4,7 +4,7 @@
 on a cluster, and after a crash.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from napari_mri7t.engine.atomic import remove_leftovers, write_json
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
+from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.models.model import Model, save_model
@@ -21,8 +22,9 @@ from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
+from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import load_state
-from napari_mri7t.engine.training.config import FINAL
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
 from napari_mri7t.engine.training.data import check_data
 from napari_mri7t.engine.training.export import (
     METRICS_FILE,
@@ -94,13 +96,14 @@ def estimate_held_out(
     return figures
 
 
-def check_estimate(folder: Path, subject: str) -> None:
+def check_estimate(folder: Path, subject: str, config: TrainConfig) -> None:
     """Check that the folder of a fold that is done holds the estimate of its held-out subject.
 
     Raises
     ------
     StateError
-        If the fold held out another subject, or the image is another than its model made.
+        If the fold held out another subject or was trained with other settings, or the image is
+        another than its model made.
     """
     card, image = read_card(folder), folder / ESTIMATE_FILE
     held_out = card.training.get("held_out")
@@ -108,6 +111,14 @@ def check_estimate(folder: Path, subject: str) -> None:
         raise StateError(
             f"{folder}: holds the fold of {held_out}, not of {subject}: put it back, or remove the "
             "folder to train the fold again"
+        )
+    recorded, asked = card.training.get("settings"), as_read(asdict(config))
+    known = recorded if isinstance(recorded, dict) else {}
+    shared = known.keys() & asked.keys()
+    if differing := sorted(name for name in shared if known[name] != asked[name]):
+        raise StateError(
+            f"{folder}: was trained with other settings than {STUDY_FILE} has "
+            f"({', '.join(differing)}): restore that file, or use another run folder"
         )
     facts = read_sidecar(image)
     made_by = {} if facts is None else facts.get("Model")

@@ -94,6 +94,15 @@ def test_a_fold_in_the_place_of_another_is_not_scored(study):
         open_studies(study.folder).cases()
 
 
+def test_settings_that_were_edited_after_the_training_are_not_reported(study):
+    path = study.folder / "study.json"
+    facts = json.loads(path.read_text())
+    facts["config"]["n_steps"] += 1
+    path.write_text(json.dumps(facts))
+    with pytest.raises(StateError, match=r"trained with other settings than study\.json .n_steps"):
+        open_studies(study.folder).evaluate(baselines={})
+
+
 def test_an_estimate_that_was_lost_is_made_again_from_the_same_weights(study):
     before = [(study.fold_folder(0) / name).read_bytes() for name in KEPT]
     (study.fold_folder(0) / "estimate.nii.gz").unlink()
