@@ -14,7 +14,7 @@ from napari_mri7t.engine.volumes.files.dicom_header import Header
 
 EVEN, NEARLY_EVEN = 0.01, 0.1  # part of the spacing that a slice may be away from its place
 WIDE = 1.5  # times the spacing of the header: of two slices one may be missing
-SAME_MM, SAME_DIRECTION = 1e-3, 1e-4  # the latter is that of dcm2niix
+SAME_MM, SAME_DIRECTION = 1e-3, 1e-4  # dcm2niix takes apart what differs by 3e-4
 OTHER_DIRECTION = 0.02  # one degree: of another stack
 MOST_SHIFT_MM = 0.3  # of a slice in its plane; texts round by a hundredth of that
 DECIMALS = 2  # of positions and directions that count as equal, such as those of two echoes
