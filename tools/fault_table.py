@@ -42,7 +42,8 @@ FAULTS = {
     18: (REFUSE, "a pair on different grids: the advice is to register it"),
     19: (
         REFUSE,
-        "a subject twice, or on both sides of a fold: by name, by file, by voxels after resaving",
+        "a subject twice, or on both sides of a fold: by name, by file, by voxels after resaving "
+        "(not a copy that was shifted or turned by interpolation)",
     ),
     20: (
         REFUSE,
