@@ -78,6 +78,14 @@ def reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def nameless_reason(error: OSError) -> str:
+    """Return as `reason_of`, but no words of a library: they may quote a file's name.
+
+    Files and folders of DICOM are often named after the patient.
+    """
+    return error.strerror or type(error).__name__
+
+
 def unreadable(path: object, error: BaseException, advice: str = "mend or remove it") -> str:
     """Return the message of a file that was found but cannot be read."""
     return f"{path}: cannot be read ({reason_of(error)}): {advice}"

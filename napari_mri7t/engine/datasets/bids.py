@@ -25,9 +25,8 @@ from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.system import container_facts
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
-from napari_mri7t.engine.volumes.digests import file_digest
+from napari_mri7t.engine.volumes.digests import file_digests
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
-from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.files.sidecars import NAME
 from napari_mri7t.engine.volumes.provenance import NOTICE, describe_source
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume
@@ -145,7 +144,7 @@ def scan_digests(scan: Scan) -> list[str]:
     """
     if scan.dicom is not None:
         return [digest_of(scan.dicom)]
-    return [file_digest(path) for path in dict.fromkeys(files_of(scan.path))]
+    return file_digests(scan.path)
 
 
 def derivative_path(

@@ -15,6 +15,7 @@ References
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -232,15 +233,11 @@ def copies(images: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, str]
     >>> copies([a, b, 2 * a], ["a", "b", "c"])
     {'a': 'c', 'c': 'a'}
     """
-    found = {}
-    for row, image in enumerate(images):
-        alike = [
-            0.0 if row == column else _correlation(image, other)
-            for column, other in enumerate(images)
-        ]
-        if alike and max(alike) > MOST_CORRELATION:
-            found[names[row]] = names[int(np.argmax(alike))]
-    return found
+    alike = np.zeros((len(images), len(images)))
+    for row, column in combinations(range(len(images)), 2):
+        alike[row, column] = alike[column, row] = _correlation(images[row], images[column])
+    rows = np.flatnonzero(alike.max(axis=1, initial=0) > MOST_CORRELATION).tolist()
+    return {names[row]: names[int(alike[row].argmax())] for row in rows}
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

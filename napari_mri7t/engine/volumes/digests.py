@@ -40,6 +40,17 @@ def file_digest(path: str | Path) -> str:
         raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
+def file_digests(path: str | Path) -> list[str]:
+    """Return the SHA-256 of the files of an image: one, or those of header and voxels.
+
+    Raises
+    ------
+    FileNotFoundError, VolumeError
+        If a file is missing or cannot be read.
+    """
+    return [file_digest(each) for each in dict.fromkeys(files_of(Path(path)))]
+
+
 def image_digest(path: str | Path) -> str:
     """Return the SHA-256 of an image: of its file, or of both digests where it consists of two.
 
@@ -48,10 +59,8 @@ def image_digest(path: str | Path) -> str:
     FileNotFoundError, VolumeError
         If a file is missing or cannot be read.
     """
-    digests = [file_digest(each) for each in dict.fromkeys(files_of(Path(path)))]
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
+    first, *rest = file_digests(path)
+    return hashlib.sha256("".join([first, *rest]).encode()).hexdigest() if rest else first
 
 
 def voxel_digest(volume: Volume) -> str:

@@ -30,11 +30,7 @@ from napari_mri7t.engine.volumes.files.sidecars import (
     own_facts,
     unreadable_beside,
 )
-from napari_mri7t.engine.volumes.files.streams import (
-    open_stream,
-    read_fully,
-    sidecar_of,
-)
+from napari_mri7t.engine.volumes.files.streams import open_stream, read_fully, sidecar_of
 from napari_mri7t.engine.volumes.files.writing import BRIEF_NOTICE
 from napari_mri7t.engine.volumes.volume import Volume
 

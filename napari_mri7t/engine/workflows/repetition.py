@@ -12,9 +12,13 @@ import torch
 
 from napari_mri7t.engine.errors import StateError, VolumeError
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
-from napari_mri7t.engine.volumes.digests import file_digest, image_digest, voxel_digest
+from napari_mri7t.engine.volumes.digests import (
+    file_digest,
+    file_digests,
+    image_digest,
+    voxel_digest,
+)
 from napari_mri7t.engine.volumes.files.dicom import HERE, digest_of, find_series
-from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, load_dicom, load_volume, save_volume
 from napari_mri7t.engine.workflows.record import SidecarRecord
@@ -186,7 +190,7 @@ def _load(
     volume = _find_sample(facts) if path is None else None
     place = Path(facts["Name"]) if volume else locate(record, facts, path, name, paths.folder)
     if "File" in facts:
-        digests = [file_digest(each) for each in dict.fromkeys(files_of(place))]
+        digests = file_digests(place)
         check_digests(place, digests, entries[: len(digests)], name)
     volume = volume or load_volume(place, index=facts.get("Index"))
     if "File" not in facts:

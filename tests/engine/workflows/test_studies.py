@@ -99,7 +99,9 @@ def test_settings_that_were_edited_after_the_training_are_not_reported(study):
     facts = json.loads(path.read_text())
     facts["config"]["n_steps"] += 1
     path.write_text(json.dumps(facts))
-    with pytest.raises(StateError, match=r"trained with other settings than study\.json has .n_steps"):
+    with pytest.raises(
+        StateError, match=r"trained with other settings than study\.json has .n_steps"
+    ):
         open_studies(study.folder).evaluate(baselines={})
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 from operator import or_
 from pathlib import Path
 
-from napari_mri7t.engine.errors import VolumeError, reason_of
+from napari_mri7t.engine.errors import VolumeError, nameless_reason
 from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.texts import visible
 from napari_mri7t.engine.volumes.files.dicom_header import (
@@ -229,7 +229,7 @@ def digest_of(series: DicomSeries) -> str:
             with open_regular(path) as file:
                 digests.append(hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
-            why = reason_of(error)
+            why = nameless_reason(error)
             raise VolumeError(f"{series.title}: a file cannot be read: {why}") from None
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 

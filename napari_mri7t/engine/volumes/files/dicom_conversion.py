@@ -19,7 +19,7 @@ import nibabel
 import numpy as np
 
 from napari_mri7t.engine.atomic import read_json
-from napari_mri7t.engine.errors import Mri7tError, VolumeError, reason_of
+from napari_mri7t.engine.errors import Mri7tError, VolumeError, nameless_reason
 from napari_mri7t.engine.system import library_versions
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of
 from napari_mri7t.engine.volumes.files.dicom_images import (
@@ -238,7 +238,7 @@ def _run(series: DicomSeries, folder: Path) -> str:
             "it to NIfTI by hand"
         ) from None
     except OSError as error:
-        why = reason_of(error)
+        why = nameless_reason(error)
         raise Mri7tError(f"dcm2niix cannot be run ({why}): install the extra dicom again") from None
     return run.stdout.decode("utf-8", "replace")
 
@@ -251,7 +251,7 @@ def _link(path: Path, name: Path, series: DicomSeries) -> None:
         except OSError:
             shutil.copyfile(path, name)
     except OSError as error:
-        why = reason_of(error)
+        why = nameless_reason(error)
         raise VolumeError(f"{series.title}: a file cannot be read: {why}") from None
 
 

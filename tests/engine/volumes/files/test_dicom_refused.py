@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -114,3 +117,20 @@ def test_phase_that_dcm2niix_alone_knows_is_refused(changed, monkeypatch, end, p
     assert f"is no magnitude image ({part}, as dcm2niix finds)" in message_of(
         changed(lambda found, k: None)
     )
+
+
+def test_reason_why_a_file_cannot_be_copied_names_no_file(changed, monkeypatch, private_words):
+    """Without links the files are copied; what shutil says quotes their names."""
+
+    def no_link(*arguments):
+        raise OSError("no links here")
+
+    def refuse(source, target):
+        raise shutil.SpecialFileError(f"`{source}` is a named pipe")
+
+    folder = changed(lambda found, k: None)
+    monkeypatch.setattr(Path, "symlink_to", no_link)
+    monkeypatch.setattr(dicom_conversion.shutil, "copyfile", refuse)
+    said = message_of(folder)
+    assert "a file cannot be read: SpecialFileError" in said
+    assert not private_words(said)
