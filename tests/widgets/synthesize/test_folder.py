@@ -294,7 +294,7 @@ def test_window_looks_at_scans_in_another_thread_and_stops_when_asked(
     monkeypatch.setattr(outlook, "look_at", wait)
     asked.source.overwrite_box.setChecked(True)
     qtbot.waitUntil(begun.is_set)
-    assert "looking at scan 1 of 2" in plain(asked.folder.summary_label)
+    qtbot.waitUntil(lambda: "looking at scan 1 of 2" in plain(asked.folder.summary_label))
     assert asked.panel.start_button.isEnabled(), "nobody has to wait for it"
     asked.source.mode_box.setCurrentText(ONE_LAYER)
     go.set()
