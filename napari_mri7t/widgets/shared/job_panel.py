@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal, SignalInstance
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
@@ -21,6 +22,10 @@ from napari_mri7t.widgets.shared.controls import (
 )
 from napari_mri7t.widgets.shared.icons import icon, icon_button
 from napari_mri7t.widgets.shared.worker import Job, Uneven, percent
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.utils.events import Event
 
 FAILED = "Failed. See the message above."
 STATUS_LINES = 2  # that have room; one of them has the bar, while something runs
@@ -50,6 +55,10 @@ class JobPanel(QWidget):
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
+        self._named: tuple[str, Layer | None] = (
+            "",
+            None,
+        )  # the last words, and the layer they name
         self._chosen: tuple[object, ...] = ()
         self._first: tuple[float, float, float] | None = None  # time, done, total
         self.start_button = icon_button("start", verb)
@@ -239,11 +248,27 @@ class JobPanel(QWidget):
         if not is_same:
             self.forget()
 
-    def conclude(self, text: str) -> None:
-        """Show a line that stays after the job has ended, as long as another can start."""
-        self._last_words = text
+    def conclude(self, text: str, layer: Layer | None = None) -> None:
+        """Show a line that stays after the job has ended, as long as another can start.
+
+        `layer`: its name ends the line, also once it is renamed.
+        """
+        self._named = (text, layer)
+        self._last_words = text if layer is None else f"{text}{layer.name}"
+        if layer is not None:
+            layer.events.name.connect(self._on_renamed)
         if self.job is None:
-            self._show_idle(text)
+            self._show_idle(self._last_words)
+
+    def release(self) -> None:
+        """Stop the job, and listen to no layer any more."""
+        self._named = ("", None)
+        self.cancel()
+
+    def _on_renamed(self, event: Event) -> None:
+        text, layer = self._named
+        if layer is event.source and self._last_words.startswith(text):
+            self.conclude(text, layer)
 
     def _on_cancelled(self) -> None:
         self.conclude(self._what_is_left)

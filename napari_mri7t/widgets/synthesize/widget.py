@@ -275,7 +275,8 @@ class SynthesizeWidget(EngineWidget):
         after = "" if prepared is None else f", after {before:.0f} s of preparation"
         self.panel.conclude(
             f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
-            f"{after}: layer {shown.name}"
+            f"{after}: layer ",
+            shown,
         )
         several = f"{source.layer.name}: " if progress.total > 1 else ""
         for text in progress.provenance["Warnings"]:
@@ -307,6 +308,6 @@ class SynthesizeWidget(EngineWidget):
         self.preview.release()
         self.before_after.release()
         self.quality.release()
-        self.panel.cancel()
+        self.panel.release()
         self.preparation.release()
         super().release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QObject, Signal
 
@@ -51,3 +52,28 @@ def test_a_success_may_be_shown_as_a_note(panel):
     export.done.emit("Exported: model")
     assert panel.notices.texts() == ["Exported: model"]
     assert panel.status.text() == ""
+
+
+def test_a_layer_that_the_line_names_keeps_its_name_there(panel):
+    from napari.layers import Image
+
+    first, second = (Image(np.eye(2), name=name) for name in ("first", "second"))
+    panel.conclude("Done: layer ", first)
+    first.name = "better"
+    assert panel.status.text().replace("\u200b", "") == "Done: layer better"
+    panel.conclude("Done: layer ", second)
+    first.name = "best"
+    assert panel.status.text().replace("\u200b", "") == "Done: layer second"
+    panel.conclude("Cancelled")
+    second.name = "other"
+    assert panel.status.text() == "Cancelled"
+
+
+def test_a_released_panel_follows_no_layer(panel):
+    from napari.layers import Image
+
+    layer = Image(np.eye(2), name="first")
+    panel.conclude("Done: layer ", layer)
+    panel.release()
+    layer.name = "second"
+    assert panel.status.text().replace("\u200b", "") == "Done: layer first"
