@@ -40,7 +40,7 @@ OTHERS = (
     *EXTENSIONS, ".json", ".txt", ".tsv", ".csv", ".md", ".html", ".xml", ".pdf", ".bval", ".bvec",
     ".py", ".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".zip", ".gz", ".tar", ".7z", ".exe",
 )  # fmt: skip  # of files that are no DICOM, whatever they hold; .img is looked into
-DAMAGED = "DICOM files in its folder are damaged, and were left out"
+DAMAGED = "DICOM files in its folder are damaged or have no SeriesInstanceUID, and were left out"
 UNREAD = ".dcm or .ima files in its folder are links that lead nowhere or no DICOM"
 FEW_FILES = 64  # that are looked into to know what a folder holds
 ONE_UID = f"different images share one SOPInstanceUID: {AGAIN}"
@@ -298,6 +298,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
             damaged[path.parent] += 1
             continue
         if header is None:
+            damaged[path.parent] += path.name.upper() != "DICOMDIR"
             continue
         n_found += 1
         known = groups[header.series].setdefault(header.instance or f"file {n_found}", header)
@@ -306,8 +307,11 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         elif known is not header:
             groups[header.series][f"file {n_found}"] = replace(header, problem=ONE_UID)
     if not groups:
-        told = f" ({damaged.total()} are damaged)" if damaged else ""
-        raise VolumeError(f"{HERE}: holds no DICOM image{told}: choose the folder of a scan")
+        if n_lost := damaged.total():
+            raise VolumeError(
+                f"{HERE}: {n_lost} DICOM files are damaged or have no SeriesInstanceUID: {AGAIN}"
+            )
+        raise VolumeError(f"{HERE}: holds no DICOM image: choose the folder of a scan")
     everybody = reduce(or_, {h.identity for group in groups.values() for h in group.values()})
     found = []
     for uid, group in groups.items():

@@ -427,6 +427,22 @@ def test_deflated_file_that_unpacks_to_more_than_an_image_is_left_out(
     assert series.warnings[0].startswith("1 DICOM files in its folder are damaged")
 
 
+def test_files_without_a_series_are_named_for_what_they_lack(dicom_series, tmp_path):
+    import pydicom
+
+    paths = dicom_series(tmp_path, array=SMALL)
+    for number, path in enumerate(paths):
+        if number == 1:
+            (series,) = find_series(tmp_path)
+            assert len(series.files) == SMALL.shape[2] - 1
+            assert "1 DICOM files in its folder are damaged or have no Series" in series.warnings[0]
+        found = pydicom.dcmread(path)
+        del found.SeriesInstanceUID
+        found.save_as(path)
+    with pytest.raises(VolumeError, match="6 DICOM files are damaged or have no SeriesInstanceUID"):
+        load_volume(tmp_path)
+
+
 def test_full_temporary_folder_is_named(dicom_series, tmp_path, monkeypatch):
     dicom_series(tmp_path, array=SMALL)
     usage = SimpleNamespace(free=0)
