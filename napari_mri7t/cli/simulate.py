@@ -59,7 +59,7 @@ def simulate(
     for volume in inputs:
         warn(f"{volume.name}: {note}" for note in volume.warnings)
     if config.preset != "noise":  # which serves scans of any field strength
-        warn(field_warnings(target, "7"))
+        warn(f"{inputs[0].name}: {note}" for note in field_warnings(target, "7"))
     matched_to = None if reference is None else inputs[1]
     with progress_bar("pseudo-3T") as report:
         pair = simulate_3t(inputs[0], reference=matched_to, config=config, report=report)

@@ -200,7 +200,7 @@ def test_simulate_warns_of_a_scan_that_is_no_7t(run, phantom_file, tmp_path):
     (phantom_file.parent / f"{phantom_file.name.split('.')[0]}.json").write_text(
         '{"MagneticFieldStrength": 3}'
     )
-    told = "is no 7T scan by its name or JSON"
+    told = f"warning: {phantom_file.name.split('.')[0]}: this is no 7T scan by its name or JSON"
     assert told in run("simulate", phantom_file, tmp_path / "a.nii")[2]
     assert told not in run("simulate", phantom_file, tmp_path / "b.nii", "--preset", "noise")[2]
 

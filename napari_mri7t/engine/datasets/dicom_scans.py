@@ -30,7 +30,7 @@ from napari_mri7t.engine.volumes.files.dicom_header import (
     read_dicom_header,
 )
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
-from napari_mri7t.engine.volumes.files.identity import Identity
+from napari_mri7t.engine.volumes.files.identity import Identity, without_nobody
 
 ENTITY = re.compile(r"(?:sub|ses)-[0-9A-Za-z+]+")
 SAYS_NOTHING = frozenset(
@@ -152,8 +152,8 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     lost = _unread(root, sorted(unread), {path.parent for path in found}, holders)
     identity = reduce(or_, (one.identity for one in (*every, *lost.values())), Identity())
     lost = {folder: replace(one, identity=identity) for folder, one in lost.items()}
-    without = [_lost(root, *entry, studies) for entry in lost.items()]
-    without += [_lost(root, *entry, studies) for entry in _copies(root, every, holders, studies)]
+    lost_of = [*lost.items(), *_copies(root, every, holders, studies)]
+    without = [_lost(root, *entry, studies, holders) for entry in lost_of]
     studies += _told_apart(without, {study.name for study in studies})
     studies.sort(key=lambda study: study.name)
     return DicomFound(studies, frozenset((*files, *unread)), identity)
@@ -236,7 +236,7 @@ def _study(
     chain = [*_above(root, common / "file")][::-1]  # from the root down
     alone = [folder for folder in chain[1:] if len(holders[folder]) == 1]
     folder = alone[0] if alone else common
-    name = _name(root, common, folder, group[0], is_alone=len(holders[folder]) == 1)
+    name = _name(root, common, folder, group[0], holders)
     files = tuple(path for one in group for path in one.files)
     study = DicomStudy(name, group[0].study, folder, _place(root, common) or common, files=files)
     try:
@@ -301,12 +301,16 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _lost(
-    root: Path, folder: Path, series: DicomSeries, studies: Sequence[DicomStudy]
+    root: Path,
+    folder: Path,
+    series: DicomSeries,
+    studies: Sequence[DicomStudy],
+    holders: Mapping[Path, Collection[str]],
 ) -> DicomStudy:
     """Return a study without a scan; a spare one beside another of its session or folder."""
     common = _common(root, series.files)
     labelled = _place(root, common)
-    name = _name(root, common, folder, series, is_alone=True)
+    name = _name(root, common, folder, series, holders)
     if labelled is not None:
         is_spare = any(study.place == labelled for study in studies)
     else:
@@ -348,31 +352,43 @@ def _common(root: Path, files: Sequence[Path]) -> Path:
     return max(set.intersection(*above), key=lambda folder: len(folder.parts))
 
 
-def _name(root: Path, common: Path, folder: Path, series: DicomSeries, *, is_alone: bool) -> str:
+def _name(
+    root: Path,
+    common: Path,
+    folder: Path,
+    series: DicomSeries,
+    holders: Mapping[Path, Collection[str]],
+) -> str:
     """Return the name of a study: BIDS labels if its folders have them, or its folders' names."""
-    labels = [part for part in common.relative_to(root).parts if ENTITY.fullmatch(part)]
-    if labels and labels[0].startswith("sub-"):
-        parts = [_neutral(part, series) for part in labels]
+    above = [*_above(root, common / "file")][-2::-1]  # from below the root down
+    labelled = [place for place in above if ENTITY.fullmatch(place.name)]
+    if labelled and labelled[0].name.startswith("sub-"):
+        person = min(holders.get(labelled[0]) or [series.study])  # one for all of their sessions
+        keys = [person, *(series.study for _ in labelled[1:])]
+        parts = [_neutral(at.name, series, key) for at, key in zip(labelled, keys, strict=True)]
         return "/".join([*parts, "_".join([*parts, "T1w"])])
+    is_alone = len(holders.get(folder, ())) <= 1
     parts = list(folder.relative_to(root).parts)
     if not parts and is_alone:
         parts = [root.resolve().name]
-    telling = [_neutral(part, series) for part in parts if part.lower() not in SAYS_NOTHING]
+    telling = [
+        _neutral(part, series, series.study) for part in parts if part.lower() not in SAYS_NOTHING
+    ]
     own = [] if is_alone and telling else [series.study]
     return "_".join(dict.fromkeys([*telling, *own]))
 
 
-def _neutral(part: str, series: DicomSeries) -> str:
-    """Return the name of a folder, or the study's key in place of what tells a patient."""
+def _neutral(part: str, series: DicomSeries, key: str) -> str:
+    """Return the name of a folder, or a key in place of what tells a patient."""
     label = ENTITY.fullmatch(part)
     if series.identity.is_in(part) and not (label and _is_pseudonym(part, series)):
-        return f"{part[:4]}{series.study}" if label else series.study
+        return f"{part[:4]}{key}" if label else key
     return re.sub(r"[^0-9A-Za-z+-]+", "_", part)
 
 
 def _is_pseudonym(part: str, series: DicomSeries) -> bool:
     """Return whether a BIDS label is all that the headers know the patient by."""
-    known = {_plain(text) for text in series.patient} - {""}
+    known = {_plain(without_nobody(text)) for text in series.patient} - {""}
     return bool(known) and known <= {_plain(part), _plain(part[4:])}
 
 

@@ -83,7 +83,7 @@ def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tup
     Examples
     --------
     >>> field_warnings(Path("sub-01_ses-7T_T1w.nii.gz"), "3")
-    ('sub-01_ses-7T_T1w.nii.gz: is a 7T scan by its name or JSON, and the models are for 3T scans',)
+    ('this is a 7T scan by its name or JSON, and the models are for 3T scans',)
     """
     name = path.name if name is None else name
     try:
@@ -91,9 +91,9 @@ def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tup
     except SubjectError:
         found = "another"
     if expected == "3" and found == "7":
-        return (f"{name}: is a 7T scan by its name or JSON, and the models are for 3T scans",)
+        return ("this is a 7T scan by its name or JSON, and the models are for 3T scans",)
     if expected == "7" and found != "7":
-        return (f"{name}: is no 7T scan by its name or JSON, and a 3T is simulated from one",)
+        return ("this is no 7T scan by its name or JSON, and a 3T is simulated from one",)
     return ()
 
 
@@ -111,12 +111,22 @@ def with_field_warning(volume: Volume, *, name: str | None = None) -> Volume:
         return volume
     told: tuple[str, ...] = ()
     if file.dicom is not None:
-        if abs((file.dicom.tesla or 0) - 7) <= TOLERANCE_T:
-            where = f"{volume.name}: is a 7T scan by its DICOM header"
-            told = (f"{where}, and the models are for 3T scans",)
+        if nearest_field(file.dicom.tesla or 0) == "7":
+            told = ("this is a 7T scan by its DICOM header, and the models are for 3T scans",)
     elif file.path is not None:
         told = field_warnings(file.path, "3", name=name)
     return replace(volume, warnings=(*volume.warnings, *told)) if told else volume
+
+
+def nearest_field(tesla: float) -> str:
+    """Return "3" or "7", the magnet that a field strength is of; empty for any other.
+
+    Examples
+    --------
+    >>> nearest_field(2.89), nearest_field(6.98), nearest_field(1.5)
+    ('3', '7', '')
+    """
+    return next((field for field in "37" if abs(tesla - float(field)) <= TOLERANCE_T), "")
 
 
 def _others_in(path: Path, text: str) -> set[str]:
@@ -134,8 +144,7 @@ def _others_in(path: Path, text: str) -> set[str]:
 
 def _near(number: str) -> str:
     """Return "3" or "7", if a number in a name, such as "3.0" or "2p89", is nearly that."""
-    tesla = float(number.replace("p", "."))
-    return next((field for field in "37" if abs(tesla - float(field)) <= TOLERANCE_T), "")
+    return nearest_field(float(number.replace("p", ".")))
 
 
 def without_field(path: Path) -> str:
@@ -194,9 +203,8 @@ def _by_json(path: Path) -> str:
         tesla = float(re.sub(r"\s*(?:t|tesla)\s*$", "", str(value), flags=re.IGNORECASE))
     except ValueError:
         tesla = float("nan")
-    for field in ("3", "7"):
-        if not isinstance(value, bool) and abs(tesla - float(field)) <= TOLERANCE_T:
-            return field
+    if not isinstance(value, bool) and (found := nearest_field(tesla)):
+        return found
     raise SubjectError(
         f"{path}: {KEY} is {str(value)[:40]}, expected about 3 or 7 (in tesla): correct it, or "
         "remove the volume"

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import check_series
-from napari_mri7t.engine.datasets.field_strength import field_of
+from napari_mri7t.engine.datasets.field_strength import field_of, nearest_field
 from napari_mri7t.engine.datasets.names import labels_of
 from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, selected
 from napari_mri7t.engine.errors import Mri7tError, SubjectError, unreadable
@@ -153,6 +153,12 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
         if error.argument:
             found.arguments[label] = error.argument
         return
+    for name, field in ((SOURCE, "3"), (TARGET, "7")):
+        dicom = scans[name].dicom
+        said = nearest_field(dicom.traits.tesla) if dicom else ""
+        if said and said != field:
+            found.failed[label] = f"its {_heading(name)} is a {said}T scan by its DICOM header"
+            return
     inversions = tuple(scans[name] for name in (FIRST, SECOND) if name in scans)
     own: dict[str, Any] = {
         attribute: paths[name] for name, attribute in OWN.items() if name in paths

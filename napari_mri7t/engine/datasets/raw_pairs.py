@@ -12,7 +12,12 @@ from typing import Any
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own, transforms_of
 from napari_mri7t.engine.datasets.dicom_scans import VOLUMES_BESIDE, DicomStudy, find_studies
-from napari_mri7t.engine.datasets.field_strength import NO_FIELD, field_of, without_field
+from napari_mri7t.engine.datasets.field_strength import (
+    NO_FIELD,
+    field_of,
+    nearest_field,
+    without_field,
+)
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
     NO_DATA,
@@ -207,7 +212,8 @@ class _Look:
         self.root = root
         self.ignored = read_ignored(root)
         self.found = FoundPairs()
-        self.studies = {root / s.name: s for s in find_studies(root, NO_DATA, series).studies}
+        self.dicom = find_studies(root, NO_DATA, series)
+        self.studies = {root / study.name: study for study in self.dicom.studies}
         self.volumes, self.others = self._volumes()
         self.labels = labels_of(dict.fromkeys(entry.key for entry in self.volumes))
         self.used: set[Path] = set()
@@ -255,13 +261,23 @@ class _Look:
         entry = Entry(name, path, suffix, is_bids)
         try:
             found = field_of(path, self.root, name=said_by, default="")
-            why = "" if found else NO_FIELD
+            by_header = self._field_in_header(path)
+            why = "" if found or by_header else NO_FIELD
+            if found and by_header and found != by_header:
+                found, why = "", f"its name says {found}T, but its DICOM header {by_header} tesla"
+            else:
+                found = found or by_header
         except SubjectError as error:
             found, why = "", str(error).removeprefix(f"{path}: ")
         if why and entry.is_usable:
             problem = self.studies[path].problem if path in self.studies else ""
             self.found.failed[self.name(path)] = problem or why
         return replace(entry, field=found)
+
+    def _field_in_header(self, path: Path) -> str:
+        """Return what a DICOM header says of the field strength; empty where it is silent."""
+        study = self.studies.get(path)
+        return nearest_field(study.series.traits.tesla) if study and study.series else ""
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -349,9 +365,11 @@ class _Look:
                 skipped[name] = f"is a {entry.suffix} by its name"
             elif entry.is_usable and self.labels[entry.key] in paired:
                 skipped[name] = "another image of its session is used"
+        holders = {study.folder for study in self.studies.values()}
         for folder in subject_folders(self.root):
-            if not any(entry.name == folder.name for entry in self.volumes):
-                skipped.setdefault(folder.name, "holds no volume")
+            holds_study = any(place.is_relative_to(folder) for place in holders)
+            if not holds_study and not any(entry.name == folder.name for entry in self.volumes):
+                skipped.setdefault(self.dicom.hide(folder.name), "holds no volume")
 
 
 def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:

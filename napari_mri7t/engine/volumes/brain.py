@@ -12,7 +12,7 @@ from scipy.ndimage import (
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.grids import bounding_box
-from napari_mri7t.engine.volumes.scale import foreground_of
+from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import Volume
 
 LEAST_ZEROS = 0.4  # part of an extracted brain's volume that is exactly background
@@ -43,15 +43,15 @@ def is_mostly_background(foreground: np.ndarray) -> bool:
 
 
 def is_brain_extracted(volume: Volume) -> bool:
-    """Return whether a scan shows nothing but a brain, judged by its background alone.
+    """Return whether a scan shows nothing but a brain, as `looks_extracted`.
 
     Parameters
     ----------
     volume : Volume
-        On any scale.
+        On any scale; False where its background is brighter than what it surrounds.
     """
     try:
-        return is_mostly_background(foreground_of(volume))
+        return looks_extracted(zeroed(volume))
     except VolumeError:
         return False
 

@@ -39,6 +39,12 @@ IMAGES_OF_PAIR = ("source", "target", "mask")
 OWN = ("source_mask", "target_mask", "transform", "to_mni")  # of a pair: the user's own
 NOT_OF_SYNTHESIS = ("harmonized", "noise", "preparation", "output")  # of a sidecar's settings
 OF_THE_MACHINE = ("device", "precision", "memory_mb", "preparation")  # which a repetition may set
+# Of a warning about where a file came from; a repetition is given the file itself.
+OF_ORIGIN = (
+    " of a derivative replaces the ",
+    " was edited, or put there by hand",
+    " 7T scan by its ",
+)
 Config = TypeVar("Config", SynthesisConfig, SimulationConfig, OutputConfig)
 
 
@@ -115,7 +121,9 @@ class SidecarRecord:
             The repetition's sidecar.
         """
         then, now = self.facts.get("Settings", {}), again["Settings"]
-        names = [name for name in ("Notice", "Warnings") if self.facts.get(name) != again[name]]
+        said, told = (_of_voxels(facts.get("Warnings")) for facts in (self.facts, again))
+        names = ["Notice"] if self.facts.get("Notice") != again["Notice"] else []
+        names += ["Warnings"] if said != told else []
         decisive = sorted((set(then) | set(now)) - set(OF_THE_MACHINE))
         return (*names, *(name for name in decisive if then.get(name) != now.get(name)))
 
@@ -264,6 +272,13 @@ def _pair(path: Path, facts: dict[str, Any]) -> SidecarRecord:
         image=image,
         **image_entry(facts),
     )
+
+
+def _of_voxels(warnings: Any) -> Any:
+    """Return the warnings but for those about where a file came from."""
+    if not isinstance(warnings, list):
+        return warnings
+    return [text for text in warnings if not any(words in str(text) for words in OF_ORIGIN)]
 
 
 def _preparation(values: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_one_uid_for_all_people_makes_a_scan_of_each(dicom_series, tmp_path):
 def test_series_of_a_7t_scanner_is_warned_of(dicom_series, tmp_path, tesla, n_warnings):
     dicom_series(tmp_path, array=SMALL, MagneticFieldStrength=tesla)
     scan = with_field_warning(load_volume(tmp_path))
-    told = [text for text in scan.warnings if "is a 7T scan by its DICOM header" in text]
+    told = [text for text in scan.warnings if "this is a 7T scan by its DICOM header" in text]
     assert len(told) == n_warnings
 
 
@@ -85,6 +85,18 @@ def test_label_of_bids_that_names_the_patient_is_replaced(dicom_series, tmp_path
     assert len(found.scans) == 2
     assert found.skipped == found.failed == {}
     assert not private_words([(scan.name, scan.output) for scan in found.scans])
+
+
+def test_sessions_of_a_patient_share_the_label_that_replaces_the_name(
+    dicom_series, tmp_path, private_words
+):
+    for n, session in enumerate("AB"):
+        folder = tmp_path / "sub-Doe" / f"ses-{session}"
+        dicom_series(folder, array=SMALL, StudyInstanceUID=f"1.2.{n}")
+    outputs = [scan.output for scan in find_scans(tmp_path).scans]
+    assert len({output.split("/")[0] for output in outputs}) == 1
+    assert [output.split("/")[1] for output in outputs] == ["ses-A", "ses-B"]
+    assert not private_words(str(outputs))
 
 
 def test_volumes_and_dicom_may_be_mixed(dicom_series, tmp_path):

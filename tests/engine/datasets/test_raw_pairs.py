@@ -68,6 +68,65 @@ def test_dicom_that_a_session_was_converted_from_is_not_used_and_named(dicom_ser
     assert "holds volumes" in found.skipped["sub-01/ses-3T/sub-01_ses-3T_T1w"]
 
 
+def sessions_of(dicom_series, person, sessions, **facts):
+    """A study for each session, of `MagneticFieldStrength` as told."""
+    for name, tesla in sessions.items():
+        study = f"1.2.{sum(map(ord, name))}.{tesla[0]}"
+        facts |= {"MagneticFieldStrength": tesla, "StudyInstanceUID": study}
+        dicom_series(person / name / "d", array=SMALL, **facts)
+
+
+@pytest.mark.parametrize(
+    ("patient", "number", "is_kept"),
+    [
+        ("Anon", "S01", True),
+        ("STUDY^S01", "S01", True),
+        ("S01", "MR2024-77", False),
+        ("S01^Ewa", "9", False),
+    ],
+)
+def test_dicom_of_a_person_whose_label_is_in_the_headers_is_one_pair(
+    dicom_series, tmp_path, patient, number, is_kept
+):
+    facts = {"PatientName": patient, "PatientID": number}
+    sessions = {"ses-3T": "3", "ses-7T": "7"}
+    sessions_of(dicom_series, tmp_path / "raw/sub-S01", sessions, **facts)
+    found = find_raw_pairs(tmp_path / "raw")
+    assert (found.pairs[0].name == "sub-S01") is is_kept
+    assert (len(found.pairs), found.failed, found.skipped) == (1, {}, {})
+
+
+def test_folder_named_after_a_patient_of_dicom_is_in_no_reason(
+    dicom_series, raw, private_words, tmp_path
+):
+    sessions_of(dicom_series, raw / "sub-Doe", {"ses-3T": "3"})
+    (raw / "sub-Jane").mkdir()
+    found = find_raw_pairs(raw)
+    assert not private_words(f"{found.skipped} {found.failed}")
+    assert set(found.skipped.values()) == {"has no 7T T1w", "holds no volume"}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "n_pairs", "why"),
+    [
+        ({"ses-1": "2.89", "ses-2": "6.98"}, 1, []),
+        (
+            {"ses-3T": "6.98", "ses-7T": "3"},
+            0,
+            [
+                "its name says 3T, but its DICOM header 7 tesla",
+                "its name says 7T, but its DICOM header 3 tesla",
+            ],
+        ),
+    ],
+)
+def test_dicom_headers_say_the_field_strength(dicom_series, raw, sessions, n_pairs, why):
+    sessions_of(dicom_series, raw / "sub-02", sessions)
+    found = find_raw_pairs(raw)
+    assert len(found.pairs) == 1 + n_pairs
+    assert sorted(found.failed.values()) == why
+
+
 def test_person_whose_dicom_cannot_be_read_fails_with_the_reason(raw, scan):
     scan("sub-02/ses-7T/anat/sub-02_ses-7T_T1w.nii.gz")
     for folder in ("sub-02/ses-3T/dcm", "sub-03/dcm"):
@@ -343,6 +402,14 @@ def test_row_with_more_cells_than_columns_is_refused(table):
 def test_missing_table_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such table"):
         read_pairs(tmp_path / "gone.tsv")
+
+
+def test_dicom_of_a_table_stands_for_its_own_field_strength(dicom_series, raw, table):
+    for person in ("x", "y"):
+        sessions_of(dicom_series, raw / person, {"a": "3", "b": "7"}, PatientID=person)
+    found = read_pairs(table("subject\t3t\t7t\n01\tx/a\tx/b\n02\ty/b\ty/a\n"))
+    assert names(found) == ["sub-01"]
+    assert found.failed["sub-02"] == "its 3T is a 7T scan by its DICOM header"
 
 
 def test_series_of_pairs_without_dicom_is_refused(raw, table):

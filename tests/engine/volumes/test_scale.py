@@ -113,6 +113,19 @@ def test_head_scaled_to_both_sides_of_0_is_not_extracted():
     assert is_brain_extracted(Volume(np.where(head > 1, head, 0) - 0.6, np.eye(4)))
 
 
+def test_head_whose_air_is_one_value_is_not_extracted():
+    axes = np.meshgrid(*(np.linspace(-1, 1, 60),) * 3, indexing="ij")
+    radius = np.sqrt(sum(axis**2 for axis in axes))
+    brain = np.select([radius < 0.5, radius < 0.95], [1.0, 0.6], 0)
+    head = np.select([radius < 0.7, radius < 0.85, radius < 0.95], [brain, 0.1, 0.9], 0)
+    for array, is_brain in ((brain, True), (head, False)):
+        for offset in (0, -0.5):
+            volume = Volume(array + offset, np.diag([2.0, 2, 2, 1]))
+            assert is_brain_extracted(volume) is is_brain
+    large = Volume(brain, np.diag([4.0, 4, 4, 1]))
+    assert not is_brain_extracted(large), "12 litres"
+
+
 @pytest.fixture
 def resampled(brain):
     """Moved by half a voxel in Fourier space: lobes of 10 % around the brain, no constant left."""

@@ -353,6 +353,23 @@ def test_facts_that_decide_no_voxel_are_compared_after_the_repetition(repeat, ma
         assert repeat(made, tiny_model).is_equal
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "sub-01_desc-brain_mask.nii.gz was edited, or put there by hand: it replaces the mask",
+        "sub-01_desc-brain_mask.nii.gz of a derivative replaces the brain extraction",
+        "this is a 7T scan by its name or JSON, and the models are for 3T scans",
+    ],
+)
+def test_where_a_file_came_from_is_no_edit_of_the_sidecar(
+    repeat, made, tiny_model, recwarn, origin
+):
+    facts = json.loads(made.read_text())
+    made.write_text(json.dumps(facts | {"Warnings": [*facts["Warnings"], origin]}))
+    assert repeat(made, tiny_model).is_equal
+    assert not [one for one in recwarn if "edited" in str(one.message)]
+
+
 def test_image_that_was_saved_again_is_told_though_its_voxels_are_equal(repeat, made, tiny_model):
     image = read_record(made).find_image()
     nibabel.save(load_volume(image).to_nibabel(), image)

@@ -345,6 +345,9 @@ def _series(
         )
     if n_short := sum(header.is_short for header in headers):
         problem = f"{n_short} of its {len(headers)} files are cut short: {AGAIN}"
+    n_here, n_counted = sum(h.n_frames for h in headers), max(h.n_counted for h in headers)
+    few = f"its headers count {n_counted} images, and {n_here} are here: slices may be missing"
+    odd = [*odd, few] if n_counted > n_here else odd
     lossy = ["was compressed with loss"] if any(header.is_lossy for header in headers) else []
     return DicomSeries(
         number=first.number,

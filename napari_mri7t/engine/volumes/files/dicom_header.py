@@ -45,7 +45,8 @@ FIELDS = (
     "ImagePositionPatient", "ImageOrientationPatient", "ImageType", "ComplexImageComponent",
     "MRAcquisitionType", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime",
     "AcquisitionDateTime", "LossyImageCompression", "SpacingBetweenSlices", "SliceThickness",
-    "PhotometricInterpretation", "PixelSpacing", SHARED, FRAMES, *TEXTS, *NUMBERS, *ATTRIBUTES,
+    "PhotometricInterpretation", "PixelSpacing", "MagneticFieldStrength",
+    "ImagesInAcquisition", SHARED, FRAMES, *TEXTS, *NUMBERS, *ATTRIBUTES,
 )  # fmt: skip
 
 
@@ -65,6 +66,8 @@ class Traits:
         Whether it is an MR image: no report, secondary capture or spectrum.
     settings : tuple of str
         Of the sequence, and when it was acquired: the same for two reconstructions of one.
+    tesla : float
+        Field strength; 0 where it is not recorded.
     """
 
     texts: tuple[str, ...] = field(default=(), repr=False)
@@ -72,6 +75,7 @@ class Traits:
     acquisition: str = ""
     is_mr: bool = True
     settings: tuple[str, ...] = field(default=(), repr=False)
+    tesla: float = 0.0
 
     @property
     def is_dated(self) -> bool:
@@ -118,6 +122,8 @@ class Header:
     traits : Traits
     identity : Identity
         What must not be shown.
+    n_counted : int
+        Images of the acquisition; 0 where they are not counted.
     """
 
     path: Path = field(repr=False)
@@ -141,6 +147,7 @@ class Header:
     pixel_size: tuple[float, ...]
     traits: Traits
     identity: Identity
+    n_counted: int = 0
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -249,6 +256,7 @@ def _header(found: "Dataset", path: Path, rest: int) -> Header | None:
         patient=(_text(found, "PatientName"), _text(found, "PatientID")),
         number=_whole(found, "SeriesNumber"),
         order=_whole(found, "InstanceNumber"),
+        n_counted=_whole(found, "ImagesInAcquisition"),
         description=_text(found, "SeriesDescription") or _text(found, "ProtocolName"),
         n_frames=n_frames,
         position=_floats(found, "ImagePositionPatient", 3),
@@ -369,6 +377,7 @@ def _traits(found: "Dataset") -> Traits:
         acquisition=_text(found, "MRAcquisitionType").upper(),
         is_mr=_text(found, "SOPClassUID") in MR_CLASSES,
         settings=tuple(_text(found, key) for key in (*NUMBERS, *moments)),
+        tesla=(*_floats(found, "MagneticFieldStrength", 1), 0.0)[0],
     )
 
 

@@ -107,6 +107,18 @@ class Identity:
         return cls(frozenset(found - short), frozenset(short))
 
 
+def without_nobody(text: str) -> str:
+    """Return a name without the words that stand in place of one, or beside any.
+
+    Examples
+    --------
+    >>> without_nobody("ANON^S01"), without_nobody("Doe^Jane")
+    ('S01', 'Doe Jane')
+    """
+    words = re.findall(r"[^\W_]+", text)
+    return " ".join(word for word in words if word.casefold() not in NOBODY)
+
+
 def _spellings(text: str) -> set[str]:
     """Return a text in lower case without accents: ü as u, and as ue."""
     plain = unicodedata.normalize("NFC", text).casefold().translate(BASES)

@@ -261,7 +261,7 @@ def _units(units: int, zooms: tuple[float, ...], notes: list[str]) -> int:
         )
         return as_mm
     if factor is None:
-        return units
+        return as_mm  # also where none is declared: BIDS asks for it
     size = " x ".join(f"{zoom:g}" for zoom in as_declared)
     if not _is_plausible(as_declared) and _is_plausible(zooms):
         notes.append(

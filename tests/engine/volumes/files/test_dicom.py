@@ -443,6 +443,16 @@ def test_files_without_a_series_are_named_for_what_they_lack(dicom_series, tmp_p
         load_volume(tmp_path)
 
 
+@pytest.mark.parametrize(("counted", "is_told"), [("6", False), ("8", True)])
+def test_images_that_the_headers_count_and_are_not_there_are_told(
+    dicom_series, tmp_path, counted, is_told
+):
+    dicom_series(tmp_path, array=SMALL, ImagesInAcquisition=counted)
+    (series,) = find_series(tmp_path)
+    told = ("its headers count 8 images, and 6 are here: slices may be missing",)
+    assert series.warnings == (told if is_told else ())
+
+
 def test_full_temporary_folder_is_named(dicom_series, tmp_path, monkeypatch):
     dicom_series(tmp_path, array=SMALL)
     usage = SimpleNamespace(free=0)
