@@ -305,6 +305,15 @@ def test_leftovers_of_a_killed_process_are_removed_by_the_next_writer(tmp_path):
     assert names(tmp_path) == sorted(["a", LEFTOVER.replace("0", "1"), *foreign])
 
 
+def test_leftovers_go_from_each_folder_that_is_written_to(tmp_path):
+    places = [tmp_path / "one", tmp_path / "two"]
+    for place in places:
+        place.mkdir()
+        (place / LEFTOVER).write_bytes(b"half")
+    write_together([(place / "a", writes(b"new")) for place in places])
+    assert [names(place) for place in places] == [["a"], ["a"]]
+
+
 @pytest.mark.skipif(atomic.fcntl is None, reason="needs the locks of Unix")
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_temporaries_and_backups_of_a_writer_at_work_stay(tmp_path, monkeypatch, overwrite):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from napari_mri7t.engine.datasets.names import looks_t1w
 from napari_mri7t.engine.errors import Mri7tError, reason_of, unreadable
 from napari_mri7t.engine.regular import read_regular
-from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
+from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of, stem_of
 
 ESTIMATE = "synth7T"  # the label after desc- of what this package synthesises
 IGNORE_FILE = ".bidsignore"
@@ -22,6 +23,10 @@ OTHER_IMAGES = frozenset(
     (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
 )
 ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
+OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
+TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf"))
+UNKNOWN_EXTENSION = "unknown extension: convert or rename it to .nii or .nii.gz"
 
 
 def find_volumes(folder: Path) -> list[Path]:
@@ -128,6 +133,44 @@ def files_in_odd_folders(root: Path) -> list[Path]:
         and not path.name.startswith("sub-")
     ]
     return find_files(root, odd)[0]
+
+
+def may_be_unread(path: Path, *, is_bids: bool) -> bool:
+    """Return whether a file is no volume by its extension, but may be one by the rest of its name.
+
+    Parameters
+    ----------
+    path : Path
+    is_bids : bool
+        Whether it lies in a BIDS dataset, in which names say what is a T1w.
+    """
+    if extension_of(path) or path.name.startswith("."):
+        return False
+    name, end = path.name.lower(), path.suffix.lower()
+    others = OTHER_EXTENSIONS if is_bids else OTHER_IMAGES
+    is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
+    return is_image or (end in others and (not is_bids or looks_t1w(path)))
+
+
+def misplaced_volumes(root: Path) -> list[Path]:
+    """Return the volumes of a BIDS dataset that lie beside its folders, or in such as Sub-01."""
+    return [*find_volumes(root), *volumes_among(files_in_odd_folders(root))]
+
+
+def volumes_in_other_folders(root: Path) -> list[Path]:
+    """Return the volumes in folders without `sub-`, but for links and what BIDS keeps apart."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(root):
+        is_top = Path(place) == root
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and not (is_top and (name.startswith("sub-") or name in NO_DATA))
+        ]
+        if not is_top:
+            found += (Path(place, name) for name in names)
+    return volumes_among(found)
 
 
 class _Walk:

@@ -11,9 +11,10 @@ from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import Mri7tWarning, SubjectError
 
 VISIT = re.compile(
-    r"[ _-]+(?:(?:v|visit|tp|time|timepoint|scan|day|week|month|year|rep|repeat|copy|kopie|copie)"
+    r"[ _-]*\(\d+\)(?=[ _-]|$)"
+    r"|[ _-]+(?:(?:v|visit|tp|time|timepoint|scan|day|week|month|year|rep|repeat|copy|kopie|copie)"
     r"[ _-]?\d*|t[0-9]|pre|post|baseline|bl|follow-?up|fu\d*|(?:re)?test|flip(?:ped)?|mirror(?:ed)?"
-    r"|aug\d*|\(\d+\))(?=[ _-]|$)"
+    r"|aug\d*|(?:19|20)\d{6}|brain|mprage|spgr|t1w?)(?=[ _-]|$)"
 )
 
 
@@ -60,17 +61,19 @@ def leave_one_out(subjects: list[Subject]) -> list[Fold]:
 
 
 def _warn_of_namesakes(subjects: Iterable[Subject]) -> None:
-    """Warn of names that differ only in leading zeros, or in a visit or a copy's mark."""
+    """Warn of names that differ only in zeros or `sub-` before them, or in what follows them."""
     zeros: dict[str, list[str]] = {}
     visits: dict[str, list[str]] = {}
     for subject in subjects:
-        plain = re.sub(r"(?<!\d)0+(?=\d)", "", person_of(subject.name))
+        person = re.sub(r"^sub[-_]?(?=[^\W_])", "", person_of(subject.name))
+        plain = re.sub(r"(?<!\d)0+(?=\d)", "", person)
         zeros.setdefault(plain, []).append(subject.name)
         visits.setdefault(VISIT.sub("", plain) or plain, []).append(subject.name)
-    alike = {tuple(sorted(names)): "zeros" for names in zeros.values() if len(names) > 1}
+    in_zeros = (tuple(sorted(names)) for names in zeros.values() if len(names) > 1)
+    alike = dict.fromkeys(in_zeros, "zeros or sub- before them")
     if len(visits) > 1:  # else these words are all that tells the subjects apart
         found = (tuple(sorted(names)) for names in visits.values() if len(names) > 1)
-        alike = dict.fromkeys(found, "what may be a visit or a copy") | alike
+        alike = dict.fromkeys(found, "what may be a visit, a sequence or a copy") | alike
     for names, what in alike.items():
         warnings.warn(
             f"{', '.join(names)}: differ only in {what}: if they are one person, keep one, since a "

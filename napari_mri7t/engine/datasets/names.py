@@ -24,12 +24,23 @@ T1W_LIKE = ("UNIT1", "MP2RAGE", "FLASH")  # may stand in for a T1w
 SUFFIXES_BY_NAME = {suffix.casefold(): suffix for suffix in reversed(ANATOMICAL_SUFFIXES)}
 # What names outside BIDS say, as any of their parts.
 CONTRASTS = SUFFIXES_BY_NAME | {"t2": "T2w", "t2*": "T2starw", "tof": "angio"}
+# As any part but the first, which may be somebody's label, behind whatever sign.
+LATER_CONTRASTS = CONTRASTS | {
+    word: word
+    for word in (
+        "adc", "b0map", "ct", "dti", "fieldmap", "haste", "localiser", "localizer", "mra", "mrv",
+        "qsm", "scout", "stir", "tirm", "tse",
+    )
+}  # fmt: skip
+GLUED_T2 = re.compile(r"t2(?:w|tse|space|star|flair|fse|haste|blade|tirm)")
 ENTITIES = (
     "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
     "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "chunk", "res", "den", "label",
 )  # fmt: skip  # in the order of the specification; desc is not among them
 LOOKS_T1W = re.compile(
-    r"(?<![a-z])t1w|(?<![a-z])t1(?![a-z0-9])|t1[ _-]?weighted|mp2?rage|unit1|bravo|spgr", re.I
+    r"(?<![a-z])(?:3d)?t1w|(?<![a-z])(?:3d)?t1(?:c|ce|gd)?(?![a-z0-9])|t1[ _-]?weighted"
+    r"|mp2?rage|unit1|bravo|spgr|(?<![a-z])tfl3?d?(?![a-z])",
+    re.I,
 )
 NO_ANATOMY = frozenset(("bold", "sbref", "dwi", "asl", "epi", "pet"))  # of those above
 OTHER_MODALITIES = frozenset(
@@ -39,10 +50,10 @@ ENDS_OF_MASKS = ("mask", "dseg", "probseg", "segmentation", "labels", "labelmap"
 NO_IMAGES = frozenset(
     (
         "seg", "pveseg", "pve", "label", "aseg", "aparc", "ribbon", "inv1", "inv2", "warp",
-        "jacobian", "prob", "pha", "lesion",
+        "jacobian", "prob", "pha", "lesion", "wmparc",
     )
 )  # fmt: skip  # as any part of a name
-PHASE = re.compile(r"pha|phase\d*")
+PHASE = re.compile(r"pha|phase(?:\d*|map|diff)")
 BIAS_FIELD = re.compile(r"(?:^|_)desc-biasfield(?:[0-9a-f]{6})?(?=_|$)")  # as `result_names`
 SPM_TISSUE = re.compile(r"^(?:(?:m?w|r)*c|m0?wp)[1-6](?=[A-Za-z])")  # c1sub-01, mwc1sub-01
 FREESURFERS_BRAIN = "brainmask"  # no mask, but the extracted T1w
@@ -109,7 +120,11 @@ def anatomical_suffix(name: str) -> str:
         E.g. "sub-01_T2w".
     """
     parts = [part.casefold() for part in re.split(r"[_ .]", name)]
-    return next((CONTRASTS[part] for part in reversed(parts) if part in CONTRASTS), DEFAULT_SUFFIX)
+    found = [CONTRASTS[part] for part in reversed(parts) if part in CONTRASTS]
+    later = [part for part in re.split(r"[\W_]+", _without_labels(name).casefold()) if part][:0:-1]
+    found += [LATER_CONTRASTS[part] for part in later if part in LATER_CONTRASTS]
+    found += ["T2w" for part in later if GLUED_T2.match(part)]
+    return next(iter(found), DEFAULT_SUFFIX)
 
 
 def why_no_image(name: str) -> str:
@@ -150,8 +165,14 @@ def why_no_image(name: str) -> str:
     if tissue := SPM_TISSUE.match(name):
         return f'"{tissue[0]}" before its name: a map of a tissue'
     words = [word for word in re.split(r"[^0-9a-z]+", _without_labels(name).lower()) if word]
+    bare = {word: word.rstrip("0123456789") for word in words}
     mask = next(
-        (w for w in words if w in NO_IMAGES or w.endswith(ENDS_OF_MASKS) or PHASE.fullmatch(w)), ""
+        (
+            w
+            for w in words
+            if w in NO_IMAGES or bare[w].endswith(ENDS_OF_MASKS) or PHASE.fullmatch(w)
+        ),
+        "",
     )
     if not mask and words and words[-1] in LAST_PARTS:
         mask = words[-1]
@@ -161,6 +182,39 @@ def why_no_image(name: str) -> str:
 def _without_labels(name: str, others: str = "", ends: str = r"_\s.") -> str:
     keys = f"sub|ses|acq|run|rec|task{others}"
     return re.sub(rf"(?:^|_)(?:{keys})-[^{ends}]+", "_", name)
+
+
+def why_misfiled(path: Path, *, needs_label: bool = True) -> str:
+    """Return what contradicts the name of a BIDS scan; empty if nothing does.
+
+    Parameters
+    ----------
+    path : Path
+        Within the dataset.
+    needs_label : bool
+        Whether the name must begin with `sub-`.
+
+    Examples
+    --------
+    >>> why_misfiled(Path("sub-01/anat/sub-02_T1w.nii.gz"))
+    'is sub-02 by its name, and sub-01 by its folder'
+    """
+    stem = clean_stem(path)
+    found = entities(stem)
+    for key in ("sub", "ses"):
+        above = next((part for part in path.parts[:-1] if part.startswith(f"{key}-")), "")
+        own = f"{key}-{found[key]}" if key in found else ""
+        if key == "sub":
+            if unicodedata.normalize("NFC", stem).startswith(
+                unicodedata.normalize("NFC", f"{above}_")
+            ):
+                continue
+            if not stem.startswith("sub-") and needs_label:
+                return f"a BIDS name begins with sub-, as in {above}_T1w.nii.gz"
+            own = own or (stem.split("_")[0] if stem.startswith("sub-") else "")
+        if own and above and own != above:
+            return f"is {own} by its name, and {above} by its folder"
+    return ""
 
 
 def looks_t1w(path: Path) -> bool:
@@ -196,8 +250,8 @@ def person_of(name: str) -> str:
     >>> person_of("sub-A_ses-1"), person_of("sub-a_ses-2_run-1"), person_of("S1_ses-2")
     ('sub-a', 'sub-a', 's1')
     """
-    plain = unicodedata.normalize("NFC", name).casefold()
-    keys = "ses|run|acq|rec|task|echo|space|res|desc"
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    keys = "|".join((*ENTITIES[1:], "desc"))
     rest = re.sub(rf"(?:^|[_ ]+)(?:{keys})-[^_ ]+", "", plain).strip("_ ")
     if rest.startswith("sub-"):  # the suffix, and what programs put behind it
         rest = re.sub(r"(?:_(?:t1w|unit1|mp2rage|flash)(?:_[^\W\d_]+)*|_brain)$", "", rest)

@@ -36,6 +36,7 @@ from napari_mri7t.engine.datasets.names import (
     labels_of,
     last_suffix,
     looks_t1w,
+    why_misfiled,
     why_no_image,
     without_parts,
 )
@@ -269,6 +270,9 @@ class _Look:
                 found = found or by_header
         except SubjectError as error:
             found, why = "", str(error).removeprefix(f"{path}: ")
+        misfiled = why_misfiled(path.relative_to(self.root), needs_label=False) if is_bids else ""
+        if misfiled and entry.is_usable:
+            found, why = "", f"{misfiled}: {RENAME}"
         if why and entry.is_usable:
             problem = self.studies[path].problem if path in self.studies else ""
             self.found.failed[self.name(path)] = problem or why

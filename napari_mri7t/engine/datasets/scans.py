@@ -1,10 +1,10 @@
 """Scans in a folder or BIDS dataset, and what of it is left out, with the reason."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from unicodedata import normalize
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import (
@@ -18,16 +18,20 @@ from napari_mri7t.engine.datasets.files import (
     ARCHIVES,
     IGNORE_FILE,
     NO_DATA,
-    OTHER_IMAGES,
-    files_in_odd_folders,
+    PICTURES,
+    TEXTS,
+    UNKNOWN_EXTENSION,
     find_files,
-    find_volumes,
+    may_be_unread,
+    misplaced_volumes,
     read_ignored,
     subject_folders,
     volumes_among,
+    volumes_in_other_folders,
     where_volumes_are,
 )
 from napari_mri7t.engine.datasets.names import (
+    ANATOMICAL_SUFFIXES,
     DEFAULT_SUFFIX,
     T1W_LIKE,
     anatomical_suffix,
@@ -36,13 +40,13 @@ from napari_mri7t.engine.datasets.names import (
     is_misnamed_t1w,
     last_suffix,
     looks_t1w,
+    why_misfiled,
     why_no_image,
 )
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
+from napari_mri7t.engine.volumes.files.streams import extension_of
 
-OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
-TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
+OF_RESULTS = re.compile(r"_(?:from|to|space|desc|label|res)-")  # of what a program made
 RENAME = f"rename it, or list it in {IGNORE_FILE}"
 MOST_LABELS = 5
 ARGUMENTS = ("participant", "session", "suffix")
@@ -187,14 +191,16 @@ class _Look:
         elif why:
             if is_expected or not self.is_bids:
                 self.skipped[path] = f"{why}: rename it if it is a scan"
-        elif is_wanted and (problem := self._problem(path, stem)):
-            self.failed[path] = problem
+        elif is_wanted and self.is_bids and (why := why_misfiled(path.relative_to(self.root))):
+            self.failed[path] = f"{why}: {RENAME}"
         elif is_wanted:
             self.chosen.append(path)
         elif not self.is_bids or (is_expected and suffix in T1W_LIKE):
             self.skipped[path] = f"is a {suffix} by its name: choose that suffix to use it"
         elif (is_odd := is_expected and is_misnamed_t1w(path)) or (
-            path.parent.name == "anat" and "-" in stem.split("_")[-1]
+            path.parent.name == "anat"
+            and suffix not in ANATOMICAL_SUFFIXES
+            and not OF_RESULTS.search(stem)
         ):
             why = f"a BIDS name ends with its suffix, as in _T1w.nii.gz: {RENAME}"
             (self.failed if is_odd else self.skipped)[path] = why
@@ -219,44 +225,23 @@ class _Look:
     def is_ignored(self, path: Path) -> bool:
         return self.ignored.match_file(path.relative_to(self.root).as_posix())
 
-    def _problem(self, path: Path, stem: str) -> str:
-        """Return what contradicts a scan's name in BIDS; empty if nothing does."""
-        if not self.is_bids:
-            return ""
-        found = entities(stem)
-        for key in ("sub", "ses"):
-            parts = path.relative_to(self.root).parts[:-1]
-            above = next((part for part in parts if part.startswith(f"{key}-")), "")
-            own = f"{key}-{found[key]}" if key in found else ""
-            if key == "sub":
-                if normalize("NFC", stem).startswith(normalize("NFC", f"{above}_")):
-                    continue
-                if not stem.startswith("sub-"):
-                    return f"a BIDS name begins with sub-, as in {above}_T1w.nii.gz: {RENAME}"
-                own = own or stem.split("_")[0]
-            if own and above and own != above:
-                return f"is {own} by its name, and {above} by its folder: {RENAME}"
-        return ""
-
     def sort_others(self, files: Sequence[Path]) -> None:
         """Name what is no volume by its extension or place, but by the rest of its name."""
         for path in files:
             if extension_of(path) or path.name.startswith(".") or self.is_ignored(path):
                 continue
             name, end = path.name.lower(), path.suffix.lower()
-            is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
-            others = OTHER_EXTENSIONS if self.is_bids else OTHER_IMAGES
-            if is_image or (end in others and (not self.is_bids or looks_t1w(path))):
-                self.failed[path] = "unknown extension: convert or rename it to .nii or .nii.gz"
+            if may_be_unread(path, is_bids=self.is_bids):
+                self.failed[path] = UNKNOWN_EXTENSION
             elif not self.is_bids and (end in ARCHIVES or name.endswith(".tar.gz")):
                 self.skipped[path] = "is an archive: unpack it to use what is in it"
+            elif self.is_bids and looks_t1w(path) and end not in (*TEXTS, *PICTURES):
+                self.skipped[path] = UNKNOWN_EXTENSION
 
     def sort_elsewhere(self) -> None:
         """Name the volumes that lie in other folders than those that are looked into."""
-        misplaced: list[Path] = []
-        if self.is_bids:
-            misplaced = [*find_volumes(self.root), *volumes_among(files_in_odd_folders(self.root))]
-        for path in (*misplaced, *volumes_among(_in_other_folders(self.root))):
+        misplaced = misplaced_volumes(self.root) if self.is_bids else []
+        for path in (*misplaced, *volumes_in_other_folders(self.root)):
             if why_no_image(clean_stem(path)) or self.is_ignored(path) or path in self.failed:
                 continue
             if not self.is_bids:
@@ -277,20 +262,6 @@ class _Look:
                 self.skipped[folder] = f"has no {' or '.join(self.suffixes)}"
             else:
                 self.failed[folder] = "is empty: fetch it with 'datalad get', or remove it"
-
-
-def _in_other_folders(root: Path) -> Iterator[Path]:
-    """Yield the files in folders without `sub-`, but for links and what BIDS keeps apart."""
-    for place, folders, names in os.walk(root):
-        is_top = Path(place) == root
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not (is_top and (name.startswith("sub-") or name in NO_DATA))
-        ]
-        if not is_top:
-            yield from (Path(place, name) for name in names)
 
 
 def _labels(path: Path, root: Path, key: str) -> set[str]:

@@ -1,7 +1,7 @@
 """Subjects of a study: found in a folder, and checked."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +10,15 @@ import numpy as np
 from napari_mri7t.engine.datasets.field_strength import field_of, without_field
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
+    UNKNOWN_EXTENSION,
     find_files,
     find_volumes,
+    may_be_unread,
+    misplaced_volumes,
     read_ignored,
     subject_folders,
     volumes_among,
+    volumes_in_other_folders,
     where_volumes_are,
 )
 from napari_mri7t.engine.datasets.names import (
@@ -28,6 +32,8 @@ from napari_mri7t.engine.datasets.names import (
     identifying_words,
     is_misnamed_t1w,
     last_suffix,
+    looks_t1w,
+    why_misfiled,
     why_no_image,
     without_t1w,
 )
@@ -39,6 +45,7 @@ from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
+MOST_NAMED = 5
 UNIFIED = "UNIT1"  # an MP2RAGE's image of T1w contrast; a target where a session has no T1w
 # Suffixes of a target and its source, the best first
 PAIRS = (
@@ -93,11 +100,16 @@ def find_subjects(folder: str | Path) -> list[Subject]:
             f"{root}: no such folder: choose a folder of 7T volumes or of pairs"
         )
     if all((root / name).is_dir() for name in PAIR_FOLDERS.values()):
-        return _pair(root, _entries_of_folders(root))
+        entries = _entries_of_folders(root)
+        _warn_of_strays(root, entries, [*find_volumes(root), *volumes_in_other_folders(root)])
+        return _pair(root, entries)
     files, problems = find_files(root, subject_folders(root))
     volumes = volumes_among(files)
     if not volumes and not problems:
-        return _pair(root, _flat_entries(root))
+        entries = _flat_entries(root)
+        if entries:
+            _warn_of_strays(root, entries, volumes_in_other_folders(root))
+        return _pair(root, entries)
     entries = [
         _with_field(
             Entry(path.relative_to(root).parts[0], path, last_suffix(clean_stem(path)), True), root
@@ -105,6 +117,10 @@ def find_subjects(folder: str | Path) -> list[Subject]:
         for path in _without_ignored(volumes, root)
     ]
     _refuse_overlooked(root, entries, problems)
+    elsewhere = [*misplaced_volumes(root), *volumes_in_other_folders(root)]
+    _warn_of_strays(root, entries, [path for path in elsewhere if looks_t1w(path)])
+    unread = [path for path in _without_ignored(files, root) if may_be_unread(path, is_bids=True)]
+    _warn_left_out(root, unread, UNKNOWN_EXTENSION)
     return _pair(root, entries)
 
 
@@ -190,6 +206,9 @@ def _refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, st
                 f"{entry.path}: is no BIDS name, which ends with its suffix, as in _T1w.nii.gz: "
                 f"rename it, or list it in {IGNORE_FILE}"
             )
+        why = why_misfiled(entry.path.relative_to(root), needs_label=False)
+        if why and entry.is_usable:
+            raise SubjectError(f"{entry.path}: {why}: rename it, or list it in {IGNORE_FILE}")
     names = {entry.name for entry in entries}
     absent = [path for path in sorted(subject_folders(root)) if path.name not in names]
     ignored = read_ignored(root)
@@ -200,6 +219,28 @@ def _refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, st
     if left_out:
         listed = f"left out, as {IGNORE_FILE} lists {'it' if len(left_out) == 1 else 'them'}"
         warnings.warn(f"{root}: {', '.join(left_out)}: {listed}", Mri7tWarning, stacklevel=3)
+
+
+def _warn_of_strays(root: Path, entries: Iterable[Entry], elsewhere: Iterable[Path]) -> None:
+    """Warn of T1w scans that lie where none is looked for."""
+    known = {entry.path for entry in entries}
+    strays = [
+        path
+        for path in _without_ignored(dict.fromkeys(elsewhere), root)
+        if path not in known
+        and anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX
+        and not why_no_image(clean_stem(path))
+    ]
+    why = f"in no folder where subjects are looked for: move it, or list it in {IGNORE_FILE}"
+    _warn_left_out(root, strays, why)
+
+
+def _warn_left_out(root: Path, paths: Sequence[Path], why: str) -> None:
+    if paths:
+        named = [path.relative_to(root).as_posix() for path in paths[:MOST_NAMED]]
+        more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+        told = f"{root}: left out: {', '.join(named)}{more}: {why}"
+        warnings.warn(told, Mri7tWarning, stacklevel=4)
 
 
 def _pair(root: Path, entries: list[Entry]) -> list[Subject]:

@@ -100,7 +100,8 @@ def _what_else(array: np.ndarray) -> str:
     if is_whole and _are_resampled_labels(above):
         return "a mask or label map that was resampled"
     low, high = float(array.min()), float(array.max())
-    is_map = low >= 0 and not is_sparse and _is_probability(sample[sample > 0] / high, high)
+    raised, top = sample_of(above), high - border
+    is_map = low >= border and not is_sparse and _is_probability(raised[raised > 0] / top, top)
     if is_map or (low == border == 0 and not is_sparse and _is_smoothed(array, high)):
         return "a probability map or a soft mask"
     if _is_phase(array, sample, low, high):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from napari_mri7t.engine.datasets.field_strength import field_of, field_warnings
+from napari_mri7t.engine.errors import SubjectError
 
 
 def test_json_that_describes_a_volume_most_closely_counts(tmp_path):
@@ -32,3 +33,10 @@ def test_json_that_describes_a_volume_most_closely_counts(tmp_path):
 )
 def test_scan_of_another_field_strength_is_told(tmp_path, name, expected, is_told):
     assert bool(field_warnings(tmp_path / name, expected)) is is_told
+
+
+@pytest.mark.parametrize(("name", "tesla"), [("a_3T", 7), ("a_7T", 3)])
+def test_name_and_json_that_contradict_each_other_are_an_error(tmp_path, name, tesla):
+    (tmp_path / f"{name}.json").write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    with pytest.raises(SubjectError, match=f"its name says {10 - tesla}T, but .* {tesla} tesla"):
+        field_of(tmp_path / f"{name}.nii", tmp_path)

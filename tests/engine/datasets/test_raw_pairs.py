@@ -418,3 +418,12 @@ def test_series_of_pairs_without_dicom_is_refused(raw, table):
         with pytest.raises(Mri7tError, match="holds no DICOM series: choose none") as caught:
             read(place, series="99")
         assert caught.value.argument == "series"
+
+
+def test_scan_whose_name_contradicts_its_folder_is_in_no_pair(raw, scan):
+    scan("sub-02/ses-3T/anat/sub-01_ses-3T_T1w.nii.gz")
+    scan("sub-02/ses-7T/anat/sub-02_ses-7T_T1w.nii.gz")
+    found = find_raw_pairs(raw)
+    assert names(found) == ["sub-01"]
+    (why,) = found.failed.values()
+    assert why.startswith("is sub-01 by its name, and sub-02 by its folder")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan
+from napari_mri7t.engine.datasets.names import anatomical_suffix
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.errors import Mri7tError
 
@@ -352,3 +353,44 @@ def test_series_of_a_folder_without_dicom_is_refused(dataset):
     with pytest.raises(Mri7tError, match="holds no DICOM series: choose none") as caught:
         find_scans(dataset, ScanFilter(series="99"))
     assert caught.value.argument == "series"
+
+
+def test_t1w_of_unknown_extensions_and_spellings_are_named_beside_another(tmp_path):
+    touch(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz")
+    failed = ("T1w.nii_gz", "T1w.nii.gz.part", "3DT1.nii.gz", "T1ce.nii.gz", "tfl3d.nii.gz")
+    skipped = ("T1w.mif", "T1w.vmr", "T1w.nifti", "anat.nii.gz")
+    others = ("T1w.json", "T1w.png", "desc-x_volume.nii.gz")
+    for end in (*failed, *skipped, *others):
+        touch(tmp_path, f"sub-01/ses-2/anat/sub-01_ses-2_{end}")
+    found = find_scans(tmp_path)
+    place = "sub-01/ses-2/anat/sub-01_ses-2_"
+    named = {name.removeprefix(place) for name in (*found.failed, *found.skipped)}
+    assert named == {*failed, *skipped}
+    assert len(found.scans) == 1
+
+
+@pytest.mark.parametrize(
+    ("stem", "suffix"),
+    [
+        ("Anna-T2w", "T2w"),
+        ("Anna(T2w)", "T2w"),
+        ("Anna_t2tse", "T2w"),
+        ("Anna_T2wi", "T2w"),
+        ("t2-tse-sag_5", "tse"),
+        ("Anna-FLAIR", "FLAIR"),
+        ("Anna_QSM", "qsm"),
+        ("localizer-Anna_localizer", "localizer"),
+        ("ct-01", "T1w"),
+        ("PD-17", "T1w"),
+        ("sub-01_ses-2_acq-tse_T1w", "T1w"),
+        ("Anna", "T1w"),
+    ],
+)
+def test_contrast_in_a_plain_name_is_known_behind_any_sign(stem, suffix):
+    assert anatomical_suffix(stem) == suffix
+
+
+@pytest.mark.parametrize("stem", ["Anna_wmparc", "Anna_mask2", "Anna_phasemap"])
+def test_maps_of_a_plain_folder_are_named(tmp_path, stem):
+    touch(tmp_path, "Bert.nii.gz", f"{stem}.nii.gz")
+    assert list(find_scans(tmp_path).skipped) == [f"{stem}.nii.gz"]

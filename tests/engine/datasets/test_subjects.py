@@ -1,6 +1,7 @@
 """Subjects in folders of every layout, and what is wrong with them."""
 
 import json
+import os
 
 import nibabel
 import numpy as np
@@ -358,7 +359,7 @@ def test_another_field_strength_in_a_name_is_no_7t(tmp_path, name):
 
 def test_names_that_differ_in_a_visit_or_a_copy_only_are_warned_of(tmp_path):
     names = ("S1_v1", "S1_v2", "S2", "S2_copy", "S3_flip", "S3", "S4_(1)", "S4", "S5_t1x", "S5_v")
-    with pytest.warns(Mri7tWarning, match="what may be a visit or a copy") as told:
+    with pytest.warns(Mri7tWarning, match="what may be a visit, a sequence or a copy") as told:
         leave_one_out([Subject(name, tmp_path / name) for name in names])
     assert [str(warning.message).split(":")[0] for warning in told] == [
         "S1_v1, S1_v2", "S2, S2_copy", "S3, S3_flip", "S4, S4_(1)",
@@ -374,3 +375,90 @@ def test_a_t2_by_its_plain_name_is_no_target(tmp_path):
     touch(tmp_path, "S1_7T_T2.nii", "S1_3T.nii", "S2_7T.nii", "S2_3T.nii")
     with pytest.raises(SubjectError, match="S1: has no 7T volume"):
         find_subjects(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sub-2/ses-7T/anat/sub-1_ses-7T_T1w.nii", "is sub-1 by its name, and sub-2 by its folder"),
+        ("sub-2/ses-1/anat/sub-2_ses-2_T1w.nii", "is ses-2 by its name, and ses-1 by its folder"),
+    ],
+)
+def test_name_that_contradicts_its_folder_is_an_error(tmp_path, name, told):
+    touch(tmp_path, bids(1, 7, "T1w"), name)
+    with pytest.raises(SubjectError, match=told):
+        find_subjects(tmp_path)
+
+
+@pytest.mark.parametrize("more", ["ce-gad", "dir-AP", "proc-x", "ses-2", "run-2", "desc-y"])
+def test_entities_of_one_label_are_one_person(tmp_path, more):
+    touch(tmp_path, "sub-1_7T.nii", f"sub-1_{more}_7T.nii", "sub-2_7T.nii")
+    with pytest.raises(SubjectError, match="are one person"):
+        leave_one_out(find_subjects(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Anna", "Anna(1)"),
+        ("Anna", "Anna_brain"),
+        ("A_T1w", "A_MPRAGE"),
+        ("Anna_20200101", "Anna_20210101"),
+        ("01", "sub-01"),
+        ("sub_01", "sub01"),
+    ],
+)
+def test_names_that_may_be_one_person_are_warned_of(tmp_path, one, other):
+    with pytest.warns(Mri7tWarning, match="differ only in"):
+        leave_one_out([Subject(name, tmp_path / name) for name in (one, other, "Bert")])
+
+
+def test_full_width_letters_are_the_same_letters(tmp_path):
+    subjects = [Subject(name, tmp_path / name) for name in ("\uff21nna", "Anna", "Bert")]
+    with pytest.raises(SubjectError, match="are one person"):
+        leave_one_out(subjects)
+
+
+@pytest.mark.parametrize(
+    ("stray", "why"),
+    [
+        ("Sub-03/anat/sub-03_ses-7T_T1w.nii", "in no folder where subjects are looked for"),
+        ("sub-03_ses-7T_T1w.nii", "in no folder where subjects are looked for"),
+        ("rawdata/sub-03/anat/sub-03_ses-7T_T1w.nii", "in no folder where subjects are looked"),
+        ("sub-2/ses-7T/anat/sub-2_ses-7T_run-2_T1w.nii.gz.part", "unknown extension"),
+    ],
+)
+def test_t1w_that_is_left_out_of_a_dataset_is_named(tmp_path, stray, why, recwarn):
+    touch(tmp_path, bids(1, 7, "T1w"), bids(2, 7, "T1w"), "sub-2/ses-7T/anat/sub-2_T1w.png")
+    assert names(find_subjects(tmp_path)) == ["sub-1", "sub-2"]
+    assert not recwarn.list
+    touch(tmp_path, stray)
+    with pytest.warns(Mri7tWarning, match=f"left out: {stray}: {why}"):
+        assert names(find_subjects(tmp_path)) == ["sub-1", "sub-2"]
+
+
+def test_volumes_in_folders_beside_those_of_pairs_are_named(tmp_path):
+    for name in ("3T_images", "7T_images"):
+        touch(tmp_path, f"{name}/A.nii", f"{name}/B.nii")
+    touch(tmp_path, "C_7T.nii", "3T_images/x/D.nii", "7T_images/A_mask.nii")
+    told = r"left out: C_7T.nii, 3T_images/x/D.nii: in no folder"
+    with pytest.warns(Mri7tWarning, match=told):
+        assert names(find_subjects(tmp_path)) == ["A", "B"]
+
+
+def test_more_volumes_in_a_subfolder_of_a_flat_folder_are_named(tmp_path):
+    touch(tmp_path, "A_7T.nii", "B_7T.nii", *(f"more/C{n}_7T.nii" for n in range(7)))
+    with pytest.warns(Mri7tWarning, match="more/C4_7T.nii and 2 more: in no folder"):
+        find_subjects(tmp_path)
+
+
+def test_files_of_one_number_on_two_disks_are_two(tmp_path, monkeypatch):
+    subjects = [Subject(name, write(tmp_path / f"{name}.nii")) for name in ("A", "B")]
+    stat = type(tmp_path).stat
+
+    def of_disks(path, **how):
+        found = stat(path, **how)
+        return os.stat_result((*found[:1], 7, ord(path.name[0]), *found[3:]))
+
+    monkeypatch.setattr(type(tmp_path), "stat", of_disks)
+    assert len(leave_one_out(subjects)) == 2

@@ -1,12 +1,16 @@
 """What is no T1w image is known by its intensities."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.kind import check_t1w
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.volumes.template import load_template
+from napari_mri7t.engine.volumes.volume import Volume, load_volume, save_volume
 
 SHAPE = (40, 40, 40)
 RANDOM = np.random.default_rng(0)
@@ -192,3 +196,33 @@ def test_a_map_of_distances_is_refused_by_name(tissues, is_signed, smoothing):
 def test_a_whole_scan_with_white_matter_capped_is_no_label_map(head):
     array = np.where(head[1], 100 * head[0], 0).round()
     check_t1w(Volume(np.minimum(array, np.percentile(array[head[1]], 60)), np.eye(4)))
+
+
+@pytest.mark.parametrize("offset", [0, 30_000, 1e6])
+def test_scan_with_a_large_offset_is_no_probability_map(offset):
+    brain = load_template()
+    check_t1w(brain.with_array(brain.array * 4000 + offset))
+
+
+def test_probability_map_with_an_offset_is_one():
+    array, _ = OTHERS["smooth probability map"]
+    with pytest.raises(VolumeError, match="probability map"):
+        check_t1w(Volume((array * 255).round() + 300, np.eye(4), name="map"))
+
+
+def test_labels_that_begin_half_a_step_above_the_background_are_labels():
+    """Their step is that between them and the background, too."""
+    i, j, k = np.indices((30, 30, 30))
+    labels = np.pad((2 * i + 30 * j + 7 * k) // 20 + 0.5, 5)
+    with pytest.raises(VolumeError, match="label map"):
+        check_t1w(Volume(labels, np.eye(4), name="labels"))
+
+
+def test_json_beside_the_source_of_a_computed_volume_says_nothing_of_it(tmp_path):
+    brain = load_template()
+    path = save_volume(brain, tmp_path / "scan.nii")
+    (tmp_path / "scan.json").write_text(json.dumps({"ImageType": ["ORIGINAL", "PRIMARY", "P"]}))
+    scan = load_volume(path)
+    with pytest.raises(VolumeError, match="is no magnitude image"):
+        check_t1w(scan)
+    check_t1w(replace(scan, geometry=replace(scan.geometry, computed=True)))

@@ -210,6 +210,16 @@ def test_padding_around_a_scan_is_no_tissue(brain, scale, padding):
         assert f"{np.float32(value):g}" in found.warnings[0]
 
 
+def test_padding_that_a_scan_touches_is_known_by_what_else_it_surrounds(brain):
+    cut = brain.array[:, :, brain.shape[2] // 3 :]
+    rim = np.concatenate([face.ravel() for face in (cut[0], cut[-1], cut[:, 0], cut[:, -1])])
+    touching = np.count_nonzero(cut[:, :, 0]) / (rim.size + 2 * cut[:, :, 0].size)
+    assert 0.05 < touching < 0.4
+    found = find_scale(Volume(framed(cut + 10, -1000), np.eye(4)))
+    assert found.padding == (-1000,)
+    assert found.background == 10
+
+
 def test_grey_values_of_quiet_air_are_no_padding(brain):
     for part in (0.1, 0.3, 0.5):
         air = np.random.default_rng(0).random(brain.shape) < part

@@ -39,6 +39,14 @@ def test_largest_difference_counts_in_both_directions(phantom):
     assert largest == pytest.approx(0.5, abs=1e-6)
 
 
+def test_minus_0_is_no_0(phantom):
+    """Bits are compared, not numbers."""
+    changed = phantom.array.copy()
+    assert changed[0, 0, 0] == 0
+    changed[0, 0, 0] = -0.0
+    assert compare_bits(phantom.with_array(changed), phantom)[:2] == (1, 0.0)
+
+
 def test_sidecar_with_more_sources_than_a_repetition_takes_is_refused(made):
     facts = json.loads(made.read_text())
     made.write_text(json.dumps(facts | {"Sources": 3 * facts["Sources"]}))

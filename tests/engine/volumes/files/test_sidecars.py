@@ -136,6 +136,13 @@ def test_sidecar_of_another_image_of_the_stem_is_kept(brain, facts, tmp_path, fi
     assert read_sidecar(tmp_path / second) is not None
 
 
+def test_image_under_two_names_is_not_another_one(brain, facts, tmp_path):
+    """As a file system without capitals, or a link, makes it."""
+    path = save_volume(brain, tmp_path / "a.nii", sidecar=facts)
+    (tmp_path / "a.nii.gz").hardlink_to(path)
+    check_sidecar_target(tmp_path / "a.nii.gz")
+
+
 def test_image_replaced_by_one_without_a_sidecar_loses_its_own(brain, facts, tmp_path):
     path = save_volume(brain, tmp_path / "a.nii", sidecar=facts)
     assert is_marked_synthetic(path)
