@@ -18,7 +18,7 @@ from clean_targets import reduced
 from uncertainty import Run, draw, held_out, kept, print_coverage, recorded, through, write_card
 
 from napari_mri7t.engine.metrics.calibration import HeldOut, calibrate, coverage
-from napari_mri7t.engine.metrics.noise import noise_level
+from napari_mri7t.engine.metrics.noise import measure_noise
 from napari_mri7t.engine.models.card import find_model
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
@@ -70,7 +70,7 @@ def main() -> None:
             there = None if asked.keep is None else asked.keep / f"{name}_{seed}.npz"
             made = kept(there, partial(run, path, seed))
             parts.setdefault(name, []).append(held_out(f"{name}, noise {seed}", made))
-            level = noise_level(made.source.T, correlated=True) / BRIGHT_LEVEL
+            level = measure_noise(made.source.T).level / BRIGHT_LEVEL
             levels.setdefault(name, []).append(level)
             print(name, f"noise {100 * level:.1f} %", flush=True)
     brains = [joined(name, found) for name, found in parts.items()]

@@ -1,5 +1,7 @@
 """The noise of a scan, from its own white matter."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
 
@@ -20,32 +22,67 @@ ROBUST = 1.4826  # of a Gaussian: its deviation over its median absolute deviati
 # two people of OASIS, so that no tissue's volume moves by more than 1 % (docs/results.md).
 LEVELS = (0.0, 0.022, 0.03, 0.038, 0.06, 1.0)
 TOLD = (0.0, 0.0158, 0.0168, 0.0285, 0.0558, 0.93)
+# Weak noise that neighbours share, as the mean of registered acquisitions has it, is told a fifth
+# more; chosen on the same second scans. It fades out from one bound to the other.
+MORE = 0.2
+WEAK_LEVELS = (0.022, 0.024)
+SHARED_PARTS = (0.45, 0.48)  # of `Noise.narrow`; white noise of 1 % more gives a scan 0.49 to 0.51
 SAMPLING = 7  # every n-th voxel decides the thresholds of the tissues
 
 
-def noise_level(array: np.ndarray, *, correlated: bool = False) -> float:
-    """Estimate the standard deviation of a scan's noise, deep in white matter.
+@dataclass(frozen=True)
+class Noise:
+    """The noise deep in the white matter of a scan.
+
+    Attributes
+    ----------
+    level : float
+        Standard deviation in the scan's own units, with what neighbours share of it.
+    narrow : float
+        Part of the deviation that a Gaussian of 0.6 voxels removes, of what one of 1.5 voxels does:
+        0.74 of white noise, less where neighbours share it.
+    """
+
+    level: float
+    narrow: float = NARROW_PARTS[-1]
+
+
+def noise_level(array: np.ndarray) -> float:
+    """Estimate the standard deviation of what is finer than 1.5 voxels, deep in white matter.
 
     Parameters
     ----------
     array : ndarray, shape (I, J, K)
         T1w brain, extracted.
-    correlated : bool
-        Count in what neighbours share, as filters and interpolation leave it.
 
     Returns
     -------
     float
-        In the scan's own units: of what a Gaussian of 1.5 voxels removes, corrected for the rest if
-        `correlated`. 0 where the brain is too small to tell.
+        In the scan's own units. 0 where the brain is too small to tell.
     """
     deep = _deep_white_matter(array)
-    if deep is None:
-        return 0.0
-    fine = _removed(array, HIGH_PASS, deep)
-    if not correlated or fine == 0:
-        return fine
-    return fine * float(np.interp(_removed(array, NARROW, deep) / fine, NARROW_PARTS, MISSED))
+    return 0.0 if deep is None else _removed(array, HIGH_PASS, deep)
+
+
+def measure_noise(array: np.ndarray) -> Noise:
+    """Estimate the noise of a scan with what neighbours share, as interpolation leaves it.
+
+    Parameters
+    ----------
+    array : ndarray, shape (I, J, K)
+        T1w brain, extracted.
+
+    Returns
+    -------
+    Noise
+        Of level 0 where the brain is too small to tell.
+    """
+    deep = _deep_white_matter(array)
+    fine = 0.0 if deep is None else _removed(array, HIGH_PASS, deep)
+    if deep is None or fine == 0:
+        return Noise(0.0)
+    narrow = _removed(array, NARROW, deep) / fine
+    return Noise(fine * float(np.interp(narrow, NARROW_PARTS, MISSED)), narrow)
 
 
 def _deep_white_matter(array: np.ndarray) -> np.ndarray | None:
@@ -74,19 +111,27 @@ def _removed(array: np.ndarray, sigma: float, where: np.ndarray) -> float:
     return float(ROBUST * np.median(np.abs(removed - np.median(removed))))
 
 
-def told_noise(level: float, bright: float, factor: float = 1.0) -> float:
+def told_noise(noise: Noise, bright: float, factor: float = 1.0) -> float:
     """Return the standard deviation that a network with a noise map is told.
 
     Parameters
     ----------
-    level : float
-        From `noise_level`, `correlated`.
+    noise : Noise
     bright : float
-        Intensity of the bright tissue, in the same unit; above 0.
+        Intensity of the bright tissue, in the same unit as the noise; above 0.
     factor : float
         The user's: 0 leaves a scan nearly as it is, 2 smooths more.
+
+    Returns
+    -------
+    float
+        In the same unit.
     """
-    return float(np.interp(level / bright, LEVELS, TOLD)) * factor * bright
+    level = noise.level / bright
+    is_weak = float(np.interp(level, WEAK_LEVELS, (1.0, 0.0)))
+    is_shared = float(np.interp(noise.narrow, SHARED_PARTS, (1.0, 0.0)))
+    more = 1 + MORE * is_weak * is_shared
+    return float(np.interp(level, LEVELS, TOLD)) * more * factor * bright
 
 
 def _ceiling(values: np.ndarray) -> float:

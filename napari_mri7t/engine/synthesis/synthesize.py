@@ -13,7 +13,7 @@ import torch
 from napari_mri7t.engine.devices import precision_name, resolve_device, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, VolumeError, is_out_of_memory
 from napari_mri7t.engine.metrics.calibration import Calibration
-from napari_mri7t.engine.metrics.noise import noise_level, told_noise
+from napari_mri7t.engine.metrics.noise import measure_noise, told_noise
 from napari_mri7t.engine.models.card import ANY_TONES
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.networks import takes_noise_map
@@ -257,9 +257,9 @@ class Passage:
         runner = Runner(model.network, config, device, precision)
         found: dict[str, Any] = {"harmonized": harmonization.scan is not None}
         if takes_noise_map(model.network):
-            found["noise"] = noise_level(source.array, correlated=True)
-            level = found["noise"] * harmonization.slope
-            runner.noise = told_noise(level, BRIGHT_LEVEL, config.noise_factor)
+            noise, slope = measure_noise(source.array), harmonization.slope
+            found["noise"] = noise.level
+            runner.noise = told_noise(noise, BRIGHT_LEVEL / slope, config.noise_factor) * slope
         elif config.noise_factor != SynthesisConfig.noise_factor:
             warnings += (
                 f"noise_factor {config.noise_factor:g} has no effect: the model {model.name} is "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.metrics.noise import noise_level, told_noise
+from napari_mri7t.engine.metrics.noise import Noise, measure_noise, told_noise
 from napari_mri7t.engine.networks import slices_of, takes_noise_map
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.volumes.grids import bounding_box
@@ -39,7 +39,7 @@ class HeldOutSlices:
         foot, top = (side := bounding_box(brain, 0)[0]).start, side.stop - 1
         _, rows, columns = bounding_box(brain, MARGIN_VOXELS)
         indices = np.linspace(foot, top, N_SLICES + 2).round().astype(int)[1:-1]
-        noise = noise_level(subject.source, correlated=True) if takes_noise_map(network) else None
+        noise = measure_noise(subject.source) if takes_noise_map(network) else None
         slabs = [slab_of(subject.source, index, network, noise) for index in indices]
         self.target = subject.target[indices][:, rows, columns]  # (N_SLICES, H, W)
         self.slabs = torch.stack(slabs)[:, :, rows, columns]  # (N_SLICES, n_slices, H, W)
@@ -51,7 +51,7 @@ class HeldOutSlices:
 
 
 def slab_of(
-    source: np.ndarray, index: int, network: nn.Module, noise: float | None = None
+    source: np.ndarray, index: int, network: nn.Module, noise: Noise | None = None
 ) -> Tensor:
     """Return what a network sees of one axial slice, the last slice repeated at an end.
 
@@ -62,8 +62,8 @@ def slab_of(
     index : int
         Of the slice, from the feet.
     network : nn.Module
-    noise : float, optional
-        Standard deviation in the source, for a network that takes a noise map.
+    noise : Noise, optional
+        Of the source, for a network that takes a noise map; measured if absent.
 
     Returns
     -------
@@ -76,8 +76,8 @@ def slab_of(
     slab = torch.from_numpy(source[chosen])  # (n_slices, A, R)
     if not takes_noise_map(network):
         return slab
-    level = noise_level(source, correlated=True) if noise is None else noise
-    return torch.cat((slab, slab.new_full((1, *slab.shape[1:]), told_noise(level, BRIGHT_LEVEL))))
+    told = told_noise(measure_noise(source) if noise is None else noise, BRIGHT_LEVEL)
+    return torch.cat((slab, slab.new_full((1, *slab.shape[1:]), told)))
 
 
 def central_slice(network: nn.Module, slab: Tensor) -> np.ndarray:

@@ -122,7 +122,8 @@ class SidecarRecord:
         """
         then, now = self.facts.get("Settings", {}), again["Settings"]
         said, told = (_of_voxels(facts.get("Warnings")) for facts in (self.facts, again))
-        names = ["Notice"] if self.facts.get("Notice") != again["Notice"] else []
+        same = ("Notice", "Model")
+        names = [name for name in same if self.facts.get(name) != again.get(name)]
         names += ["Warnings"] if said != told else []
         decisive = sorted((set(then) | set(now)) - set(OF_THE_MACHINE))
         return (*names, *(name for name in decisive if then.get(name) != now.get(name)))

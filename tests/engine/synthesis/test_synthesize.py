@@ -12,7 +12,7 @@ from torch import nn
 from napari_mri7t.engine.devices import available_devices, resolve_device, resolve_precision
 from napari_mri7t.engine.errors import DeviceError, VolumeError
 from napari_mri7t.engine.metrics.basic import psnr
-from napari_mri7t.engine.metrics.noise import told_noise
+from napari_mri7t.engine.metrics.noise import Noise, told_noise
 from napari_mri7t.engine.models.card import ModelCard, models
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.networks import build_network
@@ -446,10 +446,10 @@ class Told(nn.Module):
 
 
 def test_network_that_takes_the_noise_is_told_that_of_the_scan(volume, monkeypatch):
-    monkeypatch.setattr(module, "noise_level", lambda *_, **__: 0.02)
+    monkeypatch.setattr(module, "measure_noise", lambda _: Noise(0.02))
     brain = volume.array > 0
     for factor in (1.0, 2.0, 0.0):
-        told = told_noise(0.02, BRIGHT_LEVEL, factor)
+        told = told_noise(Noise(0.02), BRIGHT_LEVEL, factor)
         made = estimate_array(volume, Told(), noise_factor=factor)
         np.testing.assert_allclose(made[brain], told, atol=1e-6)
 

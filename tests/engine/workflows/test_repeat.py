@@ -348,8 +348,10 @@ def test_preparation_reads_no_path_of_a_sidecar(made):
 
 def test_facts_that_decide_no_voxel_are_compared_after_the_repetition(repeat, made, tiny_model):
     facts = json.loads(made.read_text())
-    made.write_text(json.dumps(facts | {"Notice": "A scan.", "Warnings": ["none"]}))
-    with pytest.warns(Mri7tWarning, match="Notice, Warnings differ .* the sidecar was edited"):
+    edit = {"Notice": "A scan.", "Warnings": ["none"], "Model": facts["Model"] | {"Name": "other"}}
+    made.write_text(json.dumps(facts | edit))
+    told = "Notice, Model, Warnings differ .* the sidecar was edited"
+    with pytest.warns(Mri7tWarning, match=told):
         assert repeat(made, tiny_model).is_equal
 
 
