@@ -205,7 +205,7 @@ def train(studio: Studio, model: Path | None) -> None:
     widget.folds.choose([0, 1])
     widget.preview_box.setChecked(True)
     widget.start()
-    wait_until(lambda: "more fold" in widget.figures_label.text() and studio.viewer.layers)
+    wait_until(lambda: bool(widget.figures_label.text() and studio.viewer.layers))
     wait_until(lambda: len(widget.plot.loss.getData()[0]) > 40)
     studio.viewer.reset_view()
     studio.take("train-running")

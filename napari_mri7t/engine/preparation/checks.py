@@ -253,8 +253,8 @@ def check_alignment(
     if score >= FAILED:  # not so where there is none
         return
     what = (
-        f"{brain.name}: registration to MNI space failed: the correlation with the template is "
-        f"{score:.2f}, at least {FAILED} is needed: "
+        f"{brain.name}: registration to MNI space failed (its correlation with the template is "
+        f"{score:.2f}, and at least {FAILED} is needed): "
     )
     how = dict(decisions or {})
     if how.get(REGISTRATION) is Decision.GIVEN:
@@ -345,7 +345,7 @@ def _why_no_brain(volume: Volume) -> str:
     foreground = volume.array > background_of(volume.array)
     litres = brain_litres(volume, foreground)
     low, high = BRAIN_LITRES
-    told = f"{litres:.2f} litres lie above the background, in an adult brain {low} to {high}: "
+    told = f"{litres:.2f} litres lie above the background (adult brains: {low} to {high}): "
     if litres < low:
         return f"{told}check the brain mask, unless the scan shows only a part of a brain"
     if not is_mostly_background(foreground):

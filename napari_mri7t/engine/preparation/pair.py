@@ -326,8 +326,7 @@ def make_pair(
     """
     plan = pair if isinstance(pair, PairPlan) else plan_pair(pair, config)
     source, target = sides = _prepared(plan, report)
-    on_registration = part(report, 2, N_STEPS)
-    to_target = _to_target(plan, source, target, on_registration)
+    to_target = _to_target(plan, source, target, part(report, 2, N_STEPS))
     report(Progress(3, N_STEPS, "resampling both scans"))
     grid, to_grid = grid_of(plan.config.grid, target)
     made, masks = on_grid((source, target), grid, (to_grid @ to_target, to_grid))
@@ -342,8 +341,9 @@ def make_pair(
         masked(array, mask, grid, side.scan.name) for array, side in zip(made, sides, strict=True)
     ]
     report(Progress(3, N_STEPS, "measuring the agreement"))
+    measuring = part(report, 3, N_STEPS)
     informations = informations_both_ways(
-        source.brain, target.brain, to_target, target.to_mni, on_registration
+        source.brain, target.brain, to_target, target.to_mni, measuring
     )
     agreement = _agreement(volumes, masks, informations)
     in_mni = {name: _in_mni(side) for name, side in zip(FIELDS, sides, strict=True)}
@@ -362,10 +362,10 @@ def make_pair(
 def _prepared(plan: PairPlan, report: Report) -> list[Prepared]:
     scans = (as_volume(plan.raw.source), plan.source), (plan.target_scan, plan.target)
     reports = [part(report, n, N_STEPS) for n in range(len(scans))]
-    sides = [
-        prepare(scan, how, report=own) for (scan, how), own in zip(scans, reports, strict=True)
+    return [
+        _completed(prepare(scan, how, report=part(own, 0, 2)), plan.config, part(own, 1, 2))
+        for (scan, how), own in zip(scans, reports, strict=True)
     ]
-    return [_completed(side, plan.config, own) for side, own in zip(sides, reports, strict=True)]
 
 
 def _completed(side: Prepared, config: PairConfig, report: Report) -> Prepared:

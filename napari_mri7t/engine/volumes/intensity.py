@@ -27,6 +27,7 @@ N_TABLE_ENTRIES = 4096  # of a look-up table; finer than the 256 levels of the s
 N_QUANTILES = 257
 SAME_DISTRIBUTION = 0.02  # largest difference of quantiles that is ignored, in [0, 1]
 LIMIT_PERCENT = 99.8  # of absolute differences in the brain: a few vessels do not set the scale
+ROUND = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 10)  # of which a colour bar shows three values and more
 PEAK_PERCENT, LARGEST_PEAK = 99.9, 5.0
 BRIGHT = 98.0  # percentile of the brain that stands for its brightest tissue
 BRIGHT_LEVEL = 0.8  # of that tissue for a model that takes any tones: vessels stay below 1
@@ -341,7 +342,7 @@ def _layers(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
 
 
 def symmetric_limit(difference: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Return the largest difference to show, the same for both signs.
+    """Return the largest difference to show, the same for both signs: a round number.
 
     Parameters
     ----------
@@ -358,4 +359,7 @@ def symmetric_limit(difference: np.ndarray, mask: np.ndarray | None = None) -> f
     size = np.abs(difference)
     inside = size[size > 0 if mask is None else mask]
     limit = float(np.percentile(inside, LIMIT_PERCENT)) if inside.size else 0.0
-    return limit if limit > 0 else 1.0
+    if limit <= 0:
+        return 1.0
+    unit = 10.0 ** np.floor(np.log10(limit))
+    return float(unit * next((step for step in ROUND if limit <= step * unit), ROUND[-1]))

@@ -106,6 +106,9 @@ def _record(
 ) -> PairRecord:
     figures = pair_figures(settings)
     others = _information_of(paths.name, summary)
+    own = others.pop(paths.name, None)
+    if own is not None:  # measured as that with others, on a coarser grid
+        figures["mutual_information"] = own
     best = max(others, key=lambda name: others[name], default="")
     if best:
         figures["best_other_information"] = others[best]
@@ -135,11 +138,11 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _information_of(name: str, summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the information of a person's 3T with the 7T of each other one."""
+    """Return the information of a person's 3T with the 7T of each, also the own one."""
     names = _texts(summary.get(PEOPLE))
     try:
         row = summary[INFORMATION][names.index(name)]
-        return {n: float(v) for n, v in zip(names, row, strict=True) if n != name}
+        return {n: float(v) for n, v in zip(names, row, strict=True)}
     except (LookupError, ValueError, TypeError):
         return {}
 

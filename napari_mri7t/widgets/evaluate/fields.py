@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from functools import partial
+from itertools import takewhile
 
 import napari
 from qtpy.QtCore import Qt, Signal
@@ -179,10 +180,12 @@ class ResultTable(QTableWidget):
         """Fill the table."""
         self.setSortingEnabled(False)
         self.setRowCount(len(results))
-        end = _shared_end({result.subject for result in results})
+        subjects = {result.subject.removeprefix(SUBJECT_PREFIX) for result in results}
+        start, end = _shared_start(subjects), _shared_end(subjects)
         for row, result in enumerate(results):
             for column, name in enumerate((result.subject, label_of(result.method))):
-                item = QTableWidgetItem(name.removeprefix(SUBJECT_PREFIX).removesuffix(end))
+                shown = name.removeprefix(SUBJECT_PREFIX).removesuffix(end)
+                item = QTableWidgetItem(shown.removeprefix("" if column else start))
                 item.setToolTip(paragraph(name))
                 item.setData(NAME, name)
                 self.setItem(row, column, item)
@@ -194,7 +197,7 @@ class ResultTable(QTableWidget):
         self.sortItems(0, Qt.SortOrder.AscendingOrder)
 
     def subject(self, row: int) -> str:
-        """Return the name of the subject of a row, of which the end is shown."""
+        """Return the name of the subject of a row, of which a part is shown."""
         return str(self.item(row, 0).data(NAME))
 
     def _fit(self) -> None:
@@ -233,6 +236,15 @@ class ResultTable(QTableWidget):
             for row in range(self.rowCount())
         ]
         return "\n".join(lines)
+
+
+def _shared_start(names: Collection[str]) -> str:
+    """Return the letters that numbered names begin with, as in TELL0101 and TELL0102."""
+    letters = zip(min(names, default=""), max(names, default=""), strict=False)
+    shared = takewhile(lambda pair: pair[0] == pair[1], letters)
+    start = "".join(letter for letter, _ in shared).rstrip("0123456789")
+    are_numbered = all(name.removeprefix(start)[:1].isdigit() for name in names)
+    return start if are_numbered and len(names) > 1 else ""
 
 
 def _shared_end(names: Collection[str]) -> str:

@@ -131,6 +131,8 @@ def box_picture(results: StudyResults) -> np.ndarray:
     from napari_mri7t.engine.report.plots import box_figure
 
     figure = box_figure(results, BOX_KEYS, n_columns=1)
+    for panel in figure.axes:
+        panel.xaxis.get_major_locator().set_params(nbins=5, prune="both")  # ends would be cut off
     figure.set_size_inches(PICTURE_WIDTH_INCH, figure.get_size_inches()[1])
     figure.set_dpi(PICTURE_DPI)
     canvas = FigureCanvasAgg(figure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_mri7t.widgets.pair.fields import VERDICT_ICONS
-from napari_mri7t.widgets.shared.rows import DONE, REFUSED, WAITING, WRITTEN, Row, State
+from napari_mri7t.widgets.shared.rows import DONE, REFUSED, RUNNING, WAITING, WRITTEN, Row, State
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.report.pair_page import PairRecord
@@ -45,7 +45,7 @@ def changes_by(record: PairRecord, state: State) -> dict[str, Any]:
     verdict = f"Your verdict: {record.verdict}." if record.verdict else ""
     use = f"A training {'takes' if record.is_used else 'leaves out'} this pair."
     return {
-        "state": state if state in (WAITING, REFUSED) else judged or WRITTEN,
+        "state": state if state in (WAITING, REFUSED, RUNNING) else judged or WRITTEN,
         "details": tuple(filter(None, [other, shared, verdict, use])),
         "notes": (*record.flags, *record.warnings),
         "figures": tuple(record.figures.get(key) for key in KEYS),

@@ -211,6 +211,8 @@ class PairWidget(EngineWidget):
         for names, state in ((outcome.written, WRITTEN), (outcome.known, DONE)):
             for name in names:
                 self._settle(name, state, notes=outcome.warnings.get(name, ()))
+        if outcome.written and self._request is not None:
+            self._look.follow(look_at_made, self._request.output)  # what is made can be opened
         for reasons, state in ((outcome.failed, FAILED), (outcome.skipped, SKIPPED)):
             for name, reason in reasons.items():
                 self._settle(name, state, reason=reason)
@@ -268,7 +270,8 @@ class PairWidget(EngineWidget):
 
     def _on_judged(self, record: PairRecord) -> None:
         self._show_record(record)
-        self.panel.conclude(f"{record.name}: {record.verdict}")
+        judged = changes_by(record, WRITTEN)["state"].word
+        self.panel.conclude(f"{record.name}: {judged}")
 
     def _page(self) -> Path | None:
         return None if self._request is None else self._request.output / QUALITY_PAGE

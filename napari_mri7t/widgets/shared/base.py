@@ -27,6 +27,7 @@ from napari_mri7t.widgets.shared.latest import Latest
 #: least heights of both together must not make a small window higher.
 WIDTH = 350
 LEAST_HEIGHT = 100  # of what scrolls
+FRESH_MS = 500  # after a notice was added, in which it is kept in sight
 DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 
@@ -45,6 +46,7 @@ class EngineWidget(QWidget):
         self._revealed_at: QPoint | None = None
         self._revealing = QTimer(self, singleShot=True, interval=0)
         self._revealing.timeout.connect(self._reveal)  # a bound method: Qt drops it with the widget
+        self._fresh = QTimer(self, singleShot=True, interval=FRESH_MS)  # since a notice was added
         self.setStyleSheet(FOCUS_STYLE)
         self.body = QWidget()
         self.column = QVBoxLayout(self.body)
@@ -94,6 +96,7 @@ class EngineWidget(QWidget):
         self.column.addWidget(notices)
         self._notices = notices
         notices.added.connect(self._revealing.start)
+        notices.added.connect(self._fresh.start)
 
     def _reveal(self) -> None:
         """Scroll to the newest notice, again until everything above it has its height."""
@@ -172,6 +175,9 @@ class EngineWidget(QWidget):
                 QTimer.singleShot(0, self._release_if_gone)
             else:
                 self._release_once()
+        elif event.type() == QEvent.Type.Resize and watched is self.body:
+            if self._fresh.isActive():  # a notice got its height
+                self._revealing.start()
         elif event.type() == QEvent.Type.LayoutRequest and watched is self.body:
             self._wheel.guard(self)
             self.updateGeometry()  # a scroll area does not announce that its content has grown
@@ -185,6 +191,7 @@ class EngineWidget(QWidget):
         if not self._released:
             self._released = True
             self._revealing.stop()
+            self._fresh.stop()
             self.release()
 
     def release(self) -> None:

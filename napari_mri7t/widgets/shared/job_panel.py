@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
 FAILED = "Failed. See the message above."
-STATUS_LINES = 2  # that have room; one of them has the bar, while something runs
-LEAST_BAR = 6  # pixels
+STATUS_LINES = 2  # that have room
+BAR_HEIGHT = 6  # pixels
 
 
 class JobPanel(QWidget):
@@ -61,6 +61,7 @@ class JobPanel(QWidget):
         )  # the last words, and the layer they name
         self._chosen: tuple[object, ...] = ()
         self._first: tuple[float, float, float] | None = None  # time, done, total
+        self._done = 0.0  # at the last report
         self.start_button = icon_button("start", verb)
         self.start_button.setToolTip(tooltip)
         self.start_button.clicked.connect(self.start_requested)
@@ -75,10 +76,13 @@ class JobPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
         self.bar.setTextVisible(False)  # the line below says it
+        self.bar.setFixedHeight(BAR_HEIGHT)
         self.status = FoldedText()
-        policy = self.status.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self.status.setSizePolicy(policy)
+        self.status.label.least_lines = STATUS_LINES
+        for part in (self.bar, self.status):  # the buttons stay where they are
+            policy = part.sizePolicy()
+            policy.setRetainSizeWhenHidden(True)
+            part.setSizePolicy(policy)
         self.notices = Notices()
         self._lay_out()
         self._show_idle("")
@@ -96,14 +100,6 @@ class JobPanel(QWidget):
         column.addLayout(self._rows)
         for part in (self.bar, self.status):
             column.addWidget(part)
-
-    def _make_room(self, *, for_bar: bool) -> None:
-        """Show the bar in place of a line, or hide it: the buttons stay where they are."""
-        label = self.status.label
-        self.bar.setFixedHeight(max(LEAST_BAR, label.line_height() - self.layout().spacing()))
-        label.least_lines = STATUS_LINES - for_bar
-        label.updateGeometry()
-        self.bar.setVisible(for_bar)
 
     def add_buttons(self, *buttons: QWidget) -> None:
         """Add a row of further actions; a hidden one leaves its place to the others."""
@@ -130,12 +126,12 @@ class JobPanel(QWidget):
         job.failed.connect(self.fail)
         job.cancelled.connect(self._on_cancelled)
         job.ended.connect(self._on_ended)
-        self.start_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.pause_button.setEnabled(True)
+        self.start_button.setEnabled(False)  # last: the focus goes to what is enabled
         self._name_pause()
         self.bar.setRange(0, 0)
-        self._make_room(for_bar=True)
+        self.bar.show()
         if job.last is not None:
             self._show_bar(job.last)
         self.show_status("Paused" if job.is_held else "Starting")
@@ -211,7 +207,7 @@ class JobPanel(QWidget):
             self._first = None
         else:
             is_between = 0 < progress.done < progress.total
-            count = f": {percent(progress)} %" if is_between else ""
+            count = f": {percent(progress)}\u00a0%" if is_between else ""
             text = f"{text}{count}{self._time_left(progress.done, progress.total)}"
         self.show_status(text)
 
@@ -222,8 +218,11 @@ class JobPanel(QWidget):
     def _time_left(self, done: float, total: float) -> str:
         """Return the time left at the pace since the first report, once the model is loaded."""
         now = time.monotonic()
+        is_still, self._done = done == self._done, done
         if self._first is None or done <= self._first[1] or total != self._first[2]:
             self._first = (now, done, total)
+            return ""
+        if is_still:
             return ""
         since, first, _ = self._first
         return f", {duration((now - since) / (done - first) * (total - done))} left"
@@ -260,6 +259,11 @@ class JobPanel(QWidget):
         if self.job is None:
             self._show_idle(self._last_words)
 
+    def amend(self, old: str, new: str) -> None:
+        """Show another line in place of `old`, if that still stands there."""
+        if old and self._last_words == old:
+            self.conclude(new)
+
     def release(self) -> None:
         """Stop the job, and listen to no layer any more."""
         self._named = ("", None)
@@ -280,10 +284,10 @@ class JobPanel(QWidget):
         self.idle.emit()
 
     def _show_idle(self, text: str) -> None:
-        self._make_room(for_bar=False)
+        self.bar.hide()
+        self.start_button.setEnabled(self._why_not is None and self.job is None)
         self.cancel_button.setEnabled(False)
         self.pause_button.setEnabled(False)
-        self.start_button.setEnabled(self._why_not is None and self.job is None)
         why_not = "" if self._why_not is None else f"\nUnavailable: {self._why_not}"
         set_tooltip(self.start_button, self._tooltip + why_not)
         is_said = self._why_not is None or self._why_not in self.notices.texts()

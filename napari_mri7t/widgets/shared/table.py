@@ -20,7 +20,7 @@ from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.widgets.shared.controls import paragraph, wrap_anywhere
 from napari_mri7t.widgets.shared.icons import icon
 from napari_mri7t.widgets.shared.labels import TextLabel
-from napari_mri7t.widgets.shared.rows import DONE, FAILED, WAITING, Row
+from napari_mri7t.widgets.shared.rows import FAILED, WAITING, Row
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
@@ -28,6 +28,7 @@ FEWEST_ROWS, MOST_ROWS = 3, 7  # in sight
 FIGURE_WIDTH = 42  # pixels
 PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
 USUAL_NAME, SCROLL_BAR = "sub-001", 16  # that has room beside the states; pixels
+LONGEST = "brain extraction"  # of what a state says
 TITLE, STATE = 0, 1  # columns
 SORTED_BY = Qt.ItemDataRole.UserRole
 HORIZONTAL = Qt.Orientation.Horizontal
@@ -140,11 +141,11 @@ def _pixmap(picture: np.ndarray | None) -> QPixmap:
 class _View(QTableView):
     """A table that opens the row under Enter, too."""
 
+    wanted_width = 0  # of all columns
+
     def sizeHint(self) -> QSize:  # noqa: N802
         """Return the width that all columns need."""
-        hint = super().sizeHint()
-        bar = self.verticalScrollBar().sizeHint().width()
-        return QSize(self.horizontalHeader().length() + bar, hint.height())
+        return QSize(self.wanted_width + SCROLL_BAR, super().sizeHint().height())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Take Enter for a double click."""
@@ -228,15 +229,26 @@ class RowTable(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """Make the states as wide as their words, as far as a name has room beside them."""
+        """Make the states as wide as their words, as far as a name has room beside them.
+
+        Figures without room are hidden, the last ones first.
+        """
         width, rest = self.view.fontMetrics().horizontalAdvance, self.width() - SCROLL_BAR
+        least, most = (ICON_WIDTH + PADDING + width(word) for word in (WAITING.word, LONGEST))
+        name = THUMBNAIL + 2 * PADDING + width(USUAL_NAME)
+        wanted, is_room = name + most, True
         for n in range(STATE + 1, self._model.columnCount()):
             heading = width(str(self._model.headerData(n, HORIZONTAL))) + PADDING
-            self.view.setColumnWidth(n, max(FIGURE_WIDTH, heading))
-            rest -= self.view.columnWidth(n)
-        least, most = (ICON_WIDTH + PADDING + width(word) for word in (WAITING.word, DONE.word))
-        state = rest - THUMBNAIL - PADDING - width(USUAL_NAME)
-        self.view.setColumnWidth(STATE, min(max(state, least), most))
+            figure = max(FIGURE_WIDTH, heading)
+            wanted += figure
+            is_room = is_room and rest - figure >= name + least
+            self.view.setColumnHidden(n, not is_room)
+            self.view.setColumnWidth(n, figure)
+            rest -= figure if is_room else 0
+        self.view.setColumnWidth(STATE, min(max(rest - name, least), most))
+        if wanted != self.view.wanted_width:
+            self.view.wanted_width = wanted
+            self.view.updateGeometry()
 
     def show_rows(self, rows: Iterable[Row]) -> None:
         """Show these rows and no others, in this order."""

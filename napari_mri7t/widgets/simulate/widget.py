@@ -119,6 +119,7 @@ class SimulateWidget(EngineWidget):
         self.mode_box.currentTextChanged.connect(self._check)
         self.preset_box.currentTextChanged.connect(self._check)
         self.layer_chooser.layer_changed.connect(self._check)
+        self.layer_chooser.layer_changed.connect(self._renew_preview)
         self.folder_field.changed.connect(self._check)
         self.output_field.changed.connect(self._check)
         self.viewer.dims.events.ndisplay.connect(self._check)
@@ -225,8 +226,9 @@ class SimulateWidget(EngineWidget):
 
     def _show_preview(self, answer: tuple[Layer, tuple[int, int], np.ndarray]) -> None:
         layer, plane, values = answer
+        self.panel.drop_failure()
         remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
-        data, meta, _ = plane_to_layer(values, plane, layer, name=PREVIEW_NAME)
+        data, meta, _ = plane_to_layer(values, plane, layer, name=f"{layer.name} {PREVIEW_NAME}")
         self._preview = self.viewer.add_image(data, **meta)
 
     def start(self) -> None:

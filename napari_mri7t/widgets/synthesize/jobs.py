@@ -229,6 +229,8 @@ def _timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
         nonlocal step, since
         now = time.monotonic()
         name = progress.step if isinstance(progress, PreparationProgress) else ""
+        if step and not name:  # what follows has a pace of its own
+            progress = Uneven(progress.done, progress.total, progress.message)
         if name != step:
             if step:
                 seconds[step] = now - since

@@ -238,7 +238,7 @@ class FoldList(QListWidget):
         before, self._names = self._names, list(names)
         titles = {n: f"Fold {n}: {name} held out" for n, name in enumerate(self._names)}
         if titles:
-            titles[FINAL] = "all subjects"
+            titles[FINAL] = "All subjects"
         is_known = self._names == before
         chosen = set(self.chosen()) if is_known else set(titles) - {FINAL}
         finished = set(done)

@@ -264,6 +264,15 @@ def test_edited_mask_in_the_cache_is_the_users_own(head, tmp_path):
 
 
 @pytest.mark.usefixtures("on_template")
+def test_progress_of_a_pair_never_goes_back(head_brain):
+    seen = []
+    make_pair(RawPair(head_brain, head_brain), NONE, report=seen.append)
+    done = [now.done / now.total for now in seen if now.total]
+    assert done == sorted(done)
+    assert done[-1] == 1
+
+
+@pytest.mark.usefixtures("on_template")
 def test_cancel_ends_a_pair(head_brain):
     def stop(progress):
         raise Cancelled

@@ -98,7 +98,9 @@ def test_filled_brain_has_no_holes_but_keeps_its_outline(phantom):
 def test_limit_covers_almost_all_differences_and_is_never_zero(phantom):
     values = np.zeros(phantom.shape)
     values.flat[:1000] = np.linspace(-1, 1, 1000)
-    assert symmetric_limit(values) == pytest.approx(0.998, abs=2e-3)
+    assert symmetric_limit(values) == 1
+    for factor, limit in ((0.13, 0.15), (0.1992, 0.2), (35, 40), (0.0011, 0.0012), (650, 1000)):
+        assert symmetric_limit(factor * values) == pytest.approx(limit)
     assert symmetric_limit(np.zeros(phantom.shape)) == 1
     mask = np.zeros(phantom.shape, bool)
     assert symmetric_limit(phantom.array, mask) == 1

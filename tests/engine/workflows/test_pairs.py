@@ -333,6 +333,11 @@ def test_figures_of_a_pair_are_those_of_its_sidecar_and_of_the_others(raw, job):
     assert record.figures["overlap"] == 0.95
     assert record.best_other in ("sub-02", "sub-03")
     assert 1 < record.figures["best_other_information"] < 2
+    summary = json.loads((job.output / "logs/pairs.json").read_text())
+    n = summary["people"].index("sub-01")
+    own = record.figures["mutual_information"]
+    assert own == summary["information"][n][n], "as with others, so that the two compare"
+    assert own > record.figures["best_other_information"]
 
 
 def test_changed_image_is_no_pair(raw, job):

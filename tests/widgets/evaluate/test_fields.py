@@ -33,7 +33,10 @@ def test_names_of_subjects_are_shown_without_what_all_of_them_end_in(qtbot):
     table = ResultTable()
     qtbot.addWidget(table)
     for names, shown in (
-        (["sub-T01_T1w_brain", "sub-T02_T1w_brain"], ["T01", "T02"]),
+        (["sub-T01_T1w_brain", "sub-T02_T1w_brain"], ["01", "02"]),
+        (["sub-TELL0109", "sub-TELL0110"], ["0109", "0110"]),
+        (["sub-Anna", "sub-Annika"], ["Anna", "Annika"]),
+        (["sub-T1", "sub-Tom"], ["T1", "Tom"]),
         (["sub-T01_T1w_brain"], ["T01_T1w_brain"]),
         (["sub-01_a", "sub-01_b"], ["01_a", "01_b"]),
     ):

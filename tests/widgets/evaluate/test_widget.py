@@ -105,7 +105,7 @@ def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, wait_idle
     assert list(counted) == [(n, 100) for n in (0, 25, 50, 75, 100)]  # two subjects, two methods
     told = [text.replace("\u200b", "") for *_, text in seen]
     assert told[0] == "Loading torch"
-    assert any(text.startswith("sub-B: ") and ": 75 %" in text for text in told)
+    assert any(text.startswith("sub-B: ") and ": 75\u00a0%" in text for text in told)
     assert not progress._all_instances
 
 

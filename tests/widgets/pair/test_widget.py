@@ -17,6 +17,7 @@ from napari_mri7t.engine.workflows.summary import BatchSummary
 from napari_mri7t.widgets.pair.fields import BOARD
 from napari_mri7t.widgets.pair.widget import PairWidget
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.shared.table import PADDING, THUMBNAIL
 
 pytestmark = pytest.mark.gui
 
@@ -142,6 +143,9 @@ def test_pair_at_work_is_named_and_a_cancel_keeps_what_is_finished(
     widget.start()
     qtbot.waitUntil(lambda: states(widget)["sub-02"] == "under way")
     assert states(widget)["sub-01"] == "written"
+    widget.table.choose("sub-01")
+    qtbot.waitUntil(widget.review.open_button.isEnabled)  # while the second is being made
+    assert states(widget)["sub-02"] == "under way"
     widget.panel.cancel_button.click()
     wait_idle()
     assert states(widget)["sub-01"] == "written"
@@ -186,7 +190,7 @@ def test_verdict_goes_to_the_engine_and_comes_back_into_the_table(
     wait_idle()
     assert asked == [(tmp_path / "out", "sub-02", verdict)]
     assert states(done)["sub-02"] == word
-    assert plain(done.panel.status) == f"sub-02: {verdict}"
+    assert plain(done.panel.status) == f"sub-02: {word}"
 
 
 def test_verdict_on_a_pair_that_is_not_made_anew_is_seen_in_its_row(
@@ -204,7 +208,7 @@ def test_verdict_on_a_pair_that_is_not_made_anew_is_seen_in_its_row(
     wait_idle()
     assert states(widget)["sub-01"] == "refused"
     assert "Your verdict: accept." in widget.table.row("sub-01").details
-    assert plain(widget.panel.status) == "sub-01: accept"
+    assert plain(widget.panel.status) == "sub-01: accepted"
 
 
 def test_pair_of_other_settings_is_refused_unless_it_may_be_overwritten(
@@ -242,3 +246,14 @@ def test_where_every_scan_is_refused_nothing_can_be_started(widget, raw, tmp_pat
     widget.fields.folder_field.folder = raw
     wait_idle()
     assert widget.panel.start_button.isEnabled()
+
+
+def test_names_of_people_can_be_read_in_the_window_as_it_opens(done, qtbot):
+    done.show()
+    view = done.table.view
+    qtbot.waitUntil(lambda: view.columnWidth(0) > 0)
+    metrics = view.fontMetrics()
+    room = view.columnWidth(0) - THUMBNAIL - PADDING
+    assert metrics.horizontalAdvance("sub-001") <= room
+    shown = [n for n in range(2, 5) if not view.isColumnHidden(n)]
+    assert shown == list(range(2, 2 + len(shown))), "the last ones go first"

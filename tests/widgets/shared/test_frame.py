@@ -156,8 +156,9 @@ def test_buttons_stay_in_place_while_the_line_under_them_changes(window, qtbot, 
     panel.show_status("")
     places = []
     two_lines = "two lines of words that do not fit one of this window's width, no"
-    for text, is_busy in (("", False), ("short", True), ("short", False), (two_lines, False)):
-        panel._make_room(for_bar=is_busy)
+    shown = ("", False), ("short", True), (two_lines, True), ("short", False), (two_lines, False)
+    for text, is_busy in shown:
+        panel.bar.setVisible(is_busy)
         panel.show_status(text)
         qtbot.wait(100)
         places.append(panel.start_button.mapTo(widget, QPoint(0, 0)).y())

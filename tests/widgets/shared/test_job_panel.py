@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QObject, Signal
 
+from napari_mri7t.widgets.shared import job_panel
 from napari_mri7t.widgets.shared.job_panel import FAILED, JobPanel
 
 pytestmark = pytest.mark.gui
@@ -77,3 +78,18 @@ def test_a_released_panel_follows_no_layer(panel):
     panel.release()
     layer.name = "second"
     assert panel.status.text().replace("\u200b", "") == "Done: layer first"
+
+
+def test_no_time_is_told_while_nothing_moves(panel, monkeypatch):
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr(job_panel.time, "monotonic", lambda: next(now))
+    told = [panel._time_left(done, 100) for done in (10, 20, 20, 20, 30)]
+    assert told == ["", ", about 80 s left", "", "", ", about 2 min left"]
+
+
+def test_a_line_is_amended_only_while_it_stands(panel):
+    panel.conclude("one")
+    panel.amend("one", "two")
+    assert panel.status.text().replace("\u200b", "") == "two"
+    panel.amend("one", "three")
+    assert panel.status.text().replace("\u200b", "") == "two"

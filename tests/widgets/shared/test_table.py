@@ -143,3 +143,19 @@ def test_first_row_that_failed_is_chosen_unless_the_user_chose_one(table):
     table.choose("a")
     table.choose_failed()
     assert table.current == "a"
+
+
+@pytest.mark.parametrize("width", [230, 300, 400, 600])
+def test_names_keep_their_room_before_figures(qtbot, width):
+    table = RowTable("Person", "Select.", {"MI": ".2f", "other": ".2f", "mm": ".2f"})
+    qtbot.addWidget(table)
+    table.resize(width, 400)
+    with qtbot.waitExposed(table):
+        table.show()
+    table.show_rows([Row("sub-001", "sub-001", RUNNING, doing="under way")])
+    name = THUMBNAIL + table.view.fontMetrics().horizontalAdvance("sub-001")
+    assert table.view.columnWidth(TITLE) >= name
+    hidden = [table.view.isColumnHidden(n) for n in range(2, 5)]
+    assert hidden == sorted(hidden), "the last ones go first"
+    assert any(hidden) is (width < 400)
+    assert table.view.sizeHint().width() < 600

@@ -16,6 +16,7 @@ from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 from napari_mri7t.widgets.simulate.widget import FOLDER, PREVIEW_NAME
 
 pytestmark = pytest.mark.gui
+PREVIEW = f"phantom {PREVIEW_NAME}"
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_preview_lies_in_the_slice_that_is_shown(widget, viewer, phantom, wait_i
     viewer.dims.point = point
     widget.preview_button.click()
     wait_idle()
-    preview, layer = viewer.layers[PREVIEW_NAME], viewer.layers["phantom"]
+    preview, layer = viewer.layers[PREVIEW], viewer.layers["phantom"]
     shape = list(layer.data.shape)
     shape[order[0]] = 1
     assert preview.data.shape == tuple(shape)
@@ -94,7 +95,7 @@ def test_preview_lies_in_the_slice_that_is_shown(widget, viewer, phantom, wait_i
     assert len(viewer.layers) == 2
     widget.start()
     wait_idle()
-    assert PREVIEW_NAME not in viewer.layers
+    assert PREVIEW not in viewer.layers
 
 
 def test_folder_becomes_pairs_that_a_training_takes(widget, phantom, tmp_path, wait_idle):
@@ -139,7 +140,7 @@ def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, folder, w
     assert counted == sorted(counted)
     assert {0, 33, 66, 100} <= set(counted)  # a third for each subject
     told = [text.replace("\u200b", "").partition(",")[0] for *_, text in seen]
-    assert {"Simulating sub-01", "Simulating sub-02: 33 %"} <= set(told)
+    assert {"Simulating sub-01", "Simulating sub-02: 33\u00a0%"} <= set(told)
     assert not progress._all_instances
 
 
@@ -190,13 +191,13 @@ def test_cancelled_layer_leaves_no_layer(widget, viewer, qtbot, monkeypatch, wai
 def test_preview_follows_the_noise_that_is_chosen(widget, viewer, wait_idle):
     widget.variance_box.setValue(0.001)
     wait_idle()
-    assert PREVIEW_NAME not in viewer.layers, "none was asked for"
+    assert PREVIEW not in viewer.layers, "none was asked for"
     widget.preview_button.click()
     wait_idle()
-    little = viewer.layers[PREVIEW_NAME].data.copy()
+    little = viewer.layers[PREVIEW].data.copy()
     widget.variance_box.setValue(0.02)
     wait_idle()
-    much = viewer.layers[PREVIEW_NAME].data
+    much = viewer.layers[PREVIEW].data
     assert np.abs(np.diff(much)).mean() > 1.5 * np.abs(np.diff(little)).mean()
 
 
@@ -211,9 +212,9 @@ def test_preview_of_a_folder_opens_its_first_volume(widget, viewer, phantom, tmp
         widget.preview_button.click()
         wait_idle()
         wait_idle()
-        assert [layer.name for layer in viewer.layers] == ["sub-01", PREVIEW_NAME]
+        assert [layer.name for layer in viewer.layers] == ["sub-01", f"sub-01 {PREVIEW_NAME}"]
     np.testing.assert_allclose(viewer.layers["sub-01"].data, phantom.array.T)
-    assert viewer.layers[PREVIEW_NAME].data.shape[0] == 1
+    assert viewer.layers[-1].data.shape[0] == 1
     viewer.layers.remove("sub-01")
     widget.preview_button.click()
     wait_idle()
@@ -267,3 +268,27 @@ def test_dock_closed_in_mid_job_ends_it(viewer, wait_idle):
 def test_widget_fits_350_pixels(widget):
     widget.mode_box.setCurrentText(FOLDER)
     assert widget.minimumSizeHint().width() <= 350
+
+
+def test_preview_takes_the_failure_of_the_one_before_away(widget, viewer, wait_idle):
+    inside = viewer.dims.point
+    viewer.dims.ndisplay = 3
+    widget.preview()
+    assert widget.panel.notices.texts(ERROR_COLOUR)
+    viewer.dims.ndisplay = 2
+    viewer.dims.point = inside
+    widget.preview()
+    wait_idle()
+    assert widget.panel.notices.texts() == []
+    assert PREVIEW in viewer.layers
+
+
+def test_preview_is_that_of_the_layer_that_is_chosen(widget, viewer, phantom, wait_idle):
+    data, meta, _ = volume_to_layer(phantom.with_array(phantom.array**2, name="darker"))
+    viewer.add_image(data, **meta)
+    widget.preview()
+    wait_idle()
+    widget.layer_chooser.layer = viewer.layers["darker"]
+    wait_idle()
+    assert PREVIEW not in viewer.layers
+    assert f"darker {PREVIEW_NAME}" in viewer.layers

@@ -56,7 +56,7 @@ def test_mask_that_was_found_can_be_painted_and_is_used_by_the_next_run(
     n_voxels = int((mask.data > 0).sum())
     assert 0 < n_voxels < head[1].sum()
     prepared.quality.use_button.click()
-    assert "takes head brain mask, corrected" in plain(prepared.panel.status)
+    assert "with head brain mask, corrected" in plain(prepared.panel.status)
     assert mask.mode == "pan_zoom", "the brush is put away"
     wait_idle()
     told = plain(prepared.outlook.preparation)
@@ -154,6 +154,16 @@ def test_result_in_mni_space_has_its_mask_on_the_scans_grid(ready, head, calls, 
     wait_idle()
     assert "replaced by your mask" in plain(ready.outlook.preparation)
     assert ready.panel.start_button.isEnabled()
+
+
+def test_promise_to_take_a_mask_goes_with_the_mask(prepared, wait_idle):
+    mask = corrected(prepared.quality._mask)
+    prepared.quality.use_button.click()
+    wait_idle()
+    assert plain(prepared.panel.status) == f"Press Synthesize for a run with {mask.name}."
+    prepared.viewer.layers.remove(mask)
+    wait_idle()
+    assert mask.name not in plain(prepared.panel.status)
 
 
 def test_mask_of_one_of_several_scans_is_for_that_scan(ready, head, calls, wait_idle):

@@ -182,7 +182,7 @@ def test_cancelled_folder_writes_its_summary_and_the_rest_is_to_do(
     assert summary["stopped"] is True
     assert summary["written"] == [A]
     assert states(asked) == {A: "written", B: "waiting"}
-    assert asked.panel.status.text().startswith("Cancelled; results are kept.")
+    assert asked.panel.status.text().startswith("Cancelled; finished estimates are kept.")
 
 
 def test_scan_of_several_series_or_volumes_is_refused_with_what_to_do_here(
