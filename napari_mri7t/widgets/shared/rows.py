@@ -48,9 +48,9 @@ class Row:
 
     @property
     def warnings(self) -> str:
-        """How many warnings there are; empty without any."""
+        """How many notes, warnings most of them, there are; empty without any."""
         count = len(self.notes)
-        return "" if not count else "1 warning" if count == 1 else f"{count} warnings"
+        return "" if not count else "1 note" if count == 1 else f"{count} notes"
 
     def describe(self) -> str:
         """Return everything that is known, a sentence a line."""

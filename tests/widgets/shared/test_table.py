@@ -46,7 +46,7 @@ def plain(label) -> str:
 def test_row_says_what_it_is_how_far_and_how_many_warnings(table):
     table.show_rows([Row("a/b.nii", "b.nii", WAITING, "bias field", notes=("x", "y"))])
     assert text(table, 0, 0) == "b.nii\nbias field"
-    assert text(table, 0, 1) == "waiting\n2 warnings"
+    assert text(table, 0, 1) == "waiting\n2 notes"
     assert text(table, 0, 2) == ""
     table.change("a/b.nii", state=RUNNING, doing="registration", notes=(), figures=(0.937,))
     assert text(table, 0, 1) == "registration"
