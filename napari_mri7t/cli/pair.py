@@ -31,7 +31,7 @@ from napari_mri7t.cli.outcomes import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_mri7t.engine.datasets.raw_pairs import FoundPairs
+    from napari_mri7t.engine.datasets.pair_files import FoundPairs
     from napari_mri7t.engine.report.pair_page import PairRecord
     from napari_mri7t.engine.workflows.cluster import Place
     from napari_mri7t.engine.workflows.pair_dataset import Run

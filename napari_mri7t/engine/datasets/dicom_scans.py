@@ -4,9 +4,8 @@ A folder is named after its patient more often than not. Its name is used only w
 nothing that the headers say of any patient; otherwise a key stands in its place.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from napari_mri7t.engine.datasets.dicom_names import ENTITY, folders_above, name_of_study
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
     HERE,
@@ -30,13 +30,7 @@ from napari_mri7t.engine.volumes.files.dicom_header import (
     read_dicom_header,
 )
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
-from napari_mri7t.engine.volumes.files.identity import Identity, without_nobody
-
-ENTITY = re.compile(r"(?:sub|ses)-[0-9A-Za-z+]+")
-SAYS_NOTHING = frozenset(
-    ("dicom", "dicoms", "dicomdat", "dcm", "image", "images", "img", "mr", "mri", "raw", "data",
-     "scan", "scans", "series", "export", "study", "anat")
-)  # fmt: skip  # names of folders
+from napari_mri7t.engine.volumes.files.identity import Identity
 
 FETCH_THEM = "fetch them with 'datalad get' or 'git annex get', or mend the links"
 VOLUMES_BESIDE = "its folder holds volumes, too, which are used"
@@ -216,27 +210,19 @@ def _holders(root: Path, every: Sequence[DicomSeries]) -> Mapping[Path, set[str]
     """Return the studies that each folder holds, in its subfolders too."""
     found: dict[Path, set[str]] = defaultdict(set)
     for one in every:
-        for place in {folder for path in one.files for folder in _above(root, path)}:
+        for place in {folder for path in one.files for folder in folders_above(root, path)}:
             found[place].add(one.study)
     return found
-
-
-def _above(root: Path, path: Path) -> Iterator[Path]:
-    """Yield the folders of a file, up to the root."""
-    for folder in path.parents:
-        yield folder
-        if folder == root:
-            return
 
 
 def _study(
     root: Path, group: Sequence[DicomSeries], holders: Mapping[Path, set[str]], wanted: str
 ) -> DicomStudy:
     common = _common(root, [path for one in group for path in one.files])
-    chain = [*_above(root, common / "file")][::-1]  # from the root down
+    chain = [*folders_above(root, common / "file")][::-1]  # from the root down
     alone = [folder for folder in chain[1:] if len(holders[folder]) == 1]
     folder = alone[0] if alone else common
-    name = _name(root, common, folder, group[0], holders)
+    name = name_of_study(root, common, folder, group[0], holders)
     files = tuple(path for one in group for path in one.files)
     study = DicomStudy(name, group[0].study, folder, _place(root, common) or common, files=files)
     try:
@@ -248,7 +234,7 @@ def _study(
 
 def _place(root: Path, common: Path) -> Path | None:
     """Return the folder of the session, or else of the subject, that a folder belongs to."""
-    above = _above(root, common / "file")
+    above = folders_above(root, common / "file")
     return next((f for f in above if f != root and ENTITY.fullmatch(f.name)), None)
 
 
@@ -288,7 +274,7 @@ def _forced(path: Path) -> Header | None:
 def _highest(root: Path, path: Path, holders: Container[Path]) -> Path:
     """Return the highest folder of a file that holds no study, within its session and the root."""
     top = _place(root, path.parent)
-    below = [f for f in _above(root, path) if f.is_relative_to(top or root) and f != root]
+    below = [f for f in folders_above(root, path) if f.is_relative_to(top or root) and f != root]
     free = [folder for folder in below if folder not in holders]
     return free[-1] if free else path.parent
 
@@ -310,7 +296,7 @@ def _lost(
     """Return a study without a scan; a spare one beside another of its session or folder."""
     common = _common(root, series.files)
     labelled = _place(root, common)
-    name = _name(root, common, folder, series, holders)
+    name = name_of_study(root, common, folder, series, holders)
     if labelled is not None:
         is_spare = any(study.place == labelled for study in studies)
     else:
@@ -348,51 +334,5 @@ def _copies(
 
 def _common(root: Path, files: Sequence[Path]) -> Path:
     """Return the deepest folder that holds all of the files."""
-    above = [set(_above(root, path)) for path in files]
+    above = [set(folders_above(root, path)) for path in files]
     return max(set.intersection(*above), key=lambda folder: len(folder.parts))
-
-
-def _name(
-    root: Path,
-    common: Path,
-    folder: Path,
-    series: DicomSeries,
-    holders: Mapping[Path, Collection[str]],
-) -> str:
-    """Return the name of a study: BIDS labels if its folders have them, or its folders' names."""
-    above = [*_above(root, common / "file")][-2::-1]  # from below the root down
-    labelled = [place for place in above if ENTITY.fullmatch(place.name)]
-    if labelled and labelled[0].name.startswith("sub-"):
-        person = min(holders.get(labelled[0]) or [series.study])  # one for all of their sessions
-        keys = [person, *(series.study for _ in labelled[1:])]
-        parts = [_neutral(at.name, series, key) for at, key in zip(labelled, keys, strict=True)]
-        return "/".join([*parts, "_".join([*parts, "T1w"])])
-    is_alone = len(holders.get(folder, ())) <= 1
-    parts = list(folder.relative_to(root).parts)
-    if not parts and is_alone:
-        parts = [root.resolve().name]
-    telling = [
-        _neutral(part, series, series.study) for part in parts if part.lower() not in SAYS_NOTHING
-    ]
-    own = [] if is_alone and telling else [series.study]
-    return "_".join(dict.fromkeys([*telling, *own]))
-
-
-def _neutral(part: str, series: DicomSeries, key: str) -> str:
-    """Return the name of a folder, or a key in place of what tells a patient."""
-    label = ENTITY.fullmatch(part)
-    if series.identity.is_in(part) and not (label and _is_pseudonym(part, series)):
-        return f"{part[:4]}{key}" if label else key
-    return re.sub(r"[^0-9A-Za-z+-]+", "_", part)
-
-
-def _is_pseudonym(part: str, series: DicomSeries) -> bool:
-    """Return whether a BIDS label is all that the headers know the patient by."""
-    known = {_plain(without_nobody(text)) for text in series.patient} - {""}
-    return bool(known) and known <= {_plain(part), _plain(part[4:])}
-
-
-def _plain(text: str) -> str:
-    """Return letters and digits alone, a number without the zeros that it begins with."""
-    joined = re.sub(r"[\W_]+", "", text).casefold()
-    return re.sub(r"(?<!\d)0+(?=\d)", "", joined)

@@ -11,7 +11,7 @@ from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import check_series
 from napari_mri7t.engine.datasets.field_strength import field_of, nearest_field
 from napari_mri7t.engine.datasets.names import labels_of
-from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, selected
+from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles, selected
 from napari_mri7t.engine.errors import Mri7tError, SubjectError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import brief, visible

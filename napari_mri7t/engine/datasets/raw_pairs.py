@@ -4,14 +4,15 @@ In BIDS, a session or its JSON says the field strength, and the suffix which ima
 left out is named with the reason.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own, transforms_of
 from napari_mri7t.engine.datasets.dicom_scans import VOLUMES_BESIDE, DicomStudy, find_studies
+from napari_mri7t.engine.datasets.entries import Entry
 from napari_mri7t.engine.datasets.field_strength import (
     NO_FIELD,
     field_of,
@@ -40,93 +41,17 @@ from napari_mri7t.engine.datasets.names import (
     why_no_image,
     without_parts,
 )
+from napari_mri7t.engine.datasets.pair_files import (
+    MOST_NAMED,
+    FoundPairs,
+    PairFiles,
+    selected,
+)
 from napari_mri7t.engine.datasets.scans import RENAME
-from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, Entry, choose_volumes
-from napari_mri7t.engine.errors import Mri7tError, SubjectError
+from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, choose_volumes
+from napari_mri7t.engine.errors import SubjectError
 
 MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
-MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class PairFiles:
-    """The scans of one person at both field strengths, and what the user found of them already.
-
-    Parameters
-    ----------
-    name : str
-        A BIDS label with `sub-`, unique in a dataset.
-    source, target : Scan
-        3T and 7T, T1w or an MP2RAGE's uniform image.
-    inversions : tuple of Scan
-        The magnitudes of both inversions of the 7T MP2RAGE, or nothing.
-    source_mask, target_mask : Path or None
-        The user's own brain masks of the two.
-    transform : Path or None
-        The user's own, mm of the 3T to mm of the 7T.
-    to_mni : Path or None
-        The user's own, mm of the 7T to mm of MNI space.
-    notes : tuple of str
-        What was found and is not used, with the reason.
-    """
-
-    name: str
-    source: Scan
-    target: Scan
-    inversions: tuple[Scan, ...] = ()
-    source_mask: Path | None = None
-    target_mask: Path | None = None
-    transform: Path | None = None
-    to_mni: Path | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def scans(self) -> tuple[Scan, ...]:
-        """3T, 7T and inversions."""
-        return (self.source, self.target, *self.inversions)
-
-    @property
-    def own(self) -> dict[str, Path]:
-        """The user's own masks and transforms, by their names here."""
-        names = ("source_mask", "target_mask", "transform", "to_mni")
-        return {name: path for name in names if (path := getattr(self, name)) is not None}
-
-    def describe(self) -> str:
-        """Return which files are used, as a sentence."""
-        words = {
-            "source_mask": "your mask of the 3T",
-            "target_mask": "your mask of the 7T",
-            "transform": f"your transform {self.transform and self.transform.name}",
-            "to_mni": f"your transform to MNI space {self.to_mni and self.to_mni.name}",
-        }
-        extras = [words[name] for name in self.own]
-        if self.inversions:
-            extras.insert(0, "both inversions of the 7T")
-        source, target = (PurePosixPath(scan.name).name for scan in (self.source, self.target))
-        text = f"3T {source}, 7T {target}"
-        return f"{text}; with {', '.join(extras)}" if extras else text
-
-
-@dataclass(frozen=True)
-class FoundPairs:
-    """The pairs of a dataset, and what was left out.
-
-    Parameters
-    ----------
-    pairs : list of PairFiles
-        Sorted by name.
-    failed : dict of str to str
-        People, or files, that seem to be part of a pair and cannot be used, and why.
-    skipped : dict of str to str
-        People without a pair, and images that somebody may take for a T1w, and why.
-    arguments : dict of str to str
-        Argument that would help what failed, such as "series", where there is one.
-    """
-
-    pairs: list[PairFiles] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    arguments: dict[str, str] = field(default_factory=dict)
 
 
 def find_raw_pairs(
@@ -161,49 +86,6 @@ def find_raw_pairs(
         look.sort(name, group)
     look.note_others()
     return selected(look.found, participants, root)
-
-
-def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> FoundPairs:
-    """Return what is found of some people.
-
-    Parameters
-    ----------
-    found : FoundPairs
-    participants : sequence of str
-        Labels, with or without `sub-`; all by default.
-    place : Path
-        For messages.
-
-    Raises
-    ------
-    Mri7tError
-        If there is no pair, or a label that does not exist is asked for.
-    """
-    asked = {f"sub-{label.removeprefix('sub-')}" for label in participants}
-    names = {pair.name for pair in found.pairs}
-    known = names | {name.split("/")[0] for name in (*found.failed, *found.skipped)}
-    if absent := sorted(asked - known):
-        some = sorted(names)[:MOST_NAMED]
-        more = ", ..." if len(names) > MOST_NAMED else ""
-        raise Mri7tError(
-            f"{place}: has no participant {', '.join(absent)}; it has "
-            f"{', '.join(some) or 'none'}{more}: check the labels",
-            argument="participant",
-        )
-
-    def of_asked(reasons: Mapping[str, str]) -> dict[str, str]:
-        return {n: reasons[n] for n in sorted(reasons) if not asked or n.split("/")[0] in asked}
-
-    pairs = sorted((p for p in found.pairs if not asked or p.name in asked), key=lambda p: p.name)
-    left = FoundPairs(pairs, of_asked(found.failed), of_asked(found.skipped), found.arguments)
-    if not pairs and not left.failed:
-        reasons = [f"{name}: {why}" for name, why in left.skipped.items()][:MOST_NAMED]
-        why = f" ({'; '.join(reasons)})" if reasons else ""
-        raise Mri7tError(
-            f"{place}: holds no pair of a 3T and a 7T scan{why}: name the field strengths, as in "
-            "ses-3T and ses-7T, or choose a table of paths"
-        )
-    return left
 
 
 class _Look:

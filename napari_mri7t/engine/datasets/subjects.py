@@ -1,12 +1,18 @@
 """Subjects of a study: found in a folder, and checked."""
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from napari_mri7t.engine.datasets.entries import (
+    Entry,
+    refuse_overlooked,
+    warn_left_out,
+    warn_of_strays,
+    without_ignored,
+)
 from napari_mri7t.engine.datasets.field_strength import field_of, without_field
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
@@ -28,16 +34,11 @@ from napari_mri7t.engine.datasets.names import (
     T1W_LIKE,
     anatomical_suffix,
     clean_stem,
-    entities,
     identifying_words,
-    is_misnamed_t1w,
     last_suffix,
     looks_t1w,
-    why_misfiled,
-    why_no_image,
-    without_t1w,
 )
-from napari_mri7t.engine.errors import GridError, Mri7tWarning, SubjectError, VolumeError
+from napari_mri7t.engine.errors import GridError, SubjectError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
 from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.files.reading import read_header
@@ -45,7 +46,6 @@ from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
-MOST_NAMED = 5
 UNIFIED = "UNIT1"  # an MP2RAGE's image of T1w contrast; a target where a session has no T1w
 # Suffixes of a target and its source, the best first
 PAIRS = (
@@ -101,64 +101,27 @@ def find_subjects(folder: str | Path) -> list[Subject]:
         )
     if all((root / name).is_dir() for name in PAIR_FOLDERS.values()):
         entries = _entries_of_folders(root)
-        _warn_of_strays(root, entries, [*find_volumes(root), *volumes_in_other_folders(root)])
+        warn_of_strays(root, entries, [*find_volumes(root), *volumes_in_other_folders(root)])
         return _pair(root, entries)
     files, problems = find_files(root, subject_folders(root))
     volumes = volumes_among(files)
     if not volumes and not problems:
         entries = _flat_entries(root)
         if entries:
-            _warn_of_strays(root, entries, volumes_in_other_folders(root))
+            warn_of_strays(root, entries, volumes_in_other_folders(root))
         return _pair(root, entries)
     entries = [
         _with_field(
             Entry(path.relative_to(root).parts[0], path, last_suffix(clean_stem(path)), True), root
         )
-        for path in _without_ignored(volumes, root)
+        for path in without_ignored(volumes, root)
     ]
-    _refuse_overlooked(root, entries, problems)
+    refuse_overlooked(root, entries, problems)
     elsewhere = [*misplaced_volumes(root), *volumes_in_other_folders(root)]
-    _warn_of_strays(root, entries, [path for path in elsewhere if looks_t1w(path)])
-    unread = [path for path in _without_ignored(files, root) if may_be_unread(path, is_bids=True)]
-    _warn_left_out(root, unread, UNKNOWN_EXTENSION)
+    warn_of_strays(root, entries, [path for path in elsewhere if looks_t1w(path)])
+    unread = [path for path in without_ignored(files, root) if may_be_unread(path, is_bids=True)]
+    warn_left_out(root, unread, UNKNOWN_EXTENSION)
     return _pair(root, entries)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A volume in a dataset of subjects.
-
-    Parameters
-    ----------
-    name : str
-        Of the subject.
-    path : Path
-    suffix : str
-        In the spelling of BIDS where it is one.
-    is_bids : bool
-        Whether the volume lies in a folder `sub-*`.
-    field : str
-        Field strength, "3" or "7"; empty where it is unknown.
-    """
-
-    name: str
-    path: Path
-    suffix: str
-    is_bids: bool = False
-    field: str = ""
-
-    @property
-    def key(self) -> str:
-        """What the names of one subject's volumes have in common."""
-        return self.name if self.is_bids else without_t1w(self.name)
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it is a T1w image, or may stand in for one, by its name."""
-        stem = clean_stem(self.path)
-        return self.suffix in (DEFAULT_SUFFIX, *T1W_LIKE) and not (
-            why_no_image(stem) or "inv" in entities(stem)
-        )
 
 
 def _with_field(entry: Entry, root: Path, said_by: Path | None = None) -> Entry:
@@ -173,17 +136,12 @@ def _with_field(entry: Entry, root: Path, said_by: Path | None = None) -> Entry:
         return entry
 
 
-def _without_ignored(paths: Iterable[Path], root: Path) -> list[Path]:
-    ignored = read_ignored(root)
-    return [path for path in paths if not ignored.match_file(path.relative_to(root).as_posix())]
-
-
 def _entries_of_folders(root: Path) -> list[Entry]:
     """List the volumes of the two folders of pairs."""
     return [
         _with_field(Entry(stem, path, anatomical_suffix(stem)), root, Path(name))
         for name in PAIR_FOLDERS.values()
-        for path in _without_ignored(find_volumes(root / name), root)
+        for path in without_ignored(find_volumes(root / name), root)
         for stem in (clean_stem(path),)
     ]
 
@@ -192,55 +150,8 @@ def _flat_entries(root: Path) -> list[Entry]:
     """List the volumes of a folder whose names say the field strength, or nothing."""
     return [
         _with_field(Entry(without_field(path), path, anatomical_suffix(clean_stem(path))), root)
-        for path in _without_ignored(find_volumes(root), root)
+        for path in without_ignored(find_volumes(root), root)
     ]
-
-
-def _refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, str]) -> None:
-    """Refuse a BIDS dataset of which a subject or a T1w would be left out without a word."""
-    for path, why in problems.items():
-        raise SubjectError(f"{path}: {why}")
-    for entry in entries:
-        if is_misnamed_t1w(entry.path):
-            raise SubjectError(
-                f"{entry.path}: is no BIDS name, which ends with its suffix, as in _T1w.nii.gz: "
-                f"rename it, or list it in {IGNORE_FILE}"
-            )
-        why = why_misfiled(entry.path.relative_to(root), needs_label=False)
-        if why and entry.is_usable:
-            raise SubjectError(f"{entry.path}: {why}: rename it, or list it in {IGNORE_FILE}")
-    names = {entry.name for entry in entries}
-    absent = [path for path in sorted(subject_folders(root)) if path.name not in names]
-    ignored = read_ignored(root)
-    left_out = [path.name for path in absent if ignored.match_file(f"{path.name}/")]
-    for folder in absent:
-        if folder.name not in left_out:
-            raise SubjectError(f"{folder}: holds no volume: add it or remove the folder")
-    if left_out:
-        listed = f"left out, as {IGNORE_FILE} lists {'it' if len(left_out) == 1 else 'them'}"
-        warnings.warn(f"{root}: {', '.join(left_out)}: {listed}", Mri7tWarning, stacklevel=3)
-
-
-def _warn_of_strays(root: Path, entries: Iterable[Entry], elsewhere: Iterable[Path]) -> None:
-    """Warn of T1w scans that lie where none is looked for."""
-    known = {entry.path for entry in entries}
-    strays = [
-        path
-        for path in _without_ignored(dict.fromkeys(elsewhere), root)
-        if path not in known
-        and anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX
-        and not why_no_image(clean_stem(path))
-    ]
-    why = f"in no folder where subjects are looked for: move it, or list it in {IGNORE_FILE}"
-    _warn_left_out(root, strays, why)
-
-
-def _warn_left_out(root: Path, paths: Sequence[Path], why: str) -> None:
-    if paths:
-        named = [path.relative_to(root).as_posix() for path in paths[:MOST_NAMED]]
-        more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-        told = f"{root}: left out: {', '.join(named)}{more}: {why}"
-        warnings.warn(told, Mri7tWarning, stacklevel=4)
 
 
 def _pair(root: Path, entries: list[Entry]) -> list[Subject]:

@@ -22,7 +22,6 @@ from napari_mri7t.engine.preparation.prepare import (
 )
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
-from napari_mri7t.engine.preparation.steps import Decision
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, check_end_slices, estimate
@@ -103,9 +102,7 @@ def synthesize(  # noqa: PLR0913 - the verb of the package, all with defaults
     model = load_model_for(scan, model, report)
     if config.uncertainty:
         calibration_of(model.card, config)
-    share = PREPARING
-    if isinstance(preparation, PreparationPlan):
-        share = PREPARING if Decision.COMPUTE in preparation.decisions.values() else REUSING
+    share = PREPARING if getattr(preparation, "steps", True) else REUSING  # a config has none
     ready = prepare_scan(scan, preparation, output.space, part(report, 0, 1, share=share))
     done = 0.0 if ready.prepared is None else share
     rest = part(report, done, 1, share=1 - done)

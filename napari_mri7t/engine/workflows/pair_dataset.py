@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.bids import check_not_input, start_derivative
+from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles
 from napari_mri7t.engine.datasets.paired import PairPaths, read_people
-from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.engine.progress import Report, ignore, part
 from napari_mri7t.engine.report.pair_page import PairRecord

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_mri7t.engine.datasets.bids import Scan
-from napari_mri7t.engine.datasets.raw_pairs import PairFiles
+from napari_mri7t.engine.datasets.pair_files import PairFiles
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.workflows.cluster import Place
 from napari_mri7t.engine.workflows.pairs import PairJob, PairProgress, make_pairs

@@ -12,9 +12,10 @@ from typing import Any
 
 from napari_mri7t.engine.atomic import check_folder
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests, source_uri
+from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles
 from napari_mri7t.engine.datasets.pair_table import is_table, read_pairs
 from napari_mri7t.engine.datasets.paired import FIELDS, PairPaths, marks_of
-from napari_mri7t.engine.datasets.raw_pairs import FoundPairs, PairFiles, find_raw_pairs
+from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.cache import MASK, TRANSFORM, KeptFiles, read_cache
 from napari_mri7t.engine.preparation.pair import (

@@ -102,6 +102,8 @@ def _name_field(form: QFormLayout, row: int) -> None:
     control = None if field is None else field.widget()
     if not isinstance(title, QLabel) or control is None or not title.text():
         return
+    if isinstance(control, QLabel) and control.text():  # which says itself what it is
+        return
     words = " ".join(title.text().replace("&", "").split())
     if not control.accessibleName():
         control.setAccessibleName(words)

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Layer
-from qtpy.QtCore import QTimer
 
 from napari_mri7t.engine.preparation.choice import model_for_all
-from napari_mri7t.engine.preparation.optional import unfinished_work
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.compare.before_after import BeforeAfter
@@ -41,6 +39,7 @@ from napari_mri7t.widgets.synthesize.jobs import (
 )
 from napari_mri7t.widgets.synthesize.outlook import Outlook
 from napari_mri7t.widgets.synthesize.pace import pace_of
+from napari_mri7t.widgets.synthesize.passing import PassingWords
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
 from napari_mri7t.widgets.synthesize.preview import PreviewBar
 from napari_mri7t.widgets.synthesize.quality import QualityPanel
@@ -48,11 +47,6 @@ from napari_mri7t.widgets.synthesize.uncertainty import add_uncertainty
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.summary import BatchSummary
-
-
-FINISHING_MS = 500  # between looks at a step that a cancel left behind
-UNFINISHED = "The current step will finish in the background."
-NEXT_MASK = "Press Synthesize for a run with "
 
 
 class SynthesizeWidget(EngineWidget):
@@ -66,12 +60,8 @@ class SynthesizeWidget(EngineWidget):
         self._layers: list[Layer] = []
         self._question: tuple[object, ...] = ()  # that what is shown of the scan answers
         self._about: list[Layer] = []  # the last run's scans and results
-        self._n_scans = 0
-        self._taken: Layer | None = None  # a corrected mask for the next run
         remembered = self.memory.recall(OF_SYNTHESIS)
         self._latest = Latest("Check of the scan", self)
-        self._ended = ""  # the line of a cancelled run
-        self._finishing = QTimer(self, interval=FINISHING_MS)
         self.source = SourceFields(self.viewer, remembered)
         self.folder = FolderPanel(self.viewer)
         form = self.group("3T image")
@@ -137,8 +127,7 @@ class SynthesizeWidget(EngineWidget):
         self.folder.shown.connect(self.before_after.offer_pair)
         self.folder.shown.connect(lambda scan, estimate: self.save_button.offer(estimate))
         self.panel.idle.connect(self._check)
-        self._finishing.timeout.connect(self._forget_unfinished)
-        self.preparation.mask_chooser.layer_changed.connect(self._forget_mask)
+        self.passing = PassingWords(self.panel, self.preparation.mask_chooser)
 
     def _check(self) -> None:
         """Show what will happen, and allow the start only if it can succeed."""
@@ -256,19 +245,7 @@ class SynthesizeWidget(EngineWidget):
         return job
 
     def _on_cancelled(self) -> None:
-        is_kept = self.choices.is_folder or len(self._about) > self._n_scans
-        what = "finished estimates are kept" if is_kept else "nothing was changed"
-        self._ended = f"Cancelled; {what}."
-        if unfinished_work():
-            self.panel.conclude(f"{self._ended} {UNFINISHED}")
-            self._finishing.start()
-        else:
-            self.panel.conclude(self._ended)
-
-    def _forget_unfinished(self) -> None:
-        if not unfinished_work():
-            self._finishing.stop()
-            self.panel.amend(f"{self._ended} {UNFINISHED}", self._ended)
+        self.passing.tell_cancelled(self.choices.is_folder or len(self._about) > self._n_scans)
 
     def _on_progressed(self, progress: Progress) -> None:
         """Show the plan that is carried out, and each result as soon as it is ready."""
@@ -317,21 +294,14 @@ class SynthesizeWidget(EngineWidget):
         """Take a corrected mask for the next run of its scan."""
         self.source.choose(scan)
         self.preparation.use_mask(mask)
-        self._taken = mask
-        self.panel.conclude(f"{NEXT_MASK}{mask.name}.")
-
-    def _forget_mask(self) -> None:
-        """Drop the promise to take a mask, once another one or none is chosen."""
-        if self._taken is not None and self.preparation.mask_chooser.layer is not self._taken:
-            self.panel.amend(f"{NEXT_MASK}{self._taken.name}.", "")
-            self._taken = None
+        self.passing.promise(mask)
 
     def _on_folder_done(self, summary: BatchSummary) -> None:
         self.panel.conclude(self.folder.conclude(summary))
 
     def release(self) -> None:
         """End the job with the widget, which would show its result."""
-        self._finishing.stop()
+        self.passing.release()
         self.source.release()
         self.save_button.release()
         self.preview.release()

@@ -20,7 +20,6 @@ from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.texts import visible
 from napari_mri7t.engine.volumes.files.dicom_header import (
     Header,
-    Traits,
     check_installed,
     is_dicom_file,
     is_named_dicom,
@@ -32,6 +31,7 @@ from napari_mri7t.engine.volumes.files.dicom_places import (
     check_places,
     find_repeats,
 )
+from napari_mri7t.engine.volumes.files.dicom_traits import Traits
 from napari_mri7t.engine.volumes.files.identity import Identity
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
 
@@ -292,11 +292,7 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         if not is_dicom_file(path):
             unread[path.parent] += is_named_dicom(path)
             continue
-        try:
-            header = read_dicom_header(path)
-        except ValueError:
-            damaged[path.parent] += 1
-            continue
+        header = _header_of(path)
         if header is None:
             damaged[path.parent] += path.name.upper() != "DICOMDIR"
             continue
@@ -326,6 +322,13 @@ def group_series(files: Iterable[Path]) -> list[DicomSeries]:
         one = _series(uid, list(group.values()), everybody, (*twice, *lost))
         found.append(replace(one, copies=tuple(copies[uid])))
     return sorted(found, key=lambda one: (one.number, one.traits.settings, one.key))
+
+
+def _header_of(path: Path) -> Header | None:
+    try:
+        return read_dicom_header(path)
+    except ValueError:  # damaged
+        return None
 
 
 def _series(

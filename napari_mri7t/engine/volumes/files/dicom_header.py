@@ -18,6 +18,7 @@ import numpy as np
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.regular import open_regular
 from napari_mri7t.engine.texts import visible
+from napari_mri7t.engine.volumes.files.dicom_traits import NUMBERS, Traits
 from napari_mri7t.engine.volumes.files.identity import ATTRIBUTES, OTHER_NUMBERS, Identity
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ MR_CLASSES = (  # MR, Enhanced MR, Enhanced MR Colour, Legacy Converted Enhanced
 TEXTS = (
     "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "AcquisitionContrast",
 )  # fmt: skip
-NUMBERS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle")
 SHARED, FRAMES = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 PIXEL_MEASURES = "PixelMeasuresSequence"
 MOST_FRAMES = 4096  # in a file, whose places are read: within about a second
@@ -48,39 +48,6 @@ FIELDS = (
     "PhotometricInterpretation", "PixelSpacing", "MagneticFieldStrength",
     "ImagesInAcquisition", SHARED, FRAMES, *TEXTS, *NUMBERS, *ATTRIBUTES,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What tells the contrast of a series, as its first file records it.
-
-    Attributes
-    ----------
-    texts : tuple of str
-        Descriptions and names of the sequence; they may name the patient, and are never shown.
-    image_type : frozenset of str
-        `ImageType` and `ComplexImageComponent`, in capitals.
-    acquisition : str
-        "3D", "2D" or empty.
-    is_mr : bool
-        Whether it is an MR image: no report, secondary capture or spectrum.
-    settings : tuple of str
-        Of the sequence, and when it was acquired: the same for two reconstructions of one.
-    tesla : float
-        Field strength; 0 where it is not recorded.
-    """
-
-    texts: tuple[str, ...] = field(default=(), repr=False)
-    image_type: frozenset[str] = frozenset()
-    acquisition: str = ""
-    is_mr: bool = True
-    settings: tuple[str, ...] = field(default=(), repr=False)
-    tesla: float = 0.0
-
-    @property
-    def is_dated(self) -> bool:
-        """Whether the time of its acquisition is recorded."""
-        return any(self.settings[len(NUMBERS) : -1])
 
 
 @dataclass(frozen=True)

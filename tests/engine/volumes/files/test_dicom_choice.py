@@ -8,9 +8,10 @@ import pytest
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries, digest_of, find_series
-from napari_mri7t.engine.volumes.files.dicom_header import Header, Traits
+from napari_mri7t.engine.volumes.files.dicom_header import Header
 from napari_mri7t.engine.volumes.files.dicom_places import check_places
 from napari_mri7t.engine.volumes.files.dicom_t1w import MANY_SLICES, choose_t1w, looks_t1w
+from napari_mri7t.engine.volumes.files.dicom_traits import Traits
 from napari_mri7t.engine.volumes.files.identity import Identity
 
 T1W = Traits(
