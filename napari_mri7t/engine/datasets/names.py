@@ -165,18 +165,15 @@ def why_no_image(name: str) -> str:
     if tissue := SPM_TISSUE.match(name):
         return f'"{tissue[0]}" before its name: a map of a tissue'
     words = [word for word in re.split(r"[^0-9a-z]+", _without_labels(name).lower()) if word]
-    bare = {word: word.rstrip("0123456789") for word in words}
-    mask = next(
-        (
-            w
-            for w in words
-            if w in NO_IMAGES or bare[w].endswith(ENDS_OF_MASKS) or PHASE.fullmatch(w)
-        ),
-        "",
-    )
+    mask = next((word for word in words if _tells_a_map(word)), "")
     if not mask and words and words[-1] in LAST_PARTS:
         mask = words[-1]
     return f'"{mask}" in its name: a mask, a map or a part of an image' if mask else ""
+
+
+def _tells_a_map(word: str) -> bool:
+    is_mask = word.rstrip("0123456789").endswith(ENDS_OF_MASKS)
+    return is_mask or word in NO_IMAGES or PHASE.fullmatch(word) is not None
 
 
 def _without_labels(name: str, others: str = "", ends: str = r"_\s.") -> str:

@@ -60,8 +60,7 @@ def noise_level(array: np.ndarray) -> float:
     float
         In the scan's own units. 0 where the brain is too small to tell.
     """
-    deep = _deep_white_matter(array)
-    return 0.0 if deep is None else _removed(array, HIGH_PASS, deep)
+    return _fine(array, _deep_white_matter(array))
 
 
 def measure_noise(array: np.ndarray) -> Noise:
@@ -78,7 +77,7 @@ def measure_noise(array: np.ndarray) -> Noise:
         Of level 0 where the brain is too small to tell.
     """
     deep = _deep_white_matter(array)
-    fine = 0.0 if deep is None else _removed(array, HIGH_PASS, deep)
+    fine = _fine(array, deep)
     if deep is None or fine == 0:
         return Noise(0.0)
     narrow = _removed(array, NARROW, deep) / fine
@@ -103,6 +102,10 @@ def _deep_white_matter(array: np.ndarray) -> np.ndarray | None:
         if deep.sum() >= LEAST_VOXELS:
             return deep
     return None
+
+
+def _fine(array: np.ndarray, deep: np.ndarray | None) -> float:
+    return 0.0 if deep is None else _removed(array, HIGH_PASS, deep)
 
 
 def _removed(array: np.ndarray, sigma: float, where: np.ndarray) -> float:

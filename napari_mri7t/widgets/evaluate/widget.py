@@ -277,7 +277,7 @@ class EvaluateWidget(EngineWidget):
         """Stop running work."""
         self.viewer.events.theme.disconnect(self._show_boxes)
         self.asked.volumes.release()
-        self.panel.cancel()
+        self.panel.release()
         self.evaluation = self._opened_of = None  # its volumes may be large
         super().release()
 

@@ -24,7 +24,7 @@ from napari_mri7t.widgets.pair.jobs import (
     make_all,
     open_pair,
 )
-from napari_mri7t.widgets.pair.rows import FIGURES, HINT, changes_by, row_of
+from napari_mri7t.widgets.pair.rows import FIGURES, HINT, VERDICTS, changes_by, row_of
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.controls import open_in_browser, set_enabled, wrap_anywhere
@@ -270,8 +270,7 @@ class PairWidget(EngineWidget):
 
     def _on_judged(self, record: PairRecord) -> None:
         self._show_record(record)
-        judged = changes_by(record, WRITTEN)["state"].word
-        self.panel.conclude(f"{record.name}: {judged}")
+        self.panel.conclude(f"{record.name}: {VERDICTS[record.verdict].word}")
 
     def _page(self) -> Path | None:
         return None if self._request is None else self._request.output / QUALITY_PAGE
@@ -283,5 +282,5 @@ class PairWidget(EngineWidget):
 
     def release(self) -> None:
         """End the job with the widget."""
-        self.panel.cancel()
+        self.panel.release()
         super().release()

@@ -55,10 +55,8 @@ class JobPanel(QWidget):
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
-        self._named: tuple[str, Layer | None] = (
-            "",
-            None,
-        )  # the last words, and the layer they name
+        # The last words, and the layer that they name.
+        self._named: tuple[str, Layer | None] = ("", None)
         self._chosen: tuple[object, ...] = ()
         self._first: tuple[float, float, float] | None = None  # time, done, total
         self._done = 0.0  # at the last report

@@ -266,6 +266,6 @@ class SimulateWidget(EngineWidget):
     def release(self) -> None:
         """Stop running work."""
         self.viewer.dims.events.ndisplay.disconnect(self._check)
-        self.panel.cancel()
+        self.panel.release()
         self.save_button.release()
         super().release()

@@ -169,10 +169,7 @@ def series_of_file(path: str | Path) -> str:
     ''
     """
     path = Path(path)
-    try:
-        header = read_dicom_header(path) if is_dicom_file(path) else None
-    except ValueError:
-        return ""
+    header = _header_of(path) if is_dicom_file(path) else None
     return "" if header is None else key_of(header.series)
 
 
