@@ -268,8 +268,8 @@ class JobPanel(QWidget):
         self.cancel()
 
     def _on_renamed(self, event: Event) -> None:
-        text, layer = self._named
-        if layer is event.source and self._last_words.startswith(text):
+        text, layer = self._named  # from a plugin's viewer, which wraps its layers
+        if layer == event.source and self._last_words.startswith(text):
             self.conclude(text, layer)
 
     def _on_cancelled(self) -> None:

@@ -89,6 +89,9 @@ def test_estimate_is_a_new_layer_on_the_grid_of_its_source(viewer, brain, quick_
     assert widget.panel.cancel_button.isEnabled()
     wait_idle()
     assert [layer.name for layer in viewer.layers] == ["phantom", "phantom synthetic-7T quick"]
+    viewer.layers[-1].name = "renamed"
+    assert widget.panel.status.text().replace("\u200b", "").endswith(": layer renamed")
+    viewer.layers[-1].name = "phantom synthetic-7T quick"
     estimate = viewer.layers[1]
     assert estimate.data.shape == source.data.shape
     np.testing.assert_array_equal(estimate.scale, source.scale)
