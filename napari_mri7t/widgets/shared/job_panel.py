@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
 FAILED = "Failed. See the message above."
-STATUS_LINES = 2  # that have room
+STATUS_LINES = 3  # that have room
 BAR_HEIGHT = 6  # pixels
 
 
@@ -59,6 +59,7 @@ class JobPanel(QWidget):
         self._named: tuple[str, Layer | None] = ("", None)
         self._chosen: tuple[object, ...] = ()
         self._first: tuple[float, float, float] | None = None  # time, done, total
+        self._is_warm = False  # something was done since
         self._done = 0.0  # at the last report
         self.start_button = icon_button("start", verb)
         self.start_button.setToolTip(tooltip)
@@ -214,13 +215,18 @@ class JobPanel(QWidget):
         self.bar.setValue(percent(progress))
 
     def _time_left(self, done: float, total: float) -> str:
-        """Return the time left at the pace since the first report, once the model is loaded."""
+        """Return the time left at the pace since the first advance, which a start makes slow."""
         now = time.monotonic()
         is_still, self._done = done == self._done, done
-        if self._first is None or done <= self._first[1] or total != self._first[2]:
+        if self._first is None or done < self._first[1] or total != self._first[2]:
             self._first = (now, done, total)
+            self._is_warm = False
             return ""
         if is_still:
+            return ""
+        if not self._is_warm:
+            self._first = (now, done, total)
+            self._is_warm = True
             return ""
         since, first, _ = self._first
         return f", {duration((now - since) / (done - first) * (total - done))} left"

@@ -62,7 +62,7 @@ class TextLabel(QLabel):
 
     def whole_height(self) -> int:
         """Return the height of all lines, pixels."""
-        return self.heightForWidth(self.width())
+        return max(0, self.heightForWidth(self.width()))  # Qt: -1 without a text
 
     def line_height(self) -> int:
         """Return the height of a line as it is drawn: rounded up, unlike the font's spacing."""

@@ -155,8 +155,8 @@ def test_buttons_stay_in_place_while_the_line_under_them_changes(window, qtbot, 
     panel = widget.panel
     panel.show_status("")
     places = []
-    two_lines = "two lines of words that do not fit one of this window's width, no"
-    shown = ("", False), ("short", True), (two_lines, True), ("short", False), (two_lines, False)
+    three_lines = "three lines of words that fit neither one nor two of this window's width" * 2
+    shown = ("", False), ("short", True), (three_lines, True), ("short", False), (three_lines, False)
     for text, is_busy in shown:
         panel.bar.setVisible(is_busy)
         panel.show_status(text)

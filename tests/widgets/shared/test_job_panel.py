@@ -83,8 +83,26 @@ def test_a_released_panel_follows_no_layer(panel):
 def test_no_time_is_told_while_nothing_moves(panel, monkeypatch):
     now = iter(range(0, 1000, 10))
     monkeypatch.setattr(job_panel.time, "monotonic", lambda: next(now))
-    told = [panel._time_left(done, 100) for done in (10, 20, 20, 20, 30)]
-    assert told == ["", ", about 80 s left", "", "", ", about 2 min left"]
+    told = [panel._time_left(done, 100) for done in (0, 0, 10, 20, 20, 20, 30)]
+    assert told == ["", "", "", ", about 80 s left", "", "", ", about 2 min left"]
+
+
+def test_time_left_does_not_count_the_slow_start(panel, monkeypatch):
+    now = iter((0, 60, 61, 62))  # the first slice takes a minute, the others a second
+    monkeypatch.setattr(job_panel.time, "monotonic", lambda: next(now))
+    told = [panel._time_left(done, 32) for done in (0, 1, 2, 3)]
+    assert told == ["", "", ", about 30 s left", ", about 29 s left"]
+
+
+def test_line_under_the_buttons_takes_the_same_room_empty_and_in_three_lines(panel, qtbot):
+    panel.resize(340, 300)
+    panel.show()
+    heights = set()
+    for text in ("", "short", "word " * 25):
+        panel.show_status(text)
+        qtbot.wait(20)
+        heights.add(panel.sizeHint().height())
+    assert len(heights) == 1, heights
 
 
 def test_a_line_is_amended_only_while_it_stands(panel):
