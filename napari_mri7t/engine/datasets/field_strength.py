@@ -1,5 +1,6 @@
 """The field strength of a volume, by its name and by the JSON files that describe it in BIDS."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,7 +88,7 @@ def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tup
     """
     name = path.name if name is None else name
     try:
-        found = field_of(path, path.parent, name=Path(name), default=expected)
+        found = field_of(path, dataset_of(path), name=Path(name), default=expected)
     except SubjectError:
         found = "another"
     if expected == "3" and found == "7":
@@ -127,6 +128,48 @@ def nearest_field(tesla: float) -> str:
     ('3', '7', '')
     """
     return next((field for field in "37" if abs(tesla - float(field)) <= TOLERANCE_T), "")
+
+
+def field_in_header(tesla: float) -> str:
+    """Return "3" or "7", or the number of another magnet; empty for 0, which tells nothing.
+
+    Examples
+    --------
+    >>> field_in_header(2.89), field_in_header(1.5), field_in_header(0.0)
+    ('3', '1.5', '')
+    """
+    return (nearest_field(tesla) or f"{tesla:g}") if tesla else ""
+
+
+def why_other_field(path: Path, field: str) -> str:
+    """Return why a volume is not of the field strength that a table says; empty if it may be.
+
+    A table knows better than a name that says 3T and 7T, but not than a JSON file.
+    """
+    root = dataset_of(path)
+    try:
+        said = field_of(path, root, name=Path(), default=field)
+        others = _others_in(path, _own_part(_readable(Path(path.name))))
+    except SubjectError as error:
+        return str(error)
+    with contextlib.suppress(SubjectError):
+        said = field_of(path, root, name=Path(path.name), default=said)
+    if {said, *others} == {field}:
+        return ""
+    other = next(iter({said, *others} - {field}))
+    return f"{path}: stands for the {field}T, but is {other}T by its name or JSON file"
+
+
+def dataset_of(path: Path) -> Path:
+    """Return the folder up to which JSON files apply to a volume: that of its BIDS subject.
+
+    Examples
+    --------
+    >>> dataset_of(Path("raw/sub-01/anat/sub-01_T1w.nii.gz")).name
+    'raw'
+    """
+    subjects = [folder for folder in path.parents if folder.name.startswith("sub-")]
+    return subjects[-1].parent if subjects else path.parent
 
 
 def _others_in(path: Path, text: str) -> set[str]:

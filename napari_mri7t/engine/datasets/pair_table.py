@@ -1,6 +1,5 @@
 """A table of raw pairs: a row a person, with the paths of the scans, masks and transforms."""
 
-import contextlib
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,10 @@ from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import check_series
-from napari_mri7t.engine.datasets.field_strength import field_of, nearest_field
+from napari_mri7t.engine.datasets.field_strength import field_in_header, why_other_field
 from napari_mri7t.engine.datasets.names import labels_of
 from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles, selected
-from napari_mri7t.engine.errors import Mri7tError, SubjectError, unreadable
+from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import brief, visible
 from napari_mri7t.engine.volumes.files.dicom import find_series, is_dicom
@@ -155,7 +154,7 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
         return
     for name, field in ((SOURCE, "3"), (TARGET, "7")):
         dicom = scans[name].dicom
-        said = nearest_field(dicom.traits.tesla) if dicom else ""
+        said = field_in_header(dicom.traits.tesla) if dicom else ""
         if said and said != field:
             found.failed[label] = f"its {_heading(name)} is a {said}T scan by its DICOM header"
             return
@@ -188,13 +187,13 @@ def _why_no_pair(found: FoundPairs, paths: Mapping[str, Path]) -> str:
     source, target = paths[SOURCE], paths[TARGET]
     if source.resolve() == target.resolve():
         return f"{source}: is both the 3T and the 7T: correct the table"
+    if FIRST in paths and SECOND in paths and paths[FIRST].resolve() == paths[SECOND].resolve():
+        return f"{paths[FIRST]}: is both inversions of the 7T: correct the table"
     for pair in found.pairs:
         for path in (source, target):
             if path.resolve() in (pair.source.path.resolve(), pair.target.path.resolve()):
                 return f"{path}: is a scan of {pair.name}, too: correct the table"
     for path, field in ((source, "3"), (target, "7")):
-        with contextlib.suppress(SubjectError):  # the table knows better than an odd name
-            said = field_of(path, path.parent, default=field)
-            if said != field:
-                return f"{path}: stands for the {field}T, but is {said}T by its name or JSON file"
+        if why := why_other_field(path, field):
+            return why
     return ""

@@ -166,6 +166,11 @@ class Person:
         return self.verdict == ACCEPT or not (self.verdict or self.flags)
 
 
+def people_table(folder: Path) -> Path:
+    """Return the table of people of a dataset of pairs."""
+    return folder / f"{PEOPLE}.tsv"
+
+
 def read_people(folder: Path) -> dict[str, Person]:
     """Return the people of a dataset of pairs, by their names.
 
@@ -180,7 +185,7 @@ def read_people(folder: Path) -> dict[str, Person]:
         If the table cannot be read, lacks the column `participant_id`, names a person twice or
         holds a verdict that is none.
     """
-    path = folder / f"{PEOPLE}.tsv"
+    path = people_table(folder)
     try:
         text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
         table = csv.DictReader(io.StringIO(text), dialect="excel-tab", quoting=csv.QUOTE_NONE)
@@ -224,7 +229,7 @@ def write_people(folder: Path, people: Mapping[str, Person]) -> None:
     people : mapping of str to Person
     """
     _write_ignored(folder, [name for name in sorted(people) if not people[name].is_used])
-    if people == read_people(folder) and (folder / f"{PEOPLE}.tsv").exists():
+    if people == read_people(folder) and people_table(folder).exists():
         return
     own = list(dict.fromkeys(key for person in people.values() for key, _ in person.others))
     lines = ["\t".join([*COLUMNS, *own])]
@@ -234,7 +239,7 @@ def write_people(folder: Path, people: Mapping[str, Person]) -> None:
         cells += [others.get(key, NOTHING) for key in own]
         lines.append("\t".join(as_cell(visible(cell)) for cell in cells))
     write_json(folder / f"{PEOPLE}.json", COLUMNS)
-    write_content(folder / f"{PEOPLE}.tsv", "\n".join(lines) + "\n")
+    write_content(people_table(folder), "\n".join(lines) + "\n")
 
 
 def _write_ignored(folder: Path, names: Iterable[str]) -> None:

@@ -15,18 +15,22 @@ from napari_mri7t.engine.datasets.dicom_scans import VOLUMES_BESIDE, DicomStudy,
 from napari_mri7t.engine.datasets.entries import Entry
 from napari_mri7t.engine.datasets.field_strength import (
     NO_FIELD,
+    field_in_header,
     field_of,
-    nearest_field,
     without_field,
 )
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
     NO_DATA,
+    UNKNOWN_EXTENSION,
     find_files,
     find_volumes,
+    may_be_unread,
+    misplaced_volumes,
     read_ignored,
     subject_folders,
     volumes_among,
+    volumes_in_other_folders,
 )
 from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
@@ -109,6 +113,7 @@ class _Look:
         volumes = volumes_among(files)
         self.found.failed.update({self.name(path): why for path, why in problems.items()})
         is_bids = bool(volumes) or any(s.name.startswith("sub-") for s in self.studies.values())
+        self.is_bids = is_bids and not is_pairs
         scans = [path for path in volumes if self._is_scan(path)]
         spare = {p: study.problem for p, study in self.studies.items() if study.is_spare}
         spare |= {p: VOLUMES_BESIDE for p, s in self.studies.items() if s.lies_beside(scans)}
@@ -118,6 +123,10 @@ class _Look:
             volumes = [p for name in PAIR_FOLDERS.values() for p in find_volumes(root / name)]
         elif not is_bids:
             volumes = find_volumes(root)
+        if not self.is_bids:
+            places = [root / name for name in PAIR_FOLDERS.values()] if is_pairs else [root]
+            files = [path for place in places for path in sorted(place.iterdir())]
+        self.unread = [path for path in files if may_be_unread(path, is_bids=self.is_bids)]
         paths = [*volumes, *studies]
         kept = [path for path in paths if not self._is_ignored(path)]
         return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
@@ -146,7 +155,9 @@ class _Look:
             found = field_of(path, self.root, name=said_by, default="")
             by_header = self._field_in_header(path)
             why = "" if found or by_header else NO_FIELD
-            if found and by_header and found != by_header:
+            if by_header and by_header not in "37":
+                found, why = "", f"its DICOM header says {by_header} tesla, expected 3 or 7"
+            elif found and by_header and found != by_header:
                 found, why = "", f"its name says {found}T, but its DICOM header {by_header} tesla"
             else:
                 found = found or by_header
@@ -161,9 +172,9 @@ class _Look:
         return replace(entry, field=found)
 
     def _field_in_header(self, path: Path) -> str:
-        """Return what a DICOM header says of the field strength; empty where it is silent."""
+        """Return the field strength in a DICOM header, tesla; empty where it is silent."""
         study = self.studies.get(path)
-        return nearest_field(study.series.traits.tesla) if study and study.series else ""
+        return field_in_header(study.series.traits.tesla) if study and study.series else ""
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -251,11 +262,30 @@ class _Look:
                 skipped[name] = f"is a {entry.suffix} by its name"
             elif entry.is_usable and self.labels[entry.key] in paired:
                 skipped[name] = "another image of its session is used"
+        self._note_elsewhere()
         holders = {study.folder for study in self.studies.values()}
         for folder in subject_folders(self.root):
             holds_study = any(place.is_relative_to(folder) for place in holders)
             if not holds_study and not any(entry.name == folder.name for entry in self.volumes):
                 skipped.setdefault(self.dicom.hide(folder.name), "holds no volume")
+
+    def _note_elsewhere(self) -> None:
+        """Name what lies in no folder that is looked into, or has the extension of no volume."""
+        known = {entry.path for entry in self.volumes} | set(self.others)
+        misplaced = [] if not self.is_bids else misplaced_volumes(self.root)
+        beside = find_volumes(self.root)  # where two folders are paired
+        for path in dict.fromkeys((*misplaced, *beside, *volumes_in_other_folders(self.root))):
+            if path in known or self._is_ignored(path) or why_no_image(clean_stem(path)):
+                continue
+            name = self.dicom.hide(self.name(path))
+            if not self.is_bids:
+                self.found.skipped[name] = "lies where no pair is looked for: use a table"
+            elif looks_t1w(path) or path in misplaced:
+                reason = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
+                (self.found.failed if path in misplaced else self.found.skipped)[name] = reason
+        for path in self.unread:
+            if not self._is_ignored(path):
+                self.found.failed[self.dicom.hide(self.name(path))] = UNKNOWN_EXTENSION
 
 
 def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:

@@ -247,7 +247,7 @@ class _Look:
             if not self.is_bids:
                 if anatomical_suffix(clean_stem(path)) in self.suffixes:
                     self.skipped[path] = "is in a subfolder: choose that folder to use it"
-            elif DEFAULT_SUFFIX in self.suffixes and looks_t1w(path):
+            elif DEFAULT_SUFFIX in self.suffixes and (looks_t1w(path) or path.parent == self.root):
                 reason = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
                 (self.failed if path in misplaced else self.skipped)[path] = reason
 

@@ -259,11 +259,7 @@ def check_alignment(
     how = dict(decisions or {})
     if how.get(REGISTRATION) is Decision.GIVEN:
         raise VolumeError(f"{what}the transform does not fit this scan", argument="transform")
-    if is_dark_within(brain):
-        raise VolumeError(
-            f"{what}the brain is darker within than near its surface, so the scan does not look "
-            "T1-weighted (T2w, FLAIR or PD?): use a T1w image"
-        )
+    check_contrast(brain, what)
     if cut := _cut_sides(brain.array > 0):
         raise VolumeError(
             f"{what}the brain is cut off at its {' and '.join(cut)} end: use a scan of the whole "
@@ -278,6 +274,15 @@ def check_alignment(
             argument="prepare",
         )
     raise VolumeError(f"{what}{ORIENTATION}", argument="transform")
+
+
+def check_contrast(brain: Volume, what: str = "") -> None:
+    """Refuse a brain that does not look T1-weighted; `what` begins the message."""
+    if is_dark_within(brain):
+        raise VolumeError(
+            f"{what}the brain is darker within than near its surface, so the scan does not look "
+            "T1-weighted (T2w, FLAIR or PD?): use a T1w image"
+        )
 
 
 def is_dark_within(brain: Volume) -> bool:

@@ -18,7 +18,7 @@ from napari_mri7t.engine.metrics.pair_agreement import (
 )
 from napari_mri7t.engine.preparation.bias_field import estimate_bias_field, strength_of
 from napari_mri7t.engine.preparation.cache import open_cache
-from napari_mri7t.engine.preparation.checks import FAILED, alignment, is_dark_within
+from napari_mri7t.engine.preparation.checks import FAILED, alignment, check_contrast
 from napari_mri7t.engine.preparation.mp2rage import combined, is_mp2rage, without_air
 from napari_mri7t.engine.preparation.pair_grid import grid_in_words, grid_of, masked, on_grid
 from napari_mri7t.engine.preparation.pair_problems import (
@@ -41,7 +41,7 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.registration import centre_of, load_transform, register
 from napari_mri7t.engine.preparation.reuse import edit_in_words, edited_files
-from napari_mri7t.engine.preparation.steps import CORRECTION, Decision
+from napari_mri7t.engine.preparation.steps import CORRECTION, REGISTRATION, Decision
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.typed import check_types
@@ -256,11 +256,10 @@ def plan_pair(raw: RawPair, config: PairConfig = PairConfig()) -> PairPlan:
         synthetic image, or the 7T a pseudo-3T.
     """
     source, target = as_volume(raw.source), as_volume(raw.target)
-    if raw.transform is not None:
-        load_transform(raw.transform)  # before the heads are prepared for it
-    both = None
-    if raw.inversions is not None:
-        both = as_volume(raw.inversions[0]), as_volume(raw.inversions[1])
+    for own in filter(None, (raw.transform, raw.to_mni)):
+        load_transform(own)  # before the heads are prepared for it
+    first, second = raw.inversions or (None, None)
+    both = None if first is None or second is None else (as_volume(first), as_volume(second))
     raw = replace(raw, source=source, target=target, inversions=both)
     scan, is_uniform = target, is_mp2rage(target)
     check_side(source, "3T")
@@ -374,11 +373,9 @@ def _completed(side: Prepared, config: PairConfig, report: Report) -> Prepared:
     A pair shows what a weak field or an early end of N4 leaves: the shading of two scanners.
     """
     if config.prepare == "none":
-        if is_dark_within(side.brain):
-            raise VolumeError(
-                f"{side.scan.name}: the brain is darker within than near its surface, so the scan "
-                "does not look T1-weighted (T2w, FLAIR or PD?): use a T1w image"
-            )
+        check_contrast(side.brain, f"{side.scan.name}: ")
+        if side.decisions[REGISTRATION] is Decision.GIVEN:
+            return side
         to_mni = register(side.brain, load_template(), report=report)
         return replace(side, to_mni=to_mni, registration_score=alignment(side.brain, to_mni))
     bias = estimate_bias_field(

@@ -14,7 +14,7 @@ from napari_mri7t.engine.preparation.cache import KeptFiles, read_cache
 from napari_mri7t.engine.preparation.choice import possible_models
 from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_preparation
 from napari_mri7t.engine.preparation.reuse import FILES, OWN
-from napari_mri7t.engine.preparation.steps import Decision
+from napari_mri7t.engine.preparation.steps import EXTRACTION, Decision
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.volumes.digests import image_digest
 from napari_mri7t.engine.volumes.files.sidecars import NAME, OF_VERSION_0_1, check_sidecar_target
@@ -108,6 +108,10 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
         for step in OWN
         if OWN[step] in found and plan.decisions.get(step) in computed
     }
+    if OWN[EXTRACTION] in found and plan.decisions.get(EXTRACTION) not in computed:
+        unused = found[OWN[EXTRACTION]].name
+        told = f"{unused} of a derivative is not used: this scan's brain is taken as it is"
+        plan = replace(plan, warnings=(*plan.warnings, told))
     if used:
         own: dict[str, Any] = {OWN[step]: path for step, path in used.items()}
         config = replace(config, **own)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from napari_mri7t.engine.datasets.bids import check_not_input, start_derivative
 from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles
-from napari_mri7t.engine.datasets.paired import PairPaths, read_people
+from napari_mri7t.engine.datasets.paired import PairPaths, people_table, read_people
+from napari_mri7t.engine.errors import SubjectError
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.engine.progress import Report, ignore, part
 from napari_mri7t.engine.report.pair_page import PairRecord
@@ -104,6 +105,10 @@ def _begin(dataset: Path, found: FoundPairs, job: PairJob) -> None:
     if folder is not None:
         for place in filter(None, (job.output, job.keep)):
             check_not_input(place, folder)
+    elif dataset.resolve() == people_table(job.output).resolve():
+        raise SubjectError(
+            f"{dataset}: is the table of verdicts of the output: move it, or choose another folder"
+        )
     given = given_files(found.pairs)
     for files in found.pairs:
         PairPaths(job.output, files.name).check_apart(given)

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.pair_files import PairFiles
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.workflows.cluster import Place
 from napari_mri7t.engine.workflows.pairs import PairJob, PairProgress, make_pairs
 from napari_mri7t.engine.workflows.summary import BatchSummary, Note
-from napari_mri7t.engine.workflows.tasks import Task, report_on_worker, run_and_summarize
+from napari_mri7t.engine.workflows.tasks import Task, anywhere, report_on_worker, run_and_summarize
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -56,9 +55,5 @@ def pair_task(files: PairFiles, job: PairJob) -> BatchSummary:
 
 def _absolute(files: PairFiles) -> PairFiles:
     own: dict[str, Any] = {name: path.absolute() for name, path in files.own.items()}
-    source, target, *inversions = (_there(scan) for scan in files.scans)
+    source, target, *inversions = (anywhere(scan) for scan in files.scans)
     return replace(files, source=source, target=target, inversions=tuple(inversions), **own)
-
-
-def _there(scan: Scan) -> Scan:
-    return replace(scan, path=scan.path.absolute())

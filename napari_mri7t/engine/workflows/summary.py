@@ -9,6 +9,7 @@ from typing import Any
 from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.datasets.bids import SUMMARY_FILE
 from napari_mri7t.engine.datasets.files import read_ignored
+from napari_mri7t.engine.volumes.files.streams import extension_of
 from napari_mri7t.engine.workflows.claims import lock_derivative
 
 Note = Callable[["BatchSummary"], object]
@@ -103,7 +104,8 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
     ignored = read_ignored(source)
     for key in ("failed", "skipped", "arguments"):
         if isinstance(earlier.get(key), dict):
-            gone = {name for name in earlier[key] if not _is_there(source / name)}
+            files = {name for name in earlier[key] if extension_of(Path(name))}
+            gone = {name for name in files if not _is_there(source / name)}
             left_out = {n for n in earlier[key] if key != "skipped" and ignored.match_file(n)}
             own |= gone | left_out | (folders & earlier[key].keys())
     for key, value in facts.items():

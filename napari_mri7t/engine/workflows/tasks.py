@@ -113,15 +113,20 @@ def run_batch(  # noqa: PLR0913 - as `synthesize_batch`, with where it runs
         reaches them.
     """
     there = _everywhere(job)
-    tasks = [
-        Task(scan.output, batch_task, (replace(scan, path=scan.path.absolute()), there), scan.name)
-        for scan in scans
-    ]
+    tasks = [Task(scan.output, batch_task, (anywhere(scan), there), scan.name) for scan in scans]
 
     def count(n_ended: int) -> None:
         report(BatchProgress(n_ended, len(scans), f"{n_ended} of {len(scans)} scans"))
 
     return run_and_summarize(tasks, client, place, count, note)
+
+
+def anywhere(scan: Scan) -> Scan:
+    """Return a scan whose paths mean the same in every process."""
+    dicom = scan.dicom
+    if dicom is not None:
+        dicom = replace(dicom, files=tuple(path.absolute() for path in dicom.files))
+    return replace(scan, path=scan.path.absolute(), dicom=dicom)
 
 
 def _everywhere(job: BatchJob) -> BatchJob:

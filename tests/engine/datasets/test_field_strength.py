@@ -40,3 +40,10 @@ def test_name_and_json_that_contradict_each_other_are_an_error(tmp_path, name, t
     (tmp_path / f"{name}.json").write_text(json.dumps({"MagneticFieldStrength": tesla}))
     with pytest.raises(SubjectError, match=f"its name says {10 - tesla}T, but .* {tesla} tesla"):
         field_of(tmp_path / f"{name}.nii", tmp_path)
+
+
+def test_json_at_the_root_of_a_dataset_tells_a_7t_scan(tmp_path):
+    (tmp_path / "T1w.json").write_text('{"MagneticFieldStrength": 7}')
+    path = tmp_path / "sub-01/anat/sub-01_T1w.nii.gz"
+    path.parent.mkdir(parents=True)
+    assert field_warnings(path, "3")

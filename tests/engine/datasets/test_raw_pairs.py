@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from napari_mri7t.engine.datasets.files import UNKNOWN_EXTENSION
 from napari_mri7t.engine.datasets.pair_table import read_pairs
 from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
 from napari_mri7t.engine.errors import Mri7tError
@@ -427,3 +428,61 @@ def test_scan_whose_name_contradicts_its_folder_is_in_no_pair(raw, scan):
     assert names(found) == ["sub-01"]
     (why,) = found.failed.values()
     assert why.startswith("is sub-01 by its name, and sub-02 by its folder")
+
+
+def test_people_in_odd_folders_are_named(raw, scan):
+    for field in "37":
+        scan(f"Sub-02/ses-{field}T/anat/Sub-02_ses-{field}T_T1w.nii.gz")
+        scan(f"site2/sub-03/ses-{field}T/anat/sub-03_ses-{field}T_T1w.nii.gz")
+        scan(f"sub-04_ses-{field}T_T1w.nii.gz")
+    (raw / "sub-01/ses-3T/anat/sub-01_ses-3T_acq-b_T1w.mha").write_bytes(b"0")
+    found = find_raw_pairs(raw)
+    assert names(found) == ["sub-01"]
+    assert {name.split("/")[0][:6] for name in found.failed} == {"Sub-02", "sub-04", "sub-01"}
+    assert {name.split("/")[1] for name in found.skipped} == {"sub-03"}
+    assert "is in no folder sub-*" in found.failed["sub-04_ses-3T_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize("layout", ["S1_{}T.nii", "{}T_images/S1.nii"])
+def test_what_lies_beside_the_pairs_of_a_plain_folder_is_named(layout, scan, tmp_path):
+    for field in "37":
+        scan(layout.format(field))
+        scan(f"more/S2_{field}T.nii")
+        scan(layout.format(field).replace("S1", "other/S4"))
+    (tmp_path / "raw" / layout.format("3").replace("S1", "S3")).with_suffix(".mha").write_bytes(
+        b"0"
+    )
+    found = find_raw_pairs(tmp_path / "raw")
+    assert names(found) == ["sub-S1"]
+    assert list(found.failed.values()) == [UNKNOWN_EXTENSION]
+    assert {name.split("/")[-1].split("_")[0][:2] for name in found.skipped} == {"S2", "S4"}
+
+
+@pytest.mark.parametrize("tesla", ["1.5", "9.4"])
+def test_dicom_of_another_magnet_is_in_no_pair(tesla, dicom_series, tmp_path, table):
+    place = tmp_path / "raw/sub-01"
+    sessions_of(dicom_series, place, {"ses-3T": "3", "ses-7T": tesla}, PatientID="x")
+    found = find_raw_pairs(tmp_path / "raw")
+    assert not found.pairs
+    told = f"its DICOM header says {tesla} tesla, expected 3 or 7"
+    assert found.failed == {"sub-01/ses-7T/sub-01_ses-7T_T1w": told}
+    found = read_pairs(table("subject\t3t\t7t\n01\tsub-01/ses-3T\tsub-01/ses-7T\n"))
+    assert found.failed["sub-01"] == f"its 7T is a {tesla}T scan by its DICOM header"
+
+
+def test_scan_of_another_magnet_in_a_table_is_refused_but_an_odd_name_is_not(scan, table):
+    for name in ("a.nii", "b.nii", "c_1.5T.nii", "d.nii", "e_3T_7T.nii", "f_3T_7T.nii"):
+        scan(name)
+    (scan("a.nii").with_suffix(".json")).write_text('{"MagneticFieldStrength": 1.5}')
+    rows = "01\ta.nii\tb.nii\n02\tc_1.5T.nii\td.nii\n03\te_3T_7T.nii\tf_3T_7T.nii\n"
+    found = read_pairs(table(f"subject\t3T\t7T\n{rows}"))
+    assert names(found) == ["sub-03"]
+    assert "MagneticFieldStrength is 1.5" in found.failed["sub-01"]
+    assert "its name says 1.5T" in found.failed["sub-02"]
+
+
+def test_one_image_for_both_inversions_of_a_table_is_refused(scan, table):
+    for name in ("a.nii", "b.nii", "i.nii"):
+        scan(name)
+    found = read_pairs(table("subject\t3T\t7T\tinv1\tinv2\n01\ta.nii\tb.nii\ti.nii\ti.nii\n"))
+    assert found.failed["sub-01"].endswith("is both inversions of the 7T: correct the table")

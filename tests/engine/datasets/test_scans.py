@@ -394,3 +394,11 @@ def test_contrast_in_a_plain_name_is_known_behind_any_sign(stem, suffix):
 def test_maps_of_a_plain_folder_are_named(tmp_path, stem):
     touch(tmp_path, "Bert.nii.gz", f"{stem}.nii.gz")
     assert list(find_scans(tmp_path).skipped) == [f"{stem}.nii.gz"]
+
+
+def test_plain_names_beside_the_subjects_are_named(tmp_path):
+    names = ("Anna.nii.gz", "sub-04.nii.gz")
+    for name in (*names, "sub-01/anat/sub-01_T1w.nii.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"0")
+    assert find_scans(tmp_path).failed.keys() == set(names)

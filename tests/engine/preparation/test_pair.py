@@ -37,7 +37,7 @@ def on_template(monkeypatch, head_brain):
     for user in (checks, module, pair_problems):
         monkeypatch.setattr(user, "load_template", lambda: head_brain)
     monkeypatch.setattr(module, "register", lambda *_, **__: np.eye(4))
-    monkeypatch.setattr(module, "is_dark_within", lambda _: False)
+    monkeypatch.setattr(checks, "is_dark_within", lambda _: False)
     monkeypatch.setattr(pair_problems, "_white_over_grey", lambda _: 2.0)
 
 
@@ -208,7 +208,7 @@ def test_brains_that_do_not_overlap_are_refused(head_brain, tmp_path):
 
 @pytest.mark.usefixtures("on_template")
 def test_dark_brain_that_goes_as_it_is_is_refused(head_brain, monkeypatch):
-    monkeypatch.setattr(module, "is_dark_within", lambda brain: True)
+    monkeypatch.setattr(checks, "is_dark_within", lambda brain: True)
     with pytest.raises(VolumeError, match="does not look T1-weighted"):
         make_pair(RawPair(head_brain, head_brain), NONE)
 
@@ -296,3 +296,19 @@ def test_dark_voxels_of_a_brain_stay_as_they_are():
     mask = array > 0.001
     made = pair_grid.masked(array, mask, Volume(array, np.eye(4)), "brain").array
     np.testing.assert_array_equal(made, np.where(mask, array, 0))
+
+
+def test_own_transform_to_mni_is_used_unprepared_too(
+    head_brain, on_template, tmp_path, monkeypatch
+):
+    own, motion = tmp_path / "own.txt", motion_of(head_brain, (0, 0, 4), (3, 0, 0))
+    save_transform(motion, own)
+    between = tmp_path / "between.txt"
+    save_transform(np.eye(4), between)
+    monkeypatch.setattr(checks, "FAILED", -1.0)
+    raw = RawPair(head_brain, head_brain, transform=between, to_mni=own)
+    pair = make_pair(raw, replace(NONE, grid="mni"))
+    np.testing.assert_allclose(pair.to_grid, motion, atol=1e-4)
+    own.write_text("no transform")
+    with pytest.raises(VolumeError, match=r"own\.txt"):
+        plan_pair(raw, NONE)

@@ -487,6 +487,13 @@ def test_summary_keeps_the_scans_of_other_batches(raw, job):
         assert json.loads(write_summary(raw, job.output, first).read_text())["written"] == ["a"]
 
 
+def test_summary_keeps_a_failed_series_of_dicom_files(raw, job):
+    failed = {"sub-01/ses-A/sub-01_ses-A_T1w": "slices are missing", "P001": "its series are alike"}
+    write_summary(raw, job.output, BatchSummary(failed=failed))
+    path = write_summary(raw, job.output, BatchSummary(("sub-02/anat/sub-02_T1w.nii.gz",)))
+    assert json.loads(path.read_text())["failed"] == failed
+
+
 def test_summary_forgets_a_failure_that_was_cured_as_advised(raw, job):
     failed = dict.fromkeys(("gone.img", "ignored.img", "kept.img", "sub-01", "sub-02"), "why")
     for name in ("ignored.img", "ignored.nii", "kept.img"):

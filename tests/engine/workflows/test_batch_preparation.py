@@ -257,6 +257,22 @@ def test_mask_on_another_grid_is_named_and_not_used(raw, job, head):
     assert is_made(scan, job)
 
 
+def test_mask_beside_an_extracted_scan_is_named(raw, job, head):
+    put_derivative(raw, "fmriprep", head)
+    (scan, *_) = find_scans(raw).scans
+    whole, mask = head
+    save_volume(whole.with_array(np.where(mask, whole.array, 0)), scan.path, overwrite=True)
+    (told,) = (
+        t
+        for t in look_at(scan, replace(job, derivatives=derivatives_of(raw))).warnings
+        if "derivative" in t
+    )
+    assert told == (
+        "sub-01_desc-brain_mask.nii.gz of a derivative is not used: "
+        "this scan's brain is taken as it is"
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [(None, "it is a link that leads nowhere"), ("<html></html>", "a web page"), ("", "is empty")],

@@ -12,7 +12,13 @@ import pytest
 
 from napari_mri7t.engine.datasets.paired import PairPaths
 from napari_mri7t.engine.datasets.subjects import find_subjects, load_pair
-from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, StateError, VolumeError
+from napari_mri7t.engine.errors import (
+    Mri7tError,
+    Mri7tWarning,
+    StateError,
+    SubjectError,
+    VolumeError,
+)
 from napari_mri7t.engine.metrics.pair_agreement import PairAgreement
 from napari_mri7t.engine.preparation.cache import MASK, N_HEX, VOXELS, open_cache
 from napari_mri7t.engine.preparation.pair import PairConfig, PreparedPair, make_pair
@@ -346,6 +352,17 @@ def test_changed_image_is_no_pair(raw, job):
     path.write_bytes(path.read_bytes() + b"x")
     assert [record.name for record in list_pairs(job.output)] == ["sub-02", "sub-03"]
     assert plan_pairs(find_pairs(raw), job)[0].state == CHANGED
+
+
+def test_table_that_the_verdicts_would_replace_is_refused(raw, tmp_path):
+    table = tmp_path / "study/participants.tsv"
+    table.parent.mkdir()
+    scans = sorted(raw.glob("sub-01/*/anat/*.nii.gz"))
+    table.write_text(f"subject\t3T\t7T\n01\t{scans[0]}\t{scans[1]}\n")
+    before = table.read_text()
+    with pytest.raises(SubjectError, match="is the table of verdicts of the output"):
+        pair_people(table, table.parent)
+    assert table.read_text() == before
 
 
 def test_output_in_the_dataset_itself_is_refused(raw, job):

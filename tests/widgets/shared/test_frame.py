@@ -156,7 +156,13 @@ def test_buttons_stay_in_place_while_the_line_under_them_changes(window, qtbot, 
     panel.show_status("")
     places = []
     three_lines = "three lines of words that fit neither one nor two of this window's width" * 2
-    shown = ("", False), ("short", True), (three_lines, True), ("short", False), (three_lines, False)
+    shown = (
+        ("", False),
+        ("short", True),
+        (three_lines, True),
+        ("short", False),
+        (three_lines, False),
+    )
     for text, is_busy in shown:
         panel.bar.setVisible(is_busy)
         panel.show_status(text)

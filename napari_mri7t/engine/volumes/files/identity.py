@@ -45,7 +45,10 @@ MONTHS = tuple(
     )
 )  # fmt: skip
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
-BASES = str.maketrans({"ø": "o", "ł": "l", "ß": "ss", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d"})
+BASES = str.maketrans(
+    {"ø": "o", "ł": "l", "ß": "ss", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d", "þ": "th", "ı": "i",
+     "ħ": "h", "ŧ": "t", "ŋ": "n"}
+)  # fmt: skip  # those that Unicode does not take apart
 SHORTEST = 3  # letters or digits that are looked for within words; fewer must be a word
 
 

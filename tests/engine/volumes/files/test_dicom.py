@@ -542,6 +542,8 @@ def test_folder_without_dicom_is_no_dicom(tmp_path):
     [
         ({"PatientName": ["Müller^Änne"]}, "Mueller_T1", True),
         ({"PatientName": ["Müller^Änne"]}, "MULLER", True),
+        ({"PatientName": ["Şahın^Ali"]}, "Sahin_T1", True),
+        ({"PatientName": ["Þórður"]}, "Thordur", True),
         ({"PatientName": ["Li^Na"]}, "flair_li", True),
         ({"PatientName": ["Li^Na"]}, "localizer_final", False),
         ({"PatientName": ["Li^Xu"]}, "t1_LiXu", True),
