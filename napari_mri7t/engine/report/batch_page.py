@@ -16,13 +16,17 @@ from urllib.parse import quote, unquote
 from napari_mri7t.engine.atomic import read_json, write_content, write_json
 from napari_mri7t.engine.datasets.bids import (
     LOG_FOLDER,
+    MNI_SPACE,
     QUALITY_PAGE,
     QUALITY_TABLE,
     SOURCE_LINK,
     SUMMARY_FILE,
+    in_space,
 )
+from napari_mri7t.engine.datasets.estimate_names import NAMES_FILE, read_names
 from napari_mri7t.engine.datasets.files import ESTIMATE
 from napari_mri7t.engine.datasets.names import entities
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.preparation.checks import ALIGNED, LARGEST_CONTRAST_DISTANCE
 from napari_mri7t.engine.preparation.quality import USUAL_SCORE
 from napari_mri7t.engine.report.page import data_url, render
@@ -123,9 +127,10 @@ def batch_rows(folder: Path) -> list[BatchRow]:
     reasons = {state: _reasons(summary, state) for state in (FAILED, SKIPPED)}
     known = summary.get(KNOWN)
     known = set(known) if isinstance(known, list) and all(map(_is_text, known)) else set()
+    names = _names(folder)
     rows: dict[str, BatchRow] = {}
     for output, facts in _estimates(folder):
-        scan = _source_of(facts) or output
+        scan = _source_of(facts) or names.get(output, output)
         failed = reasons[FAILED].get(scan, "")
         rows[output] = BatchRow(
             scan,
@@ -144,6 +149,16 @@ def batch_rows(folder: Path) -> list[BatchRow]:
         if scan not in made
     ]
     return sorted([*rows.values(), *others], key=lambda row: (row.rank, row.scan))
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Return the scans by estimate, also those of DICOM files, which no sidecar names."""
+    try:
+        names = read_names(folder / LOG_FOLDER / NAMES_FILE)
+    except Mri7tError:
+        return {}
+    found = {output: name for name, output in names.items()}
+    return {in_space(output, MNI_SPACE): name for output, name in found.items()} | found
 
 
 def _estimates(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -30,6 +30,7 @@ from napari_mri7t.engine.report.scan_figures import (
     read_scan_figures,
     write_scan_figures,
 )
+from napari_mri7t.engine.volumes.files.sidecars import sidecar_of
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 
 HOSTILE = 'sub-04/"><script>document.title="owned"</script>\u202e\udcff_T1w.nii.gz'
@@ -119,6 +120,20 @@ def test_rows_come_from_the_disk_the_worst_first(folder):
     assert rows[1].warnings == ("look <b>here</b>",)
     assert rows[3].figures.seconds == 31.0
     assert rows[3].figures.quality.registration_score == 0.78
+
+
+def test_estimate_of_dicom_files_has_the_row_of_its_scan(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    path = sidecar_of(tmp_path / "copy" / output_of("01"))
+    facts = json.loads(path.read_text())
+    del facts["Sources"]
+    path.write_text(json.dumps(facts))
+    (tmp_path / "copy/logs/names.tsv").write_text(f"scan\testimate\nP001\t{output_of('01')}\n")
+    for state in ("known", "failed"):
+        said = {"failed": {"P001": "why"}} if state == "failed" else {"known": ["P001"]}
+        (tmp_path / "copy/logs/batch.json").write_text(json.dumps(said))
+        (row,) = [row for row in batch_rows(tmp_path / "copy") if row.scan == "P001"]
+        assert (row.state, row.output) == (state, output_of("01"))
 
 
 def test_row_of_a_scan_that_failed_again_keeps_its_old_estimate(folder, tmp_path):

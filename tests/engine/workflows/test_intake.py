@@ -4,9 +4,10 @@ import os
 
 import pytest
 
+from napari_mri7t.engine.datasets.estimate_names import read_names
 from napari_mri7t.engine.datasets.scans import ScanFilter
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch, read_names
+from napari_mri7t.engine.workflows.intake import begin_batch, plan_batch
 
 NAMES = ("S1_1.nii", "張偉.nii", "=1+1.nii", '"quoted".nii', "two\nlines.nii", "tab\there.nii")
 

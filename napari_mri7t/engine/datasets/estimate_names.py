@@ -1,0 +1,62 @@
+"""The table of a derivative that keeps which estimate is of which scan."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from napari_mri7t.engine.atomic import write_content
+from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.errors import Mri7tError, unreadable
+from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.texts import as_cell, from_cell
+
+NAMES_FILE = "names.tsv"
+COLUMNS = ("scan", "estimate")
+LARGEST_TABLE = 64 << 20  # bytes
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Return the estimates by scan of a table of names; empty if there is none.
+
+    Raises
+    ------
+    Mri7tError
+        If it is there and cannot be read.
+    """
+    try:
+        text = read_regular(path, LARGEST_TABLE).decode()
+        rows = list(csv.reader(io.StringIO(text), "excel-tab", quoting=csv.QUOTE_NONE))
+        names = {_from_table(name): from_cell(output) for name, output in rows[1:]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, csv.Error) as error:
+        raise Mri7tError(unreadable(path, error)) from error
+    return {name: output for name, output in names.items() if _is_inside(output)}
+
+
+def write_names(path: Path, known: dict[str, str], scans: Sequence[Scan]) -> None:
+    """Write the table with further scans, if there are any."""
+    names = known | {scan.name: scan.output for scan in scans}
+    if names == known:
+        return
+    rows = [COLUMNS, *((_in_table(name), output) for name, output in sorted(names.items()))]
+    write_content(path, "".join(f"{name}\t{output}\n" for name, output in rows))
+
+
+def _in_table(name: str) -> str:
+    """Return a name as one cell: as it is, or as JSON if a cell cannot hold it."""
+    is_plain = name.isprintable() and not name.startswith('"')
+    return as_cell(name if is_plain else json.dumps(name))
+
+
+def _from_table(cell: str) -> str:
+    text = from_cell(cell)
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+def _is_inside(output: str) -> bool:
+    """Return whether a path is that of an estimate within the derivative."""
+    parts = PurePosixPath(output).parts
+    return output.endswith(".nii.gz") and parts[0].startswith("sub-") and ".." not in parts
