@@ -19,9 +19,9 @@ NO_FIELD = (
 )
 _END = r"(?![0-9A-Za-z])"
 FIELD_IN_NAME = re.compile(
-    rf"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T{_END}", re.IGNORECASE
+    rf"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T(?:esla)?{_END}", re.IGNORECASE
 )
-OTHER_FIELD = re.compile(rf"(?<![0-9A-Za-z.])(?:ses-|desc-|acq-)?(\d+(?:[.p]\d+)?)T{_END}")
+OTHER_FIELD = re.compile(rf"(?<![0-9A-Za-z.])(?:ses-|desc-|acq-)?(\d+(?:[.p]\d+)?)T(?:esla)?{_END}")
 # What an image was registered to, as in S1_3T_to_7T, S1_3T_reg7T, S1_space-7T_3T
 _LINK = r"(?:(?:co)?reg(?:istered)?|warped|resampled|resliced|aligned)"
 ONTO = re.compile(
@@ -91,6 +91,8 @@ def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tup
         found = field_of(path, dataset_of(path), name=Path(name), default=expected)
     except SubjectError:
         found = "another"
+        with contextlib.suppress(SubjectError):  # 7 tesla in the JSON of a name that says 3T
+            found = field_of(path, dataset_of(path), name=Path(), default=found)
     if expected == "3" and found == "7":
         return ("this is a 7T scan by its name or JSON, and the models are for 3T scans",)
     if expected == "7" and found != "7":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from napari_mri7t.engine.datasets.field_strength import field_of, field_warnings
+from napari_mri7t.engine.datasets.field_strength import field_of, field_warnings, without_field
 from napari_mri7t.engine.errors import SubjectError
 
 
@@ -47,3 +47,14 @@ def test_json_at_the_root_of_a_dataset_tells_a_7t_scan(tmp_path):
     path = tmp_path / "sub-01/anat/sub-01_T1w.nii.gz"
     path.parent.mkdir(parents=True)
     assert field_warnings(path, "3")
+
+
+def test_7_tesla_in_the_json_of_a_name_that_says_3t_is_told(tmp_path):
+    (tmp_path / "a_3T.json").write_text('{"MagneticFieldStrength": 6.98}')
+    assert field_warnings(tmp_path / "a_3T.nii", "3")
+
+
+@pytest.mark.parametrize("name", ["S1_3Tesla", "S1_3tesla", "S1_3.0Tesla"])
+def test_field_strength_in_words_is_one(name, tmp_path):
+    path = tmp_path / f"{name}.nii"
+    assert (field_of(path, tmp_path), without_field(path)) == ("3", "S1")
