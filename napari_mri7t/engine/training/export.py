@@ -306,7 +306,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
         training["data"] = data
     metrics = model.card.metrics
     if k == FINAL:
-        metrics = summarize_figures(read_figures([study.fold_folder(number) for number in folds]))
+        metrics = summarize_figures(read_figures([study.fold_folder(number) for number in done]))
     card = replace(
         model.card,
         name=name,

@@ -24,7 +24,7 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import load_state
-from napari_mri7t.engine.training.config import FINAL, TrainConfig
+from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.engine.training.data import check_data
 from napari_mri7t.engine.training.export import (
     METRICS_FILE,
@@ -96,15 +96,16 @@ def estimate_held_out(
     return figures
 
 
-def check_estimate(folder: Path, subject: str, config: TrainConfig) -> None:
+def check_estimate(study: Study, k: int) -> None:
     """Check that the folder of a fold that is done holds the estimate of its held-out subject.
 
     Raises
     ------
     StateError
-        If the fold held out another subject or was trained with other settings, or the image is
-        another than its model made.
+        If the fold held out another subject, was trained on other images, of another network or
+        with other settings, or the image is another than its model made.
     """
+    folder, subject = study.fold_folder(k), study.subjects[k].name
     card, image = read_card(folder), folder / ESTIMATE_FILE
     held_out = card.training.get("held_out")
     if held_out not in (None, subject):
@@ -112,7 +113,8 @@ def check_estimate(folder: Path, subject: str, config: TrainConfig) -> None:
             f"{folder}: holds the fold of {held_out}, not of {subject}: put it back, or remove the "
             "folder to train the fold again"
         )
-    recorded, asked = card.training.get("settings"), as_read(asdict(config))
+    _check_origin(study, k, card)
+    recorded, asked = card.training.get("settings"), as_read(asdict(study.settings.config))
     known = recorded if isinstance(recorded, dict) else {}
     shared = known.keys() & asked.keys()
     if differing := sorted(name for name in shared if known[name] != asked[name]):
@@ -128,6 +130,22 @@ def check_estimate(folder: Path, subject: str, config: TrainConfig) -> None:
         why = "was made by another model than this fold's"
     if why:
         raise StateError(f"{image}: {why}: remove it; training the fold again makes it anew")
+
+
+def _check_origin(study: Study, k: int, card: ModelCard) -> None:
+    """Refuse a fold of another study: of another network, or trained on other people's images."""
+    seen = card.training.get("targets_sha256")
+    own = {each.target.file for number, each in enumerate(study.digests) if number != k}
+    what = ""
+    if card.network != study.settings.network:
+        what = f"of another network ({card.network})"
+    elif isinstance(seen, list) and set(seen) != own:
+        what = "trained on other images"
+    if what:
+        raise StateError(
+            f"{study.fold_folder(k)}: holds a fold {what} than {STUDY_FILE} says: put the right "
+            "one back, or remove the folder to train the fold again"
+        )
 
 
 def prepare_study(study: Study, report: Report = ignore) -> list[TrainingSubject]:

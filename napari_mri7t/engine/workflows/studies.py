@@ -135,8 +135,8 @@ class Studies:
         for k, name in enumerate(names):
             folders = {m: s.fold_folder(k) for m, s in self.studies.items() if s.is_done(k)}
             if folders:
-                for method, place in folders.items():
-                    check_estimate(place, name, self.studies[method].settings.config)
+                for method in folders:
+                    check_estimate(self.studies[method], k)
                 training = tuple(other for other in names if other != name)
                 estimates = {method: place / ESTIMATE_FILE for method, place in folders.items()}
                 costs = {method: _cost(place) for method, place in folders.items()}

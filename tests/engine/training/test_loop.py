@@ -231,10 +231,10 @@ def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
     sidecar = json.loads((folder / "estimate.json").read_text())
     assert sidecar["Synthetic"] is True
     assert sidecar["Model"]["SHA256"] == card.sha256
-    check_estimate(folder, "sub-B", study.settings.config)
+    check_estimate(study, 1)
     (folder / "estimate.json").rename(folder / "elsewhere.json")
     with pytest.raises(StateError, match="remove it; training the fold again makes it anew"):
-        check_estimate(folder, "sub-B", study.settings.config)
+        check_estimate(study, 1)
     (folder / "weights.safetensors").rename(folder / "elsewhere.safetensors")
     assert not study.is_done(1)
     (folder / "elsewhere.safetensors").rename(folder / "weights.safetensors")

@@ -94,6 +94,20 @@ def test_a_fold_in_the_place_of_another_is_not_scored(study):
         open_studies(study.folder).cases()
 
 
+@pytest.mark.parametrize("key", ["network", "targets_sha256"])
+def test_a_fold_of_another_study_is_not_scored(study, key):
+    path = study.fold_folder(0) / "card.json"
+    facts = json.loads(path.read_text())
+    if key == "network":
+        facts["network"] = "watnet"
+    else:
+        facts["training"][key][0] = "0" * 64
+    path.write_text(json.dumps(facts))
+    told = r"of another network \(watnet\)" if key == "network" else "trained on other images"
+    with pytest.raises(StateError, match=f"holds a fold {told} than study.json says"):
+        open_studies(study.folder).cases()
+
+
 def test_settings_that_were_edited_after_the_training_are_not_reported(study):
     path = study.folder / "study.json"
     facts = json.loads(path.read_text())
