@@ -82,6 +82,8 @@ class TrainJob:
         Arguments of the network's constructor.
     start : Start, optional
         Model whose weights the training starts from; by default its weights are random.
+    data : str
+        Digest of the images it is trained on; empty where nothing has to tell them apart.
     """
 
     network: str
@@ -91,6 +93,7 @@ class TrainJob:
     device: torch.device
     network_config: dict[str, Any] = field(default_factory=dict)
     start: Start | None = None
+    data: str = ""
 
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint must share with the job that resumes it."""
@@ -100,6 +103,7 @@ class TrainJob:
             "fold": self.fold,
             "settings": self.config.learnt_from(),
         }
+        facts |= {"data": self.data} if self.data else {}
         return facts if self.start is None else facts | {"start": self.start.sha256}
 
 
@@ -303,6 +307,8 @@ def _resume(learner: Learner, job: TrainJob) -> bool:
     tensors, facts = state
     step = facts.pop("step")
     expected = job.facts()
+    if "data" not in facts:  # a checkpoint of a version that did not record it
+        expected.pop("data", None)
     for key, value in expected.items():
         if facts.get(key) != as_read(value):
             raise StateError(

@@ -4,6 +4,8 @@
 on a cluster, and after a crash.
 """
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,6 +201,13 @@ def run_fold(
         return _run_locked(study, k, device, pairs, report)
 
 
+def _data_digest(study: Study, k: int) -> str:
+    """Return the SHA-256 of the digests of what fold k is trained on, and of the reference."""
+    seen = [each.files for number, each in enumerate(study.digests) if number != k]
+    text = json.dumps([seen, study.reference_digest])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _run_locked(
     study: Study, k: int, device: str, pairs: list[TrainingSubject] | None, report: Report
 ) -> ModelCard:
@@ -218,6 +227,7 @@ def _run_locked(
         device=resolve_device(device),
         network_config=settings.network_config,
         start=start,
+        data=_data_digest(study, k),
     )
     label, n_steps = study.label(k), settings.config.n_steps
     total = n_steps + (k != FINAL)  # the estimate counts as one more step

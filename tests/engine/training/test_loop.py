@@ -196,6 +196,13 @@ def test_fault_21_checkpoint_of_other_settings_is_refused(pairs, tmp_path):
         train(job_in(tmp_path / "a", replace(TINY, batch_size=3)), pairs[1:])
 
 
+def test_checkpoint_of_other_images_is_refused(pairs, tmp_path):
+    own = replace(job_in(tmp_path), data="a" * 64)
+    train_until(own, pairs, 4)
+    with pytest.raises(StateError, match="the checkpoint's data differ"):
+        train(replace(own, data="b" * 64), pairs)
+
+
 def test_checkpoint_of_another_fold_is_refused(pairs, tmp_path):
     """It was trained on the subject that this fold holds out."""
     train_until(job_in(tmp_path / "a"), pairs[1:], 4)
