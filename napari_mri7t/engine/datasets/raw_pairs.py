@@ -51,7 +51,7 @@ from napari_mri7t.engine.datasets.pair_files import (
     PairFiles,
     selected,
 )
-from napari_mri7t.engine.datasets.scans import RENAME
+from napari_mri7t.engine.datasets.scans import MISPLACED, RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, choose_volumes
 from napari_mri7t.engine.errors import SubjectError
 
@@ -272,17 +272,15 @@ class _Look:
     def _note_elsewhere(self) -> None:
         """Name what lies in no folder that is looked into, or has the extension of no volume."""
         known = {entry.path for entry in self.volumes} | set(self.others)
-        misplaced = [] if not self.is_bids else misplaced_volumes(self.root)
-        beside = find_volumes(self.root)  # where two folders are paired
-        for path in dict.fromkeys((*misplaced, *beside, *volumes_in_other_folders(self.root))):
+        misplaced = (misplaced_volumes if self.is_bids else find_volumes)(self.root)
+        for path in (*misplaced, *volumes_in_other_folders(self.root)):
             if path in known or self._is_ignored(path) or why_no_image(clean_stem(path)):
                 continue
             name = self.dicom.hide(self.name(path))
             if not self.is_bids:
                 self.found.skipped[name] = "lies where no pair is looked for: use a table"
             elif looks_t1w(path) or path in misplaced:
-                reason = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
-                (self.found.failed if path in misplaced else self.found.skipped)[name] = reason
+                (self.found.failed if path in misplaced else self.found.skipped)[name] = MISPLACED
         for path in self.unread:
             if not self._is_ignored(path):
                 self.found.failed[self.dicom.hide(self.name(path))] = UNKNOWN_EXTENSION

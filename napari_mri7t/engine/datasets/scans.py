@@ -47,6 +47,7 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.streams import extension_of
 
 OF_RESULTS = re.compile(r"_(?:from|to|space|desc|label|res)-")  # of what a program made
+MISPLACED = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
 RENAME = f"rename it, or list it in {IGNORE_FILE}"
 MOST_LABELS = 5
 ARGUMENTS = ("participant", "session", "suffix")
@@ -248,8 +249,7 @@ class _Look:
                 if anatomical_suffix(clean_stem(path)) in self.suffixes:
                     self.skipped[path] = "is in a subfolder: choose that folder to use it"
             elif DEFAULT_SUFFIX in self.suffixes and (looks_t1w(path) or path.parent == self.root):
-                reason = f"is in no folder sub-*: move it, or list it in {IGNORE_FILE}"
-                (self.failed if path in misplaced else self.skipped)[path] = reason
+                (self.failed if path in misplaced else self.skipped)[path] = MISPLACED
 
     def note_empty_subjects(self, files: Sequence[Path]) -> None:
         """Name the subjects that have no scan."""

@@ -4,8 +4,6 @@
 on a cluster, and after a crash.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import torch
 from napari_mri7t.engine.atomic import remove_leftovers, write_json
 from napari_mri7t.engine.devices import device_name, resolve_device
 from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.evaluation.results import STUDY_FILE
+from napari_mri7t.engine.evaluation.results import STUDY_FILE, fingerprint
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.models.model import Model, save_model
@@ -204,8 +202,7 @@ def run_fold(
 def _data_digest(study: Study, k: int) -> str:
     """Return the SHA-256 of the digests of what fold k is trained on, and of the reference."""
     seen = [each.files for number, each in enumerate(study.digests) if number != k]
-    text = json.dumps([seen, study.reference_digest])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return fingerprint(seen, study.reference_digest)
 
 
 def _run_locked(

@@ -108,10 +108,6 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
         for step in OWN
         if OWN[step] in found and plan.decisions.get(step) in computed
     }
-    if OWN[EXTRACTION] in found and plan.decisions.get(EXTRACTION) not in computed:
-        unused = found[OWN[EXTRACTION]].name
-        told = f"{unused} of a derivative is not used: this scan's brain is taken as it is"
-        plan = replace(plan, warnings=(*plan.warnings, told))
     if used:
         own: dict[str, Any] = {OWN[step]: path for step, path in used.items()}
         config = replace(config, **own)
@@ -121,6 +117,10 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
             f"{path.name} of a derivative replaces the {step}" for step, path in used.items()
         )
         plan = replace(plan, warnings=(*plan.warnings, *notes))
+    if OWN[EXTRACTION] in found and EXTRACTION not in used:
+        unused = found[OWN[EXTRACTION]].name
+        told = f"{unused} of a derivative is not used: this scan's brain is taken as it is"
+        plan = replace(plan, warnings=(*plan.warnings, told))
     return volume, plan
 
 

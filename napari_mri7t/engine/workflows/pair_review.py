@@ -258,7 +258,7 @@ def _known(folder: Path, written: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_person(name: str) -> bool:
-    return name.startswith("sub-")
+    return name.startswith("sub-") and "/" not in name
 
 
 def compare_people(

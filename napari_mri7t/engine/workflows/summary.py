@@ -9,7 +9,6 @@ from typing import Any
 from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.datasets.bids import SUMMARY_FILE
 from napari_mri7t.engine.datasets.files import read_ignored
-from napari_mri7t.engine.volumes.files.streams import extension_of
 from napari_mri7t.engine.workflows.claims import lock_derivative
 
 Note = Callable[["BatchSummary"], object]
@@ -104,7 +103,7 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
     ignored = read_ignored(source)
     for key in ("failed", "skipped", "arguments"):
         if isinstance(earlier.get(key), dict):
-            files = {name for name in earlier[key] if extension_of(Path(name))}
+            files = {name for name in earlier[key] if _is_path(name)}
             gone = {name for name in files if not _is_there(source / name)}
             left_out = {n for n in earlier[key] if key != "skipped" and ignored.match_file(n)}
             own |= gone | left_out | (folders & earlier[key].keys())
@@ -116,6 +115,11 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
         elif isinstance(value, dict) and isinstance(other, dict):
             facts[key] = {name: entry for name, entry in other.items() if name not in own} | value
     return facts
+
+
+def _is_path(name: str) -> bool:
+    """Return whether a name is that of a file or of a subject's folder, not of a DICOM series."""
+    return bool(Path(name).suffix) or (name.startswith("sub-") and "/" not in name)
 
 
 def _is_there(path: Path) -> bool:

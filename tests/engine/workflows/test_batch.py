@@ -495,7 +495,9 @@ def test_summary_keeps_a_failed_series_of_dicom_files(raw, job):
 
 
 def test_summary_forgets_a_failure_that_was_cured_as_advised(raw, job):
-    failed = dict.fromkeys(("gone.img", "ignored.img", "kept.img", "sub-01", "sub-02"), "why")
+    failed = dict.fromkeys(
+        ("gone.img", "gone.mha", "sub-09", "ignored.img", "kept.img", "sub-01", "sub-02"), "why"
+    )
     for name in ("ignored.img", "ignored.nii", "kept.img"):
         (raw / name).touch()
     skipped = {"gone.nii": "why", "ignored.nii": "why"}
