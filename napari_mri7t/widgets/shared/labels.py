@@ -22,8 +22,10 @@ class TextLabel(QLabel):
     least_lines = 0
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(text)
+        super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setText(" ")  # Qt measures a label that never had a text as -1
+        self.setText(text)
 
     def hasHeightForWidth(self) -> bool:  # noqa: N802
         """Return False: the hints hold the height."""
@@ -62,7 +64,7 @@ class TextLabel(QLabel):
 
     def whole_height(self) -> int:
         """Return the height of all lines, pixels."""
-        return max(0, self.heightForWidth(self.width()))  # Qt: -1 without a text
+        return self.heightForWidth(self.width())
 
     def line_height(self) -> int:
         """Return the height of a line as it is drawn: rounded up, unlike the font's spacing."""
