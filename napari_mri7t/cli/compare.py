@@ -36,7 +36,11 @@ def compare(
     whether the error follows the anatomy (it should not).
     """
     from napari_mri7t.engine.datasets.bids import load_scan
-    from napari_mri7t.engine.metrics.inspection import find_data_range, range_complaint
+    from napari_mri7t.engine.metrics.inspection import (
+        find_data_range,
+        range_complaint,
+        reference_doubts,
+    )
     from napari_mri7t.engine.metrics.scoring import flatten, score
     from napari_mri7t.engine.texts import to_json
 
@@ -48,6 +52,7 @@ def compare(
     complaint = range_complaint(real, scored, data_range)
     if complaint is not None:
         warn([complaint + option_of("data_range")])
+    warn(reference_doubts(real, brain))
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:
         about = {"data_range": {"span": span, "from": how}}

@@ -74,7 +74,7 @@ def synthesize(
     """
     refuse_targets([p for p in (output, uncertainty) if p is not None], overwrite=overwrite)
 
-    from napari_mri7t.engine.datasets.field_strength import with_field_warning
+    from napari_mri7t.engine.datasets.doubts import scan_doubts
     from napari_mri7t.engine.preparation.prepare import PreparationConfig
     from napari_mri7t.engine.synthesis.scan import synthesize
     from napari_mri7t.engine.volumes.provenance import NOTICE
@@ -93,11 +93,12 @@ def synthesize(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
         prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
-    scan = with_field_warning(load_volume(source, index=index, series=series))
-    warn(scan.warnings)
+    scan = load_volume(source, index=index, series=series)
+    told = (*scan.warnings, *scan_doubts(scan))
+    warn(told)
     with progress_bar("synthetic 7T") as report:
         made = synthesize(scan, model, config, preparation, goes_to, report=report)
-    warn(made.warnings)
+    warn(text for text in made.warnings if text not in told)
     for text in made.settings.get("preparation", {}).get("distance", ()):
         say(f"{scan.name}: {text}")
     made.save(output, uncertainty, overwrite=overwrite)

@@ -43,6 +43,14 @@ def test_robustness_prints_json_and_does_nothing_twice(
     assert {row["diameter_mm"] for row in printed[0]["lesions"]["dark"]} >= {2.0, 4.0, 8.0}
 
 
+def test_an_estimate_is_no_brain_to_test_a_model_on(run_cli, phantom_file, model_folder, tmp_path):
+    made = tmp_path / "made.nii.gz"
+    assert run_cli("synthesize", phantom_file, made, "--model", model_folder)[0] == 0
+    code, _, error = run_cli("robustness", made, "--model", model_folder)
+    assert code == 1
+    assert "made: is a synthetic image, by its sidecar, and no 7T scan: use the scan" in error
+
+
 def test_a_brain_that_the_model_was_trained_on_is_named_before_the_work(
     run_cli, phantom_file, model_folder, tmp_path, monkeypatch
 ):

@@ -3,13 +3,11 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.datasets.names import clean_stem, entities, last_suffix
 from napari_mri7t.engine.errors import SubjectError, unreadable
-from napari_mri7t.engine.volumes.volume import Volume
 
 KEY = "MagneticFieldStrength"
 TOLERANCE_T = 0.5  # magnets sold as 3 T have 2.89, those sold as 7 T 6.98
@@ -70,7 +68,7 @@ def field_of(path: Path, root: Path, *, name: Path | None = None, default: str =
     return by_name or by_json or default
 
 
-def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tuple[str, ...]:
+def field_warnings(path: Path, expected: str) -> tuple[str, ...]:
     """Return a warning if a scan's name or its JSON says another field strength than expected.
 
     Parameters
@@ -78,47 +76,24 @@ def field_warnings(path: Path, expected: str, *, name: str | None = None) -> tup
     path : Path
     expected : {"3", "7"}
         What a model is for, or what a 3T is simulated from. Any but 7T passes as 3T.
-    name : str, optional
-        That may hold the field strength, by default the file's.
 
     Examples
     --------
     >>> field_warnings(Path("sub-01_ses-7T_T1w.nii.gz"), "3")
     ('this is a 7T scan by its name or JSON, and the models are for 3T scans',)
     """
-    name = path.name if name is None else name
+    root = dataset_of(path)
     try:
-        found = field_of(path, dataset_of(path), name=Path(name), default=expected)
+        found = field_of(path, root, default=expected)
     except SubjectError:
         found = "another"
         with contextlib.suppress(SubjectError):  # 7 tesla in the JSON of a name that says 3T
-            found = field_of(path, dataset_of(path), name=Path(), default=found)
+            found = field_of(path, root, name=Path(), default=found)
     if expected == "3" and found == "7":
         return ("this is a 7T scan by its name or JSON, and the models are for 3T scans",)
     if expected == "7" and found != "7":
         return ("this is no 7T scan by its name or JSON, and a 3T is simulated from one",)
     return ()
-
-
-def with_field_warning(volume: Volume, *, name: str | None = None) -> Volume:
-    """Return a scan to synthesise from, with a warning if it is a 7T by what describes its file.
-
-    Parameters
-    ----------
-    volume : Volume
-    name : str, optional
-        As for `field_warnings`.
-    """
-    file = volume.geometry
-    if file is None or file.computed:
-        return volume
-    told: tuple[str, ...] = ()
-    if file.dicom is not None:
-        if nearest_field(file.dicom.tesla or 0) == "7":
-            told = ("this is a 7T scan by its DICOM header, and the models are for 3T scans",)
-    elif file.path is not None:
-        told = field_warnings(file.path, "3", name=name)
-    return replace(volume, warnings=(*volume.warnings, *told)) if told else volume
 
 
 def nearest_field(tesla: float) -> str:

@@ -1,5 +1,6 @@
 """Subjects of a study: found in a folder, and checked."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,10 @@ from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
+# A field strength that nothing sets apart, as in S13T, or that may be a number, as in S1_B3
+GLUED_FIELD = re.compile(
+    r"(?:(?<=[0-9a-z])(?=[37]t)|(?<=[-_ ][bt]))([37])(?:t(?:esla)?)?(?![0-9a-z])", re.IGNORECASE
+)
 UNIFIED = "UNIT1"  # an MP2RAGE's image of T1w contrast; a target where a session has no T1w
 # Suffixes of a target and its source, the best first
 PAIRS = (
@@ -148,10 +153,30 @@ def _entries_of_folders(root: Path) -> list[Entry]:
 
 def _flat_entries(root: Path) -> list[Entry]:
     """List the volumes of a folder whose names say the field strength, or nothing."""
-    return [
+    entries = [
         _with_field(Entry(without_field(path), path, anatomical_suffix(clean_stem(path))), root)
         for path in without_ignored(find_volumes(root), root)
     ]
+    _refuse_glued_fields([entry for entry in entries if entry.is_usable])
+    return entries
+
+
+def _refuse_glued_fields(entries: list[Entry]) -> None:
+    """Refuse names such as S13T and S17T where all are such pairs: of one person, or of two."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for entry in entries:
+        stem = clean_stem(entry.path)
+        glued = GLUED_FIELD.search(stem)
+        if glued is None:
+            return
+        rest = stem[: glued.start(1)], stem[glued.end(1) :]
+        found.setdefault(rest, set()).add(glued[1])
+    if found and all(fields == {"3", "7"} for fields in found.values()):
+        one, other = (entry.path.name for entry in entries[:2])
+        raise SubjectError(
+            f"{entries[0].path.parent}: {one} and {other} may be of one person at 3T and 7T, or of "
+            "two people: set 3T and 7T apart, as in S1_3T and S1_7T, or give each person a folder"
+        )
 
 
 def _pair(root: Path, entries: list[Entry]) -> list[Subject]:

@@ -10,6 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from napari_mri7t.engine.metrics.basic import mae, psnr, ssim
 from napari_mri7t.engine.volumes.intensity import LIMIT_PERCENT
+from napari_mri7t.engine.volumes.provenance import made_instead
 from napari_mri7t.engine.volumes.scale import foreground_of, zeroed
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
@@ -204,6 +205,31 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float | Non
             "of the intensities"
         )
     return None
+
+
+def reference_doubts(reference: Volume, mask: Volume | None = None) -> tuple[str, ...]:
+    """Return why scores would say less than they seem to, whatever the estimate.
+
+    Parameters
+    ----------
+    reference : Volume
+    mask : Volume, optional
+        The brain: its voxels above 0.
+
+    Returns
+    -------
+    tuple of str
+        Without full stops.
+    """
+    found = []
+    if what := made_instead(reference, "7T"):
+        found.append(f"the reference {reference.name} is {what}: no score tells how near a scan is")
+    if mask is not None and (mask.array > 0).all():
+        found.append(
+            f"the mask {mask.name} is above 0 in every voxel: the scores of the brain are those of "
+            "the whole volume"
+        )
+    return tuple(found)
 
 
 def plane_scores(

@@ -394,6 +394,21 @@ def is_replaced(place: str, digest: str) -> bool:
     return bool(found) and all(read_card(folder).sha256 != digest for folder in found)
 
 
+def digests_of_starts(place: str) -> dict[str, str]:
+    """Return the digests of the models in a place, by their folders' names; "." for one model.
+
+    Parameters
+    ----------
+    place : str
+        As for `check_place`.
+    """
+    root = folder_of(place)
+    return {
+        folder.relative_to(root).as_posix(): read_card(folder).sha256
+        for folder in _models_in(place)
+    }
+
+
 def _models_in(place: str) -> list[Path]:
     root = folder_of(place)
     cards = [root / CARD_FILE, *sorted(root.glob(f"*/{CARD_FILE}"))]

@@ -3,8 +3,9 @@
 Against the scan as it was given, most of the difference is the bias field's, not the network's.
 """
 
+from napari_mri7t.engine.synthesis.blending import blend
 from napari_mri7t.engine.synthesis.config import OutputConfig
-from napari_mri7t.engine.synthesis.scan import as_given, background_in_mni, blend, to_mni
+from napari_mri7t.engine.synthesis.scan import as_given, background_in_mni, to_mni
 from napari_mri7t.engine.synthesis.synthesize import Synthesis
 from napari_mri7t.engine.volumes.volume import Volume, shares_grid
 

@@ -14,14 +14,9 @@ from napari_mri7t.engine.devices import precision_name
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, PreparationPlan
 from napari_mri7t.engine.progress import Report, ignore
+from napari_mri7t.engine.synthesis.blending import merge, seam_of
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.engine.synthesis.scan import (
-    ReadyScan,
-    load_model_for,
-    merge,
-    prepare_scan,
-    seam_of,
-)
+from napari_mri7t.engine.synthesis.scan import ReadyScan, load_model_for, prepare_scan
 from napari_mri7t.engine.synthesis.slabs import SlabPlan, average_region, plan_slabs
 from napari_mri7t.engine.synthesis.synthesize import Passage, on_any_device
 from napari_mri7t.engine.synthesis.windows import Region

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 
+from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.preparation.checks import check_domain
@@ -23,18 +23,18 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.preparation.quality import describe_distance, registration_warnings
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
+from napari_mri7t.engine.synthesis.blending import blend
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import Synthesis, check_end_slices, estimate
 from napari_mri7t.engine.synthesis.uncertainty import calibration_of
 from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.brain import fill_brain
-from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, bounding_box, resample
+from napari_mri7t.engine.volumes.grids import CUBIC, LINEAR, resample
 from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.template import MODEL_SHAPE, model_grid
 from napari_mri7t.engine.volumes.volume import Volume, VolumeLike, as_volume, shares_grid
 
 COVERED = 0.999  # of the interpolation's weight from within the field of view
-SEAM_MM = 3.0  # inside the brain's edge, where the scan blends into the estimate
 MERGING = Progress(1, 1, "merging into the scan")
 PREPARING, REUSING = 0.75, 0.1  # of the time that a raw scan takes in all; with all steps reused
 
@@ -266,10 +266,13 @@ def _plan(
     scan: Volume, preparation: PreparationConfig | PreparationPlan, space: str
 ) -> PreparationPlan:
     if isinstance(preparation, PreparationConfig):
-        return plan_preparation(scan, preparation, space)
-    _check_space(preparation, space)
-    preparation.check_is_for(scan)
-    return preparation
+        plan = plan_preparation(scan, preparation, space)
+    else:
+        plan = preparation
+        _check_space(plan, space)
+        plan.check_is_for(scan)
+    doubts = scan_doubts(scan)
+    return replace(plan, warnings=(*doubts, *plan.warnings)) if doubts else plan
 
 
 def _check_space(plan: PreparationPlan, space: str) -> None:
@@ -401,76 +404,3 @@ def from_mni(estimate: Volume, prepared: Prepared) -> np.ndarray:
     everywhere = estimate.with_array(np.ones(estimate.shape))
     covered = resample(everywhere, prepared.scan, from_mm, order=LINEAR) > COVERED
     return np.where(covered, found, prepared.corrected.array)
-
-
-def blend(
-    scan: Volume, estimate: np.ndarray, mask: np.ndarray, background: str = "scan"
-) -> np.ndarray:
-    """Merge the estimate of the brain into its scan.
-
-    Parameters
-    ----------
-    scan : Volume
-        As loaded.
-    estimate : ndarray, shape (I, J, K)
-    mask : ndarray of bool, shape (I, J, K)
-        The brain.
-    background : {"scan", "zero"}
-        What the result shows outside the mask. The scan blends smoothly into the estimate within
-        3 mm of what it shows outside; where it shows nothing, as around an extracted brain, and
-        with "zero", the estimate reaches the edge.
-
-    Returns
-    -------
-    ndarray of float32, shape (I, J, K)
-        Exactly the scan, or 0, outside the mask.
-    """
-    return merge(scan.array, estimate, mask, seam_of(scan, mask, background), background)
-
-
-def seam_of(scan: Volume, mask: np.ndarray, background: str = "scan") -> np.ndarray | None:
-    """Return the weight of an estimate that blends into its scan; None where none blends.
-
-    Parameters
-    ----------
-    scan, mask, background
-        As for `blend`.
-
-    Returns
-    -------
-    ndarray of float32, shape (I, J, K), or None
-        0 outside the mask.
-    """
-    around = (scan.array != 0) & ~mask
-    if background == "zero" or not around.any():
-        return None
-    box = bounding_box(mask, round(SEAM_MM / min(scan.voxel_size)))
-    weight = np.zeros(mask.shape, np.float32)
-    weight[box] = seam_weight(~around[box], scan.voxel_size) * mask[box]
-    return weight
-
-
-def merge(
-    scan: np.ndarray,
-    estimate: np.ndarray,
-    mask: np.ndarray,
-    seam: np.ndarray | None,
-    background: str = "scan",
-) -> np.ndarray:
-    """Merge an estimate, or a part of it, with the weight of `seam_of`; as `blend`."""
-    if seam is None:
-        return np.where(mask, estimate, 0 if background == "zero" else scan)
-    merged: np.ndarray = estimate - scan
-    merged *= seam
-    merged += scan
-    return merged
-
-
-def seam_weight(mask: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
-    """Return weights that rise smoothly from 0 outside a mask to 1 three mm inside; float32."""
-    if mask.all():
-        return np.ones(mask.shape, np.float32)
-    depth = distance_transform_edt(mask, sampling=voxel_size).astype(np.float32)
-    part = np.clip(depth / SEAM_MM, 0, 1)
-    weight: np.ndarray = part * part * (3 - 2 * part)
-    return weight

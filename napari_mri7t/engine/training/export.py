@@ -2,21 +2,17 @@
 
 import hashlib
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
-from statistics import fmean, median, pstdev
 from typing import Any
 
 from torch import nn
 
-from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.devices import device_name, resolve_device
-from napari_mri7t.engine.errors import Mri7tError, StateError, reason_of
+from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.evaluation.results import STUDY_FILE
 from napari_mri7t.engine.models.card import (
     ANY_TONES,
@@ -29,17 +25,17 @@ from napari_mri7t.engine.models.card import (
 )
 from napari_mri7t.engine.models.model import Model, load_model, pack_weights, save_model
 from napari_mri7t.engine.networks import count_parameters
-from napari_mri7t.engine.texts import brief, with_numbers
+from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.training.config import FINAL, changed_settings
 from napari_mri7t.engine.training.data import SubjectDigests
+from napari_mri7t.engine.training.figures import held_out_figures, summarize_figures
+from napari_mri7t.engine.training.fold_checks import check_done
 from napari_mri7t.engine.training.start import Start
 from napari_mri7t.engine.training.study import Study, open_study
-from napari_mri7t.engine.typed import check_kind, is_of_type
+from napari_mri7t.engine.typed import check_kind
 from napari_mri7t.engine.volumes.intensity import brain_quantiles, normalize_volume
 from napari_mri7t.engine.volumes.volume import load_volume
 
-METRICS_FILE = "metrics.json"
-ROLES, REGIONS = ("source", "estimate"), ("brain", "whole")  # of its figures
 STRESS_ENTRIES = ("stressed", "robustness", "lesions")  # of a card's metrics
 INTENDED_USE = "Research on image synthesis from brain-extracted, bias-corrected T1w volumes."
 QUANTILE_DIGITS = 6
@@ -146,85 +142,6 @@ def training_command(study: Study, *folds: int) -> str:
     return shlex.join(words)
 
 
-def summarize_figures(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return mean and standard deviation (None for one subject) of the held-out figures.
-
-    Parameters
-    ----------
-    figures : list of dict
-        As `estimate_held_out` returns them, one per subject.
-
-    Returns
-    -------
-    dict
-        `n_held_out`, `subjects`, median `seconds`, `hardware`, and for source and estimate the
-        figures by region; empty without figures. The deviation is divided by n, as in all tables.
-    """
-    if not figures:
-        return {}
-    summary: dict[str, Any] = {
-        "n_held_out": len(figures),
-        "subjects": [entry["subject"] for entry in figures],
-        "seconds": round(median(entry["seconds"] for entry in figures), 2),
-        "hardware": figures[0]["hardware"],
-    }
-    for method, region in product(ROLES, REGIONS):
-        for metric in figures[0][method][region]:
-            values = [entry[method][region][metric] for entry in figures]
-            summary.setdefault(method, {}).setdefault(region, {})[metric] = {
-                "mean": round(fmean(values), 5),
-                "std": _spread(values),
-            }
-    return summary
-
-
-def _spread(values: list[float]) -> float | None:
-    if len(values) < 2:
-        return None
-    return round(pstdev(values), 5) if all(map(math.isfinite, values)) else math.nan
-
-
-def read_figures(folders: list[Path]) -> list[dict[str, Any]]:
-    """Return the held-out figures of all folds that have them."""
-    paths = [path for folder in folders if (path := folder / METRICS_FILE).exists()]
-    found = [_read_figures(path) for path in paths]
-    for path, figures in zip(paths, found, strict=True):
-        if any(figures[r][s].keys() != found[0][r][s].keys() for r, s in product(ROLES, REGIONS)):
-            raise StateError(f"{path}: holds other metrics than {paths[0]}; remove one of the two")
-    return found
-
-
-def _read_figures(path: Path) -> dict[str, Any]:
-    try:
-        read: dict[str, Any] = read_json(path)
-        figures = read | {role: with_numbers(read[role]) for role in ROLES}
-        for name, is_sound in _checks(figures).items():
-            if not is_sound:
-                raise ValueError(f"{name} is missing or has another type")
-        return figures
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise StateError(
-            f"{path}: holds no readable figures ({reason_of(error)}); remove it"
-        ) from error
-
-
-def _checks(figures: Mapping[str, Any]) -> dict[str, bool]:
-    """Return by name which entries that the summary and the costs take are sound."""
-    checks = {name: isinstance(figures.get(name), str) for name in ("subject", "hardware")}
-    checks["seconds"] = _is_number(figures.get("seconds"))
-    for role, region in product(ROLES, REGIONS):
-        found = figures[role].get(region)
-        checks[f"{role}.{region}"] = isinstance(found, Mapping) and all(
-            map(_is_number, found.values())
-        )
-    return checks
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a value is a number; infinity and NaN are scores too."""
-    return isinstance(value, float) or is_of_type(value, float)
-
-
 def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     run: str | Path | Study,
     folder: str | Path,
@@ -270,7 +187,8 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     Raises
     ------
     StateError
-        If there is no training in the run folder, or the fold is not done.
+        If there is no training in the run folder, the fold is not done, or a folder holds the fold
+        of another subject or study.
     Mri7tError
         If there is a model already and it may not be replaced, `folder` lies in a run folder, or
         the name is that of a bundled model.
@@ -297,6 +215,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
     name = name or Path(folder).absolute().name
     _check_target(Path(folder), overwrite)
     _check_name(str(folder), name)
+    check_done(study, k)
     model = load_model(study.fold_folder(k))
     training = model.card.training | {"command": training_command(study, k)}
     folds = range(len(study.subjects))
@@ -306,7 +225,7 @@ def export_model(  # noqa: PLR0913 - offered to Python users, by keyword
         training["data"] = data
     metrics = model.card.metrics
     if k == FINAL:
-        metrics = summarize_figures(read_figures([study.fold_folder(number) for number in done]))
+        metrics = summarize_figures(held_out_figures(study))
     card = replace(
         model.card,
         name=name,
@@ -379,7 +298,9 @@ def find_trained(place: str | Path, fold: int | str | None = None) -> Model:
     """
     if (Path(place) / STUDY_FILE).exists():
         study = open_study(place)
-        return load_model(study.fold_folder(_done_fold(study, "final" if fold is None else fold)))
+        k = _done_fold(study, "final" if fold is None else fold)
+        check_done(study, k)
+        return load_model(study.fold_folder(k))
     if fold is not None:
         raise StateError(
             f"{place}: is not a run folder and has no folds: choose a run folder, or no fold",

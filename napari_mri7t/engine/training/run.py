@@ -4,7 +4,7 @@
 on a cluster, and after a crash.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import torch
 
 from napari_mri7t.engine.atomic import remove_leftovers, write_json
 from napari_mri7t.engine.devices import device_name, resolve_device
-from napari_mri7t.engine.errors import StateError
-from napari_mri7t.engine.evaluation.results import STUDY_FILE, fingerprint
+from napari_mri7t.engine.evaluation.results import fingerprint
 from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.models.model import Model, save_model
@@ -22,22 +21,16 @@ from napari_mri7t.engine.networks import build_network
 from napari_mri7t.engine.progress import Progress, Report, ignore, part
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
-from napari_mri7t.engine.texts import as_read
 from napari_mri7t.engine.training.checkpoint import load_state
 from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.engine.training.data import check_data
-from napari_mri7t.engine.training.export import (
-    METRICS_FILE,
-    draft_card,
-    read_figures,
-    summarize_figures,
-)
+from napari_mri7t.engine.training.export import draft_card
+from napari_mri7t.engine.training.figures import METRICS_FILE, held_out_figures, summarize_figures
 from napari_mri7t.engine.training.held_out import central_slice, slab_of
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
 from napari_mri7t.engine.training.start import check_start, keep_start
 from napari_mri7t.engine.training.study import ESTIMATE_FILE, Study, lock_fold
-from napari_mri7t.engine.volumes.provenance import read_sidecar, why_not_believed
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 
@@ -96,58 +89,6 @@ def estimate_held_out(
     return figures
 
 
-def check_estimate(study: Study, k: int) -> None:
-    """Check that the folder of a fold that is done holds the estimate of its held-out subject.
-
-    Raises
-    ------
-    StateError
-        If the fold held out another subject, was trained on other images, of another network or
-        with other settings, or the image is another than its model made.
-    """
-    folder, subject = study.fold_folder(k), study.subjects[k].name
-    card, image = read_card(folder), folder / ESTIMATE_FILE
-    held_out = card.training.get("held_out")
-    if held_out not in (None, subject):
-        raise StateError(
-            f"{folder}: holds the fold of {held_out}, not of {subject}: put it back, or remove the "
-            "folder to train the fold again"
-        )
-    _check_origin(study, k, card)
-    recorded, asked = card.training.get("settings"), as_read(asdict(study.settings.config))
-    known = recorded if isinstance(recorded, dict) else {}
-    shared = known.keys() & asked.keys()
-    if differing := sorted(name for name in shared if known[name] != asked[name]):
-        raise StateError(
-            f"{folder}: was trained with other settings than {STUDY_FILE} has "
-            f"({', '.join(differing)}): restore that file, or use another run folder"
-        )
-    facts = read_sidecar(image)
-    made_by = {} if facts is None else facts.get("Model")
-    digest = made_by.get("SHA256") if isinstance(made_by, dict) else None
-    why = "" if facts else why_not_believed(image) or "its sidecar is missing"
-    if digest not in (None, card.sha256):
-        why = "was made by another model than this fold's"
-    if why:
-        raise StateError(f"{image}: {why}: remove it; training the fold again makes it anew")
-
-
-def _check_origin(study: Study, k: int, card: ModelCard) -> None:
-    """Refuse a fold of another study: of another network, or trained on other people's images."""
-    seen = card.training.get("targets_sha256")
-    own = {each.target.file for number, each in enumerate(study.digests) if number != k}
-    what = ""
-    if card.network != study.settings.network:
-        what = f"of another network ({card.network})"
-    elif isinstance(seen, list) and set(seen) != own:
-        what = "trained on other images"
-    if what:
-        raise StateError(
-            f"{study.fold_folder(k)}: holds a fold {what} than {STUDY_FILE} says: put the right "
-            "one back, or remove the folder to train the fold again"
-        )
-
-
 def prepare_study(study: Study, report: Report = ignore) -> list[TrainingSubject]:
     """Load and prepare all subjects of a study in order, for all folds in one process."""
     simulation = study.settings.config.simulation
@@ -196,6 +137,9 @@ def run_fold(
         if study.is_done(k):  # by another process, until now
             return read_card(folder)
         remove_leftovers(folder)
+        check_data(study.subjects, study.digests)  # refused before anything takes long
+        if k == FINAL:
+            held_out_figures(study)
         return _run_locked(study, k, device, pairs, report)
 
 
@@ -209,7 +153,6 @@ def _run_locked(
     study: Study, k: int, device: str, pairs: list[TrainingSubject] | None, report: Report
 ) -> ModelCard:
     folder, settings = study.fold_folder(k), study.settings
-    check_data(study.subjects, study.digests)  # refused before anything takes long
     start = check_start(study, k)
     if start is not None:
         keep_start(start, folder)
@@ -239,7 +182,7 @@ def _run_locked(
     network = train(job, training, None if k == FINAL else pairs[k], report=report_step)
     card = draft_card(study, k, network, device, start)
     if k == FINAL:
-        figures = read_figures([study.fold_folder(fold) for fold in range(len(study.subjects))])
+        figures = held_out_figures(study)
     else:
         volumes = held_out_volumes(pairs[k], load_volume(study.subjects[k].target))
         model, config = Model(job.network, network, card), settings.config.synthesis_config(device)

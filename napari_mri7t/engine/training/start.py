@@ -13,6 +13,7 @@ from napari_mri7t.engine.atomic import read_object, write_json
 from napari_mri7t.engine.errors import StateError
 from napari_mri7t.engine.models.card import (
     ModelCard,
+    folder_of,
     read_card,
     seen_digests,
     seen_subjects,
@@ -72,8 +73,9 @@ def check_start(study: Study, k: int) -> Start | None:
     Raises
     ------
     StateError
-        If there is no model for the fold, or it was trained on the subject that the fold holds
-        out, or its card does not list its training subjects.
+        If there is no model for the fold, another one than when the study began, one that was
+        trained on the subject that the fold holds out, or whose card does not list its training
+        subjects.
     ModelError
         If the model's card cannot be read.
     """
@@ -85,6 +87,13 @@ def check_start(study: Study, k: int) -> Start | None:
         return Start(facts, place, fold.name)
     folder = start_folder(place, fold.name)
     card = read_card(folder)
+    seen = study.starts.get(folder.relative_to(folder_of(place)).as_posix(), card.sha256)
+    if card.sha256 != seen:
+        raise StateError(
+            f"{folder}: holds another model than when this study began: put that one back, or "
+            "train into a new run folder",
+            argument="start_from",
+        )
     held_out = study.held_out(k)
     if held_out is not None and not seen_subjects(card):
         raise StateError(

@@ -22,6 +22,7 @@ from napari_mri7t.engine.models.card import (
     CARD_FILE,
     WEIGHTS_FILE,
     check_place,
+    digests_of_starts,
     is_replaced,
     normalise_place,
 )
@@ -89,6 +90,8 @@ class Study:
         Of the subjects' images, as they were when the study was created.
     start_sha256 : str
         Digest of the first model in `settings.start_from`; empty if the weights are random.
+    starts : dict
+        Digests of all models there by `digests_of_starts`, each as it was first seen.
     """
 
     folder: Path
@@ -97,6 +100,7 @@ class Study:
     reference: Subject
     digests: tuple[SubjectDigests, ...]
     start_sha256: str = ""
+    starts: dict[str, str] = field(default_factory=dict)
 
     @property
     def reference_digest(self) -> str:
@@ -173,7 +177,9 @@ def plan_study(
         check_fit(geometry.shape, n_slices, settings.config, str(subject.target))
         check_ends(geometry, n_outputs, settings.config.inference, subject.target)
     settings = replace(settings, reference=reference.name, start_from=start)
-    study = Study(place, settings, tuple(subjects), reference, digests, start_sha256)
+    seen = {} if known is None else known.starts
+    starts = digests_of_starts(start) | seen if start else {}
+    study = Study(place, settings, tuple(subjects), reference, digests, start_sha256, starts)
     if known is not None:
         _compare(place / STUDY_FILE, _facts(known), _facts(study))
     return study
@@ -201,7 +207,7 @@ def keep_study(study: Study) -> Study:
                 raise
     _compare(path, _facts(open_study(study.folder)), facts)
     known = _read(path)
-    moved = {key: facts[key] for key in ("subjects", "start_from") if key in facts}
+    moved = {key: facts[key] for key in ("subjects", "start_from", "starts") if key in facts}
     if known != known | moved:
         write_json(path, known | moved)
     return open_study(study.folder)
@@ -251,11 +257,12 @@ def open_study(folder: str | Path) -> Study:
         (reference,) = (subject for subject in subjects if subject.name == settings.reference)
         digests = tuple(digests_from(entry) for entry in facts["subjects"])
         start_sha256 = str(facts.get("start_sha256", ""))
+        starts = {str(name): str(digest) for name, digest in dict(facts.get("starts", {})).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"{path}: not a study of this version ({error}); start a new one"
         ) from error
-    return Study(Path(folder), settings, subjects, reference, digests, start_sha256)
+    return Study(Path(folder), settings, subjects, reference, digests, start_sha256, starts)
 
 
 def adopt_training(study: Study, trained: str | Path, k: int) -> bool:
@@ -350,7 +357,11 @@ def _facts(study: Study) -> dict[str, Any]:
             for subject, digests in zip(study.subjects, study.digests, strict=True)
         ],
     }
-    start = {"start_from": settings.start_from, "start_sha256": study.start_sha256}
+    start = {
+        "start_from": settings.start_from,
+        "start_sha256": study.start_sha256,
+        "starts": study.starts,
+    }
     return facts | (start if settings.start_from else {})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests
 from napari_mri7t.engine.datasets.derivatives import find_own
-from napari_mri7t.engine.datasets.field_strength import with_field_warning
+from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
 from napari_mri7t.engine.models.card import ModelCard, read_card
 from napari_mri7t.engine.preparation.cache import KeptFiles, read_cache
@@ -97,7 +97,7 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
     if is_made(scan, job):
         return None
     _check_image(job.image_of(scan), job)
-    volume = with_field_warning(load_scan(scan, job.index), name=scan.name)
+    volume = load_scan(scan, job.index)
     check_t1w(volume)
     config = job.preparation_of(scan)
     plan = plan_preparation(volume, config, job.grid.space)
@@ -121,7 +121,7 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
         unused = found[OWN[EXTRACTION]].name
         told = f"{unused} of a derivative is not used: this scan's brain is taken as it is"
         plan = replace(plan, warnings=(*plan.warnings, told))
-    return volume, plan
+    return volume, replace(plan, warnings=(*scan_doubts(volume), *plan.warnings))
 
 
 def _found_in_derivatives(scan: Scan, job: BatchJob) -> tuple[dict[str, Path], tuple[str, ...]]:

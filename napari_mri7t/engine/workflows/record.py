@@ -44,6 +44,7 @@ OF_ORIGIN = (
     " of a derivative replaces the ",
     " was edited, or put there by hand",
     " 7T scan by its ",
+    " T1w scan by its ",
 )
 Config = TypeVar("Config", SynthesisConfig, SimulationConfig, OutputConfig)
 

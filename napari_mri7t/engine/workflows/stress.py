@@ -9,6 +9,7 @@ from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.study import Study
 from napari_mri7t.engine.volumes.digests import voxel_digest
 from napari_mri7t.engine.volumes.kind import check_t1w
+from napari_mri7t.engine.volumes.provenance import refuse_made
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 
@@ -30,8 +31,9 @@ def case_of_model(
     Raises
     ------
     VolumeError
-        If the target is no scan, as `check_t1w`.
+        If the target is no scan, as `refuse_made` and `check_t1w`.
     """
+    refuse_made(target, "7T")
     check_t1w(target)
 
     def through_model(source: Volume, report: Report) -> Volume:

@@ -43,14 +43,10 @@ from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.training.checkpoint import HISTORY, has_history, read_history
 from napari_mri7t.engine.training.config import TrainConfig, find_preset, network_settings
 from napari_mri7t.engine.training.data import check_data
-from napari_mri7t.engine.training.export import read_figures
+from napari_mri7t.engine.training.figures import read_figures
+from napari_mri7t.engine.training.fold_checks import check_done
 from napari_mri7t.engine.training.pairs import prepare_pairs
-from napari_mri7t.engine.training.run import (
-    check_estimate,
-    held_out_volumes,
-    prepare_study,
-    run_fold,
-)
+from napari_mri7t.engine.training.run import held_out_volumes, prepare_study, run_fold
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import ESTIMATE_FILE, Study, StudySettings, open_study
 from napari_mri7t.engine.typed import check_kind
@@ -136,7 +132,7 @@ class Studies:
             folders = {m: s.fold_folder(k) for m, s in self.studies.items() if s.is_done(k)}
             if folders:
                 for method in folders:
-                    check_estimate(self.studies[method], k)
+                    check_done(self.studies[method], k)
                 training = tuple(other for other in names if other != name)
                 estimates = {method: place / ESTIMATE_FILE for method, place in folders.items()}
                 costs = {method: _cost(place) for method, place in folders.items()}

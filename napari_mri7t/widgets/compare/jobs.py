@@ -20,14 +20,15 @@ Scores = dict[str, dict[str, float]]  # as `basic.compare`
 
 def volume_scores(
     reference: Layer, estimate: Layer, mask: Layer | None, data_range: float | None
-) -> tuple[Scores, str, str | None]:
-    """Score the volumes; return the data range in words and, if it does not fit, a warning."""
+) -> tuple[Scores, str, list[str]]:
+    """Score the volumes; return the data range in words, and why the scores may mislead."""
     real, made = layer_to_volume(reference), layer_to_volume(estimate)
     brain = brain_of(real, reference, mask)
     span, how = inspection.find_data_range(real, data_range)
     scores = basic.compare(real, made, mask=brain, data_range=span)
     words = f"Data range {span:g}: {how}."
-    return scores, words, inspection.range_complaint(real, made, data_range)
+    complaint = inspection.range_complaint(real, made, data_range)
+    return scores, words, [*filter(None, [complaint]), *inspection.reference_doubts(real, brain)]
 
 
 def plane_scores(

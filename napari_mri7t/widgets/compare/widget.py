@@ -195,11 +195,11 @@ class CompareWidget(EngineWidget):
     def _scored(self) -> tuple[Layer, Layer, Layer | None, float | None]:
         return *self.pair, self.volumes.mask, self.volumes.data_range
 
-    def _show_volume_scores(self, answer: tuple[jobs.Scores, str, str | None]) -> None:
-        scores, span, complaint = answer
+    def _show_volume_scores(self, answer: tuple[jobs.Scores, str, list[str]]) -> None:
+        scores, span, complaints = answer
         self.table.show_scores("volume", scores)
         self.span_label.setText(span)
-        if complaint is not None:
+        for complaint in complaints:
             self.notices.add(f"{complaint[:1].upper()}{complaint[1:]}.", WARNING_COLOUR)
 
     def _on_inserted(self, event: Any) -> None:

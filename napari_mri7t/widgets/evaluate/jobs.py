@@ -77,7 +77,11 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
         SubjectResult,
         name_of_layer,
     )
-    from napari_mri7t.engine.metrics.inspection import find_data_range, range_complaint
+    from napari_mri7t.engine.metrics.inspection import (
+        find_data_range,
+        range_complaint,
+        reference_doubts,
+    )
     from napari_mri7t.engine.metrics.scoring import flatten, score
     from napari_mri7t.engine.report.report import PairVolumes
     from napari_mri7t.engine.report.tables import summary_table
@@ -85,7 +89,8 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     real = layer_to_volume(asked.reference)
     mask = brain_of(real, asked.reference, asked.mask)
     span, how = find_data_range(real, asked.data_range)
-    found, complaints, volumes = [], [], {TARGET: real}
+    found, volumes = [], {TARGET: real}
+    complaints = [f"{text[:1].upper()}{text[1:]}." for text in reference_doubts(real, mask)]
     estimate = name_of_layer(asked.estimate.name)
     for method, layer in ((SOURCE, asked.source), (estimate, asked.estimate)):
         if layer is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
+from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.errors import Mri7tError, in_words
 from napari_mri7t.engine.models.card import ModelCard, find_model, read_card
 from napari_mri7t.engine.preparation.checks import check_domain
@@ -110,7 +111,7 @@ def _check(source: Source, card: ModelCard | None, asked: Asked, title: str) -> 
     except OSError as error:
         return ScanCheck(title, error=in_words(error))
     model = "" if card else model_for(scan)
-    warnings = list(plan.warnings)
+    warnings = [*scan_doubts(scan), *plan.warnings]
     if not plan.is_needed:
         warnings += check_domain(scan, card or read_card(find_model(model)))
     return ScanCheck(title, plan, tuple(f"{title}{text}" for text in warnings), model=model)

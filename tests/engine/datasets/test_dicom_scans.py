@@ -8,7 +8,7 @@ import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan, scan_digests
 from napari_mri7t.engine.datasets.dicom_scans import DicomFound
-from napari_mri7t.engine.datasets.field_strength import with_field_warning
+from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.volumes.files.identity import Identity
 from napari_mri7t.engine.volumes.volume import load_volume
@@ -59,9 +59,16 @@ def test_one_uid_for_all_people_makes_a_scan_of_each(dicom_series, tmp_path):
 @pytest.mark.parametrize(("tesla", "n_warnings"), [("3", 0), ("2.89", 0), ("6.98", 1)])
 def test_series_of_a_7t_scanner_is_warned_of(dicom_series, tmp_path, tesla, n_warnings):
     dicom_series(tmp_path, array=SMALL, MagneticFieldStrength=tesla)
-    scan = with_field_warning(load_volume(tmp_path))
-    told = [text for text in scan.warnings if "this is a 7T scan by its DICOM header" in text]
+    told = scan_doubts(load_volume(tmp_path))
     assert len(told) == n_warnings
+    assert all("this is a 7T scan by its DICOM header" in text for text in told)
+
+
+def test_series_of_another_contrast_is_warned_of_although_it_was_asked_for(dicom_series, tmp_path):
+    dicom_series(tmp_path, array=SMALL, SeriesDescription="Sag_3D_FLAIR", SeriesNumber=7)
+    assert scan_doubts(load_volume(tmp_path, series=7)) == (
+        "this is no T1w scan by its DICOM header (FLAIR), and the models are for T1w scans",
+    )
 
 
 def test_index_is_ignored_for_a_folder_of_one_volume(dicom_series, tmp_path):

@@ -50,6 +50,28 @@ def test_flat_pairs_are_joined_by_what_their_names_share(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [("S13T", "S17T"), ("S1_B3", "S1_B7"), ("S1_T3", "S1_T7"), ("S13T_T1w", "S17T_T1w"),
+     ("anna3t_brain", "anna7t_brain"), ("S13Tesla", "S17Tesla")],
+)  # fmt: skip
+def test_field_strength_that_nothing_sets_apart_is_asked_for(tmp_path, pair):
+    for name in pair:
+        write(tmp_path / f"{name}.nii.gz")
+    with pytest.raises(SubjectError, match=f"{pair[0]}.* and {pair[1]}.* may be of one person at"):
+        find_subjects(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "people",
+    [("sub-TELL0103", "sub-TELL0107"), ("S12T", "S13T", "S17T"), ("S1_B3", "S2_B3"), ("p3", "p7")],
+)
+def test_numbers_that_are_no_field_strength_are_people(tmp_path, people):
+    for name in people:
+        write(tmp_path / f"{name}.nii.gz")
+    assert names(find_subjects(tmp_path)) == list(people)
+
+
 def test_two_folders_are_joined_by_equal_names(tmp_path):
     for folder in ("3T_images", "7T_images"):
         for name in ("one", "two"):

@@ -13,9 +13,12 @@ from napari_mri7t.engine.metrics.inspection import (
     plane_scores,
     profile,
     range_complaint,
+    reference_doubts,
     three_planes,
 )
-from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.engine.synthesis.config import SynthesisConfig
+from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 
 def noisy(volume: Volume, sigma: float = 0.05) -> Volume:
@@ -138,3 +141,18 @@ def test_misleading_intensities_are_reported(phantom):
     assert range_complaint(times_255, times_255, 255) is None
     assert "but the data range is 1" in range_complaint(times_255, times_255, 1)
     assert "to one scale" in range_complaint(times_255, phantom, 255)
+
+
+def test_mask_without_a_background_is_told(phantom):
+    soft = phantom.with_array(np.where(phantom.array > 0, 1.0, 1e-6), name="prob")
+    (told,) = reference_doubts(phantom, soft)
+    assert told.startswith("the mask prob is above 0 in every voxel")
+    assert not reference_doubts(phantom, soft.with_array(phantom.array > 0))
+
+
+def test_reference_that_a_model_made_is_told(phantom, tmp_path, tiny_model):
+    made = synthesize(phantom, tiny_model, SynthesisConfig(device="cpu"))
+    made.save(tmp_path / "made.nii.gz")
+    (told,) = reference_doubts(load_volume(tmp_path / "made.nii.gz"))
+    assert told.startswith("the reference made is a synthetic image, by its sidecar")
+    assert not reference_doubts(phantom)

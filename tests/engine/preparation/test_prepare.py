@@ -23,8 +23,8 @@ from napari_mri7t.engine.preparation.prepare import (
 from napari_mri7t.engine.preparation.registration import load_transform, save_transform
 from napari_mri7t.engine.preparation.steps import EXTRACTION, REGISTRATION, Decision
 from napari_mri7t.engine.progress import Cancelled, Progress, ignore
+from napari_mri7t.engine.synthesis.blending import SEAM_MM, blend, seam_weight
 from napari_mri7t.engine.synthesis.config import OutputConfig
-from napari_mri7t.engine.synthesis.scan import SEAM_MM, blend, seam_weight
 from napari_mri7t.engine.volumes.brain import brain_litres, looks_extracted, shows_skull
 from napari_mri7t.engine.volumes.grids import resample
 from napari_mri7t.engine.volumes.template import load_template

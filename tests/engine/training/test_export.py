@@ -13,13 +13,8 @@ from napari_mri7t.engine.atomic import write_json
 from napari_mri7t.engine.errors import Mri7tError, StateError
 from napari_mri7t.engine.models.model import load_model, save_model
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.export import (
-    METRICS_FILE,
-    export_model,
-    read_figures,
-    summarize_figures,
-    training_command,
-)
+from napari_mri7t.engine.training.export import export_model, training_command
+from napari_mri7t.engine.training.figures import METRICS_FILE, read_figures, summarize_figures
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import Study, StudySettings
 

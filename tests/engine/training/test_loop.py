@@ -17,10 +17,12 @@ from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training import checkpoint, loop
 from napari_mri7t.engine.training.checkpoint import CURRENT, PREVIOUS, load_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
-from napari_mri7t.engine.training.export import export_model, read_figures, training_command
+from napari_mri7t.engine.training.export import export_model, training_command
+from napari_mri7t.engine.training.figures import read_figures
+from napari_mri7t.engine.training.fold_checks import check_done
 from napari_mri7t.engine.training.learner import HISTORY_COLUMNS, take_step
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
-from napari_mri7t.engine.training.run import check_estimate, prepare_study, run_fold
+from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.start import Start, start_training
 from napari_mri7t.engine.training.study import (
     StudySettings,
@@ -238,10 +240,10 @@ def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
     sidecar = json.loads((folder / "estimate.json").read_text())
     assert sidecar["Synthetic"] is True
     assert sidecar["Model"]["SHA256"] == card.sha256
-    check_estimate(study, 1)
+    check_done(study, 1)
     (folder / "estimate.json").rename(folder / "elsewhere.json")
     with pytest.raises(StateError, match="remove it; training the fold again makes it anew"):
-        check_estimate(study, 1)
+        check_done(study, 1)
     (folder / "weights.safetensors").rename(folder / "elsewhere.safetensors")
     assert not study.is_done(1)
     (folder / "elsewhere.safetensors").rename(folder / "weights.safetensors")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.errors import ModelError, StateError
-from napari_mri7t.engine.models.card import DIGEST_KEYS, find_model
+from napari_mri7t.engine.models.card import DIGEST_KEYS, find_model, read_card
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.training.config import FINAL, TrainConfig
@@ -333,6 +333,27 @@ def test_another_model_in_the_place_of_the_start_is_refused(first, dataset, tmp_
     run_fold(other, 1, "cpu")
     with pytest.raises(StateError, match="differs in start_from; use another folder"):
         begin(dataset, tmp_path / "run", TINY, first.folder)
+
+
+def test_one_fold_s_start_that_was_trained_anew_is_refused(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "run", TINY, first.folder)
+    run_fold(study, 0, "cpu")
+    other = begin(dataset, tmp_path / "other", replace(TINY, seed=77))
+    run_fold(other, 1, "cpu")
+    shutil.rmtree(first.fold_folder(1))
+    shutil.copytree(other.fold_folder(1), first.fold_folder(1))
+    again = begin(dataset, tmp_path / "run", TINY, first.folder)
+    with pytest.raises(StateError, match="fold-01: holds another model than when this study began"):
+        run_fold(again, 1, "cpu")
+    assert not again.is_done(1)
+
+
+def test_a_start_that_was_trained_later_counts_from_then_on(first, dataset, tmp_path):
+    begin(dataset, tmp_path / "run", TINY, first.folder)
+    run_fold(first, 2, "cpu")
+    study = begin(dataset, tmp_path / "run", TINY, first.folder)
+    run_fold(study, 2, "cpu")
+    assert open_study(study.folder).starts["fold-02"] == read_card(first.fold_folder(2)).sha256
 
 
 def test_a_start_that_was_moved_is_known_again(first, dataset, tmp_path):

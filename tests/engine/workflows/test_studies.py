@@ -22,8 +22,9 @@ from napari_mri7t.engine.metrics.basic import compare
 from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis import slabs
-from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.export import read_figures
+from napari_mri7t.engine.training.config import FINAL, TrainConfig
+from napari_mri7t.engine.training.export import export_model, find_trained
+from napari_mri7t.engine.training.figures import read_figures
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import Study, StudySettings
@@ -106,6 +107,35 @@ def test_a_fold_of_another_study_is_not_scored(study, key):
     told = r"of another network \(watnet\)" if key == "network" else "trained on other images"
     with pytest.raises(StateError, match=f"holds a fold {told} than study.json says"):
         open_studies(study.folder).cases()
+
+
+@pytest.mark.parametrize("made_from", [0, FINAL])
+def test_folds_that_changed_places_are_not_exported(study, tmp_path, made_from):
+    if made_from == FINAL:
+        run_fold(study, FINAL, "cpu")
+    study.fold_folder(0).rename(study.folder / "aside")
+    study.fold_folder(2).rename(study.fold_folder(0))
+    fold = "final" if made_from == FINAL else made_from
+    told = "fold-00: holds the fold of sub-C, not of sub-A"
+    with pytest.raises(StateError, match=told):
+        export_model(study, tmp_path / "model", fold=fold)
+    with pytest.raises(StateError, match=told):
+        find_trained(study.folder, 0)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_final_model_takes_no_figures_of_folds_that_changed_places(study):
+    study.fold_folder(0).rename(study.folder / "aside")
+    study.fold_folder(2).rename(study.fold_folder(0))
+    with pytest.raises(StateError, match="fold-00: holds the fold of sub-C, not of sub-A"):
+        run_fold(study, FINAL, "cpu")
+    assert not study.is_done(FINAL)
+
+
+def test_a_fold_in_the_place_of_the_final_training_is_not_exported(study, tmp_path):
+    shutil.copytree(study.fold_folder(2), study.fold_folder(FINAL))
+    with pytest.raises(StateError, match="final: holds the fold of sub-C, not of nobody"):
+        export_model(study, tmp_path / "model")
 
 
 def test_settings_that_were_edited_after_the_training_are_not_reported(study):

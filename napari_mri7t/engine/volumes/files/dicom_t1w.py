@@ -65,6 +65,18 @@ def is_other(series: DicomSeries) -> bool:
     return not traits.is_mr or is_part or is_named or bool(NO_SCAN & traits.image_type)
 
 
+def other_contrast(description: str) -> str:
+    """Return the word of a series' description that names no T1w image; empty without one.
+
+    Examples
+    --------
+    >>> other_contrast("Sag 3D FLAIR"), other_contrast("t1_mprage_sag")
+    ('FLAIR', '')
+    """
+    found = OTHER.search(description.replace("_", " "))
+    return found.group() if found else ""
+
+
 def looks_t1w(series: DicomSeries) -> bool:
     """Return whether a series is a 3-D T1w, as far as its header tells."""
     text = " ".join(series.traits.texts).replace("_", " ")
