@@ -182,9 +182,9 @@ def derivative_path(
     else:
         own = re.match(r"sub-([^_]+)", name)
         text = own[1] if own else name
-        label, is_lost = label_of(text)
-        is_lost |= not label and not text.isascii()
-        if not mark and (is_lost or len(label) > LONGEST_LABEL):
+        label, is_ambiguous = label_of(text)
+        is_ambiguous |= not label and not text.isascii()
+        if not mark and (is_ambiguous or len(label) > LONGEST_LABEL):
             mark = mark_of(text)
         found["sub"] = f"{label[:LONGEST_LABEL]}{mark}" or "unnamed"
     stem = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)

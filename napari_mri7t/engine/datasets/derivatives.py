@@ -75,11 +75,16 @@ def result_names(path: str) -> ResultNames:
 
 
 def derivatives_of(dataset: Path) -> tuple[Path, ...]:
-    """Return the derivatives in a dataset's own folder, but for those of this package."""
+    """Return the derivatives in a dataset's own folder, but for those of this package.
+
+    Subjects in no folder of a program, as in `derivatives/sub-01`, are a derivative, too.
+    """
     place = dataset / DERIVATIVES
     if not place.is_dir():
         return ()
-    return tuple(sorted(folder for folder in place.iterdir() if _is_of_others(folder)))
+    subjects = {*place.glob("sub-*")}
+    found = sorted({*place.iterdir()} - subjects)
+    return tuple(folder for folder in ([place] * bool(subjects) + found) if _is_of_others(folder))
 
 
 def named_derivatives(given: Sequence[Path]) -> tuple[Path, ...]:

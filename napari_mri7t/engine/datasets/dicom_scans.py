@@ -14,6 +14,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from napari_mri7t.engine.datasets.dicom_names import ENTITY, folders_above, name_of_study
+from napari_mri7t.engine.datasets.files import ARCHIVES
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
     HERE,
@@ -32,6 +33,8 @@ from napari_mri7t.engine.volumes.files.dicom_header import (
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.files.identity import Identity
 
+PACKED = (*ARCHIVES, ".gz")
+NOT_UNPACKED = "not looked into: unpack them"
 FETCH_THEM = "fetch them with 'datalad get' or 'git annex get', or mend the links"
 VOLUMES_BESIDE = "its folder holds volumes, too, which are used"
 
@@ -92,11 +95,15 @@ class DicomFound:
         All that are DICOM images.
     identity : Identity
         What tells the patients, and must not be shown.
+    packed : str
+        How many archives and packed DICOM files are beside them, which are not looked into; no
+        names, which nobody can tell from the patients'. Empty for none.
     """
 
     studies: list[DicomStudy] = field(default_factory=list)
     files: frozenset[Path] = frozenset()
     identity: Identity = Identity()  # noqa: RUF009 - frozen
+    packed: str = ""
 
     def hide(self, name: str) -> str:
         """Return a path within the folder without the parts that tell a patient."""
@@ -128,12 +135,7 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     >>> find_studies(Path("no_such_folder")).studies
     []
     """
-    files, unread = [], []
-    for path in files_below(root, apart):
-        if is_dicom_file(path):
-            files.append(path)
-        elif is_named_dicom(path):
-            unread.append(path)
+    files, unread = _sorted(files_below(root, apart))
     check_series(root, series, has_dicom=bool(files or unread))
     every = _by_place(root, _group([*files, *unread])) if files else []
     groups: dict[str, list[DicomSeries]] = defaultdict(list)
@@ -150,7 +152,32 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     without = [_lost(root, *entry, studies, holders) for entry in lost_of]
     studies += _told_apart(without, {study.name for study in studies})
     studies.sort(key=lambda study: study.name)
-    return DicomFound(studies, frozenset((*files, *unread)), identity)
+    packed = _packed([*files_below(root, apart, PACKED)]) if files else ""
+    return DicomFound(studies, frozenset((*files, *unread)), identity, packed)
+
+
+def _sorted(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return which files are DICOM, and which may be, but lack the mark of it."""
+    files, unread, unmarked = [], [], defaultdict(list)
+    for path in paths:
+        if is_dicom_file(path):
+            files.append(path)
+        elif is_named_dicom(path):
+            unread.append(path)
+        elif not path.suffix.strip(".0123456789"):
+            unmarked[path.parent].append(path)
+    for group in unmarked.values():
+        if _forced(group[0]) is not None:
+            unread += group
+    return files, unread
+
+
+def _packed(paths: Sequence[Path]) -> str:
+    """Return how many files are archives, or packed DICOM files, by their names; empty for none."""
+    ends = [path.suffix.lower() for path in paths if path.suffix.lower() in ARCHIVES]
+    ends += [f"{inner.suffix}.gz" for p in paths if is_named_dicom(inner := Path(p.stem.lower()))]
+    plural = "" if len(ends) == 1 else "s"
+    return f"{len(ends)} packed file{plural} ({', '.join(sorted({*ends}))})" if ends else ""
 
 
 def _group(files: Sequence[Path]) -> list[DicomSeries]:

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from anyascii import anyascii
+
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
 DEFAULT_SUFFIX = "T1w"
@@ -59,10 +61,6 @@ SPM_TISSUE = re.compile(r"^(?:(?:m?w|r)*c|m0?wp)[1-6](?=[A-Za-z])")  # c1sub-01,
 FREESURFERS_BRAIN = "brainmask"  # no mask, but the extracted T1w
 LAST_PARTS = frozenset(("ph", "real", "imag", "imaginary", "wm", "gm", "csf"))
 PARTS = ("phase", "real", "imag")  # of the entity part-: no magnitudes
-LETTERS = str.maketrans(
-    {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
-     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H"}
-)  # fmt: skip  # those that Unicode does not take apart
 MARK_LENGTH = 6
 
 
@@ -270,20 +268,27 @@ def identifying_words(name: str) -> set[str]:
 
 
 def label_of(name: str) -> tuple[str, bool]:
-    """Return a BIDS label made of a name, and whether letters or digits of it were lost.
+    """Return a BIDS label made of a name, and whether other names may well have the same.
+
+    Other scripts are written in Latin letters, which different names may share.
 
     Examples
     --------
-    >>> label_of("Müller_1"), label_of("張_1")
-    (('Muller1', False), ('1', True))
+    >>> label_of("Müller_1"), label_of("Иван_1")
+    (('Muller1', False), ('Ivan1', True))
     """
-    apart = unicodedata.normalize("NFKD", name.translate(LETTERS))
-    label = re.sub(r"[^0-9A-Za-z]", "", apart)
-    is_lost = any(
-        not sign.isascii() and (sign.isalnum() or unicodedata.category(sign) == "Cs")
-        for sign in apart
+    plain = unicodedata.normalize("NFKC", name)
+    kinds = [unicodedata.category(sign) for sign in plain]
+    spelt = "".join(sign for sign, kind in zip(plain, kinds, strict=True) if kind[0] != "S")
+    is_ambiguous = any(
+        kind == "Cs" or (sign.isalnum() and not _is_latin(sign))
+        for sign, kind in zip(plain, kinds, strict=True)
     )
-    return label, is_lost
+    return re.sub(r"[^0-9A-Za-z]", "", anyascii(spelt)), is_ambiguous
+
+
+def _is_latin(sign: str) -> bool:
+    return sign.isascii() or unicodedata.name(sign, "").startswith("LATIN ")
 
 
 def mark_of(name: str) -> str:
@@ -295,7 +300,8 @@ def mark_of(name: str) -> str:
 def labels_of(names: Iterable[str]) -> dict[str, str]:
     """Return the BIDS labels, with `sub-`, of subjects of any names, whatever their order.
 
-    Where letters are lost or two names would share a label, a mark made from the name is added.
+    Where two names share a label, or are in another script and may, a mark made from the name is
+    added.
 
     Parameters
     ----------
@@ -312,9 +318,9 @@ def labels_of(names: Iterable[str]) -> dict[str, str]:
     for name, (label, _) in plain.items():
         sharing.setdefault(label.casefold(), set()).add(name.casefold().removeprefix("sub-"))
     found = {}
-    for name, (label, is_lost) in plain.items():
+    for name, (label, is_ambiguous) in plain.items():
         is_shared = len(sharing[label.casefold()]) > 1 and label != name.removeprefix("sub-")
-        mark = mark_of(name) if is_lost or is_shared or not label else ""
+        mark = mark_of(name) if is_ambiguous or is_shared or not label else ""
         found[name] = f"sub-{label}{mark}"
     return found
 

@@ -11,7 +11,12 @@ from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own, transforms_of
-from napari_mri7t.engine.datasets.dicom_scans import VOLUMES_BESIDE, DicomStudy, find_studies
+from napari_mri7t.engine.datasets.dicom_scans import (
+    NOT_UNPACKED,
+    VOLUMES_BESIDE,
+    DicomStudy,
+    find_studies,
+)
 from napari_mri7t.engine.datasets.entries import Entry
 from napari_mri7t.engine.datasets.field_strength import (
     NO_FIELD,
@@ -81,6 +86,10 @@ def find_raw_pairs(
         If it holds no pair, or a label or a series that does not exist is asked for.
     """
     root = Path(folder)
+    if root.is_file():
+        raise SubjectError(
+            f"{root}: is no table of text: save it as .tsv or .csv, or choose a folder of scans"
+        )
     if not root.is_dir():
         raise FileNotFoundError(
             f"{root}: no such folder or table: choose a folder of 3T and 7T scans"
@@ -281,6 +290,8 @@ class _Look:
                 self.found.skipped[name] = "lies where no pair is looked for: use a table"
             elif looks_t1w(path) or path in misplaced:
                 (self.found.failed if path in misplaced else self.found.skipped)[name] = MISPLACED
+        if self.dicom.packed:
+            self.found.skipped[self.dicom.packed] = NOT_UNPACKED
         for path in self.unread:
             if not self._is_ignored(path):
                 self.found.failed[self.dicom.hide(self.name(path))] = UNKNOWN_EXTENSION

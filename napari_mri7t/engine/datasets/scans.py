@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_mri7t.engine.datasets.bids import Scan
 from napari_mri7t.engine.datasets.dicom_scans import (
+    NOT_UNPACKED,
     VOLUMES_BESIDE,
     DicomFound,
     DicomStudy,
@@ -222,6 +223,8 @@ class _Look:
                 (self.skipped if study.is_spare else self.failed)[path] = study.problem
             else:
                 self.chosen.append(path)
+        if self.dicom.packed:
+            self.skipped[self.root / self.dicom.packed] = NOT_UNPACKED
 
     def is_ignored(self, path: Path) -> bool:
         return self.ignored.match_file(path.relative_to(self.root).as_posix())
@@ -234,6 +237,8 @@ class _Look:
             name, end = path.name.lower(), path.suffix.lower()
             if may_be_unread(path, is_bids=self.is_bids):
                 self.failed[path] = UNKNOWN_EXTENSION
+            elif self.dicom.packed:  # counted: their names may be the patients'
+                continue
             elif not self.is_bids and (end in ARCHIVES or name.endswith(".tar.gz")):
                 self.skipped[path] = "is an archive: unpack it to use what is in it"
             elif self.is_bids and looks_t1w(path) and end not in (*TEXTS, *PICTURES):

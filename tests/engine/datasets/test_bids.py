@@ -67,6 +67,8 @@ def test_names_that_ascii_cannot_hold_get_labels_of_their_own():
         assert path.parts[0].removeprefix("sub-").isalnum()
         assert str(path).isascii()
         assert len(path.name) < 200
+    assert paths[0].parts[0].startswith("sub-ZhangWei")
+    assert paths[2].parts[0].startswith("sub-Ivanov")
 
 
 def test_second_volume_of_one_name_gets_a_number():

@@ -64,6 +64,13 @@ def test_link_that_leads_nowhere_is_named(scan, tmp_path, name):
     assert "leads nowhere" in note
 
 
+def test_subjects_in_no_folder_of_a_program_are_a_derivative(scan, tmp_path):
+    mask = volume(tmp_path / "raw" / "derivatives" / MASK)
+    folders = derivatives_of(tmp_path / "raw")
+    assert folders == (tmp_path / "raw" / "derivatives",)
+    assert find_own(scan, NAME, folders) == ({"mask": mask}, ())
+
+
 def test_own_derivatives_of_a_dataset_are_not_taken_unasked(tmp_path):
     place = tmp_path / "derivatives"
     (place / "fmriprep").mkdir(parents=True)

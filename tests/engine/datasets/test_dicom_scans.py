@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import pytest
 from napari_mri7t.engine.datasets.bids import load_scan, scan_digests
 from napari_mri7t.engine.datasets.dicom_scans import DicomFound
 from napari_mri7t.engine.datasets.doubts import scan_doubts
+from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.volumes.files.identity import Identity
-from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 ROY = {"PatientName": "ROE^ROY", "PatientID": "77123", "StudyInstanceUID": "1.2.9"}
@@ -294,3 +297,32 @@ def test_volumes_beside_dicom_are_not_named_after_the_patient(
 def test_every_part_of_a_path_that_names_the_patient_is_hidden_and_no_other():
     found = DicomFound(identity=Identity.of({"PatientName": ["Doe^Jane"]}))
     assert found.hide("site_1/DOE_JANE/t1/jane.nii") == "site_1/.../t1/..."
+
+
+def test_people_whose_files_are_packed_or_lack_the_mark_are_told(dicom_series, tmp_path):
+    dicom_series(tmp_path / "P1", array=SMALL)
+    other = {"PatientName": "Roe^Richard", "PatientID": "2"}
+    for path in dicom_series(tmp_path / "P2", array=SMALL, names="IM{:04d}", **other):
+        path.write_bytes(path.read_bytes()[132:])
+    for path in dicom_series(tmp_path / "P3", array=SMALL, names="ROE_{:03d}.dcm", **other):
+        path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    for name in ("Roe_Richard.zip", "P3/Roe.ZIP"):
+        (tmp_path / name).write_bytes(b"PK")
+    (tmp_path / "P1" / "README").write_text("no scan")
+    found = find_scans(tmp_path)
+    assert [scan.name for scan in found.scans] == ["P1"]
+    assert "lack the DICOM preamble" in found.failed["P2"]
+    n_slices = SMALL.shape[2]
+    assert found.skipped == {
+        f"{n_slices + 2} packed files (.dcm.gz, .zip)": "not looked into: unpack them"
+    }, "none of their names"
+    assert found.skipped.items() <= find_raw_pairs(tmp_path).skipped.items()
+
+
+def test_archives_beside_volumes_are_named(phantom, tmp_path):
+    save_volume(phantom, tmp_path / "a.nii.gz")
+    (tmp_path / "b.zip").write_bytes(b"PK")
+    assert find_scans(tmp_path).skipped == {
+        "b.zip": "is an archive: unpack it to use what is in it"
+    }

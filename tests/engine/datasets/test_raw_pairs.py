@@ -11,7 +11,7 @@ import pytest
 from napari_mri7t.engine.datasets.files import UNKNOWN_EXTENSION
 from napari_mri7t.engine.datasets.pair_table import read_pairs
 from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, SubjectError
 
 SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 
@@ -341,6 +341,12 @@ def test_rows_that_cannot_be_used_are_named(table):
     assert found.failed["line 6"] == "sub-01 has a row already: keep one row a person"
     assert found.failed["line 7"] == "has no subject: name one"
     assert found.skipped == {"sub-03": "has no 7T scan in the table"}
+
+
+def test_spreadsheet_is_no_table(tmp_path):
+    (tmp_path / "pairs.xlsx").write_bytes(b"PK")
+    with pytest.raises(SubjectError, match=r"pairs\.xlsx: is no table of text: save it as \.tsv"):
+        find_raw_pairs(tmp_path / "pairs.xlsx")
 
 
 def test_comment_in_a_table_is_no_person_and_blank_lines_count(table):

@@ -231,7 +231,9 @@ def digest_of(series: DicomSeries) -> str:
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
-def files_below(folder: Path, apart: Container[str] = ()) -> Iterator[Path]:
+def files_below(
+    folder: Path, apart: Container[str] = (), ends: tuple[str, ...] = ()
+) -> Iterator[Path]:
     """Yield the files that may be DICOM, by their names, in a fixed order.
 
     Parameters
@@ -240,6 +242,8 @@ def files_below(folder: Path, apart: Container[str] = ()) -> Iterator[Path]:
         Linked folders below it are entered, none of them twice, and none that contains it.
     apart : container of str
         Names of folders directly in it that are left out.
+    ends : tuple of str
+        Of the names of the files, in lower case, in place of those that DICOM may have.
     """
     whole = folder.resolve()
     entered = {_place_of(around) for around in whole.parents}
@@ -254,7 +258,8 @@ def files_below(folder: Path, apart: Container[str] = ()) -> Iterator[Path]:
         )
         for name in sorted(names):
             low = name.lower()
-            if not name.startswith(".") and (low.endswith(".img") or not low.endswith(OTHERS)):
+            may_be = low.endswith(ends or ".img") or not (ends or low.endswith(OTHERS))
+            if may_be and not name.startswith("."):
                 yield Path(place, name)
 
 

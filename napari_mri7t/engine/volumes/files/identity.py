@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import permutations
 
+from anyascii import anyascii
+
 PERSONS = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
     "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician",
@@ -45,10 +47,6 @@ MONTHS = tuple(
     )
 )  # fmt: skip
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
-BASES = str.maketrans(
-    {"ø": "o", "ł": "l", "ß": "ss", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d", "þ": "th", "ı": "i",
-     "ħ": "h", "ŧ": "t", "ŋ": "n"}
-)  # fmt: skip  # those that Unicode does not take apart
 SHORTEST = 3  # letters or digits that are looked for within words; fewer must be a word
 
 
@@ -123,9 +121,10 @@ def without_nobody(text: str) -> str:
 
 
 def _spellings(text: str) -> set[str]:
-    """Return a text in lower case without accents: ü as u, and as ue."""
-    plain = unicodedata.normalize("NFC", text).casefold().translate(BASES)
-    return {_without_accents(plain), _without_accents(plain.translate(UMLAUTS))}
+    """Return a text in lower case without accents: ü as u, and as ue; in Latin letters, too."""
+    plain = unicodedata.normalize("NFC", text).casefold()
+    latin = (anyascii(spelt).casefold() for spelt in (plain, plain.translate(UMLAUTS)))
+    return {_without_accents(plain), *latin}
 
 
 def _without_accents(text: str) -> str:

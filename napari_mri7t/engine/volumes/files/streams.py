@@ -98,7 +98,9 @@ def check_readable(path: Path) -> None:
         raise VolumeError(f"{path}: cannot be read: {reason_of(error)}") from error
     kind = what_else(status.st_mode)
     if kind == A_FOLDER:
-        raise VolumeError(f"{path}: is {kind}: choose a file in it")
+        raise VolumeError(
+            f"{path}: is {kind}, and holds no DICOM image that can be read: choose a file in it"
+        )
     if kind:
         raise VolumeError(f"{path}: is {kind}, not a regular file: copy the image to a disk")
     if status.st_size == 0:
