@@ -1,4 +1,4 @@
-"""A field for every setting of a training: a line, a list of choices, or a box to tick."""
+"""A field for every setting of a training: a line, a list of choices, or boxes to tick."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_mri7t.engine.models.card import PLANES
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import CHOICES, TrainConfig, settings_of, with_settings
 from napari_mri7t.widgets.shared.controls import let_shrink
@@ -16,7 +24,7 @@ from napari_mri7t.widgets.shared.controls import let_shrink
 NARROW = 60  # of a list, pixels: the longest name is beside one
 #: The settings that decide how long a training takes; the others are behind *Advanced settings*.
 IN_FRONT = {"n_steps": "Steps", "batch_size": "Batch size", "patch_size": "Patch size"}
-PLANES_OF_HELD_OUT = "Planes whose estimates are averaged, separated by commas."
+PLANES_OF_HELD_OUT = "Planes whose estimates are averaged."
 
 
 def describe_settings() -> dict[str, str]:
@@ -40,6 +48,33 @@ def _parameters(owner: type) -> dict[str, str]:
     return found
 
 
+class PlanesField(QWidget):
+    """A box to tick for each plane; it reads and shows them separated by commas, as a line does."""
+
+    changed = Signal()
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self._boxes = {plane: QCheckBox(plane) for plane in PLANES}
+        for plane, box in self._boxes.items():
+            box.setAccessibleName(f"{name}, {plane}")
+            column.addWidget(box)
+            box.toggled.connect(self.changed)
+
+    def text(self) -> str:
+        """Return the planes that are ticked."""
+        return ",".join(plane for plane, box in self._boxes.items() if box.isChecked())
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        """Tick the planes that a text names."""
+        names = {name.strip() for name in text.split(",")}
+        for plane, box in self._boxes.items():
+            box.setChecked(plane in names)
+
+
 class SettingFields(QObject):
     """The fields by the settings' names; they read and show text, as the command line does."""
 
@@ -61,6 +96,9 @@ class SettingFields(QObject):
             field.setMinimumWidth(NARROW)
             field.addItems(list(CHOICES[name]))
             field.currentIndexChanged.connect(self._announce)
+        elif name.rpartition(".")[2] == "planes":
+            field = PlanesField(name)
+            field.changed.connect(self._announce)
         elif isinstance(value, bool):
             field = QCheckBox()
             field.toggled.connect(self._announce)
@@ -101,6 +139,7 @@ class SettingFields(QObject):
             field.setChecked(text.lower() in ("true", "1", "yes"))
         else:
             field.setText(text)
+        if isinstance(field, QLineEdit):
             field.setCursorPosition(0)
         field.blockSignals(False)
 

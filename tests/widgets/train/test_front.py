@@ -15,7 +15,7 @@ from napari_mri7t.engine.models.card import read_card
 from napari_mri7t.engine.training.config import CHOICES, PRESETS, TrainConfig, settings_of
 from napari_mri7t.engine.training.study import open_study
 from napari_mri7t.widgets.shared.job_panel import duration
-from napari_mri7t.widgets.train.settings import IN_FRONT
+from napari_mri7t.widgets.train.settings import IN_FRONT, PlanesField
 from napari_mri7t.widgets.train.widget import TrainWidget
 
 pytestmark = pytest.mark.gui
@@ -59,6 +59,7 @@ def test_choices_are_lists_and_switches_are_boxes(widget):
             assert isinstance(field, QComboBox)
             assert tuple(field.itemText(n) for n in range(field.count())) == CHOICES[name]
         assert isinstance(field, QCheckBox) == isinstance(value, bool)
+        assert isinstance(field, PlanesField) == name.endswith("planes")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
