@@ -13,12 +13,16 @@ from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import as_cell, from_cell
 
 NAMES_FILE = "names.tsv"
-COLUMNS = ("scan", "estimate")
+COLUMNS = ("scan", "estimate", "study")
+STUDY = "DICOM study:"  # before its key, in place of the name of a scan
 LARGEST_TABLE = 64 << 20  # bytes
 
 
 def read_names(path: Path) -> dict[str, str]:
     """Return the estimates by scan of a table of names; empty if there is none.
+
+    A DICOM study is there twice: by its name, which may change when others are added, and by
+    `STUDY` and its key.
 
     Raises
     ------
@@ -28,7 +32,10 @@ def read_names(path: Path) -> dict[str, str]:
     try:
         text = read_regular(path, LARGEST_TABLE).decode()
         rows = list(csv.reader(io.StringIO(text), "excel-tab", quoting=csv.QUOTE_NONE))
-        names = {_from_table(name): from_cell(output) for name, output in rows[1:]}
+        names: dict[str, str] = {}
+        for name, cell, *study in rows[1:]:
+            names |= {_from_table(name): from_cell(cell)}
+            names |= {f"{STUDY}{key}": from_cell(cell) for key in study if key}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
@@ -39,10 +46,16 @@ def read_names(path: Path) -> dict[str, str]:
 def write_names(path: Path, known: dict[str, str], scans: Sequence[Scan]) -> None:
     """Write the table with further scans, if there are any."""
     names = known | {scan.name: scan.output for scan in scans}
+    names |= {f"{STUDY}{s.dicom.study}": s.output for s in scans if s.dicom is not None}
     if names == known:
         return
-    rows = [COLUMNS, *((_in_table(name), output) for name, output in sorted(names.items()))]
-    write_content(path, "".join(f"{name}\t{output}\n" for name, output in rows))
+    keys = {output: name for name, output in names.items() if name.startswith(STUDY)}
+    rows = [
+        (_in_table(name), output, keys.get(output, "").removeprefix(STUDY))
+        for name, output in sorted(names.items())
+        if not name.startswith(STUDY)
+    ]
+    write_content(path, "".join("\t".join(row) + "\n" for row in [COLUMNS, *rows]))
 
 
 def _in_table(name: str) -> str:

@@ -286,9 +286,10 @@ class _Look:
             if path in known or self._is_ignored(path) or why_no_image(clean_stem(path)):
                 continue
             name = self.dicom.hide(self.name(path))
+            is_t1w = anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX
             if not self.is_bids:
                 self.found.skipped[name] = "lies where no pair is looked for: use a table"
-            elif looks_t1w(path) or path in misplaced:
+            elif looks_t1w(path) or (path in misplaced and is_t1w):
                 (self.found.failed if path in misplaced else self.found.skipped)[name] = MISPLACED
         if self.dicom.packed:
             self.found.skipped[self.dicom.packed] = NOT_UNPACKED

@@ -14,6 +14,7 @@ from napari_mri7t.engine.datasets.dicom_scans import (
     DicomStudy,
     find_studies,
 )
+from napari_mri7t.engine.datasets.estimate_names import STUDY
 from napari_mri7t.engine.datasets.estimates import name_estimates
 from napari_mri7t.engine.datasets.files import (
     ARCHIVES,
@@ -112,7 +113,7 @@ def find_scans(
         A BIDS dataset has folders `sub-*`; linked folders are entered.
     wanted : ScanFilter
     known : mapping of str to str
-        Outputs that earlier batches chose, by the name of the scan; they are kept.
+        Outputs that earlier batches chose, as `read_names` returns them; they are kept.
 
     Raises
     ------
@@ -144,7 +145,7 @@ def find_scans(
     look.sort_dicom()
     look.sort_others([path for path in files if path not in dicom.files])
     look.sort_elsewhere()
-    outputs, clashes = name_estimates(root, look.chosen, known)
+    outputs, clashes = name_estimates(root, look.chosen, {**known, **_known_studies(dicom, known)})
     look.failed |= clashes
     if is_bids:
         look.note_empty_subjects(files)
@@ -152,6 +153,12 @@ def find_scans(
     if not found.scans and not found.failed:
         raise _no_match(root, len(volumes) + len(dicom.studies), found, wanted)
     return found
+
+
+def _known_studies(dicom: DicomFound, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the outputs of studies that had another name before others were added."""
+    keys = {study.name: f"{STUDY}{study.key}" for study in dicom.studies}
+    return {name: known[key] for name, key in keys.items() if name not in known and key in known}
 
 
 def _no_match(root: Path, n_volumes: int, found: Found, wanted: ScanFilter) -> Mri7tError:

@@ -23,7 +23,7 @@ from napari_mri7t.engine.datasets.bids import (
     SUMMARY_FILE,
     in_space,
 )
-from napari_mri7t.engine.datasets.estimate_names import NAMES_FILE, read_names
+from napari_mri7t.engine.datasets.estimate_names import NAMES_FILE, STUDY, read_names
 from napari_mri7t.engine.datasets.files import ESTIMATE
 from napari_mri7t.engine.datasets.names import entities
 from napari_mri7t.engine.errors import Mri7tError
@@ -157,7 +157,7 @@ def _names(folder: Path) -> dict[str, str]:
         names = read_names(folder / LOG_FOLDER / NAMES_FILE)
     except Mri7tError:
         return {}
-    found = {output: name for name, output in names.items()}
+    found = {output: name for name, output in names.items() if not name.startswith(STUDY)}
     return {in_space(output, MNI_SPACE): name for output, name in found.items()} | found
 
 

@@ -441,6 +441,7 @@ def test_people_in_odd_folders_are_named(raw, scan):
         scan(f"Sub-02/ses-{field}T/anat/Sub-02_ses-{field}T_T1w.nii.gz")
         scan(f"site2/sub-03/ses-{field}T/anat/sub-03_ses-{field}T_T1w.nii.gz")
         scan(f"sub-04_ses-{field}T_T1w.nii.gz")
+        scan(f"Sub-05/ses-{field}T/anat/Sub-05_ses-{field}T_T2w.nii.gz")  # no T1w
     (raw / "sub-01/ses-3T/anat/sub-01_ses-3T_acq-b_T1w.mha").write_bytes(b"0")
     found = find_raw_pairs(raw)
     assert names(found) == ["sub-01"]

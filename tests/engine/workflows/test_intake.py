@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from napari_mri7t.engine.datasets.estimate_names import read_names
@@ -30,6 +31,22 @@ def test_estimates_keep_their_names_when_scans_are_added(tmp_path):
     after = outputs(raw, made)
     assert before.items() <= after.items()
     assert after["S11.nii"] != before["S1_1.nii"] == "sub-S11/anat/sub-S11_desc-synth7T_T1w.nii.gz"
+
+
+def test_dicom_study_keeps_its_estimate_when_a_second_visit_is_added(dicom_series, tmp_path):
+    raw, made = tmp_path / "raw", tmp_path / "made"
+    array = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
+    dicom_series(raw / "P1" / "first", array=array, StudyInstanceUID="1.2.1")
+    before = outputs(raw, made)
+    dicom_series(raw / "P1" / "second", array=array[::-1], StudyInstanceUID="1.2.2")
+    after = outputs(raw, made)
+    assert len({*after.values()}) == len(after) == 2
+    assert {*before.values()} < {*after.values()}
+    assert outputs(raw, made) == after
+    header, *rows = (made / "logs/names.tsv").read_text().splitlines()
+    assert header.split("\t") == ["scan", "estimate", "study"]
+    assert all(len(row.split("\t")) == 3 for row in rows)
+    assert {*after} <= {row.split("\t")[0] for row in rows}
 
 
 def test_scans_never_are_the_results_and_that_is_known_before_anything_is_written(tmp_path):
