@@ -24,6 +24,7 @@ from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM
 DERIVATIVES = "derivatives"  # of a dataset, in the dataset
 MASK_ENDS = (".nii.gz", ".nii")
 TRANSFORM_ENDS = (".txt", ".tfm", ".mat")  # linear ones; .h5 holds a warp
+NOT_LINEAR = ".h5"  # as fMRIPrep writes transforms
 TO_TARGET = "_from-3T_to-7T_mode-image_xfm"  # the end of a transform's name, in a derivative
 NAME = re.compile(rf"(?P<entities>.+?)(_desc-{ESTIMATE}(?P<mark>[^_]*))?_(?P<suffix>[^_]+)")
 
@@ -152,6 +153,9 @@ def find_own(
         for what, files in wanted.items():
             paths = [folder / names.folder / file for file in files]
             path = next((path for path in paths if os.path.lexists(path)), None)
+            other = folder / names.folder / f"{names.transform}{NOT_LINEAR}"
+            if path is None and what == "transform" and other.exists():
+                notes.append(f"{other.name} of a derivative is not used: it is not linear")
             if path is None or what in found:
                 continue
             if why := _why_unusable(path, scan, what):

@@ -48,6 +48,18 @@ def name_of_study(
     return "_".join(dict.fromkeys([*telling, *own]))
 
 
+def tells_patient(label: str, series: DicomSeries) -> bool:
+    """Return whether a label holds what the headers say of a patient, and is no pseudonym."""
+    return series.identity.is_in(label) and not _is_pseudonym(f"sub-{label}", series)
+
+
+def are_other_patients(one: DicomSeries, other: DicomSeries) -> bool:
+    """Return whether the headers of two series differ in the patient's name and in the number."""
+    both = zip(one.patient, other.patient, strict=True)
+    known = [(_plain(without_nobody(a)), _plain(without_nobody(b))) for a, b in both]
+    return all(a and b and a != b for a, b in known)
+
+
 def _neutral(part: str, series: DicomSeries, key: str) -> str:
     """Return the name of a folder, or a key in place of what tells a patient."""
     label = ENTITY.fullmatch(part)

@@ -1,5 +1,6 @@
 """The volumes of a dataset of subjects, and the warnings and refusals of what would be left out."""
 
+import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What the names of one subject's volumes have in common."""
-        return self.name if self.is_bids else without_t1w(self.name)
+        """What the names of one subject's volumes have in common, however they are encoded."""
+        return unicodedata.normalize("NFC", self.name if self.is_bids else without_t1w(self.name))
 
     @property
     def is_usable(self) -> bool:

@@ -13,8 +13,8 @@ from napari_mri7t.engine.errors import Mri7tWarning, SubjectError
 VISIT = re.compile(
     r"[ _-]*\(\d+\)(?=[ _-]|$)"
     r"|[ _-]+(?:(?:v|visit|tp|time|timepoint|scan|day|week|month|year|rep|repeat|copy|kopie|copie)"
-    r"[ _-]?\d*|t[0-9]|pre|post|baseline|bl|follow-?up|fu\d*|(?:re)?test|flip(?:ped)?|mirror(?:ed)?"
-    r"|aug\d*|(?:19|20)\d{6}|brain|mprage|spgr|t1w?)(?=[ _-]|$)"
+    r"[ _-]?\d*|[tm][0-9]+|pre|post|baseline|bl|follow-?up|fu\d*|(?:re)?test|flip(?:ped)?"
+    r"|mirror(?:ed)?|aug\d*|denoised?|(?:19|20)\d{6}|brain|mprage|spgr|t1w?)(?=[ _-]|$)"
 )
 
 

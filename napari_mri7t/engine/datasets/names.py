@@ -119,10 +119,17 @@ def anatomical_suffix(name: str) -> str:
     """
     parts = [part.casefold() for part in re.split(r"[_ .]", name)]
     found = [CONTRASTS[part] for part in reversed(parts) if part in CONTRASTS]
-    later = [part for part in re.split(r"[\W_]+", _without_labels(name).casefold()) if part][:0:-1]
-    found += [LATER_CONTRASTS[part] for part in later if part in LATER_CONTRASTS]
+    words = re.split(r"[\W_]+", _without_labels(name).casefold())  # the first is "" behind a label
+    later = [word for word in words[:0:-1] if word]
+    found += [LATER_CONTRASTS[word] for part in later if (word := _word(part)) in LATER_CONTRASTS]
     found += ["T2w" for part in later if GLUED_T2.match(part)]
     return next(iter(found), DEFAULT_SUFFIX)
+
+
+def _word(part: str) -> str:
+    """Return a part of a name without the number of a repetition, as in flair1."""
+    word = re.sub(r"\d{1,2}$", "", part)
+    return word if len(word) > 2 and part not in LATER_CONTRASTS else part
 
 
 def why_no_image(name: str) -> str:

@@ -1,10 +1,11 @@
 """The 3T and 7T scans of one person as they are found, and what of a dataset is selected."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.dicom_names import are_other_patients, tells_patient
 from napari_mri7t.engine.errors import Mri7tError
 
 MOST_NAMED = 5
@@ -122,7 +123,8 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
     def of_asked(reasons: Mapping[str, str]) -> dict[str, str]:
         return {n: reasons[n] for n in sorted(reasons) if not asked or n.split("/")[0] in asked}
 
-    pairs = sorted((p for p in found.pairs if not asked or p.name in asked), key=lambda p: p.name)
+    wanted = (_with_patient_notes(p) for p in found.pairs if not asked or p.name in asked)
+    pairs = sorted(wanted, key=lambda p: p.name)
     left = FoundPairs(pairs, of_asked(found.failed), of_asked(found.skipped), found.arguments)
     if not pairs and not left.failed:
         reasons = [f"{name}: {why}" for name, why in left.skipped.items()][:MOST_NAMED]
@@ -132,3 +134,19 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
             "ses-3T and ses-7T, or choose a table of paths"
         )
     return left
+
+
+def _with_patient_notes(pair: PairFiles) -> PairFiles:
+    """Add what the DICOM headers say against the pair, or against its name."""
+    notes = []
+    series = [scan.dicom for scan in (pair.source, pair.target) if scan.dicom is not None]
+    if len(series) == 2 and are_other_patients(*series):
+        notes.append(
+            "the DICOM headers of its 3T and its 7T name different patients: check that both are "
+            "of one person"
+        )
+    if any(tells_patient(pair.name.removeprefix("sub-"), one) for one in series):
+        notes.append(
+            f"{pair.name} holds what the DICOM headers say of a patient: give it another label"
+        )
+    return replace(pair, notes=(*pair.notes, *notes)) if notes else pair

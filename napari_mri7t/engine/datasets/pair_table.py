@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ EXTENSIONS = (".tsv", ".csv", ".txt")
 NOTHING = ("", "n/a")
 COMMENT = "#"
 LARGEST_TABLE = 16 << 20  # bytes
+FLOAT = re.compile(r"^(\d+)\.0+$")  # what spreadsheets make of a number
+SEPARATOR = re.compile(r"sep=(.)\r?\n")
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def is_table(path: str | Path) -> bool:
@@ -76,9 +80,10 @@ def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str 
     has_dicom = any(_names_dicom(path.parent, row) for row in rows.values())
     check_series(path, series, has_dicom=has_dicom)
     found, seen = FoundPairs(), set()
-    labels = labels_of(row.get(SUBJECT, "") for row in rows.values())
+    names = {line: FLOAT.sub(r"\1", row.get(SUBJECT, "")) for line, row in rows.items()}
+    labels = labels_of(names.values())
     for line, row in rows.items():
-        name = row.get(SUBJECT, "")
+        name = names[line]
         label = labels[name]
         if not name:
             found.failed[f"line {line}"] = "has no subject: name one"
@@ -95,11 +100,13 @@ def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str 
 def _rows(path: Path) -> dict[int, dict[str, str]]:
     """Return the rows by lower-case column; their keys are the lines in which they end."""
     try:
-        text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
-        first = text.split("\n", 1)[0]
-        delimiter = max(DELIMITERS, key=first.count)
+        content = read_regular(path, LARGEST_TABLE)
+        text = content.decode("utf-16" if content[:2] in UTF_16 else "utf-8-sig")
+        said = SEPARATOR.match(text)  # a line that Excel puts before the heading
+        first = text[said.end() if said else 0 :].split("\n", 1)[0]
+        delimiter = said[1] if said else max(DELIMITERS, key=first.count)
         table = csv.reader(io.StringIO(text), delimiter=delimiter)
-        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table][bool(said) :]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such table: choose a table or a folder") from None
     except (OSError, ValueError, csv.Error) as error:

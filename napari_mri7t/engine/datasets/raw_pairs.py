@@ -113,6 +113,7 @@ class _Look:
         self.volumes, self.others = self._volumes()
         self.labels = labels_of(dict.fromkeys(entry.key for entry in self.volumes))
         self.used: set[Path] = set()
+        self.hidden: dict[Path, str] = {}
 
     def _volumes(self) -> tuple[list[Entry], list[Path]]:
         """Return the volumes that may belong to a pair, and those that `.bidsignore` lists."""
@@ -276,7 +277,7 @@ class _Look:
         for folder in subject_folders(self.root):
             holds_study = any(place.is_relative_to(folder) for place in holders)
             if not holds_study and not any(entry.name == folder.name for entry in self.volumes):
-                skipped.setdefault(self.dicom.hide(folder.name), "holds no volume")
+                skipped.setdefault(self._shown(folder), "holds no volume")
 
     def _note_elsewhere(self) -> None:
         """Name what lies in no folder that is looked into, or has the extension of no volume."""
@@ -285,7 +286,7 @@ class _Look:
         for path in (*misplaced, *volumes_in_other_folders(self.root)):
             if path in known or self._is_ignored(path) or why_no_image(clean_stem(path)):
                 continue
-            name = self.dicom.hide(self.name(path))
+            name = self._shown(path)
             is_t1w = anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX
             if not self.is_bids:
                 self.found.skipped[name] = "lies where no pair is looked for: use a table"
@@ -295,7 +296,15 @@ class _Look:
             self.found.skipped[self.dicom.packed] = NOT_UNPACKED
         for path in self.unread:
             if not self._is_ignored(path):
-                self.found.failed[self.dicom.hide(self.name(path))] = UNKNOWN_EXTENSION
+                self.found.failed[self._shown(path)] = UNKNOWN_EXTENSION
+
+    def _shown(self, path: Path) -> str:
+        """Return the name of a file or folder without what tells a patient, and unlike others."""
+        name = self.dicom.hide(self.name(path))
+        if name != self.name(path):
+            n_alike = sum(other.startswith(name) for other in self.hidden.values())
+            self.hidden.setdefault(path, f"{name} ({n_alike + 1})" if n_alike else name)
+        return self.hidden.get(path, name)
 
 
 def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:

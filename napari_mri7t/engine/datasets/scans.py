@@ -126,11 +126,11 @@ def find_scans(
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder: choose a folder of volumes or BIDS")
     files, problems = find_files(root, subject_folders(root))
-    is_bids = bool(volumes_among(files))
+    dicom = find_studies(root, NO_DATA, wanted.series)
+    is_bids = bool(volumes_among(files)) or any(s.name.startswith("sub-") for s in dicom.studies)
     if not is_bids:
         files = [path for path in root.iterdir() if not os.path.isdir(path)]
     volumes = volumes_among(files)
-    dicom = find_studies(root, NO_DATA, wanted.series)
     if not volumes and not problems and not dicom.studies:
         raise Mri7tError(
             f"{root}: holds no volume{where_volumes_are(root)}: choose a folder of NIfTI files or "

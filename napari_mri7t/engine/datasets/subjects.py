@@ -49,7 +49,7 @@ from napari_mri7t.engine.volumes.volume import Volume, load_volume, same_grid
 PAIR_FOLDERS = {"3": "3T_images", "7": "7T_images"}
 # A field strength that nothing sets apart, as in S13T, or that may be a number, as in S1_B3
 GLUED_FIELD = re.compile(
-    r"(?:(?<=[0-9a-z])(?=[37]t)|(?<=[-_ ][bt]))([37])(?:t(?:esla)?)?(?![0-9a-z])", re.IGNORECASE
+    r"(?:(?<=[0-9a-z])(?=\dt)|(?<=[-_ ][bt]))(\d)(?:t(?:esla)?)?(?![0-9a-z])", re.IGNORECASE
 )
 UNIFIED = "UNIT1"  # an MP2RAGE's image of T1w contrast; a target where a session has no T1w
 # Suffixes of a target and its source, the best first
@@ -162,17 +162,17 @@ def _flat_entries(root: Path) -> list[Entry]:
 
 
 def _refuse_glued_fields(entries: list[Entry]) -> None:
-    """Refuse names such as S13T and S17T where all are such pairs: of one person, or of two."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for entry in entries:
-        stem = clean_stem(entry.path)
-        glued = GLUED_FIELD.search(stem)
-        if glued is None:
-            return
-        rest = stem[: glued.start(1)], stem[glued.end(1) :]
-        found.setdefault(rest, set()).add(glued[1])
-    if found and all(fields == {"3", "7"} for fields in found.values()):
-        one, other = (entry.path.name for entry in entries[:2])
+    """Refuse names such as S13T and S17T: of one person, or of two? S12T beside them tells."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for path in (entry.path for entry in entries):
+        stem = clean_stem(path)
+        for glued in GLUED_FIELD.finditer(stem):
+            rest = stem[: glued.start(1)], stem[glued.end(1) :]
+            found.setdefault(rest, {})[glued[1]] = path.name
+    are_numbers = any(names.keys() - {"3", "7"} for names in found.values())
+    pairs = [names for names in found.values() if {"3", "7"} <= names.keys()]
+    if pairs and not are_numbers:
+        one, other = pairs[0]["3"], pairs[0]["7"]
         raise SubjectError(
             f"{entries[0].path.parent}: {one} and {other} may be of one person at 3T and 7T, or of "
             "two people: set 3T and 7T apart, as in S1_3T and S1_7T, or give each person a folder"

@@ -11,10 +11,13 @@ References
    MP2RAGE, PLoS ONE 9(6):e99676, 2014. DOI 10.1371/journal.pone.0099676. Equation 6.
 """
 
+from itertools import product
+
 import numpy as np
-from scipy.ndimage import binary_closing, binary_fill_holes, label, uniform_filter
+from scipy.ndimage import binary_closing, binary_fill_holes, find_objects, label, uniform_filter
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import Volume, same_grid
 
 CORNER = 0.1  # of each side: the part of a volume that shows air
@@ -23,6 +26,9 @@ HALF_WAY = (0.2, 0.8)  # of the range, in which the air's mean lies
 WINDOW_MM = 5.0  # in which the deviation is measured
 SMOOTH = 0.6  # of the air's deviation: less is tissue
 REGULARISATION = 5.0  # times the noise, squared: beta of [2]
+LEAST_ROOT = 1e-3  # of the brightest tissue: the root of beta, at least
+PADDED = 0.05  # part of the faces that have one value where a program put it there
+LEAST_AIR = 0.1  # part of the corners that is no padding
 
 
 def is_mp2rage(volume: Volume) -> bool:
@@ -33,8 +39,10 @@ def is_mp2rage(volume: Volume) -> bool:
     volume : Volume
         T1w.
     """
-    air = _air_of(volume.array)
-    low, high = (float(each) for each in np.percentile(volume.array, (1, 99)))
+    air, shown = _air_of(volume.array), volume.array[~_padding_of(volume.array)]
+    if not air.size:
+        return False
+    low, high = (float(each) for each in np.percentile(shown, (1, 99)))
     if not high > low:
         return False
     middle = (float(air.mean()) - low) / (high - low)
@@ -59,7 +67,8 @@ def without_air(volume: Volume) -> Volume:
     array = volume.array.astype(np.float64)
     mean = uniform_filter(array, sides)
     spread = np.sqrt(np.maximum(uniform_filter(array**2, sides) - mean**2, 0))
-    parts, n_parts = label(spread < SMOOTH * _air_of(volume.array).std())
+    is_smooth = spread < SMOOTH * _air_of(volume.array).std()
+    parts, n_parts = label(is_smooth & ~_padding_of(volume.array))
     if not n_parts:
         raise VolumeError(
             f"{volume.name}: no head was found in the noise of this MP2RAGE: provide a brain mask, "
@@ -84,7 +93,7 @@ def combined(uniform: Volume, inversions: tuple[Volume, Volume]) -> Volume:
     Returns
     -------
     Volume
-        In [0, 1] within rounding; 0 in air.
+        In [0, 1] within rounding; 0 in air, and where the inversions are 0.
 
     Raises
     ------
@@ -97,7 +106,9 @@ def combined(uniform: Volume, inversions: tuple[Volume, Volume]) -> Volume:
     ratio = (uniform.array.astype(np.float64) - low) / (high - low) - 0.5
     first, second = (each.array.astype(np.float64) for each in inversions)
     first = _signed(ratio, first, second)
-    beta = (REGULARISATION * _air_of(second).mean()) ** 2
+    air = _air_of(second)
+    noise = air.mean() if air.size else 0.0  # none where a program removed it
+    beta = max(REGULARISATION * noise, LEAST_ROOT * (second.max() or 1)) ** 2
     robust = (first * second - beta) / (first**2 + second**2 + 2 * beta)
     return uniform.with_array((robust + 0.5).clip(0).astype(np.float32))
 
@@ -118,8 +129,23 @@ def _signed(ratio: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndar
 
 
 def _air_of(array: np.ndarray) -> np.ndarray:
-    """Return the voxels in the corners of a volume."""
-    sides = [max(1, round(CORNER * n)) for n in array.shape]
+    """Return the voxels in the corners of what is no padding; none where hardly any is shown."""
+    is_shown = ~_padding_of(array)
+    box = find_objects(is_shown.astype(np.uint8))
+    if not box:
+        return np.empty(0)
+    inner, is_shown = array[box[0]], is_shown[box[0]]
+    sides = [max(1, round(CORNER * n)) for n in inner.shape]
     ends = [(slice(0, side), slice(-side, None)) for side in sides]
-    corners = [array[i, j, k].ravel() for i in ends[0] for j in ends[1] for k in ends[2]]
-    return np.concatenate(corners)
+    is_corner = np.zeros(inner.shape, bool)
+    for place in product(*ends):
+        is_corner[place] = True
+    air: np.ndarray = inner[is_corner & is_shown]
+    return air if air.size > LEAST_AIR * is_corner.sum() else air[:0]
+
+
+def _padding_of(array: np.ndarray) -> np.ndarray:
+    """Return where a program put one value, as it corrects distortions or removes the face."""
+    border, share = border_of(array)
+    found: np.ndarray = (array == border) & (share > PADDED)
+    return found

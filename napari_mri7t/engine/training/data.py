@@ -31,6 +31,7 @@ ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
 MOST_COPIES = 5  # listed in one message
 N_SPOTS, SPOT_VOXELS = 64, 9  # the brightest spots of an image, and the side of a cube around each
+HEIGHT_DIGITS = 4  # of the brightness of a spot, as part of the brightest
 ALIKE = 0.995  # correlation of two cubes that may be one, each rounded to 8 bits
 LEAST_SHARED = 4  # spots
 
@@ -233,7 +234,7 @@ def _images_of(
                 ImageDigests(
                     file, content_digest(box), fingerprint(volume) if volume is target else ""
                 ),
-                (_sample(volume.array, step), _sample(box.array, step)),
+                tuple(_sample(a, step) for a in (volume.array, box.array, box.array[::-1])),
                 _spots_of(volume.array),
             )
             for file, volume in zip(files, volumes, strict=True)
@@ -254,7 +255,11 @@ def _sample(array: np.ndarray, step: int) -> np.ndarray:
 
 
 def _spots_of(array: np.ndarray) -> _Spots | None:
-    """Return the brightest spots, each brighter than all around it; None if there are few."""
+    """Return the brightest spots, none of them darker than what is around; None if there are few.
+
+    Of those that are as bright, as where an image is saturated, the most uneven count, wherever
+    they lie: a copy may be mirrored.
+    """
     edge = SPOT_VOXELS // 2
     if min(array.shape) <= SPOT_VOXELS:
         return None
@@ -262,12 +267,16 @@ def _spots_of(array: np.ndarray) -> _Spots | None:
     is_top = smooth == maximum_filter(smooth, SPOT_VOXELS)
     inner = tuple(slice(edge, n - edge) for n in array.shape)
     places = np.argwhere(is_top[inner]) + edge
-    brightest = np.argsort(-smooth[tuple(places.T)], kind="stable")[:N_SPOTS]
-    if len(brightest) < LEAST_SHARED:
+    if len(places) < LEAST_SHARED:
         return None
-    places = places[brightest]
-    cubes = [array[tuple(slice(n - edge, n + edge + 1) for n in place)].ravel() for place in places]
-    return _Spots(places, np.stack(cubes), len(array))
+    heights = np.round(smooth[tuple(places.T)] / (np.abs(smooth).max() or 1), HEIGHT_DIGITS)
+    may_count = heights >= np.sort(heights)[-N_SPOTS:][0]
+    places, heights = places[may_count], heights[may_count]
+    cubes = np.stack(
+        [array[tuple(slice(n - edge, n + edge + 1) for n in place)].ravel() for place in places]
+    )
+    brightest = np.lexsort((-cubes.std(axis=1), -heights))[:N_SPOTS]
+    return _Spots(places[brightest], cubes[brightest], len(array))
 
 
 def _move_between(one: _Spots, other: _Spots) -> np.ndarray | None:
@@ -334,9 +343,11 @@ def _are_copies(one: _Image, other: _Image) -> bool:
     if a.file == b.file or (a.voxels and a.voxels == b.voxels):
         return True
     is_pair = one.subject == other.subject
-    samples = zip(one.samples, other.samples, strict=False)
+    samples = zip(one.samples[:2], other.samples[:2], strict=False)
     if any(_are_linear(*both, is_pair) for both in samples):
         return True
+    if one.samples and other.samples and _are_linear(one.samples[1], other.samples[2], is_pair):
+        return True  # mirrored
     if is_pair or one.spots is None or other.spots is None:
         return False  # a pair lies on one grid: none of it is cut off
     seen = ((1, other.spots), (-1, other.spots.mirrored()))

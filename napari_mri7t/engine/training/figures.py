@@ -9,7 +9,8 @@ from typing import Any
 
 from napari_mri7t.engine.atomic import read_json
 from napari_mri7t.engine.errors import StateError, reason_of
-from napari_mri7t.engine.texts import with_numbers
+from napari_mri7t.engine.models.card import CARD_FILE, read_card
+from napari_mri7t.engine.texts import to_json, with_numbers
 from napari_mri7t.engine.training.fold_checks import check_done
 from napari_mri7t.engine.training.study import Study
 from napari_mri7t.engine.typed import is_of_type
@@ -62,12 +63,20 @@ def held_out_figures(study: Study) -> list[dict[str, Any]]:
     Raises
     ------
     StateError
-        As `check_done`, or if a fold's figures cannot be read.
+        As `check_done`, or if a fold's figures cannot be read, or are not those of its card.
     """
     done = [k for k in range(len(study.subjects)) if study.is_done(k)]
     for k in done:
         check_done(study, k)
-    return read_figures([study.fold_folder(k) for k in done])
+    found = read_figures([study.fold_folder(k) for k in done])
+    for k, figures in zip(done, found, strict=True):
+        folder = study.fold_folder(k)
+        if to_json(summarize_figures([figures])) != to_json(read_card(folder).metrics):
+            raise StateError(
+                f"{folder / METRICS_FILE}: holds other figures than the fold's {CARD_FILE}: put "
+                "it back, or remove the folder to train the fold again"
+            )
+    return found
 
 
 def read_figures(folders: list[Path]) -> list[dict[str, Any]]:

@@ -49,13 +49,16 @@ def check_done(study: Study, k: int) -> None:
 
 def _check_origin(study: Study, k: int, card: ModelCard) -> None:
     """Refuse a fold of another study: of another network, or trained on other people's images."""
-    seen = card.training.get("targets_sha256")
-    own = {each.target.file for number, each in enumerate(study.digests) if number != k}
+    numbers = [number for number in range(len(study.subjects)) if number != k]
+    images = [study.digests[number].target.file for number in numbers]
+    people = [study.subjects[number].name for number in numbers]
     what = ""
     if card.network != study.settings.network:
         what = f"of another network ({card.network})"
-    elif isinstance(seen, list) and set(seen) != own:
+    elif card.training.get("targets_sha256") != images:
         what = "trained on other images"
+    elif card.training.get("subjects") != people:
+        what = "trained on other people"
     if what:
         raise StateError(
             f"{study.fold_folder(k)}: holds a fold {what} than {STUDY_FILE} says: put the right "

@@ -64,6 +64,15 @@ def test_link_that_leads_nowhere_is_named(scan, tmp_path, name):
     assert "leads nowhere" in note
 
 
+def test_transform_that_is_not_linear_is_told(scan, tmp_path):
+    path = tmp_path / "fmriprep" / TRANSFORM
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".h5").write_bytes(b"x")
+    found, (note,) = find_own(scan, NAME, [tmp_path / "fmriprep"])
+    assert found == {}
+    assert note.endswith("_xfm.h5 of a derivative is not used: it is not linear")
+
+
 def test_subjects_in_no_folder_of_a_program_are_a_derivative(scan, tmp_path):
     mask = volume(tmp_path / "raw" / "derivatives" / MASK)
     folders = derivatives_of(tmp_path / "raw")

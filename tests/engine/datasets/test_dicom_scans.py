@@ -320,6 +320,19 @@ def test_people_whose_files_are_packed_or_lack_the_mark_are_told(dicom_series, t
     assert found.skipped.items() <= find_raw_pairs(tmp_path).skipped.items()
 
 
+def test_volume_beside_subjects_of_dicom_files_is_no_scan(dicom_series, tmp_path):
+    dicom_series(tmp_path / "sub-01" / "ses-3T", array=SMALL)
+    (tmp_path / "sub-03" / "anat").mkdir(parents=True)
+    (tmp_path / "sub-03" / "anat" / "sub-03_T1w.nrrd").write_bytes(b"x")
+    nifti(tmp_path / "template.nii.gz")
+    found = find_scans(tmp_path)
+    assert len(found.scans) == 1
+    assert "is in no folder sub-*" in found.failed["template.nii.gz"]
+    assert {*found.failed, *found.skipped} == {
+        "template.nii.gz", "sub-03/anat/sub-03_T1w.nrrd",
+    }  # fmt: skip
+
+
 def test_archives_beside_volumes_are_named(phantom, tmp_path):
     save_volume(phantom, tmp_path / "a.nii.gz")
     (tmp_path / "b.zip").write_bytes(b"PK")

@@ -349,6 +349,47 @@ def test_spreadsheet_is_no_table(tmp_path):
         find_raw_pairs(tmp_path / "pairs.xlsx")
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("sep=;\nsubject;3T;7T\n1.0;a.nii.gz;b.nii.gz\n", "utf-8"),
+        ("subject\t3T\t7T\n1.0\ta.nii.gz\tb.nii.gz\n", "utf-16"),
+    ],
+)
+def test_table_of_a_spreadsheet_is_read(table, scan, text, encoding):
+    path = table("")
+    path.write_text(text, encoding=encoding)
+    found = read_pairs(path)
+    assert (names(found), found.failed) == (["sub-1"], {})
+
+
+def test_files_whose_hidden_names_are_equal_are_all_named(dicom_series, tmp_path):
+    array = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
+    dicom_series(tmp_path / "sub-01" / "ses-3T", array=array)
+    for name in ("doe_T1w.nrrd", "jane_T1w.nrrd"):
+        (tmp_path / "sub-01" / name).write_bytes(b"x")
+    found = find_raw_pairs(tmp_path)
+    assert sorted(found.failed) == ["sub-01/...", "sub-01/... (2)"]
+
+
+def test_scans_of_two_patients_by_their_headers_are_noted(dicom_series, tmp_path):
+    array = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
+    people = {"3": ("EVE^X", "E1"), "7": ("BOB^Y", "B1")}
+    for label in ("01", "02"):
+        for tesla, (name, number) in people.items():
+            given = {"PatientName": name, "PatientID": number} if label == "01" else {}
+            dicom_series(
+                tmp_path / f"sub-{label}" / f"ses-{tesla}T",
+                array=array,
+                MagneticFieldStrength=tesla,
+                StudyInstanceUID=f"1.2.{label}.{tesla}",
+                **given,
+            )
+    one, other = find_raw_pairs(tmp_path).pairs
+    assert "name different patients" in " ".join((*one.notes, *other.notes))
+    assert bool(one.notes) != bool(other.notes)
+
+
 def test_comment_in_a_table_is_no_person_and_blank_lines_count(table):
     rows = ["subject,3T,7T", "", "#02,a.nii.gz,b.nii.gz", "01,a.nii.gz,b.nii.gz", "", ",a.nii.gz,"]
     found = read_pairs(table("\n".join(rows), "pairs.csv"))

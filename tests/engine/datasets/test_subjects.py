@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 
 import nibabel
 import numpy as np
@@ -53,13 +54,21 @@ def test_flat_pairs_are_joined_by_what_their_names_share(tmp_path):
 @pytest.mark.parametrize(
     "pair",
     [("S13T", "S17T"), ("S1_B3", "S1_B7"), ("S1_T3", "S1_T7"), ("S13T_T1w", "S17T_T1w"),
-     ("anna3t_brain", "anna7t_brain"), ("S13Tesla", "S17Tesla")],
+     ("anna3t_brain", "anna7t_brain"), ("S13Tesla", "S17Tesla"), ("A3T", "A7T", "B7T"),
+     ("P013T", "P017T", "P03_7T")],
 )  # fmt: skip
 def test_field_strength_that_nothing_sets_apart_is_asked_for(tmp_path, pair):
     for name in pair:
         write(tmp_path / f"{name}.nii.gz")
-    with pytest.raises(SubjectError, match=f"{pair[0]}.* and {pair[1]}.* may be of one person at"):
+    with pytest.raises(SubjectError, match=f"{pair[0]}.* and {pair[1]}.* may be of one person"):
         find_subjects(tmp_path)
+
+
+def test_names_in_either_encoding_are_one_person(tmp_path):
+    for form, field in (("NFD", "3T"), ("NFC", "7T")):
+        write(tmp_path / f"{unicodedata.normalize(form, 'Müller')}_{field}.nii.gz")
+    (subject,) = find_subjects(tmp_path)
+    assert subject.source is not None
 
 
 @pytest.mark.parametrize(

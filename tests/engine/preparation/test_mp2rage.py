@@ -83,3 +83,41 @@ def test_inversions_on_another_grid_are_refused(mp2rage):
         combined(uniform, (first, Volume(second.array[:-1], AFFINE, "inv2")))
     with pytest.raises(GridError, match="one grid"):
         combined(uniform, (Volume(first.array, np.eye(4), "inv1"), second))
+
+
+def padded(volume, widths):
+    """Return a volume with 0 at its faces, `widths` voxels at the front and at all others."""
+    front, others = widths
+    inner = np.zeros(SHAPE, bool)
+    inner[others or None : -others or None, others or None : -(front or others) or None] = True
+    inner[..., : others or 0] = False
+    inner[..., len(inner[0, 0]) - others :] = False
+    return volume.with_array(np.where(inner, volume.array, 0)), inner
+
+
+@pytest.mark.parametrize("widths", [(0, 2), (0, 5), (12, 0), (12, 3)])
+def test_zeros_at_the_faces_hide_no_noise(mp2rage, widths):
+    """As a correction of distortions, padding or the removal of the face leaves them."""
+    uniform, inversions = mp2rage
+    shown, inner = padded(uniform.with_array(uniform.array * 4095 + 2047.5), widths)
+    assert is_mp2rage(shown)
+    air = inner & ~head_mask()
+    robust = combined(shown, tuple(padded(each, widths)[0] for each in inversions))
+    assert np.isfinite(robust.array).all()
+    assert np.percentile(robust.array[air], 95) < 0.2
+    assert not robust.array[~inner].any()
+    kept = inner & head_mask()
+    away = np.abs(robust.array - (uniform.array + 0.5))[kept]
+    assert np.median(away) < 0.02
+    cleaned = without_air(shown)
+    assert np.mean(cleaned.array[~kept] == 0) > 0.9
+    assert np.mean(cleaned.array[kept] > 0) > 0.8
+
+
+def test_inversions_whose_air_was_removed_are_combined(mp2rage):
+    uniform, inversions = mp2rage
+    inside = head_mask()
+    robust = combined(uniform, tuple(v.with_array(v.array * inside) for v in inversions))
+    assert np.isfinite(robust.array).all()
+    assert not robust.array[~inside].any()
+    assert np.median(np.abs(robust.array - (uniform.array + 0.5))[inside]) < 0.01

@@ -172,6 +172,36 @@ def test_a_head_that_was_cut_or_mirrored_is_a_copy(tmp_path, cut):
     assert "S3" not in str(found.value)
 
 
+def saturated_brain(seed):
+    """An extracted brain of 8 bits, a fifth of which is as bright as can be."""
+    shape = (60, 66, 58)
+    rng = np.random.default_rng(seed)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*(np.linspace(-1, 1, n) for n in shape))))
+    texture = gaussian_filter(rng.normal(0, 1, radius.shape), 1.5)
+    return np.where(radius < 0.8, 200 + 65 * texture / texture.std(), 0).clip(0, 255).round()
+
+
+CHANGES = {
+    "mirrored": lambda a: a[::-1],
+    "cut": lambda a: a[:42],
+    "half of it": lambda a: np.where(np.arange(66)[:, None, None] > 30, a, 0),
+    "mirrored, cut, 6 bits": lambda a: (a[::-1][3:] / 4).round() * 4,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_copy_of_a_saturated_brain_is_known(tmp_path, change):
+    subjects = []
+    brain = saturated_brain(1)
+    for name, array in (("S1", brain), ("S2", change(brain)), ("S3", saturated_brain(2))):
+        path = tmp_path / f"{name}_7T.nii"
+        nibabel.save(nibabel.Nifti1Image(array.astype(np.float32), np.eye(4)), path)
+        subjects.append(Subject(name, path))
+    digest_subjects([subjects[0], subjects[2]])
+    with pytest.raises(SubjectError, match=r"S1, 7T, and S2, 7T"):
+        digest_subjects(subjects)
+
+
 def test_images_that_are_alike_are_no_copies(dataset):
     """Powers of one phantom correlate by 0.99: more than two scans of one person do."""
     subjects = [Subject(path.name, path) for path in sorted(dataset.iterdir())]

@@ -95,16 +95,21 @@ def test_a_fold_in_the_place_of_another_is_not_scored(study):
         open_studies(study.folder).cases()
 
 
-@pytest.mark.parametrize("key", ["network", "targets_sha256"])
-def test_a_fold_of_another_study_is_not_scored(study, key):
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("network", "watnet", r"of another network \(watnet\)"),
+        ("targets_sha256", ["0" * 64], "trained on other images"),
+        ("targets_sha256", None, "trained on other images"),
+        ("subjects", ["sub-B", "sub-A"], "trained on other people"),
+    ],
+)
+def test_a_fold_of_another_study_is_not_scored(study, key, value, told):
     path = study.fold_folder(0) / "card.json"
     facts = json.loads(path.read_text())
-    if key == "network":
-        facts["network"] = "watnet"
-    else:
-        facts["training"][key][0] = "0" * 64
+    place = facts if key == "network" else facts["training"]
+    place[key] = value
     path.write_text(json.dumps(facts))
-    told = r"of another network \(watnet\)" if key == "network" else "trained on other images"
     with pytest.raises(StateError, match=f"holds a fold {told} than study.json says"):
         open_studies(study.folder).cases()
 
@@ -130,6 +135,18 @@ def test_a_final_model_takes_no_figures_of_folds_that_changed_places(study):
     with pytest.raises(StateError, match="fold-00: holds the fold of sub-C, not of sub-A"):
         run_fold(study, FINAL, "cpu")
     assert not study.is_done(FINAL)
+
+
+@pytest.mark.parametrize("how", ["of another fold", "edited"])
+def test_figures_that_are_not_the_fold_s_are_not_exported(study, tmp_path, how):
+    run_fold(study, FINAL, "cpu")
+    one, other = (study.fold_folder(k) / "metrics.json" for k in (0, 2))
+    facts = json.loads((other if how == "of another fold" else one).read_text())
+    if how == "edited":
+        facts["estimate"]["brain"]["psnr"] = 99.0
+    one.write_text(json.dumps(facts))
+    with pytest.raises(StateError, match=r"fold-00/metrics\.json: holds other figures than the"):
+        export_model(study, tmp_path / "model")
 
 
 def test_a_fold_in_the_place_of_the_final_training_is_not_exported(study, tmp_path):

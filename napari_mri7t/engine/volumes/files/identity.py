@@ -23,8 +23,9 @@ NUMBERS = (
     "PatientID", "OtherPatientIDs", OTHER_NUMBERS, "AccessionNumber", "MedicalRecordLocator",
 )  # fmt: skip
 PLACES = ("InstitutionName", "PatientAddress", "PatientTelephoneNumbers")
+BIRTH = "PatientBirthDate"
 DATES = (
-    "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
+    BIRTH, "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
     "AcquisitionDateTime",
 )  # fmt: skip
 ATTRIBUTES = (*PERSONS, *NUMBERS, *PLACES, *DATES)
@@ -104,6 +105,8 @@ class Identity:
         for keyword in DATES:
             for text in values.get(keyword, ()):
                 found |= _dates(text)
+        for text in values.get(BIRTH, ()):
+            found |= _months(text)
         short = {word for word in found if len(word) < SHORTEST and word.isascii()}
         return cls(frozenset(found - short), frozenset(short))
 
@@ -153,6 +156,15 @@ def _parts_of(text: str) -> set[str]:
         parts |= set(_whole(text))
     parts |= {part.lstrip("0") for part in parts}
     return {part for part in parts if len(part) > 1 or not part.isascii()}
+
+
+def _months(text: str) -> set[str]:
+    """Return the ways in which the month and the year of a date, YYYYMMDD, are written in words."""
+    if not re.match(r"\d{4}(?:0[1-9]|1[0-2])", text):
+        return set()
+    names = MONTHS[int(text[4:6]) - 1]
+    both = ((name, text[:4]) for long in names for name in (long, long[:3]))
+    return {joined for pair in both for joined in ("".join(pair), "".join(pair[::-1]))}
 
 
 def _dates(text: str) -> set[str]:
