@@ -64,6 +64,12 @@ class PlanesField(QWidget):
             column.addWidget(box)
             box.toggled.connect(self.changed)
 
+    def setToolTip(self, text: str) -> None:  # noqa: N802
+        """Tell the meaning at every box, too."""
+        super().setToolTip(text)
+        for box in self._boxes.values():
+            box.setToolTip(text)
+
     def text(self) -> str:
         """Return the planes that are ticked."""
         return ",".join(plane for plane, box in self._boxes.items() if box.isChecked())
