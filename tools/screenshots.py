@@ -246,6 +246,7 @@ def folder(studio: Studio, model: Path | None) -> None:
         widget.model_chooser.add(model)
     widget.computation.step_box.setCurrentIndex(1)
     widget.source.mode_box.setCurrentIndex(2)
+    widget.preparation.mode_box.setCurrentIndex(0)  # remembered from the scene before
     widget.source.folder_field.folder = place / "scans"
     widget.source.output_field.folder = place / "derivative"
     wait_until(lambda: not running_jobs())

@@ -24,6 +24,7 @@ class TextLabel(QLabel):
     def __init__(self, text: str = "") -> None:
         super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setIndent(0)  # else Qt measures it narrower than it draws it
         self.setText(" ")  # Qt measures a label that never had a text as -1
         self.setText(text)
 
