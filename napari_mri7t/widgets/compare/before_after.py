@@ -11,17 +11,15 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.compare.difference import add_difference
-from napari_mri7t.widgets.compare.three_planes import VIEW as PLANES
 from napari_mri7t.widgets.compare.views import (
     DIFFERENCE,
-    GRIDS,
     SIDE_BY_SIDE,
     SINGLE,
     SWIPE,
     THREE_PLANES,
     CompareViews,
 )
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData, remove_layer
+from napari_mri7t.widgets.layers.layers import LayerData, remove_layer
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
 
@@ -39,7 +37,7 @@ TOOLTIP = (
 
 
 class BeforeAfter(QObject):
-    """A button that turns through views of the last result; hidden until there is one."""
+    """A button that turns through views of the last result; disabled until there is one."""
 
     failed = Signal(str)
 
@@ -60,7 +58,7 @@ class BeforeAfter(QObject):
         self.button = MenuButton(TEXT, {view: partial(self.show, view) for view in views})
         self.button.setToolTip(TOOLTIP)
         self.button.clicked.connect(self.turn)
-        self.button.setVisible(False)
+        self.button.setEnabled(False)  # and not hidden: those beside it stay where they are
         self._corrected.answered.connect(self._on_corrected)
         self._differing.answered.connect(self._on_difference)
         for latest in (self._corrected, self._differing):
@@ -76,14 +74,14 @@ class BeforeAfter(QObject):
         self.forget()
         self._made, self._source, self._after, self._title = made, source, shown, title
         self.views.roles = ROLES
-        self.button.setVisible(True)
+        self.button.setEnabled(True)
 
     def offer_pair(self, scan: Layer, estimate: Layer) -> None:
         """Offer a scan as it is, beside its estimate of an earlier run."""
         self.forget()
         self._before, self._after = scan, estimate
         self.views.roles = OF_AN_EARLIER_RUN
-        self.button.setVisible(True)
+        self.button.setEnabled(True)
 
     def forget(self) -> None:
         """Leave the view and forget the result; its layers stay."""
@@ -91,7 +89,7 @@ class BeforeAfter(QObject):
         self._leave()
         self._made = self._source = self._after = self._before = None
         self._title = ""
-        self.button.setVisible(False)
+        self.button.setEnabled(False)
 
     def release(self) -> None:
         """Restore the viewer and stop listening to it."""
@@ -172,8 +170,8 @@ class BeforeAfter(QObject):
         self._remove_difference()
 
     def _on_inserted(self, event: Any) -> None:
-        """Leave the grid, which another layer would rearrange."""
-        if self.views.view in GRIDS and event.value.metadata.get(VIEW_KEY) != PLANES:
+        """Leave a view that another layer would rearrange or cover."""
+        if self.views.is_disturbed_by(event.value):
             self._leave()
 
     def _on_removed(self, event: Any) -> None:

@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 
 import napari
 from napari.components.overlays import TextOverlay
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.widgets.compare.canvas import make_current
 from napari_mri7t.widgets.compare.swipe import Swipe
+from napari_mri7t.widgets.compare.three_planes import VIEW as PLANES
 from napari_mri7t.widgets.compare.three_planes import ThreePlanesView
-from napari_mri7t.widgets.layers.layers import raise_layer
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, raise_layer
 
 FLICKER_MS = 600
 SINGLE, SIDE_BY_SIDE, FLICKER, SWIPE = "Single view", "Side by side", "Flicker", "Swipe"
@@ -80,6 +81,13 @@ class CompareViews(QObject):
             (layers.reordered, self._on_reordered),
             (self._viewer.canvas.grid.events.enabled, self._on_grid),
         )
+
+    def is_disturbed_by(self, layer: Layer) -> bool:
+        """Return whether a layer that was added rearranges or covers the present view."""
+        own = layer.metadata.get(VIEW_KEY)
+        if self.view in GRIDS:
+            return own != PLANES
+        return self.view != SINGLE and isinstance(layer, Image) and own is None
 
     def release(self) -> None:
         """Leave the view and stop listening to the viewer."""

@@ -12,10 +12,8 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSlider,
 
 from napari_mri7t.widgets.compare import jobs
 from napari_mri7t.widgets.compare.difference import add_difference
-from napari_mri7t.widgets.compare.three_planes import VIEW as PLANES
 from napari_mri7t.widgets.compare.views import (
     FLICKER,
-    GRIDS,
     SIDE_BY_SIDE,
     SINGLE,
     SWIPE,
@@ -23,7 +21,7 @@ from napari_mri7t.widgets.compare.views import (
     VIEWS,
     CompareViews,
 )
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData, placement
+from napari_mri7t.widgets.layers.layers import LayerData, placement
 from napari_mri7t.widgets.layers.planes import ends_of, line_on, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import COPYING, CommandButton
@@ -203,8 +201,8 @@ class CompareWidget(EngineWidget):
             self.notices.add(f"{complaint[:1].upper()}{complaint[1:]}.", WARNING_COLOUR)
 
     def _on_inserted(self, event: Any) -> None:
-        """Leave the grid, which another layer would rearrange."""
-        if self.views.view in GRIDS and event.value.metadata.get(VIEW_KEY) != PLANES:
+        """Leave a view that another layer would rearrange or cover."""
+        if self.views.is_disturbed_by(event.value):
             self.view_box.setCurrentText(SINGLE)
 
     def _on_view_changed(self, view: str) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal, SignalInstance
+from qtpy.QtCore import Qt, Signal, SignalInstance
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mri7t.engine.progress import Progress
@@ -83,6 +83,7 @@ class JobPanel(QWidget):
             policy.setRetainSizeWhenHidden(True)
             part.setSizePolicy(policy)
         self.notices = Notices()
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._lay_out()
         self._show_idle("")
 
@@ -125,9 +126,11 @@ class JobPanel(QWidget):
         job.failed.connect(self.fail)
         job.cancelled.connect(self._on_cancelled)
         job.ended.connect(self._on_ended)
+        if self.start_button.hasFocus():
+            self.setFocus()  # on Cancel, a second press of the space bar would stop the run
         self.cancel_button.setEnabled(True)
         self.pause_button.setEnabled(True)
-        self.start_button.setEnabled(False)  # last: the focus goes to what is enabled
+        self.start_button.setEnabled(False)
         self._name_pause()
         self.bar.setRange(0, 0)
         self.bar.show()
@@ -139,6 +142,8 @@ class JobPanel(QWidget):
         """Ask the job to stop."""
         if self.job is not None:
             self.job.cancel()
+            if self.cancel_button.hasFocus():
+                self.setFocus()
             self.cancel_button.setEnabled(False)
             self.show_status("Stopping")
 
@@ -289,7 +294,10 @@ class JobPanel(QWidget):
 
     def _show_idle(self, text: str) -> None:
         self.bar.hide()
+        was_here = any(x.hasFocus() for x in (self, self.cancel_button, self.pause_button))
         self.start_button.setEnabled(self._why_not is None and self.job is None)
+        if was_here:
+            (self.start_button if self.start_button.isEnabled() else self).setFocus()
         self.cancel_button.setEnabled(False)
         self.pause_button.setEnabled(False)
         why_not = "" if self._why_not is None else f"\nUnavailable: {self._why_not}"

@@ -129,7 +129,9 @@ class SourceFields(QWidget):
             self._form.addRow(label, field)
 
     def _recall(self, remembered: dict[str, Any]) -> None:
-        self.mode_box.setCurrentIndex(max(0, self.mode_box.findText(str(remembered.get("from")))))
+        mode = str(remembered.get("from"))
+        if self.layer_chooser.layer is None or mode != FOLDER:  # what is open comes first
+            self.mode_box.setCurrentIndex(max(0, self.mode_box.findText(mode)))
         self.folder_field.folder = str(remembered.get("folder", ""))
         self.output_field.folder = str(remembered.get("output", ""))
 

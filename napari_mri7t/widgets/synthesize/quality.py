@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 VIEW = "quality"
 SHOW, REMOVE = "Show quality layers", "Remove quality layers"
+COMPUTING = "Computing..."
 USE = "Use this mask"
 BRUSH_VOXELS = 6
 #: From the lowest to the topmost; those that hide others begin invisible.
@@ -128,12 +129,12 @@ class QualityPanel(QWidget):
                 layer.visible = True
             self._hidden = []
             self.plot.setVisible(False)
-        elif self._run is not None:
-            self.button.setEnabled(False)
+        elif self._run is not None and self.button.text() != COMPUTING:
+            self.button.setText(COMPUTING)  # and not disabled, which would move the focus
             self._latest.ask(_computed, *self._run)
 
     def _show(self, answer: tuple[Prepared, QualityVolumes, Histograms]) -> None:
-        self.button.setEnabled(True)
+        self.button.setText(SHOW)
         prepared, volumes, seen = answer
         if self._run is None or self._run[0] is not prepared:
             return
@@ -167,7 +168,7 @@ class QualityPanel(QWidget):
                 self._viewer.layers.remove(layer)
 
     def _fail(self, text: str) -> None:
-        self.button.setEnabled(True)
+        self.button.setText(SHOW)
         self.failed.emit(text)
 
     def _add(self, name: str, volume: Volume, title: str, limit: float) -> Layer:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtTest import QTest
 
 from napari_mri7t.widgets.shared import job_panel
 from napari_mri7t.widgets.shared.job_panel import FAILED, JobPanel
+from napari_mri7t.widgets.shared.worker import Job
 
 pytestmark = pytest.mark.gui
 
@@ -105,6 +109,27 @@ def test_line_under_the_buttons_takes_the_same_room_empty_and_in_three_lines(pan
         qtbot.wait(20)
         heights.add(panel.sizeHint().height())
     assert len(heights) == 1, heights
+
+
+def test_the_space_bar_does_not_cancel_what_it_has_started(panel, qtbot, wait_idle):
+    held = threading.Event()
+    panel.show()
+    panel.activateWindow()
+    panel.set_ready(None)
+    panel.start_button.setFocus()
+    qtbot.waitUntil(panel.start_button.hasFocus)
+    panel.follow(job := Job("work", lambda report: held.wait(20), quiet=True))
+    job.start()
+    qtbot.waitUntil(panel.hasFocus)
+    QTest.keyClick(panel, Qt.Key.Key_Space)
+    assert not job.is_cancelling
+    panel.cancel_button.setFocus()
+    QTest.keyClick(panel.cancel_button, Qt.Key.Key_Space)
+    assert job.is_cancelling
+    assert panel.hasFocus(), "and on no button that would do something else"
+    held.set()
+    wait_idle()
+    qtbot.waitUntil(panel.start_button.hasFocus)
 
 
 def test_a_line_is_amended_only_while_it_stands(panel):

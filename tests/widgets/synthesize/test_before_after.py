@@ -41,7 +41,7 @@ def seen(widget) -> list[str]:
 
 
 def test_button_comes_with_the_first_result(widget, done):
-    assert done.before_after.button.isVisibleTo(done)
+    assert done.before_after.button.isEnabled()
 
 
 def test_each_click_shows_the_next_view_and_the_last_restores_the_viewer(done, wait_idle):
@@ -122,11 +122,20 @@ def test_difference_that_fails_leaves_the_view_on_the_screen(done, wait_idle, mo
     assert done.before_after.views.view == done.before_after._wanted == "Swipe"
 
 
+@pytest.mark.parametrize("view", ["Swipe", "Side by side", "Difference"])
+def test_file_that_is_opened_leaves_no_view_under_it(done, wait_idle, view):
+    done.before_after.show(view)
+    wait_idle()
+    done.viewer.add_image(np.zeros((4, 5, 6)), name="another")
+    assert done.before_after.views.view == done.before_after._wanted == "Single view"
+    assert done.before_after.button.isEnabled()
+
+
 def test_removed_result_takes_its_views_along(done, wait_idle):
     done.before_after.button.click()
     wait_idle()
     done.viewer.layers.remove(made_of(done))
-    assert not done.before_after.button.isVisibleTo(done)
+    assert not done.before_after.button.isEnabled()
     assert not done.viewer.canvas.grid.enabled
     assert seen(done) == ["phantom"]
 

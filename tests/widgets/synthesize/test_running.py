@@ -168,6 +168,8 @@ def test_quality_layers_come_on_request_and_go_again(ready, head, calls, wait_id
     assert not ready.quality.isHidden()
     assert ready.quality.plot.isHidden()
     ready.quality.button.click()
+    assert ready.quality.button.isEnabled(), "else the focus goes to the next button"
+    assert ready.quality.button.text() == "Computing..."
     wait_idle()
     added = ready.viewer.layers[len(before) :]
     assert [layer.name for layer in added] == [

@@ -9,6 +9,7 @@ import pytest
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.synthesize.fields import FOLDER, ONE_LAYER, SourceFields
 
 pytestmark = pytest.mark.gui
 TOLERANCE = 2e-3  # as in test_preview.py
@@ -125,3 +126,17 @@ def test_next_preview_is_over_the_result_and_below_what_is_drawn(widget, live, w
         "phantom preview quick",
         "drawn",
     ]
+
+
+@pytest.mark.parametrize(("is_open", "mode"), [(False, FOLDER), (True, ONE_LAYER)])
+def test_folder_of_the_last_session_gives_way_to_what_is_open(
+    make_napari_viewer, qtbot, phantom_file, is_open, mode
+):
+    viewer = make_napari_viewer()
+    if is_open:
+        viewer.open(phantom_file, plugin="napari-mri7t")
+    fields = SourceFields(viewer, {"from": FOLDER, "folder": "/of/yesterday"})
+    qtbot.addWidget(fields)
+    assert fields.mode == mode
+    fields.layer_chooser.release()
+    fields.release()
