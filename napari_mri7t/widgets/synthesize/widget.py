@@ -161,7 +161,7 @@ class SynthesizeWidget(EngineWidget):
     def _why_no_preview(self) -> str | None:
         if self.panel.job is not None:
             return "a synthesis is running"
-        return self._why_not or ("choose a layer" if self.choices.is_folder else None)
+        return self._why_not or ("set From to One layer" if self.choices.is_folder else None)
 
     def _forget_others(self, layers: list[Layer]) -> None:
         """Drop what was said of other scans, another folder or another model than those chosen."""
