@@ -8,6 +8,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.wrapstruct import WrapStructError
 
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries
 from napari_mri7t.engine.volumes.files.dicom_header import state_contrast
@@ -46,7 +47,7 @@ def is_slice(path: Path) -> bool:
     """
     try:
         shape = nibabel.Nifti1Image.from_filename(path).shape
-    except (OSError, ValueError, ImageFileError):
+    except (OSError, ValueError, ImageFileError, WrapStructError):
         return False
     return len(shape) < 3 or shape[2] == 1
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
+from napari_mri7t.engine.volumes.files.contents import image_kind
 from napari_mri7t.engine.volumes.volume import load_volume
 
 NAMES = ("scan.nii", "scan.nii.gz", "scan.mgh", "scan.mgz", "scan.hdr", "SCAN.HDR.GZ", "scan.xyz")
@@ -143,3 +144,12 @@ def test_dangling_link_is_named_with_its_target_and_how_to_fetch_it(tmp_path):
     (tmp_path / "other.nii.gz").symlink_to("gone.nii.gz")
     with pytest.raises(FileNotFoundError, match=r"link to gone.nii.gz, which is missing"):
         load_volume(tmp_path / "other.nii.gz")
+
+
+@pytest.mark.parametrize("form", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_image_is_known_by_how_it_begins(form, order):
+    header = form.header_class(endianness=order)
+    header["magic"] = b"n+1" if form is nibabel.Nifti1Image else b"n+2\0\r\n\x1a\n"
+    assert image_kind(header.binaryblock) == "NIfTI"
+    assert image_kind(b"\1" + header.binaryblock) == ""

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files import dicom_conversion, dicom_header, dicom_messages
 from napari_mri7t.engine.volumes.files.dicom import digest_of, find_series, is_dicom
-from napari_mri7t.engine.volumes.files.dicom_header import FIELDS
+from napari_mri7t.engine.volumes.files.dicom_header import FIELDS, is_named_dicom
+from napari_mri7t.engine.volumes.files.dicom_images import is_slice
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w, looks_t1w, not_magnitude
 from napari_mri7t.engine.volumes.files.identity import Identity
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -630,3 +632,33 @@ def test_image_type_of_the_json_beside_a_nifti_is_checked(phantom, tmp_path, fac
 def test_whatever_people_type_into_a_header_is_not_shown(keyword):
     assert Identity.of({keyword: ["Quillfeather 77"]}).is_in("t1_QUILLFEATHER-77_sag")
     assert keyword in FIELDS, "and is read"
+
+
+def test_identities_of_two_patients_are_both_known():
+    jane, li = (Identity.of({"PatientName": [name]}) for name in ("Doe^Jane", "Li"))
+    both = jane | li
+    assert both.is_in("JaneDoe_T1")
+    assert both.is_in("li_t1")
+    assert not both.is_in("liver")
+
+
+def test_files_are_copied_where_there_are_no_links(dicom_series, tmp_path, monkeypatch):
+    dicom_series(tmp_path)
+    before = load_volume(tmp_path)
+
+    def refuse(*arguments, **options):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, before.array)
+
+
+def test_what_cannot_be_read_is_no_single_slice(tmp_path):
+    (tmp_path / "a.nii").write_text("no image")
+    assert not is_slice(tmp_path / "a.nii")
+    assert not is_slice(tmp_path / "none.nii")
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("a.DCM", True), ("a.ima", True), ("a.nii", False)])
+def test_dicom_files_are_known_by_their_names(name, is_one):
+    assert is_named_dicom(Path(name)) is is_one

@@ -96,7 +96,7 @@ def assert_same_geometry(saved: nibabel.Nifti1Image, image: nibabel.Nifti1Image)
 
 
 @pytest.mark.parametrize("codes", ["LAS", "PIR", "SLP"])
-@pytest.mark.parametrize(("sform_code", "qform_code"), [(0, 1), (2, 0), (4, 3), (1, 1)])
+@pytest.mark.parametrize(("sform_code", "qform_code"), [(0, 1), (2, 0), (4, 3), (1, 1), (5, 5)])
 def test_each_combination_of_form_codes_survives(tmp_path, codes, sform_code, qform_code):
     path = tmp_path / "scan.nii"
     image = nibabel.Nifti1Image(np.arange(120, dtype="i2").reshape(SHAPE), oblique(codes))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.errors import VolumeError
-from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target
+from napari_mri7t.engine.volumes.files.sidecars import check_sidecar_target, unreadable_beside
 from napari_mri7t.engine.volumes.provenance import (
     Execution,
     is_marked_synthetic,
@@ -182,3 +182,12 @@ def test_images_saved_together_may_not_share_a_sidecar(brain, facts, tmp_path):
     with pytest.raises(VolumeError, match=r"a\.nii\.gz: used for two outputs"):
         save_volumes(parts)
     assert contents(tmp_path) == {}
+
+
+def test_only_a_sidecar_that_cannot_be_read_is_told(tmp_path):
+    image = tmp_path / "a.nii.gz"
+    assert unreadable_beside(image) == ""
+    (tmp_path / "a.json").write_text("{}")
+    assert unreadable_beside(image) == ""
+    (tmp_path / "a.json").write_text("{")
+    assert "a.json" in unreadable_beside(image)
