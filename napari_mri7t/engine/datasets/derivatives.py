@@ -146,12 +146,15 @@ def find_own(
     notes: list[str] = []
     names = result_names(name)
     wanted = {
-        "mask": [f"{names.mask}{end}" for end in MASK_ENDS],
-        "transform": [f"{names.transform}{end}" for end in TRANSFORM_ENDS],
+        "mask": [names.folder / f"{names.mask}{end}" for end in MASK_ENDS],
+        "transform": [names.folder / f"{names.transform}{end}" for end in TRANSFORM_ENDS],
     }
+    stem = without_t1w(clean_stem(scan))
+    if not stem.startswith("sub-"):  # as S1_3T_desc-brain_mask of a plain folder
+        wanted["mask"] += [PurePosixPath(f"{stem}_desc-brain_mask{end}") for end in MASK_ENDS]
     for folder in folders:
         for what, files in wanted.items():
-            paths = [folder / names.folder / file for file in files]
+            paths = [folder / file for file in files]
             path = next((path for path in paths if os.path.lexists(path)), None)
             other = folder / names.folder / f"{names.transform}{NOT_LINEAR}"
             if path is None and what == "transform" and other.exists():

@@ -238,7 +238,8 @@ def write_people(folder: Path, people: Mapping[str, Person]) -> None:
         cells = [name, person.verdict or NOTHING, " ".join(person.flags.split()) or NOTHING]
         cells += [others.get(key, NOTHING) for key in own]
         lines.append("\t".join(as_cell(visible(cell)) for cell in cells))
-    write_json(folder / f"{PEOPLE}.json", COLUMNS)
+    about = {"Description": "The people of this dataset, and the verdicts on their pairs"}
+    write_json(folder / f"{PEOPLE}.json", about | COLUMNS)
     write_content(people_table(folder), "\n".join(lines) + "\n")
 
 

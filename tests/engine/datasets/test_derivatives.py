@@ -64,6 +64,15 @@ def test_link_that_leads_nowhere_is_named(scan, tmp_path, name):
     assert "leads nowhere" in note
 
 
+@pytest.mark.parametrize("name", ["S1_3T.nii.gz", "sub-S1/anat/sub-S1_desc-synth7T_T1w.nii.gz"])
+def test_mask_beside_the_names_of_a_plain_folder_counts(tmp_path, name):
+    scan = volume(tmp_path / "raw" / "S1_3T.nii.gz")
+    volume(tmp_path / "hdbet" / "S2_3T_desc-brain_mask.nii.gz")
+    assert find_own(scan, name, [tmp_path / "hdbet"]) == ({}, ())
+    mask = volume(tmp_path / "hdbet" / "S1_3T_desc-brain_mask.nii.gz")
+    assert find_own(scan, name, [tmp_path / "hdbet"]) == ({"mask": mask}, ())
+
+
 def test_transform_that_is_not_linear_is_told(scan, tmp_path):
     path = tmp_path / "fmriprep" / TRANSFORM
     path.parent.mkdir(parents=True)
