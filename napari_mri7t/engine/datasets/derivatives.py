@@ -144,6 +144,7 @@ def find_own(
     """
     found: dict[str, Path] = {}
     notes: list[str] = []
+    warps: list[str] = []
     names = result_names(name)
     wanted = {
         "mask": [names.folder / f"{names.mask}{end}" for end in MASK_ENDS],
@@ -158,14 +159,14 @@ def find_own(
             path = next((path for path in paths if os.path.lexists(path)), None)
             other = folder / names.folder / f"{names.transform}{NOT_LINEAR}"
             if path is None and what == "transform" and other.exists():
-                notes.append(f"{other.name} of a derivative is not used: it is not linear")
+                warps.append(f"{other.name} of a derivative is not used: it is not linear")
             if path is None or what in found:
                 continue
             if why := _why_unusable(path, scan, what):
                 notes.append(f"{path.name} of a derivative is not used: {why}")
             else:
                 found[what] = path
-    return found, tuple(notes)
+    return found, (*notes, *(() if "transform" in found else warps[:1]))
 
 
 def _why_unusable(path: Path, scan: Path, what: str) -> str:

@@ -33,6 +33,7 @@ from napari_mri7t.engine.volumes.files.dicom_header import (
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
 from napari_mri7t.engine.volumes.files.identity import Identity
 
+FEW_UNMARKED = 5  # files of a folder that are looked into
 PACKED = (*ARCHIVES, ".gz")
 NOT_UNPACKED = "not looked into: unpack them"
 FETCH_THEM = "fetch them with 'datalad get' or 'git annex get', or mend the links"
@@ -167,7 +168,7 @@ def _sorted(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
         elif not path.suffix.strip(".0123456789"):
             unmarked[path.parent].append(path)
     for group in unmarked.values():
-        if _forced(group[0]) is not None:
+        if any(_forced(path) is not None for path in group[:FEW_UNMARKED]):
             unread += group
     return files, unread
 

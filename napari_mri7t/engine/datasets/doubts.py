@@ -8,7 +8,8 @@ from napari_mri7t.engine.datasets.names import (
     clean_stem,
     why_no_image,
 )
-from napari_mri7t.engine.volumes.files.dicom_t1w import other_contrast
+from napari_mri7t.engine.volumes.files.dicom_t1w import T1W, other_contrast
+from napari_mri7t.engine.volumes.files.sidecars import description_beside
 from napari_mri7t.engine.volumes.volume import Volume
 
 
@@ -35,16 +36,23 @@ def scan_doubts(volume: Volume) -> tuple[str, ...]:
     if file is None or file.computed:
         return ()
     if file.dicom is not None:
-        said_by, what = "DICOM header", other_contrast(file.dicom.description)
+        said_by, what = "DICOM header", _other_series(file.dicom.description)
         is_7t = nearest_field(file.dicom.tesla or 0) == "7"
         field = ("this is a 7T scan by its DICOM header, and the models are for 3T scans",) * is_7t
     elif file.path is not None:
         said_by, what = "name", _other_kind(clean_stem(file.path))
+        if not what:
+            said_by, what = "JSON file", _other_series(description_beside(file.path))
         field = field_warnings(file.path, "3")
     else:
         return ()
     told = f"this is no T1w scan by its {said_by} ({what}), and the models are for T1w scans"
     return (told, *field) if what else field
+
+
+def _other_series(description: str) -> str:
+    """Return the word of a series' description that names no T1w image, where none names one."""
+    return "" if T1W.search(description.replace("_", " ")) else other_contrast(description)
 
 
 def _other_kind(name: str) -> str:

@@ -13,8 +13,9 @@ from napari_mri7t.engine.errors import Mri7tWarning, SubjectError
 VISIT = re.compile(
     r"[ _-]*\(\d+\)(?=[ _-]|$)"
     r"|[ _-]+(?:(?:v|visit|tp|time|timepoint|scan|day|week|month|year|rep|repeat|copy|kopie|copie)"
-    r"[ _-]?\d*|[tm][0-9]+|pre|post|baseline|bl|follow-?up|fu\d*|(?:re)?test|flip(?:ped)?"
-    r"|mirror(?:ed)?|aug\d*|denoised?|(?:19|20)\d{6}|brain|mprage|spgr|t1w?)(?=[ _-]|$)"
+    r"[ _-]?\d*|t[0-9]|m(?:0|3|6|9|12|18|24|36|48)|pre|post|baseline|bl|follow-?up|fu\d*"
+    r"|(?:re)?test|flip(?:ped)?|mirror(?:ed)?|aug\d*|denoised?|(?:19|20)\d{6}"
+    r"|brain|mprage|spgr|t1w?)(?=[ _-]|$)"
 )
 
 

@@ -223,7 +223,7 @@ def reference_doubts(reference: Volume, mask: Volume | None = None) -> tuple[str
     """
     found = []
     if what := made_instead(reference, "7T"):
-        found.append(f"the reference {reference.name} is {what}: no score tells how near a scan is")
+        found.append(f"the reference {reference.name} is {what}: compare with the scan itself")
     if mask is not None and (mask.array > 0).all():
         found.append(
             f"the mask {mask.name} is above 0 in every voxel: the scores of the brain are those of "

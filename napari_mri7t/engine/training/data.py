@@ -31,6 +31,7 @@ ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
 SAME_CORRELATION = 0.9999  # copies rounded to 8 bits exceed it; two persons stay below 0.99
 MOST_COPIES = 5  # listed in one message
 N_SPOTS, SPOT_VOXELS = 64, 9  # the brightest spots of an image, and the side of a cube around each
+EVEN = 1e-9  # variance of what shows nothing, as part of the squared maximum
 HEIGHT_DIGITS = 4  # of the brightness of a spot, as part of the brightest
 ALIKE = 0.995  # correlation of two cubes that may be one, each rounded to 8 bits
 LEAST_SHARED = 4  # spots
@@ -265,18 +266,17 @@ def _spots_of(array: np.ndarray) -> _Spots | None:
         return None
     smooth = uniform_filter(array, 3)
     is_top = smooth == maximum_filter(smooth, SPOT_VOXELS)
+    scaled = array.astype(np.float64) / (np.abs(array).max() or 1)
+    spread = uniform_filter(scaled**2, SPOT_VOXELS) - uniform_filter(scaled, SPOT_VOXELS) ** 2
+    is_top &= spread > EVEN  # the air of an extracted brain is one large plateau
     inner = tuple(slice(edge, n - edge) for n in array.shape)
     places = np.argwhere(is_top[inner]) + edge
     if len(places) < LEAST_SHARED:
         return None
-    heights = np.round(smooth[tuple(places.T)] / (np.abs(smooth).max() or 1), HEIGHT_DIGITS)
-    may_count = heights >= np.sort(heights)[-N_SPOTS:][0]
-    places, heights = places[may_count], heights[may_count]
-    cubes = np.stack(
-        [array[tuple(slice(n - edge, n + edge + 1) for n in place)].ravel() for place in places]
-    )
-    brightest = np.lexsort((-cubes.std(axis=1), -heights))[:N_SPOTS]
-    return _Spots(places[brightest], cubes[brightest], len(array))
+    heights = np.round(smooth[tuple(places.T)] / np.abs(array).max(), HEIGHT_DIGITS)
+    places = places[np.lexsort((-spread[tuple(places.T)], -heights))[:N_SPOTS]]
+    cubes = [array[tuple(slice(n - edge, n + edge + 1) for n in place)].ravel() for place in places]
+    return _Spots(places, np.stack(cubes), len(array))
 
 
 def _move_between(one: _Spots, other: _Spots) -> np.ndarray | None:

@@ -68,9 +68,10 @@ def held_out_figures(study: Study) -> list[dict[str, Any]]:
     done = [k for k in range(len(study.subjects)) if study.is_done(k)]
     for k in done:
         check_done(study, k)
-    found = read_figures([study.fold_folder(k) for k in done])
-    for k, figures in zip(done, found, strict=True):
-        folder = study.fold_folder(k)
+    folders = [study.fold_folder(k) for k in done]
+    folders = [folder for folder in folders if (folder / METRICS_FILE).exists()]
+    found = read_figures(folders)
+    for folder, figures in zip(folders, found, strict=True):
         if to_json(summarize_figures([figures])) != to_json(read_card(folder).metrics):
             raise StateError(
                 f"{folder / METRICS_FILE}: holds other figures than the fold's {CARD_FILE}: put "

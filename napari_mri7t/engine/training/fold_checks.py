@@ -52,12 +52,13 @@ def _check_origin(study: Study, k: int, card: ModelCard) -> None:
     numbers = [number for number in range(len(study.subjects)) if number != k]
     images = [study.digests[number].target.file for number in numbers]
     people = [study.subjects[number].name for number in numbers]
+    seen, names = card.training.get("targets_sha256"), card.training.get("subjects")
     what = ""
     if card.network != study.settings.network:
         what = f"of another network ({card.network})"
-    elif card.training.get("targets_sha256") != images:
+    elif isinstance(seen, list) and sorted(map(str, seen)) != sorted(images):
         what = "trained on other images"
-    elif card.training.get("subjects") != people:
+    elif not isinstance(names, list) or sorted(map(str, names)) != sorted(people):
         what = "trained on other people"
     if what:
         raise StateError(

@@ -304,6 +304,7 @@ def test_people_whose_files_are_packed_or_lack_the_mark_are_told(dicom_series, t
     other = {"PatientName": "Roe^Richard", "PatientID": "2"}
     for path in dicom_series(tmp_path / "P2", array=SMALL, names="IM{:04d}", **other):
         path.write_bytes(path.read_bytes()[132:])
+    (tmp_path / "P2" / "CHANGES").write_text("sorts before IM0000")
     for path in dicom_series(tmp_path / "P3", array=SMALL, names="ROE_{:03d}.dcm", **other):
         path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()

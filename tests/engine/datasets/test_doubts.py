@@ -1,5 +1,7 @@
 """What the name of one scan tells against it, wherever it is synthesised."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,16 @@ def test_estimate_and_its_sidecar_carry_the_warning(phantom, tmp_path, tiny_mode
     made = synthesize(path, tiny_model, SynthesisConfig(device="cpu"))
     assert any("by its name (FLAIR)" in text for text in made.warnings)
     assert any("by its name (FLAIR)" in text for text in made.sidecar()["Warnings"])
+
+
+@pytest.mark.parametrize(
+    ("series", "words"), [("Sag_3D_FLAIR", "FLAIR"), ("t1_mprage_sag", ""), ("T1_FLAIR", "")]
+)
+def test_json_file_that_names_another_series_is_told(phantom, tmp_path, series, words):
+    path = save_volume(phantom, tmp_path / "scan.nii.gz")
+    (tmp_path / "scan.json").write_text(json.dumps({"SeriesDescription": series}))
+    told = f"this is no T1w scan by its JSON file ({words}), and the models are for T1w scans"
+    assert scan_doubts(load_volume(path)) == ((told,) if words else ())
 
 
 def test_what_was_computed_has_no_name_that_tells(phantom, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tracemalloc
 from dataclasses import replace
 
 import nibabel
@@ -16,7 +17,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.data import check_data, digest_subjects
+from napari_mri7t.engine.training.data import _spots_of, check_data, digest_subjects
 from napari_mri7t.engine.training.run import run_fold
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings, open_study
@@ -200,6 +201,18 @@ def test_copy_of_a_saturated_brain_is_known(tmp_path, change):
     digest_subjects([subjects[0], subjects[2]])
     with pytest.raises(SubjectError, match=r"S1, 7T, and S2, 7T"):
         digest_subjects(subjects)
+
+
+def test_brain_with_few_spots_in_much_air_costs_no_memory():
+    array = np.zeros((120, 120, 120), np.float32)
+    axes = np.meshgrid(*(np.linspace(-1, 1, 30) for _ in range(3)))
+    array[40:70, 40:70, 40:70] = np.clip(1 - sum(axis**2 for axis in axes), 0, 0.6)
+    tracemalloc.start()
+    spots = _spots_of(array)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert spots is None or len(spots.places) <= 64
+    assert peak < 12 * 8 * array.size
 
 
 def test_images_that_are_alike_are_no_copies(dataset):

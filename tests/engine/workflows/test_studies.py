@@ -100,7 +100,7 @@ def test_a_fold_in_the_place_of_another_is_not_scored(study):
     [
         ("network", "watnet", r"of another network \(watnet\)"),
         ("targets_sha256", ["0" * 64], "trained on other images"),
-        ("targets_sha256", None, "trained on other images"),
+        ("subjects", None, "trained on other people"),
         ("subjects", ["sub-B", "sub-A"], "trained on other people"),
     ],
 )
@@ -147,6 +147,11 @@ def test_figures_that_are_not_the_fold_s_are_not_exported(study, tmp_path, how):
     one.write_text(json.dumps(facts))
     with pytest.raises(StateError, match=r"fold-00/metrics\.json: holds other figures than the"):
         export_model(study, tmp_path / "model")
+
+
+def test_figures_that_are_gone_are_left_out_of_the_final_model(study):
+    (study.fold_folder(0) / "metrics.json").unlink()
+    assert run_fold(study, FINAL, "cpu").metrics["subjects"] == ["sub-C_7T"]
 
 
 def test_a_fold_in_the_place_of_the_final_training_is_not_exported(study, tmp_path):

@@ -65,6 +65,22 @@ def image_type_beside(image: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def description_beside(image: Path) -> str:
+    """Return what the JSON file beside an image records of its series, in words; empty if nothing.
+
+    Parameters
+    ----------
+    image : Path
+        The image, not its JSON file.
+    """
+    try:
+        facts = read_json(sidecar_of(image))
+        found = [facts.get("SeriesDescription"), facts.get("ProtocolName")]
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return " ".join(text for text in found if isinstance(text, str))
+
+
 def unreadable_beside(image: Path) -> str:
     """Return why the JSON file beside an image cannot be read; empty if it can, or there is none.
 
