@@ -144,7 +144,6 @@ def find_own(
     """
     found: dict[str, Path] = {}
     notes: list[str] = []
-    warps: list[str] = []
     names = result_names(name)
     wanted = {
         "mask": [names.folder / f"{names.mask}{end}" for end in MASK_ENDS],
@@ -157,16 +156,16 @@ def find_own(
         for what, files in wanted.items():
             paths = [folder / file for file in files]
             path = next((path for path in paths if os.path.lexists(path)), None)
-            other = folder / names.folder / f"{names.transform}{NOT_LINEAR}"
-            if path is None and what == "transform" and other.exists():
-                warps.append(f"{other.name} of a derivative is not used: it is not linear")
             if path is None or what in found:
                 continue
             if why := _why_unusable(path, scan, what):
                 notes.append(f"{path.name} of a derivative is not used: {why}")
             else:
                 found[what] = path
-    return found, (*notes, *(() if "transform" in found else warps[:1]))
+    warp = names.folder / f"{names.transform}{NOT_LINEAR}"
+    if "transform" not in found and any((folder / warp).exists() for folder in folders):
+        notes.append(f"{warp.name} of a derivative is not used: it is not linear")
+    return found, tuple(notes)
 
 
 def _why_unusable(path: Path, scan: Path, what: str) -> str:
