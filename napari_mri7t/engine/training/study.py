@@ -206,11 +206,21 @@ def keep_study(study: Study) -> Study:
             if not path.exists():
                 raise
     _compare(path, _facts(open_study(study.folder)), facts)
-    known = _read(path)
-    moved = {key: facts[key] for key in ("subjects", "start_from", "starts") if key in facts}
-    if known != known | moved:
-        write_json(path, known | moved)
+    _keep_places(path, facts)
     return open_study(study.folder)
+
+
+def _keep_places(path: Path, facts: dict[str, Any]) -> None:
+    """Write where data and start are now, and add the digests of starts that are seen first."""
+    moved = {key: facts[key] for key in ("subjects", "start_from", "starts") if key in facts}
+    known = _read(path)
+    if known == known | moved:
+        return
+    with FileLock(path.with_name(LOCK_FILE)):  # no process drops what another one adds
+        known = _read(path)
+        if "starts" in moved:
+            moved["starts"] |= known.get("starts", {})
+        write_json(path, known | moved)
 
 
 @contextmanager

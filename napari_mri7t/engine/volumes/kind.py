@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, generate_binary_structure
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
@@ -192,12 +192,24 @@ def _masked_map(above: np.ndarray) -> str:
     low, high = float(values[0]), float(values[-1])
     if abs(high + low) <= ROUND * high and _is_even(values, (low, high), DIFFUSE_INSIDE):
         return f"a phase image (from {low:g} to {high:g})"
-    rim = np.median(above[brain & ~binary_erosion(brain)])
     least = INNER_RIM if scale > LARGE_SCALE else MIDDLE_RIM
-    is_inner = np.searchsorted(values, rim) / values.size > least
+    is_inner = _rim_rank(above, brain, values) > least
     return (
         "a real or imaginary part, or a map (on both sides of 0, up to its rim)" if is_inner else ""
     )
+
+
+def _rim_rank(above: np.ndarray, brain: np.ndarray, values: np.ndarray) -> float:
+    """Return where the median of the rim lies among the sorted values.
+
+    The rim is that of planes, those where it is darkest: where a slab was cut out, tissue ends.
+    """
+    ranks = []
+    for axis in range(3):
+        in_plane = np.moveaxis(generate_binary_structure(2, 1)[None], 0, axis)
+        rim = above[brain & ~binary_erosion(brain, in_plane, border_value=1)]
+        ranks += [float(np.searchsorted(values, np.median(rim)))] if rim.size else []
+    return min(ranks, default=0.0) / values.size
 
 
 def _texture(above: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.run import prepare_study, run_fold
 from napari_mri7t.engine.training.seen import was_trained_on
 from napari_mri7t.engine.training.start import check_start, start_training
-from napari_mri7t.engine.training.study import StudySettings, open_study
+from napari_mri7t.engine.training.study import StudySettings, keep_study, open_study, plan_study
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 TINY = TrainConfig(
@@ -354,6 +354,15 @@ def test_a_start_that_was_trained_later_counts_from_then_on(first, dataset, tmp_
     study = begin(dataset, tmp_path / "run", TINY, first.folder)
     run_fold(study, 2, "cpu")
     assert open_study(study.folder).starts["fold-02"] == read_card(first.fold_folder(2)).sha256
+
+
+def test_of_two_processes_that_see_new_starts_none_drops_the_other_s(first, dataset, tmp_path):
+    begin(dataset, tmp_path / "run", TINY, first.folder)
+    planned = plan_study(dataset, tmp_path / "run", open_study(tmp_path / "run").settings)
+    run_fold(first, 2, "cpu")
+    begin(dataset, tmp_path / "run", TINY, first.folder)  # another process, meanwhile
+    kept = keep_study(planned)
+    assert kept.starts["fold-02"] == read_card(first.fold_folder(2)).sha256
 
 
 def test_a_start_that_was_moved_is_known_again(first, dataset, tmp_path):
