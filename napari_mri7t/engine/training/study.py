@@ -3,7 +3,7 @@
 A fold is done when its `card.json` exists, which is written last.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from numbers import Integral
@@ -28,9 +28,9 @@ from napari_mri7t.engine.models.card import (
 )
 from napari_mri7t.engine.networks import build_network, slices_of
 from napari_mri7t.engine.progress import Report, ignore
-from napari_mri7t.engine.texts import as_read, brief
+from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.training.checkpoint import copy_state, has_state
-from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict, settings_of
+from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
 from napari_mri7t.engine.training.pairs import choose_reference
 from napari_mri7t.engine.training.patches import check_fit
@@ -38,6 +38,7 @@ from napari_mri7t.engine.training.study_checks import (
     LOCK_FILE,
     check_ends,
     check_noise_map,
+    refuse_other_study,
     refuse_strays,
 )
 from napari_mri7t.engine.volumes.files.reading import read_header
@@ -181,7 +182,7 @@ def plan_study(
     starts = digests_of_starts(start) | seen if start else {}
     study = Study(place, settings, tuple(subjects), reference, digests, start_sha256, starts)
     if known is not None:
-        _compare(place / STUDY_FILE, _facts(known), _facts(study))
+        refuse_other_study(place / STUDY_FILE, _facts(known), _facts(study))
     return study
 
 
@@ -205,7 +206,7 @@ def keep_study(study: Study) -> Study:
         except Mri7tError:
             if not path.exists():
                 raise
-    _compare(path, _facts(open_study(study.folder)), facts)
+    refuse_other_study(path, _facts(open_study(study.folder)), facts)
     _keep_places(path, facts)
     return open_study(study.folder)
 
@@ -298,7 +299,7 @@ def adopt_training(study: Study, trained: str | Path, k: int) -> bool:
     """
     other = open_study(trained)
     path = other.folder / STUDY_FILE
-    _compare(path, _read(path), _read(study.folder / STUDY_FILE), inference=False)
+    refuse_other_study(path, _read(path), _read(study.folder / STUDY_FILE), inference=False)
     with lock_fold(study, k) as folder:
         if study.is_done(k) or has_state(folder):
             return False
@@ -382,50 +383,3 @@ def _read(path: Path) -> dict[str, Any]:
     if facts.get("format") != STUDY_FORMAT:
         raise StateError(f"{path}: not a study of format {STUDY_FORMAT}; start a new one")
     return facts
-
-
-def _compare(
-    path: Path, known: Mapping[str, Any], asked: Mapping[str, Any], *, inference: bool = True
-) -> None:
-    """Refuse to continue a study other than the requested one."""
-    old, new = (_comparable(facts, inference) for facts in (known, asked))
-    differing = [key for key in old if old[key] != new[key]]
-    if "config" in differing:
-        settings = [(key, old["config"][key], value) for key, value in new["config"].items()]
-        changed = [f"{key} {before} -> {now}" for key, before, now in settings if before != now]
-        differing[differing.index("config")] = "settings " + ", ".join(changed)
-    if "subjects" in differing:
-        before, now = known["subjects"], asked["subjects"]
-        differing[differing.index("subjects")] = f"subjects: {_of_subjects(before, now)}"
-    if differing:
-        raise StateError(
-            f"{path}: this run folder holds a study that differs in {'; '.join(differing)}; "
-            "use another folder"
-        )
-
-
-def _of_subjects(known: Sequence[dict[str, Any]], asked: Sequence[dict[str, Any]]) -> str:
-    """Say in which subjects, and in which of their files, two studies differ."""
-    before, now = ({entry["name"]: entry for entry in each} for each in (known, asked))
-    told = [f"{name} is gone" for name in before if name not in now]
-    told += [f"{name} is new" for name in now if name not in before]
-    for name in before.keys() & now.keys():
-        for tesla, role in (("7T", "target"), ("3T", "source")):
-            if before[name][f"{role}_sha256"] != now[name][f"{role}_sha256"]:
-                told.append(f"the {tesla} image of {name} has changed")
-    return ", ".join(sorted(told)) or "their order"
-
-
-def _comparable(facts: Mapping[str, Any], inference: bool) -> dict[str, Any]:
-    """Return what must not change; data and start may be moved, their digests decide."""
-    config = from_dict(facts["config"])
-    same = ("name", "target_sha256", "source_sha256")
-    return {
-        "network": facts["network"],
-        "network_config": as_read(facts["network_config"]),
-        "preset": facts["preset"],
-        "config": settings_of(config) if inference else config.learnt_from(),
-        "reference": facts["reference"],
-        "subjects": [{key: entry[key] for key in same} for entry in facts["subjects"]],
-        "start_from": facts.get("start_sha256"),
-    }

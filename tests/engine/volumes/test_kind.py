@@ -164,7 +164,9 @@ def test_a_slab_of_a_brain_z_scored_within_its_mask_is_no_part(head, n_empty):
     """Where a slab ends, the brain goes on: its cut faces are no rim."""
     brain, mask = head[0], head[1]
     scored = masked(head, (brain - brain[mask].mean()) / brain[mask].std()).array
-    check_t1w(Volume(np.pad(scored[:, :, 46:53], ((100, 100), (100, 100), (n_empty, n_empty))), np.eye(4)))
+    check_t1w(
+        Volume(np.pad(scored[:, :, 46:53], ((100, 100), (100, 100), (n_empty, n_empty))), np.eye(4))
+    )
 
 
 @pytest.mark.parametrize("top", [1, 255])
