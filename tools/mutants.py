@@ -42,6 +42,8 @@ MODULES = {
 }
 # What is said is read by people: its words may change without a test.
 WORDS = [r"_log\.", r"^\s*f?\"[^\"]*\",?\s*$"]
+MESSAGE = re.compile(r"""f?"[^"]*\s[^"]*"|None""")  # a text with a space, or none in its place
+SIGNS = (r"-(?!--)", r"\+(?!\+\+)")  # of the lines of a difference
 SETTINGS = """
 [tool.mutmut]
 source_paths = ["napari_mri7t"]
@@ -103,12 +105,22 @@ def run_mutmut(folder: Path, sample: int | None) -> None:
 
 
 def survivors_in(folder: Path, module: str) -> list[str]:
-    """Return each change that no test noticed as the beginning of a row of the page."""
+    """Return each change that no test noticed as the beginning of a row of the page.
+
+    Changes of the words of a message are counted only.
+    """
     listed = mutmut(folder, "results", "--all", "true")
     states = re.findall(r"^\s+(\S+): (.+)$", listed, re.MULTILINE)
-    print(f"{module}: {dict(Counter(state for _, state in states))}", flush=True)
-    names = [name for name, state in states if state in ("survived", "no tests")]
-    return [f"| `{function_of(name)}` | `{change(folder, name)}` |" for name in names]
+    rows, n_words = [], 0
+    for name in [name for name, state in states if state in ("survived", "no tests")]:
+        before, after = change(folder, name)
+        if MESSAGE.search(before) and MESSAGE.sub("", before) == MESSAGE.sub("", after):
+            n_words += 1
+        else:
+            rows.append(f"| `{function_of(name)}` | `{after}` |")
+    counts = dict(Counter(state for _, state in states))
+    print(f"{module}: {counts}; {n_words} survivors change words only", flush=True)
+    return rows
 
 
 def function_of(name: str) -> str:
@@ -118,11 +130,12 @@ def function_of(name: str) -> str:
     return f"{module.rpartition('.')[-1]}.{function}"
 
 
-def change(folder: Path, name: str) -> str:
-    """Return the lines that a mutant changed, as they became, in one line."""
+def change(folder: Path, name: str) -> tuple[str, str]:
+    """Return the lines that a mutant changed, as they were and as they became, each in one line."""
     shown = mutmut(folder, "show", name).splitlines()
-    added = [line[1:].strip() for line in shown if re.match(r"\+(?!\+\+)", line)]
-    return " ".join(added).replace("|", "¦").replace("`", "'")
+    lines = [[line[1:].strip() for line in shown if re.match(sign, line)] for sign in SIGNS]
+    was, became = (" ".join(each).replace("|", "¦").replace("`", "'") for each in lines)
+    return was, became
 
 
 def mutmut(folder: Path, *words: str) -> str:
