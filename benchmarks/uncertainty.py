@@ -35,6 +35,7 @@ from napari_mri7t.engine.metrics.calibration import (
     leave_one_out,
     local_spread,
 )
+from napari_mri7t.engine.metrics.detail import Spacing
 from napari_mri7t.engine.models.card import (
     CARD_FILE,
     ModelCard,
@@ -160,7 +161,9 @@ def print_coverage(brains: list[HeldOut]) -> tuple[dict[str, float], dict[str, f
     return {name: round(part, 4) for name, part in found.items()}, reliability
 
 
-def lesion_rows(plain: Run, sick: Run, calibration: Calibration) -> Iterator[tuple[float, ...]]:
+def lesion_rows(
+    plain: Run, sick: Run, calibration: Calibration, voxel_size: Spacing = (1.0, 1.0, 1.0)
+) -> Iterator[tuple[float, ...]]:
     """Yield, of each lesion, the contrast left and the map's rank there, with and without it.
 
     A rank is the part of the brain's voxels that are less uncertain than the sphere's mean.
@@ -168,7 +171,7 @@ def lesion_rows(plain: Run, sick: Run, calibration: Calibration) -> Iterator[tup
     maps = [calibration.half_width(each.estimate, each.local_spread) for each in (plain, sick)]
     sorted_maps = [np.sort(each[plain.brain]) for each in maps]
     for lesion in sick.lesions:
-        box, share = occupancy(lesion, plain.target.T.shape, (1.0, 1.0, 1.0))
+        box, share = occupancy(lesion, plain.target.T.shape, voxel_size)
         inside, here = (share > 0.5).T, box[::-1]
         change = [(b[here] - a[here])[inside].mean() for a, b in _pairs(plain, sick)]
         if abs(change[0]) < LEAST_CONTRAST:

@@ -343,8 +343,11 @@ def test_one_fold_s_start_that_was_trained_anew_is_refused(first, dataset, tmp_p
     shutil.rmtree(first.fold_folder(1))
     shutil.copytree(other.fold_folder(1), first.fold_folder(1))
     again = begin(dataset, tmp_path / "run", TINY, first.folder)
-    with pytest.raises(StateError, match="fold-01: holds another model than when this study began"):
+    with pytest.raises(
+        StateError, match="fold-01: holds another model than when this study began"
+    ) as caught:
         run_fold(again, 1, "cpu")
+    assert caught.value.argument == "start_from"
     assert not again.is_done(1)
 
 
@@ -354,6 +357,12 @@ def test_a_start_that_was_trained_later_counts_from_then_on(first, dataset, tmp_
     study = begin(dataset, tmp_path / "run", TINY, first.folder)
     run_fold(study, 2, "cpu")
     assert open_study(study.folder).starts["fold-02"] == read_card(first.fold_folder(2)).sha256
+
+
+def test_a_start_that_was_trained_after_the_study_was_opened_is_taken(first, dataset, tmp_path):
+    study = begin(dataset, tmp_path / "run", TINY, first.folder)
+    card = run_fold(first, 2, "cpu")
+    assert run_fold(study, 2, "cpu").training["started_from"]["sha256"] == card.sha256
 
 
 def test_of_two_processes_that_see_new_starts_none_drops_the_other_s(first, dataset, tmp_path):
