@@ -94,12 +94,15 @@ class Scan:
     dicom : DicomSeries, optional
         The series that is converted; `path` is then its folder, which may be named after the
         patient: messages name the scan by `name` alone.
+    where : str
+        Where its folder is, in words that tell no patient; empty if `name` tells it.
     """
 
     path: Path
     name: str
     output: str
     dicom: DicomSeries | None = None
+    where: str = ""
 
 
 def source_uri(scan: Scan) -> str | None:

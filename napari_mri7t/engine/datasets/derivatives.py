@@ -19,7 +19,7 @@ from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
 from napari_mri7t.engine.volumes.files.reading import read_header
 from napari_mri7t.engine.volumes.files.streams import stem_of
-from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM
+from napari_mri7t.engine.volumes.volume import GRID_TOLERANCE_MM, load_dicom
 
 DERIVATIVES = "derivatives"  # of a dataset, in the dataset
 MASK_ENDS = (".nii.gz", ".nii")
@@ -122,14 +122,14 @@ def _is_of_others(folder: Path) -> bool:
 
 
 def find_own(
-    scan: Path, name: str, folders: Sequence[Path]
+    scan: Scan, name: str, folders: Sequence[Path]
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Find the mask and the linear transform to MNI space of a scan in derivatives.
 
     Parameters
     ----------
-    scan : Path
-        The scan's file, on whose grid a mask must lie.
+    scan : Scan
+        On whose grid a mask must lie; one of DICOM files is converted to know it.
     name : str
         As for `result_names`.
     folders : sequence of Path
@@ -149,7 +149,7 @@ def find_own(
         "mask": [names.folder / f"{names.mask}{end}" for end in MASK_ENDS],
         "transform": [names.folder / f"{names.transform}{end}" for end in TRANSFORM_ENDS],
     }
-    stem = without_t1w(clean_stem(scan))
+    stem = without_t1w(clean_stem(Path(scan.name)))
     if not stem.startswith("sub-"):  # as S1_3T_desc-brain_mask of a plain folder
         wanted["mask"] += [PurePosixPath(f"{stem}_desc-brain_mask{end}") for end in MASK_ENDS]
     for folder in folders:
@@ -168,7 +168,7 @@ def find_own(
     return found, tuple(notes)
 
 
-def _why_unusable(path: Path, scan: Path, what: str) -> str:
+def _why_unusable(path: Path, scan: Scan, what: str) -> str:
     if not path.exists():
         return f"it is a link that leads nowhere: {FETCH}"
     if what != "mask":
@@ -221,27 +221,37 @@ def _is_of(start: str, scan: Scan) -> bool:
 
     In BIDS some of its entities are enough; in a flat folder are other people's files, too.
     """
-    stem, folders = clean_stem(scan.path), PurePosixPath(scan.name).parts
+    stem, folders = clean_stem(Path(scan.name)), PurePosixPath(scan.name).parts
     if _is_in_bids(PurePosixPath(scan.name)):
         parts = start.split("_")
         return parts[0] == folders[0] and {*parts} <= {*stem.split("_"), *folders}
-    names = (stem, without_field(scan.path))
+    names = (stem, without_field(Path(scan.name)))
     return start in {*names, *map(without_t1w, names)}
 
 
-def is_on_grid(mask: Path, scan: Path) -> bool:
-    """Return whether two files have one grid, whatever the order of their voxels.
+def is_on_grid(mask: Path, scan: Scan) -> bool:
+    """Return whether a mask has the grid of a scan, whatever the order of their voxels.
 
     Parameters
     ----------
-    mask, scan : Path
-        Only their headers are read.
+    mask : Path
+    scan : Scan
+        Only headers are read, but for DICOM files, whose grid is known once they are converted.
 
     Raises
     ------
-    FileNotFoundError, VolumeError
-        As `read_header`.
+    FileNotFoundError, Mri7tError
+        As `read_header` and `load_dicom`.
     """
-    forms = [read_header(path)[0].geometry for path in (mask, scan)]
-    (one, shape), (other, other_shape) = (ras_grid(form.affine, form.shape) for form in forms)
+    one, shape = _grid_of(mask)
+    if scan.dicom is None:
+        other, other_shape = _grid_of(scan.path)
+    else:
+        volume = load_dicom(scan.dicom, index=0)
+        other, other_shape = volume.affine, volume.shape
     return shape == other_shape and bool(np.abs(one - other).max() <= GRID_TOLERANCE_MM)
+
+
+def _grid_of(path: Path) -> tuple[np.ndarray, tuple[int, ...]]:
+    form = read_header(path)[0].geometry
+    return ras_grid(form.affine, form.shape)

@@ -4,8 +4,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from napari_mri7t.engine.datasets.field_strength import FIELD_IN_NAME
+from napari_mri7t.engine.datasets.names import ENTITIES, SUFFIXES_BY_NAME, clean_stem
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries
-from napari_mri7t.engine.volumes.files.identity import without_nobody
+from napari_mri7t.engine.volumes.files.identity import Identity, without_nobody
 
 ENTITY = re.compile(r"(?:sub|ses)-[0-9A-Za-z+]+")
 SAYS_NOTHING = frozenset(
@@ -42,10 +44,85 @@ def name_of_study(
     if not parts and is_alone:
         parts = [root.resolve().name]
     telling = [
-        _neutral(part, series, series.study) for part in parts if part.lower() not in SAYS_NOTHING
+        _neutral(part, series, _key_below(root, part, series, holders))
+        for part in parts
+        if part.lower() not in SAYS_NOTHING
     ]
     own = [] if is_alone and telling else [series.study]
     return "_".join(dict.fromkeys([*telling, *own]))
+
+
+def _key_below(
+    root: Path, part: str, series: DicomSeries, holders: Mapping[Path, Collection[str]]
+) -> str:
+    """Return one key for all studies in folders of one name, as DOE/3T, DOE/7T or 3T/DOE, 7T/DOE.
+
+    Such a folder may be named after a patient, whose studies belong together.
+    """
+    alike = (at for at in holders if at != root and at.name.casefold() == part.casefold())
+    return min((study for at in alike for study in holders[at]), default=series.study)
+
+
+def is_of_field_alone(root: Path, folder: Path) -> bool:
+    """Return whether a path below a root says a field strength and no person, as 3T or dicom/3T.
+
+    Examples
+    --------
+    >>> root = Path("raw")
+    >>> [is_of_field_alone(root, root / name) for name in ("3T", "3T_images", "3T/S1", "dicom")]
+    [True, True, False, False]
+    """
+    words = re.split(r"[ _]+", " ".join(folder.relative_to(root).parts))
+    rest = [word for word in words if word.casefold() not in SAYS_NOTHING]
+    return bool(rest) and all(FIELD_IN_NAME.fullmatch(word) for word in rest)
+
+
+def place_in_words(root: Path, folder: Path, identity: Identity) -> str:
+    """Return where a folder is below a root; one that tells a patient by its number in the list.
+
+    Examples
+    --------
+    >>> identity = Identity.of({"PatientName": ["Doe^Jane"]})
+    >>> Path("in/Adam").mkdir(parents=True)
+    >>> Path("in/DOE/t1").mkdir(parents=True)
+    >>> place_in_words(Path("in"), Path("in/DOE/t1"), identity)
+    '[folder 2 of 2 by name]/t1'
+    """
+    parts = []
+    for at in [*folders_above(root, folder / "file")][-2::-1]:
+        name = at.name
+        if identity.is_in(name):
+            beside = (path for path in at.parent.iterdir() if not path.name.startswith("."))
+            names = sorted((p.name for p in beside if p.is_dir()), key=str.casefold)
+            name = f"[folder {names.index(name) + 1} of {len(names)} by name]"
+        parts.append(name)
+    return "/".join(parts)
+
+
+def own_words(name: str) -> str:
+    """Return what somebody chose in the path of a volume: without what BIDS or a contrast says.
+
+    Examples
+    --------
+    >>> own_words("sub-01/anat/sub-01_acq-mprage_T1w.nii.gz")
+    '01 01 mprage'
+    """
+    path = Path(name)
+    words = re.split(r"[/_ ]+", str(path.parent / clean_stem(path)))
+    labels = [word.split("-", 1)[-1] if word.split("-")[0] in ENTITIES else word for word in words]
+    known = {*SUFFIXES_BY_NAME, "anat"}
+    return " ".join(word for word in labels if word.casefold() not in known)
+
+
+def is_known_by_pseudonym(root: Path, series: DicomSeries) -> bool:
+    """Return whether the headers of a series tell no name: a label of its folders, or a number."""
+    name, number = map(_plain, series.patient)
+    if name == number and re.search(r"\d", name):
+        return True
+    return any(
+        ENTITY.fullmatch(at.name) and _is_pseudonym(at.name, series)
+        for at in folders_above(root, series.files[0])
+    )
 
 
 def tells_patient(label: str, series: DicomSeries) -> bool:

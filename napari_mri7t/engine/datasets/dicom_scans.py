@@ -5,15 +5,21 @@ nothing that the headers say of any patient; otherwise a key stands in its place
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
-from napari_mri7t.engine.datasets.dicom_names import ENTITY, folders_above, name_of_study
+from napari_mri7t.engine.datasets.dicom_names import (
+    ENTITY,
+    folders_above,
+    is_known_by_pseudonym,
+    is_of_field_alone,
+    name_of_study,
+    place_in_words,
+)
+from napari_mri7t.engine.datasets.dicom_studies import DicomFound, DicomStudy
 from napari_mri7t.engine.datasets.files import ARCHIVES
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
@@ -22,6 +28,7 @@ from napari_mri7t.engine.volumes.files.dicom import (
     files_below,
     group_series,
     key_of,
+    may_be_dicom,
 )
 from napari_mri7t.engine.volumes.files.dicom_header import (
     Header,
@@ -35,80 +42,7 @@ from napari_mri7t.engine.volumes.files.identity import Identity
 
 FEW_UNMARKED = 5  # files of a folder that are looked into
 PACKED = (*ARCHIVES, ".gz")
-NOT_UNPACKED = "not looked into: unpack them"
 FETCH_THEM = "fetch them with 'datalad get' or 'git annex get', or mend the links"
-VOLUMES_BESIDE = "its folder holds volumes, too, which are used"
-
-
-@dataclass(frozen=True)
-class DicomStudy:
-    """One study in a folder: a scan, or why there is none.
-
-    Attributes
-    ----------
-    name : str
-        Within the folder, with "/"; it names no patient, and no file need have it.
-    key : str
-        Of the study.
-    folder : Path
-        That holds the study; it may be named after the patient.
-    place : Path
-        Of its session, or else of its subject, in a BIDS dataset; otherwise, where all its files
-        are. Volumes in it are taken for the same scan.
-    series : DicomSeries or None
-        The T1w, or the series that was asked for.
-    problem, argument : str
-        Why there is none, and the argument that helps.
-    files : tuple of Path
-        Of all its series.
-    is_spare : bool
-        Whether there is another study in its place, so that a problem of this one costs no scan.
-    """
-
-    name: str
-    key: str
-    folder: Path
-    place: Path
-    series: DicomSeries | None = None
-    problem: str = ""
-    argument: str = ""
-    files: tuple[Path, ...] = field(default=(), repr=False)
-    is_spare: bool = False
-
-    def is_ignored(self, ignored: GitIgnoreSpec, root: Path) -> bool:
-        """Return whether patterns, of paths below a root, match all of its files."""
-        return all(ignored.match_file(path.relative_to(root).as_posix()) for path in self.files)
-
-    def lies_beside(self, volumes: Iterable[Path]) -> bool:
-        """Return whether any of some volumes is in its place."""
-        return any(volume.is_relative_to(self.place) for volume in volumes)
-
-
-@dataclass(frozen=True)
-class DicomFound:
-    """The studies in a folder.
-
-    Attributes
-    ----------
-    studies : list of DicomStudy
-        Sorted by name.
-    files : frozenset of Path
-        All that are DICOM images.
-    identity : Identity
-        What tells the patients, and must not be shown.
-    packed : str
-        How many archives and packed DICOM files are beside them, which are not looked into; no
-        names, which nobody can tell from the patients'. Empty for none.
-    """
-
-    studies: list[DicomStudy] = field(default_factory=list)
-    files: frozenset[Path] = frozenset()
-    identity: Identity = Identity()  # noqa: RUF009 - frozen
-    packed: str = ""
-
-    def hide(self, name: str) -> str:
-        """Return a path within the folder without the parts that tell a patient."""
-        return "/".join("..." if self.identity.is_in(part) else part for part in name.split("/"))
 
 
 def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> DicomFound:
@@ -136,7 +70,8 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     >>> find_studies(Path("no_such_folder")).studies
     []
     """
-    files, unread = _sorted(files_below(root, apart))
+    packed: list[Path] = []
+    files, unread = _sorted(_unpacked(root, apart, packed))
     check_series(root, series, has_dicom=bool(files or unread))
     every = _by_place(root, _group([*files, *unread])) if files else []
     groups: dict[str, list[DicomSeries]] = defaultdict(list)
@@ -152,9 +87,30 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     lost_of = [*lost.items(), *_copies(root, every, holders, studies)]
     without = [_lost(root, *entry, studies, holders) for entry in lost_of]
     studies += _told_apart(without, {study.name for study in studies})
-    studies.sort(key=lambda study: study.name)
-    packed = _packed([*files_below(root, apart, PACKED)]) if files else ""
-    return DicomFound(studies, frozenset((*files, *unread)), identity, packed)
+    keys = {study.key for study in studies}
+    studies = sorted((_located(root, s, keys, identity) for s in studies), key=lambda s: s.name)
+    known_by_name = (one for one in every if not is_known_by_pseudonym(root, one))
+    person = reduce(or_, (one.person for one in (*known_by_name, *lost.values())), Identity())
+    told = _packed(packed) if files else ""
+    return DicomFound(studies, frozenset((*files, *unread)), identity, told, person)
+
+
+def _located(
+    root: Path, study: DicomStudy, keys: Collection[str], identity: Identity
+) -> DicomStudy:
+    """Add where a study is, if its name holds a key in place of a folder."""
+    if not any(key in study.name for key in keys):
+        return study
+    return replace(study, where=place_in_words(root, study.folder, identity))
+
+
+def _unpacked(root: Path, apart: Container[str], packed: list[Path]) -> Iterator[Path]:
+    """Yield the files that may be DICOM; archives and packed files go into a list."""
+    for path in files_below(root, apart, every=True):
+        if may_be_dicom(path):
+            yield path
+        elif path.suffix.lower() in PACKED:
+            packed.append(path)
 
 
 def _sorted(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -250,6 +206,8 @@ def _study(
     chain = [*folders_above(root, common / "file")][::-1]  # from the root down
     alone = [folder for folder in chain[1:] if len(holders[folder]) == 1]
     folder = alone[0] if alone else common
+    if is_of_field_alone(root, folder):  # 3T/S1, of one person: the person's folder
+        folder = next((at for at in alone if not is_of_field_alone(root, at)), folder)
     name = name_of_study(root, common, folder, group[0], holders)
     files = tuple(path for one in group for path in one.files)
     study = DicomStudy(name, group[0].study, folder, _place(root, common) or common, files=files)
@@ -286,7 +244,10 @@ def _unread(
         header = _forced(paths[0])
         study = header.study if header else f"unread {n}"
         identity = header.identity if header else Identity()
-        one = DicomSeries(0, "", "", 0, tuple(paths), key_of(study), identity=identity, problem=why)
+        one = DicomSeries(
+            0, "", "", 0, tuple(paths), key_of(study), identity=identity,
+            person=identity.of_person, problem=why,
+        )  # fmt: skip
         found[folder] = one if header is None else replace(one, patient=header.patient)
     return found
 

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from napari_mri7t.engine.datasets.bids import Scan
+from napari_mri7t.engine.datasets.bids import Scan, derivative_path
+from napari_mri7t.engine.datasets.derivatives import find_own, transforms_of
 from napari_mri7t.engine.datasets.dicom_names import are_other_patients, tells_patient
+from napari_mri7t.engine.datasets.names import DEFAULT_SUFFIX
+from napari_mri7t.engine.datasets.subjects import UNIFIED
 from napari_mri7t.engine.errors import Mri7tError
 
 MOST_NAMED = 5
@@ -90,6 +94,47 @@ class FoundPairs:
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
+
+
+def with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
+    """Add the masks and transforms of a pair that derivatives hold.
+
+    Parameters
+    ----------
+    pair : PairFiles
+        As it is found.
+    derivatives : sequence of Path
+    """
+    given: dict[str, Any] = {}
+    notes: list[str] = []
+    for field_name, mask in (("source", "source_mask"), ("target", "target_mask")):
+        scan = getattr(pair, field_name)
+        for name in _names_of(scan, pair.name, "3T" if field_name == "source" else "7T"):
+            own, said = find_own(scan, name, derivatives)
+            notes += said
+            if "mask" in own:
+                given.setdefault(mask, own["mask"])
+            if "transform" in own and scan is pair.target:
+                given.setdefault("to_mni", own["transform"])
+    linear, unused = transforms_of(pair.source, derivatives)
+    notes += unused
+    if len(linear) == 1:
+        given["transform"] = linear[0]
+    elif linear:
+        several = ", ".join(path.name for path in linear)
+        notes.append(f"{several} of the derivatives are not used: keep one of them")
+    return replace(pair, **given, notes=tuple(dict.fromkeys(notes)))
+
+
+def _names_of(scan: Scan, person: str, session: str) -> tuple[str, ...]:
+    """Return the paths in BIDS by which a derivative may name a scan."""
+    both: tuple[str, ...]
+    if scan.dicom is None:
+        both = (scan.name, scan.name.replace(UNIFIED, DEFAULT_SUFFIX))
+    else:
+        stems = (PurePosixPath(scan.name).name, f"{person}_ses-{session}_{DEFAULT_SUFFIX}")
+        both = tuple(str(derivative_path(stem, "synthesize")) for stem in stems)
+    return tuple(dict.fromkeys(both))
 
 
 def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> FoundPairs:

@@ -7,15 +7,15 @@ left out is named with the reason.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan
-from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own, transforms_of
-from napari_mri7t.engine.datasets.dicom_scans import (
+from napari_mri7t.engine.datasets.derivatives import derivatives_of
+from napari_mri7t.engine.datasets.dicom_scans import find_studies
+from napari_mri7t.engine.datasets.dicom_studies import (
+    NAMES_PATIENT,
     NOT_UNPACKED,
     VOLUMES_BESIDE,
     DicomStudy,
-    find_studies,
 )
 from napari_mri7t.engine.datasets.entries import Entry
 from napari_mri7t.engine.datasets.field_strength import (
@@ -55,6 +55,7 @@ from napari_mri7t.engine.datasets.pair_files import (
     FoundPairs,
     PairFiles,
     selected,
+    with_own,
 )
 from napari_mri7t.engine.datasets.scans import MISPLACED, RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, choose_volumes
@@ -113,7 +114,6 @@ class _Look:
         self.volumes, self.others = self._volumes()
         self.labels = labels_of(dict.fromkeys(entry.key for entry in self.volumes))
         self.used: set[Path] = set()
-        self.hidden: dict[Path, str] = {}
 
     def _volumes(self) -> tuple[list[Entry], list[Path]]:
         """Return the volumes that may belong to a pair, and those that `.bidsignore` lists."""
@@ -121,12 +121,13 @@ class _Look:
         is_pairs = all((root / name).is_dir() for name in PAIR_FOLDERS.values())
         files, problems = find_files(root, [] if is_pairs else subject_folders(root))
         volumes = volumes_among(files)
-        self.found.failed.update({self.name(path): why for path, why in problems.items()})
+        self.found.failed.update({self._shown(path): why for path, why in problems.items()})
         is_bids = bool(volumes) or any(s.name.startswith("sub-") for s in self.studies.values())
         self.is_bids = is_bids and not is_pairs
         scans = [path for path in volumes if self._is_scan(path)]
-        spare = {p: study.problem for p, study in self.studies.items() if study.is_spare}
-        spare |= {p: VOLUMES_BESIDE for p, s in self.studies.items() if s.lies_beside(scans)}
+        spare = {p: s.located(s.problem) for p, s in self.studies.items() if s.is_spare}
+        beside = {p: s for p, s in self.studies.items() if s.lies_beside(scans)}
+        spare |= {p: study.located(VOLUMES_BESIDE) for p, study in beside.items()}
         self.found.skipped.update({self.name(path): why for path, why in spare.items()})
         studies = [path for path in self.studies if path not in spare]
         if is_pairs:
@@ -137,11 +138,21 @@ class _Look:
             places = [root / name for name in PAIR_FOLDERS.values()] if is_pairs else [root]
             files = [path for place in places for path in sorted(place.iterdir())]
         self.unread = [path for path in files if may_be_unread(path, is_bids=self.is_bids)]
-        paths = [*volumes, *studies]
+        paths = [*self._without_patients(volumes), *studies]
         kept = [path for path in paths if not self._is_ignored(path)]
         return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
             path for path in paths if path not in kept
         ]
+
+    def _without_patients(self, volumes: Sequence[Path]) -> list[Path]:
+        """Return the volumes that are not named after a patient; the others fail, if scans."""
+        telling = [path for path in volumes if self.dicom.names_patient(self.name(path))]
+        for path in telling:
+            if looks_t1w(path) or anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX:
+                is_left = self._is_ignored(path) or why_no_image(clean_stem(path))
+                reasons = self.found.skipped if is_left else self.found.failed
+                reasons[self._shown(path)] = NAMES_PATIENT
+        return [path for path in volumes if path not in telling]
 
     def _is_ignored(self, path: Path) -> bool:
         study, is_listed = self.studies.get(path), self.ignored.match_file(self.name(path))
@@ -160,6 +171,8 @@ class _Look:
             name, suffix = path.relative_to(self.root).parts[0], last_suffix(stem)
         elif is_pairs:
             name, said_by = stem, Path(path.relative_to(self.root).parts[0])
+            for folder in PAIR_FOLDERS.values() if path in self.studies else ():
+                name = name.removeprefix(f"{folder}_")
         entry = Entry(name, path, suffix, is_bids)
         try:
             found = field_of(path, self.root, name=said_by, default="")
@@ -177,8 +190,9 @@ class _Look:
         if misfiled and entry.is_usable:
             found, why = "", f"{misfiled}: {RENAME}"
         if why and entry.is_usable:
-            problem = self.studies[path].problem if path in self.studies else ""
-            self.found.failed[self.name(path)] = problem or why
+            study = self.studies.get(path)
+            told = study.located(study.problem or why) if study else why
+            self.found.failed[self.name(path)] = told
         return replace(entry, field=found)
 
     def _field_in_header(self, path: Path) -> str:
@@ -205,13 +219,15 @@ class _Look:
         try:
             chosen = choose_volumes(usable)
         except SubjectError as error:
-            self.found.failed[label] = f"{str(error).removeprefix(f'{name}: ')}, or use a table"
+            why = f"{str(error).removeprefix(f'{name}: ')}, or use a table"
+            self.found.failed[label] = self._located(group, why)
             return
         self.used |= {entry.path for entry in chosen.values()}
         if missing := [kind for kind in ("3", "7") if kind not in chosen]:
             if len(usable) == len(group):  # otherwise its volume has failed
                 text = f"has no {' and no '.join(f'{kind}T' for kind in missing)} T1w"
-                self.found.skipped[label] = f"{text}{_named(usable, missing)}"
+                why = f"{text}{_named(usable, missing)}"
+                self.found.skipped[label] = self._located(group, why)
             return
         if any(pair.name.casefold() == label.casefold() for pair in self.found.pairs):
             self.found.failed[name] = f"would have the name {label}, as another subject: rename one"
@@ -221,7 +237,7 @@ class _Look:
         if all(scans):
             source, target, *rest = (scan for scan in scans if scan is not None)
             pair = PairFiles(label, source, target, tuple(rest))
-            self.found.pairs.append(_with_own(pair, derivatives_of(self.root)))
+            self.found.pairs.append(with_own(pair, derivatives_of(self.root)))
 
     def _scan(self, path: Path, label: str) -> Scan | None:
         """Return a volume or a DICOM study as a scan; None, and a failure, without a series."""
@@ -229,11 +245,19 @@ class _Look:
         if study is None:
             return Scan(path, self.name(path), "")
         if study.series is None:
-            self.found.failed[label] = f"{study.name}: {study.problem}"
+            why = study.located(f"{study.name}: {study.problem}")
+            before = self.found.failed.get(label, "")  # both of a person may fail
+            self.found.failed[label] = f"{before}; {why}" if before else why
             if study.argument:
                 self.found.arguments[label] = study.argument
             return None
-        return Scan(study.folder, study.name, "", study.series)
+        return Scan(study.folder, study.name, "", study.series, study.where)
+
+    def _located(self, group: Sequence[Entry], why: str) -> str:
+        """Add the folders of the DICOM studies of a person whose name does not tell them."""
+        studies = (self.studies.get(entry.path) for entry in group)
+        places = [study.where for study in studies if study is not None and study.where]
+        return f"{why} (DICOM files in {', '.join(places)})" if places else why
 
     def _inversions(self, target: Entry, group: list[Entry]) -> list[Entry]:
         """Return the magnitudes of both inversions beside an MP2RAGE's uniform image."""
@@ -300,35 +324,7 @@ class _Look:
 
     def _shown(self, path: Path) -> str:
         """Return the name of a file or folder without what tells a patient, and unlike others."""
-        name = self.dicom.hide(self.name(path))
-        if name != self.name(path):
-            n_alike = sum(other.startswith(name) for other in self.hidden.values())
-            self.hidden.setdefault(path, f"{name} ({n_alike + 1})" if n_alike else name)
-        return self.hidden.get(path, name)
-
-
-def _with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
-    """Add the masks and transforms of a pair that derivatives hold."""
-    given: dict[str, Any] = {}
-    notes: list[str] = []
-    for scan, mask in ((pair.source, "source_mask"), (pair.target, "target_mask")):
-        if scan.dicom is not None:
-            continue
-        for name in dict.fromkeys((scan.name, scan.name.replace(UNIFIED, DEFAULT_SUFFIX))):
-            own, said = find_own(scan.path, name, derivatives)
-            notes += said
-            if "mask" in own:
-                given.setdefault(mask, own["mask"])
-            if "transform" in own and scan is pair.target:
-                given.setdefault("to_mni", own["transform"])
-    linear, unused = transforms_of(pair.source, derivatives)
-    notes += unused
-    if len(linear) == 1:
-        given["transform"] = linear[0]
-    elif linear:
-        several = ", ".join(path.name for path in linear)
-        notes.append(f"{several} of the derivatives are not used: keep one of them")
-    return replace(pair, **given, notes=tuple(dict.fromkeys(notes)))
+        return self.dicom.hide(self.name(path))
 
 
 def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.bids import Scan
-from napari_mri7t.engine.datasets.dicom_scans import (
+from napari_mri7t.engine.datasets.dicom_scans import find_studies
+from napari_mri7t.engine.datasets.dicom_studies import (
+    NAMES_PATIENT,
     NOT_UNPACKED,
     VOLUMES_BESIDE,
     DicomFound,
     DicomStudy,
-    find_studies,
 )
 from napari_mri7t.engine.datasets.estimate_names import STUDY
 from napari_mri7t.engine.datasets.estimates import name_estimates
@@ -136,7 +137,7 @@ def find_scans(
             f"{root}: holds no volume{where_volumes_are(root)}: choose a folder of NIfTI files or "
             "a BIDS dataset"
         )
-    _check_labels(root, [*volumes, *(root / study.name for study in dicom.studies)], wanted)
+    _check_labels(root, [*volumes, *(root / study.name for study in dicom.studies)], wanted, dicom)
     suffixes = tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,))
     look = _Look(root, is_bids, suffixes, dicom)
     look.failed |= problems
@@ -200,6 +201,8 @@ class _Look:
         elif why:
             if is_expected or not self.is_bids:
                 self.skipped[path] = f"{why}: rename it if it is a scan"
+        elif is_wanted and self.dicom.names_patient(_name(path, self.root)):
+            self.failed[path] = NAMES_PATIENT
         elif is_wanted and self.is_bids and (why := why_misfiled(path.relative_to(self.root))):
             self.failed[path] = f"{why}: {RENAME}"
         elif is_wanted:
@@ -223,11 +226,12 @@ class _Look:
             if DEFAULT_SUFFIX not in self.suffixes:
                 continue
             if study.is_ignored(self.ignored, self.root):
-                self.skipped[path] = f"is listed in {IGNORE_FILE}"
+                self.skipped[path] = study.located(f"is listed in {IGNORE_FILE}")
             elif study.lies_beside(volumes):
-                self.skipped[path] = VOLUMES_BESIDE
+                self.skipped[path] = study.located(VOLUMES_BESIDE)
             elif study.series is None:
-                (self.skipped if study.is_spare else self.failed)[path] = study.problem
+                why = study.located(study.problem)
+                (self.skipped if study.is_spare else self.failed)[path] = why
             else:
                 self.chosen.append(path)
         if self.dicom.packed:
@@ -284,8 +288,10 @@ def _labels(path: Path, root: Path, key: str) -> set[str]:
     return {found} if found else {p[len(key) + 1 :] for p in parts if p.startswith(f"{key}-")}
 
 
-def _check_labels(root: Path, volumes: Sequence[Path], wanted: ScanFilter) -> None:
-    """Refuse labels that do not exist."""
+def _check_labels(
+    root: Path, volumes: Sequence[Path], wanted: ScanFilter, dicom: DicomFound
+) -> None:
+    """Refuse labels that do not exist; those that tell a patient are not listed."""
     paths = [*volumes, *subject_folders(root)]
     for key, asked, argument in (
         ("sub", wanted.participants, "participant"),
@@ -294,8 +300,9 @@ def _check_labels(root: Path, volumes: Sequence[Path], wanted: ScanFilter) -> No
         there = {label for path in paths for label in _labels(path, root, key)}
         absent = sorted({text.removeprefix(f"{key}-") for text in asked} - there)
         if absent:
-            some = ", ".join(sorted(there)[:MOST_LABELS]) or "none"
-            more = ", ..." if len(there) > MOST_LABELS else ""
+            shown = sorted(label for label in there if not dicom.names_patient(label))
+            some = ", ".join(shown[:MOST_LABELS]) or "none"
+            more = ", ..." if len(shown) > MOST_LABELS else ""
             raise Mri7tError(
                 f"{root}: has no {argument} {', '.join(absent)}; it has {some}{more}: check the "
                 "labels",
@@ -313,11 +320,11 @@ def _select(look: _Look, outputs: Mapping[Path, str], wanted: ScanFilter) -> Fou
         )
 
     def selected(reasons: Mapping[Path, str]) -> dict[str, str]:
-        told: dict[str, str] = {}  # two may have one name once it is hidden
-        for path, name in sorted((p, _name(p, look.root)) for p in reasons if is_wanted(p)):
-            shown = name if path in look.studies else look.dicom.hide(name)
-            told[f"{shown} ({len(told) + 1})" if shown in told else shown] = reasons[path]
-        return told
+        names = {path: _name(path, look.root) for path in sorted(reasons) if is_wanted(path)}
+        return {
+            name if path in look.studies else look.dicom.hide(name): reasons[path]
+            for path, name in names.items()
+        }
 
     scans = [
         _scan(path, _name(path, look.root), outputs[path], look.studies.get(path))
@@ -333,7 +340,7 @@ def _select(look: _Look, outputs: Mapping[Path, str], wanted: ScanFilter) -> Fou
 def _scan(path: Path, name: str, output: str, study: DicomStudy | None) -> Scan:
     if study is None:
         return Scan(path, name, output)
-    return Scan(study.folder, name, output, study.series)
+    return Scan(study.folder, name, output, study.series, study.where)
 
 
 def _name(path: Path, root: Path) -> str:

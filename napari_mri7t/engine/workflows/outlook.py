@@ -101,7 +101,7 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
     check_t1w(volume)
     config = job.preparation_of(scan)
     plan = plan_preparation(volume, config, job.grid.space)
-    found, notes = _found_in_derivatives(scan, job)
+    found, notes = find_own(scan, scan.output, job.derivatives)
     computed = (Decision.COMPUTE, Decision.REUSE)
     used = {
         step: found[OWN[step]]
@@ -122,13 +122,6 @@ def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:
         told = f"{unused} of a derivative is not used: this scan's brain is taken as it is"
         plan = replace(plan, warnings=(*plan.warnings, told))
     return volume, replace(plan, warnings=(*scan_doubts(volume), *plan.warnings))
-
-
-def _found_in_derivatives(scan: Scan, job: BatchJob) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Return what `find_own` does; a series of DICOM files has no derivatives by its name."""
-    if scan.dicom is not None:
-        return {}, ()
-    return find_own(scan.path, scan.output, job.derivatives)
 
 
 def is_made(scan: Scan, job: BatchJob) -> bool:
@@ -196,7 +189,7 @@ def _is_prepared_as_asked(facts: dict[str, Any], scan: Scan, job: BatchJob) -> b
 
 def _own_files(scan: Scan, job: BatchJob) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the mask and the transform of derivatives, and those edited where they are kept."""
-    found, _ = _found_in_derivatives(scan, job)
+    found, _ = find_own(scan, scan.output, job.derivatives)
     kept = job.preparation_of(scan).keep
     if not isinstance(kept, KeptFiles):
         return found, {}
@@ -232,4 +225,4 @@ def reason_of(scan: Scan, error: Exception) -> str:
     text = " ".join(str(error).split())
     for known in (f"{scan.path}: ", f"{stem}: "):
         text = text.removeprefix(known)
-    return text
+    return f"{text} (DICOM files in {scan.where})" if scan.where else text

@@ -165,7 +165,8 @@ def _plan(files: PairFiles, job: PairJob) -> PairState:
 
 def _reason_of(files: PairFiles, error: Exception) -> str:
     """Return an error in words; of two scans, so that it names the file."""
-    return reason_of(Scan(Path(files.name), files.name, ""), error)
+    where = ", ".join(filter(None, (files.source.where, files.target.where)))
+    return reason_of(Scan(Path(files.name), files.name, "", where=where), error)
 
 
 def state_of(files: PairFiles, job: PairJob) -> str:

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.datasets.bids import start_derivative
+from napari_mri7t.engine.datasets.bids import Scan, start_derivative
 from napari_mri7t.engine.datasets.derivatives import (
     derivatives_of,
     find_own,
@@ -29,7 +29,7 @@ def volume(path, shift=0.0):
 
 @pytest.fixture
 def scan(tmp_path):
-    return volume(tmp_path / "raw" / NAME)
+    return Scan(volume(tmp_path / "raw" / NAME), NAME, "")
 
 
 def test_first_derivative_that_holds_a_file_counts(scan, tmp_path):
@@ -66,7 +66,7 @@ def test_link_that_leads_nowhere_is_named(scan, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["S1_3T.nii.gz", "sub-S1/anat/sub-S1_desc-synth7T_T1w.nii.gz"])
 def test_mask_beside_the_names_of_a_plain_folder_counts(tmp_path, name):
-    scan = volume(tmp_path / "raw" / "S1_3T.nii.gz")
+    scan = Scan(volume(tmp_path / "raw" / "S1_3T.nii.gz"), "S1_3T.nii.gz", "")
     volume(tmp_path / "hdbet" / "S2_3T_desc-brain_mask.nii.gz")
     assert find_own(scan, name, [tmp_path / "hdbet"]) == ({}, ())
     mask = volume(tmp_path / "hdbet" / "S1_3T_desc-brain_mask.nii.gz")

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan, scan_digests
-from napari_mri7t.engine.datasets.dicom_scans import DicomFound
+from napari_mri7t.engine.datasets.dicom_studies import DicomFound
 from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.identity import Identity
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
+from napari_mri7t.engine.workflows.outlook import reason_of
 
 SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 ROY = {"PatientName": "ROE^ROY", "PatientID": "77123", "StudyInstanceUID": "1.2.9"}
@@ -292,6 +294,72 @@ def test_volumes_beside_dicom_are_not_named_after_the_patient(
     found = find_scans(tmp_path)
     assert not private_words(f"{found.failed} {found.skipped}")
     assert len(found.scans) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_used"),
+    [
+        ("MUELLER_HANS_T1w.nii.gz", False),
+        ("Hans-Müller_brain.nii", False),
+        ("t1_1970-01-31.nii", False),
+        ("t1_310170.nii.gz", False),
+        ("S7_T1w.nii.gz", True),
+        ("t1_hand_image.nii", True),
+    ],
+)
+def test_volume_named_after_a_patient_of_the_dicom_files_beside_it_fails_unnamed(
+    dicom_series, tmp_path, name, is_used
+):
+    dicom_series(
+        tmp_path / "in/S1",
+        array=SMALL,
+        PatientName="Müller^Hans",
+        SpecificCharacterSet="ISO_IR 192",
+    )
+    nifti(tmp_path / "in" / name)
+    found = find_scans(tmp_path / "in")
+    assert (len(found.scans) == 2) is is_used
+    assert list(found.failed) == ([] if is_used else ["..."])
+    assert all("a patient by the DICOM files here" in why for why in found.failed.values())
+
+
+def test_label_of_a_volume_that_is_a_pseudonym_of_the_headers_is_kept(dicom_series, tmp_path):
+    for label in ("S01", "02"):
+        folder = tmp_path / f"in/sub-{label}"
+        who = {
+            "PatientName": f"sub-{label}",
+            "PatientID": label,
+            "StudyInstanceUID": f"1.{int(label[-1])}",
+        }
+        dicom_series(folder / "ses-B/dcm", array=SMALL, **who)
+        nifti(folder / f"ses-A/anat/sub-{label}_ses-A_run-02_T1w.nii.gz")
+    found = find_scans(tmp_path / "in")
+    assert (len(found.scans), found.failed, found.skipped) == (4, {}, {})
+
+
+def test_person_whose_name_is_a_word_of_bids_costs_no_scan(dicom_series, tmp_path):
+    dicom_series(tmp_path / "in/sub-01/ses-B/dcm", array=SMALL, PatientName="Ana^Run")
+    nifti(tmp_path / "in/sub-01/ses-A/anat/sub-01_ses-A_run-1_T1w.nii.gz")
+    found = find_scans(tmp_path / "in")
+    assert (len(found.scans), found.failed) == (2, {})
+
+
+def test_labels_that_tell_a_patient_are_not_listed(dicom_series, tmp_path, private_words):
+    dicom_series(tmp_path / "in/sub-DoeJane/dcm", array=SMALL)
+    dicom_series(tmp_path / "in/sub-01/dcm", array=SMALL, **ROY)
+    with pytest.raises(Mri7tError, match="has no participant 09; it has 01, ") as caught:
+        find_scans(tmp_path / "in", ScanFilter(participants=("09",)))
+    assert not private_words(str(caught.value).replace(str(tmp_path), ""))
+
+
+def test_scan_that_fails_later_is_told_by_its_folder(dicom_series, tmp_path):
+    dicom_series(tmp_path / "in/DOE_JANE/t1", array=SMALL, skip=(3,))
+    dicom_series(tmp_path / "in/P1", array=SMALL, **ROY)
+    jane, roy = sorted(find_scans(tmp_path / "in").scans, key=lambda scan: not scan.where)
+    assert (jane.where, roy.where) == ("[folder 1 of 2 by name]", "")
+    assert reason_of(jane, Mri7tError("series 5: slices are missing")) == (
+        f"series 5: slices are missing (DICOM files in {jane.where})"
+    )
 
 
 def test_every_part_of_a_path_that_names_the_patient_is_hidden_and_no_other():

@@ -8,10 +8,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from napari_mri7t.engine.datasets.bids import load_scan
 from napari_mri7t.engine.datasets.files import UNKNOWN_EXTENSION
 from napari_mri7t.engine.datasets.pair_table import read_pairs
 from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
+from napari_mri7t.engine.volumes.volume import save_volume
 
 SMALL = np.linspace(0, 1, 8 * 9 * 6).reshape(8, 9, 6)
 
@@ -104,7 +106,9 @@ def test_folder_named_after_a_patient_of_dicom_is_in_no_reason(
     (raw / "sub-Jane").mkdir()
     found = find_raw_pairs(raw)
     assert not private_words(f"{found.skipped} {found.failed}")
-    assert set(found.skipped.values()) == {"has no 7T T1w", "holds no volume"}
+    assert set(found.skipped.values()) == {
+        "has no 7T T1w (DICOM files in [folder 2 of 3 by name])", "holds no volume",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -504,6 +508,143 @@ def test_what_lies_beside_the_pairs_of_a_plain_folder_is_named(layout, scan, tmp
     assert names(found) == ["sub-S1"]
     assert list(found.failed.values()) == [UNKNOWN_EXTENSION]
     assert {name.split("/")[-1].split("_")[0][:2] for name in found.skipped} == {"S2", "S4"}
+
+
+LAYOUTS = ["{person}/{tesla}T", "{tesla}T/{person}", "dicom/{tesla}T/{person}/data/t1",
+           "{tesla}T_images/{person}", "ses-{tesla}T/{person}"]  # fmt: skip
+
+
+def people_of(dicom_series, root, layout, people):
+    """A DICOM study at each field strength of each person, all of the name that is given."""
+    for n, (person, patient) in enumerate(people.items()):
+        for tesla in "37":
+            dicom_series(
+                root / layout.format(person=person, tesla=tesla),
+                array=SMALL,
+                MagneticFieldStrength=tesla,
+                StudyInstanceUID=f"1.2.{n}.{tesla}",
+                PatientName=patient,
+                PatientID=f"9{n}7",
+            )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("people", [("S1",), ("S1", "S2")])
+def test_dicom_folders_of_a_person_and_a_field_strength_are_paired(
+    dicom_series, tmp_path, layout, people
+):
+    people_of(dicom_series, tmp_path / "in", layout, dict.fromkeys(people, "Roe^Ann"))
+    found = find_raw_pairs(tmp_path / "in")
+    assert (names(found), found.failed, found.skipped) == ([f"sub-{p}" for p in people], {}, {})
+    assert all("3T" in pair.source.name and "7T" in pair.target.name for pair in found.pairs)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+def test_dicom_of_people_in_folders_of_their_names_is_paired_under_keys(
+    dicom_series, tmp_path, layout, private_words
+):
+    people = {"DOE_JANE": "Doe^Jane", "Roe": "Roe^Ann"}
+    people_of(dicom_series, tmp_path / "in", layout, people)
+    found = find_raw_pairs(tmp_path / "in")
+    assert (len(found.pairs), found.failed, found.skipped) == (2, {}, {})
+    for pair in found.pairs:
+        assert pair.source.dicom.patient == pair.target.dicom.patient
+    assert not private_words([(p.name, p.source.name, p.target.name) for p in found.pairs])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_dicom_folder_of_another_field_strength_than_its_header_is_refused(
+    dicom_series, tmp_path, layout
+):
+    for folder, tesla in (("3", "7"), ("7", "3")):
+        place = tmp_path / "in" / layout.format(person="S1", tesla=folder)
+        facts = {"MagneticFieldStrength": tesla, "StudyInstanceUID": f"1.2.{tesla}"}
+        dicom_series(place, array=SMALL, **facts)
+    found = find_raw_pairs(tmp_path / "in")
+    assert not found.pairs
+    assert sorted(found.failed.values()) == [
+        "its name says 3T, but its DICOM header 7 tesla",
+        "its name says 7T, but its DICOM header 3 tesla",
+    ]
+
+
+def test_two_3t_scans_of_a_person_in_both_layouts_are_refused(dicom_series, tmp_path):
+    people_of(dicom_series, tmp_path / "in", LAYOUTS[0], {"S1": "Roe^Ann"})
+    dicom_series(tmp_path / "in/3T/S1", array=SMALL, StudyInstanceUID="1.3", PatientID="917")
+    found = find_raw_pairs(tmp_path / "in")
+    assert not found.pairs
+    assert found.failed["sub-S1"].startswith("two 3T volumes, ")
+
+
+def test_own_masks_and_transforms_of_dicom_are_taken_from_the_derivatives(dicom_series, tmp_path):
+    raw = tmp_path / "in"
+    people_of(dicom_series, raw, "sub-{person}/ses-{tesla}T/dcm", {"01": "Roe^Ann"})
+    scan = load_scan(find_raw_pairs(raw).pairs[0].source, None)
+    mask = scan.with_array(scan.array > 0)
+    elsewhere = mask.moved(np.eye(4) + 2 * np.eye(4, k=3))
+    anat = "derivatives/bet/sub-01/ses-{0}T/anat/sub-01_ses-{0}T"
+    for field, volume in (("3", mask), ("7", elsewhere)):
+        path = raw / f"{anat.format(field)}_desc-brain_mask.nii.gz"
+        path.parent.mkdir(parents=True)
+        save_volume(volume, path)
+    linear = raw / f"{anat.format('3')}_from-3T_to-7T_mode-image_xfm.txt"
+    to_mni = raw / f"{anat.format('7')}_from-T1w_to-MNI152NLin6Asym_mode-image_xfm.txt"
+    for path in (linear, to_mni):
+        path.write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    (pair,) = find_raw_pairs(raw).pairs
+    assert pair.own == {
+        "source_mask": raw / f"{anat.format('3')}_desc-brain_mask.nii.gz",
+        "transform": linear,
+        "to_mni": to_mni,
+    }
+    assert pair.notes == (
+        "sub-01_ses-7T_desc-brain_mask.nii.gz of a derivative is not used: it is on another grid",
+    )
+
+
+@pytest.mark.parametrize("name", ["sub-S1/ses-3T/anat/sub-S1_ses-3T", "3T_S1"])
+def test_own_mask_of_a_plain_dicom_folder_has_the_name_of_the_person_or_scan(
+    dicom_series, tmp_path, name
+):
+    raw = tmp_path / "in"
+    people_of(dicom_series, raw, "{tesla}T/{person}", {"S1": "Roe^Ann", "S2": "Poe^Bea"})
+    scan = load_scan(find_raw_pairs(raw).pairs[0].source, None)
+    mask = raw / f"derivatives/bet/{name}_desc-brain_mask.nii.gz"
+    mask.parent.mkdir(parents=True)
+    save_volume(scan.with_array(scan.array > 0), mask)
+    one, other = find_raw_pairs(raw).pairs
+    assert (one.own, other.own) == ({"source_mask": mask}, {})
+
+
+def test_dicom_study_that_fails_is_told_by_its_folder(dicom_series, tmp_path, private_words):
+    """Although that is named after the patient, and the study by a key alone."""
+    people = {"Adam": "Poe^Bea", "DOE_JANE": "Doe^Jane"}
+    people_of(dicom_series, tmp_path / "in", "{person}/{tesla}T", people)
+    facts = {"StudyInstanceUID": "1.2.1.7", "PatientID": "917", "PatientName": "Doe^Jane"}
+    second = {"SeriesNumber": 6, "AcquisitionTime": "111111", "MagneticFieldStrength": "7"}
+    dicom_series(tmp_path / "in/DOE_JANE/7T/b", array=SMALL, **facts, **second)
+    found = find_raw_pairs(tmp_path / "in")
+    (why,) = found.failed.values()
+    assert "series look like a 3-D T1w: choose one of 5 " in why
+    assert why.endswith(" (DICOM files in [folder 2 of 2 by name]/7T)")
+    assert not private_words([found.failed, found.skipped])
+
+
+@pytest.mark.parametrize(
+    "layout", ["{}T_images/MUELLER_HANS.nii", "MUELLER_HANS_{}T.nii", "hans_{}T_T1w.nii.gz"]
+)
+def test_volumes_named_after_a_patient_of_dicom_are_in_no_pair(
+    dicom_series, scan, tmp_path, layout
+):
+    for field in "37":
+        scan(layout.format(field))
+    people = {"S1": "Müller^Hans"}
+    people_of(dicom_series, tmp_path / "raw", "{tesla}T/{person}", people)
+    found = find_raw_pairs(tmp_path / "raw")
+    hidden = [why for why in found.failed.values() if "holds the name or birth date" in why]
+    assert len(hidden) == 2
+    told = f"{found.failed} {found.skipped}".casefold()
+    assert not [word for word in ("mueller", "hans") if word in told]
 
 
 @pytest.mark.parametrize("tesla", ["1.5", "9.4"])

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.datasets.bids import start_derivative
+from napari_mri7t.engine.datasets.bids import load_scan, start_derivative
 from napari_mri7t.engine.datasets.derivatives import derivatives_of, find_own
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.errors import DeviceError, Mri7tError
@@ -246,6 +246,24 @@ def test_mask_and_transform_of_a_derivative_replace_their_steps(raw, job, steps,
     assert not is_made(scan, replace(job, derivatives=()))
 
 
+def test_mask_of_a_derivative_replaces_the_extraction_of_a_dicom_scan(dicom_series, tmp_path):
+    raw, out = tmp_path / "in", tmp_path / "out"
+    for session in "AB":
+        dicom_series(raw / f"sub-01/ses-{session}/dcm", StudyInstanceUID=f"1.2.{ord(session)}")
+    first, second = find_scans(raw).scans
+    found = load_scan(first, None)
+    name = "sub-01/ses-A/anat/sub-01_ses-A_desc-brain_mask.nii.gz"
+    (raw / "derivatives/bet" / name).parent.mkdir(parents=True)
+    save_volume(found.with_array(found.array > 0), raw / "derivatives/bet" / name)
+    asked = PreparationConfig("full", allow_out_of_domain=True)
+    job = BatchJob(out, None, CONFIG, preparation=asked, derivatives=derivatives_of(raw))
+    plan = look_at(first, job).plan
+    assert "brain extraction replaced by your mask" in plan.describe()
+    told = "sub-01_ses-A_desc-brain_mask.nii.gz of a derivative replaces the brain extraction"
+    assert told in plan.warnings
+    assert "your mask" not in look_at(second, job).plan.describe()
+
+
 def test_mask_on_another_grid_is_named_and_not_used(raw, job, head):
     put_derivative(raw, "fmriprep", head, affine=np.diag([3.0, 3.0, 3.0, 1.0]))
     (scan, *_) = find_scans(raw).scans
@@ -286,7 +304,7 @@ def test_mask_that_cannot_be_read_is_named_with_the_reason(raw, head, content, t
     else:
         path.write_text(content)
     (scan, *_) = find_scans(raw).scans
-    found, (note,) = find_own(scan.path, scan.output, [folder])
+    found, (note,) = find_own(scan, scan.output, [folder])
     assert found == {}
     assert note.startswith("sub-01_desc-brain_mask.nii.gz of a derivative is not used: ")
     assert told in note
@@ -306,7 +324,7 @@ def test_mask_stored_in_another_order_of_voxels_lies_on_the_grid(raw, head):
     flipped = nibabel.load(path).as_reoriented(np.array([[1, -1], [0, 1], [2, -1]]))
     nibabel.save(flipped, path)
     (scan, *_) = find_scans(raw).scans
-    assert find_own(scan.path, scan.output, [folder]) == ({"mask": path}, ())
+    assert find_own(scan, scan.output, [folder]) == ({"mask": path}, ())
 
 
 def test_derivatives_of_this_package_are_not_taken_unasked(raw):

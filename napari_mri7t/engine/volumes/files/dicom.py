@@ -69,7 +69,9 @@ class DicomSeries:
         Key of the study.
     traits : Traits
     identity : Identity
-        Of the patient.
+        Of the patients of all series that were found together.
+    person : Identity
+        The patient's own name and birth date.
     problem : str
         Why it cannot be converted; empty if nothing is known.
     warnings : tuple of str
@@ -89,6 +91,7 @@ class DicomSeries:
     study: str = ""
     traits: Traits = Traits()  # noqa: RUF009 - frozen
     identity: Identity = field(default=Identity(), repr=False)
+    person: Identity = field(default=Identity(), repr=False)
     problem: str = ""
     warnings: tuple[str, ...] = ()
     patient: tuple[str, str] = field(default=("", ""), repr=False)
@@ -231,9 +234,19 @@ def digest_of(series: DicomSeries) -> str:
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
-def files_below(
-    folder: Path, apart: Container[str] = (), ends: tuple[str, ...] = ()
-) -> Iterator[Path]:
+def may_be_dicom(path: Path) -> bool:
+    """Return whether a file may be DICOM, by its name.
+
+    Examples
+    --------
+    >>> may_be_dicom(Path("IM0001")), may_be_dicom(Path("brain.nii.gz"))
+    (True, False)
+    """
+    name = path.name.lower()
+    return name.endswith(".img") or not name.endswith(OTHERS)
+
+
+def files_below(folder: Path, apart: Container[str] = (), *, every: bool = False) -> Iterator[Path]:
     """Yield the files that may be DICOM, by their names, in a fixed order.
 
     Parameters
@@ -242,8 +255,8 @@ def files_below(
         Linked folders below it are entered, none of them twice, and none that contains it.
     apart : container of str
         Names of folders directly in it that are left out.
-    ends : tuple of str
-        Of the names of the files, in lower case, in place of those that DICOM may have.
+    every : bool
+        Yield all files but hidden ones.
     """
     whole = folder.resolve()
     entered = {_place_of(around) for around in whole.parents}
@@ -256,11 +269,9 @@ def files_below(
         folders[:] = sorted(
             name for name in folders if not (name.startswith(".") or (is_top and name in apart))
         )
-        for name in sorted(names):
-            low = name.lower()
-            may_be = low.endswith(ends or ".img") or not (ends or low.endswith(OTHERS))
-            if may_be and not name.startswith("."):
-                yield Path(place, name)
+        for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+            if every or may_be_dicom(path):
+                yield path
 
 
 def _place_of(folder: Path) -> tuple[int, int]:
@@ -363,6 +374,7 @@ def _series(
         study=key_of(first.study),
         traits=replace(first.traits, image_type=kinds),
         identity=everybody,
+        person=reduce(or_, (header.identity.of_person for header in headers)),
         problem=problem,
         warnings=(*notes, *odd, *lossy),
         patient=first.patient,

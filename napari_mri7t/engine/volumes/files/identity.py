@@ -13,8 +13,9 @@ from itertools import permutations
 
 from anyascii import anyascii
 
+PATIENT = "PatientName"
 PERSONS = (
-    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
+    PATIENT, "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
     "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician",
     "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ResponsiblePerson",
 )  # fmt: skip
@@ -61,10 +62,13 @@ class Identity:
         Looked for anywhere, within words too.
     words : frozenset of str
         Looked for as whole words: too short for more.
+    person : frozenset of str
+        Which of both are of the patient's name or birth date.
     """
 
     parts: frozenset[str] = field(default=frozenset(), repr=False)
     words: frozenset[str] = field(default=frozenset(), repr=False)
+    person: frozenset[str] = field(default=frozenset(), repr=False)
 
     def is_in(self, text: str) -> bool:
         """Return whether a text holds any of the words, in any case, accented or not.
@@ -83,8 +87,14 @@ class Identity:
                 return True
         return False
 
+    @property
+    def of_person(self) -> "Identity":
+        """What tells the patient's name or birth date alone."""
+        return Identity(self.parts & self.person, self.words & self.person, self.person)
+
     def __or__(self, other: "Identity") -> "Identity":
-        return Identity(self.parts | other.parts, self.words | other.words)
+        person = self.person | other.person
+        return Identity(self.parts | other.parts, self.words | other.words, person)
 
     @classmethod
     def of(cls, values: dict[str, list[str]]) -> "Identity":
@@ -107,8 +117,11 @@ class Identity:
                 found |= _dates(text)
         for text in values.get(BIRTH, ()):
             found |= _months(text)
+        person = {part for text in values.get(PATIENT, ()) for part in _parts_of(text)} - NOBODY
+        for text in values.get(BIRTH, ()):
+            person |= _dates(text) | _months(text)
         short = {word for word in found if len(word) < SHORTEST and word.isascii()}
-        return cls(frozenset(found - short), frozenset(short))
+        return cls(frozenset(found - short), frozenset(short), frozenset(person))
 
 
 def without_nobody(text: str) -> str:

@@ -1,0 +1,113 @@
+"""The DICOM studies that were found in a folder, and how they are told without a patient's name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from napari_mri7t.engine.datasets.dicom_names import own_words
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries
+from napari_mri7t.engine.volumes.files.identity import Identity
+
+NOT_UNPACKED = "not looked into: unpack them"
+VOLUMES_BESIDE = "its folder holds volumes, too, which are used"
+NAMES_PATIENT = (
+    "its name holds the name or birth date of a patient by the DICOM files here, and would reach "
+    "the results: rename it"
+)
+
+
+@dataclass(frozen=True)
+class DicomStudy:
+    """One study in a folder: a scan, or why there is none.
+
+    Attributes
+    ----------
+    name : str
+        Within the folder, with "/"; it names no patient, and no file need have it.
+    key : str
+        Of the study.
+    folder : Path
+        That holds the study; it may be named after the patient.
+    place : Path
+        Of its session, or else of its subject, in a BIDS dataset; otherwise, where all its files
+        are. Volumes in it are taken for the same scan.
+    series : DicomSeries or None
+        The T1w, or the series that was asked for.
+    problem, argument : str
+        Why there is none, and the argument that helps.
+    files : tuple of Path
+        Of all its series.
+    is_spare : bool
+        Whether there is another study in its place, so that a problem of this one costs no scan.
+    where : str
+        Its folder without what tells a patient; empty where its name says it.
+    """
+
+    name: str
+    key: str
+    folder: Path
+    place: Path
+    series: DicomSeries | None = None
+    problem: str = ""
+    argument: str = ""
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    is_spare: bool = False
+    where: str = ""
+
+    def located(self, why: str) -> str:
+        """Return a reason with the folder of the study, where its name does not tell that."""
+        return f"{why} (DICOM files in {self.where})" if self.where else why
+
+    def is_ignored(self, ignored: GitIgnoreSpec, root: Path) -> bool:
+        """Return whether patterns, of paths below a root, match all of its files."""
+        return all(ignored.match_file(path.relative_to(root).as_posix()) for path in self.files)
+
+    def lies_beside(self, volumes: Iterable[Path]) -> bool:
+        """Return whether any of some volumes is in its place."""
+        return any(volume.is_relative_to(self.place) for volume in volumes)
+
+
+@dataclass(frozen=True)
+class DicomFound:
+    """The studies in a folder.
+
+    Attributes
+    ----------
+    studies : list of DicomStudy
+        Sorted by name.
+    files : frozenset of Path
+        All that are DICOM images.
+    identity : Identity
+        What tells the patients, and must not be shown.
+    person : Identity
+        Which of it tells a patient's name or birth date, and is no pseudonym.
+    packed : str
+        How many archives and packed DICOM files are beside them, which are not looked into; no
+        names, which nobody can tell from the patients'. Empty for none.
+    told : dict of str to str
+        The names that `hide` has given so far.
+    """
+
+    studies: list[DicomStudy] = field(default_factory=list)
+    files: frozenset[Path] = frozenset()
+    identity: Identity = Identity()  # noqa: RUF009 - frozen
+    packed: str = ""
+    person: Identity = Identity()  # noqa: RUF009
+    told: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def names_patient(self, name: str) -> bool:
+        """Return whether the path of a volume tells a patient's name or birth date."""
+        return self.person.is_in(own_words(name))
+
+    def hide(self, name: str) -> str:
+        """Return a path within the folder without the parts that tell a patient.
+
+        Paths that would then have one name are numbered.
+        """
+        hidden = "/".join("..." if self.identity.is_in(part) else part for part in name.split("/"))
+        if hidden != name and name not in self.told:
+            n_alike = sum(text.split(" (")[0] == hidden for text in self.told.values())
+            self.told[name] = f"{hidden} ({n_alike + 1})" if n_alike else hidden
+        return self.told.get(name, name)
