@@ -88,12 +88,15 @@ class FoundPairs:
         People without a pair, and images that somebody may take for a T1w, and why.
     arguments : dict of str to str
         Argument that would help what failed, such as "series", where there is one.
+    is_part : bool
+        Whether only some people were asked for.
     """
 
     pairs: list[PairFiles] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
+    is_part: bool = False
 
 
 def with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
@@ -170,7 +173,8 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
 
     wanted = (_with_patient_notes(p) for p in found.pairs if not asked or p.name in asked)
     pairs = sorted(wanted, key=lambda p: p.name)
-    left = FoundPairs(pairs, of_asked(found.failed), of_asked(found.skipped), found.arguments)
+    failed, skipped = of_asked(found.failed), of_asked(found.skipped)
+    left = FoundPairs(pairs, failed, skipped, found.arguments, bool(asked))
     if not pairs and not left.failed:
         reasons = [f"{name}: {why}" for name, why in left.skipped.items()][:MOST_NAMED]
         why = f" ({'; '.join(reasons)})" if reasons else ""

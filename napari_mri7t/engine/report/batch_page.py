@@ -129,9 +129,12 @@ def batch_rows(folder: Path) -> list[BatchRow]:
     known = set(known) if isinstance(known, list) and all(map(_is_text, known)) else set()
     names = _names(folder)
     rows: dict[str, BatchRow] = {}
+    lacking = _reasons(summary, "outputs")
     for output, facts in _estimates(folder):
         scan = _source_of(facts) or names.get(output, output)
         failed = reasons[FAILED].get(scan, "")
+        if failed and lacking.get(scan, output) != output:  # that in another space has failed
+            known, failed = known | {scan}, ""
         rows[output] = BatchRow(
             scan,
             FAILED if failed else KNOWN if scan in known else WRITTEN,
@@ -142,13 +145,20 @@ def batch_rows(folder: Path) -> list[BatchRow]:
             _warnings_of(facts),
         )
     made = {row.scan for row in rows.values()}
+    told = {row.scan for row in rows.values() if row.reason or row.scan not in reasons[FAILED]}
     others = [
-        BatchRow(scan, state, reason)
+        BatchRow(scan, state, _in_space(lacking.get(scan, ""), reason) if scan in made else reason)
         for state, named in reasons.items()
         for scan, reason in named.items()
-        if scan not in made
+        if scan not in told
     ]
     return sorted([*rows.values(), *others], key=lambda row: (row.rank, row.scan))
+
+
+def _in_space(output: str, reason: str) -> str:
+    """Return why a scan lacks one estimate, where it has another."""
+    space = "MNI space" if f"_space-{MNI_SPACE}_" in output else "its own space"
+    return f"no estimate in {space}: {reason}"
 
 
 def _names(folder: Path) -> dict[str, str]:

@@ -88,7 +88,7 @@ def synthesize_batch(
     report(BatchProgress(0, 0, "loading the model"))
     start, model = time.perf_counter(), load_model(job.model) if job.model else None
     with Claims(job.output) as claims:
-        account = _Account(scans, claims, report, note)
+        account = _Account(scans, job, claims, report, note)
         try:
             _synthesize_all(job, model, account)
         except BaseException:
@@ -153,8 +153,11 @@ class _Made:
 class _Account:
     """Progress of a batch, and the outcome of its scans so far."""
 
-    def __init__(self, scans: Sequence[Scan], claims: Claims, report: Report, note: Note) -> None:
+    def __init__(
+        self, scans: Sequence[Scan], job: BatchJob, claims: Claims, report: Report, note: Note
+    ) -> None:
         self.n_scans, self.claims, self._report, self.note = len(scans), claims, report, note
+        self.output_of = job.output_of
         self._left = deque(scans)
         self._deferred: set[str] = set()  # estimates that another process was at
         self.summary = BatchSummary()
@@ -255,7 +258,8 @@ class _Account:
         """Record why a scan has no estimate; the traceback of an unexpected error is logged."""
         argument = getattr(error, "argument", "")
         helps = {scan.name: argument} if argument else {}
-        self.end(scan, BatchSummary(failed={scan.name: reason_of(scan, error)}, arguments=helps))
+        failed, lacks = {scan.name: reason_of(scan, error)}, {scan.name: self.output_of(scan)}
+        self.end(scan, BatchSummary(failed=failed, arguments=helps, outputs=lacks))
 
 
 class _Page:

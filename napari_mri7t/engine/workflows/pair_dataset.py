@@ -93,9 +93,10 @@ def make_dataset(  # noqa: PLR0913 - the last three have defaults
         summary = left_out.with_other(run(found.pairs, job, report, take))
     except BaseException:
         take(BatchSummary(stopped=True))
-        finish_pairs(job.output, so_far)
+        finish_pairs(job.output, so_far, is_part=found.is_part)
         raise
-    records = finish_pairs(job.output, summary, part(report, 0, 1, share=0))
+    on_comparison = part(report, 0, 1, share=0)
+    records = finish_pairs(job.output, summary, on_comparison, is_part=found.is_part)
     return PairResult(job.output, tuple(records), summary)
 
 

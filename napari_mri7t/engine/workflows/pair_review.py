@@ -190,7 +190,9 @@ def judge_pair(folder: str | Path, subject: str, verdict: str) -> PairRecord:
     return next(record for record in found if record.name == subject)
 
 
-def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -> list[PairRecord]:
+def finish_pairs(
+    folder: Path, summary: BatchSummary, report: Report = ignore, *, is_part: bool = False
+) -> list[PairRecord]:
     """Compare the people of a dataset, and write its summary, table of people and page.
 
     After a stop nobody is compared: what is known of the pairs that were not written since stays.
@@ -204,6 +206,8 @@ def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -
         there stays in the summary's file.
     report : callable
         Progress in people.
+    is_part : bool
+        Whether only some people were looked for: files of others that failed before stay, too.
 
     Returns
     -------
@@ -223,8 +227,9 @@ def finish_pairs(folder: Path, summary: BatchSummary, report: Report = ignore) -
             earlier = _read_summary(folder).get(key)
             if isinstance(earlier, dict):
                 own = {*names, *summary.failed, *summary.skipped}
-                rest = {n: why for n, why in earlier.items() if n not in own and _is_person(n)}
-                facts[key] = rest | facts[key]
+                rest = {n: w for n, w in earlier.items() if not {n, n.split("/")[0]} & own}
+                stays = {n: w for n, w in rest.items() if is_part or _is_person(n)}
+                facts[key] = stays | facts[key]
         write_json(logs / SUMMARY_FILE, facts)
         records = list_pairs(folder)
         people = read_people(folder)

@@ -36,6 +36,9 @@ class BatchSummary:
         Why there is none, and need not be one, as for a map.
     stopped : bool
         Whether it ended before its last scan.
+    outputs : dict of str to str
+        The estimate that a failed scan lacks, a path within the derivative, as far as it is known;
+        the scan may have one in another space.
     """
 
     written: tuple[str, ...] = ()
@@ -46,6 +49,7 @@ class BatchSummary:
     arguments: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
+    outputs: dict[str, str] = field(default_factory=dict)
 
     def with_other(self, other: "BatchSummary") -> "BatchSummary":
         """Return the summary of both; the two ran at the same time."""
@@ -58,6 +62,7 @@ class BatchSummary:
             self.arguments | other.arguments,
             self.skipped | other.skipped,
             self.stopped or other.stopped,
+            self.outputs | other.outputs,
         )
 
 
@@ -101,7 +106,7 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
     own = {*facts["written"], *facts["known"], *facts["failed"], *facts["skipped"]}
     folders = {str(folder) for name in own for folder in PurePosixPath(name).parents}
     ignored = read_ignored(source)
-    for key in ("failed", "skipped", "arguments"):
+    for key in ("failed", "skipped", "arguments", "outputs"):
         if isinstance(earlier.get(key), dict):
             files = {name for name in earlier[key] if _is_path(name)}
             gone = {name for name in files if not _is_there(source / name)}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from napari_mri7t.engine.datasets.bids import start_derivative
+from napari_mri7t.engine.datasets.bids import MNI_SPACE, in_space, start_derivative
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, find_model, read_card
 from napari_mri7t.engine.preparation.prepare import PreparationConfig, prepare
 from napari_mri7t.engine.preparation.steps import REGISTRATION, Decision
@@ -141,6 +141,26 @@ def test_row_of_a_scan_that_failed_again_keeps_its_old_estimate(folder, tmp_path
     (tmp_path / "copy/logs/batch.json").write_text(json.dumps({"failed": {scan_of("01"): "why"}}))
     (row,) = [row for row in batch_rows(tmp_path / "copy") if row.scan == scan_of("01")]
     assert (row.state, row.reason, row.output) == ("failed", "why", output_of("01"))
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_estimate_is_told_apart_from_one_in_another_space_that_failed(folder, tmp_path, is_there):
+    shutil.copytree(folder, tmp_path / "copy")
+    lacks = in_space(output_of("01"), MNI_SPACE)
+    said = {"failed": {scan_of("01"): "why"}, "outputs": {scan_of("01"): lacks}}
+    (tmp_path / "copy/logs/batch.json").write_text(json.dumps(said))
+    if is_there:
+        for end in (".nii.gz", ".json"):
+            old, new = (
+                tmp_path / "copy" / o.replace(".nii.gz", end) for o in (output_of("01"), lacks)
+            )
+            shutil.copy(old, new)
+    rows = [row for row in batch_rows(tmp_path / "copy") if row.scan == scan_of("01")]
+    why = "why" if is_there else "no estimate in MNI space: why"
+    assert [(row.state, row.reason, row.output) for row in rows] == [
+        ("failed", why, lacks if is_there else ""),
+        ("known", "", output_of("01")),
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"failed": [1], "known": 3, "skipped": {"a": 1}}'])

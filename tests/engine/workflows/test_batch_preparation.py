@@ -20,6 +20,7 @@ from napari_mri7t.engine.preparation.registration import save_transform
 from napari_mri7t.engine.preparation.steps import REGISTRATION, STEPS
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.report import planes, scan_figures
+from napari_mri7t.engine.report.batch_page import batch_rows
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
@@ -151,6 +152,22 @@ def test_estimate_in_mni_space_has_its_own_name(raw, job):
     assert not is_made(scan, job)
     assert synthesize_batch([scan], job).written == (scan.name,)
     assert is_made(scan, in_mni)
+
+
+def test_native_estimate_is_not_failed_once_that_in_mni_space_fails(raw, job, monkeypatch):
+    summary = synthesize_folder(raw, job)
+    assert not summary.failed
+
+    def fail(*_):
+        raise Mri7tError("the registration failed")
+
+    monkeypatch.setattr(batch, "synthesize_prepared", fail)
+    synthesize_folder(raw, replace(job, grid=OutputConfig(space="mni")))
+    rows = batch_rows(job.output)
+    assert [(row.state, bool(row.output)) for row in rows] == [("failed", False)] * 2 + [
+        ("known", True)
+    ] * 2
+    assert {row.reason for row in rows[:2]} == {"no estimate in MNI space: the registration failed"}
 
 
 def test_estimates_of_scans_that_differ_in_their_space_alone_have_own_names(raw, job):

@@ -246,6 +246,30 @@ def test_pair_that_fails_is_named_and_the_others_are_made(raw, job):
     assert "the brain is implausible" in (job.output / "quality.html").read_text()
 
 
+def test_file_that_failed_stays_in_the_summary_until_it_is_mended(raw, job):
+    def make(*people):
+        found = find_pairs(raw, people)
+        return make_dataset(raw, found, job, run=lambda *given: make_pairs(*given, quick_pair))
+
+    def logged():
+        page = (job.output / "quality.html").read_text()
+        failed = json.loads((job.output / "logs/pairs.json").read_text())["failed"]
+        assert all(name in page for name in failed)
+        return list(failed)
+
+    whole = raw / "sub-02/ses-3T/anat/sub-02_ses-3T_T1w.nii.gz"
+    odd = whole.with_name("sub-02_ses-3T_T1w_defaced.nii.gz")
+    whole.rename(odd)
+    assert odd.relative_to(raw).as_posix() in make().summary.failed
+    make("01")
+    assert logged() == [odd.relative_to(raw).as_posix()], "of a person who was not asked for"
+    odd.rename(whole)
+    make("03")
+    assert len(logged()) == 1
+    make("02")
+    assert logged() == []
+
+
 @pytest.mark.parametrize("field", ["3T", "7T"])
 def test_scan_that_cannot_be_read_is_named(raw, job, field):
     path = raw / f"sub-02/ses-{field}/anat/sub-02_ses-{field}_T1w.nii.gz"
