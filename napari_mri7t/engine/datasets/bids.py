@@ -268,7 +268,7 @@ def start_derivative(folder: str | Path, source: str | Path | None = None) -> No
     folder : str or Path
         Of the derivative; created if missing.
     source : str or Path, optional
-        The input dataset, of which only the DOI is recorded.
+        The input dataset, of which the authors and the DOI are recorded.
 
     Raises
     ------
@@ -437,6 +437,9 @@ def _describe(source: dict[str, Any]) -> dict[str, Any]:
         "DatasetType": "derivative",
         "GeneratedBy": [maker],
     }
+    authors = source.get("Authors")  # their images are in these
+    if isinstance(authors, list) and authors and all(isinstance(each, str) for each in authors):
+        facts["Authors"] = authors
     doi = source.get("DatasetDOI")
     if isinstance(doi, str) and doi:
         bare = re.sub(r"^(doi:|https?://(dx\.)?doi\.org/)", "", doi.strip(), flags=re.IGNORECASE)

@@ -80,7 +80,7 @@ def test_second_volume_of_one_name_gets_a_number():
     )
 
 
-def test_derivative_names_its_maker_and_its_source_by_doi_only(tmp_path):
+def test_derivative_names_its_maker_and_of_the_place_of_its_source_the_doi_only(tmp_path):
     raw, made = tmp_path / "Anna", tmp_path / "made"
     raw.mkdir()
     (raw / "dataset_description.json").write_text('{"DatasetDOI": "doi:10.18112/x.v1"}')
@@ -93,6 +93,19 @@ def test_derivative_names_its_maker_and_its_source_by_doi_only(tmp_path):
     assert "Anna" not in text
     start_derivative(made, raw)
     assert (made / "dataset_description.json").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(["A. Roe", "B. Poe"], ["A. Roe", "B. Poe"]), ([], None), ("A. Roe", None), ([1], None)],
+)
+def test_derivative_takes_over_the_authors_of_its_source(tmp_path, given, expected):
+    raw, made = tmp_path / "raw", tmp_path / "made"
+    raw.mkdir()
+    (raw / "dataset_description.json").write_text(json.dumps({"Authors": given}))
+    start_derivative(made, raw)
+    facts = json.loads((made / "dataset_description.json").read_text())
+    assert facts.get("Authors") == expected
 
 
 def test_derivative_of_no_dataset_names_none(tmp_path):
