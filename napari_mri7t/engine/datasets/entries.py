@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mri7t.engine.datasets.files import IGNORE_FILE, read_ignored, subject_folders
+from pathspec import GitIgnoreSpec
+
+from napari_mri7t.engine.datasets.files import IGNORE_FILE, subject_folders
 from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
     T1W_LIKE,
@@ -60,13 +62,14 @@ class Entry:
         )
 
 
-def without_ignored(paths: Iterable[Path], root: Path) -> list[Path]:
+def without_ignored(paths: Iterable[Path], root: Path, ignored: GitIgnoreSpec) -> list[Path]:
     """Return the paths that `.bidsignore` does not list."""
-    ignored = read_ignored(root)
     return [path for path in paths if not ignored.match_file(path.relative_to(root).as_posix())]
 
 
-def refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, str]) -> None:
+def refuse_overlooked(
+    root: Path, entries: list[Entry], problems: dict[Path, str], ignored: GitIgnoreSpec
+) -> None:
     """Refuse a BIDS dataset of which a subject or a T1w would be left out without a word."""
     for path, why in problems.items():
         raise SubjectError(f"{path}: {why}")
@@ -81,7 +84,6 @@ def refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, str
             raise SubjectError(f"{entry.path}: {why}: rename it, or list it in {IGNORE_FILE}")
     names = {entry.name for entry in entries}
     absent = [path for path in sorted(subject_folders(root)) if path.name not in names]
-    ignored = read_ignored(root)
     left_out = [path.name for path in absent if ignored.match_file(f"{path.name}/")]
     for folder in absent:
         if folder.name not in left_out:
@@ -91,12 +93,14 @@ def refuse_overlooked(root: Path, entries: list[Entry], problems: dict[Path, str
         warnings.warn(f"{root}: {', '.join(left_out)}: {listed}", Mri7tWarning, stacklevel=3)
 
 
-def warn_of_strays(root: Path, entries: Iterable[Entry], elsewhere: Iterable[Path]) -> None:
+def warn_of_strays(
+    root: Path, entries: Iterable[Entry], elsewhere: Iterable[Path], ignored: GitIgnoreSpec
+) -> None:
     """Warn of T1w scans that lie where none is looked for."""
     known = {entry.path for entry in entries}
     strays = [
         path
-        for path in without_ignored(dict.fromkeys(elsewhere), root)
+        for path in without_ignored(dict.fromkeys(elsewhere), root, ignored)
         if path not in known
         and anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX
         and not why_no_image(clean_stem(path))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pathspec import GitIgnoreSpec
 
 from napari_mri7t.engine.datasets.entries import (
     Entry,
@@ -104,29 +105,31 @@ def find_subjects(folder: str | Path) -> list[Subject]:
         raise FileNotFoundError(
             f"{root}: no such folder: choose a folder of 7T volumes or of pairs"
         )
+    ignored = read_ignored(root)
     if all((root / name).is_dir() for name in PAIR_FOLDERS.values()):
-        entries = _entries_of_folders(root)
-        warn_of_strays(root, entries, [*find_volumes(root), *volumes_in_other_folders(root)])
-        return _pair(root, entries)
+        entries = _entries_of_folders(root, ignored)
+        elsewhere = [*find_volumes(root), *volumes_in_other_folders(root)]
+        warn_of_strays(root, entries, elsewhere, ignored)
+        return _pair(root, entries, ignored)
     files, problems = find_files(root, subject_folders(root))
     volumes = volumes_among(files)
     if not volumes and not problems:
-        entries = _flat_entries(root)
+        entries = _flat_entries(root, ignored)
         if entries:
-            warn_of_strays(root, entries, volumes_in_other_folders(root))
-        return _pair(root, entries)
+            warn_of_strays(root, entries, volumes_in_other_folders(root), ignored)
+        return _pair(root, entries, ignored)
     entries = [
         _with_field(
             Entry(path.relative_to(root).parts[0], path, last_suffix(clean_stem(path)), True), root
         )
-        for path in without_ignored(volumes, root)
+        for path in without_ignored(volumes, root, ignored)
     ]
-    refuse_overlooked(root, entries, problems)
+    refuse_overlooked(root, entries, problems, ignored)
     elsewhere = [*misplaced_volumes(root), *volumes_in_other_folders(root)]
-    warn_of_strays(root, entries, [path for path in elsewhere if looks_t1w(path)])
-    unread = [path for path in without_ignored(files, root) if may_be_unread(path, is_bids=True)]
+    warn_of_strays(root, entries, [path for path in elsewhere if looks_t1w(path)], ignored)
+    unread = [p for p in without_ignored(files, root, ignored) if may_be_unread(p, is_bids=True)]
     warn_left_out(root, unread, UNKNOWN_EXTENSION)
-    return _pair(root, entries)
+    return _pair(root, entries, ignored)
 
 
 def _with_field(entry: Entry, root: Path, said_by: Path | None = None) -> Entry:
@@ -141,21 +144,21 @@ def _with_field(entry: Entry, root: Path, said_by: Path | None = None) -> Entry:
         return entry
 
 
-def _entries_of_folders(root: Path) -> list[Entry]:
+def _entries_of_folders(root: Path, ignored: GitIgnoreSpec) -> list[Entry]:
     """List the volumes of the two folders of pairs."""
     return [
         _with_field(Entry(stem, path, anatomical_suffix(stem)), root, Path(name))
         for name in PAIR_FOLDERS.values()
-        for path in without_ignored(find_volumes(root / name), root)
+        for path in without_ignored(find_volumes(root / name), root, ignored)
         for stem in (clean_stem(path),)
     ]
 
 
-def _flat_entries(root: Path) -> list[Entry]:
+def _flat_entries(root: Path, ignored: GitIgnoreSpec) -> list[Entry]:
     """List the volumes of a folder whose names say the field strength, or nothing."""
     entries = [
         _with_field(Entry(without_field(path), path, anatomical_suffix(clean_stem(path))), root)
-        for path in without_ignored(find_volumes(root), root)
+        for path in without_ignored(find_volumes(root), root, ignored)
     ]
     _refuse_glued_fields([entry for entry in entries if entry.is_usable])
     return entries
@@ -179,11 +182,9 @@ def _refuse_glued_fields(entries: list[Entry]) -> None:
         )
 
 
-def _pair(root: Path, entries: list[Entry]) -> list[Subject]:
+def _pair(root: Path, entries: list[Entry], ignored: GitIgnoreSpec) -> list[Subject]:
     """Return the subjects, each with source and target."""
-    if not entries and any(
-        read_ignored(root).match_file(f"{p.name}/") for p in subject_folders(root)
-    ):
+    if not entries and any(ignored.match_file(f"{p.name}/") for p in subject_folders(root)):
         raise SubjectError(
             f"{root}: {IGNORE_FILE} lists all of its subjects: accept or unlist some"
         )
