@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 
 QUICK = ("--device", "cpu", "--step", "3", "--prepare", "none", "--allow-out-of-domain")
 
@@ -64,6 +64,22 @@ def test_batch_of_patients_resumes_and_names_nobody(
     code, again, more = run_cli(*arguments)
     assert "0 written, 2 already done" in again
     assert not private_words(said + noted + again + more + caplog.text)
+
+
+def test_batch_makes_nothing_of_a_volume_named_after_the_patient_and_names_nobody(
+    dicom_series, phantom, tiny_model, tmp_path, run_cli, private_words, caplog
+):
+    root, out = tmp_path / "in", tmp_path / "out"
+    dicom_series(root / "DOE_JANE" / "x")
+    for name in ("DOE_JANE_T1w", "t1_31.01.1970", "P2_T1w"):
+        save_volume(phantom, root / f"{name}.nii.gz")
+    code, said, noted = run_cli("batch", root, out, "--model", tiny_model, *QUICK[:-1])
+    assert code == 1
+    assert "2 written" in said
+    assert "2 failed" in said
+    assert noted.count("rename it") == 2
+    assert not private_words(out)
+    assert not private_words(said + noted + caplog.text)
 
 
 def test_folder_with_an_index_is_simulated_and_compared(dicom_series, tmp_path, run_cli):
