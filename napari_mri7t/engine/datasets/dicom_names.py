@@ -110,7 +110,7 @@ def own_words(name: str) -> str:
     path = Path(name)
     words = re.split(r"[/_ ]+", str(path.parent / clean_stem(path)))
     labels = [word.split("-", 1)[-1] if word.split("-")[0] in ENTITIES else word for word in words]
-    known = {*SUFFIXES_BY_NAME, "anat"}
+    known = {*SUFFIXES_BY_NAME, *SAYS_NOTHING, "t1", "brain", "head"}
     return " ".join(word for word in labels if word.casefold() not in known)
 
 

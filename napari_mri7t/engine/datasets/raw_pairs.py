@@ -161,7 +161,8 @@ class _Look:
     def _is_scan(self, path: Path) -> bool:
         """Return whether a volume of a BIDS dataset may be one of a pair, by its name."""
         entry = Entry("", path, last_suffix(clean_stem(path)), True)
-        return entry.is_usable and not self._is_ignored(path)
+        is_left_out = self._is_ignored(path) or self.dicom.names_patient(self.name(path))
+        return entry.is_usable and not is_left_out
 
     def _entry(self, path: Path, *, is_bids: bool, is_pairs: bool) -> Entry:
         """Return a volume with its field strength; empty, and a failure, where that is unknown."""

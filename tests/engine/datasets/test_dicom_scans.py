@@ -342,6 +342,10 @@ def test_person_whose_name_is_a_word_of_bids_costs_no_scan(dicom_series, tmp_pat
     nifti(tmp_path / "in/sub-01/ses-A/anat/sub-01_ses-A_run-1_T1w.nii.gz")
     found = find_scans(tmp_path / "in")
     assert (len(found.scans), found.failed) == (2, {})
+    dicom_series(tmp_path / "plain/S1", array=SMALL, PatientName="Rai^Can")
+    nifti(tmp_path / "plain/S2_brain_scan.nii.gz")
+    found = find_scans(tmp_path / "plain")
+    assert (len(found.scans), found.failed) == (2, {})
 
 
 def test_labels_that_tell_a_patient_are_not_listed(dicom_series, tmp_path, private_words):

@@ -647,6 +647,17 @@ def test_volumes_named_after_a_patient_of_dicom_are_in_no_pair(
     assert not [word for word in ("mueller", "hans") if word in told]
 
 
+def test_dicom_of_a_session_is_used_where_its_volume_bears_the_name_of_the_patient(
+    dicom_series, scan, tmp_path
+):
+    people_of(dicom_series, tmp_path / "raw", "sub-{person}/ses-{tesla}T/dcm", {"Hans": "Roe^Hans"})
+    scan("sub-Hans/ses-7T/anat/sub-Hans_ses-7T_T1w.nii.gz")
+    found = find_raw_pairs(tmp_path / "raw")
+    (pair,) = found.pairs
+    assert (pair.target.dicom is not None, "Hans" in pair.name) == (True, False)
+    assert list(found.failed) == [".../ses-7T/anat/..."]
+
+
 @pytest.mark.parametrize("tesla", ["1.5", "9.4"])
 def test_dicom_of_another_magnet_is_in_no_pair(tesla, dicom_series, tmp_path, table):
     place = tmp_path / "raw/sub-01"
