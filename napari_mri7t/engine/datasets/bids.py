@@ -424,11 +424,8 @@ def check_dataset(folder: Path) -> None:
 
 
 def _describe(source: dict[str, Any]) -> dict[str, Any]:
-    maker: dict[str, Any] = {
-        "Name": NAME,
-        "Version": napari_mri7t.__version__,
-        "Description": NOTICE,
-    }
+    version = napari_mri7t.__version__
+    maker: dict[str, Any] = {"Name": NAME, "Version": version, "Description": NOTICE}
     if container := container_facts():
         maker["Container"] = container
     facts: dict[str, Any] = {
