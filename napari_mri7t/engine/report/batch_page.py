@@ -243,6 +243,7 @@ def _shown(row: BatchRow, place: int) -> dict[str, object]:
         "order": STATES.index(row.state),
         "reason": row.reason,
         "warnings": row.warnings,
+        "is_made": bool(row.output),
         "page": quote(os.fsencode(figures.page)),
         "mask": data_url(figures.mask, "image/webp") if figures.mask else "",
         "result": data_url(figures.result, "image/webp") if figures.result else "",

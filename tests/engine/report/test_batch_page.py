@@ -315,3 +315,16 @@ def test_a_real_browser_sorts_by_a_column_either_way(folder, browsed):
     assert shown("#seconds") == ["sub-03", "sub-01", "sub-02", "sub-04", "sub-05"]
     assert shown("#-seconds") == ["sub-02", "sub-01", "sub-03", "sub-04", "sub-05"]
     assert shown("#scan") == ["sub-01", "sub-02", "sub-03", "sub-04", "sub-05"]
+    assert shown("#-warnings") == ["sub-03", "sub-02", "sub-01", "sub-04", "sub-05"]
+    assert shown("#warnings") == ["sub-02", "sub-01", "sub-03", "sub-04", "sub-05"], (
+        "what has no estimate has no warnings to count"
+    )
+
+
+def test_number_of_warnings_is_of_estimates_also_of_those_without_a_quality_page(tmp_path):
+    add_estimate(tmp_path, "01")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/batch.json").write_text(json.dumps({"failed": {"sub-02": "why"}}))
+    html = write_batch_page(tmp_path).read_text(encoding="utf-8")
+    shown = re.findall(r'data-label="Warnings">([^<]*)<', html)
+    assert shown == ["–", "0"], "sub-02 failed, sub-01 was made"
