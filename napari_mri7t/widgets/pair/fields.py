@@ -21,6 +21,7 @@ from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.widgets.pair.jobs import PairRequest
 from napari_mri7t.widgets.shared.controls import FileField, FolderField, choice, set_enabled
 from napari_mri7t.widgets.shared.icons import icon_button
+from napari_mri7t.widgets.shared.selection import SelectionBox
 
 FOLDER, TABLE = "A folder", "A table of paths"
 REGISTRATIONS = {"rigid": "Rigid", "affine": "Affine"}
@@ -69,6 +70,7 @@ class PairFields(QWidget):
             ("Save masks and\ntransforms to", self.keep_field),
             ("", self.coarse_box),
             ("", self.overwrite_box),
+            ("", self.selection),
         ):
             self._form.addRow(*([label] if label else []), field)
         self._recall(remembered)
@@ -79,6 +81,7 @@ class PairFields(QWidget):
         for tick in (self.coarse_box, self.overwrite_box):
             tick.toggled.connect(self._refresh)
         self.voxel_box.valueChanged.connect(self._refresh)
+        self.selection.changed.connect(self._refresh)
         self._refresh()
 
     def _build_places(self) -> None:
@@ -117,6 +120,7 @@ class PairFields(QWidget):
         self.overwrite_box.setToolTip(
             "Replace pairs that were made from other scans, masks or settings"
         )
+        self.selection = SelectionBox(of_scans=False)
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         for name, field in self._places().items():
@@ -177,6 +181,8 @@ class PairFields(QWidget):
             config,
             self.overwrite_box.isChecked(),
             self.keep_field.folder,
+            self.selection.wanted,
+            self.selection.index,
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_mri7t.engine.datasets.scans import ScanFilter
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.engine.preparation.pair_grid import grid_in_words
 from napari_mri7t.engine.preparation.quality import pair_checkerboard
@@ -16,8 +17,10 @@ from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.volumes.thumbnails import thumbnail
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.widgets.shared.command import changed, command_line
+from napari_mri7t.widgets.shared.selection import selection_options
 
 if TYPE_CHECKING:
+    from napari_mri7t.engine.datasets.pair_files import FoundPairs
     from napari_mri7t.engine.report.pair_page import PairRecord
     from napari_mri7t.engine.workflows.pair_dataset import PairResult
     from napari_mri7t.engine.workflows.pairs import PairJob, PairState
@@ -33,12 +36,20 @@ class PairRequest:
     config: PairConfig
     overwrite: bool = False
     keep: Path | None = None
+    wanted: ScanFilter = ScanFilter()  # noqa: RUF009 - frozen
+    index: int | None = None
 
     def job(self) -> PairJob:
         """Return the settings of all pairs."""
         from napari_mri7t.engine.workflows.pairs import PairJob
 
-        return PairJob(self.output, self.config, self.overwrite, keep=self.keep)
+        return PairJob(self.output, self.config, self.overwrite, self.index, self.keep)
+
+    def pairs(self) -> FoundPairs:
+        """Find the raw scans of the people that are asked for."""
+        from napari_mri7t.engine.workflows.pairs import find_pairs
+
+        return find_pairs(self.dataset, self.wanted.participants, self.wanted.series)
 
     def line(self) -> str:
         """Return the line of `mri7t` that does the same."""
@@ -48,6 +59,7 @@ class PairRequest:
             self.output.absolute(),
             **changed(self.config, "registration", "grid", "prepare", "allow_out_of_domain"),
             keep=self.keep,
+            **selection_options(self.wanted, self.index),
             overwrite=self.overwrite,
         )
 
@@ -80,9 +92,9 @@ class PairSeen(Progress):
 def look_through(request: PairRequest, report: Report) -> None:
     """Report the people as `PairsListed`, then each made pair as `PairSeen`; writes nothing."""
     report(Progress(0, 0, "looking for pairs"))
-    from napari_mri7t.engine.workflows.pairs import find_pairs, plan_pairs
+    from napari_mri7t.engine.workflows.pairs import plan_pairs
 
-    found = find_pairs(request.dataset)
+    found = request.pairs()
     states = tuple(plan_pairs(found, request.job(), report))
     report(PairsListed(0, 0, "pairs listed", states, found.failed, found.skipped))
     look_at_made(request.output, report)
@@ -104,10 +116,8 @@ def make_all(
     """Make every pair, and compare the people."""
     report(Progress(0, 0, "loading the libraries"))
     from napari_mri7t.engine.workflows.pair_dataset import make_dataset
-    from napari_mri7t.engine.workflows.pairs import find_pairs
 
-    found = find_pairs(request.dataset)
-    return make_dataset(request.dataset, found, request.job(), report, note)
+    return make_dataset(request.dataset, request.pairs(), request.job(), report, note)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,6 +110,8 @@ class Choices:
             asked.preparation,
             asked.output,
             self.source.overwrite_box.isChecked(),
+            self.source.selection.wanted,
+            self.source.selection.index,
         )
 
     def preview_request(self) -> Request | None:

@@ -12,6 +12,7 @@ from napari_mri7t.engine.datasets.estimates import name_beside
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.widgets.shared.command import changed, command_line, file_of, model_option
+from napari_mri7t.widgets.shared.selection import selection_options
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 from napari_mri7t.widgets.synthesize.jobs import Asked, Source
 
@@ -81,6 +82,7 @@ def lines_of_folder(request: FolderRequest) -> list[str]:
         model=model_option(request.model),
         **changed(request.config, *OF_COMPUTATION),
         **_preparation_of(asked, request.preparation.keep),
+        **selection_options(request.wanted, request.index),
         overwrite=request.overwrite,
     )
     return [line]

@@ -33,6 +33,7 @@ from napari_mri7t.widgets.shared.controls import (
 )
 from napari_mri7t.widgets.shared.fields import DeviceBox, LayerWatch
 from napari_mri7t.widgets.shared.labels import TextLabel
+from napari_mri7t.widgets.shared.selection import SelectionBox
 from napari_mri7t.widgets.shared.settings import last_choice, preference
 from napari_mri7t.widgets.synthesize.jobs import Source
 
@@ -97,6 +98,7 @@ class SourceFields(QWidget):
         self.overwrite_box.setToolTip(
             "Replace estimates that were made from another scan, mask, model or settings"
         )
+        self.selection = SelectionBox(of_scans=True)
         self._lay_out()
         self._recall(remembered)
         self._watch = LayerWatch(self)
@@ -107,8 +109,8 @@ class SourceFields(QWidget):
     def _connect(self) -> None:
         self.mode_box.currentTextChanged.connect(self._refresh)
         self.layer_chooser.layer_changed.connect(self._refresh)
-        self.folder_field.changed.connect(self.changed)
-        self.output_field.changed.connect(self.changed)
+        for field in (self.folder_field, self.output_field, self.selection):
+            field.changed.connect(self.changed)
         self.overwrite_box.toggled.connect(lambda is_on: self.changed.emit())
         self.index_box.valueChanged.connect(self._on_index)
         self._viewer.layers.selection.events.changed.connect(self._refresh)
@@ -125,8 +127,9 @@ class SourceFields(QWidget):
             ("3T folder", self.folder_field),
             ("Output folder", self.output_field),
             ("", self.overwrite_box),
+            ("", self.selection),
         ):
-            self._form.addRow(label, field)
+            self._form.addRow(*([label] if label else []), field)
 
     def _recall(self, remembered: dict[str, Any]) -> None:
         mode = str(remembered.get("from"))
@@ -230,13 +233,12 @@ class SourceFields(QWidget):
             self._on_slider()
         names = ", ".join(layer.name for layer in self.layers())
         self.selection_label.setText(wrap_anywhere(names) or "none")
+        of_folder = self.folder_field, self.output_field, self.overwrite_box, self.selection
         for field, is_needed in (
             (self.layer_chooser, self.mode == ONE_LAYER),
             (self.index_box, self.mode == ONE_LAYER and is_series),
             (self.selection_label, self.mode == SELECTED_LAYERS),
-            (self.folder_field, self.mode == FOLDER),
-            (self.output_field, self.mode == FOLDER),
-            (self.overwrite_box, self.mode == FOLDER),
+            *((field, self.mode == FOLDER) for field in of_folder),
         ):
             self._form.setRowVisible(field, is_needed)
         self.changed.emit()

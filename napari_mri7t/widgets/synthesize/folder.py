@@ -33,6 +33,7 @@ from napari_mri7t.widgets.shared.rows import (
     Row,
     State,
 )
+from napari_mri7t.widgets.shared.selection import TITLE as SELECT
 from napari_mri7t.widgets.shared.table import RowTable
 from napari_mri7t.widgets.synthesize.folder_jobs import (
     FolderRequest,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 
 HINT = "Select a scan to read about it; double-click it to open it with its estimate."
 WAYS = {  # by the argument of the engine that would help
-    "series": "use File > Open Folder, which asks for the series, and synthesise its layer",
-    "index": "open the scan in napari, and synthesise one volume of its layer",
+    "series": f"give its number as DICOM series under {SELECT}",
+    "index": f"give its number as Volume under {SELECT}",
 }
 GONE = "is no longer in the folder"
 COUNTED = (  # states as the summary counts them, in this order

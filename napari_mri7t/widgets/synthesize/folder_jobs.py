@@ -46,6 +46,8 @@ class FolderRequest:
     preparation: PreparationConfig
     grid: OutputConfig
     overwrite: bool = False
+    wanted: ScanFilter = ScanFilter()  # noqa: RUF009 - frozen
+    index: int | None = None
 
     def job(self) -> BatchJob:
         """Return the settings of the batch."""
@@ -54,6 +56,7 @@ class FolderRequest:
             None if self.model is None else str(self.model),
             self.config,
             overwrite=self.overwrite,
+            index=self.index,
             preparation=self.preparation,
             grid=self.grid,
             derivatives=derivatives_of(self.source),
@@ -92,7 +95,7 @@ class Looked(Progress):
 def look_through(request: FolderRequest, report: Report) -> None:
     """Report the scans of a folder as `Listed`, then each as `Looked`; nothing is written."""
     report(Progress(0, 0, "listing the scans"))
-    found = plan_batch(request.source, request.output, ScanFilter())
+    found = plan_batch(request.source, request.output, request.wanted)
     sizes, n_voxels = {}, {}
     for scan in found.scans:
         with contextlib.suppress(Mri7tError, OSError):  # the look at it says which, and why
@@ -135,7 +138,9 @@ def synthesize_folder(
     load_libraries(report, MODULES)
     from napari_mri7t.engine.workflows import folder
 
-    return folder.synthesize_folder(request.source, request.job(), report=report, note=note)
+    return folder.synthesize_folder(
+        request.source, request.job(), request.wanted, report=report, note=note
+    )
 
 
 @dataclass(frozen=True, eq=False)

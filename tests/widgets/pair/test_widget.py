@@ -86,7 +86,10 @@ def engine(made, monkeypatch):
     """Makes the first pair at once and waits for `go` in the second; a cancel ends it there."""
     begun, go = threading.Event(), threading.Event()
 
+    asked = []
+
     def make_dataset(dataset, found, job, report, note):
+        asked.append(([files.name for files in found.pairs], job))
         note(BatchSummary(failed={"sub-03": "has no 7T"}))
         report(PairProgress(0, 2, "sub-01: brain extraction", "sub-01"))
         made.make("sub-01", best_other="sub-02")
@@ -100,7 +103,7 @@ def engine(made, monkeypatch):
         return pair_dataset.PairResult(job.output, tuple(made.records.values()), summary)
 
     monkeypatch.setattr(pair_dataset, "make_dataset", make_dataset)
-    return SimpleNamespace(begun=begun, go=go)
+    return SimpleNamespace(begun=begun, go=go, asked=asked)
 
 
 @pytest.fixture
@@ -120,6 +123,20 @@ def test_people_and_what_will_be_done_are_shown_before_anything_is_written(widge
     assert not (tmp_path / "out").exists()
     widget.fields.registration_box.setCurrentIndex(1)
     assert "affine registration" in plain(widget.plan_label)
+
+
+def test_people_and_volume_are_those_that_are_selected(widget, engine, wait_idle):
+    assert "sub-01" in states(widget)
+    widget.fields.selection.participants.setText("02")
+    widget.fields.selection.index_box.setValue(0)
+    wait_idle()
+    assert list(states(widget)) == ["sub-02"]
+    engine.go.set()
+    widget.start()
+    wait_idle()
+    ((names, job),) = engine.asked
+    assert names == ["sub-02"]
+    assert job.index == 0
 
 
 def test_progress_figures_flags_and_use_are_in_the_table(done):

@@ -239,9 +239,13 @@ def test_copied_line_of_pairs_has_every_choice(make_napari_viewer, tmp_path, run
     for box, value in ((fields.registration_box, "affine"), (fields.prepare_box, "none")):
         box.setCurrentIndex(box.findData(value))
     fields.overwrite_box.setChecked(True)
+    fields.selection.index_box.setValue(0)
+    fields.selection.series.setText("5")
+    fields.selection.participants.setText("01, 02")
     wait_idle()
     line = copied(widget)[0]
-    options = "--registration affine --prepare none --overwrite"
+    selection = "--index 0 --series 5 --participant 01 --participant 02"
+    options = f"--registration affine --prepare none {selection} --overwrite"
     assert line == f"mri7t pair {tmp_path / 'raw'} {tmp_path / 'out'} {options}"
     code, _, error = run_cli(*words(line))
     assert code

@@ -189,7 +189,7 @@ def test_scan_of_several_series_or_volumes_is_refused_with_what_to_do_here(
     quick, scans, phantom, dicom_series, tmp_path, wait_idle
 ):
     folder = tmp_path / "several"
-    small = {"array": phantom.array[:6, :6, :4]}
+    small = {"array": (1000 * phantom.array[8:24, 8:24, 8:16]).astype("int16")}
     for number in (5, 6):
         time = f"10100{number}"
         dicom_series(folder / f"P01/{number}", SeriesNumber=number, AcquisitionTime=time, **small)
@@ -201,9 +201,49 @@ def test_scan_of_several_series_or_volumes_is_refused_with_what_to_do_here(
     assert {row.state.word for row in rows.values()} == {"refused"}
     volumes, series = (rows.pop("c_T1w.nii.gz").reason, rows.popitem()[1].reason)
     assert "choose one with index" in volumes
-    assert volumes.endswith("open the scan in napari, and synthesise one volume of its layer")
+    assert volumes.endswith("give its number as Volume under Select scans")
     assert "2 series look like a 3-D T1w" in series
-    assert "File > Open Folder, which asks for the series" in series
+    assert series.endswith("give its number as DICOM series under Select scans")
+    selection = quick.source.selection
+    selection.head.click()
+    assert selection.series.isVisibleTo(quick)
+    selection.series.setText("6")
+    wait_idle()
+    (key,) = [row.key for row in quick.folder.table.rows if row.key != "c_T1w.nii.gz"]
+    assert states(quick)[key] == "waiting"
+    assert quick.choices.lines()[0].endswith("--series 6")
+
+
+def test_one_volume_and_some_people_are_taken_as_selected(quick, phantom, tmp_path, wait_idle):
+    folder = tmp_path / "several"
+    folder.mkdir()
+    image = nibabel.Nifti1Image(np.stack([phantom.array] * 2, axis=-1), phantom.affine)
+    for name in ("sub-01_T1w", "sub-02_T1w"):
+        nibabel.save(image, folder / f"{name}.nii.gz")
+    quick.source.folder_field.folder = folder
+    selection = quick.source.selection
+    assert selection.head.text() == "Select scans"
+    selection.participants.setText("sub-02")
+    selection.index_box.setValue(1)
+    assert selection.head.text() == "Select scans: sub-02, volume 1"
+    wait_idle()
+    assert states(quick) == {"sub-02_T1w.nii.gz": "waiting"}
+    assert quick.choices.lines()[0].endswith("--index 1 --participant sub-02")
+    quick.start()
+    wait_idle()
+    assert states(quick) == {"sub-02_T1w.nii.gz": "written"}
+    (sidecar,) = (tmp_path / "out").glob("sub-*/**/*7T*.json")
+    assert json.loads(sidecar.read_text())["SourceFiles"][0]["Index"] == 1
+
+
+def test_label_that_nobody_has_is_said_in_place_of_a_start(quick, wait_idle):
+    quick.source.selection.participants.setText("07")
+    wait_idle()
+    assert "has no participant 07" in plain(quick.panel.status)
+    assert not quick.panel.start_button.isEnabled()
+    quick.source.selection.participants.clear()
+    wait_idle()
+    assert quick.panel.start_button.isEnabled()
 
 
 def test_double_click_opens_scan_and_estimate_and_the_next_takes_their_place(quick, wait_idle):
