@@ -146,6 +146,24 @@ def test_simulate_takes_the_realistic_preset(run, phantom_file, tmp_path):
     assert noise["preset"] == "realistic"
 
 
+def test_simulate_makes_pairs_of_a_folder(run, phantom_file, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("sub-01.nii", "sub-02.nii"):
+        save_volume(load_volume(phantom_file), tmp_path / "in" / name)
+    code, out, error = run("simulate", tmp_path / "in", tmp_path / "pairs", "--seed", 4)
+    assert code == 0, error
+    assert "pairs: 2 pairs written" in out
+    source, _ = simulate_3t(tmp_path / "in/sub-02.nii", config=SimulationConfig(seed=5))
+    made = load_volume(tmp_path / "pairs/3T_images/sub-02.nii.gz")
+    np.testing.assert_array_equal(made.array, source.array)
+    code, _, error = run("simulate", tmp_path / "in", tmp_path / "pairs")
+    assert code == 1
+    assert error.rstrip().endswith("(--overwrite)")
+    code, _, error = run("simulate", tmp_path / "in", tmp_path / "other", "--index", 0)
+    assert code == 1
+    assert "a folder takes neither" in error
+
+
 def test_simulate_keeps_the_orientation_of_the_file(run, phantom_file, tmp_path):
     output = tmp_path / "source.nii.gz"
     run("simulate", phantom_file, output)

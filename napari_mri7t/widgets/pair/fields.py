@@ -19,7 +19,13 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.datasets.paired import VERDICTS
 from napari_mri7t.engine.preparation.pair import PairConfig
 from napari_mri7t.widgets.pair.jobs import PairRequest
-from napari_mri7t.widgets.shared.controls import FileField, FolderField, choice, set_enabled
+from napari_mri7t.widgets.shared.controls import (
+    FileField,
+    FolderField,
+    choice,
+    overwrite_box,
+    set_enabled,
+)
 from napari_mri7t.widgets.shared.icons import icon_button
 from napari_mri7t.widgets.shared.selection import SelectionBox
 
@@ -116,9 +122,8 @@ class PairFields(QWidget):
         self.keep_field = FolderField("Masks, bias fields and transforms, which later runs reuse")
         self.keep_field.line.setPlaceholderText("not saved")
         self.coarse_box = QCheckBox("Process scans with coarse voxels, too")
-        self.overwrite_box = QCheckBox("Overwrite")
-        self.overwrite_box.setToolTip(
-            "Replace pairs that were made from other scans, masks or settings"
+        self.overwrite_box = overwrite_box(
+            "pairs that were made from other scans, masks or settings"
         )
         self.selection = SelectionBox(of_scans=False)
 

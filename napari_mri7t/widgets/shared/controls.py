@@ -14,6 +14,7 @@ from qtpy.QtCore import QEvent, Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QPaintEvent
 from qtpy.QtWidgets import (
     QApplication,
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
@@ -302,6 +303,13 @@ def choice(options: dict[Any, str]) -> QComboBox:
     let_shrink(box)
     for value, text in options.items():
         box.addItem(text, value)
+    return box
+
+
+def overwrite_box(what: str) -> QCheckBox:
+    """Return the box that allows to replace what a run finds in its output folder."""
+    box = QCheckBox("Overwrite")
+    box.setToolTip(f"Replace {what}")
     return box
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from napari.layers import Layer
@@ -23,6 +25,33 @@ from napari_mri7t.widgets.layers.layers import (
     layer_to_volume,
     volume_to_layer,
 )
+from napari_mri7t.widgets.shared.command import changed, command_line, file_of
+
+
+@dataclass(frozen=True)
+class DatasetRequest:
+    """What the user asks for a folder of 7T volumes."""
+
+    folder: Path
+    output: Path
+    config: SimulationConfig
+    overwrite: bool = False
+
+    def line(self, reference: Layer | None) -> str:
+        """Return the line of `mri7t` that does the same."""
+        return command_line(
+            "simulate",
+            self.folder.absolute(),
+            self.output.absolute(),
+            **simulation_options(self.config, reference),
+            overwrite=self.overwrite,
+        )
+
+
+def simulation_options(config: SimulationConfig, reference: Layer | None) -> dict[str, Any]:
+    """Return the options of `mri7t simulate` that a layer and a folder share."""
+    histogram = None if reference is None else file_of(reference).path
+    return changed(config, "variance", "seed", "preset") | {"reference": histogram}
 
 
 def simulate_layer(
@@ -41,13 +70,17 @@ def simulate_layer(
     return layers[:1] if reference is None else layers
 
 
-def simulate_folder(
-    folder: Path, output: Path, reference: Layer | None, config: SimulationConfig, report: Report
-) -> list[Path]:
+def simulate_folder(request: DatasetRequest, reference: Layer | None, report: Report) -> list[Path]:
     """Simulate every subject of a folder."""
     report(Progress(0, 0, "looking for subjects"))
-    subjects, histogram = find_subjects(folder), _volume(reference)
-    return simulate_dataset(subjects, output, reference=histogram, config=config, report=report)
+    return simulate_dataset(
+        find_subjects(request.folder),
+        request.output,
+        reference=_volume(reference),
+        config=request.config,
+        overwrite=request.overwrite,
+        report=report,
+    )
 
 
 def preview_of(

@@ -16,18 +16,26 @@ from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.widgets.layers.layers import LayerData, is_single_volume, remove_layer
 from napari_mri7t.widgets.layers.planes import plane_to_layer, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
-from napari_mri7t.widgets.shared.command import CommandButton, changed, command_line, file_of
-from napari_mri7t.widgets.shared.controls import FolderField, LayerChooser, let_shrink, set_enabled
+from napari_mri7t.widgets.shared.command import CommandButton, command_line, file_of
+from napari_mri7t.widgets.shared.controls import (
+    FolderField,
+    LayerChooser,
+    let_shrink,
+    overwrite_box,
+    set_enabled,
+)
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.save import SaveButton
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.simulate.jobs import (
+    DatasetRequest,
     first_volume,
     preview_of,
     simulate_folder,
     simulate_layer,
+    simulation_options,
 )
 
 ONE_LAYER, FOLDER = "One layer", "A folder of 7T volumes"
@@ -72,11 +80,13 @@ class SimulateWidget(EngineWidget):
         self.folder_field = FolderField(
             "Folder of 7T volumes: NIfTI files, or a BIDS dataset", "the folder of 7T volumes"
         )
-        self.output_field = FolderField("Empty folder that receives 3T_images and 7T_images")
+        self.output_field = FolderField("Folder that receives 3T_images and 7T_images")
+        self.overwrite_box = overwrite_box("pairs that exist")
         self.target_form.addRow("From", self.mode_box)
         self.target_form.addRow("Layer", self.layer_chooser)
         self.target_form.addRow("7T folder", self.folder_field)
         self.target_form.addRow("Output folder", self.output_field)
+        self.target_form.addRow(self.overwrite_box)
 
     def _build_settings(self) -> None:
         form = self.group("Pseudo-3T")
@@ -122,6 +132,7 @@ class SimulateWidget(EngineWidget):
         self.layer_chooser.layer_changed.connect(self._renew_preview)
         self.folder_field.changed.connect(self._check)
         self.output_field.changed.connect(self._check)
+        self.overwrite_box.toggled.connect(lambda is_on: self.panel.drop_failure())
         self.viewer.dims.events.ndisplay.connect(self._check)
         self.preview_button.clicked.connect(self.preview)
         for change in (
@@ -153,9 +164,9 @@ class SimulateWidget(EngineWidget):
             (self.layer_chooser, not is_folder),
             (self.folder_field, is_folder),
             (self.output_field, is_folder),
+            (self.overwrite_box, is_folder),
         ):
-            field.setVisible(visible)
-            self.target_form.labelForField(field).setVisible(visible)
+            self.target_form.setRowVisible(field, visible)
         set_enabled(
             self.variance_box,
             None if self.config.preset == "report" else "This degradation draws its own noise",
@@ -173,16 +184,23 @@ class SimulateWidget(EngineWidget):
         )
         if missing is None and is_folder and not self.output_field.folder:
             missing = "Choose the output folder."
+        self._missing = missing
         self.panel.set_ready(missing)
         of_folder = self.folder_field.folder, self.output_field.folder
         self.panel.about(is_folder, of_folder if is_folder else self.layer_chooser.layer)
 
+    def _dataset_request(self) -> DatasetRequest:
+        folders = self.folder_field.folder, self.output_field.folder
+        return DatasetRequest(*folders, self.config, self.overwrite_box.isChecked())
+
     def _lines(self) -> list[str]:
         """Return the `mri7t` line of what a start would do."""
-        layer = self.layer_chooser.layer
-        if self.mode_box.currentText() == FOLDER or layer is None:
-            raise ValueError("`mri7t simulate` takes one volume: choose a layer.")
-        target, reference = file_of(layer), self.reference_chooser.layer
+        layer, reference = self.layer_chooser.layer, self.reference_chooser.layer
+        if self._missing is not None:
+            raise ValueError(self._missing)
+        if self.mode_box.currentText() == FOLDER:
+            return [self._dataset_request().line(reference)]
+        target = file_of(layer)
         name = stem_of(target.path)
         taken = [path.name for path in target.path.parent.iterdir()]
         source_out, target_out = (
@@ -193,9 +211,8 @@ class SimulateWidget(EngineWidget):
             "simulate",
             target.path,
             source_out,
-            **changed(self.config, "variance", "seed", "preset"),
+            **simulation_options(self.config, reference),
             **target.options,
-            reference=None if reference is None else file_of(reference).path,
             target_out=None if reference is None else target_out,
         )
         return [line]
@@ -238,12 +255,12 @@ class SimulateWidget(EngineWidget):
         reference, config = self.reference_chooser.layer, self.config
         cancelled = None
         if self.mode_box.currentText() == FOLDER:
-            folder, output = self.folder_field.folder, self.output_field.folder
-            work = partial(simulate_folder, folder, output, reference, config)
-            job = Job("Simulate a dataset", work)
-            job.succeeded.connect(lambda written: self._on_dataset(written, output))
+            request = self._dataset_request()
+            job = Job("Simulate a dataset", partial(simulate_folder, request, reference))
+            job.succeeded.connect(lambda written: self._on_dataset(written, request.output))
             cancelled = (
-                f"Cancelled. {output} holds complete pairs only; start again in an empty folder."
+                f"Cancelled. {request.output} holds complete pairs only; start again with "
+                "Overwrite or in an empty folder."
             )
         elif (layer := self.layer_chooser.layer) is not None:
             job = Job(f"Simulate {layer.name}", partial(simulate_layer, layer, reference, config))

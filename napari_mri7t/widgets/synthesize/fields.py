@@ -28,6 +28,7 @@ from napari_mri7t.widgets.shared.controls import (
     LayerChooser,
     choice,
     let_shrink,
+    overwrite_box,
     set_enabled,
     wrap_anywhere,
 )
@@ -94,9 +95,8 @@ class SourceFields(QWidget):
             "Becomes a BIDS derivative: an estimate and a JSON sidecar for every scan.\n"
             "A second run skips existing estimates."
         )
-        self.overwrite_box = QCheckBox("Overwrite")
-        self.overwrite_box.setToolTip(
-            "Replace estimates that were made from another scan, mask, model or settings"
+        self.overwrite_box = overwrite_box(
+            "estimates that were made from another scan, mask, model or settings"
         )
         self.selection = SelectionBox(of_scans=True)
         self._lay_out()

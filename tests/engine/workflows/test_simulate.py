@@ -61,6 +61,26 @@ def test_existing_pair_is_refused_before_anything_is_written(targets, tmp_path):
     assert [p.name for p in tmp_path.glob("pairs/**/*.*")] == ["sub-02.nii.gz"]
 
 
+def test_existing_pairs_are_replaced_where_that_is_allowed(targets, tmp_path):
+    first, second = (SimulationConfig(seed=seed) for seed in (1, 2))
+    simulate_dataset(targets, tmp_path / "pairs", config=first)
+    written = simulate_dataset(targets, tmp_path / "pairs", config=second, overwrite=True)
+    expected, _ = simulate_3t(load_volume(targets[0].target), config=second)
+    np.testing.assert_array_equal(load_volume(written[0]).array, expected.array)
+
+
+def test_volume_that_is_simulated_is_never_replaced(targets, tmp_path):
+    folder = tmp_path / "pairs/7T_images"
+    folder.mkdir(parents=True)
+    for subject in targets:
+        subject.target.rename(folder / subject.target.name)
+    before = (folder / "sub-01.nii.gz").read_bytes()
+    with pytest.raises(Mri7tError, match="is one of the 7T volumes: choose another folder"):
+        simulate_dataset(find_subjects(folder), tmp_path / "pairs", overwrite=True)
+    assert (folder / "sub-01.nii.gz").read_bytes() == before
+    assert [p.name for p in (tmp_path / "pairs").iterdir()] == ["7T_images"]
+
+
 def test_cancel_in_the_middle_leaves_whole_pairs(targets, tmp_path):
     records = []
 

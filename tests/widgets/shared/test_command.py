@@ -204,6 +204,34 @@ def test_copied_line_of_a_simulation_makes_the_window_s_pair(
         np.testing.assert_array_equal(made, layer_to_volume(layer).array)
 
 
+def test_copied_line_of_a_folder_simulates_the_window_s_pairs(
+    make_napari_viewer, scan_file, wait_idle, run_cli, tmp_path
+):
+    viewer = make_napari_viewer()
+    (reference,) = viewer.open(scan_file, plugin=PLUGIN)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Simulate 3T")
+    widget.mode_box.setCurrentText("A folder of 7T volumes")
+    assert copied(widget) == []
+    assert "Choose the folder of 7T volumes" in widget.panel.notices.texts(ERROR_COLOUR)[0]
+    widget.folder_field.folder = scan_file.parent
+    widget.output_field.folder = tmp_path / "by window"
+    widget.reference_chooser.layer = reference
+    widget.seed_box.setValue(3)
+    widget.preset_box.setCurrentText("Realistic")
+    widget.panel.start_button.click()
+    wait_idle()
+    widget.output_field.folder = tmp_path / "by command"
+    widget.overwrite_box.setChecked(True)
+    (line,) = copied(widget)
+    assert line.endswith("--overwrite")
+    code, out, error = run_cli(*words(line))
+    assert code == 0, error
+    assert "1 pair written" in out
+    for name in ("3T_images/sub-01_T1w.nii.gz", "7T_images/sub-01_T1w.nii.gz"):
+        ours, theirs = (nibabel.load(tmp_path / by / name) for by in ("by window", "by command"))
+        np.testing.assert_array_equal(ours.get_fdata(), theirs.get_fdata())
+
+
 def test_copied_line_of_an_evaluation_scores_the_same(
     make_napari_viewer, scan_file, phantom, wait_idle, run_cli, tmp_path
 ):

@@ -116,6 +116,22 @@ def test_folder_becomes_pairs_that_a_training_takes(widget, phantom, tmp_path, w
     assert not np.array_equal(first, second)
 
 
+def test_existing_pairs_are_replaced_only_with_overwrite(widget, folder, tmp_path, wait_idle):
+    widget.start()
+    wait_idle()
+    before = load_volume(tmp_path / "pairs/3T_images/sub-01.nii.gz").array
+    widget.seed_box.setValue(9)
+    widget.start()
+    wait_idle()
+    assert "already exists" in widget.panel.notices.texts(ERROR_COLOUR)[0]
+    widget.overwrite_box.click()
+    assert widget.panel.notices.texts(ERROR_COLOUR) == []
+    widget.start()
+    wait_idle()
+    assert widget.panel.status.text().startswith("Done: 3 pairs in")
+    assert not np.array_equal(load_volume(tmp_path / "pairs/3T_images/sub-01.nii.gz").array, before)
+
+
 @pytest.fixture
 def folder(widget, phantom, tmp_path):
     """Three 7T volumes, chosen in the widget."""
