@@ -9,6 +9,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 PLUGIN_SUFFIX = " (napari-mri7t)"  # of a dock's name: six tabs have no room for it
+#: On a tab, by the dock's name, which stands whole in its title bar: six tabs have room for these.
+TAB_TITLES = {"Synthesize 7T": "Synthesize", "Simulate 3T": "Simulate", "Prepare pairs": "Pairs"}
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
@@ -28,7 +30,7 @@ def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
     window = None if dock is None else dock.parentWidget()
     if dock is None or not isinstance(window, QMainWindow) or dock.isFloating():
         return
-    dock.setWindowTitle(dock.windowTitle().removesuffix(PLUGIN_SUFFIX))  # of its tab
+    _name_tab(dock)
     tabs = window.tabifiedDockWidgets(dock)
     for other in window.findChildren(QDockWidget):
         if other is dock or other in tabs or not other.findChildren(kind):
@@ -41,3 +43,10 @@ def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
     for bar in window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
         bar.setElideMode(Qt.TextElideMode.ElideNone)  # whole titles; arrows show the others
         bar.setUsesScrollButtons(True)
+
+
+def _name_tab(dock: QDockWidget) -> None:
+    """Shorten the title of a dock's tab; in the menu of the window, the dock keeps its name."""
+    name = dock.windowTitle().removesuffix(PLUGIN_SUFFIX)
+    dock.setWindowTitle(TAB_TITLES.get(name, name))
+    dock.toggleViewAction().setText(name)

@@ -20,12 +20,12 @@ from napari_mri7t.engine.texts import visible_lines
 from napari_mri7t.widgets.shared.controls import paragraph, wrap_anywhere
 from napari_mri7t.widgets.shared.icons import icon
 from napari_mri7t.widgets.shared.labels import TextLabel
-from napari_mri7t.widgets.shared.rows import FAILED, WAITING, Row
+from napari_mri7t.widgets.shared.rows import DONE, FAILED, Row
 
 THUMBNAIL = 36  # pixels
 ROW_HEIGHT = THUMBNAIL + 6
 FEWEST_ROWS, MOST_ROWS = 3, 7  # in sight
-FIGURE_WIDTH = 42  # pixels
+FIGURE_WIDTH = 38  # pixels
 PADDING, ICON_WIDTH = 14, 22  # pixels beside a text
 USUAL_NAME, SCROLL_BAR = "sub-001", 16  # that has room beside the states; pixels
 LONGEST = "brain extraction"  # of what a state says
@@ -231,21 +231,21 @@ class RowTable(QWidget):
     def _fit(self) -> None:
         """Make the states as wide as their words, as far as a name has room beside them.
 
-        Figures without room are hidden, the last ones first.
+        The table is never too narrow for a usual name, a short state and all figures.
         """
-        width, rest = self.view.fontMetrics().horizontalAdvance, self.width() - SCROLL_BAR
-        least, most = (ICON_WIDTH + PADDING + width(word) for word in (WAITING.word, LONGEST))
-        name = THUMBNAIL + 2 * PADDING + width(USUAL_NAME)
-        wanted, is_room = name + most, True
+        width = self.view.fontMetrics().horizontalAdvance
+        least, most = (ICON_WIDTH + PADDING + width(word) for word in (DONE.word, LONGEST))
+        name, figures = THUMBNAIL + PADDING + width(USUAL_NAME), 0
         for n in range(STATE + 1, self._model.columnCount()):
             heading = width(str(self._model.headerData(n, HORIZONTAL))) + PADDING
             figure = max(FIGURE_WIDTH, heading)
-            wanted += figure
-            is_room = is_room and rest - figure >= name + least
-            self.view.setColumnHidden(n, not is_room)
             self.view.setColumnWidth(n, figure)
-            rest -= figure if is_room else 0
+            figures += figure
+        beside = 2 * self.view.frameWidth() + (SCROLL_BAR if len(self.rows) > MOST_ROWS else 0)
+        self.view.setMinimumWidth(name + least + figures + beside)
+        rest = self.view.width() - beside - figures
         self.view.setColumnWidth(STATE, min(max(rest - name, least), most))
+        wanted = name + most + figures
         if wanted != self.view.wanted_width:
             self.view.wanted_width = wanted
             self.view.updateGeometry()
@@ -255,6 +255,7 @@ class RowTable(QWidget):
         self._model.show(rows)
         rows = ROW_HEIGHT * min(MOST_ROWS, max(FEWEST_ROWS, len(self.rows)))
         self.view.setFixedHeight(self.view.horizontalHeader().sizeHint().height() + 4 + rows)
+        self._fit()
         self._show_details()
 
     def change(self, key: str, **changes: Any) -> None:

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
@@ -29,6 +30,7 @@ from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 from napari_mri7t.widgets.shared.docks import dock_of
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import FOLDED_LINES, FoldedText, TextLabel
+from napari_mri7t.widgets.shared.rows import DONE, Row
 from napari_mri7t.widgets.shared.settings import OF_EVALUATION, OF_SYNTHESIS, Memory
 
 pytestmark = pytest.mark.gui
@@ -93,8 +95,38 @@ def test_widgets_of_the_plugin_open_as_tabs_of_one_place(window, qtbot, wait_idl
     qtbot.waitUntil(lambda: widgets[0].visibleRegion().isEmpty())
     assert not widgets[-1].visibleRegion().isEmpty()
     assert place.height() == SMALL[1], "not even for a moment are two too high together"
-    assert dock.windowTitle() == NAMES[-1], "its tab has no room for the plugin's name"
     wait_idle()
+
+
+def test_six_tabs_have_room_for_their_titles_in_a_small_window(window, qtbot, wait_idle):
+    widgets = [window(name) for name in NAMES]
+    place = main_window(widgets[-1])
+    docks = [dock_of(widget) for widget in widgets]
+    (bar,) = [bar for bar in place.findChildren(QTabBar) if bar.count() == len(NAMES)]
+    last = bar.tabRect(len(NAMES) - 1)
+    qtbot.waitUntil(lambda: last.right() < bar.width())
+    titles = [bar.tabText(n) for n in range(bar.count())]
+    assert titles == ["Synthesize", "Compare", "Simulate", "Pairs", "Train", "Evaluate"]
+    assert [dock.toggleViewAction().text() for dock in docks] == NAMES, "the menu has whole names"
+    dock_of(widgets[0]).raise_()
+    assert "Synthesize 7T" in docks[0].name
+    wait_idle()
+
+
+@pytest.mark.parametrize("n_people", [2, 30])
+def test_all_columns_of_the_pairs_are_in_sight_in_a_small_window(window, qtbot, n_people):
+    widget = window("Prepare pairs")
+    names = [f"sub-{n:03d}" for n in range(n_people)]
+    widget.table.show_rows([Row(name, name, DONE, figures=(1.4, 1.3, 0.6)) for name in names])
+    view, place = widget.table.view, main_window(widget)
+    place.resizeDocks([dock_of(widget)], [100], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: dock_of(widget).width() == dock_of(widget).minimumSizeHint().width())
+    qtbot.wait(100)
+    columns = range(view.model().columnCount())
+    assert not any(view.isColumnHidden(n) for n in columns)
+    assert view.horizontalHeader().length() <= view.viewport().width()
+    right = view.mapTo(widget, view.rect().topRight()).x()
+    assert right < widget.width() < 420, "the canvas keeps its room"
 
 
 def test_docks_of_others_and_floating_ones_are_left_alone(window, qtbot, wait_idle):
