@@ -17,6 +17,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import (
     preview_plane,
     simulate_3t,
 )
+from napari_mri7t.engine.volumes.files.reading import read_header
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.engine.workflows.simulate import simulate_dataset
 from napari_mri7t.widgets.layers.layers import (
@@ -26,6 +27,7 @@ from napari_mri7t.widgets.layers.layers import (
     volume_to_layer,
 )
 from napari_mri7t.widgets.shared.command import changed, command_line, file_of
+from napari_mri7t.widgets.shared.job_panel import duration
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,33 @@ class DatasetRequest:
             **simulation_options(self.config, reference),
             overwrite=self.overwrite,
         )
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What is to be simulated: two that are equal take equally long.
+
+    `folder`: of 7T volumes; None for one of `n_voxels`.
+    """
+
+    preset: str
+    has_reference: bool
+    n_voxels: int = 0
+    folder: Path | None = None
+
+
+def time_of(amount: Amount) -> tuple[Amount, str]:
+    """Return how long an amount takes, by simulating a part of a brain."""
+    from napari_mri7t.engine.simulation.pace import seconds_per_voxel
+
+    sizes = [amount.n_voxels]
+    if amount.folder is not None:
+        sizes = [read_header(x.target)[0].n_voxels for x in find_subjects(amount.folder)]
+    config = SimulationConfig(preset=amount.preset)
+    is_folder, has_reference = amount.folder is not None, amount.has_reference
+    pace = seconds_per_voxel(config, has_reference=has_reference, saves=is_folder)
+    what = "1 volume" if len(sizes) == 1 else f"{len(sizes)} volumes"
+    return amount, f"{what}: {duration(pace * sum(sizes))}, timed on a part of a brain."
 
 
 def simulation_options(config: SimulationConfig, reference: Layer | None) -> dict[str, Any]:

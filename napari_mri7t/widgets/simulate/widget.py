@@ -28,14 +28,17 @@ from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.save import SaveButton
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
+from napari_mri7t.widgets.shared.time_label import TimeLabel
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.simulate.jobs import (
+    Amount,
     DatasetRequest,
     first_volume,
     preview_of,
     simulate_folder,
     simulate_layer,
     simulation_options,
+    time_of,
 )
 
 ONE_LAYER, FOLDER = "One layer", "A folder of 7T volumes"
@@ -124,6 +127,8 @@ class SimulateWidget(EngineWidget):
         form.addRow("Seed", self.seed_box)
         form.addRow("Histogram", self.reference_chooser)
         form.addRow(self.preview_button)
+        self.time_label = TimeLabel("Time a part of a brain", time_of)
+        form.addRow(self.time_label)
 
     def _connect(self) -> None:
         self.mode_box.currentTextChanged.connect(self._check)
@@ -142,6 +147,8 @@ class SimulateWidget(EngineWidget):
             self.reference_chooser.layer_changed,
         ):
             change.connect(self._renew_preview)
+        self.reference_chooser.layer_changed.connect(self._check)
+        self.panel.idle.connect(self._check)
         self.panel.start_requested.connect(self.start)
         self.panel.hear(self.save_button.saved, self.save_button.failed)
         self.panel.hear(self.command_button.copied, self.command_button.failed)
@@ -186,8 +193,17 @@ class SimulateWidget(EngineWidget):
             missing = "Choose the output folder."
         self._missing = missing
         self.panel.set_ready(missing)
+        can_start = missing is None and self.panel.job is None
+        self.time_label.tell(self._amount() if can_start else None)
         of_folder = self.folder_field.folder, self.output_field.folder
         self.panel.about(is_folder, of_folder if is_folder else self.layer_chooser.layer)
+
+    def _amount(self) -> Amount:
+        """Return what decides how long a start takes."""
+        preset, has_reference = self.config.preset, self.reference_chooser.layer is not None
+        if self.mode_box.currentText() == FOLDER:
+            return Amount(preset, has_reference, folder=self.folder_field.folder)
+        return Amount(preset, has_reference, int(self.layer_chooser.layer.data.size))
 
     def _dataset_request(self) -> DatasetRequest:
         folders = self.folder_field.folder, self.output_field.folder
@@ -269,6 +285,7 @@ class SimulateWidget(EngineWidget):
             return
         self.destroyed.connect(job.cancel)
         self.panel.follow(job, cancelled)
+        self._check()  # whose timing would slow the job down
         job.start()
 
     def _on_layers(self, layers: list[LayerData]) -> None:

@@ -29,6 +29,7 @@ from napari_mri7t.widgets.shared.settings import (
     Memory,
     orient_empty_viewer,
 )
+from napari_mri7t.widgets.shared.time_label import TimeLabel
 from napari_mri7t.widgets.shared.worker import Job, find_job, take_failure
 from napari_mri7t.widgets.train.command import train_line
 from napari_mri7t.widgets.train.export import ExportButton
@@ -37,12 +38,14 @@ from napari_mri7t.widgets.train.jobs import (
     Found,
     Request,
     TrainingState,
+    describe_amount,
     describe_step,
     look_into,
     network_names,
     new_training,
+    pace_of,
+    without_amounts,
 )
-from napari_mri7t.widgets.train.pace import TimeLabel
 from napari_mri7t.widgets.train.preview import HeldOutSlice
 
 if TYPE_CHECKING:
@@ -99,7 +102,7 @@ class TrainWidget(EngineWidget):
         form = self.group("Folds")
         self.folds = FoldList()
         self.device_box = DeviceBox("Where to train; a GPU is usually many times faster")
-        self.time_label = TimeLabel()
+        self.time_label = TimeLabel("Measure a training step", pace_of)
         form.addRow(self.folds)
         form.addRow("Device", self.device_box)
         form.addRow(self.time_label)
@@ -218,7 +221,9 @@ class TrainWidget(EngineWidget):
         self._why_not = self._find_why_not()
         self.panel.set_ready(self._why_not)
         can_start = self._why_not is None and self.panel.job is None
-        self.time_label.tell(self._request() if can_start else None)
+        request = self._request() if can_start else None
+        kind = None if request is None else without_amounts(request)
+        self.time_label.tell(kind, lambda pace: describe_amount(request, pace))
 
     def _find_why_not(self) -> str | None:
         if not self._subjects:

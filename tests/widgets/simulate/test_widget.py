@@ -9,11 +9,12 @@ import pytest
 from napari.utils import progress
 
 from napari_mri7t.engine.datasets.subjects import find_subjects
+from napari_mri7t.engine.simulation import pace
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig, simulate_3t
 from napari_mri7t.engine.volumes.volume import load_volume, save_volume
 from napari_mri7t.widgets.layers.layers import KEY, layer_to_volume, volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
-from napari_mri7t.widgets.simulate.widget import FOLDER, PREVIEW_NAME
+from napari_mri7t.widgets.simulate.widget import FOLDER, ONE_LAYER, PREVIEW_NAME
 
 pytestmark = pytest.mark.gui
 PREVIEW = f"phantom {PREVIEW_NAME}"
@@ -114,6 +115,33 @@ def test_folder_becomes_pairs_that_a_training_takes(widget, phantom, tmp_path, w
     assert [s.name for s in subjects] == ["sub-01", "sub-02"]
     first, second = (load_volume(s.source).array for s in subjects)
     assert not np.array_equal(first, second)
+
+
+def test_time_is_told_before_the_start_and_measured_again_for_another_degradation(
+    widget, folder, qtbot, wait_idle, monkeypatch
+):
+    asked = []
+
+    def seconds_per_voxel(config, **kind):
+        asked.append((config.preset, kind))
+        return 100 / load_volume(widget.folder_field.folder / "sub-01.nii.gz").array.size
+
+    monkeypatch.setattr(pace, "seconds_per_voxel", seconds_per_voxel)
+    widget.mode_box.setCurrentText(ONE_LAYER)
+    wait_idle()
+    assert widget.time_label.text() == "1 volume: about 2 min, timed on a part of a brain."
+    widget.mode_box.setCurrentText(FOLDER)
+    wait_idle()
+    assert widget.time_label.text() == "3 volumes: about 5 min, timed on a part of a brain."
+    assert asked[-1] == ("report", {"has_reference": False, "saves": True})
+    widget.seed_box.setValue(8)
+    wait_idle()
+    n_asked = len(asked)
+    widget.preset_box.setCurrentText("Realistic")
+    wait_idle()
+    assert [preset for preset, _ in asked[n_asked:]] == ["realistic"]
+    widget.folder_field.folder = "nowhere"
+    assert widget.time_label.text() == ""
 
 
 def test_existing_pairs_are_replaced_only_with_overwrite(widget, folder, tmp_path, wait_idle):
