@@ -17,7 +17,9 @@ from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.volumes.thumbnails import thumbnail
 from napari_mri7t.engine.volumes.volume import Volume, load_volume
 from napari_mri7t.widgets.shared.command import changed, command_line
+from napari_mri7t.widgets.shared.job_panel import duration
 from napari_mri7t.widgets.shared.selection import selection_options
+from napari_mri7t.widgets.shared.settings import Memory
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.datasets.pair_files import FoundPairs
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from napari_mri7t.engine.workflows.pair_dataset import PairResult
     from napari_mri7t.engine.workflows.pairs import PairJob, PairState
     from napari_mri7t.engine.workflows.summary import BatchSummary
+
+
+PACE = "pace of pairs"  # section of the memory
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,12 @@ class PairRequest:
         from napari_mri7t.engine.workflows.pairs import PairJob
 
         return PairJob(self.output, self.config, self.overwrite, self.index, self.keep)
+
+    @property
+    def kind(self) -> str:
+        """What decides the pace."""
+        config = self.config
+        return f"grid {config.grid}, registration {config.registration}, prepare {config.prepare}"
 
     def pairs(self) -> FoundPairs:
         """Find the raw scans of the people that are asked for."""
@@ -67,6 +78,24 @@ class PairRequest:
         """Return what will be done with every pair."""
         registered = f"{self.config.registration} registration of the 3T to the 7T"
         return f"Each pair: {registered}, {grid_in_words(self.config.grid)}."
+
+
+def time_of(request: PairRequest, n_pairs: int, memory: Memory) -> str:
+    """Return how long pairs take, as earlier runs took here; empty without any to make."""
+    if not n_pairs:
+        return ""
+    what = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
+    pace = memory.recall(PACE).get(request.kind)
+    if isinstance(pace, float):
+        return f"{what}: {duration(pace * n_pairs)}, based on earlier runs."
+    return f"{what}: no timing on this computer yet; the time left shows while they are made."
+
+
+def keep_time(request: PairRequest, made: PairResult, memory: Memory) -> None:
+    """Store how long a pair took here."""
+    if made.summary.written:
+        pace = made.summary.seconds / len(made.summary.written)
+        memory.keep(PACE, {request.kind: pace})
 
 
 @dataclass(frozen=True, eq=False)

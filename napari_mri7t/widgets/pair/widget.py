@@ -19,10 +19,12 @@ from napari_mri7t.widgets.pair.jobs import (
     PairSeen,
     PairsListed,
     judge,
+    keep_time,
     look_at_made,
     look_through,
     make_all,
     open_pair,
+    time_of,
 )
 from napari_mri7t.widgets.pair.rows import FIGURES, HINT, VERDICTS, changes_by, row_of
 from napari_mri7t.widgets.shared.base import EngineWidget
@@ -123,14 +125,22 @@ class PairWidget(EngineWidget):
         if self.panel.job is not None:
             return
         request = None if why_not else self.fields.request()
-        self.plan_label.setText("" if request is None else wrap_anywhere(request.describe()))
-        self.plan_label.setVisible(request is not None)
+        self._tell_plan(request)
         if request is None:
             self._look.drop()
             self._forget(None)
         elif request != self._request:
             self._forget(request)
             self._look.follow(look_through, request)
+
+    def _tell_plan(self, request: PairRequest | None) -> None:
+        """Show what is done with a pair, and how long all take that are to be made."""
+        text = ""
+        if request is not None:
+            n_pairs = sum(row.state is WAITING for row in self.table.rows)
+            text = f"{request.describe()} {time_of(request, n_pairs, self.memory)}".strip()
+        self.plan_label.setText(wrap_anywhere(text))
+        self.plan_label.setVisible(bool(text))
 
     def _forget(self, request: PairRequest | None) -> None:
         self._request = request
@@ -146,6 +156,7 @@ class PairWidget(EngineWidget):
             may_overwrite = self.fields.overwrite_box.isChecked()
             made = [row_of(planned, may_overwrite) for planned in progress.states]
             self.table.show_rows([*left, *made, *rest])
+            self._tell_plan(self._request)
             if not progress.states:
                 self.panel.set_ready(NO_PAIR)
         elif isinstance(progress, PairSeen):
@@ -226,6 +237,7 @@ class PairWidget(EngineWidget):
 
     def _on_made(self, made: PairResult) -> None:
         summary = made.summary
+        keep_time(self._request, made, self.memory)
         parts = [f"{len(summary.written)} written"]
         parts += [f"{len(summary.known)} already done"] if summary.known else []
         parts += [f"{len(summary.failed)} failed"] if summary.failed else []

@@ -99,7 +99,7 @@ def engine(made, monkeypatch):
             report(PairProgress(1, 2, "sub-02: brain extraction", "sub-02"))
         made.make("sub-02", flags=("the 3T fits another better",), is_used=False)
         note(BatchSummary(written=("sub-02",)))
-        summary = BatchSummary(("sub-01", "sub-02"), failed={"sub-03": "has no 7T"})
+        summary = BatchSummary(("sub-01", "sub-02"), failed={"sub-03": "has no 7T"}, seconds=600)
         return pair_dataset.PairResult(job.output, tuple(made.records.values()), summary)
 
     monkeypatch.setattr(pair_dataset, "make_dataset", make_dataset)
@@ -123,6 +123,19 @@ def test_people_and_what_will_be_done_are_shown_before_anything_is_written(widge
     assert not (tmp_path / "out").exists()
     widget.fields.registration_box.setCurrentIndex(1)
     assert "affine registration" in plain(widget.plan_label)
+
+
+def test_time_is_told_before_the_start_as_earlier_runs_took(widget, engine, wait_idle, tmp_path):
+    assert "2 pairs: no timing on this computer yet" in plain(widget.plan_label)
+    engine.go.set()
+    widget.start()
+    wait_idle()
+    widget.fields.output_field.folder = tmp_path / "other"
+    wait_idle()
+    assert plain(widget.plan_label).endswith("2 pairs: about 10 min, based on earlier runs.")
+    widget.fields.registration_box.setCurrentIndex(1)
+    wait_idle()
+    assert "2 pairs: no timing on this computer yet" in plain(widget.plan_label), "not of this kind"
 
 
 def test_people_and_volume_are_those_that_are_selected(widget, engine, wait_idle):
