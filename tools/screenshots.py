@@ -21,14 +21,17 @@ os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
 import napari
 import numpy as np
 from napari.settings import get_settings
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import QApplication, QDialog, QScrollArea
 
+from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL, find_model
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.shared.docks import dock_of
 from napari_mri7t.widgets.shared.worker import running_jobs
 
 PLUGIN = "napari-mri7t"
+WIDGETS = ("Synthesize 7T", "Compare", "Simulate 3T", "Prepare pairs", "Train", "Evaluate")
 SHOWN_MM = 8.0
 PATIENCE_S = 900
 SHORT = {
@@ -70,14 +73,25 @@ class Studio:
     def take(self, name: str) -> None:
         """Take a screenshot of the whole window."""
         settle()
-        suffix = "" if self.theme == "dark" else f"-{self.theme}"
-        path = self.folder / f"{name}{suffix}.png"
-        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        path = self._path(name)
+        self.viewer.screenshot(path, canvas_only=False, flash=False)
         print(path)
 
-    def dock(self, name: str) -> object:
-        """Open one of the plugin's widgets and close the others."""
-        self.viewer.window.remove_dock_widget("all")
+    def take_dialog(self, dialog: QDialog, name: str) -> None:
+        """Take a screenshot of a dialog, which is a window of its own."""
+        settle()
+        path = self._path(name)
+        dialog.grab().save(path)
+        print(path)
+
+    def _path(self, name: str) -> str:
+        suffix = "" if self.theme == "dark" else f"-{self.theme}"
+        return str(self.folder / f"{name}{suffix}.png")
+
+    def dock(self, name: str, *, alone: bool = True) -> object:
+        """Open one of the plugin's widgets and, where it is to be alone, close the others."""
+        if alone:
+            self.viewer.window.remove_dock_widget("all")
         _, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, name)
         settle()
         return widget
@@ -284,6 +298,43 @@ def pair(studio: Studio, model: Path | None) -> None:
     studio.take("pair-done")
 
 
+def uncertainty(studio: Studio, model: Path | None) -> None:
+    """Show the uncertainty over the estimate that it is of, and its unit."""
+    studio.viewer.layers.clear()
+    studio.sample("mni152_3t")
+    widget = studio.dock("Synthesize 7T")
+    widget.model_chooser.add(model or find_model(REPORT_MODEL))
+    widget.computation.step_box.setCurrentIndex(0)  # which alone is calibrated
+    widget.computation.uncertainty_box.setChecked(True)
+    wait_until(lambda: not running_jobs())
+    widget.start()
+    wait_until(lambda: not running_jobs())
+    studio.take("uncertainty")
+
+
+def card(studio: Studio, model: Path | None) -> None:
+    """Show every tab of a model's card."""
+    widget = studio.dock("Synthesize 7T")
+    widget.model_chooser.add(model or find_model(DEFAULT_MODEL))
+    dialog = widget.model_chooser.show_card()
+    for n in range(dialog.tabs.count()):
+        dialog.tabs.setCurrentIndex(n)
+        studio.take_dialog(dialog, f"card-{dialog.tabs.tabText(n).lower().replace(' ', '-')}")
+    dialog.close()
+
+
+def tabs(studio: Studio, model: Path | None) -> None:
+    """Show all widgets as tabs: the first, with a scan, and the widest, with its table."""
+    studio.viewer.layers.clear()
+    studio.viewer.window.remove_dock_widget("all")
+    studio.sample("mni152_3t")
+    widgets = {name: studio.dock(name, alone=False) for name in WIDGETS}
+    wait_until(lambda: not running_jobs())
+    for name in ("Synthesize 7T", "Prepare pairs"):
+        dock_of(widgets[name]).raise_()
+        studio.take(f"tabs-{name.lower().replace(' ', '-')}")
+
+
 SCENES = {
     "synthesize": synthesize,
     "compare": compare,  # compares what was synthesised
@@ -292,6 +343,9 @@ SCENES = {
     "prepare": prepare,
     "folder": folder,
     "pair": pair,
+    "uncertainty": uncertainty,
+    "card": card,
+    "tabs": tabs,
 }
 
 
