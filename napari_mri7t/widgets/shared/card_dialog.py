@@ -97,6 +97,8 @@ class _Tree(QTreeWidget):
         self.setWordWrap(True)
         self.header().setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
         _fill(self.invisibleRootItem(), values, leaves_out)
+        if self.topLevelItemCount() == 1:  # nothing else is there to be seen
+            self.topLevelItem(0).setExpanded(True)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Wrap the values again."""

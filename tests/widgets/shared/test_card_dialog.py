@@ -81,7 +81,9 @@ def test_scores_on_real_scans_stand_beside_those_of_the_scans_as_they_are(opened
 
 def test_card_says_what_each_second_buys(opened):
     dialog = opened("scan_unet")
-    shown = texts(dialog.tabs.widget(titles(dialog).index("Tests")))
+    tree = dialog.tabs.widget(titles(dialog).index("Tests"))
+    assert tree.topLevelItem(0).isExpanded(), "it is the only one"
+    shown = texts(tree)
     for name in ("averaged, three planes", "fast, axial slices alone", "seconds", "19.1, 25.9"):
         assert name in shown
 
