@@ -106,6 +106,13 @@ class EvaluationFields(QWidget):
         volumes = self.volumes
         return (volumes.pair, volumes.mask, volumes.data_range, self.source_chooser.layer)
 
+    def n_voxels(self) -> int | None:
+        """Return the voxels to score; None for a run folder, whose earlier results are reused."""
+        if not self.is_of_layers or self.volumes.pair is None:
+            return None
+        n_layers = 1 if self.source_chooser.layer is None else 2
+        return n_layers * int(self.volumes.pair[0].data.size)
+
     def lines(self) -> list[str]:
         """Return the `mri7t` line of what a start would do.
 

@@ -14,6 +14,7 @@ from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.volumes.provenance import describe_versions
 from napari_mri7t.widgets.layers.layers import layer_to_volume
 from napari_mri7t.widgets.layers.masks import brain_of
+from napari_mri7t.widgets.shared.job_panel import duration
 
 if TYPE_CHECKING:
     from napari_mri7t.engine.evaluation.results import StudyResults
@@ -52,6 +53,14 @@ class LayersToScore:
     source: Layer | None
     mask: Layer | None
     data_range: float | None  # None: what the reference has
+
+
+def time_of(n_voxels: int) -> tuple[int, str]:
+    """Return how long layers of so many voxels take, by scoring a part of a brain."""
+    from napari_mri7t.engine.metrics.pace import seconds_per_voxel
+
+    seconds = n_voxels * seconds_per_voxel()
+    return n_voxels, f"{duration(seconds).capitalize()}, timed on a part of a brain."
 
 
 def evaluate_run(run: Path, with_baselines: bool, report: Report) -> Evaluation:

@@ -23,6 +23,7 @@ from napari_mri7t.widgets.evaluate.jobs import (
     report_pair,
     report_run,
     save_tables,
+    time_of,
 )
 from napari_mri7t.widgets.io.reader import made_by
 from napari_mri7t.widgets.layers.layers import KEY, volume_to_layer
@@ -35,6 +36,7 @@ from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.settings import OF_EVALUATION, Memory, orient_empty_viewer
+from napari_mri7t.widgets.shared.time_label import TimeLabel
 from napari_mri7t.widgets.shared.worker import Job
 
 PICTURE_WIDTH = 270
@@ -79,6 +81,8 @@ class EvaluateWidget(EngineWidget):
         form = self.group("What to evaluate")
         self.asked = EvaluationFields(self.viewer)
         form.addRow(self.asked)
+        self.time_label = TimeLabel("Time a part of a brain", time_of)
+        form.addRow(self.time_label)
         self.panel = JobPanel(
             "Evaluate", "Score every held-out estimate; earlier results are reused"
         )
@@ -134,6 +138,7 @@ class EvaluateWidget(EngineWidget):
 
     def _check(self) -> None:
         self.panel.set_ready(self.asked.why_not())
+        self.time_label.tell(self.asked.n_voxels() if self.panel.job is None else None)
         if self.panel.job is None:
             self._forget_others()
         evaluation = self.evaluation

@@ -12,6 +12,7 @@ from napari.utils.theme import get_theme
 
 from napari_mri7t.engine.evaluation.robustness import Lesion, LesionResult, RobustnessPoint
 from napari_mri7t.engine.evaluation.stress import Stress
+from napari_mri7t.engine.metrics import pace
 from napari_mri7t.engine.metrics.scoring import flatten, score
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.training.config import TrainConfig
@@ -239,6 +240,23 @@ def test_two_layers_and_their_3t_are_proposed(widget, layers):
     widget.asked.of_box.setCurrentText("Two layers")
     assert [layer.name for layer in widget.asked.volumes.pair] == ["7T", "estimate"]
     assert widget.asked.source_chooser.layer.name == "3T"
+
+
+def test_time_of_two_layers_is_told_before_the_start(
+    widget, viewer, layers, wait_idle, monkeypatch
+):
+    n_voxels = layers["7T"].array.size
+    monkeypatch.setattr(pace, "seconds_per_voxel", lambda: 30 / n_voxels)
+    assert widget.time_label.text() == "", "earlier results of a run folder are reused"
+    widget.asked.of_box.setCurrentText("Two layers")
+    wait_idle()
+    assert widget.time_label.text() == "About 60 s, timed on a part of a brain."
+    source = widget.asked.source_chooser
+    source.setCurrentIndex(source.findText("none"))
+    wait_idle()
+    assert widget.time_label.text() == "About 30 s, timed on a part of a brain."
+    widget.asked.of_box.setCurrentText("Run folder")
+    assert widget.time_label.text() == ""
 
 
 def test_two_layers_are_scored_like_files(widget, viewer, layers, wait_idle, tmp_path):
