@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import napari
 import numpy as np
+from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
+from napari_mri7t.widgets.compare.canvas import canvas_of
+from napari_mri7t.widgets.compare.line import SwipeLine
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, placement, remove_layer
 from napari_mri7t.widgets.layers.planes import shift_along
 
 VIEW = "swipe"
-LINE_COLOUR = "#57d957"
-LINE_WIDTH = 2.0  # pixels
-REACH = 8  # pixels from the line that still take hold of it
+SHARED = ("contrast_limits", "colormap", "gamma")  # by the estimate and its part
 
 
 class Swipe(QObject):
@@ -29,39 +29,47 @@ class Swipe(QObject):
         self._viewer = viewer
         self._estimate: Layer | None = None
         self.layer: Image | None = None
+        self.line: SwipeLine | None = None
         self.part = 0.5
 
     def enter(self, estimate: Layer) -> None:
-        """Put the right part of the estimate over everything else."""
+        """Put the right part of the estimate over everything else; what is selected stays so."""
         self._estimate = estimate
+        selection = self._viewer.layers.selection
+        chosen, active = set(selection), selection.active
         self.layer = self._viewer.add_image(
             estimate.data,
             name=f"right of the line: {estimate.name}",
             **placement(estimate),
-            contrast_limits=estimate.contrast_limits,
-            colormap=estimate.colormap,
-            gamma=estimate.gamma,
+            **{name: getattr(estimate, name) for name in SHARED},
             blending="opaque",
             metadata={VIEW_KEY: VIEW},
         )
-        frame = self.layer.bounding_box  # its left side is the line
-        frame.line_color, frame.line_thickness = LINE_COLOUR, LINE_WIDTH
-        frame.points, frame.visible = False, True
+        link_layers([estimate, self.layer], SHARED)
+        selection.update(chosen)
+        selection.intersection_update(chosen)
+        selection.active = active
         estimate.visible = False
-        for event in self._events():
-            event.connect(self._on_turned)
-        self._viewer.mouse_drag_callbacks.append(self._drag)
+        canvas = canvas_of(self._viewer)
+        if canvas is not None:
+            self.line = SwipeLine(canvas)
+            self.line.dragged.connect(self._on_dragged)
+        for event, react in self._events():
+            event.connect(react)
         self.move_to(self.part)
 
     def leave(self) -> None:
-        """Remove the part."""
+        """Remove the part and the line."""
         if self.layer is None:
             return
-        for event in self._events():
-            event.disconnect(self._on_turned)
-        self._viewer.mouse_drag_callbacks.remove(self._drag)
+        for event, react in self._events():
+            event.disconnect(react)
+        unlink_layers([self._estimate, self.layer], SHARED)
         remove_layer(self._viewer, self.layer, self._estimate)
-        self.layer, self._estimate = None, None
+        if self.line is not None:
+            self.line.hide()
+            self.line.deleteLater()
+        self.layer, self.line, self._estimate = None, None, None
 
     def move_to(self, part: float) -> None:
         """Move the line, 0 to 1: reference on its left, estimate on its right."""
@@ -69,11 +77,16 @@ class Swipe(QObject):
         if self.layer is None or self._estimate is None:
             return
         estimate, axis = self._estimate, self._axis
-        size = estimate.data.shape[axis]
-        cut = min(int(self.part * size), size - 1)
-        rest, start = (slice(0, size - cut), 0) if self._is_mirrored else (slice(cut, size), cut)
-        self.layer.data = estimate.data[(slice(None),) * axis + (rest,)]  # a view, no copy
-        self.layer.translate = estimate.translate + shift_along(estimate, axis, start)
+        first, end = self._columns()
+        self.layer.data = estimate.data[(slice(None),) * axis + (slice(first, end),)]  # no copy
+        self.layer.translate = estimate.translate + shift_along(estimate, axis, first)
+        self._place_line()
+
+    def _columns(self) -> tuple[int, int]:
+        """Return the first voxel of the part across the line, and where it ends."""
+        size = self._estimate.data.shape[self._axis]
+        cut = min(round(self.part * size), size - 1)
+        return (0, size - cut) if self._is_mirrored else (cut, size)
 
     @property
     def _axis(self) -> int:
@@ -86,33 +99,44 @@ class Swipe(QObject):
         """Whether the camera shows the first column on the right (radiological)."""
         return str(self._viewer.scene.camera.orientation2d[1]) == "left"
 
-    def _events(self) -> tuple[Any, ...]:
-        return self._viewer.dims.events.order, self._viewer.scene.camera.events.orientation
+    def _events(self) -> tuple[tuple[Any, Any], ...]:
+        dims, camera = self._viewer.dims.events, self._viewer.scene.camera.events
+        return (
+            (dims.order, self._on_turned),
+            (camera.orientation, self._on_turned),
+            (dims.ndisplay, self._place_line),
+            (camera.center, self._place_line),
+            (camera.zoom, self._place_line),
+            (self._viewer.canvas.events.size, self._place_line),
+        )
 
     def _on_turned(self, event: object = None) -> None:
         self.move_to(self.part)
 
-    def part_at(self, position: Any) -> float:
-        """Return where a point of the viewer lies between left (0) and right (1)."""
-        estimate, axis = self._estimate, self._axis
-        column = np.asarray(estimate.world_to_data(position[-estimate.ndim :]))[axis] + 0.5
-        part = float(column) / estimate.data.shape[axis]
-        return 1 - part if self._is_mirrored else part
+    def _on_dragged(self, column: float) -> None:
+        start, end = (self._column_of(edge) for edge in self._edges())
+        self.move_to((column - start) / (end - start))
+        self.moved.emit(self.part)
 
-    def _is_near(self, position: Any) -> bool:
-        width_mm = self._estimate.data.shape[self._axis] * abs(self._estimate.scale[self._axis])
-        distance = abs(self.part_at(position) - self.part) * width_mm
-        return bool(distance * self._viewer.scene.camera.zoom <= REACH)
+    def _edges(self) -> tuple[float, float]:
+        """Return the left and the right edge of the estimate on the screen, in voxels."""
+        edges = -0.5, self._estimate.data.shape[self._axis] - 0.5
+        return edges[::-1] if self._is_mirrored else edges
 
-    def _drag(self, viewer: napari.Viewer, event: Any) -> Iterator[None]:
-        """Take hold of the line, and let go of it; the image stays in place meanwhile."""
-        if viewer.dims.ndisplay != 2 or not self._is_near(event.position):
+    def _place_line(self, event: object = None) -> None:
+        """Put the line where the part begins."""
+        if self.line is None or self._estimate is None:
             return
-        camera = viewer.scene.camera
-        pans, camera.mouse_pan = camera.mouse_pan, False
-        yield
-        while event.type == "mouse_move" and self.layer is not None:
-            self.move_to(self.part_at(event.position))
-            self.moved.emit(self.part)
-            yield
-        camera.mouse_pan = pans
+        first, end = self._columns()
+        border = (end if self._is_mirrored else first) - 0.5
+        is_flat = self._viewer.dims.ndisplay == 2
+        self.line.place(self._column_of(border) if is_flat else None)
+
+    def _column_of(self, voxel: float) -> float:
+        """Return where the canvas shows a place across the line, pixels from its left."""
+        estimate, axis, camera = self._estimate, self._axis, self._viewer.scene.camera
+        point = (np.asarray(estimate.data.shape) - 1) / 2
+        point[axis] = voxel
+        from_middle = (estimate.data_to_world(point)[axis] - camera.center[-1]) * camera.zoom
+        middle = self._viewer.canvas.size[1] / 2
+        return float(middle - from_middle if self._is_mirrored else middle + from_middle)

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QCheckBox
 
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
-from napari_mri7t.widgets.compare.swipe import LINE_COLOUR
+from napari_mri7t.widgets.compare.line import LINE_COLOUR
 from napari_mri7t.widgets.layers.layers import (
     VIEW_KEY,
     data_to_volume,

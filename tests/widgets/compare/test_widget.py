@@ -9,14 +9,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
+from napari_mri7t.widgets.compare.line import SwipeLine
 from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE, THREE_PLANES
 from napari_mri7t.widgets.compare.widget import SHORTCUTS, CompareWidget
-from napari_mri7t.widgets.layers.layers import volume_to_layer
+from napari_mri7t.widgets.layers.layers import CAMERAS, volume_to_layer
 from napari_mri7t.widgets.layers.planes import ends_of
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, WARNING_COLOUR
 
@@ -242,7 +245,8 @@ def test_swipe_shows_the_estimate_right_of_the_line_without_a_copy(widget, viewe
 def test_a_layer_is_chosen_after_a_view_is_left(widget, viewer, view):
     widget.view_box.setCurrentText(view)
     widget.view_box.setCurrentText(SINGLE)
-    assert {layer.name for layer in viewer.layers.selection} <= {"phantom", "estimate"}
+    (chosen,) = viewer.layers.selection
+    assert chosen.name in ("phantom", "estimate", "other")
     assert len(viewer.layers.selection) == 1
 
 
@@ -263,48 +267,122 @@ def labels(viewer) -> dict[str, str]:
     return {str(x.position): x.text for x in ours if x.visible}
 
 
-def drag(viewer, *columns: float) -> bool:
-    """Press, move and release the mouse as napari calls it; return whether the image pans."""
-    events = [
-        SimpleNamespace(type=kind, modifiers=(), position=(16.0, 24.0, column))
-        for kind, column in zip(
-            ("mouse_press", *["mouse_move"] * (len(columns) - 1)), columns, strict=True
-        )
-    ]
-    event = events[0]
-    held = [callback(viewer, event) for callback in viewer.mouse_drag_callbacks]
-    held = [each for each in held if hasattr(each, "send")]
-    for each in held:
-        next(each, None)
-    pans = viewer.scene.camera.mouse_pan
-    for later in [*events[1:], SimpleNamespace(type="mouse_release", position=(0, 0, 0))]:
-        vars(event).update(vars(later))
-        for each in held:
-            next(each, None)
-    return pans
+@pytest.fixture
+def two_shown(viewer) -> None:
+    """Show a black reference and a white estimate in the real window; no two sides are alike."""
+    viewer.window._qt_window.resize(1500, 900)
+    viewer.window._qt_window.show()
+    for name, value in (("phantom", 0), ("estimate", 1)):
+        layer = viewer.layers[name]
+        layer.data = np.full(layer.data.shape, value, np.float32)
+        layer.contrast_limits, layer.scale = (0, 1), (1.5, 1, 0.8)
+    viewer.reset_view()
 
 
-def test_line_of_the_swipe_is_visible_and_can_be_dragged(widget, viewer, phantom, qtbot):
+def line_on(viewer):
+    return next(iter(viewer.window._qt_window.findChildren(SwipeLine)), None)
+
+
+def column_of(line) -> float:
+    """Return the column of the canvas that the middle of the line is in."""
+    return line.mapTo(line.parentWidget(), line.rect().center()).x() + 1
+
+
+def is_on_border(viewer) -> bool:
+    """Return whether the line is where the picture itself becomes white, or ends."""
+    QApplication.processEvents()
+    picture = viewer.screenshot(canvas_only=True, flash=False)[..., 0]
+    rows = picture[picture.shape[0] // 2 - 5 :][:10].max(axis=0)
+    line = line_on(viewer)
+    steps = np.flatnonzero(np.diff(rows > 200)) + 1
+    columns = steps * line.parentWidget().width() / len(rows)
+    return len(steps) > 0 and bool(np.abs(columns - column_of(line)).min() <= 1)
+
+
+def turn_to_sagittal(viewer):
+    viewer.dims.order = (2, 0, 1)
+
+
+def pan(viewer):
+    _, row, column = viewer.scene.camera.center
+    viewer.scene.camera.center = (0, row, column + 4)
+
+
+def zoom(viewer):
+    viewer.scene.camera.zoom *= 1.3
+
+
+def narrow(viewer):
+    viewer.window._qt_window.resize(1350, 800)
+
+
+def move_on(viewer):
+    viewer.dims.set_point(0, float(viewer.dims.point[0]) + 3)
+
+
+MOVES = (pan, zoom, move_on, turn_to_sagittal, narrow)
+
+
+def test_line_of_the_swipe_stays_on_the_border_of_the_picture(two_shown, widget, viewer, qtbot):
     widget.view_box.setCurrentText("Swipe")
-    layer = viewer.layers[RIGHT_PART]
-    assert layer.bounding_box.visible  # its left side is the line, at column 20
-    left = phantom.affine[0, 3]
-    assert drag(viewer, left + 39, left + 5)  # too far from the line: the image moves
-    assert layer.data.shape[2] == 20
-    assert not drag(viewer, left + 19.5, left + 15, left + 9.5)
-    assert viewer.scene.camera.mouse_pan
-    assert layer.data.shape[2] == 30
-    assert widget.swipe_slider.value() == 250
+    widget.swipe_slider.setValue(450)
+    line = line_on(viewer)
+    assert line.isVisible()
+    assert line.height() == line.parentWidget().height()
+    qtbot.waitUntil(lambda: is_on_border(viewer))
+    for move in MOVES:
+        move(viewer)
+        qtbot.waitUntil(lambda: is_on_border(viewer))
+    assert not viewer.layers[RIGHT_PART].bounding_box.visible
+    viewer.dims.ndisplay = 3
+    assert line.isHidden()
+    viewer.dims.ndisplay = 2
+    assert line.isVisible()
     widget.view_box.setCurrentText("Single view")
-    assert not [call for call in viewer.mouse_drag_callbacks if "Swipe" in repr(call)]
+    assert line.isHidden()
 
 
-def test_line_is_dragged_on_the_mirrored_screen_too(widget, viewer, phantom):
-    viewer.scene.camera.orientation = ("away", "up", "left")
+@pytest.mark.parametrize("convention", ["neurological", "radiological"])
+def test_line_of_the_swipe_is_dragged_with_the_mouse(two_shown, widget, viewer, qtbot, convention):
+    viewer.scene.camera.orientation = CAMERAS[convention]
     widget.view_box.setCurrentText("Swipe")
-    left = phantom.affine[0, 3]
-    assert not drag(viewer, left + 19.5, left + 29.5)  # a quarter from the left of the screen
-    assert widget.swipe_slider.value() == 250
+    line, layer = line_on(viewer), viewer.layers[RIGHT_PART]
+    qtbot.waitUntil(lambda: is_on_border(viewer))
+    assert line.cursor().shape() == Qt.CursorShape.SplitHCursor
+    before, center = column_of(line), viewer.scene.camera.center
+    zoomed = 0.8 * viewer.scene.camera.zoom  # pixels a voxel
+    QTest.mousePress(line, Qt.MouseButton.LeftButton, pos=line.rect().center())
+    for _ in range(2):  # the line moves along below the mouse
+        target = line.rect().center() - QPoint(round(5 * zoomed), 0)
+        move = QMouseEvent(
+            QEvent.Type.MouseMove,
+            QPointF(target),
+            QPointF(line.mapToGlobal(target)),
+            Qt.MouseButton.NoButton,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+        QApplication.sendEvent(line, move)
+    QTest.mouseRelease(line, Qt.MouseButton.LeftButton, pos=line.rect().center())
+    assert viewer.scene.camera.center == center
+    assert layer.data.shape[2] in (29, 30, 31)
+    assert abs(column_of(line) - (before - 10 * zoomed)) <= zoomed
+    qtbot.waitUntil(lambda: is_on_border(viewer))
+    assert widget.swipe_slider.value() == pytest.approx(250, abs=26)
+
+
+def test_swipe_leaves_the_selection_and_shares_the_contrast(widget, viewer):
+    viewer.layers.selection.active = viewer.layers["phantom"]
+    widget.view_box.setCurrentText("Swipe")
+    part, estimate = viewer.layers[RIGHT_PART], viewer.layers["estimate"]
+    assert viewer.layers.selection == {viewer.layers["phantom"]}  # what Ctrl+S saves
+    assert viewer.layers.selection.active is viewer.layers["phantom"]
+    estimate.contrast_limits = (0.2, 0.5)
+    assert part.contrast_limits == [0.2, 0.5]
+    widget.view_box.setCurrentText("Single view")
+    part.contrast_limits = (0, 1)
+    assert estimate.contrast_limits == [0.2, 0.5]
+    assert viewer.layers.selection == {viewer.layers["phantom"]}
 
 
 def volume_psnr(widget) -> str:
