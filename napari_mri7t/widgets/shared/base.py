@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import napari
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -17,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.accessibility import FOCUS_STYLE, WheelGuard, name_controls
 from napari_mri7t.widgets.shared.controls import LayerChooser
-from napari_mri7t.widgets.shared.docks import dock_of, join_tabs
+from napari_mri7t.widgets.shared.docks import PLUGIN_SUFFIX, dock_of, join_tabs
 from napari_mri7t.widgets.shared.fold import FoldBox, new_form
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
@@ -28,6 +29,7 @@ from napari_mri7t.widgets.shared.latest import Latest
 WIDTH = 350
 LEAST_HEIGHT = 100  # of what scrolls
 FRESH_MS = 500  # after a notice was added, in which it is kept in sight
+CANCELLED = "{name} closed, run cancelled."  # napari shows some 40 characters
 DISCLAIMER = "Not for diagnosis: may add or remove lesions."
 
 
@@ -36,12 +38,14 @@ class EngineWidget(QWidget):
 
     preferred_width = WIDTH
     disclaimer_line, disclaimer_text = DISCLAIMER, NOTICE  # at the foot, once; its tooltip
+    closed_while_running = CANCELLED  # told to the user
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
         self._released = False
         self._was_shown = False
+        self._name = ""  # of its dock
         self._wheel = WheelGuard(self)
         self._revealed_at: QPoint | None = None
         self._revealing = QTimer(self, singleShot=True, interval=0)
@@ -124,8 +128,15 @@ class EngineWidget(QWidget):
     def event(self, event: QEvent) -> bool:
         """Detect that napari removes the parent, as when the dock's x is pressed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._tell_of_run()
             self._release_once()
         return super().event(event)
+
+    def _tell_of_run(self) -> None:
+        """Tell what becomes of a run whose widget is closed before it ends."""
+        panel = self.findChild(JobPanel)
+        if not self._released and panel is not None and panel.job is not None:
+            show_warning(self.closed_while_running.format(name=self._name or panel.job.title))
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         """Watch the main window: closing it also ends the widget; take a tab beside the others."""
@@ -138,6 +149,7 @@ class EngineWidget(QWidget):
             later.start()
             dock = dock_of(self)
             if dock is not None:  # a tab that comes to the front gets no event of its own
+                self._name = dock.windowTitle().removesuffix(PLUGIN_SUFFIX)
                 dock.visibilityChanged.connect(self._on_in_sight)
         window = self._main_window()
         if window is not None:

@@ -64,6 +64,8 @@ class TrainWidget(EngineWidget):
     A training continues when the widget is closed; the next widget finds it again.
     """
 
+    closed_while_running = "{name} closed, training goes on."
+
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         orient_empty_viewer()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 import napari_mri7t
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.widgets.evaluate.widget import EvaluateWidget
+from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.simulate.widget import SimulateWidget
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 from napari_mri7t.widgets.train.widget import TrainWidget
@@ -36,6 +42,51 @@ def test_start_cancel_and_errors_are_in_sight_of_a_low_window(
     assert error.plain_text == "the scan is empty"
     qtbot.waitUntil(lambda: error.visibleRegion().boundingRect() == error.rect())
     wait_idle()
+
+
+ENDS, GOES_ON = "{} closed, run cancelled.", "{} closed, training goes on."
+OF_NAMES = {  # Compare runs nothing
+    "Synthesize 7T": ENDS,
+    "Simulate 3T": ENDS,
+    "Prepare pairs": ENDS,
+    "Evaluate": ENDS,
+    "Train": GOES_ON,
+}
+
+
+def texts_of_closing(dock) -> list[str]:
+    """Click on the x of a dock in the real window; return what napari tells the user."""
+    notification_manager.records.clear()
+    QTest.mouseClick(dock.title.close_button, Qt.MouseButton.LeftButton)
+    return [record.message for record in notification_manager.records]
+
+
+@pytest.mark.parametrize("name", OF_NAMES)
+def test_a_widget_that_is_closed_says_what_becomes_of_its_run(make_napari_viewer, wait_idle, name):
+    viewer = make_napari_viewer(show=True)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", name)
+    wait_idle()
+    may_end = threading.Event()
+
+    def work(report):
+        while not may_end.wait(0.01):
+            report(Progress(0, 0, "working"))
+
+    job = Job("Work", work)
+    widget.panel.follow(job)
+    job.start()
+    assert texts_of_closing(dock) == [OF_NAMES[name].format(name)]
+    assert job.is_cancelling == (OF_NAMES[name] is ENDS)
+    may_end.set()
+    wait_idle()
+
+
+@pytest.mark.parametrize("name", ["Evaluate", "Compare"])
+def test_a_widget_that_is_closed_without_a_run_says_nothing(make_napari_viewer, wait_idle, name):
+    viewer = make_napari_viewer(show=True)
+    dock, _ = viewer.window.add_plugin_dock_widget("napari-mri7t", name)
+    wait_idle()
+    assert texts_of_closing(dock) == []
 
 
 def test_messages_of_progress_begin_in_lower_case():
