@@ -9,10 +9,9 @@ from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
 from napari_mri7t.engine.metrics.inspection import ERROR_COLOURS
-from napari_mri7t.widgets.layers.layers import VIEW_KEY, LayerData
+from napari_mri7t.widgets.layers.layers import COVERING, VIEW_KEY, LayerData, is_covered
 
 VIEW = "difference"
-COVERING = ("inserted", "removed", "reordered", "visible")  # events that may cover an image
 COLORMAP = Colormap(list(ERROR_COLOURS), name="error", display_name="error")
 
 
@@ -37,7 +36,6 @@ def _keep_bar(viewer: napari.Viewer, difference: Image) -> None:
         if difference not in viewer.layers:
             events.disconnect(follow)
             return
-        above = list(viewer.layers)[viewer.layers.index(difference) + 1 :]
-        difference.colorbar.visible = not any(isinstance(x, Image) and x.visible for x in above)
+        difference.colorbar.visible = not is_covered(viewer, difference)
 
     events.connect(follow)

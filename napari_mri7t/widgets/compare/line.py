@@ -55,3 +55,6 @@ class SwipeLine(QWidget):
         """Follow the mouse."""
         if event.buttons() & Qt.MouseButton.LeftButton:
             self.dragged.emit(float(self.mapToParent(event.pos()).x()))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Let go; the canvas, which knows of no press, gets no release."""

@@ -42,8 +42,8 @@ KEY = "mri7t"
 VIEW_KEY = "mri7t-view"
 AXES = ("S", "A", "R")
 UNIT = "mm"
-#: Contrast limits come from a percentile of about this many voxels: napari would take extrema.
-N_CONTRAST_VOXELS = 200_000
+#: Of a sample, about. Contrast limits come from its percentile: napari would take extrema.
+N_SAMPLED_VOXELS = 200_000
 CONTRAST_PERCENT = 99.8
 #: Depth, up, right of the screen; both are right-handed in R, A, S, so that 3-D is no mirror image.
 CAMERAS = {
@@ -248,6 +248,16 @@ def remove_layer(viewer: napari.Viewer, layer: Layer | None, instead: Layer | No
         layers.selection.active = instead
 
 
+#: Events of a viewer's layers that may cover an image, or uncover it.
+COVERING = ("inserted", "removed", "reordered", "visible")
+
+
+def is_covered(viewer: napari.Viewer, layer: Layer) -> bool:
+    """Return whether another image is shown over a layer."""
+    above = list(viewer.layers)[viewer.layers.index(layer) + 1 :]
+    return any(isinstance(each, Image) and each.visible for each in above)
+
+
 def raise_layer(viewer: napari.Viewer, layer: Layer) -> None:
     """Move an image over all other images; what is drawn over them stays over it."""
     layers = viewer.layers
@@ -304,10 +314,15 @@ def is_oblique(volume: Volume) -> bool:
     return display_error_mm(volume) > OBLIQUE_VOXELS * min(volume.voxel_size)
 
 
+def coarse(array: np.ndarray) -> np.ndarray:
+    """Return an even sample of a volume's voxels, quick to look at."""
+    step = max(1, round((array.size / N_SAMPLED_VOXELS) ** (1 / 3)))
+    return np.asarray(array[::step, ::step, ::step])
+
+
 def contrast_limits(array: np.ndarray) -> tuple[float, float]:
     """Return limits that ignore a few bright vessels, from an even sample of the voxels."""
-    step = max(1, round((array.size / N_CONTRAST_VOXELS) ** (1 / 3)))
-    sample = array[::step, ::step, ::step]
+    sample = coarse(array)
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0

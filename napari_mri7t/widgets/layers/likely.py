@@ -6,9 +6,12 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 from napari.layers import Image, Layer
 
-from napari_mri7t.widgets.layers.layers import KEY, is_single_volume
+from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, coarse, is_single_volume, is_volume
+
+FEW_LEVELS = 32  # of a mask or of labels; a scan of 8 bits has over 100
 
 
 def likely_pair(layers: Sequence[Layer]) -> tuple[Layer, Layer] | None:
@@ -32,6 +35,19 @@ def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
         if layer.data.shape == reference.data.shape and _distance_from_scan(layer) == 1:
             return layer
     return None
+
+
+def is_opened_scan(layer: Layer) -> bool:
+    """Return whether a layer is a scan from a file or a sample: no mask, labels or estimate.
+
+    What a widget computes, or opens from a table, comes from neither in napari's eyes.
+    """
+    is_opened = layer.source.path is not None or layer.source.sample is not None
+    is_image = isinstance(layer, Image) and is_volume(layer) and VIEW_KEY not in layer.metadata
+    if not is_opened or not is_image or _distance_from_scan(layer) > 1:
+        return False
+    volume = layer.data if layer.ndim == 3 else layer.data[0]
+    return len(np.unique(coarse(volume))) > FEW_LEVELS
 
 
 def _images(layers: Sequence[Layer]) -> list[Layer]:

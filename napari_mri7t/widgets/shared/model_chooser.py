@@ -41,6 +41,9 @@ AUTOMATIC_TOOLTIP = (
     f"The trained model. (auto) follows the scan: {DEFAULT_MODEL} for real scans,\n"
     f"{REPORT_MODEL} for the report's pseudo-3T. Its card is summarised below."
 )
+CARD_TOOLTIP = "The model's card: use, scores, training, files"
+EXAMINING, BY_SCAN = "examining", "by scan"  # in place of a model's name
+LEFT_OPEN = "The scan is examined first: it decides which model is used."
 
 
 class ModelChooser(QWidget):
@@ -55,6 +58,7 @@ class ModelChooser(QWidget):
     """
 
     changed = Signal()
+    _is_open = False  # which model the first entry stands for
 
     def __init__(
         self,
@@ -120,12 +124,27 @@ class ModelChooser(QWidget):
 
     def suggest(self, name: str) -> None:
         """Make the first entry stand for the bundled model that the scan is for."""
-        if self._cards[0] is not None and self._cards[0].name == name:
+        is_other = self._cards[0] is None or self._cards[0].name != name
+        if not is_other and not self._is_open:
             return
+        self._is_open = False
         self._cards[0] = read_card(find_model(name))
         self.box.setItemText(0, f"{name} (auto)")
-        if self.box.currentIndex() == 0:
+        if self.box.currentIndex() == 0 and is_other:
             self._on_chosen()
+        else:
+            self._show_summary()
+
+    def leave_open(self, words: str) -> None:
+        """Show `words` in place of the first entry's model, until one is suggested."""
+        self._is_open = True
+        self.box.setItemText(0, f"{words} (auto)")
+        self._show_summary()
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the first entry is chosen, and it is not known yet which model that is."""
+        return self._is_open and self.box.currentIndex() == 0
 
     def add(self, folder: Path) -> bool:
         """Add the model in `folder` and choose it; show an error if there is none."""
@@ -199,13 +218,21 @@ class ModelChooser(QWidget):
             self.add(Path(folder))
 
     def _on_chosen(self, index: int = 0) -> None:
+        self._show_summary()
+        self.changed.emit()
+
+    def _show_summary(self) -> None:
+        if self.is_undecided:
+            self.card_label.setText(LEFT_OPEN)
+            set_tooltip(self.card_label, "")
+            set_enabled(self.card_button, "no model is chosen yet", CARD_TOOLTIP)
+            return
         card = self.card
         self.card_label.setText("" if card is None else wrap_anywhere(summary(card)))
         set_tooltip(self.card_label, "" if card is None else f"Not for: {card.not_for}")
         why_not = "no model is chosen" if card is None else None
-        set_enabled(self.card_button, why_not, "The model's card: use, scores, training, files")
+        set_enabled(self.card_button, why_not, CARD_TOOLTIP)
         self.card_label.setVisible(card is not None)
-        self.changed.emit()
 
 
 def summary(card: ModelCard) -> str:

@@ -21,7 +21,7 @@ from napari_mri7t.widgets.synthesize.fields import FOLDER, ComputationFields, So
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 from napari_mri7t.widgets.synthesize.pace import Passes
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields
-from napari_mri7t.widgets.synthesize.preview import Request
+from napari_mri7t.widgets.synthesize.preview_session import Request
 
 ONLY_AVERAGED = "only with the quality Averaged, for which it was calibrated"
 

@@ -177,6 +177,7 @@ class SourceFields(QWidget):
     def choose(self, layer: Layer) -> None:
         """Choose one layer, if it is still there."""
         self.mode_box.setCurrentText(ONE_LAYER)
+        self.layer_chooser.refresh()  # a new layer may not be in its list yet
         self.layer_chooser.layer = layer
 
     def layers(self) -> list[Layer]:

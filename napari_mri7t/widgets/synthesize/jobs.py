@@ -131,6 +131,13 @@ class Finished(Progress):
     seconds: dict[str, float]
     uncertainty_facts: dict[str, Any] | None = None
 
+    @property
+    def on_and_in(self) -> str:
+        """The device, and the seconds, as the end of a sentence."""
+        made, before = self.synthesis, sum(self.seconds.values())
+        after = "" if made.prepared is None else f", after {before:.0f} s of preparation"
+        return f"on {made.device} ({made.precision}) in {made.seconds:.0f} s{after}"
+
 
 @dataclass(frozen=True, eq=False)
 class Planned(Progress):
@@ -169,8 +176,8 @@ def synthesize_layers(
         if plan.is_needed:
             load_libraries(report)
         seconds: dict[str, float] = {}
-        timed = _timed(report, which, seconds)
-        made = synthesize(volume, trained, config, plan, asked.output, report=timed)
+        clock = timed(report, which, seconds)
+        made = synthesize(volume, trained, config, plan, asked.output, report=clock)
         report(Progress(0, 0, f"{which}writing provenance"))
         facts = made.sidecar()
         others = None if made.uncertainty is None else made.sidecar(UNCERTAINTY)
@@ -222,7 +229,7 @@ def load_libraries(report: Report, modules: Mapping[str, str] = MODULES) -> None
             in_background(partial(importlib.import_module, module), report, loading)
 
 
-def _timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
+def timed(report: Report, title: str, seconds: dict[str, float]) -> Report:
     """Show how long a preparation step has been running; record its time in `seconds`."""
     step, since = "", 0.0
 

@@ -11,10 +11,13 @@ from qtpy.QtCore import QObject, Signal
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, wrap_anywhere
 from napari_mri7t.widgets.shared.labels import TextLabel
+from napari_mri7t.widgets.shared.model_chooser import EXAMINING
 from napari_mri7t.widgets.shared.settings import Memory
 from napari_mri7t.widgets.synthesize.choices import Choices
 from napari_mri7t.widgets.synthesize.jobs import Planned, ScanCheck
 from napari_mri7t.widgets.synthesize.pace import Pace
+
+ON_TOP = " The preparation comes on top."
 
 
 class Outlook(QObject):
@@ -35,6 +38,7 @@ class Outlook(QObject):
     def __init__(self, memory: Memory, said: Notices, parent: QObject) -> None:
         super().__init__(parent)
         self._said = said
+        self._is_prepared = False  # a scan, before it goes through the model
         self.pace = Pace(memory, self)
         self.pace.timed.connect(self.timed)
         self.preparation, self.passes = TextLabel(), TextLabel()
@@ -45,6 +49,7 @@ class Outlook(QObject):
 
     def clear(self) -> None:
         """Tell nothing."""
+        self._is_prepared = False
         self.notices.clear()
         self.tell_preparation("")
         self._tell_passes("")
@@ -66,6 +71,7 @@ class Outlook(QObject):
         self._warn_once()
         planned = [(check.title, check.plan) for check in checks if check.plan is not None]
         sentences = [f"{title}{plan.describe()}" for title, plan in planned]
+        self._is_prepared = any(plan.steps for _, plan in planned)
         how_long = self.pace.of_preparation([step for _, plan in planned for step in plan.steps])
         self.tell_preparation(" ".join([*sentences, how_long]).strip())
 
@@ -74,8 +80,13 @@ class Outlook(QObject):
         shapes = [layer.data.shape[-3:][::-1] for layer in layers]
         size = " × ".join(map(str, shapes[0]))
         what = f"{size} voxels" if len(layers) == 1 else f"{len(layers)} layers"
+        if choices.model_chooser.is_undecided:
+            self._tell_passes(f"{what}. {EXAMINING.capitalize()} the scan...")
+            return
         passes = choices.passes(shapes[0], sum(map(math.prod, shapes)))
-        self._tell_passes(f"{what} through {passes.card.name}{self.pace.of(passes, may_time)}")
+        more = ON_TOP if self._is_prepared else ""
+        text = f"{what} through {passes.card.name}{self.pace.of(passes, may_time)}{more}"
+        self._tell_passes(text)
 
     def tell_scans(
         self, to_do: tuple[int, int, Iterable[str]], choices: Choices, may_time: bool

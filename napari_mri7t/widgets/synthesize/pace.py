@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,22 +82,29 @@ class Pace(QObject):
         return f": {duration(pace * passes.n_voxels)}, timed on a few slices."
 
     def of_preparation(self, steps: Sequence[str]) -> str:
-        """Return how long steps take, as a sentence; empty without steps."""
+        """Return how long steps take, in sentences; empty without steps."""
         pace = self._memory.recall(PACE)
-        paces = [pace.get(f"prepare: {step}") for step in steps]
-        known = [seconds for seconds in paces if isinstance(seconds, float)]
-        if not paces:
-            return ""
-        if len(known) < len(paces):
-            return f"{NO_TIMING.capitalize()}."
-        return f"{duration(sum(known)).capitalize()}, based on earlier runs."
+        paces = {step: pace.get(f"prepare: {step}") for step in steps}
+        unknown = [step for step, seconds in paces.items() if not isinstance(seconds, float)]
+        known = sum(paces[step] for step in steps if step not in unknown)
+        sentences = []
+        if len(unknown) < len(paces):
+            sentences.append(f"{duration(known).capitalize()}, based on earlier runs.")
+        if unknown:
+            names = " and ".join(filter(None, [", ".join(unknown[:-1]), unknown[-1]]))
+            sentences.append(f"Not timed on this computer yet: {names}.")
+        return " ".join(sentences)
 
     def keep(self, key: str, finished: Finished) -> None:
         """Store how long each step took here; a step that took no time was reused."""
         synthesis = finished.synthesis
-        paces = {key: synthesis.seconds / synthesis.volume.array.size}
-        taken = {name: value for name, value in finished.seconds.items() if value > LEAST_PACE_S}
-        self._memory.keep(PACE, paces | {f"prepare: {name}": taken[name] for name in taken})
+        self._memory.keep(PACE, {key: synthesis.seconds / synthesis.volume.array.size})
+        self.keep_steps(finished.seconds)
+
+    def keep_steps(self, seconds: Mapping[str, float]) -> None:
+        """Store how long each step of a preparation took here."""
+        taken = {name: value for name, value in seconds.items() if value > LEAST_PACE_S}
+        self._memory.keep(PACE, {f"prepare: {name}": taken[name] for name in taken})
 
     def rest(self) -> None:
         """Time nothing now: the processor has other work."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ class PreparationFields(QWidget):
 
     def __init__(self, viewer: napari.Viewer, remembered: dict[str, Any]) -> None:
         super().__init__()
-        self._session: tempfile.TemporaryDirectory[str] | None = None
+        self._session_folder: Path | None = None
         self._is_folder = False
         self._build_choices()
         self._build_own(viewer)
@@ -206,9 +208,9 @@ class PreparationFields(QWidget):
 
     def release(self) -> None:
         """Delete what was saved for the session."""
-        if self._session is not None:
-            self._session.cleanup()
-            self._session = None
+        if self._session_folder is not None:
+            self._delete_session()
+            self._session_folder = None
 
     def why_not(self, layers: list[Layer]) -> str | None:
         """Return what is missing before anything can start."""
@@ -217,12 +219,16 @@ class PreparationFields(QWidget):
         for field, what in ((self.mask_field, "mask"), (self.transform_field, "transform")):
             if field.isEnabled() and field.folder is not None and not field.folder.is_file():
                 return f"The {what} file does not exist."
-        has_own = self._mask() is not None or self.transform_field.folder is not None
-        if has_own and len(layers) > 1:
+        if self.has_own_of_scan and len(layers) > 1:
             return "A mask or transform applies to one scan: choose one layer."
         if self.mask_chooser.layer is not None and self.mask_chooser.layer in layers:
             return "The mask is the scan itself: choose another layer."
         return None
+
+    @property
+    def has_own_of_scan(self) -> bool:
+        """Whether a mask or a transform is chosen, which belongs to one scan."""
+        return self._has_own and (self._mask() or self.transform_field.folder) is not None
 
     def _mask(self) -> Layer | Path | None:
         return self.mask_chooser.layer or self.mask_field.folder
@@ -256,15 +262,14 @@ class PreparationFields(QWidget):
         return {name: box.currentData() for name, box in boxes.items()}
 
     def begin_session(self) -> None:
-        """Make the folder for intermediate files; it is deleted with the widget."""
-        if self._session is None:
-            self._session = tempfile.TemporaryDirectory(
-                prefix="napari-mri7t-", ignore_cleanup_errors=True
-            )
+        """Make the folder for intermediate files.
 
-    @property
-    def _session_folder(self) -> Path | None:
-        return None if self._session is None else Path(self._session.name)
+        It is deleted with the widget, also where napari ends without a word to it.
+        """
+        if self._session_folder is None:
+            folder = tempfile.mkdtemp(prefix="napari-mri7t-")
+            self._session_folder = Path(folder)
+            self._delete_session = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def values(self) -> dict[str, Any]:
         """Return the choices to restore in the next session."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import napari
 from napari.layers import Layer
 
-from napari_mri7t.engine.preparation.choice import model_for_all
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.volumes.volume import shares_grid
 from napari_mri7t.widgets.compare.before_after import BeforeAfter
@@ -30,6 +29,7 @@ from napari_mri7t.widgets.synthesize.choices import Choices, title_of
 from napari_mri7t.widgets.synthesize.fields import DEFAULTS, ComputationFields, SourceFields
 from napari_mri7t.widgets.synthesize.folder import FolderPanel
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest, synthesize_folder
+from napari_mri7t.widgets.synthesize.following import AutomaticModel, OpenedScans
 from napari_mri7t.widgets.synthesize.jobs import (
     Finished,
     Planned,
@@ -68,6 +68,7 @@ class SynthesizeWidget(EngineWidget):
         form.addRow(self.source)
         form.addRow(self.folder)
         self.model_chooser = ModelChooser()
+        self.automatic = AutomaticModel(self.model_chooser)
         self.group("Model").addRow(self.model_chooser)
         self.preparation = PreparationFields(self.viewer, remembered)
         self.computation = ComputationFields(remembered)
@@ -106,28 +107,34 @@ class SynthesizeWidget(EngineWidget):
         self.panel.add_buttons(self.before_after.button, self.save_button, self.command_button)
 
     def _connect(self) -> None:
-        self.source.changed.connect(self._check)
-        self.model_chooser.changed.connect(self._check)
-        self.preparation.changed.connect(self._check)
-        self.computation.changed.connect(self._check)
+        for part in (self.source, self.model_chooser, self.preparation, self.computation):
+            part.changed.connect(self._check)
+        for part in (self.before_after, self.quality, self.folder):
+            part.failed.connect(self.panel.fail)
         self.panel.start_requested.connect(self.start)
         self.panel.hear(self.save_button.saved, self.save_button.failed)
         self.panel.hear(self.command_button.copied, self.command_button.failed)
         self.panel.hear(self.preview.done, self.preview.failed)
         self.preview.progressed.connect(self.panel.show_status)
-        self.before_after.failed.connect(self.panel.fail)
-        self.quality.failed.connect(self.panel.fail)
+        self.preview.prepared.connect(self.outlook.pace.keep_steps)
+        self.preview.prepared.connect(lambda seconds: self._check())  # the full run reuses it
         self.quality.mask_accepted.connect(self._use_mask)
         self.quality.mask_kept.connect(self.panel.warn)
         self._latest.answered.connect(self._show_checks)
+        self._latest.failed.connect(self.automatic.give_up)
         self._latest.failed.connect(self.outlook.tell_preparation)
         self.outlook.timed.connect(self._tell_time)
         self.folder.changed.connect(self._show_folder)
-        self.folder.failed.connect(self.panel.fail)
         self.folder.shown.connect(self.before_after.offer_pair)
         self.folder.shown.connect(lambda scan, estimate: self.save_button.offer(estimate))
         self.panel.idle.connect(self._check)
+        self.opened = OpenedScans(self.viewer, self.source, self._may_follow)
         self.passing = PassingWords(self.panel, self.preparation.mask_chooser)
+
+    def _may_follow(self) -> bool:
+        """Return whether another scan may be chosen: nothing runs, no mask belongs to this one."""
+        is_busy = self.panel.job is not None or self.preview.is_preparing
+        return not is_busy and not self.preparation.has_own_of_scan
 
     def _check(self) -> None:
         """Show what will happen, and allow the start only if it can succeed."""
@@ -146,6 +153,8 @@ class SynthesizeWidget(EngineWidget):
             self.outlook.clear()  # else what is shown stays until it is answered again
             self.preparation.offer_coarse(False)
         self._question = question
+        if why_not is None:
+            self.automatic.examine(layers)
         self._tell_time()
         if self.panel.job is None:
             is_asked = is_folder and why_not is None
@@ -157,6 +166,7 @@ class SynthesizeWidget(EngineWidget):
             self._latest.ask(check_layers, self.source.sources(), card, asked)
         else:
             self._latest.drop()
+            self.automatic.forget()
 
     def _why_no_preview(self) -> str | None:
         if self.panel.job is not None:
@@ -196,11 +206,12 @@ class SynthesizeWidget(EngineWidget):
 
     def _show_checks(self, checks: list[ScanCheck]) -> None:
         """Show the plan of every preparation and its time, or why nothing can start."""
-        self.model_chooser.suggest(model_for_all(check.model for check in checks if check.model))
+        self.automatic.decide(self._layers, (check.model for check in checks))
         errors = [check.error for check in checks if check.error]
         self.preparation.offer_coarse(any(check.can_be_allowed for check in checks))
         self.panel.set_ready(self._why_not or (errors[0] if errors else None))
         self.outlook.tell_checks(checks)
+        self._tell_time()
 
     def start(self) -> None:
         """Run in the background."""
@@ -251,6 +262,7 @@ class SynthesizeWidget(EngineWidget):
         """Show the plan that is carried out, and each result as soon as it is ready."""
         if isinstance(progress, Planned):
             self._latest.drop()  # the plan for another start
+            self.automatic.give_up()
             self.outlook.tell_plan(progress)
         elif isinstance(progress, Finished):
             self._show_result(progress)
@@ -269,13 +281,7 @@ class SynthesizeWidget(EngineWidget):
         self.save_button.offer(shown)
         self.before_after.offer(synthesis, source.layer, shown, source.title)
         self.outlook.pace.keep(pace_of(synthesis.model.card, self._running_config), progress)
-        before = sum(progress.seconds.values())
-        after = "" if prepared is None else f", after {before:.0f} s of preparation"
-        self.panel.conclude(
-            f"Done on {synthesis.device} ({synthesis.precision}) in {synthesis.seconds:.0f} s"
-            f"{after}: layer ",
-            shown,
-        )
+        self.panel.conclude(f"Done {progress.on_and_in}: layer ", shown)
         several = f"{source.layer.name}: " if progress.total > 1 else ""
         for text in progress.provenance["Warnings"]:
             self.panel.warn(f"{several}{text}")
@@ -301,12 +307,7 @@ class SynthesizeWidget(EngineWidget):
 
     def release(self) -> None:
         """End the job with the widget, which would show its result."""
-        self.passing.release()
-        self.source.release()
-        self.save_button.release()
-        self.preview.release()
-        self.before_after.release()
-        self.quality.release()
-        self.panel.release()
-        self.preparation.release()
+        listening = (self.passing, self.opened, self.source, self.save_button, self.preview)
+        for part in (*listening, self.before_after, self.quality, self.panel, self.preparation):
+            part.release()
         super().release()

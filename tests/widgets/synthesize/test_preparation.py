@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_mri7t.engine.preparation.optional import INSTALL
 from napari_mri7t.engine.preparation.registration import save_transform
@@ -45,7 +50,9 @@ def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     monkeypatch.setattr("napari_mri7t.widgets.synthesize.pace.LEAST_PACE_S", 0.0)
     told = _plan(ready, wait_idle)
     assert "Preparation: brain extraction, bias field correction, registration" in told
-    assert "No timing on this computer yet." in told
+    steps = "brain extraction, bias field correction and registration"
+    assert told.endswith(f"Not timed on this computer yet: {steps}.")
+    assert plain(ready.outlook.passes).endswith(" The preparation comes on top.")
     assert calls == []
     choose(ready.preparation.mode_box, "full")
     ready.start()
@@ -56,6 +63,32 @@ def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     assert "based on earlier runs" in _plan(ready, wait_idle)
     choose(ready.preparation.mode_box, "none")
     assert _plan(ready, wait_idle) == "The scan goes to the model as is."
+    assert "on top" not in plain(ready.outlook.passes)
+
+
+def test_folder_of_a_session_is_deleted_with_the_widget(make_napari_viewer, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    viewer = make_napari_viewer(show=True)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", "Synthesize 7T")
+    widget.preparation.begin_session()
+    assert len(list(tmp_path.glob("napari-mri7t-*"))) == 1
+    QTest.mouseClick(dock.title.close_button, Qt.MouseButton.LeftButton)
+    assert list(tmp_path.glob("napari-mri7t-*")) == []
+
+
+def test_folder_of_a_session_goes_also_where_nobody_closes_the_widget(
+    make_napari_viewer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fields = preparation.PreparationFields(make_napari_viewer(), {})
+    fields.begin_session()
+    fields.mask_chooser.release()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        del fields
+        gc.collect()
+    assert [each.message for each in told if each.category is ResourceWarning] == []
+    assert list(tmp_path.glob("napari-mri7t-*")) == []
 
 
 def test_scan_that_is_too_coarse_is_refused_before_it_runs(widget, head, calls, wait_idle):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mri7t.engine.models.card import PLANES, ModelCard
@@ -14,16 +17,12 @@ from napari_mri7t.engine.synthesis import preview as engine
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.volume import Volume
+from napari_mri7t.widgets.compare.views import SIDE_BY_SIDE, SINGLE
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
-from napari_mri7t.widgets.synthesize.preview import (
-    IN_MNI,
-    IN_ONE_PLANE,
-    NO_SLICE,
-    REGION,
-    SLICE,
-    STOP,
-)
+from napari_mri7t.widgets.synthesize.preview import NO_SLICE, REGION, SLICE, STOP
+from napari_mri7t.widgets.synthesize.preview_label import ELSEWHERE, IN_FRAME, PREVIEW
+from napari_mri7t.widgets.synthesize.preview_session import IN_MNI, IN_ONE_PLANE
 
 pytestmark = pytest.mark.gui
 TOLERANCE = 2e-3  # bfloat16, where the processor has it, in batches of another size
@@ -204,8 +203,16 @@ def test_preview_waits_while_a_synthesis_runs(opened, wait_idle):
     assert opened.preview.button.isEnabled()
 
 
+@pytest.fixture
+def set_double_click_ms(qapp):
+    """Set the time in which two presses are one double click, for this test."""
+    before = qapp.doubleClickInterval()
+    yield qapp.setDoubleClickInterval
+    qapp.setDoubleClickInterval(before)
+
+
 def test_preparation_can_be_stopped_and_the_next_preview_starts_anew(
-    opened, qtbot, wait_idle, monkeypatch
+    opened, qtbot, wait_idle, monkeypatch, set_double_click_ms
 ):
     begun, may_end = threading.Event(), threading.Event()
     open_preview = engine.open_preview
@@ -222,6 +229,7 @@ def test_preparation_can_be_stopped_and_the_next_preview_starts_anew(
     qtbot.waitUntil(begun.is_set)
     qtbot.waitUntil(lambda: opened.panel.status.text() == "Preview: preparing")
     assert opened.preview.button.text() == STOP
+    set_double_click_ms(0)
     opened.preview.button.click()
     wait_idle()
     assert opened.preview.button.text() == SLICE
@@ -230,6 +238,96 @@ def test_preparation_can_be_stopped_and_the_next_preview_starts_anew(
     opened.preview.button.click()
     wait_idle()
     assert layer_of(opened).data.shape[0] == 1
+
+
+def test_double_click_starts_the_preview_and_does_not_stop_it(
+    opened, monkeypatch, wait_idle, set_double_click_ms
+):
+    may_end, open_preview = threading.Event(), engine.open_preview
+
+    def slow(*arguments):
+        while not may_end.wait(0.01):
+            arguments[-1](engine_progress())
+        return open_preview(*arguments)
+
+    monkeypatch.setattr(engine, "open_preview", slow)
+    set_double_click_ms(60_000)
+    for _ in range(2):
+        QTest.mouseClick(opened.preview.button.main, Qt.MouseButton.LeftButton)
+    assert opened.preview.button.text() == STOP
+    may_end.set()
+    wait_idle()
+    assert layer_of(opened).data.shape[0] == 1
+
+
+def test_time_of_the_preparation_is_said_with_that_of_the_preview(
+    ready, head, wait_idle, monkeypatch
+):
+    monkeypatch.setattr("napari_mri7t.widgets.synthesize.preview.LEAST_S", 0.0)
+    monkeypatch.setattr("napari_mri7t.widgets.synthesize.pace.LEAST_PACE_S", 0.0)
+    ready.viewer.dims.set_point(0, head[0].affine[2, 3] + 80)
+    wait_idle()
+    assert "Not timed on this computer yet: brain" in ready.outlook.preparation.text()
+    ready.preview.button.click()
+    wait_idle()
+    assert re.search(r" in \d+\.\d\d s, after \d+ s of preparation", ready.panel.status.text())
+    assert "Not timed" not in ready.outlook.preparation.text()
+    assert "prepare: brain extraction" in ready.memory.recall("pace")
+    monkeypatch.setattr("napari_mri7t.widgets.synthesize.preview.LEAST_S", 0.5)
+    ready.viewer.dims.set_point(0, head[0].affine[2, 3] + 84)
+    ready.preview.button.click()
+    wait_idle()
+    assert "of preparation" not in ready.panel.status.text(), "the scan was ready"
+
+
+def words_on(viewer) -> str:
+    """Return what the canvas says of the preview."""
+    return getattr(viewer.canvas.overlays.get("mri7t-preview"), "text", "")
+
+
+def test_canvas_says_whether_the_preview_is_what_is_shown(opened, phantom, wait_idle):
+    viewer = opened.viewer
+    assert words_on(viewer) == ""
+    opened.preview.button.click()
+    wait_idle()
+    assert words_on(viewer) == PREVIEW
+    viewer.dims.set_point(0, phantom.affine[2, 3] + 16)
+    assert words_on(viewer) == ELSEWHERE
+    viewer.dims.set_point(0, phantom.affine[2, 3] + 15)
+    assert words_on(viewer) == PREVIEW
+    viewer.dims.order = (2, 0, 1)
+    assert words_on(viewer) == ELSEWHERE, "only a line of it is shown"
+    viewer.dims.order = (0, 1, 2)
+    layer_of(opened).visible = False
+    assert words_on(viewer) == ""
+    layer_of(opened).visible = True
+    assert words_on(viewer) == PREVIEW
+    covering = viewer.add_image(phantom.array.T, name="covering")
+    assert words_on(viewer) == ""
+    viewer.layers.remove(covering)
+    assert words_on(viewer) == PREVIEW
+    opened.preview.show(REGION)
+    wait_idle()
+    assert words_on(viewer) == IN_FRAME
+    viewer.dims.ndisplay = 3
+    assert words_on(viewer) == ""
+    viewer.dims.ndisplay = 2
+    viewer.layers.remove(layer_of(opened))
+    assert words_on(viewer) == ""
+
+
+def test_words_of_the_preview_go_while_a_result_is_compared(opened, wait_idle):
+    opened.preview.button.click()
+    opened.start()
+    wait_idle()
+    opened.preview.button.click()
+    wait_idle()
+    assert words_on(opened.viewer) == PREVIEW
+    opened.before_after.show(SIDE_BY_SIDE)
+    wait_idle()
+    assert words_on(opened.viewer) == ""
+    opened.before_after.show(SINGLE)
+    assert words_on(opened.viewer) == PREVIEW
 
 
 def engine_progress():

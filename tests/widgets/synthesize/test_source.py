@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+
 import nibabel
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.models.model import load_model
+from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.synthesis.scan import synthesize
+from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
-from napari_mri7t.widgets.synthesize.fields import FOLDER, ONE_LAYER, SourceFields
+from napari_mri7t.widgets.shared.worker import Job
+from napari_mri7t.widgets.synthesize.fields import FOLDER, ONE_LAYER, SELECTED_LAYERS, SourceFields
 
 pytestmark = pytest.mark.gui
 TOLERANCE = 2e-3  # as in test_preview.py
@@ -140,3 +145,83 @@ def test_folder_of_the_last_session_gives_way_to_what_is_open(
     assert fields.mode == mode
     fields.layer_chooser.release()
     fields.release()
+
+
+@pytest.fixture
+def open_file(widget, phantom, tmp_path):
+    """Open a volume as the user does: of the phantom's values, or of others."""
+
+    def open_as(name: str, array=None):
+        given = phantom.array if array is None else array
+        path = save_volume(phantom.with_array(given), tmp_path / f"{name}.nii.gz")
+        return widget.viewer.open(path, plugin="napari-mri7t")[0]
+
+    return open_as
+
+
+def test_scan_that_is_opened_is_chosen(widget, open_file, wait_idle):
+    first = open_file("first")
+    assert widget.source.layers() == [first]
+    wait_idle()
+    second = open_file("second")
+    assert widget.source.layers() == [second]
+    assert widget.source.layer_chooser.currentText() == "second"
+    wait_idle()
+
+
+def test_mask_estimate_and_what_the_plugin_adds_change_no_choice(
+    widget, phantom, open_file, wait_idle
+):
+    scan = open_file("scan")
+    wait_idle()
+    open_file("brain", (phantom.array > 0).astype(np.uint8))
+    open_file("scan_desc-synth7T")
+    widget.viewer.add_labels((phantom.array.T > 0).astype(int), name="painted")
+    widget.viewer.add_image(phantom.array.T, name="computed")
+    widget.preview.button.click()
+    widget.start()
+    wait_idle()
+    for view in ("Swipe", "Difference", "Three planes", "Single view"):
+        widget.before_after.show(view)
+        wait_idle()
+    assert widget.source.layers() == [scan]
+
+
+def test_scan_that_is_opened_during_a_run_is_not_chosen(widget, open_file, wait_idle):
+    scan = open_file("scan")
+    wait_idle()
+    may_end = threading.Event()
+
+    def work(report):
+        while not may_end.wait(0.01):
+            report(Progress(0, 0, "working"))
+
+    job = Job("Work", work)
+    widget.panel.follow(job)
+    job.start()
+    open_file("second")
+    assert widget.source.layers() == [scan]
+    may_end.set()
+    wait_idle()
+    assert widget.source.layers() == [scan]
+
+
+def test_scan_that_is_opened_beside_a_chosen_mask_is_not_chosen(
+    widget, phantom, open_file, wait_idle
+):
+    scan = open_file("scan")
+    mask = open_file("mask", (phantom.array > 0).astype(np.uint8))
+    widget.preparation.use_mask(mask)
+    open_file("second")
+    assert widget.source.layers() == [scan], "the mask belongs to it"
+    wait_idle()
+
+
+@pytest.mark.parametrize("mode", [FOLDER, SELECTED_LAYERS])
+def test_scan_that_is_opened_leaves_folder_and_selection_alone(widget, open_file, wait_idle, mode):
+    open_file("scan")
+    widget.source.mode_box.setCurrentText(mode)
+    opened = open_file("second")
+    assert widget.source.mode == mode
+    assert widget.source.layers() == ([] if mode == FOLDER else [opened])  # napari selects it
+    wait_idle()

@@ -39,6 +39,7 @@ from napari_mri7t.widgets.shared.model_chooser import summary
 from napari_mri7t.widgets.shared.worker import running_jobs
 from napari_mri7t.widgets.synthesize import jobs
 from napari_mri7t.widgets.synthesize import pace as widget_pace
+from napari_mri7t.widgets.synthesize import widget as widget_module
 from napari_mri7t.widgets.synthesize.fields import FOLDER, SELECTED_LAYERS
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 
@@ -576,6 +577,51 @@ def test_model_follows_the_scan_until_the_user_chooses(viewer, brains, wait_idle
     chooser.box.setCurrentIndex(0)
     wait_idle()
     assert chooser.card.name == DEFAULT_MODEL
+
+
+def test_no_model_is_named_while_the_scan_is_examined(
+    viewer, brains, wait_idle, monkeypatch, qtbot
+):
+    asked, may_answer, check = threading.Event(), threading.Event(), jobs.check_layers
+
+    def slow(*arguments):
+        asked.set()
+        assert may_answer.wait(60)
+        return check(*arguments)
+
+    monkeypatch.setattr(widget_module, "check_layers", slow)
+    pseudo = add(viewer, brains[1])
+    widget = docked(viewer)
+    widget.source.choose(pseudo)
+    chooser = widget.model_chooser
+    qtbot.waitUntil(asked.is_set)
+    assert chooser.box.currentText() == "examining (auto)"
+    assert chooser.card_label.text().startswith("The scan is examined first")
+    assert not chooser.card_button.isEnabled()
+    assert widget.outlook.passes.text().endswith("Examining the scan...")
+    may_answer.set()
+    wait_idle()
+    assert chooser.box.currentText() == f"{REPORT_MODEL} (auto)"
+    assert REPORT_MODEL in widget.outlook.passes.text().replace("\u200b", "")
+    assert chooser.card_button.isEnabled()
+    named = []
+    monkeypatch.setattr(chooser.box, "setItemText", lambda n, text: named.append(text))
+    widget.computation.end_slices_box.setValue(1)
+    wait_idle()
+    assert named == [], "the same scan is not examined anew"
+
+
+def test_model_is_named_where_the_scan_cannot_be_examined(viewer, brains, wait_idle, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("no such file")
+
+    monkeypatch.setattr(widget_module, "check_layers", fail)
+    add(viewer, brains[0])
+    widget = docked(viewer)
+    wait_idle()
+    assert widget.model_chooser.box.currentText() == "by scan (auto)"
+    viewer.layers.clear()
+    assert widget.model_chooser.box.currentText() == f"{DEFAULT_MODEL} (auto)"
 
 
 def test_noise_can_be_turned_where_the_model_is_told_it(viewer, brains, quick_model, tmp_path):
