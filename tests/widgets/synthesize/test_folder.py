@@ -81,7 +81,7 @@ def test_what_each_scan_needs_is_said_before_anything_is_written(asked, calls, t
     assert plain(asked.folder.summary_label) == "2 scans: 2 to do"
     plan = plain(asked.outlook.passes)
     assert plan.startswith("2 scans through quick into a BIDS derivative")
-    assert "No timing on this computer yet" in plan
+    assert "Not timed on this computer yet: brain extraction, bias" in plan
     assert not (tmp_path / "out").exists()
     assert calls == []
 
