@@ -81,6 +81,7 @@ class PreviewBar(QObject):
         self.live_box.toggled.connect(self._on_live)
         for event in self._events():
             event.connect(self._on_moved)
+        viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.connect(self._on_layers)  # also those of each layer
         self._latest.progressed.connect(self._on_progressed)
         self._latest.answered.connect(self._on_answered)
@@ -100,6 +101,7 @@ class PreviewBar(QObject):
         """Stop listening to the viewer and drop what is pending; the layer goes with the widget."""
         for event in self._events():
             event.disconnect(self._on_moved)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.events.disconnect(self._on_layers)
         self.stop()
         self.remove()
@@ -142,10 +144,13 @@ class PreviewBar(QObject):
         else:
             self.show(SLICE)
 
-    def _on_layers(self, event: Any) -> None:
-        """Let the preview of a scan go with it; follow what covers it."""
-        if event.type == "removed" and event.value == self._source:  # napari hands out proxies
+    def _on_removed(self, event: Any) -> None:
+        """Let the preview of a scan go with it."""
+        if event.value == self._source:  # napari hands out proxies
             self.remove()
+
+    def _on_layers(self, event: Any) -> None:
+        """Follow what covers the preview."""
         if event.type in COVERING:
             self._tell_where()
 
