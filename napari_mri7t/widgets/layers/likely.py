@@ -69,7 +69,7 @@ def _distance_from_scan(layer: Layer) -> int:
         is_estimate = "Model" in provenance or "Settings" not in provenance  # or its record is lost
         return 2 if is_estimate else int(not is_real)
     name = layer.name.lower()  # all that is known of other programs' volumes
-    if re.search(r"synth|estimate|predicted", name):
+    if re.search(r"synth(?!strip)|estimate|predicted", name):  # SynthStrip extracts brains
         return 2
     fields = set(re.findall(r"(?<![a-z0-9])[37]t(?![a-z0-9])", name))
     return 1 if "pseudo" in name or fields == {"3t"} else 0  # "7T_to_3T" is a 7T, registered
