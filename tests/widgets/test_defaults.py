@@ -15,7 +15,7 @@ from napari_mri7t.engine.preparation.prepare import PreparationConfig
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.synthesis.config import OutputConfig, SynthesisConfig
 from napari_mri7t.widgets.shared.fields import DEVICES
-from napari_mri7t.widgets.synthesize.fields import STEPS, ComputationFields
+from napari_mri7t.widgets.synthesize.computation import STEPS, ComputationFields
 
 COMMANDS = typer.main.get_command(app).commands
 # What a command sets, and in which settings it stands.

@@ -48,16 +48,22 @@ NO_ANATOMY = frozenset(("bold", "sbref", "dwi", "asl", "epi", "pet"))  # of thos
 OTHER_MODALITIES = frozenset(
     ("func", "dwi", "perf", "fmap", "pet", "eeg", "meg", "ieeg", "beh", "nirs", "mrs", "motion")
 )  # folders of BIDS beside anat
-ENDS_OF_MASKS = ("mask", "dseg", "probseg", "segmentation", "labels", "labelmap", "parcellation")
+ENDS_OF_MASKS = (
+    "mask", "dseg", "probseg", "segmentation", "labels", "labelmap", "parcellation", "posteriors",
+    "thickness", "biasfield",
+)  # fmt: skip
 NO_IMAGES = frozenset(
     (
         "seg", "pveseg", "pve", "label", "aseg", "aparc", "ribbon", "inv1", "inv2", "warp",
-        "jacobian", "prob", "pha", "lesion", "wmparc",
+        "jacobian", "prob", "pha", "lesion", "wmparc", "pvc",
     )
 )  # fmt: skip  # as any part of a name
 PHASE = re.compile(r"pha|phase(?:\d*|map|diff)")
 BIAS_FIELD = re.compile(r"(?:^|_)desc-biasfield(?:[0-9a-f]{6})?(?=_|$)")  # as `result_names`
-SPM_TISSUE = re.compile(r"^(?:(?:m?w|r)*c|m0?wp)[1-6](?=[A-Za-z])")  # c1sub-01, mwc1sub-01
+# c1sub-01, smwc1sub-01; of CAT12 p0sub01, mwp1sub01, but not the first patient's p1t1w
+SPM_TISSUE = re.compile(
+    r"^(?:(?:s?m?w|r)*c[1-6]|(?:s?m?0?w|r)+p[0-6]|p0|p[1-6](?=s))(?![Tt]1)(?=[A-Za-z])"
+)
 FREESURFERS_BRAIN = "brainmask"  # no mask, but the extracted T1w
 LAST_PARTS = frozenset(("ph", "real", "imag", "imaginary", "wm", "gm", "csf"))
 PARTS = ("phase", "real", "imag")  # of the entity part-: no magnitudes

@@ -1,7 +1,8 @@
 """The data of a study: no image twice, no pair of one image, no file that changed since.
 
 An image is known by its file's bytes, by its voxels however they are stored, and, where a copy was
-rounded or rescaled, by a correlation that no two persons reach. What is cut off or put around the
+rounded or rescaled, by a correlation that no two persons reach; a 7T also by its coarse anatomy,
+where noise or a bias field was added or removed. What is cut off or put around the
 brain does not count, and what is cut off from a head is found by its bright spots: those that two
 images share lie in one place of each, moved by the same number of voxels.
 """
@@ -22,7 +23,7 @@ from napari_mri7t.engine.progress import Progress, Report, ignore
 from napari_mri7t.engine.training.images import check_image
 from napari_mri7t.engine.training.pair_fit import warn_of_misfits
 from napari_mri7t.engine.volumes.digests import content_digest, file_digest
-from napari_mri7t.engine.volumes.fingerprint import around_brain, fingerprint
+from napari_mri7t.engine.volumes.fingerprint import are_one_brain, around_brain, fingerprint
 from napari_mri7t.engine.volumes.scale import border_of
 from napari_mri7t.engine.volumes.volume import load_volume
 
@@ -343,6 +344,8 @@ def _are_copies(one: _Image, other: _Image) -> bool:
     if a.file == b.file or (a.voxels and a.voxels == b.voxels):
         return True
     is_pair = one.subject == other.subject
+    if not is_pair and are_one_brain(a.fingerprint, b.fingerprint):
+        return True
     samples = zip(one.samples[:2], other.samples[:2], strict=False)
     if any(_are_linear(*both, is_pair) for both in samples):
         return True

@@ -40,6 +40,16 @@ EVEN_STEPS = 1e-3  # of a step
 # voxels that have the most frequent levels (measured: 0.32 and 0.49 at least; brains and heads: at
 # most 0.10 where the levels hold a third). A scan whose white matter is capped has one such level.
 EVEN_INSIDE, FREQUENT, LEAST_FREQUENT, LEAST_SECOND = 0.2, 8, 0.35, 0.05
+# Of maps of tissue labels with their mixtures, as CAT12 has them: where pure tissue lies, the part
+# of the voxels that lies within AT_LABEL of it (maps smoothed by up to 0.8 voxels at least 0.30,
+# brains at most 0.23), and how much denser they are there than beside it (1.49; brains 1.1).
+THIRDS, AT_LABEL, BESIDE, LEAST_PURE, LEAST_PEAK = (
+    (1 / 3, 2 / 3, 1.0),
+    0.02,
+    (0.05, 0.09),
+    0.27,
+    1.3,
+)
 AIR = 0.1  # of the 99th percentile of the foreground: at most that bright
 # Of the foreground of a map of distances: its slope is the same everywhere (0.77 and more within a
 # tenth of the median; scans 0.11 at most).
@@ -47,6 +57,8 @@ SLOPE, LEAST_SLOPED = 0.1, 0.5
 ROUND = 0.01  # relative
 DIFFUSE, DIFFUSE_INSIDE = 0.05, 0.1  # largest difference of quantiles from an even distribution
 LEAST_WRAPPED = 0.03  # part of the foreground in the highest tenth of a phase from 0 to 2 pi
+# By the code in a NIfTI header: those that also scans bear by mistake are left out
+OTHER_INTENTS = dict.fromkeys(range(2, 25), "a map of statistics") | {1002: "labels"}
 SYMMETRIC = 0.1  # difference of the tails of a distribution about 0
 
 
@@ -76,6 +88,11 @@ def check_t1w(volume: Volume) -> None:
     file = volume.geometry
     if file is None or file.path is None or file.computed:
         return
+    if what := OTHER_INTENTS.get(file.intent, ""):
+        raise VolumeError(
+            f"{volume.name}: holds {what} by its header (NIfTI intent {file.intent}): use a T1w "
+            "image, or set the code to 0 if it is one"
+        )
     if part := not_magnitude(image_type_beside(file.path)):
         raise VolumeError(
             f"{volume.name}: is no magnitude image by the ImageType of its JSON file ({part}): use "
@@ -100,8 +117,10 @@ def _what_else(array: np.ndarray) -> str:
     if is_whole and _are_resampled_labels(above):
         return "a mask or label map that was resampled"
     low, high = float(array.min()), float(array.max())
-    raised, top = sample_of(above), high - border
-    is_map = low >= border and not is_sparse and _is_probability(raised[raised > 0] / top, top)
+    raised, top = _raised(above, border), high - border
+    is_map = low >= border and not is_sparse and _is_probability(raised / top, top)
+    if low >= border and is_whole and _are_mixtures(raised / top):
+        return "a map of tissue labels and their mixtures"
     if is_map or (low == border == 0 and not is_sparse and _is_smoothed(array, high)):
         return "a probability map or a soft mask"
     if _is_phase(array, sample, low, high):
@@ -111,6 +130,30 @@ def _what_else(array: np.ndarray) -> str:
     masked = _masked_map(above) if array.size >= WHOLE_IMAGE and share >= LEAST_FACES else ""
     is_distance = is_whole and not masked and _are_distances(above)
     return "a map of distances (its slope is the same everywhere)" if is_distance else masked
+
+
+def _raised(above: np.ndarray, border: float) -> np.ndarray:
+    """Return the voxels of a sample above the border, from their own minimum if that is far off.
+
+    As where -9999 fills the air.
+    """
+    raised = sample_of(above)
+    raised = raised[raised > 0]
+    if border < 0 and raised.size and 2 * raised.min() > raised.max() > raised.min():
+        raised = raised - raised.min()
+    return raised
+
+
+def _are_mixtures(parts: np.ndarray) -> bool:
+    """Return whether the parts of the maximum gather at thirds, with few between them.
+
+    Fluid, grey and white matter are 1, 2 and 3 there, and 1.4 is a mixture.
+    """
+    distance = np.abs(parts[:, None] - THIRDS)
+    at = np.mean(distance < AT_LABEL, axis=0)
+    beside = np.mean((distance > BESIDE[0]) & (distance < BESIDE[1]), axis=0)
+    is_peak = at / AT_LABEL > LEAST_PEAK * beside / (BESIDE[1] - BESIDE[0])
+    return bool(at.sum() > LEAST_PURE and is_peak.all())
 
 
 def _are_labels(array: np.ndarray, levels: np.ndarray) -> bool:

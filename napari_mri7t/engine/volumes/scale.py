@@ -23,6 +23,7 @@ LEAST_OFFSET = 1e-3  # of the range; less is none
 FEW = 0.01  # part of the foreground that may lie below the background, as noise does
 N_LEVELS = 100  # the darkest; they show the step between two grey values
 LEAST_STEP = 1e-6  # of the range: rounding
+DARK_RIM = 0.3  # part of a brain that is darker than its rim; T1w at most 0.16, inverted 0.8
 BOUNDS = (1.0, 98.0)  # percentiles that span the intensities
 SAMPLE = 300_000  # voxels
 
@@ -141,7 +142,9 @@ def find_scale(volume: Volume) -> Scale:
 def _found(volume: Volume) -> Scale:
     array = volume.array
     constants = _constants_of(array)
-    _check_polarity(volume, constants[0] if constants else float(np.median(faces_of(array))))
+    border = constants[0] if constants else float(np.median(faces_of(array)))
+    if _is_above_tissue(array, border) and not _is_dark_at_rim(array, constants):
+        raise VolumeError(_inverted(volume, border))
     if not constants:
         zero = _of_noise(array)
         return Scale(zero, zero)
@@ -153,7 +156,7 @@ def _found(volume: Volume) -> Scale:
     reach = max(abs(low - constant), abs(high - constant))
     below = float(np.mean(inside < constant - TOLERANCE * reach))
     is_padding = constant < 0 and low - constant > high - low > 0
-    if high < constant:
+    if high < constant and not _is_dark_at_rim(array, constants):
         raise VolumeError(_inverted(volume, constant))
     if below <= FEW and not is_padding:
         return Scale(constant, constant, tuple(padding))
@@ -299,12 +302,23 @@ def _below(inside: np.ndarray) -> float:
     return darkest - max(step, LEAST_STEP * max(reach, LEAST_STEP))
 
 
-def _check_polarity(volume: Volume, border: float) -> None:
-    """Raise if the border is brighter than nearly everything in the middle."""
-    middle = volume.array[tuple(slice(n // 4, n - n // 4) for n in volume.shape)]
+def _is_above_tissue(array: np.ndarray, border: float) -> bool:
+    """Return whether the border is brighter than nearly everything in the middle."""
+    middle = array[tuple(slice(n // 4, n - n // 4) for n in array.shape)]
     bright = float(np.percentile(sample_of(middle), 95)) if middle.size else border
-    if min(volume.shape) >= 8 and border > bright:
-        raise VolumeError(_inverted(volume, border))
+    return min(array.shape) >= 8 and border > bright
+
+
+def _is_dark_at_rim(array: np.ndarray, constants: list[float]) -> bool:
+    """Return whether a brain is dark next to what fills its surroundings, as a T1w is.
+
+    That is so where white matter was brought to 0 in the brain alone, not where intensities are
+    inverted.
+    """
+    outside = _reaches_faces(_is_one_of(array, constants))
+    rim = array[binary_dilation(outside) & ~outside]
+    inside = sample_of(array[~outside])
+    return bool(rim.size) and float(np.mean(inside < np.median(rim))) < DARK_RIM
 
 
 def _inverted(volume: Volume, background: float) -> str:

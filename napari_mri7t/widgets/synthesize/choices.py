@@ -17,7 +17,8 @@ from napari_mri7t.widgets.synthesize.command import (
     lines_of_folder,
     lines_of_layers,
 )
-from napari_mri7t.widgets.synthesize.fields import FOLDER, ComputationFields, SourceFields
+from napari_mri7t.widgets.synthesize.computation import ComputationFields
+from napari_mri7t.widgets.synthesize.fields import FOLDER, SourceFields
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest
 from napari_mri7t.widgets.synthesize.pace import Passes
 from napari_mri7t.widgets.synthesize.preparation import PreparationFields

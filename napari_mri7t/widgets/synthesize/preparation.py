@@ -29,7 +29,7 @@ from napari_mri7t.widgets.shared.controls import (
 )
 from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.settings import last_choice
-from napari_mri7t.widgets.synthesize.fields import DEFAULTS
+from napari_mri7t.widgets.synthesize.computation import DEFAULTS
 from napari_mri7t.widgets.synthesize.jobs import Asked
 
 MODES = {

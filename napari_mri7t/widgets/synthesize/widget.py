@@ -26,7 +26,8 @@ from napari_mri7t.widgets.shared.settings import (
 )
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize.choices import Choices, title_of
-from napari_mri7t.widgets.synthesize.fields import DEFAULTS, ComputationFields, SourceFields
+from napari_mri7t.widgets.synthesize.computation import DEFAULTS, ComputationFields
+from napari_mri7t.widgets.synthesize.fields import SourceFields
 from napari_mri7t.widgets.synthesize.folder import FolderPanel
 from napari_mri7t.widgets.synthesize.folder_jobs import FolderRequest, synthesize_folder
 from napari_mri7t.widgets.synthesize.following import AutomaticModel, OpenedScans

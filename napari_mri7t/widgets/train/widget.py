@@ -262,10 +262,8 @@ class TrainWidget(EngineWidget):
         if self._why_not or self.panel.job is not None or find_job(TrainingState) is not None:
             return
         request = self._request()
-        self.memory.keep(
-            CHOICES,
-            {"dataset": str(request.dataset), "run": str(request.run), "device": request.device},
-        )
+        folders = {"dataset": str(request.dataset), "run": str(request.run)}
+        self.memory.keep(CHOICES, folders | {"device": request.device})
         job = new_training(request)
         self._follow(job)
         job.start()

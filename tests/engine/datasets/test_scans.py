@@ -300,7 +300,20 @@ def test_volumes_in_other_folders_are_named(tmp_path, first):
 
 @pytest.mark.parametrize(
     "stem",
-    ["c1sub-1_T1w", "mwc2S1_T1w", "S1_rec-phase_T1w", "S1_acq-phase_T1w", "GRE_PHA", "Phase_T1"]
+    [
+        "c1sub-1_T1w",
+        "mwc2S1_T1w",
+        "smwc1S1",
+        "mwp1sub01",
+        "p0sub01",
+        "S1_CorticalThickness",
+        "S1_Posteriors2",
+        "S1_rec-phase_T1w",
+        "S1_acq-phase_T1w",
+        "GRE_PHA",
+        "Phase_T1",
+    ]
+    + ["smwc1S1", "mwp1sub01", "m0wp1S1", "p0sub01", "S1_CorticalThickness", "S1_Posteriors2"]
     + ["S1_T1w_phase2", "S1_T1w_prob", "S1_lesion"],
 )
 def test_tissues_phases_and_lesions_are_no_t1w(tmp_path, stem):
@@ -309,7 +322,7 @@ def test_tissues_phases_and_lesions_are_no_t1w(tmp_path, stem):
 
 
 def test_names_like_those_of_maps_are_scans(tmp_path):
-    stems = ["brainmask", "c1", "c12_T1w", "sub-ctrl-mask_T1w"]
+    stems = ["brainmask", "c1", "c12_T1w", "p0T1w", "p1T1w", "sub-ctrl-mask_T1w"]
     touch(tmp_path, *(f"{stem}.mgz" for stem in stems))
     assert [scan.path.stem for scan in find_scans(tmp_path).scans] == stems
 

@@ -77,7 +77,21 @@ def padded_and_rounded(image):
     return rounded(padded(image))
 
 
+def bias_corrected(image):
+    array = image.get_fdata()
+    ramp = np.linspace(0.95, 1.05, len(array))[:, None, None]
+    return nibabel.Nifti1Image(array * ramp, image.affine)
+
+
+def noisy(image):
+    array = image.get_fdata()
+    noise = np.random.default_rng(0).normal(0, 0.02 * array.max(), array.shape)
+    return nibabel.Nifti1Image(np.where(array > 0, array + noise, 0), image.affine)
+
+
 RESAVED = [
+    bias_corrected,
+    noisy,
     padded,
     cropped,
     padded_and_rounded,

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
@@ -187,6 +188,31 @@ def test_labels_that_were_resampled_linearly_are_refused_by_name(tissues, factor
     moved = zoom(tissues.astype(np.float32), factor, order=1)
     with pytest.raises(VolumeError, match="looks like a mask or label map that was resampled"):
         check_t1w(Volume(moved, np.eye(4)))
+
+
+@pytest.mark.parametrize("step", [0, 3 / 65535])
+def test_labels_of_tissue_with_their_mixtures_are_refused_by_name(head, step):
+    """As CAT12's p0 and BrainSuite's pvc.frac: fluid 1, grey 2, white matter 3, and between."""
+    layers = gaussian_filter(np.where(head[1], head[0], 0), 1.5)
+    tissues = np.digitize(layers, np.percentile(layers[head[1]], (20, 60))) + 1.0
+    mixed = np.where(head[1], gaussian_filter(tissues, 0.6), 0)
+    stored = np.round(mixed / step) * step if step else mixed
+    with pytest.raises(VolumeError, match="looks like a map of tissue labels and their mixtures"):
+        check_t1w(Volume(stored, np.eye(4)))
+
+
+def test_a_brain_whose_air_is_filled_far_below_it_is_no_probability_map(head):
+    brain = load_template()
+    check_t1w(brain.with_array(np.where(brain.array > 0, 255 * brain.array, -9999)))
+
+
+@pytest.mark.parametrize(("intent", "what"), [(1002, "labels"), (3, "a map of statistics")])
+def test_what_the_header_calls_no_scan_is_refused_by_name(tmp_path, intent, what):
+    image = nibabel.Nifti1Image(load_template().array, np.eye(4))
+    image.header.set_intent(intent, allow_unknown=True)
+    nibabel.save(image, tmp_path / "x.nii")
+    with pytest.raises(VolumeError, match=rf"holds {what} by its header \(NIfTI intent {intent}\)"):
+        check_t1w(load_volume(tmp_path / "x.nii"))
 
 
 def test_a_head_whose_air_has_few_values_is_no_label_map(head):

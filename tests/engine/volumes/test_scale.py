@@ -28,11 +28,19 @@ def z_scored(array):
     return np.where(inside, scores, 0)
 
 
+def white_matter_at_0(array):
+    """As WhiteStripe leaves a brain whose air was set to 0 before."""
+    inside = array > 0
+    white = np.percentile(array[inside], 99.5)
+    return np.where(inside, (array - white) / (0.05 * white), 0)
+
+
 SCALES = {
     "offset": lambda x: x + 1000,
     "per cent and below 0": lambda x: x / 2.5 - 40,
     "whole volume z-scored": lambda x: (x - x.mean()) / x.std(),
     "brain z-scored": z_scored,
+    "white matter at 0": white_matter_at_0,
     "padding": lambda x: np.where(x > 0, x, -1024),
 }
 
@@ -239,3 +247,8 @@ def test_dark_tissue_of_a_z_scored_brain_is_no_overflow(brain):
     assert dark.array.min() < -dark.array.max()
     (note,) = find_scale(dark).warnings
     assert "z-scores" in note
+
+
+def test_an_inverted_brain_in_a_background_of_0_is_refused(brain):
+    with pytest.raises(VolumeError, match="the intensities are inverted: multiply them by -1"):
+        find_scale(brain.with_array(-brain.array))

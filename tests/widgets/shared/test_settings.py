@@ -26,7 +26,7 @@ from napari_mri7t.widgets.shared.settings import (
     preference,
     preferred,
 )
-from napari_mri7t.widgets.synthesize.fields import DEFAULTS
+from napari_mri7t.widgets.synthesize.computation import DEFAULTS
 
 pytestmark = pytest.mark.gui
 

@@ -19,7 +19,7 @@ from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize import jobs, preparation
-from napari_mri7t.widgets.synthesize.fields import ComputationFields
+from napari_mri7t.widgets.synthesize.computation import ComputationFields
 from napari_mri7t.widgets.synthesize.jobs import Asked, Planned, Source, synthesize_layers
 
 pytestmark = pytest.mark.gui

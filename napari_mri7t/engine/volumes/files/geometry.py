@@ -84,6 +84,9 @@ class FileGeometry:
         NIfTI's `xyzt_units`: spatial and time unit in one byte.
     version : int
         1 or 2, of NIfTI.
+    intent : int
+        What the voxels are, by NIfTI's `intent_code`; 0 where the header does not say. Results are
+        scans, and are written with 0.
     path : Path or None
         Where the file was read from; None for DICOM.
     computed : bool
@@ -106,6 +109,7 @@ class FileGeometry:
     zooms: tuple[float, float, float]
     units: int = UNIT_MM
     version: int = 1
+    intent: int = 0
     path: Path | None = None
     computed: bool = False
     series_index: int = 0

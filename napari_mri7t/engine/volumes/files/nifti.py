@@ -208,6 +208,7 @@ def _geometry(
         zooms=zooms,
         units=units,
         version=version,
+        intent=int(raw["intent_code"]),
         path=path,
     )
     note_oddities(geometry, notes)

@@ -228,8 +228,9 @@ def check_voxels(voxels: Voxels, path: Path) -> list[str]:
             f"{voxels.n_not_finite} of {voxels.values.size} voxels were NaN or infinite in single "
             f"precision; they were set to {value}"
         )
-    step = np.spacing(np.float32(max(abs(voxels.low), abs(voxels.high))))
-    if (n_levels := int((voxels.high - voxels.low) / step)) < FEWEST_LEVELS:
+    low, high = float(voxels.low), float(voxels.high)  # their difference may exceed float32
+    step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
+    if (n_levels := int((high - low) / step)) < FEWEST_LEVELS:
         notes.append(
             f"intensities from {voxels.low:.9g} to {voxels.high:.9g} have no more than {n_levels} "
             "levels in single precision: subtract the offset and load the file again"

@@ -59,6 +59,13 @@ def test_offset_that_leaves_few_levels_in_single_precision_is_a_warning(make_nif
     assert load_volume(make_nifti(array=1000 + values.astype(np.float64))).warnings == ()
 
 
+def test_intensities_that_span_more_than_single_precision_holds_are_read(tmp_path):
+    array = np.random.default_rng(0).random((6, 6, 6)).astype(np.float32)
+    array[0, 0, :2] = 3e38, -3e38
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "x.nii")
+    assert load_volume(tmp_path / "x.nii").array.max() == np.float32(3e38)
+
+
 def test_fault_22_forms_that_disagree_are_a_warning_with_the_distance(make_nifti):
     volume = load_volume(make_nifti(qoffset_y=-11))
     assert "by up to 11.0 mm" in only_warning(volume)
