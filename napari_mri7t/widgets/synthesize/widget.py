@@ -226,9 +226,8 @@ class SynthesizeWidget(EngineWidget):
         if self.choices.is_folder:
             job = self._folder_job(self.choices.folder_request())
         else:
-            sources = self.source.sources()
             self.preparation.begin_session()
-            asked = self.preparation.asked()
+            sources, asked = self.source.sources(), self.preparation.asked()
             job = Job(
                 f"Synthesize {title_of(self._about)}",
                 lambda report: synthesize_layers(sources, model, config, asked, report),
