@@ -6,6 +6,7 @@ loads most streams with a flipped bit.
 """
 
 import gzip
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from napari_mri7t.engine.volumes.files.contents import (
     renamed,
     what_is_it,
 )
+from napari_mri7t.engine.volumes.files.gaps import empty_slices
 from napari_mri7t.engine.volumes.files.headers import HEADER_BYTES, ImageHeader
 from napari_mri7t.engine.volumes.files.mgh import parse_mgh
 from napari_mri7t.engine.volumes.files.nifti import parse_nifti
@@ -194,7 +196,22 @@ def read_intensities(
         notes.append("scaling exceeds the range of float32; the stored values were used")
         unscaled = replace(header, slope=1.0, intercept=0.0)
         voxels = _read_voxels(unscaled, path, first, count)
-    return voxels.values, (*notes, *check_voxels(voxels, path))
+    notes += check_voxels(voxels, path)
+    if not is_compressed(path):  # else the checksum tells
+        notes += _note_gaps(voxels.values, header.geometry.shape, first)
+    return voxels.values, tuple(notes)
+
+
+def _note_gaps(values: np.ndarray, shape: tuple[int, ...], first: int) -> list[str]:
+    """Note volumes with slices that are 0 where the image goes on."""
+    volumes = values.reshape(-1, math.prod(shape))
+    found = {n: empty_slices(volume, shape) for n, volume in enumerate(volumes, start=first)}
+    return [
+        f"{f'volume {n}: ' if len(volumes) > 1 else ''}{what}: the file may be incomplete: copy it "
+        "again, or convert it again from its source"
+        for n, what in found.items()
+        if what
+    ]
 
 
 def check_voxels(voxels: Voxels, path: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import nibabel
 import numpy as np
 import pytest
@@ -242,3 +244,39 @@ def test_negative_voxel_size_and_wrong_bit_count_are_warnings(make_nifti):
     volume = load_volume(make_nifti(pixdim=[1, -1, 2, 3, 0, 0, 0, 0]))
     assert "negative" in only_warning(volume)
     assert "datatype was used" in only_warning(load_volume(make_nifti(bitpix=32)))
+
+
+@pytest.fixture
+def brain_file(tmp_path):
+    """A ball of tissue with air around it, in a file without a checksum."""
+    array = np.random.default_rng(0).integers(50, 200, (40, 40, 40)).astype(np.int16)
+    distance = np.sqrt(np.square(np.indices(array.shape) - 19.5).sum(axis=0))
+    nibabel.save(
+        nibabel.Nifti1Image(np.where(distance < 17, array, 0), np.eye(4)), tmp_path / "x.nii"
+    )
+    return tmp_path / "x.nii"
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ((0.6, 1.0), "the last 16 of 40 slices are 0, and the image ends abruptly at them"),
+        ((0.51, 0.62), r"\d of 40 slices are 0, and the image ends abruptly at them"),
+    ],
+)
+def test_zeros_that_an_interrupted_copy_left_are_a_warning(brain_file, part, words):
+    content = bytearray(brain_file.read_bytes())
+    size = len(content) - 352
+    start, stop = (352 + int(share * size) for share in part)
+    content[start:stop] = bytes(stop - start)
+    brain_file.write_bytes(content)
+    assert re.search(words, only_warning(load_volume(brain_file)))
+
+
+def test_empty_slices_around_a_brain_a_part_or_lesions_are_no_warning(brain_file):
+    array = nibabel.load(brain_file, mmap=False).get_fdata()
+    places = np.indices(array.shape) - 19.5
+    lesions = sum(np.square(places + n).sum(axis=0) < 20 for n in (-6, 6)).astype(np.int16)
+    for usual in (array, np.pad(array[:, :, 12:25], ((0, 0), (0, 0), (9, 9))), lesions):
+        nibabel.save(nibabel.Nifti1Image(usual, np.eye(4)), brain_file)
+        assert not load_volume(brain_file).warnings
