@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from napari_mri7t.engine.errors import Mri7tError, reason_of
-from napari_mri7t.engine.regular import read_regular
+from napari_mri7t.engine.regular import read_regular, why_annexed
 from napari_mri7t.engine.texts import to_json
 
 try:
@@ -71,7 +71,8 @@ def write_atomically(path: str | Path, writer: Writer, *, overwrite: bool = True
     Parameters
     ----------
     path : str or Path
-        Target. A symbolic link stays, and the file it points to is replaced.
+        Target. A symbolic link stays, and the file it points to is replaced, unless it is a
+        content of git-annex.
     writer : callable
         Writes the content to the open binary file it is given.
     overwrite : bool
@@ -85,8 +86,9 @@ def write_atomically(path: str | Path, writer: Writer, *, overwrite: bool = True
     Raises
     ------
     Mri7tError
-        If the folder is missing, the target exists, or the system refuses (disk full, no
-        permission, input/output error). The old file is then untouched and no temporary is left.
+        If the folder is missing, the target exists or is locked by git-annex, or the system refuses
+        (disk full, no permission, input/output error). The old file is then untouched and no
+        temporary is left.
     """
     return write_together([(path, writer)], overwrite=overwrite)[0]
 
@@ -194,8 +196,7 @@ def read_object(path: Path, advice: str, error: type[Mri7tError] = Mri7tError) -
     try:
         found = read_json(path)
     except (OSError, ValueError) as failure:
-        reason = reason_of(failure)
-        raise error(f"{path}: cannot be read ({reason}): {advice}") from failure
+        raise error(f"{path}: cannot be read ({reason_of(failure)}): {advice}") from failure
     if not isinstance(found, dict):
         raise error(f"{path}: is no JSON object: {advice}")
     return found
@@ -262,7 +263,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     Raises
     ------
     Mri7tError
-        If the folder is missing, or something is in the way.
+        If the folder is missing, or something is in the way; as `refuse_annexed`.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -276,9 +277,31 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         raise Mri7tError(f"{path}: is not a regular file: choose another name")
     if mode is not None and not overwrite:
         raise Mri7tError(f"{path}: {_EXISTS}", argument="overwrite")
+    refuse_annexed(path)
     if not has_folder:
         raise Mri7tError(f"{path}: the folder {target.parent} does not exist: create it first")
     return target
+
+
+def refuse_annexed(path: str | Path) -> None:
+    """Refuse to write through a link of git-annex, which would change the content behind its key.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where a file is to be written.
+
+    Raises
+    ------
+    Mri7tError
+        If it leads to a content of git-annex, present or not.
+
+    Examples
+    --------
+    >>> refuse_annexed("estimate.nii.gz")
+    """
+    if told := why_annexed(path):
+        raise Mri7tError(f"{path}: {told}")
 
 
 @contextlib.contextmanager
@@ -420,10 +443,7 @@ def _second_name(used: _Temporaries, target: Path) -> Path:
 
 def _put_back(target: Path, backup: Path | None) -> None:
     with contextlib.suppress(OSError):
-        if backup is None:
-            target.unlink()
-        else:
-            os.replace(backup, target)
+        target.unlink() if backup is None else os.replace(backup, target)
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,9 @@
-"""Files are read only if they are regular: a pipe may wait for ever, and a device has no end."""
+"""What a path leads to: a regular file, or what is never read or written as one.
+
+A pipe may wait for ever, and a device has no end. Links of git-annex and DataLad lead to contents
+stored under keys made of their digests, which are never changed:
+https://git-annex.branchable.com/internals/
+"""
 
 import os
 import stat
@@ -6,6 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 
 A_FOLDER = "a folder"
+CONTENTS = ("annex", "objects")  # folders below the .git of git-annex
 _KINDS = (
     (stat.S_ISDIR, A_FOLDER),
     (stat.S_ISFIFO, "a pipe"),
@@ -95,3 +101,44 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     if len(content) > size:
         raise OSError("has no fixed size, or another program is writing it")
     return content
+
+
+def why_annexed(path: str | Path) -> str:
+    """Return why nothing may be written to a path that leads to a content of git-annex.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where a file is to be written.
+
+    Returns
+    -------
+    str
+        With what to do; empty if it leads elsewhere.
+
+    Examples
+    --------
+    >>> why_annexed("estimate.nii.gz")
+    ''
+    """
+    places = [os.path.realpath(path)]
+    if os.path.islink(path):  # the contents themselves may lie behind another link
+        places.append(os.path.join(os.path.dirname(os.path.abspath(path)), os.readlink(path)))
+    if not any(map(_is_content, places)):
+        return ""
+    if os.path.exists(path):
+        return "is locked by git-annex: unlock it with 'datalad unlock' or 'git annex unlock'"
+    return (
+        "is a link of git-annex whose content is not here: fetch it with 'datalad get' or "
+        "'git annex get', or remove the link"
+    )
+
+
+def _is_content(place: str) -> bool:
+    """Return whether a place is below annex/objects of a repository."""
+    above: list[str] = []
+    for part in Path(os.path.normpath(place)).parts:
+        if tuple(above[-2:]) == CONTENTS and any(each.endswith(".git") for each in above):
+            return True
+        above.append(part)
+    return False

@@ -502,3 +502,26 @@ def test_template_is_an_extracted_brain_in_place():
     assert template.orientation == "RAS"
     assert template.voxel_size == (1, 1, 1)
     assert (template.array.min(), template.array.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("command", ["synthesize", "simulate"])
+@pytest.mark.parametrize("name", ["e.nii.gz", "e.json"])
+@pytest.mark.parametrize("is_here", [True, False])
+def test_no_command_writes_through_a_link_of_git_annex(
+    run_cli, phantom_file, tmp_path, command, name, is_here
+):
+    output, key = tmp_path / "e.nii.gz", tmp_path / ".git/annex/objects/key"
+    key.parent.mkdir(parents=True)
+    assert run_cli("simulate", phantom_file, output)[0] == 0
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / name).replace(key)
+    (tmp_path / name).symlink_to(key)
+    if not is_here:
+        key.unlink()
+    code, _, error = run_cli(command, phantom_file, output, "--overwrite")
+    assert code == 1
+    told = "locked by git-annex: unlock it" if is_here else "not here: fetch it with 'datalad get'"
+    assert f"{tmp_path / name}: is " in error
+    assert told in error
+    assert (key.read_bytes() if key.exists() else before) == before
+    assert sorted(path.name for path in key.parent.iterdir()) == ["key"] * is_here

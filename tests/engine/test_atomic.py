@@ -113,6 +113,42 @@ def test_symbolic_link_stays_and_its_file_is_replaced(tmp_path):
     assert (tmp_path / "there" / "file").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("around", ["", ".git/modules/sub"])
+@pytest.mark.parametrize("is_here", [True, False])
+def test_content_of_git_annex_is_never_written_to(tmp_path, around, is_here):
+    repository = Path(around or ".git")
+    key = tmp_path / repository / "annex/objects/Xx/Yy/MD5E-s3--0/MD5E-s3--0"
+    key.parent.mkdir(parents=True)
+    if around:  # as git-annex leaves a submodule
+        (tmp_path / ".git/annex").mkdir()
+    if is_here:
+        key.write_bytes(b"old")
+    (tmp_path / "a").symlink_to(key.relative_to(tmp_path))
+    told = "locked by git-annex: .*'datalad unlock'" if is_here else "not here: .*'datalad get'"
+    for write in (
+        lambda: write_atomically(tmp_path / "a", writes(b"new")),
+        lambda: write_together([(tmp_path / "b", writes(b"x")), (tmp_path / "a", writes(b"new"))]),
+        lambda: write_json(tmp_path / "a", {}),
+    ):
+        with pytest.raises(Mri7tError, match=f"/a: is .*{told}"):
+            write()
+    assert (tmp_path / "a").is_symlink()
+    assert names(tmp_path) == [".git", "a"]
+    assert [path.read_bytes() for path in key.parent.iterdir()] == [b"old"] * is_here
+
+
+def test_contents_of_git_annex_behind_another_link_are_known(tmp_path):
+    (tmp_path / "big").mkdir()
+    (tmp_path / ".git/annex").mkdir(parents=True)
+    (tmp_path / ".git/annex/objects").symlink_to(tmp_path / "big")
+    (tmp_path / "big/key").write_bytes(b"old")
+    (tmp_path / "a").symlink_to(".git/annex/objects/key")
+    with pytest.raises(Mri7tError, match="locked by git-annex"):
+        write_content(tmp_path / "a", b"new")
+    (tmp_path / "annex/objects").mkdir(parents=True)  # nobody's repository
+    write_content(tmp_path / "annex/objects/b", b"new")
+
+
 def test_hard_link_keeps_the_old_content(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     os.link(tmp_path / "a", tmp_path / "b")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari_mri7t.engine.atomic import refuse_annexed
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests
 from napari_mri7t.engine.datasets.derivatives import find_own
 from napari_mri7t.engine.datasets.doubts import scan_doubts
@@ -199,9 +200,11 @@ def _own_files(scan: Scan, job: BatchJob) -> tuple[dict[str, Path], dict[str, Pa
 
 
 def _check_image(image: Path, job: BatchJob) -> None:
-    """Refuse to replace an estimate unasked, and the JSON of another program at all."""
-    check_sidecar_target(image)
+    """Refuse to replace an estimate unasked; at all, another program's JSON and locked files."""
+    facts = check_sidecar_target(image)
     if not image.exists() or job.overwrite:
+        for path in (image, facts):
+            refuse_annexed(path)
         return
     if why_not_believed(image) == OF_VERSION_0_1:
         why = OF_VERSION_0_1

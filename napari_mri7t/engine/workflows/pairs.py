@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.atomic import check_folder
+from napari_mri7t.engine.atomic import check_folder, refuse_annexed
 from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests, source_uri
 from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles
 from napari_mri7t.engine.datasets.pair_table import is_table, read_pairs
@@ -334,14 +334,16 @@ def given_files(pairs: Sequence[PairFiles]) -> set[object]:
 
 
 def _check_images(files: PairFiles, job: PairJob) -> None:
-    """Refuse to replace a pair unasked, and the JSON of another program at all."""
+    """Refuse to replace a pair unasked; at all, another program's JSON and locked files."""
     for image in PairPaths(job.output, files.name).images:
-        check_sidecar_target(image)
+        facts = check_sidecar_target(image)
         if image.exists() and not job.overwrite:
             raise Mri7tError(
                 f"{image}: was made from {OTHERS}, or changed since: {OVERWRITE}",
                 argument="overwrite",
             )
+        for path in (image, facts):
+            refuse_annexed(path)
 
 
 def write_pair(

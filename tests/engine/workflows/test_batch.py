@@ -414,6 +414,36 @@ def test_json_of_another_program_is_not_replaced_by_a_batch(raw, job):
     assert sidecar.read_text() == '{"EchoTime": 0.003}'
 
 
+def annex(path, is_here=True):
+    """Store a file as git-annex does, and link it; return its content's place."""
+    key = path.parents[2] / ".git/annex/objects" / path.name
+    key.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(key)
+    path.symlink_to(key)
+    if not is_here:
+        key.unlink()
+    return key
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".json"])
+@pytest.mark.parametrize("is_here", [True, False])
+def test_batch_writes_through_no_link_of_git_annex(raw, job, tmp_path, ending, is_here):
+    scans = find_scans(raw).scans[:1]
+    synthesize_batch(scans, job)
+    key = annex(job.output / FIRST.replace(".nii.gz", ending), is_here)
+    content = key.read_bytes() if is_here else None
+    if is_here:
+        assert synthesize_batch(scans, job).known == (scans[0].name,)
+    other = save_quick(tmp_path / "other", seed=1)
+    made, told = [], ("locked by git-annex", "content is not here: fetch it with 'datalad get'")
+    for overwrite in (True, *([] if is_here else [False])):
+        again = replace(job, overwrite=overwrite, model=other)
+        summary = synthesize_batch(scans, again, lambda shown: made.append(shown.message))
+        assert told[not is_here] in summary.failed[scans[0].name]
+    assert not any("synthesising" in message for message in made), "it is refused before the work"
+    assert (key.read_bytes() if key.exists() else None) == content
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_scan_that_another_batch_is_at_comes_last(raw, job, n):
     scans, told = find_scans(raw).scans, []

@@ -626,3 +626,20 @@ def test_json_of_another_program_is_not_replaced_by_a_pair(raw, job):
     assert not begun, "it is refused before anything takes long"
     assert sidecar.name in made.failed["sub-01"]
     assert sidecar.read_text() == '{"EchoTime": 0.003}'
+
+
+@pytest.mark.parametrize(
+    "name", ["ses-7T/anat/sub-01_ses-7T_T1w.nii.gz", "ses-3T/anat/sub-01_ses-3T_T1w.json"]
+)
+def test_pair_is_not_written_through_a_link_of_git_annex(raw, job, name):
+    pairs = find_pairs(raw).pairs[:1]
+    make_pairs(pairs, job, make=quick_pair)
+    path, key = job.output / "sub-01" / name, job.output / ".git/annex/objects/key"
+    key.parent.mkdir(parents=True)
+    content = path.read_bytes()
+    path.replace(key)
+    path.symlink_to(key)
+    other = replace(job, config=replace(CONFIG, grid="7t"), overwrite=True)
+    made = make_pairs(pairs, other, make=lambda *_, **__: pytest.fail("it is refused at once"))
+    assert f"{path.name}: is locked by git-annex" in made.failed["sub-01"]
+    assert key.read_bytes() == content

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_mri7t.engine.atomic import read_json, read_object
+from napari_mri7t.engine.atomic import read_json, read_object, refuse_annexed
 from napari_mri7t.engine.errors import Mri7tError, VolumeError, reason_of
 from napari_mri7t.engine.regular import NotRegularError, open_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, sidecar_of
@@ -154,12 +154,16 @@ def check_sidecar_target(image: Path) -> Path:
     ------
     VolumeError
         If another program wrote the JSON, or it describes another image of the same stem.
+    Mri7tError
+        If the JSON is a link of git-annex whose content is not here.
     """
     path = sidecar_of(image)
     if not os.path.lexists(path):  # a link that leads nowhere is somebody's, too
         return path
     facts = own_facts(path)
     if facts is None:
+        if not path.exists():
+            refuse_annexed(path)
         _check_access(path)
         raise VolumeError(
             f"{path}: was not written by {NAME}, and is never replaced: choose another name for "
