@@ -20,7 +20,7 @@ from napari_mri7t.engine.datasets.dicom_names import (
     place_in_words,
 )
 from napari_mri7t.engine.datasets.dicom_studies import DicomFound, DicomStudy
-from napari_mri7t.engine.datasets.files import ARCHIVES
+from napari_mri7t.engine.datasets.unread import ARCHIVES
 from napari_mri7t.engine.errors import Mri7tError, VolumeError
 from napari_mri7t.engine.volumes.files.dicom import (
     HERE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from napari_mri7t.engine.datasets.files import IGNORE_FILE, subject_folders
+from napari_mri7t.engine.datasets.files import IGNORE_FILE, is_listed, subject_folders
 from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
     T1W_LIKE,
@@ -20,6 +20,7 @@ from napari_mri7t.engine.datasets.names import (
     why_no_image,
     without_t1w,
 )
+from napari_mri7t.engine.datasets.unread import unread_in
 from napari_mri7t.engine.errors import Mri7tWarning, SubjectError
 
 MOST_NAMED = 5
@@ -72,7 +73,8 @@ def refuse_overlooked(
 ) -> None:
     """Refuse a BIDS dataset of which a subject or a T1w would be left out without a word."""
     for path, why in problems.items():
-        raise SubjectError(f"{path}: {why}")
+        if not is_listed(path, root, ignored):
+            raise SubjectError(f"{path}: {why}")
     for entry in entries:
         if is_misnamed_t1w(entry.path):
             raise SubjectError(
@@ -109,10 +111,19 @@ def warn_of_strays(
     warn_left_out(root, strays, why)
 
 
-def warn_left_out(root: Path, paths: Sequence[Path], why: str) -> None:
+def warn_of_unread(
+    root: Path, files: Iterable[Path], ignored: GitIgnoreSpec, *, is_bids: bool
+) -> None:
+    """Warn of each file that may be a volume, but is not read."""
+    files = without_ignored(dict.fromkeys(files), root, ignored)
+    for why, paths in unread_in(files, is_bids=is_bids).items():
+        warn_left_out(root, paths, why, most=len(paths))
+
+
+def warn_left_out(root: Path, paths: Sequence[Path], why: str, most: int = MOST_NAMED) -> None:
     """Warn of files that a training leaves out, the first of them by name."""
     if paths:
-        named = [path.relative_to(root).as_posix() for path in paths[:MOST_NAMED]]
-        more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+        named = [path.relative_to(root).as_posix() for path in paths[:most]]
+        more = f" and {len(paths) - most} more" if len(paths) > most else ""
         told = f"{root}: left out: {', '.join(named)}{more}: {why}"
         warnings.warn(told, Mri7tWarning, stacklevel=4)

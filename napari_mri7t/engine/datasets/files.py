@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from napari_mri7t.engine.datasets.names import looks_t1w
+from napari_mri7t.engine.datasets.unread import BIDS_FOLDER, why_no_folder, why_placeholder
 from napari_mri7t.engine.errors import Mri7tError, reason_of, unreadable
 from napari_mri7t.engine.regular import read_regular
-from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of, stem_of
+from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
 ESTIMATE = "synth7T"  # the label after desc- of what this package synthesises
 IGNORE_FILE = ".bidsignore"
@@ -19,14 +19,7 @@ NO_DATA = frozenset(("derivatives", "sourcedata", "code", "stimuli", "phenotype"
 MOST_FOLDERS = 1000  # that are looked into for a message
 LARGEST_IGNORE = 1 << 20  # bytes
 FETCH = "fetch it with 'datalad get' or 'git annex get', or mend the link"
-OTHER_IMAGES = frozenset(
-    (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
-)
-ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
-OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
-TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf"))
-UNKNOWN_EXTENSION = "unknown extension: convert or rename it to .nii or .nii.gz"
+EMPTY = "is empty: fetch it with 'datalad get', or remove it"
 
 
 def find_volumes(folder: Path) -> list[Path]:
@@ -87,13 +80,25 @@ def where_volumes_are(root: Path) -> str:
 
 
 def subject_folders(root: Path) -> list[Path]:
-    """Return the folders `sub-*` of a dataset, also links that lead nowhere."""
+    """Return the folders `sub-*` of a dataset, also links that lead nowhere and links as texts."""
     return [
         path
         for path in sorted(root.glob("sub-*"))
         if os.path.isdir(path)
         or (path.is_symlink() and not path.exists() and not extension_of(path))
+        or why_no_folder(path)
     ]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return what lies in a folder itself and is no folder, sorted."""
+    return [path for path in sorted(folder.iterdir()) if not os.path.isdir(path)]
+
+
+def is_listed(path: Path, root: Path, ignored: GitIgnoreSpec) -> bool:
+    """Return whether `.bidsignore` lists a file or a folder of a dataset."""
+    name = path.relative_to(root).as_posix()
+    return ignored.match_file(name) or ignored.match_file(f"{name}/")
 
 
 def find_files(root: Path, folders: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
@@ -106,14 +111,14 @@ def find_files(root: Path, folders: Sequence[Path]) -> tuple[list[Path], dict[Pa
     ----------
     root : Path
     folders : sequence of Path
-        In the root; a link that leads nowhere is reported.
+        In the root; a link that leads nowhere is reported, and a file in place of one.
 
     Returns
     -------
     files : list of Path
-        Sorted, without hidden ones.
+        Sorted; of the hidden ones, only those that stand for a volume.
     problems : dict of Path to str
-        Folders that were not entered, and why.
+        Folders that were not entered or are empty, and why.
     """
     walk = _Walk(root)
     for folder in sorted(folders):
@@ -133,23 +138,6 @@ def files_in_odd_folders(root: Path) -> list[Path]:
         and not path.name.startswith("sub-")
     ]
     return find_files(root, odd)[0]
-
-
-def may_be_unread(path: Path, *, is_bids: bool) -> bool:
-    """Return whether a file is no volume by its extension, but may be one by the rest of its name.
-
-    Parameters
-    ----------
-    path : Path
-    is_bids : bool
-        Whether it lies in a BIDS dataset, in which names say what is a T1w.
-    """
-    if extension_of(path) or path.name.startswith("."):
-        return False
-    name, end = path.name.lower(), path.suffix.lower()
-    others = OTHER_EXTENSIONS if is_bids else OTHER_IMAGES
-    is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) and end not in TEXTS
-    return is_image or (end in others and (not is_bids or looks_t1w(path)))
 
 
 def misplaced_volumes(root: Path) -> list[Path]:
@@ -191,6 +179,8 @@ class _Walk:
             (self.links if is_link else self.folders).append(path)
         elif is_link and not path.exists() and not path.suffix and _is_bids_folder(path.name):
             self.problems[path] = f"is a link to {os.readlink(path)}, which is missing: {FETCH}"
+        elif why := why_no_folder(path):
+            self.problems[path] = why
         else:
             self.files.append(path)
 
@@ -212,13 +202,15 @@ class _Walk:
                 )
                 return
             content = sorted(folder.iterdir())
+            content = [p for p in content if not p.name.startswith(".") or why_placeholder(p)]
         except (OSError, RuntimeError) as error:  # a loop of links was a RuntimeError once
             reason = reason_of(error)
             self.problems[folder] = f"cannot be listed ({reason}): check its permissions"
             return
+        if not content and BIDS_FOLDER.fullmatch(folder.name):
+            self.problems[folder] = EMPTY
         for path in content:
-            if not path.name.startswith("."):
-                self.note(path)
+            self.note(path)
 
 
 def _is_bids_folder(name: str) -> bool:

@@ -27,10 +27,10 @@ from napari_mri7t.engine.datasets.field_strength import (
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
     NO_DATA,
-    UNKNOWN_EXTENSION,
+    files_in,
     find_files,
     find_volumes,
-    may_be_unread,
+    is_listed,
     misplaced_volumes,
     read_ignored,
     subject_folders,
@@ -59,6 +59,7 @@ from napari_mri7t.engine.datasets.pair_files import (
 )
 from napari_mri7t.engine.datasets.scans import MISPLACED, RENAME
 from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, choose_volumes
+from napari_mri7t.engine.datasets.unread import UNPACK, unread_in
 from napari_mri7t.engine.errors import SubjectError
 
 MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
@@ -121,7 +122,8 @@ class _Look:
         is_pairs = all((root / name).is_dir() for name in PAIR_FOLDERS.values())
         files, problems = find_files(root, [] if is_pairs else subject_folders(root))
         volumes = volumes_among(files)
-        self.found.failed.update({self._shown(path): why for path, why in problems.items()})
+        told = {p: why for p, why in problems.items() if not is_listed(p, root, self.ignored)}
+        self.found.failed.update({self._shown(path): why for path, why in told.items()})
         is_bids = bool(volumes) or any(s.name.startswith("sub-") for s in self.studies.values())
         self.is_bids = is_bids and not is_pairs
         scans = [path for path in volumes if self._is_scan(path)]
@@ -136,8 +138,8 @@ class _Look:
             volumes = find_volumes(root)
         if not self.is_bids:
             places = [root / name for name in PAIR_FOLDERS.values()] if is_pairs else [root]
-            files = [path for place in places for path in sorted(place.iterdir())]
-        self.unread = [path for path in files if may_be_unread(path, is_bids=self.is_bids)]
+            files = [path for place in places for path in files_in(place)]
+        self.unread = unread_in([*files, *files_in(root)], is_bids=self.is_bids)
         paths = [*self._without_patients(volumes), *studies]
         kept = [path for path in paths if not self._is_ignored(path)]
         return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
@@ -301,7 +303,8 @@ class _Look:
         holders = {study.folder for study in self.studies.values()}
         for folder in subject_folders(self.root):
             holds_study = any(place.is_relative_to(folder) for place in holders)
-            if not holds_study and not any(entry.name == folder.name for entry in self.volumes):
+            is_used = any(entry.name == folder.name for entry in self.volumes)
+            if not (holds_study or is_used or self._shown(folder) in failed):
                 skipped.setdefault(self._shown(folder), "holds no volume")
 
     def _note_elsewhere(self) -> None:
@@ -319,9 +322,11 @@ class _Look:
                 (self.found.failed if path in misplaced else self.found.skipped)[name] = MISPLACED
         if self.dicom.packed:
             self.found.skipped[self.dicom.packed] = NOT_UNPACKED
-        for path in self.unread:
-            if not self._is_ignored(path):
-                self.found.failed[self._shown(path)] = UNKNOWN_EXTENSION
+        for why, path in ((why, path) for why, paths in self.unread.items() for path in paths):
+            if self._is_ignored(path) or (self.dicom.packed and why == UNPACK):
+                continue
+            is_spare = why == UNPACK and not self.is_bids
+            (self.found.skipped if is_spare else self.found.failed)[self._shown(path)] = why
 
     def _shown(self, path: Path) -> str:
         """Return the name of a file or folder without what tells a patient, and unlike others."""

@@ -1,6 +1,5 @@
 """Scans in a folder or BIDS dataset, and what of it is left out, with the reason."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +17,12 @@ from napari_mri7t.engine.datasets.dicom_studies import (
 from napari_mri7t.engine.datasets.estimate_names import STUDY
 from napari_mri7t.engine.datasets.estimates import name_estimates
 from napari_mri7t.engine.datasets.files import (
-    ARCHIVES,
+    EMPTY,
     IGNORE_FILE,
     NO_DATA,
-    PICTURES,
-    TEXTS,
-    UNKNOWN_EXTENSION,
+    files_in,
     find_files,
-    may_be_unread,
+    is_listed,
     misplaced_volumes,
     read_ignored,
     subject_folders,
@@ -45,6 +42,14 @@ from napari_mri7t.engine.datasets.names import (
     looks_t1w,
     why_misfiled,
     why_no_image,
+)
+from napari_mri7t.engine.datasets.unread import (
+    PICTURES,
+    TEXTS,
+    UNKNOWN_EXTENSION,
+    UNPACK,
+    is_archive,
+    why_unread,
 )
 from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.files.streams import extension_of
@@ -130,7 +135,7 @@ def find_scans(
     dicom = find_studies(root, NO_DATA, wanted.series)
     is_bids = bool(volumes_among(files)) or any(s.name.startswith("sub-") for s in dicom.studies)
     if not is_bids:
-        files = [path for path in root.iterdir() if not os.path.isdir(path)]
+        files = files_in(root)
     volumes = volumes_among(files)
     if not volumes and not problems and not dicom.studies:
         raise Mri7tError(
@@ -140,11 +145,12 @@ def find_scans(
     _check_labels(root, [*volumes, *(root / study.name for study in dicom.studies)], wanted, dicom)
     suffixes = tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,))
     look = _Look(root, is_bids, suffixes, dicom)
-    look.failed |= problems
+    look.failed |= {p: why for p, why in problems.items() if not is_listed(p, root, look.ignored)}
     for path in volumes:
         look.sort(path)
     look.sort_dicom()
-    look.sort_others([path for path in files if path not in dicom.files])
+    beside = [p for p in files_in(root) if is_bids and not p.name.startswith(".")]
+    look.sort_others([path for path in (*files, *beside) if path not in dicom.files])
     look.sort_elsewhere()
     outputs, clashes = name_estimates(root, look.chosen, {**known, **_known_studies(dicom, known)})
     look.failed |= clashes
@@ -243,15 +249,15 @@ class _Look:
     def sort_others(self, files: Sequence[Path]) -> None:
         """Name what is no volume by its extension or place, but by the rest of its name."""
         for path in files:
-            if extension_of(path) or path.name.startswith(".") or self.is_ignored(path):
+            if extension_of(path) or self.is_ignored(path):
                 continue
-            name, end = path.name.lower(), path.suffix.lower()
-            if may_be_unread(path, is_bids=self.is_bids):
-                self.failed[path] = UNKNOWN_EXTENSION
-            elif self.dicom.packed:  # counted: their names may be the patients'
+            why, end = why_unread(path, is_bids=self.is_bids), path.suffix.lower()
+            if self.dicom.packed and why in ("", UNPACK):  # counted: may be named after a patient
                 continue
-            elif not self.is_bids and (end in ARCHIVES or name.endswith(".tar.gz")):
-                self.skipped[path] = "is an archive: unpack it to use what is in it"
+            if why and (self.is_bids or why != UNPACK):
+                self.failed[path] = why
+            elif is_archive(path) and path.parent == self.root:
+                self.skipped[path] = UNPACK
             elif self.is_bids and looks_t1w(path) and end not in (*TEXTS, *PICTURES):
                 self.skipped[path] = UNKNOWN_EXTENSION
 
@@ -277,7 +283,7 @@ class _Look:
             if any(path.is_relative_to(folder) for path in files):
                 self.skipped[folder] = f"has no {' or '.join(self.suffixes)}"
             else:
-                self.failed[folder] = "is empty: fetch it with 'datalad get', or remove it"
+                self.failed[folder] = EMPTY
 
 
 def _labels(path: Path, root: Path, key: str) -> set[str]:

@@ -11,17 +11,16 @@ from pathspec import GitIgnoreSpec
 from napari_mri7t.engine.datasets.entries import (
     Entry,
     refuse_overlooked,
-    warn_left_out,
     warn_of_strays,
+    warn_of_unread,
     without_ignored,
 )
 from napari_mri7t.engine.datasets.field_strength import field_of, without_field
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
-    UNKNOWN_EXTENSION,
+    files_in,
     find_files,
     find_volumes,
-    may_be_unread,
     misplaced_volumes,
     read_ignored,
     subject_folders,
@@ -110,6 +109,9 @@ def find_subjects(folder: str | Path) -> list[Subject]:
         entries = _entries_of_folders(root, ignored)
         elsewhere = [*find_volumes(root), *volumes_in_other_folders(root)]
         warn_of_strays(root, entries, elsewhere, ignored)
+        places = [root, *(root / name for name in PAIR_FOLDERS.values())]
+        files = [path for place in places for path in files_in(place)]
+        warn_of_unread(root, files, ignored, is_bids=False)
         return _pair(root, entries, ignored)
     files, problems = find_files(root, subject_folders(root))
     volumes = volumes_among(files)
@@ -117,6 +119,7 @@ def find_subjects(folder: str | Path) -> list[Subject]:
         entries = _flat_entries(root, ignored)
         if entries:
             warn_of_strays(root, entries, volumes_in_other_folders(root), ignored)
+            warn_of_unread(root, files_in(root), ignored, is_bids=False)
         return _pair(root, entries, ignored)
     entries = [
         _with_field(
@@ -127,8 +130,7 @@ def find_subjects(folder: str | Path) -> list[Subject]:
     refuse_overlooked(root, entries, problems, ignored)
     elsewhere = [*misplaced_volumes(root), *volumes_in_other_folders(root)]
     warn_of_strays(root, entries, [path for path in elsewhere if looks_t1w(path)], ignored)
-    unread = [p for p in without_ignored(files, root, ignored) if may_be_unread(p, is_bids=True)]
-    warn_left_out(root, unread, UNKNOWN_EXTENSION)
+    warn_of_unread(root, [*files, *files_in(root)], ignored, is_bids=True)
     return _pair(root, entries, ignored)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan
-from napari_mri7t.engine.datasets.files import UNKNOWN_EXTENSION
+from napari_mri7t.engine.datasets.files import EMPTY
 from napari_mri7t.engine.datasets.pair_table import read_pairs
 from napari_mri7t.engine.datasets.raw_pairs import find_raw_pairs
+from napari_mri7t.engine.datasets.unread import UNKNOWN_EXTENSION
 from napari_mri7t.engine.errors import Mri7tError, SubjectError
 from napari_mri7t.engine.volumes.volume import save_volume
 
@@ -106,9 +107,10 @@ def test_folder_named_after_a_patient_of_dicom_is_in_no_reason(
     (raw / "sub-Jane").mkdir()
     found = find_raw_pairs(raw)
     assert not private_words(f"{found.skipped} {found.failed}")
-    assert set(found.skipped.values()) == {
-        "has no 7T T1w (DICOM files in [folder 2 of 3 by name])", "holds no volume",
-    }  # fmt: skip
+    assert list(found.skipped.values()) == [
+        "has no 7T T1w (DICOM files in [folder 2 of 3 by name])"
+    ]
+    assert list(found.failed.values()) == [EMPTY]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from napari_mri7t.engine.datasets.bids import load_scan
 from napari_mri7t.engine.datasets.names import anatomical_suffix
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
+from napari_mri7t.engine.datasets.unread import NO_FOLDER
 from napari_mri7t.engine.errors import Mri7tError
 
 
@@ -419,3 +420,84 @@ def test_plain_names_beside_the_subjects_are_named(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"0")
     assert find_scans(tmp_path).failed.keys() == set(names)
+
+
+def test_what_stands_for_a_volume_is_named_with_what_helps(tmp_path):
+    """Of macOS in iCloud, and of a copy by rsync that was broken off; not of Finder or masks."""
+    cloud, torn = ".{}.nii.gz.icloud", ".{}.nii.gz.Ab3dEf"
+    others = ("._{}.nii.gz.icloud", ".{}_mask.nii.gz.icloud", ".{}.nii.gz", ".{}.json.icloud")
+    for folder, stem in (("bids/sub-01/ses-2/anat", "sub-01_ses-2_T1w"), ("flat", "S2")):
+        touch(tmp_path, "bids/sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz", "flat/S1.nii.gz")
+        touch(tmp_path / folder, *(name.format(stem) for name in (cloud, torn, *others)))
+        root = tmp_path / folder.split("/")[0]
+        place = (tmp_path / folder).relative_to(root)
+        found = find_scans(root)
+        told = {(root / name).relative_to(root): why for name, why in found.failed.items()}
+        assert told.keys() == {place / cloud.format(stem), place / torn.format(stem)}
+        assert "iCloud, not on this disk: choose 'Download Now'" in told[place / cloud.format(stem)]
+        assert "unfinished copy: copy the file again" in told[place / torn.format(stem)]
+        assert len(found.scans) == 1
+        assert not found.skipped
+
+
+def test_bold_in_the_cloud_costs_no_batch_of_t1w(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii", "sub-01/func/.sub-01_bold.nii.gz.icloud")
+    assert not find_scans(tmp_path).failed
+
+
+@pytest.mark.parametrize("place", ["sub-02", "sub-01/ses-2", "sub-01/ses-2/anat"])
+def test_link_that_became_a_text_is_named(tmp_path, place):
+    """As git makes it of a linked folder with core.symlinks=false."""
+    touch(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz")
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("../store/sub-02")
+    found = find_scans(tmp_path)
+    assert list(found.failed) == [place]
+    assert "'../store/sub-02' in place of a link: clone" in found.failed[place]
+    (tmp_path / place).write_bytes(b"?" * 10_000)
+    assert find_scans(tmp_path).failed[place] == NO_FOLDER
+    (tmp_path / ".bidsignore").write_text(f"{place}\n")
+    assert not find_scans(tmp_path).failed
+
+
+@pytest.mark.parametrize("place", ["sub-01/ses-2", "sub-01/ses-2/anat", "sub-02/anat"])
+def test_empty_folder_is_named_beside_a_good_one(tmp_path, place):
+    """As a subdataset that is not installed."""
+    touch(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz", "sub-02/func/x.json")
+    (tmp_path / place).mkdir(parents=True)
+    touch(tmp_path / place, ".DS_Store")
+    found = find_scans(tmp_path)
+    assert "is empty: fetch it with 'datalad get'" in found.failed[place]
+    assert len(found.scans) == 1
+    assert place not in find_scans(tmp_path, ScanFilter(sessions=("1",))).failed
+    (tmp_path / ".bidsignore").write_text(f"{place}/\n")
+    assert place not in find_scans(tmp_path).failed
+
+
+def test_packed_subjects_are_named(tmp_path):
+    packed = ("sub-02.tar", "sub-03.zip", "sub-01/ses-2.tar.gz", "sub-01/anat.7z")
+    touch(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz", *packed, "more.tgz")
+    touch(tmp_path, "sub-01/eeg/raw.zip", "README", "participants.tsv")
+    found = find_scans(tmp_path)
+    assert set(found.failed) == set(packed)
+    assert list(found.skipped) == ["more.tgz"]
+    told = "is an archive: unpack it to use what is in it"
+    assert {*found.failed.values(), *found.skipped.values()} == {told}
+
+
+@pytest.mark.parametrize("first", ["sub-01/anat/sub-01_T1w.nii.gz", "S1.nii.gz"])
+def test_odd_ends_of_a_volume_are_named_and_texts_beside_it_are_not(tmp_path, first):
+    touch(tmp_path, first)
+    whole = tmp_path / first
+    start = first.removesuffix(".nii.gz")
+    for end in (".nii.gz.txt", "_nii.gz", ",nii.gz", ".niigz", ".nii_.gz", ".nii.gz.bak"):
+        odd = tmp_path / f"{start}{end}"
+        odd.write_bytes(b"\x1f\x8b and more")
+        assert list(find_scans(tmp_path).failed) == [f"{start}{end}"], end
+        odd.unlink()
+    for end, content in ((".txt", "from the scanner"), (".md5", "0" * 32), (".json", "{}")):
+        whole.with_name(f"{whole.name}{end}").write_text(content)
+    whole.with_name(f"{whole.name}.log").write_text("Copied", encoding="utf-16")
+    found = find_scans(tmp_path)
+    assert not found.failed
+    assert not found.skipped

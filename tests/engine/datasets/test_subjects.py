@@ -477,6 +477,63 @@ def test_volumes_in_folders_beside_those_of_pairs_are_named(tmp_path):
         assert names(find_subjects(tmp_path)) == ["A", "B"]
 
 
+UNREAD = (
+    "S3.nii.gz.part", "S4_nii.gz", "S5.nrrd", ".S6.nii.gz.icloud", "S7.nii.gz.bak", "S8.mha",
+    "S9.nii.zst",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("places", [[""], ["3T_images", "7T_images"], ["3T_images"], ["7T_images"]])
+def test_what_is_no_volume_by_its_end_is_left_out_by_name(tmp_path, places, recwarn):
+    for place in ("3T_images", "7T_images") if places != [""] else ("",):
+        touch(tmp_path / place, "S1.nii.gz", "S2.nii.gz", "notes.txt", "S1.png", ".DS_Store")
+    find_subjects(tmp_path)
+    assert not recwarn.list
+    for place in places:
+        touch(tmp_path / place, *UNREAD)
+    assert names(find_subjects(tmp_path)) == ["S1", "S2"]
+    told = " ".join(str(warning.message) for warning in recwarn.list)
+    for place in places:
+        for name in UNREAD:
+            assert f"{place}/{name}".removeprefix("/") in told
+    assert "is in iCloud" in told
+    (tmp_path / ".bidsignore").write_text("\n".join(UNREAD))
+    recwarn.clear()
+    find_subjects(tmp_path)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("stray", "why"),
+    [
+        ("sub-2/ses-7T/anat/.sub-2_ses-7T_run-2_T1w.nii.gz.icloud", "is in iCloud"),
+        ("sub-3.tar", "is an archive: unpack it"),
+    ],
+)
+def test_what_stands_for_people_of_a_dataset_is_left_out_by_name(tmp_path, stray, why):
+    touch(tmp_path, bids(1, 7, "T1w"), bids(2, 7, "T1w"), stray)
+    with pytest.warns(Mri7tWarning, match=f"left out: {stray}: {why}"):
+        assert names(find_subjects(tmp_path)) == ["sub-1", "sub-2"]
+
+
+@pytest.mark.parametrize("place", ["sub-3", "sub-2/ses-3T", "sub-2/ses-3T/anat"])
+@pytest.mark.parametrize("is_text", [True, False])
+def test_folder_that_is_empty_or_a_text_in_place_of_a_link_stops_a_training(
+    tmp_path, place, is_text
+):
+    touch(tmp_path, bids(1, 7, "T1w"), bids(2, 7, "T1w"))
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    if is_text:
+        (tmp_path / place).write_text("../store/sub-3")
+    else:
+        (tmp_path / place).mkdir()
+    why = "'../store/sub-3' in place of a link" if is_text else "is empty: fetch it"
+    with pytest.raises(SubjectError, match=f"{place}: .*{why}"):
+        find_subjects(tmp_path)
+    (tmp_path / ".bidsignore").write_text(f"{place}\n")
+    find_subjects(tmp_path)
+
+
 def test_more_volumes_in_a_subfolder_of_a_flat_folder_are_named(tmp_path):
     touch(tmp_path, "A_7T.nii", "B_7T.nii", *(f"more/C{n}_7T.nii" for n in range(7)))
     with pytest.warns(Mri7tWarning, match="more/C4_7T.nii and 2 more: in no folder"):

@@ -1,0 +1,153 @@
+"""What is no volume by its name, but may be one or hold some: why it is not read, what helps."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from napari_mri7t.engine.datasets.names import (
+    NO_ANATOMY,
+    OTHER_MODALITIES,
+    clean_stem,
+    last_suffix,
+    looks_t1w,
+    why_no_image,
+)
+from napari_mri7t.engine.regular import open_regular, read_regular
+from napari_mri7t.engine.texts import brief
+from napari_mri7t.engine.volumes.files.contents import GZIP
+from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
+
+OTHER_IMAGES = frozenset(
+    (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
+)
+ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
+OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
+TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf"))
+UNKNOWN_EXTENSION = "unknown extension: convert or rename it to .nii or .nii.gz"
+UNPACK = "is an archive: unpack it to use what is in it"
+IN_THE_CLOUD = "is in iCloud, not on this disk: choose 'Download Now' in the Finder, then run again"
+UNFINISHED = "is an unfinished copy: copy the file again, then remove this one"
+NO_FOLDER = "is a file, not a folder: put the folder in its place, or remove it"
+BIDS_FOLDER = re.compile(r"(?:sub|ses)-[^_.]+|anat")
+HIDDEN = re.compile(r"\.(?!_)(.+)\.([A-Za-z0-9]{6})")  # by macOS (icloud) or rsync (random letters)
+MANGLED = re.compile(r"nii[\W_]*gz(?:ip)?[\W_]*$|(?<![a-z0-9])nii[\W_]*$", re.IGNORECASE)
+LINK_BYTES = 4096  # that a path may have
+START_BYTES = 512
+WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-16, a text that holds zeros
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file is an archive, by its name.
+
+    Examples
+    --------
+    >>> is_archive(Path("sub-01.tar.gz")), is_archive(Path("sub-01.nii.gz"))
+    (True, False)
+    """
+    return path.suffix.lower() in ARCHIVES or path.name.lower().endswith(".tar.gz")
+
+
+def why_placeholder(path: Path) -> str:
+    """Return why a scan is not, or not wholly, there that a hidden file stands for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        With what helps; empty for any other file.
+
+    Examples
+    --------
+    >>> why_placeholder(Path("._S1.nii.gz")), why_placeholder(Path(".S1.nii.gz.Ab3dEf"))
+    ('', 'is an unfinished copy: copy the file again, then remove this one')
+    """
+    found = HIDDEN.fullmatch(path.name)
+    if found is None or not extension_of(Path(found[1])):
+        return ""
+    stem = clean_stem(Path(found[1]))
+    is_other = path.parent.name in OTHER_MODALITIES or last_suffix(stem) in NO_ANATOMY
+    if is_other or why_no_image(stem):
+        return ""
+    return IN_THE_CLOUD if found[2].lower() == "icloud" else UNFINISHED
+
+
+def why_unread(path: Path, *, is_bids: bool) -> str:
+    """Return why a file that is no volume by its extension, but may be one, is not read.
+
+    Parameters
+    ----------
+    path : Path
+    is_bids : bool
+        Whether it lies in a BIDS dataset, in which names say what is a T1w.
+
+    Returns
+    -------
+    str
+        With what helps; empty for a volume, and for what is none.
+
+    Examples
+    --------
+    >>> why_unread(Path("S1_nii.gz"), is_bids=False)
+    'unknown extension: convert or rename it to .nii or .nii.gz'
+    """
+    if extension_of(path):
+        return ""
+    if path.name.startswith("."):
+        return why_placeholder(path)
+    name, end = path.name.lower(), path.suffix.lower()
+    is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) or MANGLED.search(name)
+    if is_image and (end not in TEXTS or _is_no_text(path)):
+        return UNKNOWN_EXTENSION
+    if is_archive(path):
+        is_named = looks_t1w(path) or BIDS_FOLDER.fullmatch(path.name.split(".")[0])
+        return UNPACK if not is_bids or is_named else ""
+    if is_bids and BIDS_FOLDER.fullmatch(path.name):
+        return why_no_folder(path) or NO_FOLDER
+    others = OTHER_EXTENSIONS if is_bids else OTHER_IMAGES
+    return UNKNOWN_EXTENSION if end in others and (not is_bids or looks_t1w(path)) else ""
+
+
+def why_no_folder(path: Path) -> str:
+    """Return why a small file named like a folder of BIDS is none; empty for any other file.
+
+    Git stores a link as its text where links are not possible or not allowed.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    if not BIDS_FOLDER.fullmatch(path.name):
+        return ""
+    try:
+        text = read_regular(path, LINK_BYTES).decode().strip()
+    except (OSError, ValueError):
+        return ""
+    if "/" not in text or not text.isprintable():
+        return NO_FOLDER
+    return (
+        f"is a text file that holds {brief(text)} in place of a link: clone the dataset again with "
+        "core.symlinks=true, or put a copy of the folder in its place"
+    )
+
+
+def unread_in(files: Iterable[Path], *, is_bids: bool) -> dict[str, list[Path]]:
+    """Return the files that may be volumes and are not read, by the reason; see `why_unread`."""
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        if why := why_unread(path, is_bids=is_bids):
+            found.setdefault(why, []).append(path)
+    return found
+
+
+def _is_no_text(path: Path) -> bool:
+    """Return whether a file named as a text holds none."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(START_BYTES)
+    except OSError:
+        return False
+    return start.startswith(GZIP) or (b"\0" in start and not start.startswith(WIDE_TEXT))
