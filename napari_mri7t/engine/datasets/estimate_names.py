@@ -27,15 +27,15 @@ def read_names(path: Path) -> dict[str, str]:
     Raises
     ------
     Mri7tError
-        If it is there and cannot be read.
+        If it is there and cannot be read, or a row holds no scan and estimate.
     """
+    names: dict[str, str] = {}
     try:
-        text = read_regular(path, LARGEST_TABLE).decode()
-        rows = list(csv.reader(io.StringIO(text), "excel-tab", quoting=csv.QUOTE_NONE))
-        names: dict[str, str] = {}
-        for name, cell, *study in rows[1:]:
-            names |= {_from_table(name): from_cell(cell)}
-            names |= {f"{STUDY}{key}": from_cell(cell) for key in study if key}
+        text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
+        rows = csv.reader(io.StringIO(text, newline=""), "excel-tab", quoting=csv.QUOTE_NONE)
+        for row in rows:
+            if rows.line_num > 1 and "".join(row).strip():
+                names |= _from_row(row, rows.line_num)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
@@ -62,6 +62,15 @@ def _in_table(name: str) -> str:
     """Return a name as one cell: as it is, or as JSON if a cell cannot hold it."""
     is_plain = name.isprintable() and not name.startswith('"')
     return as_cell(name if is_plain else json.dumps(name))
+
+
+def _from_row(row: Sequence[str], number: int) -> dict[str, str]:
+    try:
+        name, cell, *study = row
+        scan = _from_table(name)
+    except ValueError as error:
+        raise ValueError(f"line {number} holds no scan and its estimate") from error
+    return {key: from_cell(cell) for key in (scan, *(f"{STUDY}{key}" for key in study if key))}
 
 
 def _from_table(cell: str) -> str:

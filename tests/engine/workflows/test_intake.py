@@ -56,12 +56,25 @@ def test_scans_never_are_the_results_and_that_is_known_before_anything_is_writte
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]
 
 
+@pytest.mark.parametrize("blank", ["\n", "\r\n", "   \n", "\t\t\n", "\n\n\n"])
+def test_blank_lines_in_the_table_are_nothing(tmp_path, blank):
+    table = tmp_path / "names.tsv"
+    row = "a.nii\tsub-a/a.nii.gz\n"
+    for text in (f"{row}{blank}", f"{blank}{row}", f"{blank}{row}{blank}"):
+        table.write_text(f"scan\testimate\n{text}", newline="")
+        assert read_names(table) == {"a.nii": "sub-a/a.nii.gz"}
+
+
 def test_table_leads_nowhere_outside_and_damage_is_named(tmp_path):
     table = tmp_path / "names.tsv"
     table.write_text("scan\testimate\na.nii\t../../x.nii.gz\nb.nii\t/etc/x.nii.gz\n")
     assert read_names(table) == {}
     table.write_text("scan\testimate\na.nii\tsub-a/../../x.nii.gz\n")
     assert read_names(table) == {}
+    for row in ("a.nii", '"half\tsub-a/a.nii.gz'):
+        table.write_text(f"scan\testimate\n\nb.nii\tsub-b/b.nii.gz\n{row}\n")
+        with pytest.raises(Mri7tError, match=r"names.tsv: .*line 4 holds no .*: mend or remove it"):
+            read_names(table)
     table.write_bytes(b"scan\testimate\na\tb\tc\n\xff")
     with pytest.raises(Mri7tError, match="mend or remove it"):
         read_names(table)
