@@ -46,7 +46,8 @@ def test_quoted_value_is_short_whatever_it_is():
 
 
 @pytest.mark.parametrize(
-    "name", ["=1+1", "+1+1", "-1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "＝1"]
+    "name",
+    ["=1+1", "+1+1", "-1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"],
 )
 def test_name_in_a_table_is_no_formula_and_is_read_back(name):
     assert as_cell(name) == f"'{name}"

@@ -301,21 +301,10 @@ def test_volumes_in_other_folders_are_named(tmp_path, first):
 
 @pytest.mark.parametrize(
     "stem",
-    [
-        "c1sub-1_T1w",
-        "mwc2S1_T1w",
-        "smwc1S1",
-        "mwp1sub01",
-        "p0sub01",
-        "S1_CorticalThickness",
-        "S1_Posteriors2",
-        "S1_rec-phase_T1w",
-        "S1_acq-phase_T1w",
-        "GRE_PHA",
-        "Phase_T1",
-    ]
+    ["c1sub-1_T1w", "mwc2S1_T1w", "S1_rec-phase_T1w", "S1_acq-phase_T1w", "GRE_PHA", "Phase_T1"]
     + ["smwc1S1", "mwp1sub01", "m0wp1S1", "p0sub01", "S1_CorticalThickness", "S1_Posteriors2"]
-    + ["S1_T1w_phase2", "S1_T1w_prob", "S1_lesion"],
+    + ["S1_T1w_phase2", "S1_T1w_prob", "S1_lesion"]
+    + [f"{tissue}S1_T1w" for tissue in ("wc1", "rc3", "mwp2", "m0wp3")],
 )
 def test_tissues_phases_and_lesions_are_no_t1w(tmp_path, stem):
     touch(tmp_path, "a.nii", f"{stem}.nii")

@@ -444,6 +444,22 @@ def test_batch_writes_through_no_link_of_git_annex(raw, job, tmp_path, ending, i
     assert (key.read_bytes() if key.exists() else None) == content
 
 
+def test_another_batch_may_have_an_estimate_once_its_outcome_is_known(raw, job):
+    scans = find_scans(raw).scans
+    scans[1].path.write_bytes(b"no image")
+    outputs, known = {scan.name: scan.output for scan in scans}, []
+
+    def note(outcome):
+        with Claims(job.output) as other:
+            for name in (*outcome.written, *outcome.failed, *outcome.known):
+                other.take(outputs[name])  # refused while this batch holds it
+                known.append(name)
+
+    synthesize_batch(scans[:2], job, note=note)
+    synthesize_batch(scans[:1], job, note=note)
+    assert sorted(known) == [scans[0].name, scans[0].name, scans[1].name]
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_scan_that_another_batch_is_at_comes_last(raw, job, n):
     scans, told = find_scans(raw).scans, []

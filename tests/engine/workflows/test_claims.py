@@ -45,6 +45,23 @@ def test_file_of_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path, monkeypa
         assert len(third._held) + len(other._held) == 1
 
 
+def test_lock_that_another_process_takes_at_once_is_not_removed_under_it(tmp_path, monkeypatch):
+    """A third process would find no file, and lock one of its own."""
+    release = claims.FileLock.release
+    with Claims(tmp_path) as one, Claims(tmp_path) as other, Claims(tmp_path) as third:
+        one.take(FIRST)
+
+        def late(lock):
+            release(lock)
+            monkeypatch.undo()
+            other.take(FIRST)
+
+        monkeypatch.setattr(claims.FileLock, "release", late)
+        one.release(FIRST)
+        with pytest.raises(StateError, match="another process is at this estimate"):
+            third.take(FIRST)
+
+
 def test_derivative_is_locked_while_its_summary_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "WAIT_SECONDS", 0)
     with lock_derivative(tmp_path), pytest.raises(StateError, match="held by another process"):

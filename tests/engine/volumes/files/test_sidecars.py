@@ -184,6 +184,15 @@ def test_images_saved_together_may_not_share_a_sidecar(brain, facts, tmp_path):
     assert contents(tmp_path) == {}
 
 
+def test_two_images_share_no_sidecar_through_a_linked_folder(brain, facts, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    parts = [(brain, tmp_path / place, facts) for place in ("there/a.nii", "link/a.nii.gz")]
+    with pytest.raises(VolumeError, match=r"link/a\.nii\.gz: used for two outputs"):
+        save_volumes(parts)
+    assert not contents(tmp_path / "there")
+
+
 def test_only_a_sidecar_that_cannot_be_read_is_told(tmp_path):
     image = tmp_path / "a.nii.gz"
     assert unreadable_beside(image) == ""
