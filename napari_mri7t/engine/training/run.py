@@ -26,6 +26,7 @@ from napari_mri7t.engine.training.config import FINAL
 from napari_mri7t.engine.training.data import check_data
 from napari_mri7t.engine.training.export import draft_card
 from napari_mri7t.engine.training.figures import METRICS_FILE, held_out_figures, summarize_figures
+from napari_mri7t.engine.training.fold_checks import check_done
 from napari_mri7t.engine.training.held_out import central_slice, slab_of
 from napari_mri7t.engine.training.loop import TrainJob, TrainProgress, train
 from napari_mri7t.engine.training.pairs import TrainingSubject, prepare_pairs
@@ -126,21 +127,26 @@ def run_fold(
     ------
     StateError
         If another process is training this fold, its checkpoints do not fit, or a file of the study
-        has changed.
+        has changed; of a fold that is done, as `check_done`.
     ValueError
         If there is no fold k.
     """
     study.check_fold(k)
     if study.is_done(k):
-        return read_card(study.fold_folder(k))
+        return _done_fold(study, k)
     with lock_fold(study, k) as folder:
         if study.is_done(k):  # by another process, until now
-            return read_card(folder)
+            return _done_fold(study, k)
         remove_leftovers(folder)
         check_data(study.subjects, study.digests)  # refused before anything takes long
         if k == FINAL:
             held_out_figures(study)
         return _run_locked(study, k, device, pairs, report)
+
+
+def _done_fold(study: Study, k: int) -> ModelCard:
+    check_done(study, k)
+    return read_card(study.fold_folder(k))
 
 
 def _data_digest(study: Study, k: int) -> str:

@@ -22,6 +22,7 @@ from napari_mri7t.engine.models.card import (
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.training.config import FINAL
+from napari_mri7t.engine.training.fold_checks import check_done
 from napari_mri7t.engine.training.seen import was_trained_on
 from napari_mri7t.engine.training.study import Study, StudySettings, keep_study, plan_study
 
@@ -148,7 +149,7 @@ def start_training(  # noqa: PLR0913 - by keyword
     ValueError
         If there is no such fold, or `folds` is no list.
     SubjectError, StateError, ModelError
-        As `plan_study`, `keep_study` and `check_start`.
+        As `plan_study`, `keep_study`, `check_start` and, for a fold that is done, `check_done`.
     """
     if isinstance(folds, str | int):
         raise ValueError(f"folds must be a list of numbers, got {brief(folds)}")
@@ -157,8 +158,7 @@ def start_training(  # noqa: PLR0913 - by keyword
     wanted = list(dict.fromkeys([*chosen, *([FINAL] if final else [])]))
     for k in wanted:
         study.check_fold(k)
-        if not study.is_done(k):
-            check_start(study, k)
+        (check_done if study.is_done(k) else check_start)(study, k)
     return keep_study(study), wanted
 
 

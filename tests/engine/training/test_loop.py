@@ -241,6 +241,14 @@ def test_fold_leaves_estimate_figures_weights_and_card(study, pairs, dataset):
     assert sidecar["Synthetic"] is True
     assert sidecar["Model"]["SHA256"] == card.sha256
     check_done(study, 1)
+    folder.rename(study.fold_folder(2))  # as somebody may exchange two folds
+    with pytest.raises(StateError, match="holds the fold of sub-B, not of sub-C: put it back"):
+        run_fold(study, 2, "cpu", pairs)
+    with pytest.raises(StateError, match="holds the fold of sub-B, not of sub-C: put it back"):
+        start_training(dataset, study.folder, study.settings)
+    study.fold_folder(2).rename(folder)
+    assert run_fold(study, 1, "cpu", pairs) == card
+    start_training(dataset, study.folder, study.settings)
     (folder / "estimate.json").rename(folder / "elsewhere.json")
     with pytest.raises(StateError, match="remove it; training the fold again makes it anew"):
         check_done(study, 1)
