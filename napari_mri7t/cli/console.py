@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, TextIO, TypeVar
 import typer
 
 from napari_mri7t.cli.stops import STDERR, exit_at_once, handled_by
-from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, in_words
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, in_words, reason_of
 from napari_mri7t.engine.progress import Progress, Report
 from napari_mri7t.engine.texts import visible
 
@@ -83,8 +83,18 @@ def own_options(command: Callable[..., object]) -> Iterator[None]:
 
 
 def say(*lines: object, err: bool = False) -> None:
-    """Print lines: all that any command prints, since what they name may hold terminal escapes."""
-    typer.echo("\n".join(map(visible, lines)), err=err)
+    """Print lines: all that any command prints, since what they name may hold terminal escapes.
+
+    What a full disk keeps from a redirected output goes into the error: it tells what was written.
+    """
+    text = "\n".join(map(visible, lines))
+    try:
+        typer.echo(text, err=err)
+    except OSError as error:
+        if err or isinstance(error, BrokenPipeError):  # nobody reads on, as behind `head`
+            raise
+        why = f"cannot be written to ({reason_of(error)}); it lacks: {text}"
+        raise Mri7tError(f"standard output: {why}") from error
 
 
 def _allow_every_character() -> None:

@@ -194,6 +194,21 @@ def test_fault_32_full_disk_ends_in_one_sentence(phantom_file, tmp_path):
     assert ran.stdout == "LEFT\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_fault_32_printed_lines_on_a_full_disk_say_what_was_written(phantom_file, tmp_path):
+    output = tmp_path / "o.nii"
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [*MRI7T, "simulate", phantom_file, output],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("standard output: cannot be written to (No space left on device)")
+    assert f"it lacks: {output}" in line
+    assert output.exists()
+
+
 def test_fault_33_read_only_folder_ends_in_one_sentence(phantom_file, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
