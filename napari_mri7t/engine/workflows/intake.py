@@ -5,7 +5,14 @@ An estimate keeps its name when other scans are added whose estimates would have
 
 from pathlib import Path
 
-from napari_mri7t.engine.datasets.bids import LOG_FOLDER, check_derivative, start_derivative
+from napari_mri7t.engine.atomic import refuse_annexed
+from napari_mri7t.engine.datasets.bids import (
+    LOG_FOLDER,
+    QUALITY_PAGE,
+    SUMMARY_FILE,
+    check_derivative,
+    start_derivative,
+)
 from napari_mri7t.engine.datasets.estimate_names import NAMES_FILE, read_names, write_names
 from napari_mri7t.engine.datasets.scans import Found, ScanFilter, find_scans
 from napari_mri7t.engine.workflows.claims import lock_derivative
@@ -43,9 +50,11 @@ def begin_batch(source: Path, output: Path, found: Found) -> None:
     Raises
     ------
     Mri7tError
-        As `start_derivative`.
+        As `start_derivative`; if git-annex locked the page or the summary of an earlier batch.
     """
     check_derivative(output, source)  # before a lock is put there
+    for path in (output / QUALITY_PAGE, output / LOG_FOLDER / SUMMARY_FILE):
+        refuse_annexed(path)  # before the work, which they come after
     with lock_derivative(output) as logs:
         start_derivative(output, source)
         table = logs / NAMES_FILE

@@ -9,6 +9,7 @@ from typing import Any
 from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.datasets.bids import SUMMARY_FILE
 from napari_mri7t.engine.datasets.files import read_ignored
+from napari_mri7t.engine.datasets.unread import BIDS_FOLDER
 from napari_mri7t.engine.workflows.claims import lock_derivative
 
 Note = Callable[["BatchSummary"], object]
@@ -110,7 +111,8 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
         if isinstance(earlier.get(key), dict):
             files = {name for name in earlier[key] if _is_path(name)}
             gone = {name for name in files if not _is_there(source / name)}
-            left_out = {n for n in earlier[key] if key != "skipped" and ignored.match_file(n)}
+            listed = {n for n in earlier[key] if any(map(ignored.match_file, (n, f"{n}/")))}
+            left_out = set() if key == "skipped" else listed
             own |= gone | left_out | (folders & earlier[key].keys())
     for key, value in facts.items():
         other = earlier.get(key)
@@ -123,8 +125,8 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
 
 
 def _is_path(name: str) -> bool:
-    """Return whether a name is that of a file or of a subject's folder, not of a DICOM series."""
-    return bool(Path(name).suffix) or (name.startswith("sub-") and "/" not in name)
+    """Return whether a name is that of a file or of a folder of BIDS, not of a DICOM series."""
+    return bool(Path(name).suffix) or BIDS_FOLDER.fullmatch(Path(name).name) is not None
 
 
 def _is_there(path: Path) -> bool:

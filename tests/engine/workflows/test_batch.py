@@ -542,16 +542,20 @@ def test_summary_keeps_a_failed_series_of_dicom_files(raw, job):
 
 def test_summary_forgets_a_failure_that_was_cured_as_advised(raw, job):
     failed = dict.fromkeys(
-        ("gone.img", "gone.mha", "sub-09", "ignored.img", "kept.img", "sub-01", "sub-02"), "why"
+        ("gone.img", "gone.mha", "sub-09", "ignored.img", "kept.img", "sub-01", "sub-02")
+        + ("sub-03/ses-1", "sub-03/ses-2", "sub-03/ses-3", "sub-09/anat"),
+        "why",
     )
+    for name in ("ses-1", "ses-2"):
+        (raw / "sub-03" / name).mkdir()
     for name in ("ignored.img", "ignored.nii", "kept.img"):
         (raw / name).touch()
     skipped = {"gone.nii": "why", "ignored.nii": "why"}
     write_summary(raw, job.output, BatchSummary(failed=failed, skipped=skipped))
-    (raw / ".bidsignore").write_text("ignored.*\n")
+    (raw / ".bidsignore").write_text("ignored.*\nsub-03/ses-1/\n")
     path = write_summary(raw, job.output, BatchSummary(("sub-01/anat/sub-01_T1w.nii.gz",)))
     facts = json.loads(path.read_text())
-    assert facts["failed"].keys() == {"kept.img", "sub-02"}
+    assert facts["failed"].keys() == {"kept.img", "sub-02", "sub-03/ses-2"}
     assert facts["skipped"].keys() == {"ignored.nii"}
 
 

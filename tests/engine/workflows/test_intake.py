@@ -56,6 +56,25 @@ def test_scans_never_are_the_results_and_that_is_known_before_anything_is_writte
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]
 
 
+@pytest.mark.parametrize("name", ["quality.html", "logs/batch.json", "logs/names.tsv"])
+def test_what_an_earlier_batch_locked_in_git_annex_is_known_before_the_work(tmp_path, name):
+    source, output, key = tmp_path / "raw", tmp_path / "out", tmp_path / ".git/annex/objects/key"
+    source.mkdir()
+    (source / "a.nii").touch()
+    begin_batch(source, output, plan_batch(source, output, ScanFilter()))
+    key.parent.mkdir(parents=True)
+    place = output / name
+    place.parent.mkdir(exist_ok=True)
+    content = place.read_bytes() if place.exists() else b"{}"
+    key.write_bytes(content)
+    place.unlink(missing_ok=True)
+    place.symlink_to(key)
+    (source / "b.nii").touch()
+    with pytest.raises(Mri7tError, match=f"{name}: is locked by git-annex: unlock it"):
+        begin_batch(source, output, plan_batch(source, output, ScanFilter()))
+    assert key.read_bytes() == content
+
+
 @pytest.mark.parametrize("blank", ["\n", "\r\n", "   \n", "\t\t\n", "\n\n\n"])
 def test_blank_lines_in_the_table_are_nothing(tmp_path, blank):
     table = tmp_path / "names.tsv"
