@@ -688,3 +688,24 @@ def test_one_image_for_both_inversions_of_a_table_is_refused(scan, table):
         scan(name)
     found = read_pairs(table("subject\t3T\t7T\tinv1\tinv2\n01\ta.nii\tb.nii\ti.nii\ti.nii\n"))
     assert found.failed["sub-01"].endswith("is both inversions of the 7T: correct the table")
+
+
+@pytest.mark.parametrize(
+    "layout", ["S1_{}T.nii", "{}T_images/S1.nii", "sub-S1/ses-{}T/anat/T1w.nii"]
+)
+def test_what_stands_for_scans_beside_the_pairs_is_named(layout, scan, tmp_path):
+    root = tmp_path / "raw"
+    for field in "37":
+        scan(layout.format(field).replace("T1w.nii", f"sub-S1_ses-{field}T_T1w.nii"))
+    first = root / layout.format("3")
+    stem = "sub-S1_ses-3T_run-2_T1w" if "sub-" in layout else "S3_3T"
+    odd = [first.with_name(name) for name in (f".{stem}.nii.gz.icloud", f"{stem}_nii.gz")]
+    packed = first.with_name("sub-S4.zip") if "sub-" not in layout else root / "sub-S4.zip"
+    for path in (*odd, packed):
+        path.write_bytes(b"0")
+    found = find_raw_pairs(root)
+    assert names(found) == ["sub-S1"]
+    named = {(root / name): why for name, why in {**found.failed, **found.skipped}.items()}
+    assert named.keys() == {*odd, packed}
+    assert "iCloud" in named[odd[0]]
+    assert (packed in {root / name for name in found.failed}) == ("sub-" in layout)
