@@ -66,20 +66,31 @@ def test_batch_of_patients_resumes_and_names_nobody(
     assert not private_words(said + noted + again + more + caplog.text)
 
 
-def test_batch_makes_nothing_of_a_volume_named_after_the_patient_and_names_nobody(
+def test_batch_makes_nothing_of_a_volume_named_after_the_patient_until_it_is_renamed(
     dicom_series, phantom, tiny_model, tmp_path, run_cli, private_words, caplog
 ):
     root, out = tmp_path / "in", tmp_path / "out"
     dicom_series(root / "DOE_JANE" / "x")
-    for name in ("DOE_JANE_T1w", "t1_31.01.1970", "P2_T1w"):
-        save_volume(phantom, root / f"{name}.nii.gz")
-    code, said, noted = run_cli("batch", root, out, "--model", tiny_model, *QUICK[:-1])
+    for label, more in (("P1", "_acq-DoeJane"), ("P2", "")):
+        (anat := root / f"sub-{label}/anat").mkdir(parents=True)
+        save_volume(phantom, anat / f"sub-{label}{more}_T1w.nii.gz")
+    arguments = ("batch", root, out, "--model", tiny_model, *QUICK[:-1])
+    code, said, noted = run_cli(*arguments)
     assert code == 1
     assert "2 written" in said
-    assert "2 failed" in said
-    assert noted.count("rename it") == 2
+    assert "1 failed" in said
+    assert noted.count("sub-P1/anat/[file 1 of 1 by name]: its name, or that of its folder, ") == 1
     assert not private_words(out)
     assert not private_words(said + noted + caplog.text)
+    (root / "sub-P1/anat/sub-P1_acq-DoeJane_T1w.nii.gz").rename(
+        root / "sub-P1/anat/sub-P1_T1w.nii.gz"
+    )
+    code, said, noted = run_cli(*arguments, "--participant", "P2")
+    assert (code, "of 1 by name" in (out / "quality.html").read_text()) == (0, True)
+    code, said, noted = run_cli(*arguments)
+    assert (code, "0 failed" in said) == (0, True), noted
+    assert json.loads(next(out.rglob("batch.json")).read_text())["failed"] == {}
+    assert "of 1 by name" not in (out / "quality.html").read_text()
 
 
 def test_folder_with_an_index_is_simulated_and_compared(dicom_series, tmp_path, run_cli):

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.field_strength import FIELD_IN_NAME
-from napari_mri7t.engine.datasets.names import ENTITIES, SUFFIXES_BY_NAME, clean_stem
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries
 from napari_mri7t.engine.volumes.files.identity import Identity, without_nobody
 
@@ -77,8 +76,8 @@ def is_of_field_alone(root: Path, folder: Path) -> bool:
     return bool(rest) and all(FIELD_IN_NAME.fullmatch(word) for word in rest)
 
 
-def place_in_words(root: Path, folder: Path, identity: Identity) -> str:
-    """Return where a folder is below a root; one that tells a patient by its number in the list.
+def place_in_words(root: Path, path: Path, identity: Identity) -> str:
+    """Return where a file or folder is below a root; what tells a patient by its place in a list.
 
     Examples
     --------
@@ -89,45 +88,22 @@ def place_in_words(root: Path, folder: Path, identity: Identity) -> str:
     '[folder 2 of 2 by name]/t1'
     """
     parts = []
-    for at in [*folders_above(root, folder / "file")][-2::-1]:
+    for at in [*folders_above(root, path / "file")][-2::-1]:
         name = at.name
-        if identity.is_in(name):
-            beside = (path for path in at.parent.iterdir() if not path.name.startswith("."))
-            names = sorted((p.name for p in beside if p.is_dir()), key=str.casefold)
-            name = f"[folder {names.index(name) + 1} of {len(names)} by name]"
+        if identity.is_in_label(name):
+            is_folder = at.is_dir()
+            beside = (p for p in at.parent.iterdir() if not p.name.startswith("."))
+            alike = {name, *(p.name for p in beside if p.is_dir() is is_folder)}
+            names = sorted(alike, key=lambda name: (name.casefold(), name))
+            kind = "folder" if is_folder else "file"
+            name = f"[{kind} {names.index(name) + 1} of {len(names)} by name]"
         parts.append(name)
     return "/".join(parts)
 
 
-def own_words(name: str) -> str:
-    """Return what somebody chose in the path of a volume: without what BIDS or a contrast says.
-
-    Examples
-    --------
-    >>> own_words("sub-01/anat/sub-01_acq-mprage_T1w.nii.gz")
-    '01 01 mprage'
-    """
-    path = Path(name)
-    words = re.split(r"[/_ ]+", str(path.parent / clean_stem(path)))
-    labels = [word.split("-", 1)[-1] if word.split("-")[0] in ENTITIES else word for word in words]
-    known = {*SUFFIXES_BY_NAME, *SAYS_NOTHING, "t1", "brain", "head"}
-    return " ".join(word for word in labels if word.casefold() not in known)
-
-
-def is_known_by_pseudonym(root: Path, series: DicomSeries) -> bool:
-    """Return whether the headers of a series tell no name: a label of its folders, or a number."""
-    name, number = map(_plain, series.patient)
-    if name == number and re.search(r"\d", name):
-        return True
-    return any(
-        ENTITY.fullmatch(at.name) and _is_pseudonym(at.name, series)
-        for at in folders_above(root, series.files[0])
-    )
-
-
 def tells_patient(label: str, series: DicomSeries) -> bool:
     """Return whether a label holds what the headers say of a patient, and is no pseudonym."""
-    return series.identity.is_in(label) and not _is_pseudonym(f"sub-{label}", series)
+    return series.identity.is_in_label(label) and not _is_pseudonym(label, series)
 
 
 def are_other_patients(one: DicomSeries, other: DicomSeries) -> bool:
@@ -139,16 +115,21 @@ def are_other_patients(one: DicomSeries, other: DicomSeries) -> bool:
 
 def _neutral(part: str, series: DicomSeries, key: str) -> str:
     """Return the name of a folder, or a key in place of what tells a patient."""
-    label = ENTITY.fullmatch(part)
-    if series.identity.is_in(part) and not (label and _is_pseudonym(part, series)):
-        return f"{part[:4]}{key}" if label else key
+    start = part[:4] if ENTITY.fullmatch(part) else ""
+    if tells_patient(part.removeprefix(start), series):
+        return f"{start}{key}"
     return re.sub(r"[^0-9A-Za-z+-]+", "_", part)
 
 
-def _is_pseudonym(part: str, series: DicomSeries) -> bool:
-    """Return whether a BIDS label is all that the headers know the patient by."""
+def _is_pseudonym(label: str, series: DicomSeries) -> bool:
+    """Return whether a label is all that the headers know the patient by: a code, but no date."""
+    own = re.sub(r"[\W_]+", "", label).casefold()
+    if not re.search(r"\d", own) or {own, _plain(own)} & series.identity.births:
+        return False
+    if sum(bool(without_nobody(part)) for part in series.patient[0].split("^")) > 1:
+        return False
     known = {_plain(without_nobody(text)) for text in series.patient} - {""}
-    return bool(known) and known <= {_plain(part), _plain(part[4:])}
+    return bool(known) and known <= {_plain(label), _plain(f"sub{label}")}
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from napari_mri7t.engine.datasets.dicom_names import (
     ENTITY,
     folders_above,
-    is_known_by_pseudonym,
     is_of_field_alone,
     name_of_study,
     place_in_words,
@@ -89,10 +88,8 @@ def find_studies(root: Path, apart: Container[str] = (), series: str = "") -> Di
     studies += _told_apart(without, {study.name for study in studies})
     keys = {study.key for study in studies}
     studies = sorted((_located(root, s, keys, identity) for s in studies), key=lambda s: s.name)
-    known_by_name = (one for one in every if not is_known_by_pseudonym(root, one))
-    person = reduce(or_, (one.person for one in (*known_by_name, *lost.values())), Identity())
     told = _packed(packed) if files else ""
-    return DicomFound(studies, frozenset((*files, *unread)), identity, told, person)
+    return DicomFound(studies, frozenset((*files, *unread)), identity, told, root)
 
 
 def _located(
@@ -107,10 +104,10 @@ def _located(
 def _unpacked(root: Path, apart: Container[str], packed: list[Path]) -> Iterator[Path]:
     """Yield the files that may be DICOM; archives and packed files go into a list."""
     for path in files_below(root, apart, every=True):
-        if may_be_dicom(path):
-            yield path
-        elif path.suffix.lower() in PACKED:
+        if path.suffix.lower() in PACKED:
             packed.append(path)
+        elif may_be_dicom(path):
+            yield path
 
 
 def _sorted(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -244,10 +241,7 @@ def _unread(
         header = _forced(paths[0])
         study = header.study if header else f"unread {n}"
         identity = header.identity if header else Identity()
-        one = DicomSeries(
-            0, "", "", 0, tuple(paths), key_of(study), identity=identity,
-            person=identity.of_person, problem=why,
-        )  # fmt: skip
+        one = DicomSeries(0, "", "", 0, tuple(paths), key_of(study), identity=identity, problem=why)
         found[folder] = one if header is None else replace(one, patient=header.patient)
     return found
 

@@ -1,20 +1,21 @@
 """The DICOM studies that were found in a folder, and how they are told without a patient's name."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from napari_mri7t.engine.datasets.dicom_names import own_words
+from napari_mri7t.engine.datasets.dicom_names import place_in_words
 from napari_mri7t.engine.volumes.files.dicom import DicomSeries
 from napari_mri7t.engine.volumes.files.identity import Identity
 
 NOT_UNPACKED = "not looked into: unpack them"
 VOLUMES_BESIDE = "its folder holds volumes, too, which are used"
 NAMES_PATIENT = (
-    "its name holds the name or birth date of a patient by the DICOM files here, and would reach "
-    "the results: rename it"
+    "its name, or that of its folder, holds the full name of a patient of the DICOM files here, "
+    "and would reach the results: rename it"
 )
 
 
@@ -81,33 +82,30 @@ class DicomFound:
         All that are DICOM images.
     identity : Identity
         What tells the patients, and must not be shown.
-    person : Identity
-        Which of it tells a patient's name or birth date, and is no pseudonym.
     packed : str
         How many archives and packed DICOM files are beside them, which are not looked into; no
         names, which nobody can tell from the patients'. Empty for none.
-    told : dict of str to str
-        The names that `hide` has given so far.
+    root : Path
+        The folder.
     """
 
     studies: list[DicomStudy] = field(default_factory=list)
     files: frozenset[Path] = frozenset()
     identity: Identity = Identity()  # noqa: RUF009 - frozen
     packed: str = ""
-    person: Identity = Identity()  # noqa: RUF009
-    told: dict[str, str] = field(default_factory=dict, repr=False)
+    root: Path = Path()
 
     def names_patient(self, name: str) -> bool:
-        """Return whether the path of a volume tells a patient's name or birth date."""
-        return self.person.is_in(own_words(name))
+        """Return whether the path of a volume holds the full name of a patient."""
+        return self.identity.is_full_name_in(name)
+
+    def may_list(self, label: str) -> bool:
+        """Return whether a BIDS label tells no patient, or is that of a study, which is neutral."""
+        told = {word for study in self.studies for word in re.split("[-_/]", study.name)}
+        return label in told or not self.identity.is_in_label(label)
 
     def hide(self, name: str) -> str:
-        """Return a path within the folder without the parts that tell a patient.
-
-        Paths that would then have one name are numbered.
-        """
-        hidden = "/".join("..." if self.identity.is_in(part) else part for part in name.split("/"))
-        if hidden != name and name not in self.told:
-            n_alike = sum(text.split(" (")[0] == hidden for text in self.told.values())
-            self.told[name] = f"{hidden} ({n_alike + 1})" if n_alike else hidden
-        return self.told.get(name, name)
+        """Return a path within the folder; files and folders that tell a patient by their place."""
+        if name == self.packed:
+            return name
+        return place_in_words(self.root, self.root / name, self.identity)

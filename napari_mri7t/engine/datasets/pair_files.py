@@ -8,11 +8,18 @@ from typing import Any
 from napari_mri7t.engine.datasets.bids import Scan, derivative_path
 from napari_mri7t.engine.datasets.derivatives import find_own, transforms_of
 from napari_mri7t.engine.datasets.dicom_names import are_other_patients, tells_patient
-from napari_mri7t.engine.datasets.names import DEFAULT_SUFFIX
+from napari_mri7t.engine.datasets.entries import Entry
+from napari_mri7t.engine.datasets.names import (
+    DEFAULT_SUFFIX,
+    clean_stem,
+    entities,
+    without_parts,
+)
 from napari_mri7t.engine.datasets.subjects import UNIFIED
 from napari_mri7t.engine.errors import Mri7tError
 
 MOST_NAMED = 5
+MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,30 @@ class FoundPairs:
     is_part: bool = False
 
 
+def inversions_of(target: Entry, group: Sequence[Entry]) -> list[Entry]:
+    """Return the magnitudes of both inversions beside an MP2RAGE's uniform image, or nothing.
+
+    Parameters
+    ----------
+    target : Entry
+        The 7T volume.
+    group : sequence of Entry
+        All volumes of its person.
+    """
+    if target.suffix != UNIFIED:
+        return []
+    own = without_parts(target.path)
+    found = {}
+    for entry in group:
+        labels = entities(clean_stem(entry.path))
+        is_magnitude = labels.get("part", "mag") == "mag"
+        is_inversion = entry.suffix == MP2RAGE and is_magnitude
+        if is_inversion and without_parts(entry.path) == own:
+            found[labels.get("inv", "")] = entry
+    both = [found[number] for number in ("1", "2") if number in found]
+    return both if len(both) == 2 else []
+
+
 def with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
     """Add the masks and transforms of a pair that derivatives hold.
 
@@ -112,8 +143,13 @@ def with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:
     notes: list[str] = []
     for field_name, mask in (("source", "source_mask"), ("target", "target_mask")):
         scan = getattr(pair, field_name)
-        for name in _names_of(scan, pair.name, "3T" if field_name == "source" else "7T"):
-            own, said = find_own(scan, name, derivatives)
+        session = "3T" if field_name == "source" else "7T"
+        named = [(scan, name) for name in _names_of(scan, pair.name, session)]
+        if scan.dicom is not None and not scan.name.startswith("sub-"):  # whatever the layout
+            person = pair.name.removeprefix("sub-")
+            named.append((replace(scan, name=f"{person}_{session}"), named[0][1]))
+        for one, name in named:
+            own, said = find_own(one, name, derivatives)
             notes += said
             if "mask" in own:
                 given.setdefault(mask, own["mask"])

@@ -3,7 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from napari_mri7t.engine.datasets.pair_files import FoundPairs, PairFiles, selec
 from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.texts import brief, visible
-from napari_mri7t.engine.volumes.files.dicom import find_series, is_dicom
+from napari_mri7t.engine.volumes.files.dicom import DicomSeries, find_series, is_dicom
 from napari_mri7t.engine.volumes.files.dicom_t1w import choose_t1w
+from napari_mri7t.engine.volumes.files.identity import Identity
 
 SUBJECT, SOURCE, TARGET, FIRST, SECOND = "subject", "3t", "7t", "inv1", "inv2"
 OWN = {
@@ -77,8 +81,9 @@ def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str 
         one of DICOM files.
     """
     path, rows = Path(table), _rows(Path(table))
-    has_dicom = any(_names_dicom(path.parent, row) for row in rows.values())
-    check_series(path, series, has_dicom=has_dicom)
+    dicom = _dicom_of(path.parent, rows.values())
+    check_series(path, series, has_dicom=bool(dicom))
+    patients = reduce(or_, (one.identity for group in dicom.values() for one in group), Identity())
     found, seen = FoundPairs(), set()
     names = {line: FLOAT.sub(r"\1", row.get(SUBJECT, "")) for line, row in rows.items()}
     labels = labels_of(names.values())
@@ -89,11 +94,16 @@ def read_pairs(table: str | Path, participants: Sequence[str] = (), series: str 
             found.failed[f"line {line}"] = "has no subject: name one"
         elif name.startswith(COMMENT):
             found.skipped[f"line {line}"] = f'begins with "{COMMENT}": taken for a comment'
+        elif told := _named_after_patient(path.parent, row, patients, dicom):
+            found.failed[f"line {line}" if patients.is_full_name_in(name) else label] = (
+                f"line {line}: the path of its {told} holds the full name of a patient of the "
+                "DICOM files of the table, and would reach the results: rename it"
+            )
         elif label.casefold() in seen:
             found.failed[f"line {line}"] = f"{label} has a row already: keep one row a person"
         else:
             seen.add(label.casefold())
-            _add(found, path.parent, label, row, series)
+            _add(found, path.parent, label, row, _Choice(dicom, series))
     return selected(found, participants, path)
 
 
@@ -130,7 +140,9 @@ def _rows(path: Path) -> dict[int, dict[str, str]]:
     return {line: dict(zip(header, row, strict=False)) for line, row in rows[1:] if any(row)}
 
 
-def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], series: str) -> None:
+def _add(
+    found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], choice: "_Choice"
+) -> None:
     """Add the pair of a row, or why there is none."""
     given = {name: text for name, text in row.items() if text not in NOTHING}
     for name in (SOURCE, TARGET):
@@ -150,7 +162,7 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
         return
     try:
         scans = {
-            name: _scan(paths[name], given[name], f"{label} {_heading(name)}", series)
+            name: choice.scan(paths[name], given[name], f"{label} {_heading(name)}")
             for name in (SOURCE, TARGET, FIRST, SECOND)
             if name in given
         }
@@ -172,21 +184,45 @@ def _add(found: FoundPairs, folder: Path, label: str, row: Mapping[str, str], se
     found.pairs.append(PairFiles(label, scans[SOURCE], scans[TARGET], inversions, **own))
 
 
-def _names_dicom(folder: Path, row: Mapping[str, str]) -> bool:
-    """Return whether a scan of a row is one of DICOM files."""
-    scans = [row[name] for name in (SOURCE, TARGET, FIRST, SECOND) if row.get(name)]
-    return any(is_dicom(folder / text) for text in scans if text not in NOTHING)
+@dataclass(frozen=True)
+class _Choice:
+    """The series of the DICOM folders in a table, and which to take."""
+
+    dicom: Mapping[Path, Sequence[DicomSeries]]
+    number: str
+
+    def scan(self, path: Path, name: str, neutral: str) -> Scan:
+        """Return a scan; one of DICOM files has a name that does not tell the patient."""
+        if path in self.dicom:
+            found = self.dicom[path] or find_series(path)
+            return Scan(path, neutral, "", choose_t1w(found, self.number))
+        return Scan(path, name, "")
+
+
+def _dicom_of(folder: Path, rows: Iterable[Mapping[str, str]]) -> dict[Path, Sequence[DicomSeries]]:
+    """Return the series of each scan of DICOM files; none where they cannot be read."""
+    found: dict[Path, Sequence[DicomSeries]] = {}
+    texts = (row.get(name, "") for row in rows for name in (SOURCE, TARGET, FIRST, SECOND))
+    for path in (folder / text for text in texts if text not in NOTHING):
+        if path not in found and is_dicom(path):
+            try:
+                found[path] = find_series(path)
+            except Mri7tError:  # its row says why
+                found[path] = ()
+    return found
+
+
+def _named_after_patient(
+    folder: Path, row: Mapping[str, str], patients: Identity, dicom: Container[Path]
+) -> str:
+    """Return the column of a row whose path holds a patient's full name, but for DICOM files."""
+    given = ((name, text) for name, text in row.items() if name != SUBJECT and text not in NOTHING)
+    files = ((name, text) for name, text in given if folder / text not in dicom)
+    return next((_heading(name) for name, text in files if patients.is_full_name_in(text)), "")
 
 
 def _heading(name: str) -> str:
     return name.replace("3t", "3T").replace("7t", "7T")
-
-
-def _scan(path: Path, name: str, neutral: str, series: str) -> Scan:
-    """Return a scan; one of DICOM files has a name that does not tell the patient."""
-    if is_dicom(path):
-        return Scan(path, neutral, "", choose_t1w(find_series(path), series))
-    return Scan(path, name, "")
 
 
 def _why_no_pair(found: FoundPairs, paths: Mapping[str, Path]) -> str:

@@ -41,28 +41,25 @@ from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
     anatomical_suffix,
     clean_stem,
-    entities,
     is_misnamed_t1w,
     labels_of,
     last_suffix,
     looks_t1w,
     why_misfiled,
     why_no_image,
-    without_parts,
 )
 from napari_mri7t.engine.datasets.pair_files import (
     MOST_NAMED,
     FoundPairs,
     PairFiles,
+    inversions_of,
     selected,
     with_own,
 )
 from napari_mri7t.engine.datasets.scans import MISPLACED, RENAME
-from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, UNIFIED, choose_volumes
+from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, choose_volumes
 from napari_mri7t.engine.datasets.unread import UNPACK, unread_in
 from napari_mri7t.engine.errors import SubjectError
-
-MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
 
 
 def find_raw_pairs(
@@ -111,6 +108,7 @@ class _Look:
         self.ignored = read_ignored(root)
         self.found = FoundPairs()
         self.dicom = find_studies(root, NO_DATA, series)
+        self.refused: dict[Path, Entry] = {}
         self.studies = {root / study.name: study for study in self.dicom.studies}
         self.volumes, self.others = self._volumes()
         self.labels = labels_of(dict.fromkeys(entry.key for entry in self.volumes))
@@ -136,25 +134,34 @@ class _Look:
             volumes = [p for name in PAIR_FOLDERS.values() for p in find_volumes(root / name)]
         elif not is_bids:
             volumes = find_volumes(root)
+        self.every = volumes
         if not self.is_bids:
             places = [root / name for name in PAIR_FOLDERS.values()] if is_pairs else [root]
             files = [path for place in places for path in files_in(place)]
         self.unread = unread_in([*files, *files_in(root)], is_bids=self.is_bids)
-        paths = [*self._without_patients(volumes), *studies]
+        paths = [*self._without_patients(volumes, is_pairs=is_pairs), *studies]
         kept = [path for path in paths if not self._is_ignored(path)]
-        return [self._entry(path, is_bids=is_bids, is_pairs=is_pairs) for path in kept], [
-            path for path in paths if path not in kept
+        entries = [
+            self._entry(path, is_bids=is_bids and self._is_in_bids(path), is_pairs=is_pairs)
+            for path in kept
         ]
+        return entries, [path for path in paths if path not in kept]
 
-    def _without_patients(self, volumes: Sequence[Path]) -> list[Path]:
+    def _is_in_bids(self, path: Path) -> bool:
+        """Return whether a scan of a BIDS dataset is in a folder `sub-*`, as all volumes are."""
+        return path not in self.studies or self.name(path).startswith("sub-")
+
+    def _without_patients(self, volumes: Sequence[Path], *, is_pairs: bool) -> list[Path]:
         """Return the volumes that are not named after a patient; the others fail, if scans."""
-        telling = [path for path in volumes if self.dicom.names_patient(self.name(path))]
-        for path in telling:
-            if looks_t1w(path) or anatomical_suffix(clean_stem(path)) == DEFAULT_SUFFIX:
-                is_left = self._is_ignored(path) or why_no_image(clean_stem(path))
-                reasons = self.found.skipped if is_left else self.found.failed
-                reasons[self._shown(path)] = NAMES_PATIENT
-        return [path for path in volumes if path not in telling]
+        for path in volumes:
+            if not self.dicom.names_patient(self.name(path)) or self._is_ignored(path):
+                continue
+            self.refused[path] = entry = self._person(path, self.is_bids, is_pairs)
+            if why := why_no_image(clean_stem(path)):
+                self.found.skipped[self._shown(path)] = f"{why}: rename it if it is a scan"
+            elif looks_t1w(path) or entry.is_usable:
+                self.found.failed[self._shown(path)] = NAMES_PATIENT
+        return [path for path in volumes if path not in self.refused]
 
     def _is_ignored(self, path: Path) -> bool:
         study, is_listed = self.studies.get(path), self.ignored.match_file(self.name(path))
@@ -166,17 +173,22 @@ class _Look:
         is_left_out = self._is_ignored(path) or self.dicom.names_patient(self.name(path))
         return entry.is_usable and not is_left_out
 
+    def _person(self, path: Path, is_bids: bool, is_pairs: bool) -> Entry:
+        """Return a volume with the name of its person, by its own name and folder."""
+        stem = clean_stem(path)
+        if is_bids:
+            return Entry(path.relative_to(self.root).parts[0], path, last_suffix(stem), True)
+        name = stem if is_pairs else without_field(path)
+        if is_pairs and path in self.studies:
+            for folder in PAIR_FOLDERS.values():
+                name = name.removeprefix(f"{folder}_")
+        return Entry(name, path, anatomical_suffix(stem))
+
     def _entry(self, path: Path, *, is_bids: bool, is_pairs: bool) -> Entry:
         """Return a volume with its field strength; empty, and a failure, where that is unknown."""
-        stem = clean_stem(path)
-        name, suffix, said_by = without_field(path), anatomical_suffix(stem), None
-        if is_bids:
-            name, suffix = path.relative_to(self.root).parts[0], last_suffix(stem)
-        elif is_pairs:
-            name, said_by = stem, Path(path.relative_to(self.root).parts[0])
-            for folder in PAIR_FOLDERS.values() if path in self.studies else ():
-                name = name.removeprefix(f"{folder}_")
-        entry = Entry(name, path, suffix, is_bids)
+        entry = self._person(path, is_bids, is_pairs)
+        is_in_folders = is_pairs and not is_bids
+        said_by = Path(path.relative_to(self.root).parts[0]) if is_in_folders else None
         try:
             found = field_of(path, self.root, name=said_by, default="")
             by_header = self._field_in_header(path)
@@ -227,7 +239,7 @@ class _Look:
             return
         self.used |= {entry.path for entry in chosen.values()}
         if missing := [kind for kind in ("3", "7") if kind not in chosen]:
-            if len(usable) == len(group):  # otherwise its volume has failed
+            if len(usable) == len(group) and not self._is_refused(group):
                 text = f"has no {' and no '.join(f'{kind}T' for kind in missing)} T1w"
                 why = f"{text}{_named(usable, missing)}"
                 self.found.skipped[label] = self._located(group, why)
@@ -235,12 +247,23 @@ class _Look:
         if any(pair.name.casefold() == label.casefold() for pair in self.found.pairs):
             self.found.failed[name] = f"would have the name {label}, as another subject: rename one"
             return
-        inversions = self._inversions(chosen["7"], group)
+        inversions = inversions_of(chosen["7"], group)
+        self.used |= {entry.path for entry in inversions}
         scans = [self._scan(entry.path, label) for entry in (chosen["3"], chosen["7"], *inversions)]
         if all(scans):
             source, target, *rest = (scan for scan in scans if scan is not None)
             pair = PairFiles(label, source, target, tuple(rest))
             self.found.pairs.append(with_own(pair, derivatives_of(self.root)))
+
+    def _is_refused(self, group: Sequence[Entry]) -> bool:
+        """Return whether a volume of a person has failed for its name, or lies beside their DICOM.
+
+        The folder of that may have a name that is not shown.
+        """
+        keys = {entry.key for entry in self.refused.values() if entry.is_usable}
+        studies = (self.studies.get(entry.path) for entry in group)
+        folders = {part for s in studies if s for part in s.folder.relative_to(self.root).parts[:1]}
+        return bool(keys & {group[0].key, *folders})
 
     def _scan(self, path: Path, label: str) -> Scan | None:
         """Return a volume or a DICOM study as a scan; None, and a failure, without a series."""
@@ -262,31 +285,13 @@ class _Look:
         places = [study.where for study in studies if study is not None and study.where]
         return f"{why} (DICOM files in {', '.join(places)})" if places else why
 
-    def _inversions(self, target: Entry, group: list[Entry]) -> list[Entry]:
-        """Return the magnitudes of both inversions beside an MP2RAGE's uniform image."""
-        if target.suffix != UNIFIED:
-            return []
-        own = without_parts(target.path)
-        found = {}
-        for entry in group:
-            labels = entities(clean_stem(entry.path))
-            is_magnitude = labels.get("part", "mag") == "mag"
-            is_inversion = entry.suffix == MP2RAGE and is_magnitude
-            if is_inversion and without_parts(entry.path) == own:
-                found[labels.get("inv", "")] = entry
-        both = [found[number] for number in ("1", "2") if number in found]
-        if len(both) < 2:
-            return []
-        self.used |= {entry.path for entry in both}
-        return both
-
     def note_others(self) -> None:
         """Name what somebody may take for a T1w, and is not used."""
         skipped, failed = self.found.skipped, self.found.failed
         paired = {pair.name for pair in self.found.pairs}
         for path in self.others:
             if looks_t1w(path):
-                skipped[self.name(path)] = f"is listed in {IGNORE_FILE}"
+                skipped[self._shown(path)] = f"is listed in {IGNORE_FILE}"
         for entry in self.volumes:
             name, why = self.name(entry.path), why_no_image(clean_stem(entry.path))
             if entry.path in self.used or name in failed:
@@ -303,13 +308,13 @@ class _Look:
         holders = {study.folder for study in self.studies.values()}
         for folder in subject_folders(self.root):
             holds_study = any(place.is_relative_to(folder) for place in holders)
-            is_used = any(entry.name == folder.name for entry in self.volumes)
+            is_used = any(path.is_relative_to(folder) for path in self.every)
             if not (holds_study or is_used or self._shown(folder) in failed):
                 skipped.setdefault(self._shown(folder), "holds no volume")
 
     def _note_elsewhere(self) -> None:
         """Name what lies in no folder that is looked into, or has the extension of no volume."""
-        known = {entry.path for entry in self.volumes} | set(self.others)
+        known = {entry.path for entry in self.volumes} | {*self.others, *self.refused}
         misplaced = (misplaced_volumes if self.is_bids else find_volumes)(self.root)
         for path in (*misplaced, *volumes_in_other_folders(self.root)):
             if path in known or self._is_ignored(path) or why_no_image(clean_stem(path)):
@@ -330,7 +335,7 @@ class _Look:
 
     def _shown(self, path: Path) -> str:
         """Return the name of a file or folder without what tells a patient, and unlike others."""
-        return self.dicom.hide(self.name(path))
+        return self.name(path) if path in self.studies else self.dicom.hide(self.name(path))
 
 
 def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:

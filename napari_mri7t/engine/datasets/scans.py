@@ -306,7 +306,7 @@ def _check_labels(
         there = {label for path in paths for label in _labels(path, root, key)}
         absent = sorted({text.removeprefix(f"{key}-") for text in asked} - there)
         if absent:
-            shown = sorted(label for label in there if not dicom.names_patient(label))
+            shown = sorted(label for label in there if dicom.may_list(label))
             some = ", ".join(shown[:MOST_LABELS]) or "none"
             more = ", ..." if len(shown) > MOST_LABELS else ""
             raise Mri7tError(

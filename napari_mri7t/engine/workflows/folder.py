@@ -60,6 +60,7 @@ def synthesize_folder(  # noqa: PLR0913 - all with defaults
     if run is synthesize_batch:  # the workers of a cluster have devices of their own
         resolve_device(job.config.device)
     begin_batch(source, job.output, found)
+    is_part = bool(wanted.participants or wanted.sessions)
     left_out = BatchSummary(failed=found.failed, skipped=found.skipped, arguments=found.arguments)
     so_far = BatchSummary()
 
@@ -75,9 +76,9 @@ def synthesize_folder(  # noqa: PLR0913 - all with defaults
         take(BatchSummary(stopped=True))
         if isinstance(error, Mri7tError):  # which may be why nothing can be written
             with contextlib.suppress(Mri7tError):
-                write_summary(source, job.output, so_far)
+                write_summary(source, job.output, so_far, is_part=is_part)
         else:
-            write_summary(source, job.output, so_far)
+            write_summary(source, job.output, so_far, is_part=is_part)
         raise
-    write_summary(source, job.output, summary)
+    write_summary(source, job.output, summary, is_part=is_part)
     return summary

@@ -87,16 +87,17 @@ def make_dataset(  # noqa: PLR0913 - the last three have defaults
         so_far = so_far.with_other(outcome)
         note(outcome)
 
+    source = Path(dataset) if Path(dataset).is_dir() else None
     left_out = BatchSummary(failed=found.failed, skipped=found.skipped, arguments=found.arguments)
     take(left_out)
     try:
         summary = left_out.with_other(run(found.pairs, job, report, take))
     except BaseException:
         take(BatchSummary(stopped=True))
-        finish_pairs(job.output, so_far, is_part=found.is_part)
+        finish_pairs(job.output, so_far, is_part=found.is_part, source=source)
         raise
     on_comparison = part(report, 0, 1, share=0)
-    records = finish_pairs(job.output, summary, on_comparison, is_part=found.is_part)
+    records = finish_pairs(job.output, summary, on_comparison, is_part=found.is_part, source=source)
     return PairResult(job.output, tuple(records), summary)
 
 

@@ -3,6 +3,7 @@
 All of it is read from the derivative, so it is right after a resume, a kill and several runs.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -191,7 +192,12 @@ def judge_pair(folder: str | Path, subject: str, verdict: str) -> PairRecord:
 
 
 def finish_pairs(
-    folder: Path, summary: BatchSummary, report: Report = ignore, *, is_part: bool = False
+    folder: Path,
+    summary: BatchSummary,
+    report: Report = ignore,
+    *,
+    is_part: bool = False,
+    source: Path | None = None,
 ) -> list[PairRecord]:
     """Compare the people of a dataset, and write its summary, table of people and page.
 
@@ -208,6 +214,8 @@ def finish_pairs(
         Progress in people.
     is_part : bool
         Whether only some people were looked for: files of others that failed before stay, too.
+    source : Path, optional
+        The folder of the scans: files that are no longer in it do not stay.
 
     Returns
     -------
@@ -219,6 +227,10 @@ def finish_pairs(
     Mri7tError
         If a file cannot be read or written.
     """
+
+    def gone(name: str) -> bool:
+        return bool(source and Path(name).suffix) and not os.path.lexists(Path(source or "", name))
+
     compared = None if summary.stopped else _compared(folder, report)
     with lock_derivative(folder) as logs:
         facts = asdict(summary) | (compared or _known(folder, summary.written))
@@ -228,7 +240,9 @@ def finish_pairs(
             if isinstance(earlier, dict):
                 own = {*names, *summary.failed, *summary.skipped}
                 rest = {n: w for n, w in earlier.items() if not {n, n.split("/")[0]} & own}
-                stays = {n: w for n, w in rest.items() if is_part or _is_person(n)}
+                stays = {
+                    n: w for n, w in rest.items() if _is_person(n) or (is_part and not gone(n))
+                }
                 facts[key] = stays | facts[key]
         write_json(logs / SUMMARY_FILE, facts)
         records = list_pairs(folder)

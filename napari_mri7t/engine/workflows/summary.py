@@ -1,6 +1,7 @@
 """The outcome of a batch: what was written, known, failed or skipped, and its file."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from napari_mri7t.engine.datasets.files import read_ignored
 from napari_mri7t.engine.datasets.unread import BIDS_FOLDER
 from napari_mri7t.engine.workflows.claims import lock_derivative
 
+IN_WORDS = re.compile(r"\[(?:file|folder) \d+ of \d+ by name\]")  # in place of a patient's name
 Note = Callable[["BatchSummary"], object]
 
 
@@ -67,7 +69,9 @@ class BatchSummary:
         )
 
 
-def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
+def write_summary(
+    source: Path, folder: Path, summary: BatchSummary, *, is_part: bool = False
+) -> Path:
     """Write a batch's summary into its derivative, and the page that shows its scans.
 
     The BIDS validator ignores both. What the file says of the scans of other batches stays: several
@@ -81,6 +85,8 @@ def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
     folder : Path
         Of the derivative.
     summary : BatchSummary
+    is_part : bool
+        Whether only some scans were looked for: what has no name, but a place in a list, stays.
 
     Returns
     -------
@@ -91,12 +97,12 @@ def write_summary(source: Path, folder: Path, summary: BatchSummary) -> Path:
 
     with lock_derivative(folder) as logs:
         path = logs / SUMMARY_FILE
-        write_json(path, _with_others(asdict(summary), path, source))
+        write_json(path, _with_others(asdict(summary), path, source, is_part))
         write_batch_page(folder)
     return path
 
 
-def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, Any]:
+def _with_others(facts: dict[str, Any], path: Path, source: Path, is_part: bool) -> dict[str, Any]:
     """Add what a summary, if it can be read, says of other scans."""
     try:
         earlier = read_json(path)
@@ -109,8 +115,10 @@ def _with_others(facts: dict[str, Any], path: Path, source: Path) -> dict[str, A
     ignored = read_ignored(source)
     for key in ("failed", "skipped", "arguments", "outputs"):
         if isinstance(earlier.get(key), dict):
-            files = {name for name in earlier[key] if _is_path(name)}
+            in_words = {name for name in earlier[key] if IN_WORDS.search(name)}
+            files = {name for name in earlier[key] if _is_path(name)} - in_words
             gone = {name for name in files if not _is_there(source / name)}
+            gone |= set() if is_part else in_words
             listed = {n for n in earlier[key] if any(map(ignored.match_file, (n, f"{n}/")))}
             left_out = set() if key == "skipped" else listed
             own |= gone | left_out | (folders & earlier[key].keys())

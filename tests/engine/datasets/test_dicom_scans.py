@@ -251,7 +251,7 @@ def test_copy_of_a_study_in_the_folder_of_another_person_fails(dicom_series, tmp
     [
         ({"PatientName": "", "PatientID": "0012"}, True),
         ({"PatientName": "sub-12", "PatientID": "0012"}, True),
-        ({"PatientName": "DOE^JANE", "PatientID": "0012"}, False),
+        ({"PatientName": "DOE^JANE", "PatientID": "0012"}, True),  # three digits at most
     ],
 )
 def test_label_without_the_zeros_of_the_number_is_the_number(
@@ -301,26 +301,166 @@ def test_volumes_beside_dicom_are_not_named_after_the_patient(
     [
         ("MUELLER_HANS_T1w.nii.gz", False),
         ("Hans-Müller_brain.nii", False),
-        ("t1_1970-01-31.nii", False),
-        ("t1_310170.nii.gz", False),
+        ("HansMueller1.nii", False),
+        ("hansmuller_T1w.nii.gz", False),
+        ("t1_Otto Müller.nii.gz", False),
+        ("hans_schulze.nii.gz", False),
+        ("Hans1.nii.gz", True),
+        ("Mueller_T1w.nii.gz", True),
+        ("t1_1970-01-31.nii", True),
+        ("4711_T1w.nii.gz", True),
         ("S7_T1w.nii.gz", True),
         ("t1_hand_image.nii", True),
     ],
 )
-def test_volume_named_after_a_patient_of_the_dicom_files_beside_it_fails_unnamed(
+def test_volume_with_the_full_name_of_a_patient_of_the_dicom_files_beside_it_fails_unnamed(
     dicom_series, tmp_path, name, is_used
 ):
     dicom_series(
         tmp_path / "in/S1",
         array=SMALL,
-        PatientName="Müller^Hans",
+        PatientName="Müller^Hans Otto^^Dr",
+        PatientBirthName="Schulze",
+        PatientID="4711",
         SpecificCharacterSet="ISO_IR 192",
     )
     nifti(tmp_path / "in" / name)
+    nifti(tmp_path / "in/A_T1w.nii.gz")
     found = find_scans(tmp_path / "in")
-    assert (len(found.scans) == 2) is is_used
-    assert list(found.failed) == ([] if is_used else ["..."])
-    assert all("a patient by the DICOM files here" in why for why in found.failed.values())
+    assert (len(found.scans) == 3) is is_used
+    place = sorted(["A_T1w.nii.gz", name], key=str.casefold).index(name) + 1
+    assert list(found.failed) == ([] if is_used else [f"[file {place} of 2 by name]"])
+    assert all("a patient of the DICOM files here" in why for why in found.failed.values())
+
+
+ORDINARY = [  # names and numbers in headers, and names of scans of other people
+    ("Can^Li", "7", ["scan01", "S2_T1w"]),
+    ("Smith^Pat", "77777", ["patient07_T1w", "Patrick_Smithson"]),
+    ("Lee^Ana", "77777", ["analysis_S1", "anatomy_S2"]),
+    ("Rai^Li", "77777", ["brain2_T1w", "S3_Brain1"]),
+    ("Con^Xi", "77777", ["control01"]),
+    ("HC001", "PROJ_HC001", ["HC001", "HC002", "S001"]),
+    ("P01", "20230512a", ["P01", "P02"]),
+    ("Pilot_01", "20230512a", ["Pilot_01_T1w", "Pilot_02_T1w"]),
+    ("Volunteer 03", "V03", ["S03_T1w", "Volunteer03"]),
+    ("Mprage^Test", "77777", ["S2_mprage", "test_mprage"]),
+    ("Healthy^Volunteer", "77777", ["healthy01", "healthy_volunteer_2"]),
+    ("Control 1", "77777", ["control2"]),
+    ("MPI Leipzig 03", "77777", ["MPI_Leipzig_04"]),
+    ("Head^Brain", "77777", ["S1_brain_head"]),
+]
+
+
+@pytest.mark.parametrize(("patient", "number", "names"), ORDINARY)
+@pytest.mark.parametrize("layout", ["{}.nii.gz", "sub-{0}/anat/sub-{0}_T1w.nii.gz"])
+def test_ordinary_names_beside_dicom_are_used(
+    dicom_series, tmp_path, patient, number, names, layout
+):
+    dicom_series(tmp_path / "X1", array=SMALL, PatientName=patient, PatientID=number)
+    labels = [name.replace("_", "") if "sub-" in layout else name for name in names]
+    for label in labels:
+        nifti(tmp_path / layout.format(label))
+    found = find_scans(tmp_path)
+    assert (len(found.scans), found.failed, found.skipped) == (len(names) + 1, {}, {})
+
+
+@pytest.mark.parametrize(("patient", "number", "names"), ORDINARY)
+def test_ordinary_names_beside_dicom_are_paired(dicom_series, tmp_path, patient, number, names):
+    dicom_series(tmp_path / "X1", array=SMALL, PatientName=patient, PatientID=number)
+    for name in names:
+        for field in "37":
+            nifti(tmp_path / f"{name}_{field}T.nii.gz")
+    found = find_raw_pairs(tmp_path)
+    assert (len(found.pairs), found.failed) == (len(names), {})
+
+
+@pytest.mark.parametrize(
+    ("birth", "name"),
+    [
+        ("20100201", "sub-02/ses-01/anat/sub-02_ses-01_T1w.nii.gz"),
+        ("20050205", "sub-05/ses-02/anat/sub-05_ses-02_T1w.nii.gz"),
+        ("19700131", "sub-03/anat/sub-03_acq-19700131_T1w.nii.gz"),
+    ],
+)
+def test_dates_are_not_looked_for_in_names_of_volumes(dicom_series, tmp_path, birth, name):
+    facts = {"PatientName": "sub-09", "PatientID": "09", "PatientBirthDate": birth}
+    dicom_series(tmp_path / "sub-09/dcm", array=SMALL, **facts)
+    nifti(tmp_path / name)
+    found = find_scans(tmp_path)
+    assert (len(found.scans), found.failed, found.skipped) == (2, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("label", "patient", "number", "is_kept"),
+    [
+        ("DoeJane", "DOE^JANE", "", False),
+        ("DoeJane", "DOE^JANE", "anonymous", False),
+        ("DoeJane", "DOE^JANE", "DOE JANE", False),
+        ("DoeJane1", "DOE^JANE1", "DoeJane1", False),
+        ("Jane", "JANE", "JANE", False),
+        ("19700131", "anon", "19700131", False),
+        ("310170", "310170", "", False),
+        ("4711", "DOE^JANE", "4711", False),
+        ("S01", "S01", "S01", True),
+        ("S01", "STUDY^S01", "S01", True),
+        ("phantom", "phantom", "phantom", True),
+        ("anonymous", "anonymous", "anonymous", True),
+        ("01", "sub-01", "sub-01", True),
+        ("01", "sub-01", "MRN8812", True),
+    ],
+)
+@pytest.mark.parametrize("layout", ["sub-{}/dcm", "sub-{}/ses-A/dcm", "{}/dcm"])
+def test_label_is_kept_only_if_it_is_a_code(
+    dicom_series, tmp_path, layout, label, patient, number, is_kept
+):
+    facts = {"PatientName": patient, "PatientID": number, "PatientBirthDate": "19700131"}
+    dicom_series(tmp_path / "in" / layout.format(label), array=SMALL, **facts)
+    (scan,) = find_scans(tmp_path / "in").scans
+    assert scan.output.startswith(f"sub-{label}/") is is_kept
+    assert (label in f"{scan.name} {scan.output} {scan.where}") is is_kept
+
+
+@pytest.mark.parametrize("number", ["{}", "sub-{}"])
+def test_sessions_have_numbers_that_other_patients_have(dicom_series, tmp_path, number):
+    for n, (person, session) in enumerate((p, s) for p in ("01", "02") for s in ("01", "02")):
+        who = {"PatientName": "anon", "PatientID": number.format(person)}
+        folder = tmp_path / f"sub-{person}/ses-{session}/dcm"
+        dicom_series(folder, array=SMALL, StudyInstanceUID=f"1.{n}", **who)
+    found = find_scans(tmp_path, ScanFilter(sessions=("02",)))
+    assert [scan.output.split("/anat")[0] for scan in found.scans] == [
+        "sub-01/ses-02",
+        "sub-02/ses-02",
+    ]
+
+
+@pytest.mark.parametrize(("folder", "number"), [("S01", "S01"), ("P002", "002"), ("7", "7")])
+def test_plain_folder_of_a_code_keeps_its_name(dicom_series, tmp_path, folder, number):
+    who = {"PatientName": number, "PatientID": number}
+    dicom_series(tmp_path / folder / "t1", array=SMALL, **who)
+    dicom_series(tmp_path / "X1", array=SMALL, **ROY)
+    assert folder in [scan.name for scan in find_scans(tmp_path).scans]
+
+
+def test_archives_beside_dicom_are_counted_whatever_their_extension(dicom_series, tmp_path):
+    dicom_series(tmp_path / "P1", array=SMALL)
+    for name in ("a.zip", "b.tar", "c.tgz", "d.7z", "e.xz", "f.zst", "g.bz2", "IM1.dcm.gz"):
+        (tmp_path / "P1" / name).write_bytes(b"x")
+    (told,) = find_scans(tmp_path).skipped
+    assert told == "8 packed files (.7z, .bz2, .dcm.gz, .tar, .tgz, .xz, .zip, .zst)"
+
+
+def test_refused_files_whose_folders_are_hidden_too_are_all_told(dicom_series, tmp_path):
+    dicom_series(tmp_path / "in/S1", array=SMALL, PatientName="Roe^Hans")
+    for name in ("sub-02 (2)/anat/sub-02_RoeHans_run-{}", "sub-03/anat (old)/sub-03_HansRoe{}"):
+        for n in "12":
+            nifti(tmp_path / f"in/{name.format(n)}_T1w.nii.gz")
+    failed = list(find_scans(tmp_path / "in").failed)
+    assert failed == [
+        "sub-02 (2)/anat/[file 1 of 2 by name]",
+        "sub-02 (2)/anat/[file 2 of 2 by name]",
+        "sub-03/anat (old)/[file 1 of 2 by name]",
+        "sub-03/anat (old)/[file 2 of 2 by name]",
+    ]
 
 
 def test_label_of_a_volume_that_is_a_pseudonym_of_the_headers_is_kept(dicom_series, tmp_path):
@@ -366,9 +506,12 @@ def test_scan_that_fails_later_is_told_by_its_folder(dicom_series, tmp_path):
     )
 
 
-def test_every_part_of_a_path_that_names_the_patient_is_hidden_and_no_other():
-    found = DicomFound(identity=Identity.of({"PatientName": ["Doe^Jane"]}))
-    assert found.hide("site_1/DOE_JANE/t1/jane.nii") == "site_1/.../t1/..."
+def test_every_part_of_a_path_that_names_the_patient_is_told_by_its_place_and_no_other(tmp_path):
+    nifti(tmp_path / "site_1/DOE_JANE/t1/jane.nii")
+    found = DicomFound(identity=Identity.of({"PatientName": ["Doe^Jane"]}), root=tmp_path)
+    assert found.hide("site_1/DOE_JANE/t1/jane.nii") == (
+        "site_1/[folder 1 of 1 by name]/t1/[file 1 of 1 by name]"
+    )
 
 
 def test_people_whose_files_are_packed_or_lack_the_mark_are_told(dicom_series, tmp_path):

@@ -375,7 +375,7 @@ def test_files_whose_hidden_names_are_equal_are_all_named(dicom_series, tmp_path
     for name in ("doe_T1w.nrrd", "jane_T1w.nrrd"):
         (tmp_path / "sub-01" / name).write_bytes(b"x")
     found = find_raw_pairs(tmp_path)
-    assert sorted(found.failed) == ["sub-01/...", "sub-01/... (2)"]
+    assert sorted(found.failed) == [f"sub-01/[file {n} of 2 by name]" for n in (1, 2)]
 
 
 def test_scans_of_two_patients_by_their_headers_are_noted(dicom_series, tmp_path):
@@ -604,7 +604,7 @@ def test_own_masks_and_transforms_of_dicom_are_taken_from_the_derivatives(dicom_
     )
 
 
-@pytest.mark.parametrize("name", ["sub-S1/ses-3T/anat/sub-S1_ses-3T", "3T_S1"])
+@pytest.mark.parametrize("name", ["sub-S1/ses-3T/anat/sub-S1_ses-3T", "3T_S1", "S1_3T"])
 def test_own_mask_of_a_plain_dicom_folder_has_the_name_of_the_person_or_scan(
     dicom_series, tmp_path, name
 ):
@@ -633,9 +633,11 @@ def test_dicom_study_that_fails_is_told_by_its_folder(dicom_series, tmp_path, pr
 
 
 @pytest.mark.parametrize(
-    "layout", ["{}T_images/MUELLER_HANS.nii", "MUELLER_HANS_{}T.nii", "hans_{}T_T1w.nii.gz"]
-)
-def test_volumes_named_after_a_patient_of_dicom_are_in_no_pair(
+    "layout",
+    ["{}T_images/MUELLER_HANS.nii", "MUELLER_HANS_{}T.nii", "hans-müller_{}T_T1w.nii.gz",
+     "sub-HansMueller/ses-{0}T/anat/sub-HansMueller_ses-{0}T_T1w.nii.gz"],
+)  # fmt: skip
+def test_volumes_named_after_a_patient_of_dicom_are_in_no_pair_and_told_once(
     dicom_series, scan, tmp_path, layout
 ):
     for field in "37":
@@ -643,8 +645,9 @@ def test_volumes_named_after_a_patient_of_dicom_are_in_no_pair(
     people = {"S1": "Müller^Hans"}
     people_of(dicom_series, tmp_path / "raw", "{tesla}T/{person}", people)
     found = find_raw_pairs(tmp_path / "raw")
-    hidden = [why for why in found.failed.values() if "holds the name or birth date" in why]
+    hidden = [why for why in found.failed.values() if "holds the full name of a patient" in why]
     assert len(hidden) == 2
+    assert not found.skipped.keys() & found.failed.keys()
     told = f"{found.failed} {found.skipped}".casefold()
     assert not [word for word in ("mueller", "hans") if word in told]
 
@@ -652,12 +655,67 @@ def test_volumes_named_after_a_patient_of_dicom_are_in_no_pair(
 def test_dicom_of_a_session_is_used_where_its_volume_bears_the_name_of_the_patient(
     dicom_series, scan, tmp_path
 ):
-    people_of(dicom_series, tmp_path / "raw", "sub-{person}/ses-{tesla}T/dcm", {"Hans": "Roe^Hans"})
-    scan("sub-Hans/ses-7T/anat/sub-Hans_ses-7T_T1w.nii.gz")
+    people = {"HansRoe": "Roe^Hans"}
+    people_of(dicom_series, tmp_path / "raw", "sub-{person}/ses-{tesla}T/dcm", people)
+    scan("sub-HansRoe/ses-7T/anat/sub-HansRoe_ses-7T_T1w.nii.gz")
     found = find_raw_pairs(tmp_path / "raw")
     (pair,) = found.pairs
     assert (pair.target.dicom is not None, "Hans" in pair.name) == (True, False)
-    assert list(found.failed) == [".../ses-7T/anat/..."]
+    assert list(found.failed) == ["[folder 1 of 1 by name]/ses-7T/anat/[file 1 of 1 by name]"]
+
+
+def test_person_of_whom_one_volume_is_refused_for_its_name_has_no_other_reason(
+    dicom_series, raw, scan
+):
+    dicom_series(raw / "sub-09/dcm", array=SMALL, PatientName="Roe^Hans")
+    scan("sub-02/ses-3T/anat/sub-02_ses-3T_acq-RoeHans_T1w.nii.gz")
+    scan("sub-02/ses-7T/anat/sub-02_ses-7T_T1w.nii.gz")
+    scan("sub-HansRoe/anat/sub-HansRoe_T2w.nii.gz")
+    scan("sub-RoeHans/ses-3T/anat/sub-RoeHans_ses-3T_T1w.nii.gz")
+    (raw / ".bidsignore").write_text("sub-RoeHans/\n")
+    found = find_raw_pairs(raw)
+    assert list(found.failed) == ["sub-02/ses-3T/anat/[file 1 of 1 by name]"]
+    assert found.skipped == {
+        "[folder 5 of 5 by name]/ses-3T/anat/[file 1 of 1 by name]": "is listed in .bidsignore",
+        "sub-09": "has no 7T T1w",
+    }
+
+
+def test_dicom_in_plain_folders_beside_a_bids_dataset_is_paired(dicom_series, raw):
+    people_of(dicom_series, raw, "{person}/{tesla}T", {"S1": "Roe^Hans"})
+    found = find_raw_pairs(raw)
+    assert (names(found), found.failed, found.skipped) == (["sub-01", "sub-S1"], {}, {})
+
+
+def test_dicom_folders_of_a_code_are_paired_with_its_volumes(dicom_series, scan, tmp_path):
+    who = {"PatientName": "S01", "PatientID": "S01", "MagneticFieldStrength": "3"}
+    dicom_series(tmp_path / "raw/S01/3T", array=SMALL, **who)
+    scan("S01_7T.nii.gz")
+    found = find_raw_pairs(tmp_path / "raw")
+    assert (names(found), found.failed) == (["sub-S01"], {})
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("DOE_JANE/3T\tDOE_JANE_7T.nii.gz\tn/a", "7T"),
+        ("DOE_JANE/3T\tDOE/7T.nii.gz\tDoeJane_to7t.txt", "transform"),
+        ("DOE_JANE/3T\tDOE/7T.nii.gz\tDOE_to7t.txt", ""),
+    ],
+)
+def test_row_with_the_full_name_of_a_patient_of_dicom_is_refused_by_its_number(
+    dicom_series, scan, table, tmp_path, row, told, private_words
+):
+    dicom_series(tmp_path / "raw/DOE_JANE/3T", array=SMALL, MagneticFieldStrength="3")
+    for name in ("DOE_JANE_7T.nii.gz", "DOE/7T.nii.gz"):
+        scan(name)
+    for name in ("DoeJane_to7t.txt", "DOE_to7t.txt"):
+        (tmp_path / "raw" / name).write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    found = read_pairs(table(f"subject\t3T\t7T\ttransform\nA1\t{row}\n"))
+    assert len(found.pairs) == (not told)
+    for why in found.failed.values():
+        assert why.startswith(f"line 2: the path of its {told} holds the full name of a patient")
+    assert not private_words(found.failed)
 
 
 @pytest.mark.parametrize("tesla", ["1.5", "9.4"])

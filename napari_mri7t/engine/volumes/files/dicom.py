@@ -70,8 +70,6 @@ class DicomSeries:
     traits : Traits
     identity : Identity
         Of the patients of all series that were found together.
-    person : Identity
-        The patient's own name and birth date.
     problem : str
         Why it cannot be converted; empty if nothing is known.
     warnings : tuple of str
@@ -91,7 +89,6 @@ class DicomSeries:
     study: str = ""
     traits: Traits = Traits()  # noqa: RUF009 - frozen
     identity: Identity = field(default=Identity(), repr=False)
-    person: Identity = field(default=Identity(), repr=False)
     problem: str = ""
     warnings: tuple[str, ...] = ()
     patient: tuple[str, str] = field(default=("", ""), repr=False)
@@ -374,7 +371,6 @@ def _series(
         study=key_of(first.study),
         traits=replace(first.traits, image_type=kinds),
         identity=everybody,
-        person=reduce(or_, (header.identity.of_person for header in headers)),
         problem=problem,
         warnings=(*notes, *odd, *lossy),
         patient=first.patient,

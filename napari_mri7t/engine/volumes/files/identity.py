@@ -48,8 +48,21 @@ MONTHS = tuple(
         strict=True,
     )
 )  # fmt: skip
+NO_NAMES = NOBODY | frozenset(
+    (
+        "healthy", "volunteers", "control", "controls", "pilot", "participants", "patients",
+        "subjects", "scan", "scans", "brain", "brains", "head", "heads", "image", "images", "mri",
+        "mr", "dicom", "nifti", "raw", "data", "anat", "mprage", "mp", "rage", "flair", "space",
+        "bravo", "spgr", "tfe", "tfl", "uni", "unit", "inv", "run", "acq", "rec", "task", "dir",
+        "echo", "desc", "label", "sample", "dummy", "example", "demo", "project", "trial", "group",
+        "site", "case", "hc", "ctrl", "prisma", "terra", "skyra", "siemens", "philips",
+    )
+)  # fmt: skip  # words of common names of scans, which are no part of a full name
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
 SHORTEST = 3  # letters or digits that are looked for within words; fewer must be a word
+COMMON_DIGITS = 3  # of a number, at most, that many labels have whatever the headers say
+NAMES = (PATIENT, "OtherPatientNames", "PatientBirthName")
+SPOKEN = 3  # first parts of a name in a header: family, given and middle name
 
 
 @dataclass(frozen=True)
@@ -62,13 +75,16 @@ class Identity:
         Looked for anywhere, within words too.
     words : frozenset of str
         Looked for as whole words: too short for more.
-    person : frozenset of str
-        Which of both are of the patient's name or birth date.
+    births : frozenset of str
+        Which of both are birth dates.
+    full_names : frozenset of str
+        Of each two words of different parts of a patient's name: with a blank, and as one word.
     """
 
     parts: frozenset[str] = field(default=frozenset(), repr=False)
     words: frozenset[str] = field(default=frozenset(), repr=False)
-    person: frozenset[str] = field(default=frozenset(), repr=False)
+    births: frozenset[str] = field(default=frozenset(), repr=False)
+    full_names: frozenset[str] = field(default=frozenset(), repr=False)
 
     def is_in(self, text: str) -> bool:
         """Return whether a text holds any of the words, in any case, accented or not.
@@ -87,14 +103,52 @@ class Identity:
                 return True
         return False
 
-    @property
-    def of_person(self) -> "Identity":
-        """What tells the patient's name or birth date alone."""
-        return Identity(self.parts & self.person, self.words & self.person, self.person)
+    def is_in_label(self, label: str) -> bool:
+        """Return whether a label, or a folder's name, holds any of the words but short numbers.
+
+        Examples
+        --------
+        >>> Identity.of({"PatientID": ["02"]}).is_in_label("02")
+        False
+        """
+        parts, words = (
+            frozenset(w for w in group if not (w.isdecimal() and len(w) <= COMMON_DIGITS))
+            for group in (self.parts, self.words)
+        )
+        return Identity(parts, words).is_in(label)
+
+    def is_full_name_in(self, text: str) -> bool:
+        """Return whether a file or folder of a path has two parts of one patient's name as words.
+
+        Words end where capitals begin, too; both may also be one word.
+
+        Examples
+        --------
+        >>> jane = Identity.of({"PatientName": ["Doe^Jane"]})
+        >>> jane.is_full_name_in("a/sub-DoeJane_T1w"), jane.is_full_name_in("Doe/Jane1_T1w")
+        (True, False)
+        """
+        return any(self._is_named_in(part) for part in re.split(r"[/\\]", text))
+
+    def _is_named_in(self, text: str) -> bool:
+        at_capitals = "".join(
+            f"{sign} " if sign.islower() and after.isupper() else sign
+            for sign, after in zip(text, f"{text[1:]} ", strict=False)
+        )
+        for spelt in {*_spellings(at_capitals), *_spellings(text)}:
+            found = set(_words(spelt))
+            both = {f"{one} {other}" for one, other in permutations(found, 2)}
+            if self.full_names & (found | both):
+                return True
+        return False
 
     def __or__(self, other: "Identity") -> "Identity":
-        person = self.person | other.person
-        return Identity(self.parts | other.parts, self.words | other.words, person)
+        return Identity(
+            self.parts | other.parts,
+            self.words | other.words,
+            self.births | other.births,
+            self.full_names | other.full_names,
+        )
 
     @classmethod
     def of(cls, values: dict[str, list[str]]) -> "Identity":
@@ -115,13 +169,13 @@ class Identity:
         for keyword in DATES:
             for text in values.get(keyword, ()):
                 found |= _dates(text)
+        births: set[str] = set()
         for text in values.get(BIRTH, ()):
-            found |= _months(text)
-        person = {part for text in values.get(PATIENT, ()) for part in _parts_of(text)} - NOBODY
-        for text in values.get(BIRTH, ()):
-            person |= _dates(text) | _months(text)
+            births |= _dates(text) | _months(text)
+        found |= births
         short = {word for word in found if len(word) < SHORTEST and word.isascii()}
-        return cls(frozenset(found - short), frozenset(short), frozenset(person))
+        names = _full_names([text for keyword in NAMES for text in values.get(keyword, ())])
+        return cls(frozenset(found - short), frozenset(short), frozenset(births), names)
 
 
 def without_nobody(text: str) -> str:
@@ -169,6 +223,38 @@ def _parts_of(text: str) -> set[str]:
         parts |= set(_whole(text))
     parts |= {part.lstrip("0") for part in parts}
     return {part for part in parts if len(part) > 1 or not part.isascii()}
+
+
+def _full_names(values: Iterable[str]) -> frozenset[str]:
+    """Return every two words of different parts of a patient's names, with a blank and without.
+
+    Parts are divided by ^, or by blanks in a name without it; one that has digits then is a number.
+    """
+    places: list[set[str]] = [set() for _ in range(SPOKEN)]
+    found: set[str] = set()
+    for text in (one for value in values for one in value.split("=")):  # of three scripts
+        parts = [_names_in(part) for part in text.split("^")[:SPOKEN]]
+        if sum(map(bool, parts)) > 1:
+            for place, part in zip(places, parts, strict=False):
+                place |= part
+        elif not re.search(r"\d", text):
+            words = [_names_in(word) for word in re.findall(r"[^\W_]+", text)]
+            found |= _both_of(words)
+            places[0] |= words[0] if len(words) == 1 else set()
+    return frozenset(found | _both_of(places))
+
+
+def _both_of(parts: Iterable[set[str]]) -> set[str]:
+    pairs = [(a, b) for one, other in permutations(parts, 2) for a in one for b in other if a != b]
+    return {f"{a}{gap}{b}" for a, b in pairs for gap in ("", " ")}
+
+
+def _names_in(part: str) -> set[str]:
+    """Return the words of a part of a name, and all in one, but for single letters."""
+    spellings = _spellings(part)
+    words = {word for spelt in spellings for word in re.findall(r"[^\W\d_]+", spelt)}
+    words |= {"".join(re.findall(r"[^\W\d_]+", spelt)) for spelt in spellings}
+    return {word for word in words if len(word) > 1 or (word and not word.isascii())} - NO_NAMES
 
 
 def _months(text: str) -> set[str]:
