@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from napari_mri7t.engine.datasets.bids import LOG_FOLDER
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.engine.workflows import pairs
+from napari_mri7t.engine.workflows.pair_review import SUMMARY_FILE
 
 
 @pytest.fixture
@@ -43,6 +47,20 @@ def test_person_who_is_not_there_is_refused_before_anything_is_written(raw, tmp_
     assert code == 1
     assert "has no participant sub-C; it has sub-A: check the labels (--participant)" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_file_that_was_replaced_is_no_failure_after_a_run_of_its_person(
+    raw, phantom, tmp_path, run_cli, failing
+):
+    for name in ("C", "D"):
+        (raw / f"{name}_3T.nrrd").write_bytes(b"x")
+    run_cli("pair", raw, tmp_path / "out")
+    (raw / "C_3T.nrrd").unlink()
+    for field in "37":
+        save_volume(phantom, raw / f"C_{field}T.nii.gz")
+    run_cli("pair", raw, tmp_path / "out", "--participant", "C")
+    summary = tmp_path / "out" / LOG_FOLDER / SUMMARY_FILE
+    assert list(json.loads(summary.read_text())["failed"]) == ["D_3T.nrrd", "sub-A", "sub-C"]
 
 
 def test_wrong_settings_are_refused(raw, tmp_path, run_cli):
