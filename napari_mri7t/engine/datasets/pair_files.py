@@ -1,13 +1,16 @@
 """The 3T and 7T scans of one person as they are found, and what of a dataset is selected."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_mri7t.engine.datasets.bids import Scan, derivative_path
 from napari_mri7t.engine.datasets.derivatives import find_own, transforms_of
 from napari_mri7t.engine.datasets.dicom_names import are_other_patients, tells_patient
+from napari_mri7t.engine.datasets.dicom_studies import DicomStudy
 from napari_mri7t.engine.datasets.entries import Entry
 from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
@@ -17,6 +20,7 @@ from napari_mri7t.engine.datasets.names import (
 )
 from napari_mri7t.engine.datasets.subjects import UNIFIED
 from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.volumes.files.identity import without_nobody
 
 MOST_NAMED = 5
 MP2RAGE = "MP2RAGE"  # suffix of an MP2RAGE's inversions, which have the entity inv-
@@ -128,6 +132,50 @@ def inversions_of(target: Entry, group: Sequence[Entry]) -> list[Entry]:
             found[labels.get("inv", "")] = entry
     both = [found[number] for number in ("1", "2") if number in found]
     return both if len(both) == 2 else []
+
+
+def name_by_patient(
+    entries: Sequence[Entry], studies: Mapping[Path, DicomStudy], place: str
+) -> list[Entry]:
+    """Give the two DICOM studies of a patient one name, if they are a 3T and a 7T.
+
+    As of `S1/Prisma_3T` and `S1/Terra_7T`, whose names do not say it. The headers must have name
+    and number of the patient, and no other study has these.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+    studies : mapping of Path to DicomStudy
+        By the paths of their entries.
+    place : str
+        Name for a patient who has no folder; empty if there is none to use.
+    """
+    counts = Counter(entry.key for entry in entries)
+    of_patients: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        study = studies.get(entry.path)
+        if study and study.series and all(map(without_nobody, study.series.patient)):
+            of_patients[study.series.patient].append(entry)
+    pairs = [
+        group
+        for group in of_patients.values()
+        if sorted(entry.field for entry in group) == ["3", "7"]
+        and not any(entry.is_bids or counts[entry.key] > 1 for entry in group)
+    ]
+    alone = place if len(of_patients) == 1 else ""
+    names = [_common_start(*(entry.name for entry in group)) or alone for group in pairs]
+    given: dict[Path, str] = {}
+    for name, group in zip(names, pairs, strict=True):
+        is_own = name and names.count(name) == 1 and name not in counts
+        own = name if is_own else min(studies[entry.path].key for entry in group)
+        given |= {entry.path: own for entry in group}
+    return [replace(entry, name=given.get(entry.path, entry.name)) for entry in entries]
+
+
+def _common_start(one: str, other: str) -> str:
+    """Return the words with which two names begin."""
+    words = zip(one.split("_"), other.split("_"), strict=False)
+    return "_".join(a for a, _ in takewhile(lambda both: both[0] == both[1], words))
 
 
 def with_own(pair: PairFiles, derivatives: Sequence[Path]) -> PairFiles:

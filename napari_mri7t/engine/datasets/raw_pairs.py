@@ -53,6 +53,7 @@ from napari_mri7t.engine.datasets.pair_files import (
     FoundPairs,
     PairFiles,
     inversions_of,
+    name_by_patient,
     selected,
     with_own,
 )
@@ -110,7 +111,10 @@ class _Look:
         self.dicom = find_studies(root, NO_DATA, series)
         self.refused: dict[Path, Entry] = {}
         self.studies = {root / study.name: study for study in self.dicom.studies}
-        self.volumes, self.others = self._volumes()
+        volumes, self.others = self._volumes()
+        place = root.resolve().name
+        place = "" if self.dicom.identity.is_in_label(place) else place
+        self.volumes = name_by_patient(volumes, self.studies, place)
         self.labels = labels_of(dict.fromkeys(entry.key for entry in self.volumes))
         self.used: set[Path] = set()
 

@@ -554,6 +554,32 @@ def test_dicom_of_people_in_folders_of_their_names_is_paired_under_keys(
     assert not private_words([(p.name, p.source.name, p.target.name) for p in found.pairs])
 
 
+def test_studies_of_one_patient_are_paired_whatever_their_folders(dicom_series, tmp_path):
+    layouts = {
+        "S1/Prisma_3T S1/Terra_7T": ["sub-S1"],
+        "3T 7T": ["sub-raw"],
+        "3T_images 7T_images": ["sub-raw"],
+        "before/3T/DOE_JANE after/7T/DoeJ": None,
+    }
+    for n, (layout, expected) in enumerate(layouts.items()):
+        for folder, tesla in zip(layout.split(), "37", strict=True):
+            facts = {"MagneticFieldStrength": tesla, "StudyInstanceUID": f"1.2.{n}.{tesla}"}
+            dicom_series(tmp_path / f"{n}/raw" / folder, array=SMALL, **facts)
+        found = find_raw_pairs(tmp_path / f"{n}/raw")
+        assert (len(found.pairs), found.failed, found.skipped) == (1, {}, {}), layout
+        assert expected in (None, names(found))
+
+
+def test_studies_of_patients_without_number_are_not_paired_for_their_headers(
+    dicom_series, tmp_path
+):
+    for folder, tesla in (("S1/Prisma_3T", "3"), ("S2/Terra_7T", "7")):
+        facts = {"PatientName": "anon", "PatientID": "1", "MagneticFieldStrength": tesla}
+        dicom_series(tmp_path / folder, array=SMALL, StudyInstanceUID=f"1.{tesla}", **facts)
+    with pytest.raises(Mri7tError, match="holds no pair of a 3T and a 7T scan"):
+        find_raw_pairs(tmp_path)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_dicom_folder_of_another_field_strength_than_its_header_is_refused(
     dicom_series, tmp_path, layout

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from itertools import permutations
 
 from anyascii import anyascii
@@ -111,11 +112,15 @@ class Identity:
         >>> Identity.of({"PatientID": ["02"]}).is_in_label("02")
         False
         """
+        return self._without_short_numbers.is_in(label)
+
+    @cached_property
+    def _without_short_numbers(self) -> "Identity":
         parts, words = (
             frozenset(w for w in group if not (w.isdecimal() and len(w) <= COMMON_DIGITS))
             for group in (self.parts, self.words)
         )
-        return Identity(parts, words).is_in(label)
+        return Identity(parts, words)
 
     def is_full_name_in(self, text: str) -> bool:
         """Return whether a file or folder of a path has two parts of one patient's name as words.
