@@ -4,7 +4,7 @@ All of it is read from the derivative, so it is right after a resume, a kill and
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import numpy as np
 
 from napari_mri7t.engine.atomic import read_json, write_json
 from napari_mri7t.engine.datasets.bids import LOG_FOLDER
+from napari_mri7t.engine.datasets.field_strength import without_field
+from napari_mri7t.engine.datasets.names import label_of, without_t1w
 from napari_mri7t.engine.datasets.paired import (
     VERDICTS,
     PairPaths,
@@ -215,7 +217,8 @@ def finish_pairs(
     is_part : bool
         Whether only some people were looked for: files of others that failed before stay, too.
     source : Path, optional
-        The folder of the scans: files that are no longer in it do not stay.
+        The folder of the scans: files of people in the summary that are no longer in it do not
+        stay.
 
     Returns
     -------
@@ -227,10 +230,6 @@ def finish_pairs(
     Mri7tError
         If a file cannot be read or written.
     """
-
-    def gone(name: str) -> bool:
-        return bool(source and Path(name).suffix) and not os.path.lexists(Path(source or "", name))
-
     compared = None if summary.stopped else _compared(folder, report)
     with lock_derivative(folder) as logs:
         facts = asdict(summary) | (compared or _known(folder, summary.written))
@@ -240,9 +239,8 @@ def finish_pairs(
             if isinstance(earlier, dict):
                 own = {*names, *summary.failed, *summary.skipped}
                 rest = {n: w for n, w in earlier.items() if not {n, n.split("/")[0]} & own}
-                stays = {
-                    n: w for n, w in rest.items() if _is_person(n) or (is_part and not gone(n))
-                }
+                stays = {n: w for n, w in rest.items() if is_part or _is_person(n)}
+                stays = {n: w for n, w in stays.items() if not _is_replaced(n, own, source)}
                 facts[key] = stays | facts[key]
         write_json(logs / SUMMARY_FILE, facts)
         records = list_pairs(folder)
@@ -274,6 +272,13 @@ def _known(folder: Path, written: Sequence[str]) -> dict[str, Any]:
         names, information = [], []
     flags = {name: why for name, why in earlier.get("flags", {}).items() if name not in written}
     return {PEOPLE: names, INFORMATION: information, "flags": flags}
+
+
+def _is_replaced(name: str, people: Container[str], source: Path | None) -> bool:
+    """Return whether a file of a flat layout is no longer there, and its person has an outcome."""
+    if source is None or not Path(name).suffix or os.path.lexists(source / name):
+        return False
+    return f"sub-{label_of(without_t1w(without_field(Path(Path(name).stem))))[0]}" in people
 
 
 def _is_person(name: str) -> bool:
