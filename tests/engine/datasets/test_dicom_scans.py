@@ -420,6 +420,15 @@ def test_label_is_kept_only_if_it_is_a_code(
     assert (label in f"{scan.name} {scan.output} {scan.where}") is is_kept
 
 
+@pytest.mark.parametrize("number", ["", "anonymous", "Doe"])
+def test_session_named_after_a_patient_is_replaced(dicom_series, tmp_path, private_words, number):
+    who = {"PatientName": "Doe", "PatientID": number}
+    dicom_series(tmp_path / "in/sub-01/ses-Doe/dcm", array=SMALL, **who)
+    (scan,) = find_scans(tmp_path / "in").scans
+    assert scan.output.startswith("sub-01/ses-x")
+    assert not private_words([scan.name, scan.output, scan.where])
+
+
 @pytest.mark.parametrize("number", ["{}", "sub-{}"])
 def test_sessions_have_numbers_that_other_patients_have(dicom_series, tmp_path, number):
     for n, (person, session) in enumerate((p, s) for p in ("01", "02") for s in ("01", "02")):
