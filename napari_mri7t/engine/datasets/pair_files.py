@@ -1,7 +1,7 @@
 """The 3T and 7T scans of one person as they are found, and what of a dataset is selected."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -283,3 +283,9 @@ def _with_patient_notes(pair: PairFiles) -> PairFiles:
             f"{pair.name} holds what the DICOM headers say of a patient: give it another label"
         )
     return replace(pair, notes=(*pair.notes, *notes)) if notes else pair
+
+
+def told_no_t1w(group: Iterable[Entry], fields: Iterable[str]) -> str:
+    """Return the volumes of a field strength that are no T1w, in brackets."""
+    names = [entry.path.name for entry in group if entry.field in fields and not entry.is_usable]
+    return f" ({', '.join(names[:MOST_NAMED])}: no T1w)" if names else ""

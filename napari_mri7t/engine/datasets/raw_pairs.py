@@ -4,7 +4,7 @@ In BIDS, a session or its JSON says the field strength, and the suffix which ima
 left out is named with the reason.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,12 +49,12 @@ from napari_mri7t.engine.datasets.names import (
     why_no_image,
 )
 from napari_mri7t.engine.datasets.pair_files import (
-    MOST_NAMED,
     FoundPairs,
     PairFiles,
     inversions_of,
     name_by_patient,
     selected,
+    told_no_t1w,
     with_own,
 )
 from napari_mri7t.engine.datasets.scans import MISPLACED, RENAME
@@ -245,7 +245,7 @@ class _Look:
         if missing := [kind for kind in ("3", "7") if kind not in chosen]:
             if len(usable) == len(group) and not self._is_refused(group):
                 text = f"has no {' and no '.join(f'{kind}T' for kind in missing)} T1w"
-                why = f"{text}{_named(usable, missing)}"
+                why = f"{text}{told_no_t1w(usable, missing)}"
                 self.found.skipped[label] = self._located(group, why)
             return
         if any(pair.name.casefold() == label.casefold() for pair in self.found.pairs):
@@ -340,9 +340,3 @@ class _Look:
     def _shown(self, path: Path) -> str:
         """Return the name of a file or folder without what tells a patient, and unlike others."""
         return self.name(path) if path in self.studies else self.dicom.hide(self.name(path))
-
-
-def _named(group: Iterable[Entry], fields: Iterable[str]) -> str:
-    """Return the volumes of a field strength that are no T1w, in brackets."""
-    names = [entry.path.name for entry in group if entry.field in fields and not entry.is_usable]
-    return f" ({', '.join(names[:MOST_NAMED])}: no T1w)" if names else ""
