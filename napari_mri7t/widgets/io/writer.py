@@ -26,17 +26,25 @@ from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, LayerData, data_to
 
 Part = tuple[Path, Any, Mapping[str, Any], str]
 OF_NAPARI = re.compile(r" \[\d+\]$")  # after the name of a layer, where another has it
+EXTENSION = ".nii.gz"  # of a name without one
 KINDS = ("image", "labels")  # the layers that hold voxels
 
 
 def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     """Save one layer; napari calls this."""
-    return [str(save_layer((data, meta, "image"), Path(path), overwrite=True))]
+    return [_save_named((data, meta, "image"), Path(path))]
 
 
 def write_labels(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     """Save one mask; napari calls this."""
-    return [str(save_layer((data, meta, "labels"), Path(path), overwrite=True))]
+    return [_save_named((data, meta, "labels"), Path(path))]
+
+
+def _save_named(layer: LayerData, path: Path) -> str:
+    """Save one layer under the name that the user gave, which napari proposes without extension."""
+    if path.suffix:
+        return str(save_layer(layer, path, overwrite=True))
+    return str(save_layer(layer, path.with_name(path.name + EXTENSION), overwrite=False))
 
 
 def save_layer(layer: LayerData, path: Path, *, overwrite: bool) -> Path:

@@ -11,6 +11,7 @@ from napari.layers import Image, Layer
 
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, coarse, is_single_volume, is_volume
 
+NO_PERSON = re.compile(r"(?<!\d)[37]t|t[12]|\dd|\d+mm|mni\d+|^v\d")  # words of other numbers
 FEW_LEVELS = 32  # of a mask or of labels; a scan of 8 bits has over 100
 
 
@@ -37,6 +38,11 @@ def likely_source(layers: Sequence[Layer], reference: Layer) -> Layer | None:
     return None
 
 
+def likely_scan(layers: Sequence[Layer]) -> Layer | None:
+    """Return the topmost single volume that is no estimate."""
+    return next((layer for layer in _images(layers) if _distance_from_scan(layer) < 2), None)
+
+
 def is_opened_scan(layer: Layer) -> bool:
     """Return whether a layer is a scan from a file or a sample: no mask, labels or estimate.
 
@@ -55,10 +61,21 @@ def _images(layers: Sequence[Layer]) -> list[Layer]:
     return [each for each in reversed(layers) if isinstance(each, Image) and is_single_volume(each)]
 
 
-def _distance_from_reference(layer: Layer, estimate: Layer) -> tuple[int, bool, bool]:
-    """Return how unlikely a layer is an estimate's reference: 7T first, its own scan last."""
+def _distance_from_reference(layer: Layer, estimate: Layer) -> tuple[bool, int, bool, bool]:
+    """Return how unlikely a layer is an estimate's reference: 7T first, its own scan last.
+
+    Another person's, by the numbers in the names, comes after all.
+    """
     is_own = estimate.name.startswith(layer.name.removesuffix(" corrected"))
-    return _distance_from_scan(layer), is_own, "7t" not in layer.name.lower()
+    here, there = (_numbers(each.name) for each in (layer, estimate))
+    is_other = bool(here and there) and here.isdisjoint(there)
+    return is_other, _distance_from_scan(layer), is_own, "7t" not in layer.name.lower()
+
+
+def _numbers(name: str) -> set[str]:
+    """Return the words of a name that have digits, apart from field strengths, sizes and T1w."""
+    words = re.split(r"[\W_]+", name.lower())
+    return {word for word in words if re.search(r"\d", word) and not NO_PERSON.search(word)}
 
 
 def _distance_from_scan(layer: Layer) -> int:

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.accessibility import FOCUS_STYLE, WheelGuard, name_controls
 from napari_mri7t.widgets.shared.controls import LayerChooser
-from napari_mri7t.widgets.shared.docks import PLUGIN_SUFFIX, dock_of, join_tabs
+from napari_mri7t.widgets.shared.docks import dock_of, join_tabs, name_of
 from napari_mri7t.widgets.shared.fold import FoldBox, new_form
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import TextLabel
@@ -149,7 +149,7 @@ class EngineWidget(QWidget):
             later.start()
             dock = dock_of(self)
             if dock is not None:  # a tab that comes to the front gets no event of its own
-                self._name = dock.windowTitle().removesuffix(PLUGIN_SUFFIX)
+                self._name = name_of(dock)
                 dock.visibilityChanged.connect(self._on_in_sight)
         window = self._main_window()
         if window is not None:

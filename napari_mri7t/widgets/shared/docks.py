@@ -5,10 +5,13 @@ napari reads `tabify` from no manifest, and would halve the height of each.
 
 from __future__ import annotations
 
+import re
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
-PLUGIN_SUFFIX = " (napari-mri7t)"  # of a dock's name: six tabs have no room for it
+# Of a dock's title, as the code or napari's menu opens it: six tabs have no room for it
+OF_PLUGIN = re.compile(r" \((?:napari-mri7t|Synthesize 7T)\)$")
 #: On a tab, by the dock's name, which stands whole in its title bar: six tabs have room for these.
 TAB_TITLES = {"Synthesize 7T": "Synthesize", "Simulate 3T": "Simulate", "Prepare pairs": "Pairs"}
 
@@ -19,6 +22,11 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
     while place is not None and not isinstance(place, QDockWidget):
         place = place.parentWidget()
     return place
+
+
+def name_of(dock: QDockWidget) -> str:
+    """Return the title of a dock without the plugin's name."""
+    return OF_PLUGIN.sub("", dock.windowTitle())
 
 
 def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
@@ -47,6 +55,6 @@ def join_tabs(widget: QWidget, kind: type[QWidget]) -> None:
 
 def _name_tab(dock: QDockWidget) -> None:
     """Shorten the title of a dock's tab; in the menu of the window, the dock keeps its name."""
-    name = dock.windowTitle().removesuffix(PLUGIN_SUFFIX)
+    name = name_of(dock)
     dock.setWindowTitle(TAB_TITLES.get(name, name))
     dock.toggleViewAction().setText(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.layers import Layer
@@ -13,14 +15,13 @@ from qtpy.QtWidgets import QFileDialog
 from napari_mri7t.engine.datasets.bids import DESCRIPTION_FILE
 from napari_mri7t.engine.datasets.estimates import name_beside, scan_of
 from napari_mri7t.engine.volumes.files.streams import extension_of
-from napari_mri7t.widgets.io.writer import save_layer, write_layers
-from napari_mri7t.widgets.layers.layers import KEY, LayerData
+from napari_mri7t.widgets.io.writer import EXTENSION, save_layer, write_layers
+from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, LayerData
 from napari_mri7t.widgets.shared.controls import set_enabled
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
 
 KINDS = "NIfTI (*.nii.gz *.nii)"
-EXTENSION = ".nii.gz"
 ALL = "Save all as a BIDS derivative..."
 TOOLTIP = (
     "Save the result as NIfTI, with a JSON file that says how it was made: the result that is\n"
@@ -37,10 +38,11 @@ class SaveButton(MenuButton):
     saved = Signal(str)
     failed = Signal(str)
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.Viewer, is_own: Callable[[Mapping[str, Any]], bool]) -> None:
         super().__init__("Save...", {ALL: self._ask_folder})
         self._viewer = viewer
-        self._results: list[Layer] = []
+        # Also of a widget that was closed; `is_own` tells by the provenance
+        self._results = [layer for layer in viewer.layers if _is_unsaved(layer, is_own)]
         self._saving = Latest("Save", self)
         self.clicked.connect(self._ask_file)
         self._saving.answered.connect(self._on_saved)
@@ -96,6 +98,13 @@ class SaveButton(MenuButton):
         """Save all results into a BIDS derivative; no file there is replaced."""
         layers = [layer.as_layer_data_tuple() for layer in self._results]
         self._saving.ask(_save_all, layers, folder)
+
+
+def _is_unsaved(layer: Layer, is_own: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Return whether a layer is a result that was made here, not opened from a file."""
+    provenance = layer.metadata.get(KEY, {}).get("provenance")
+    is_result = provenance and layer.source.path is None and VIEW_KEY not in layer.metadata
+    return bool(is_result) and is_own(provenance)
 
 
 def proposed_path(layer: Layer) -> Path:

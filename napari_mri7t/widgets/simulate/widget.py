@@ -66,7 +66,7 @@ class SimulateWidget(EngineWidget):
         self._build_settings()
         self.panel = JobPanel("Simulate", "Make the pseudo-3T: degrade, then match the histogram")
         self.pin(self.panel)
-        self.save_button = SaveButton(self.viewer)
+        self.save_button = SaveButton(self.viewer, lambda facts: "Model" not in facts)
         self.command_button = CommandButton(self._lines)
         self.panel.add_buttons(self.save_button, self.command_button)
         self.column.addStretch()

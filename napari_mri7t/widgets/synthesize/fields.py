@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, is_single_volume, is_volume
+from napari_mri7t.widgets.layers.likely import likely_scan
 from napari_mri7t.widgets.layers.planes import show_volume, shown_volume
 from napari_mri7t.widgets.shared.controls import (
     FolderField,
@@ -69,6 +70,7 @@ class SourceFields(QWidget):
             "estimates that were made from another scan, mask, model or settings"
         )
         self.selection = SelectionBox(of_scans=True)
+        self.layer_chooser.layer = likely_scan(viewer.layers)
         self._lay_out()
         self._recall(remembered)
         self._watch = LayerWatch(self)

@@ -102,7 +102,7 @@ class SynthesizeWidget(EngineWidget):
         self.pin(self.panel)
         self.preview = PreviewBar(self.viewer, self.choices.preview_request, self)
         self.panel.add_buttons(self.preview.button, self.preview.live_box)
-        self.save_button = SaveButton(self.viewer)
+        self.save_button = SaveButton(self.viewer, lambda facts: "Model" in facts)
         self.command_button = CommandButton(self.choices.lines)
         self.before_after = BeforeAfter(self.viewer, self)
         self.panel.add_buttons(self.before_after.button, self.save_button, self.command_button)

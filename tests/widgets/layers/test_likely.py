@@ -75,6 +75,8 @@ def test_scan_is_held_against_its_estimate_where_there_is_no_other(phantom):
         ("sub-01_space-3T_7T", "sub-01_3T_estimate", "sub-01_3T"),
         ("sub-03T1w", "sub-03_pseudo-3T", ""),
         ("sub-01_ses-7T_T1w", "brain synthetic-7T slice_unet", "brain"),
+        ("sub0102", "sub0102 synthetic-7T scan_unet", "sub0101"),
+        ("sub-01_T1w", "sub-01_desc-synth7T_T1w", "sub-02_T1w"),
         ("7T_synthstrip", "brain synthetic-7T slice_unet", "brain_synthstrip"),
         ("target", "brain synthetic-7T slice_unet", "brain"),
         ("target", "brain synthetic-7T slice_unet", "brain corrected"),

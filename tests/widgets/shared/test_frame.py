@@ -27,7 +27,7 @@ from napari_mri7t.engine.volumes.provenance import NOTICE
 from napari_mri7t.widgets.shared.accessibility import controls_in, name_controls, spoken_name
 from napari_mri7t.widgets.shared.base import DISCLAIMER, EngineWidget
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
-from napari_mri7t.widgets.shared.docks import dock_of
+from napari_mri7t.widgets.shared.docks import dock_of, join_tabs
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.labels import FOLDED_LINES, FoldedText, TextLabel
 from napari_mri7t.widgets.shared.rows import DONE, Row
@@ -111,6 +111,18 @@ def test_six_tabs_have_room_for_their_titles_in_a_small_window(window, qtbot, wa
     dock_of(widgets[0]).raise_()
     assert "Synthesize 7T" in docks[0].name
     wait_idle()
+
+
+@pytest.mark.parametrize("plugin", ["napari-mri7t", "Synthesize 7T"])
+def test_tab_is_short_however_napari_names_the_plugin(window, plugin):
+    """The code opens "Compare (napari-mri7t)", the menu "Compare (Synthesize 7T)"."""
+    window("Compare")
+    widget = window("Prepare pairs")
+    dock = dock_of(widget)
+    dock.setWindowTitle(f"Prepare pairs ({plugin})")
+    join_tabs(widget, EngineWidget)
+    assert dock.windowTitle() == "Pairs"
+    assert dock.toggleViewAction().text() == "Prepare pairs"
 
 
 @pytest.mark.parametrize("n_people", [2, 30])

@@ -11,8 +11,10 @@ import pytest
 from napari.utils.history import get_save_history, update_save_history
 from qtpy.QtWidgets import QFileDialog
 
+from napari_mri7t.engine.errors import Mri7tError
 from napari_mri7t.engine.volumes.provenance import read_sidecar
 from napari_mri7t.engine.volumes.volume import save_volume
+from napari_mri7t.widgets.io.writer import write_image
 from napari_mri7t.widgets.layers.layers import KEY
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
 
@@ -174,3 +176,29 @@ def test_deleted_result_is_no_longer_saved(made):
     widget, layer = made()
     widget.viewer.layers.remove(layer)
     assert not widget.save_button.isEnabled()
+
+
+def test_reopened_widget_saves_what_the_closed_one_made_and_takes_no_estimate_for_a_scan(
+    made, monkeypatch
+):
+    widget, layer = made("sub-01")
+    viewer = widget.viewer
+    viewer.window.remove_dock_widget("all")
+    _, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Synthesize 7T")
+    assert again.source.layer_chooser.layer.name == "sub-01"
+    assert again.save_button.results() == [layer]
+    viewer.layers.selection.active = layer
+    seen = answer(monkeypatch)
+    again.save_button.click()
+    assert seen[0].name.startswith("sub-01_")
+
+
+def test_name_without_extension_is_saved_as_nifti_and_replaces_nothing(made, tmp_path):
+    _, layer = made()
+    data, meta, _ = layer.as_layer_data_tuple()
+    (saved,) = write_image(str(tmp_path / "brain synthetic-7T basic_cnn"), data, meta)
+    assert Path(saved) == tmp_path / "brain synthetic-7T basic_cnn.nii.gz"
+    with pytest.raises(Mri7tError, match="already exists"):
+        write_image(str(tmp_path / "brain synthetic-7T basic_cnn"), data, meta)
+    with pytest.raises(Mri7tError, match="unknown extension"):
+        write_image(str(tmp_path / "brain.png"), data, meta)
