@@ -74,7 +74,7 @@ def file_of(layer: Layer, index: int | None = None) -> LayerFile:
     facts = layer.metadata.get(KEY, {})
     geometry = facts.get("geometry")
     if geometry is None or geometry.computed:
-        raise VolumeError(f"{layer.name}: is in no file that this plugin opened: {SAVE_FIRST}")
+        raise VolumeError(f"{layer.name}: was not opened from a file by this plugin: {SAVE_FIRST}")
     place = geometry.path or (layer.source.path if geometry.dicom else None)
     if place is None or not Path(place).exists():
         raise VolumeError(f"{layer.name}: its file is not there any more: {SAVE_FIRST}")

@@ -139,7 +139,7 @@ def test_layer_that_is_no_file_has_no_line_and_the_widget_says_why(window, scan_
     widget, viewer = window
     viewer.add_image(np.ones((4, 5, 6)), name="painted")
     assert copied(widget) == []
-    assert "painted: is in no file" in widget.panel.notices.texts(ERROR_COLOUR)[0]
+    assert "painted: was not opened from a file" in widget.panel.notices.texts(ERROR_COLOUR)[0]
     (layer,) = viewer.open(scan_file, plugin=PLUGIN)
     assert file_of(layer).path == scan_file
     layer.translate = (1, 2, 3)
