@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SHAPE = (40, 48, 32)  # (I, J, K): small, and no two axes alike
 ORIGIN_MM = (-19.0, -25.0, -12.0)  # of the voxel (0, 0, 0)
+# The settings of the user, and of other tests at the same time, have no part in a test.
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(prefix="mri7t-tests-")) / "settings.yaml")
 LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores

@@ -63,7 +63,7 @@ def blob(power: float, n: int = 1) -> np.ndarray:
     """A brain of a kind: bright inside, darker folds, background exactly 0."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, size * n) for size in SHAPE), indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2)
-    inside = 0.55 + 0.4 * np.cos(9 * x) * np.cos(8 * y) * np.cos(7 * z)
+    inside = 0.55 + 0.4 * np.cos(9 * power * x) * np.cos(8 * y) * np.cos(7 * z)
     return (255 * np.where(radius < 0.9, inside, 0) ** power).astype(np.uint8)
 
 
