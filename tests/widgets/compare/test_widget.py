@@ -89,7 +89,7 @@ def test_the_line_of_the_swipe_is_shown_in_the_swipe_alone(widget):
 def test_copy_command_gives_the_line_that_scores_the_two(widget, viewer, phantom, tmp_path):
     widget.command_button.click()
     (why_not,) = widget.notices.texts(ERROR_COLOUR)
-    assert "phantom: is in no file that this plugin opened" in why_not
+    assert "phantom: was not opened from a file by this plugin" in why_not
     files = [save_volume(phantom, tmp_path / f"{name}.nii") for name in ("real", "made")]
     layers = [viewer.open(file, plugin="napari-mri7t")[0] for file in files]
     widget.volumes.reference_chooser.layer, widget.volumes.estimate_chooser.layer = layers
