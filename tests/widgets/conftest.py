@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QLabel, QWidget
 
 from napari_mri7t.engine.models.card import ModelCard
-from napari_mri7t.widgets.shared.worker import running_jobs
+from napari_mri7t.engine.progress import Progress, Report
+from napari_mri7t.widgets.shared.worker import Job, running_jobs
 
 
 def save_untrained(folder: Path, network: str, **config: Any) -> Path:
@@ -148,3 +150,22 @@ def wait_idle(qtbot: Any) -> Callable[[], None]:
         assert QThreadPool.globalInstance().waitForDone(10_000)
 
     return wait
+
+
+@pytest.fixture
+def run_until() -> Callable[[Any], tuple[Job, threading.Event]]:
+    """Run a job in a widget until its event is set; return both."""
+
+    def begin(widget: Any) -> tuple[Job, threading.Event]:
+        may_end = threading.Event()
+
+        def work(report: Report) -> None:
+            while not may_end.wait(0.01):
+                report(Progress(0, 0, "working"))
+
+        job = Job("Work", work)
+        widget.panel.follow(job)
+        job.start()
+        return job, may_end
+
+    return begin

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 import napari_mri7t
-from napari_mri7t.engine.progress import Progress
 from napari_mri7t.widgets.evaluate.widget import EvaluateWidget
-from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.simulate.widget import SimulateWidget
 from napari_mri7t.widgets.synthesize.widget import SynthesizeWidget
 from napari_mri7t.widgets.train.widget import TrainWidget
@@ -62,19 +59,13 @@ def texts_of_closing(dock) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OF_NAMES)
-def test_a_widget_that_is_closed_says_what_becomes_of_its_run(make_napari_viewer, wait_idle, name):
+def test_a_widget_that_is_closed_says_what_becomes_of_its_run(
+    make_napari_viewer, run_until, wait_idle, name
+):
     viewer = make_napari_viewer(show=True)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-mri7t", name)
     wait_idle()
-    may_end = threading.Event()
-
-    def work(report):
-        while not may_end.wait(0.01):
-            report(Progress(0, 0, "working"))
-
-    job = Job("Work", work)
-    widget.panel.follow(job)
-    job.start()
+    job, may_end = run_until(widget)
     assert texts_of_closing(dock) == [OF_NAMES[name].format(name)]
     assert job.is_cancelling == (OF_NAMES[name] is ENDS)
     may_end.set()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-
 import nibabel
 import numpy as np
 import pytest
 
 from napari_mri7t.engine.models.model import load_model
-from napari_mri7t.engine.progress import Progress
 from napari_mri7t.engine.synthesis.scan import synthesize
 from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.widgets.layers.layers import volume_to_layer
-from napari_mri7t.widgets.shared.worker import Job
 from napari_mri7t.widgets.synthesize.fields import FOLDER, ONE_LAYER, SELECTED_LAYERS, SourceFields
 
 pytestmark = pytest.mark.gui
@@ -187,18 +183,10 @@ def test_mask_estimate_and_what_the_plugin_adds_change_no_choice(
     assert widget.source.layers() == [scan]
 
 
-def test_scan_that_is_opened_during_a_run_is_not_chosen(widget, open_file, wait_idle):
+def test_scan_that_is_opened_during_a_run_is_not_chosen(widget, open_file, run_until, wait_idle):
     scan = open_file("scan")
     wait_idle()
-    may_end = threading.Event()
-
-    def work(report):
-        while not may_end.wait(0.01):
-            report(Progress(0, 0, "working"))
-
-    job = Job("Work", work)
-    widget.panel.follow(job)
-    job.start()
+    _, may_end = run_until(widget)
     open_file("second")
     assert widget.source.layers() == [scan]
     may_end.set()
