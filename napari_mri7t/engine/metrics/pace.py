@@ -1,14 +1,14 @@
-"""How long scoring takes on this machine, measured on a part of a brain."""
+"""How long work on a volume takes on this machine, measured on a part of a brain: scoring."""
 
 import time
+from collections.abc import Callable
 
 from napari_mri7t.engine.metrics.scoring import score
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
 
-SMALL, LARGE = (  # blocks of the template: brain, and some around it
-    tuple(slice(centre - n // 2, centre + n // 2) for centre in (98, 112, 92)) for n in (32, 80)
-)
+CENTRE = (98, 112, 92)  # of the template's brain, voxels
+WARM_UP, SIDE = 32, 80  # voxels, of a first cube, for which libraries are loaded, and of the timed
 
 
 def seconds_per_voxel() -> float:
@@ -24,12 +24,39 @@ def seconds_per_voxel() -> float:
     >>> seconds_per_voxel() > 0
     True
     """
-    template = load_template()
-    seconds, size = 0.0, 1
-    for part in (SMALL, LARGE):  # the first one loads what is needed
-        real = Volume(template.array[part], template.affine, "real")
+
+    def score_cube(real: Volume) -> None:
         brain = real.with_array(real.array > 0)
-        since = time.perf_counter()
         score(real, real.with_array(0.9 * real.array), mask=brain, data_range=1.0)
-        seconds, size = time.perf_counter() - since, real.array.size
-    return seconds / size
+
+    return timed(score_cube, SIDE)
+
+
+def timed(work: Callable[[Volume], object], side: int) -> float:
+    """Measure how long some work takes for one voxel of a cube of the template.
+
+    Parameters
+    ----------
+    work : callable
+        Gets the cube, brain with some air around it; first a small one, which does not count.
+    side : int
+        Of the cube, voxels.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Examples
+    --------
+    >>> timed(lambda cube: cube.array.sum(), 40) > 0
+    True
+    """
+    template, seconds = load_template(), 0.0
+    for n in (WARM_UP, side):
+        part = tuple(slice(centre - n // 2, centre + n // 2) for centre in CENTRE)
+        cube = Volume(template.array[part], template.affine, "cube")
+        since = time.perf_counter()
+        work(cube)
+        seconds = time.perf_counter() - since
+    return seconds / side**3

@@ -20,7 +20,7 @@ def test_pace_is_of_the_preset_the_reference_and_the_files_that_are_asked_for(mo
         return pair
 
     monkeypatch.setattr(pace, "simulate_3t", simulate)
-    monkeypatch.setattr(pace, "LARGE", pace.SMALL)
+    monkeypatch.setattr(pace, "SIDE", 32)
     config = SimulationConfig(preset=preset)
     assert seconds_per_voxel(config, has_reference=True) > 0
     assert made == [(32**3, True, preset)] * 2
