@@ -59,7 +59,7 @@ class DicomStudy:
 
     def located(self, why: str) -> str:
         """Return a reason with the folder of the study, where its name does not tell that."""
-        return f"{why} (DICOM files in {self.where})" if self.where else why
+        return located(why, [self])
 
     def is_ignored(self, ignored: GitIgnoreSpec, root: Path) -> bool:
         """Return whether patterns, of paths below a root, match all of its files."""
@@ -68,6 +68,12 @@ class DicomStudy:
     def lies_beside(self, volumes: Iterable[Path]) -> bool:
         """Return whether any of some volumes is in its place."""
         return any(volume.is_relative_to(self.place) for volume in volumes)
+
+
+def located(why: str, studies: Iterable[DicomStudy | None]) -> str:
+    """Return a reason with the folders of the studies whose names do not tell them."""
+    places = [study.where for study in studies if study is not None and study.where]
+    return f"{why} (DICOM files in {', '.join(places)})" if places else why
 
 
 @dataclass(frozen=True)

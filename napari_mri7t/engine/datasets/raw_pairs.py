@@ -16,6 +16,7 @@ from napari_mri7t.engine.datasets.dicom_studies import (
     NOT_UNPACKED,
     VOLUMES_BESIDE,
     DicomStudy,
+    located,
 )
 from napari_mri7t.engine.datasets.entries import Entry
 from napari_mri7t.engine.datasets.field_strength import (
@@ -285,9 +286,7 @@ class _Look:
 
     def _located(self, group: Sequence[Entry], why: str) -> str:
         """Add the folders of the DICOM studies of a person whose name does not tell them."""
-        studies = (self.studies.get(entry.path) for entry in group)
-        places = [study.where for study in studies if study is not None and study.where]
-        return f"{why} (DICOM files in {', '.join(places)})" if places else why
+        return located(why, (self.studies.get(entry.path) for entry in group))
 
     def note_others(self) -> None:
         """Name what somebody may take for a T1w, and is not used."""
