@@ -11,14 +11,15 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject
-from napari_mri7t.engine.errors import StateError, SubjectError, VolumeError
+from napari_mri7t.engine.errors import Mri7tWarning, StateError, SubjectError, VolumeError
 from napari_mri7t.engine.models.model import load_model
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.training.config import TrainConfig
-from napari_mri7t.engine.training.data import _spots_of, check_data, digest_subjects
+from napari_mri7t.engine.training.data import check_data, digest_subjects
 from napari_mri7t.engine.training.run import run_fold
+from napari_mri7t.engine.training.spots import spots_of
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings, open_study
 from napari_mri7t.engine.volumes.volume import load_volume
@@ -90,8 +91,6 @@ def noisy(image):
 
 
 RESAVED = [
-    bias_corrected,
-    noisy,
     padded,
     cropped,
     padded_and_rounded,
@@ -123,6 +122,19 @@ def test_one_image_of_two_subjects_is_refused_however_it_is_stored(dataset, tmp_
     assert not (tmp_path / "run").exists()
 
 
+def mirrored_and_noisy(image):
+    return noisy(nibabel.Nifti1Image(image.get_fdata()[::-1], image.affine))
+
+
+@pytest.mark.parametrize("how", [bias_corrected, noisy, mirrored_and_noisy])
+def test_copy_with_other_noise_or_bias_field_is_warned_of(dataset, tmp_path, how):
+    resaved(how)(dataset / "sub-A.nii.gz", dataset / "sub-C.nii.gz")
+    with pytest.warns(
+        Mri7tWarning, match=r"one person.*: \S*sub-C\.nii\.gz and \S*sub-A\.nii\.gz$"
+    ):
+        start_training(dataset, tmp_path / "run", SETTINGS, [])
+
+
 def pair_of(folder, number):
     """A pair of noise with a border of background, 3T and 7T unlike each other."""
     rng = np.random.default_rng(number)
@@ -152,6 +164,30 @@ def test_one_image_in_two_roles_is_refused_by_name(tmp_path, one, other, words, 
     nibabel.save(how(image), tmp_path / f"{other}.nii.gz")
     with pytest.raises(SubjectError, match=words):
         digest_subjects(subjects)
+
+
+def gyri_of_one_template(seed):
+    """Brains as an atlas lays them on each other: one outline, gyri of their own."""
+    rng = np.random.default_rng(seed)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[np.linspace(-1.1, 1.1, 48)] * 3)))
+    texture = gaussian_filter(rng.normal(0, 1, radius.shape), 1.5)
+    return np.where(radius < 1, 500 + 200 * np.cos(4 * radius) + 60 * texture / texture.std(), 0)
+
+
+def one_phantom_scanned_twice(seed):
+    """Of one object, each with noise of its own: no copy of a file."""
+    noise = np.random.default_rng(seed).normal(0, 25, (48, 48, 48))
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[np.linspace(-1.1, 1.1, 48)] * 3)))
+    return np.where(radius < 1, 500 + 200 * np.cos(4 * radius) + noise, 0)
+
+
+@pytest.mark.parametrize("brain_of", [gyri_of_one_template, one_phantom_scanned_twice])
+@pytest.mark.filterwarnings("error")
+def test_brains_that_are_alike_are_no_copies(tmp_path, brain_of):
+    for name, seed in (("A", 1), ("B", 2)):
+        image = nibabel.Nifti1Image(brain_of(seed).astype(np.float32), np.eye(4))
+        nibabel.save(image, tmp_path / f"sub-{name}.nii.gz")
+    digest_subjects([Subject(name, tmp_path / f"sub-{name}.nii.gz") for name in "AB"])
 
 
 def head_of(seed, shape=(44, 48, 44)):
@@ -222,7 +258,7 @@ def test_brain_with_few_spots_in_much_air_costs_no_memory():
     axes = np.meshgrid(*(np.linspace(-1, 1, 30) for _ in range(3)))
     array[40:70, 40:70, 40:70] = np.clip(1 - sum(axis**2 for axis in axes), 0, 0.6)
     tracemalloc.start()
-    spots = _spots_of(array)
+    spots = spots_of(array)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert spots is None or len(spots.places) <= 64

@@ -4,8 +4,14 @@ import base64
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from napari_mri7t.engine.volumes.fingerprint import CELLS, are_one_brain, fingerprint
+from napari_mri7t.engine.volumes.fingerprint import (
+    CELLS,
+    FEWER_CELLS,
+    are_one_brain,
+    fingerprint,
+)
 from napari_mri7t.engine.volumes.template import load_template
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -67,3 +73,33 @@ def test_what_a_strange_card_holds_is_nobody(brain, values):
     text = base64.b64encode(values.astype("<f2").tobytes()).decode()
     for strange in (text, "", "no base64!", "ä"):
         assert not are_one_brain(fingerprint(brain), strange)
+
+
+def test_brains_warped_onto_one_template_stay_two(brain):
+    """Coarse anatomy is the same then; gyri and sulci are not."""
+    array = brain.array[::2, ::2, ::2]
+    one, other = (
+        fingerprint(Volume(with_own_gyri(array, seed), np.diag([2.0, 2, 2, 1]))) for seed in (1, 2)
+    )
+    assert not are_one_brain(one, other)
+    assert are_one_brain(one, fewer_cells_of(other))  # so are_one_brain needs the finer cells
+
+
+def test_card_with_fewer_cells_still_knows_its_brains(brain):
+    """As the cards of the bundled models have them."""
+    card = fewer_cells_of(fingerprint(brain))
+    assert are_one_brain(card, fingerprint(brain.with_array(brain.array[::-1].copy())))
+    assert not are_one_brain(card, fingerprint(brain.with_array(brain.array**3)))
+
+
+def with_own_gyri(array, seed):
+    texture = gaussian_filter(np.random.default_rng(seed).normal(size=array.shape), 1.5)
+    own = array * (1 + 0.07 * texture / texture.std())
+    return np.where(array > 0, own, 0).astype(np.float32)
+
+
+def fewer_cells_of(text):
+    cells = np.frombuffer(base64.b64decode(text), "<f2").astype(float)
+    n = CELLS // FEWER_CELLS
+    merged = cells.reshape(FEWER_CELLS, n, FEWER_CELLS, n, FEWER_CELLS, n).mean(axis=(1, 3, 5))
+    return base64.b64encode(merged.astype("<f2").tobytes()).decode()
