@@ -42,8 +42,8 @@ FAULTS = {
     18: (REFUSE, "a pair on different grids: the advice is to register it"),
     19: (
         REFUSE,
-        "a subject twice, or on both sides of a fold: by name, by file, by voxels after resaving, "
-        "with weak noise or another bias field (not a copy that was turned by interpolation)",
+        "a subject twice, or on both sides of a fold: by name, by file, by voxels after resaving "
+        "(a copy with weak noise or another bias field is warned of, one that was turned is not)",
     ),
     20: (
         REFUSE,
