@@ -104,7 +104,10 @@ def bids_app(
     work: Annotated[
         Path | None,
         typer.Option(
-            "--work-dir", "-w", metavar="WORK", help="Keep masks, bias fields, transforms there."
+            "--work-dir",
+            "-w",
+            metavar="WORK",
+            help="Folder for masks, bias fields and transforms, which the next run reuses.",
         ),
     ] = None,
     derivatives: Annotated[

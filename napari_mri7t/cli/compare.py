@@ -11,8 +11,10 @@ from napari_mri7t.cli.options import Index
 
 
 def compare(
-    reference: Annotated[Path, typer.Argument(help="The real volume, NIfTI.")],
-    estimate: Annotated[Path, typer.Argument(help="The volume to score, on the same grid.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The real volume.")],
+    estimate: Annotated[
+        Path, typer.Argument(metavar="ESTIMATE", help="The volume to score, on the same grid.")
+    ],
     mask: Annotated[
         Path | None,
         typer.Option(

@@ -16,7 +16,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         help="Name or folder of the model; `mri7t models` lists the names.",
-        show_default="chosen by the scan",
+        show_default="depends on the scan",
     ),
 ]
 ReportModel = Annotated[
@@ -47,8 +47,8 @@ EndSlices = Annotated[int, typer.Option(help="Slices at either end to leave unch
 NoiseFactor = Annotated[
     float,
     typer.Option(
-        help="Noise to remove, as a multiple of what is found in the scan: 0 leaves it nearly as "
-        "it is, 2 smooths more. For scan_unet, and other models that are told the noise.",
+        help="Noise to remove, as a multiple of the noise measured in the scan: 0 leaves it nearly "
+        "as it is, 2 smooths more. For scan_unet and other models with a noise map.",
         show_default="1",
     ),
 ]
@@ -74,12 +74,13 @@ Keep = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Save what the preparation finds (mask, bias field, transform) there; the next run "
-        "reuses it.",
+        help="Folder for the results of the preparation (mask, bias field, transform); the next "
+        "run reuses them.",
     ),
 ]
 AllowOutOfDomain = Annotated[
-    bool, typer.Option("--allow-out-of-domain", help="Process a scan even if it is too coarse.")
+    bool,
+    typer.Option("--allow-out-of-domain", help="Process a scan even if its voxels are too coarse."),
 ]
 Space = Annotated[
     str,
@@ -91,12 +92,12 @@ Via = Annotated[
         help="Grid of the network for a native synthetic 7T: scan, the scan's own; mni, 1 mm."
     ),
 ]
-Background = Annotated[str, typer.Option(help="Outside the brain: scan, as in the scan; zero.")]
+Background = Annotated[str, typer.Option(help="Outside the brain: scan, as in the scan; zero, 0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Reference = Annotated[
     Path | None,
     typer.Option(
-        help="Volume whose histogram intensities are matched to.", show_default="TARGET's own"
+        help="Volume to whose histogram intensities are matched.", show_default="TARGET's own"
     ),
 ]
 Preset = Annotated[

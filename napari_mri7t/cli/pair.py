@@ -53,12 +53,12 @@ def pair(
     ],
     registration: Annotated[
         str | None,
-        typer.Option(help="Of the 3T to the 7T: rigid; affine.", show_default="rigid"),
+        typer.Option(help="Registration of the 3T to the 7T: rigid; affine.", show_default="rigid"),
     ] = None,
     grid: Annotated[
         str | None,
         typer.Option(
-            help="mni, 1 mm in MNI space; 7t, that of the 7T scan; or a voxel size in mm.",
+            help="mni, 1 mm in MNI space; 7t, the grid of the 7T scan; or a voxel size in mm.",
             show_default="mni",
         ),
     ] = None,
@@ -80,7 +80,7 @@ def pair(
 
     Both heads are brain-extracted, corrected for their bias field, registered, and resampled once
     to one grid. OUTPUT gets a page, quality.html, that shows every pair. A pair that fails is
-    reported, and the next one is made; `mri7t train` leaves out a pair with a flag. The exit code
+    reported, and the others are still made; `mri7t train` leaves out flagged pairs. The exit code
     is 0 if no pair failed.
     """
     place = find_place(scheduler, cluster, "cpu")

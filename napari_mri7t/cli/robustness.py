@@ -19,9 +19,7 @@ def robustness(
     reference: Reference = None,
     records: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Saves finished parts, so that the run can be resumed."
-        ),
+        typer.Option(metavar="FOLDER", help="Folder for finished parts, from which a run resumes."),
     ] = None,
     device: Device = SynthesisConfig.device,
     index: Index = None,

@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 def simulate(
     target: Annotated[
         Path,
-        typer.Argument(
-            metavar="TARGET", help="7T volume, NIfTI, brain-extracted; or a folder of them."
-        ),
+        typer.Argument(metavar="TARGET", help="Brain-extracted 7T volume, or a folder of them."),
     ],
     source_out: Annotated[
         Path,
         typer.Argument(
             metavar="SOURCE_OUT",
-            help="The pseudo-3T, .nii or .nii.gz; of a folder, the dataset of pairs for `train`.",
+            help="The pseudo-3T, .nii or .nii.gz; for a folder, the dataset of pairs for `train`.",
         ),
     ],
     reference: Reference = None,
@@ -36,7 +34,7 @@ def simulate(
         str | None,
         typer.Option(
             help="report: Gaussian noise; realistic: contrast, resolution, shading, Rician noise; "
-            "noise: Rician noise of random strength in random tones.",
+            "noise: Rician noise of random strength, random contrast.",
             show_default="report",
         ),
     ] = None,

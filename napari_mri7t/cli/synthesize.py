@@ -59,8 +59,8 @@ def synthesize(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Save there how uncertain each voxel is: half of the width of its 90 % interval, "
-            ".nii or .nii.gz; for a model that was calibrated, as slice_unet.",
+            help="File, .nii or .nii.gz, for the uncertainty of each voxel: half the width of its "
+            "90 % interval. For calibrated models: scan_unet and slice_unet.",
         ),
     ] = None,
     allow_out_of_domain: AllowOutOfDomain = False,
@@ -69,8 +69,8 @@ def synthesize(
     """Synthesise a 7T-like image of INPUT.
 
     INPUT may be any T1w scan of an adult head. It is prepared as needed, which requires the extra
-    `native`; a brain-extracted scan at 1 mm in MNI space needs no preparation. OUTPUT gets
-    a JSON sidecar, and so does the file of --uncertainty; the folder of --keep a quality page.
+    `native`; a brain-extracted scan at 1 mm in MNI space needs no preparation. OUTPUT and the
+    file of --uncertainty get a JSON sidecar, the folder of --keep a quality page.
     """
     refuse_targets([p for p in (output, uncertainty) if p is not None], overwrite=overwrite)
 
@@ -115,7 +115,7 @@ def _keep_page(made: "Synthesis", keep: Path) -> None:
 
     found = None if made.prepared is None else open_cache(made.prepared.scan, keep)
     if made.prepared is None or found is None:
-        say(f"{keep}: nothing is kept, since the scan went to the model as it is")
+        say(f"{keep}: nothing is kept, since the scan was not prepared")
         return
     keep.mkdir(parents=True, exist_ok=True)
     write_quality_page(made.prepared, made.volume, made.model.card, found.files.page)

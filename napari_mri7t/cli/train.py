@@ -53,7 +53,7 @@ def train(
     reference: Annotated[
         str,
         typer.Option(
-            help="Subject whose histogram all are matched to.",
+            help="Subject to whose histogram all volumes are matched.",
             show_default="the report's, else the first",
         ),
     ] = "",
@@ -101,7 +101,7 @@ def train(
         return
     for k in open_folds:
         if trained is not None and not adopt_training(study, trained, k):
-            warn([f"{study.label(k)}: has been begun here: its own weights stay (--trained)"])
+            warn([f"{study.label(k)}: started here and keeps its own weights (--trained)"])
     if place is not None:
         _train_elsewhere(study, open_folds, place)
     else:
