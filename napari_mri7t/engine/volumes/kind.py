@@ -8,7 +8,13 @@ from scipy.ndimage import binary_erosion, generate_binary_structure
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
 from napari_mri7t.engine.volumes.files.sidecars import image_type_beside
-from napari_mri7t.engine.volumes.scale import LEAST_FACES, border_of, faces_of, sample_of
+from napari_mri7t.engine.volumes.scale import (
+    LEAST_FACES,
+    border_of,
+    faces_of,
+    reaches_faces,
+    sample_of,
+)
 from napari_mri7t.engine.volumes.volume import Volume
 
 FEW_LEVELS = 32  # of a mask or of labels, background included; a scan of 8 bits has over 100
@@ -24,6 +30,7 @@ DIP = 1.5  # times as many voxels in the highest tenth as in a tenth of the midd
 # smoothed by 1 to 4 voxels: 0.12 to 0.28; 47 brains, also enlarged: at most 0.03) and no texture
 # (0.2 to 0.8; brains 0.9 and more, enlarged ones 0.6).
 FAINT, LEAST_FAINT, MOST_TEXTURE = (0.02, 0.1), 0.11, 0.82
+LOBES = 0.05  # of the 99th percentile of what is no border: what splines leave in the air
 LEAST_HEIGHT = 0.25  # of what stands for certain, in a smoothed map
 # What differs between blocks of some millimetres, as part of what differs between voxels (masked
 # parts and field maps 0.8 to 1; brains 0.4 to 0.6, with a strong bias 0.7), and where the median of
@@ -119,6 +126,9 @@ def _what_else(array: np.ndarray) -> str:
     low, high = float(array.min()), float(array.max())
     raised, top = _raised(above, border), high - border
     is_map = low >= border and not is_sparse and _is_probability(raised / top, top)
+    if is_map and _texture(above) < MOST_TEXTURE:  # smoothing puts a faint rim around a brain, too
+        parts = raised / top
+        is_map = _is_probability(parts[parts > FAINT[0]], top)
     if low >= border and is_whole and _are_mixtures(raised / top):
         return "a map of tissue labels and their mixtures"
     if is_map or (low == border == 0 and not is_sparse and _is_smoothed(array, high)):
@@ -223,6 +233,8 @@ def _is_smoothed(array: np.ndarray, high: float) -> bool:
 
 def _masked_map(above: np.ndarray) -> str:
     """Return what a masked image is that varies slowly, or on both sides of 0 up to its rim."""
+    if above.min() < 0:
+        above = _without_lobes(above)
     brain = above != 0
     values = np.sort(sample_of(above[brain]))
     is_signed = LEAST_PART < np.searchsorted(values, 0) / values.size < 1 - LEAST_PART
@@ -240,6 +252,13 @@ def _masked_map(above: np.ndarray) -> str:
     return (
         "a real or imaginary part, or a map (on both sides of 0, up to its rim)" if is_inner else ""
     )
+
+
+def _without_lobes(above: np.ndarray) -> np.ndarray:
+    """Return an image without the weak waves that splines leave in the air, on both sides of 0."""
+    strength = np.abs(above)
+    weak = strength <= LOBES * np.percentile(sample_of(strength[strength > 0]), 99)
+    return np.where(reaches_faces(weak), np.float32(0), above)
 
 
 def _rim_rank(above: np.ndarray, brain: np.ndarray, values: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter, shift, zoom
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.kind import check_t1w
@@ -174,6 +174,22 @@ def test_a_slab_of_a_brain_z_scored_within_its_mask_is_no_part(head, n_empty):
 def test_a_brain_that_was_enlarged_and_scaled_is_no_probability_map(head, top):
     brain = zoom(np.where(head[1], head[0], 0)[20:84, 20:84, 20:84], 1.5, order=1)
     check_t1w(Volume(top * brain / brain.max(), np.eye(4)))
+
+
+def test_a_brain_that_was_resampled_by_splines_is_no_part():
+    """Splines leave waves in the air, on both sides of 0."""
+    brain = load_template()
+    moved = shift(brain.array, (0.4, 0.3, 0.2), order=3)
+    assert 0.3 < (moved[brain.array == 0] < 0).mean() < 0.7
+    check_t1w(brain.with_array(moved))
+
+
+@pytest.mark.parametrize("top", [1, 100, 255])
+def test_a_brain_that_was_capped_and_smoothed_is_no_probability_map(top):
+    """Its maximum is what stands for certain, and a faint rim lies around it."""
+    brain = load_template()
+    capped = np.minimum(brain.array, np.percentile(brain.array[brain.array > 0], 85))
+    check_t1w(brain.with_array(top * gaussian_filter(capped / capped.max(), 1.5)))
 
 
 @pytest.fixture(scope="module")
