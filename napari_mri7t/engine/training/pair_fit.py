@@ -1,16 +1,21 @@
 """Whether the 3T and the 7T of a subject show one brain in one place, by their correlation."""
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from napari_mri7t.engine.errors import Mri7tWarning
+from napari_mri7t.engine.volumes.scale import border_of
 
 MARGIN = 0.01  # by which another place, side or person must fit better than what is there
+CHANCE = 4.0  # standard errors of the difference of two correlations, which few samples make large
 # Of the whole images, and of what is brighter than EDGE of the range. The ten brains and their
 # pseudo-3T reach 0.91 in both; with an inverted contrast, 0.10 at most in the second.
 LEAST_CORRELATION, LEAST_WITHIN, EDGE = 0.5, 0.3, 0.05
+MIRRORED = "mirrored left to right"
+CHECK, REGISTER = "check the headers of both", "register the two"
 AXES = ("left or right", "forwards or backwards", "up or down")  # of volumes in RAS+
 
 
@@ -35,25 +40,31 @@ def misfit(
 
     Examples
     --------
-    >>> brain = np.pad(np.arange(64.0).reshape(4, 4, 4), 3)
+    >>> brain = np.pad(np.arange(4096.0).reshape(16, 16, 16), 3)
     >>> brain = (brain - brain.mean()) / np.linalg.norm(brain - brain.mean())
     >>> misfit(brain, brain, {}, 4)
     ''
     >>> misfit(np.roll(brain, 1, axis=2), brain, {}, 4)
     'fits its 7T better some 4 voxels up or down: register the two'
     """
-    here = _fit(source, target)
-    places = [
-        (_fit(moved, target), f"some {step} voxels {AXES[axis]}: register the two")
-        for axis, moved in _moved(source)
-    ]
-    mirrored = _fit(_mirrored(source, target), target)
-    best, where = max(*places, (mirrored, "mirrored left to right: check the headers of both"))
-    if best > here + MARGIN:
-        return f"fits its 7T better {where}"
-    alike = {n: _fit(source, other) for n, other in others.items() if other.shape == source.shape}
+    here, n_samples = _fit(source, target), int((target != border_of(target)[0]).sum())
+
+    def lead(fit: float, likeness: float) -> float:
+        return fit - here - _margin(here, likeness, n_samples)
+
+    places = [(moved, f"some {step} voxels {AXES[axis]}") for axis, moved in _moved(source)]
+    places.append((_mirrored(source, target), MIRRORED))
+    leads = [(lead(_fit(moved, target), np.vdot(moved, source)), words) for moved, words in places]
+    best, where = max(leads)
+    if best > 0:
+        return f"fits its 7T better {where}: {CHECK if where == MIRRORED else REGISTER}"
+    alike = {
+        name: lead(_fit(source, other), np.vdot(other, target))
+        for name, other in others.items()
+        if other.shape == source.shape
+    }
     nearest = max(alike, key=alike.__getitem__, default="")
-    if nearest and alike[nearest] > here + MARGIN:
+    if nearest and alike[nearest] > 0:
         return f"fits the 7T of {nearest} better than its own: check that they are one person's"
     if here > 0:
         return ""
@@ -94,6 +105,18 @@ def _fit(source: np.ndarray, target: np.ndarray) -> float:
     within = float(np.corrcoef(source[inside], target[inside])[0, 1])
     whole = float((source * target).sum())
     return whole if whole > LEAST_CORRELATION and within > LEAST_WITHIN else 0.0
+
+
+def _margin(fit: float, likeness: float, n_samples: int) -> float:
+    """Return by how much another image must fit better than one whose correlation with it is this.
+
+    The fits of two images that are alike differ by their noise: their standard error is that of
+    Steiger (1980), Psychological Bulletin 87, for dependent correlations.
+    """
+    rest = 1 - 2 * fit**2
+    shared = likeness * rest - fit**2 * (rest - likeness**2) / 2
+    variance = 2 * ((1 - fit**2) ** 2 - shared) / max(n_samples, 1)
+    return max(MARGIN, CHANCE * math.sqrt(max(variance, 0.0)))
 
 
 def _moved(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

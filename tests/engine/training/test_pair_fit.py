@@ -79,6 +79,25 @@ def test_the_3t_of_another_person_is_told_by_that_persons_name(told):
     assert text.startswith("sub-1: its 3T fits the 7T of sub-2 better than its own")
 
 
+def test_small_images_that_differ_in_noise_alone_are_not_taken_for_swapped(tmp_path):
+    """Their few samples fit those of another by chance."""
+    random = np.random.default_rng(0)
+    places = (np.indices((24, 28, 24)).T - (11.5, 13.5, 11.5)) / (9, 11, 9)
+    radius = np.sqrt((places**2).sum(-1)).T
+    tissue = 400 + 300 * np.cos(5 * radius)
+    subjects = []
+    for n in range(8):
+        paths = [tmp_path / f"S{n}_{field}T.nii" for field in "73"]
+        for path, sigma in zip(paths, (60, 100), strict=True):
+            noisy = (tissue + sigma * random.standard_normal(tissue.shape)).clip(1)
+            array = np.where(radius < 1, noisy, 0).astype(np.float32)
+            save_volume(Volume(array, np.eye(4)), path)
+        subjects.append(Subject(f"S{n}", *paths))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        digest_subjects(subjects)
+
+
 def test_another_contrast_is_told(told):
     array = brain(1)
     (text,) = told(np.where(array > 0, 1.2 - array, 0))
