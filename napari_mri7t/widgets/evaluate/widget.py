@@ -96,7 +96,7 @@ class EvaluateWidget(EngineWidget):
         self.summary_label.setWordWrap(True)
         self.summary_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.region_box = choice(REGIONS)
-        self.region_box.setToolTip("Where the figures of the table are of")
+        self.region_box.setToolTip("Part of the volume that the table describes")
         self.region_box.setAccessibleName("Region")
         self.table = ResultTable()
         self.hint_label = QLabel("Double-click a row to load its volumes")

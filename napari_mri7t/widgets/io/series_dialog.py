@@ -37,7 +37,7 @@ class SeriesDialog(QDialog):
         self.setWindowTitle(TITLE)
         self.series = series
         what = why.split(":")[1].strip()
-        told = QLabel(f"{what[0].upper()}{what[1:]}. Which series is to be opened?")
+        told = QLabel(f"{what[0].upper()}{what[1:]}. Which series do you want to open?")
         told.setTextFormat(Qt.TextFormat.PlainText)
         told.setWordWrap(True)
         self.list = QListWidget()

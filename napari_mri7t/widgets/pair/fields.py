@@ -98,7 +98,7 @@ class PairFields(QWidget):
             "the folder of raw scans",
         )
         self.table_field = FileField(
-            "A row a person: participant, 3T scan, 7T scan and, if you have them, masks",
+            "One row per person: participant, 3T scan, 7T scan and, if you have them, masks",
             "Tables (*.tsv *.csv)",
         )
         self.output_field = FolderField(
@@ -226,6 +226,6 @@ class ReviewButtons(QWidget):
 
     def allow(self, why_not: str | None) -> None:
         """Offer to open and to judge the chosen pair, or say why not."""
-        set_enabled(self.open_button, why_not, "Open its layers, in place of the last pair's")
+        set_enabled(self.open_button, why_not, "Open its layers in place of those of the last pair")
         for verdict, button in self.buttons.items():
             set_enabled(button, why_not, VERDICT_TIPS[verdict])

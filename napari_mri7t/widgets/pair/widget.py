@@ -62,7 +62,7 @@ class PairWidget(EngineWidget):
 
     preferred_width = 450  # of all the table's columns
     disclaimer_line = "For research, not for diagnosis."
-    disclaimer_text = "Pairs hold real scans, which training takes for the truth: check each one."
+    disclaimer_text = "Training treats the 7T scan of a pair as the truth: check each pair."
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -181,7 +181,7 @@ class PairWidget(EngineWidget):
         set_enabled(
             self.page_button,
             None if has_page else "there is none yet",
-            "Every pair with its figures, in the web browser",
+            "All pairs with their measurements, in the web browser",
         )
 
     def _lines(self) -> list[str]:

@@ -124,7 +124,7 @@ def _scores(metrics: Mapping[str, Any]) -> list[QWidget]:
             found += [_selectable(f"Real scans, {test['what']}: PSNR in the brain, dB")]
             found += [scan_table(test), _selectable(f"{test['date']}: {test['command']}")]
         except (LookupError, TypeError, ValueError):  # a stranger's card
-            found += [_selectable("The figures of a test on real scans cannot be read.")]
+            found += [_selectable("The results of a test on real scans cannot be read.")]
     return found or [_selectable("No scores.")]
 
 

@@ -77,7 +77,7 @@ def file_of(layer: Layer, index: int | None = None) -> LayerFile:
         raise VolumeError(f"{layer.name}: was not opened from a file by this plugin: {SAVE_FIRST}")
     place = geometry.path or (layer.source.path if geometry.dicom else None)
     if place is None or not Path(place).exists():
-        raise VolumeError(f"{layer.name}: its file is not there any more: {SAVE_FIRST}")
+        raise VolumeError(f"{layer.name}: its file no longer exists: {SAVE_FIRST}")
     shown = place_of(layer.name, layer.as_layer_data_tuple()[1], layer.ndim)
     if not is_still(shown, facts["shown"], tuple(facts["shape"])):
         raise VolumeError(f"{layer.name}: was moved in napari: {SAVE_FIRST}")

@@ -38,7 +38,7 @@ from napari_mri7t.widgets.shared.controls import (
 from napari_mri7t.widgets.shared.labels import TextLabel
 
 AUTOMATIC_TOOLTIP = (
-    f"The trained model. (auto) follows the scan: {DEFAULT_MODEL} for real scans,\n"
+    f"The trained model. (auto) chooses by the scan: {DEFAULT_MODEL} for real scans,\n"
     f"{REPORT_MODEL} for the report's pseudo-3T. Its card is summarised below."
 )
 CARD_TOOLTIP = "The model's card: use, scores, training, files"
@@ -267,7 +267,7 @@ def _figures(card: ModelCard) -> str:
     is_final = card.training.get("held_out", "somebody") is None  # the figures are of its folds
     which = f"Leave-one-out on {brains}" if is_final else f"On {brains} not used in training"
     is_worse = estimate["psnr"]["mean"] < source["psnr"]["mean"]
-    worse = ". Its estimates are farther from the 7T than the 3T as it is" if is_worse else ""
+    worse = ". The 3T as is has a higher PSNR" if is_worse else ""
     return f"{which}: PSNR {psnr}, SSIM {ssim}{worse}"
 
 

@@ -12,7 +12,7 @@ from napari_mri7t.engine.datasets.scans import ScanFilter
 from napari_mri7t.widgets.shared.fold import FoldBox
 
 TITLE = "Select scans"
-TOOLTIP = "Take some participants only, a DICOM series by its number, a volume of 4-D files"
+TOOLTIP = "Some participants only, a DICOM series by its number, or a volume of 4-D files"
 ANY = -1  # of the volume's box
 MOST_VOLUMES = 9999
 LABELS = re.compile(r"[\s,;]+")  # between two

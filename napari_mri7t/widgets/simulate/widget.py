@@ -102,7 +102,7 @@ class SimulateWidget(EngineWidget):
         self.preset_box.setToolTip(
             "Noise only: Gaussian noise, as in the report.\n"
             "Realistic: contrast, resolution, shading and Rician noise, with random strengths.\n"
-            "Random noise: Rician noise of random strength, in random tones."
+            "Random noise: Rician noise of random strength, with random contrast."
         )
         self.variance_box = QDoubleSpinBox()
         self.variance_box.setDecimals(4)
@@ -118,7 +118,7 @@ class SimulateWidget(EngineWidget):
         self.reference_chooser = LayerChooser(
             self.viewer,
             is_single_volume,
-            "Another 7T brain to match the histograms of 3T and 7T to, as in the report",
+            "Another 7T brain to whose histogram 3T and 7T are matched, as in the report",
             optional="own histogram",
         )
         self.preview_button = QPushButton("Preview slice")

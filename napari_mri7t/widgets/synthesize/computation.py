@@ -22,11 +22,11 @@ QUALITY_TOOLTIP = (
 STEPS = {1: "Averaged", 3: "Fast"}  # by the step between two slabs
 FAST = 3
 UNCERTAINTY_TOOLTIP = (
-    "A second layer: how far each voxel may be from the truth, as half of the width of\n"
-    "its 90 % interval, in the image's intensities. It knows no lesion."
+    "A second layer: how far each voxel may be from the truth, as half the width of\n"
+    "its 90 % interval, in the image's intensities. It does not detect lesions."
 )
 NOISE_TOOLTIP = (
-    "How much noise to remove, as a multiple of what is found in the scan:\n"
+    "How much noise to remove, as a multiple of the noise measured in the scan:\n"
     "0 leaves the scan nearly as it is, 2 smooths more."
 )
 MOST_NOISE = 3.0

@@ -17,7 +17,7 @@ from napari_mri7t.widgets.synthesize.choices import Choices
 from napari_mri7t.widgets.synthesize.jobs import Planned, ScanCheck
 from napari_mri7t.widgets.synthesize.pace import Pace
 
-ON_TOP = " The preparation comes on top."
+ON_TOP = " Preparation takes additional time."
 
 
 class Outlook(QObject):

@@ -105,8 +105,8 @@ class PreparationFields(QWidget):
         self.background_box.setToolTip("What the result of a prepared scan shows outside the brain")
         self.coarse_box = QCheckBox("Process anyway (voxels too coarse)")
         self.coarse_box.setToolTip(
-            "Voxels above 2 mm, or twice as long as wide, are outside the models' domain;\n"
-            "the sidecar records it"
+            "Voxels above 2 mm, or more than twice as long as wide, are outside the models'\n"
+            "domain; the sidecar records it"
         )
 
     def _build_own(self, viewer: napari.Viewer) -> None:

@@ -56,7 +56,7 @@ class ExportButton(QPushButton):
         set_enabled(
             self,
             "no fold is trained yet" if fold is None else None,
-            f"Copy a trained model into a folder of its own, with its card{which}.\n"
+            f"Copy a trained model and its card to a new folder{which}.\n"
             "Click a fold of the list to choose another",
         )
 

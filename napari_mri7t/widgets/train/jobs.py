@@ -142,7 +142,7 @@ def describe_amount(request: Request, seconds_per_patch: float) -> str:
     config, n_folds = request.config, len(request.folds)
     seconds = seconds_per_patch * config.batch_size * config.n_steps * n_folds
     folds = "1 fold" if n_folds == 1 else f"{n_folds} folds"
-    return f"{folds} of {config.n_steps} steps: {duration(seconds)} here, as one step was measured"
+    return f"{folds} of {config.n_steps} steps: {duration(seconds)} here, from one measured step"
 
 
 def export(run: Path, fold: int, folder: Path) -> tuple[Path, str]:

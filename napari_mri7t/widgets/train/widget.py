@@ -64,7 +64,7 @@ class TrainWidget(EngineWidget):
     A training continues when the widget is closed; the next widget finds it again.
     """
 
-    closed_while_running = "{name} closed, training goes on."
+    closed_while_running = "{name} closed, training continues."
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)

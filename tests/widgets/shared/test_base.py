@@ -41,7 +41,7 @@ def test_start_cancel_and_errors_are_in_sight_of_a_low_window(
     wait_idle()
 
 
-ENDS, GOES_ON = "{} closed, run cancelled.", "{} closed, training goes on."
+ENDS, GOES_ON = "{} closed, run cancelled.", "{} closed, training continues."
 OF_NAMES = {  # Compare runs nothing
     "Synthesize 7T": ENDS,
     "Simulate 3T": ENDS,

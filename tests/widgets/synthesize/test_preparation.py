@@ -52,7 +52,7 @@ def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     assert "Preparation: brain extraction, bias field correction, registration" in told
     steps = "brain extraction, bias field correction and registration"
     assert told.endswith(f"Not timed on this computer yet: {steps}.")
-    assert plain(ready.outlook.passes).endswith(" The preparation comes on top.")
+    assert plain(ready.outlook.passes).endswith(" Preparation takes additional time.")
     assert calls == []
     choose(ready.preparation.mode_box, "full")
     ready.start()
@@ -63,7 +63,7 @@ def test_what_will_happen_is_told_before_and_how_long_after_the_first_run(
     assert "based on earlier runs" in _plan(ready, wait_idle)
     choose(ready.preparation.mode_box, "none")
     assert _plan(ready, wait_idle) == "The scan goes to the model as is."
-    assert "on top" not in plain(ready.outlook.passes)
+    assert "additional time" not in plain(ready.outlook.passes)
 
 
 def test_folder_of_a_session_is_deleted_with_the_widget(make_napari_viewer, tmp_path, monkeypatch):
