@@ -22,7 +22,7 @@ FAULTS = {
     1: (REFUSE, "empty file"),
     2: (REFUSE, "truncated `.nii`"),
     3: (REFUSE, "truncated `.nii.gz`"),
-    4: (REFUSE, "a flipped bit in the `.gz`: read to the end, the checksum finds it"),
+    4: (REFUSE, "a flipped bit in the `.gz`: found by its checksum, which is always read"),
     5: (REFUSE, "a `.gz` name without gzip content"),
     6: (REFUSE, "HTML, text or a Git LFS pointer under a `.nii` name"),
     7: (REFUSE, "dimensions beyond the file or the memory"),
@@ -43,7 +43,7 @@ FAULTS = {
     19: (
         REFUSE,
         "a subject twice, or on both sides of a fold: by name, by file, by voxels after resaving "
-        "(a copy with weak noise or another bias field is warned of, one that was turned is not)",
+        "(a copy with weak noise or another bias field gives a warning, a turned one does not)",
     ),
     20: (
         REFUSE,
@@ -66,19 +66,19 @@ FAULTS = {
     34: (SURVIVE, "output = input: refused without `--overwrite`, then replaced atomically"),
     35: (SURVIVE, "viewer closed during a job"),
     36: (SURVIVE, "error or warning inside a worker"),
-    37: (SURVIVE, "spaces, non-ASCII, long paths, names that are no text, terminal escapes"),
+    37: (SURVIVE, "spaces, non-ASCII, long paths, names that are not valid text, terminal escapes"),
     38: (SURVIVE, "no network at all"),
     39: (SURVIVE, "two runs at once on one run folder"),
     40: (SURVIVE, "a Dask worker killed: folds are idempotent"),
-    41: (REFUSE, "a pipe, a device or a file without an end in the place of a file"),
-    42: (REFUSE, "a JSON of another program or image: not believed, not replaced"),
-    43: (REFUSE, "an edited sidecar, repeated"),
-    44: (REFUSE, "a card that declares a larger network than its weights are"),
+    41: (REFUSE, "a pipe, a device or an endless file in place of a regular file"),
+    42: (REFUSE, "a JSON file of another program or image: ignored, never replaced"),
+    43: (REFUSE, "an edited sidecar in `mri7t repeat`"),
+    44: (REFUSE, "a card that declares a larger network than its weights hold"),
     45: (REFUSE, "maps, masks, parts and other contrasts where a T1w is expected: named"),
     46: (REFUSE, "a scheduler that other users could give work"),
-    47: (WARN, "a unit of length that the voxel size contradicts"),
-    48: (SURVIVE, "files that exist and that nobody named in the dialog"),
-    49: (SURVIVE, "a layer that was moved: it counts where it is shown, or is refused"),
+    47: (WARN, "a unit of length that contradicts the voxel size"),
+    48: (SURVIVE, "existing files that were not named in the dialog"),
+    49: (SURVIVE, "a layer that was moved: used where it is shown, or refused"),
 }
 PLACES = {"Command line": "tests/cli/", "Engine": "tests/engine/", "Widget": "tests/widgets/"}
 # Tests of the later faults, whose names do not begin with a number.
@@ -106,7 +106,7 @@ NAMED = {
     ],
     49: ["test_moved_layer_is_saved_where_it_is_shown"],
 }
-_ENGINE = "the engine does it"
+_ENGINE = "covered by the engine"
 _NO_WORKERS = "cannot occur: the widgets start no workers"
 _LAYERS = "cannot occur: only napari has layers"
 WITHOUT = {
@@ -116,7 +116,7 @@ WITHOUT = {
     (41, "Widget"): _ENGINE,
     (42, "Command line"): _ENGINE,
     (43, "Command line"): _ENGINE,
-    (43, "Widget"): "cannot occur: the widgets repeat nothing",
+    (43, "Widget"): "cannot occur: no widget repeats a run",
     (44, "Command line"): _ENGINE,
     (44, "Widget"): _ENGINE,
     (45, "Command line"): _ENGINE,
@@ -197,8 +197,8 @@ def page(found: dict[int, list[tuple[str, str]]]) -> str:
     lines = [
         "# Faults and bad input, and their tests",
         "",
-        "Generated from the names of the tests by `make faults`. A test checks that it is up to",
-        "date, and that no fault lacks a test where it can occur.",
+        "This page is generated from the names of the tests by `make faults`. A test checks that",
+        "it is up to date, and that each fault has a test wherever it can occur.",
     ]
     for kind, title in TITLES.items():
         columns = ["", "Fault", *PLACES]
