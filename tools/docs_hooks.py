@@ -97,8 +97,8 @@ def cli_page() -> str:
     run = CliRunner()
     parts = [
         "# Command line",
-        "The output of `mri7t COMMAND --help`. Bad input ends with one sentence on stderr and exit "
-        "code 1, an unknown command or option with exit code 2.",
+        "The output of `mri7t COMMAND --help`. Bad input gives a message on stderr and exit code "
+        "1, an unknown command or option exit code 2.",
     ]
     for name in ("", *get_command(app).commands):
         arguments = [name, "--help"] if name else ["--help"]
@@ -143,7 +143,7 @@ def card_section(card: ModelCard) -> str:
         "Scores from": f"`{training['held_out_command']}`"
         if training.get("held_out_command")
         else "",
-        "When, on what": f"{training.get('date', '')}, {training.get('hardware', '')}",
+        "Date and hardware": f"{training.get('date', '')}, {training.get('hardware', '')}",
         "Uncertainty": intervals(card.uncertainty),
         "SHA-256 of the weights": f"`{card.sha256}`",
     }
@@ -167,8 +167,8 @@ def intervals(uncertainty: Mapping[str, Any]) -> str:
         return ""
     held, percent = uncertainty["held_out"].values(), 100 * uncertainty["interval"]
     return (
-        f"The [{percent:g} % interval](uncertainty.md) holds {100 * uncertainty['coverage']:.1f} % "
-        f"of the voxels of held-out brains: {100 * min(held):.1f} to {100 * max(held):.1f} %"
+        f"The [{percent:g} % interval](uncertainty.md) covers {100 * uncertainty['coverage']:.1f} "
+        f"% of the voxels of held-out brains: {100 * min(held):.1f} to {100 * max(held):.1f} %"
     )
 
 
