@@ -24,13 +24,40 @@ from napari_mri7t.widgets.shared.controls import let_shrink
 NARROW = 60  # of a list, pixels: the longest name is beside one
 #: The settings that decide how long a training takes; the others are behind *Advanced settings*.
 IN_FRONT = {"n_steps": "Steps", "batch_size": "Batch size", "patch_size": "Patch size"}
+#: Labels that differ from the settings' names with spaces; `INFERENCE` comes before its own.
+LABELS = IN_FRONT | {
+    "start": "Initial weights",
+    "schedule": "Learning rate schedule",
+    "decay_steps": "Schedule over, steps",
+    "warmup_steps": "Warm-up, steps",
+    "ssim_weight": "SSIM weight",
+    "gradient_clip": "Largest gradient norm",
+    "average_decay": "Weight averaging decay",
+    "sampling": "Patch centres",
+    "max_background": "Largest background share",
+    "end_slices": "Skip end slices",
+    "fresh_noise": "New noise per patch",
+    "pseudo_3t": "Pseudo-3T degradation",
+    "variance": "Noise variance",
+    "checkpoint_steps": "Checkpoint every, steps",
+    "step": "Slab step, slices",
+    "crop": "Crop to the brain",
+}
+INFERENCE, HELD_OUT = "inference.", "Held-out: "  # how the held-out subject is estimated
 PLANES_OF_HELD_OUT = "Planes whose estimates are averaged."
+
+
+def label_of(name: str) -> str:
+    """Return what the window calls a setting of the command line's `--set`."""
+    own = name.removeprefix(INFERENCE)
+    label = LABELS.get(own, own.replace("_", " ").capitalize())
+    return label if own == name else f"{HELD_OUT}{label[0].lower()}{label[1:]}"
 
 
 def describe_settings() -> dict[str, str]:
     """Return the meaning of every setting, from the docstrings of the configurations."""
     inference = _parameters(SynthesisConfig) | {"planes": PLANES_OF_HELD_OUT}
-    return _parameters(TrainConfig) | {f"inference.{name}": t for name, t in inference.items()}
+    return _parameters(TrainConfig) | {f"{INFERENCE}{name}": t for name, t in inference.items()}
 
 
 def _parameters(owner: type) -> dict[str, str]:
@@ -93,7 +120,7 @@ class SettingFields(QObject):
             name: self._field(name, value) for name, value in settings_of(TrainConfig()).items()
         }
         for name, field in self._fields.items():
-            field.setToolTip(meanings[name])
+            field.setToolTip(f"{meanings[name]}\nOn the command line: --set {name}=...")
 
     def _field(self, name: str, value: Any) -> QWidget:
         if name in CHOICES:
@@ -103,7 +130,7 @@ class SettingFields(QObject):
             field.addItems(list(CHOICES[name]))
             field.currentIndexChanged.connect(self._announce)
         elif name.rpartition(".")[2] == "planes":
-            field = PlanesField(name)
+            field = PlanesField(label_of(name))
             field.changed.connect(self._announce)
         elif isinstance(value, bool):
             field = QCheckBox()
@@ -117,9 +144,10 @@ class SettingFields(QObject):
         self.changed.emit()
 
     def lay_out(self, form: QFormLayout, names: Iterable[str]) -> None:
-        """Add the fields of these settings to a form, those in front by their words."""
+        """Add the fields of these settings to a form; a label has its field's tooltip."""
         for name in names:
-            form.addRow(IN_FRONT.get(name, name), self._fields[name])
+            form.addRow(label_of(name), self._fields[name])
+            form.labelForField(self._fields[name]).setToolTip(self._fields[name].toolTip())
 
     def advanced(self) -> list[str]:
         """Return the names of the settings that are not in front."""
@@ -169,14 +197,12 @@ class SettingFields(QObject):
         try:
             return with_settings(preset, self.changes(preset))
         except ValueError as error:
-            raise ValueError(_labelled(str(error))) from error
+            raise ValueError(self._labelled(str(error))) from error
 
-
-def _labelled(text: str) -> str:
-    """Call the settings in front by their words in an error."""
-    for name, label in IN_FRONT.items():
-        text = re.sub(rf"\b{name}\b", label, text)
-    return text
+    def _labelled(self, text: str) -> str:
+        """Call the setting that an error begins with by its label."""
+        name = re.split(r":? ", text, maxsplit=1)[0]
+        return text.replace(name, label_of(name), 1) if name in self._fields else text
 
 
 def _text_of(field: QWidget) -> str:

@@ -52,6 +52,21 @@ def test_the_numbers_that_matter_are_in_front_and_the_others_folded(widget):
     assert all(field.isVisibleTo(widget) for field in fields(widget).values())
 
 
+def test_settings_have_plain_labels_and_their_names_in_the_tooltips(widget):
+    form = widget.recipe.advanced.form
+    labels = {}
+    for name in widget.recipe.settings.advanced():
+        label = form.labelForField(fields(widget)[name])
+        labels[name] = label.text()
+        assert f"--set {name}=" in label.toolTip()
+        assert f"--set {name}=" in fields(widget)[name].toolTip()
+    assert not [text for text in labels.values() if "_" in text or "." in text]
+    assert len(set(labels.values())) == len(labels), "each label is of one setting"
+    assert labels["checkpoint_steps"] == "Checkpoint every, steps"
+    assert labels["weight_decay"] == "Weight decay"
+    assert labels["inference.end_slices"] == "Held-out: skip end slices"
+
+
 def test_choices_are_lists_and_switches_are_boxes(widget):
     for name, value in settings_of(TrainConfig()).items():
         field = fields(widget)[name]

@@ -109,7 +109,12 @@ def test_every_setting_of_the_preset_can_be_seen_and_changed(widget):
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
-    [("n_steps", "many", "Steps: 'many'"), ("patch_size", "20", "multiple of 8")],
+    [
+        ("n_steps", "many", "Steps: 'many'"),
+        ("patch_size", "20", "Patch size must be a multiple of 8"),
+        ("checkpoint_steps", "0", "Checkpoint every, steps must be at least 1"),
+        ("inference.step", "x", "Held-out: slab step, slices: 'x'"),
+    ],
 )
 def test_setting_that_cannot_be_is_explained_before_the_start(widget, name, text, words):
     widget.recipe.set_setting(name, text)
