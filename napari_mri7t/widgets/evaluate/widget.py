@@ -251,7 +251,7 @@ class EvaluateWidget(EngineWidget):
             self._of_tables.ask(save_tables, self.evaluation.results, folder)
 
     def _on_tables(self, folder: Path) -> None:
-        self.panel.conclude(f"Tables: {folder}")
+        self.panel.mention(f"Tables: {folder}")
 
     def write_report(self) -> None:
         """Write the HTML report in the background: into the run folder, or one to choose."""

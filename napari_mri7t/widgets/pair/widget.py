@@ -282,7 +282,7 @@ class PairWidget(EngineWidget):
 
     def _on_judged(self, record: PairRecord) -> None:
         self._show_record(record)
-        self.panel.conclude(f"{record.name}: {VERDICTS[record.verdict].word}")
+        self.panel.mention(f"{record.name}: {VERDICTS[record.verdict].word}")
 
     def _page(self) -> Path | None:
         return None if self._request is None else self._request.output / QUALITY_PAGE

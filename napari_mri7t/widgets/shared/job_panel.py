@@ -55,6 +55,7 @@ class JobPanel(QWidget):
         self._why_not: str | None = None
         self.job: Job | None = None
         self._last_words = ""
+        self._of_action = ""  # the last words, if they are of an action beside the job
         # The last words, and the layer that they name.
         self._named: tuple[str, Layer | None] = ("", None)
         self._chosen: tuple[object, ...] = ()
@@ -123,7 +124,7 @@ class JobPanel(QWidget):
         self.notices.clear()
         job.progressed.connect(self._on_progressed)
         job.warned.connect(self.warn)
-        job.failed.connect(self.fail)
+        job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
         job.ended.connect(self._on_ended)
         if self.start_button.hasFocus():
@@ -174,7 +175,15 @@ class JobPanel(QWidget):
         self.notices.add(text, INFORMATION_COLOUR)
 
     def fail(self, text: str) -> None:
-        """Show an error, and below, in sight, that there is one."""
+        """Show an error of an action beside the job, whose result stays in sight.
+
+        Without a result, the line below says that there is an error.
+        """
+        self.notices.add(text, ERROR_COLOUR)
+        if self._last_words in ("", self._of_action):
+            self.conclude(FAILED)
+
+    def _on_failed(self, text: str) -> None:
         self.notices.add(text, ERROR_COLOUR)
         self.conclude(FAILED)
 
@@ -186,14 +195,14 @@ class JobPanel(QWidget):
     ) -> None:
         """Show how an action beside the job ends; its success takes its failures away.
 
-        `show`: what shows a success, `conclude` if not given.
+        `show`: what shows a success, `mention` if not given.
         """
         said: list[str] = []
 
         def on_done(text: str) -> None:
             while said:
                 self.notices.drop(said.pop())
-            (show or self.conclude)(text)
+            (show or self.mention)(text)
 
         def on_failed(text: str) -> None:
             said.append(text)
@@ -244,10 +253,10 @@ class JobPanel(QWidget):
 
     def drop_failure(self) -> None:
         """Take back why the last run failed, once another choice may let it succeed."""
-        if self.job is None and self._last_words == FAILED:
+        if self.job is None:
             for text in self.notices.texts(ERROR_COLOUR):
                 self.notices.drop(text)
-            self.conclude("")
+            self.amend(FAILED, "")
 
     def about(self, *chosen: object) -> None:
         """Forget once something else is `chosen` than at the last call."""
@@ -267,6 +276,11 @@ class JobPanel(QWidget):
             layer.events.name.connect(self._on_renamed)
         if self.job is None:
             self._show_idle(self._last_words)
+
+    def mention(self, text: str) -> None:
+        """Show how an action beside the job ended, until another one fails."""
+        self._of_action = text
+        self.conclude(text)
 
     def amend(self, old: str, new: str) -> None:
         """Show another line in place of `old`, if that still stands there."""

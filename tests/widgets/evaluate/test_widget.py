@@ -93,6 +93,18 @@ def test_table_holds_every_subject_by_every_method(evaluated):
     assert evaluated.picture.pixmap().width() <= 300
 
 
+def test_a_copy_that_fails_leaves_the_result_in_sight(evaluated, monkeypatch):
+    def lines():
+        raise ValueError("estimate: was not opened from a file")
+
+    monkeypatch.setattr(evaluated.command_button, "_lines", lines)
+    evaluated.command_button.click()
+    assert evaluated.panel.notices.texts(ERROR_COLOUR) == ["estimate: was not opened from a file"]
+    assert evaluated.panel.status.text() == "Evaluated 2 subjects"
+    evaluated.asked.baselines_box.click()
+    assert evaluated.panel.notices.texts() == [], "the error goes with what it is about"
+
+
 def test_progress_shows_in_the_widget_and_in_the_activity_dock(widget, wait_idle):
     seen, panel = [], widget.panel
     widget.start()
