@@ -14,7 +14,7 @@ from napari_mri7t.engine.datasets.estimates import name_beside
 from napari_mri7t.engine.simulation.pseudo_3t import SimulationConfig
 from napari_mri7t.engine.volumes.files.streams import stem_of
 from napari_mri7t.widgets.layers.layers import LayerData, is_single_volume, remove_layer
-from napari_mri7t.widgets.layers.planes import plane_to_layer, shown_plane
+from napari_mri7t.widgets.layers.planes import plane_box, plane_to_layer, shown_plane
 from napari_mri7t.widgets.shared.base import EngineWidget
 from napari_mri7t.widgets.shared.command import CommandButton, command_line, file_of
 from napari_mri7t.widgets.shared.controls import (
@@ -40,6 +40,7 @@ from napari_mri7t.widgets.simulate.jobs import (
     simulation_options,
     time_of,
 )
+from napari_mri7t.widgets.synthesize.preview_label import PreviewLabel
 
 ONE_LAYER, FOLDER = "One layer", "A folder of 7T volumes"
 DEGRADATIONS = {
@@ -59,6 +60,7 @@ class SimulateWidget(EngineWidget):
         super().__init__(napari_viewer)
         orient_empty_viewer()
         self._preview: Layer | None = None
+        self._label = PreviewLabel(self.viewer, "7T")
         self._first: dict[Path, Layer] = {}  # of a folder, once it was loaded
         self._latest = Latest("Preview", self)
         self._of_folder = Latest("Preview", self)
@@ -263,6 +265,7 @@ class SimulateWidget(EngineWidget):
         remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
         data, meta, _ = plane_to_layer(values, plane, layer, name=f"{layer.name} {PREVIEW_NAME}")
         self._preview = self.viewer.add_image(data, **meta)
+        self._label.tell(self._preview, layer, plane_box(layer, plane))
 
     def start(self) -> None:
         """Simulate in the background."""
@@ -300,6 +303,6 @@ class SimulateWidget(EngineWidget):
     def release(self) -> None:
         """Stop running work."""
         self.viewer.dims.events.ndisplay.disconnect(self._check)
-        self.panel.release()
-        self.save_button.release()
+        for part in (self.panel, self.save_button, self._label):
+            part.release()
         super().release()

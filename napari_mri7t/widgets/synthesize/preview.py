@@ -14,12 +14,7 @@ from qtpy.QtWidgets import QApplication, QCheckBox
 
 from napari_mri7t.engine.progress import Progress
 from napari_mri7t.widgets.compare.line import LINE_COLOUR
-from napari_mri7t.widgets.layers.layers import (
-    COVERING,
-    VIEW_KEY,
-    raise_layer,
-    remove_layer,
-)
+from napari_mri7t.widgets.layers.layers import VIEW_KEY, raise_layer, remove_layer
 from napari_mri7t.widgets.layers.planes import (
     Box,
     box_to_layer,
@@ -67,7 +62,7 @@ class PreviewBar(QObject):
         self._opening: tuple[Any, ...] | None = None  # the scan that is prepared now
         self._pressed_at = 0.0  # to start the opening
         self._kind = SLICE
-        self._label = PreviewLabel(viewer)
+        self._label = PreviewLabel(viewer, "scan")
         self._layer: Image | None = None
         self._source: Layer | None = None  # of the layer
         self._shown: tuple[Any, ...] | None = None  # what the layer shows
@@ -82,7 +77,6 @@ class PreviewBar(QObject):
         for event in self._events():
             event.connect(self._on_moved)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.events.connect(self._on_layers)  # also those of each layer
         self._latest.progressed.connect(self._on_progressed)
         self._latest.answered.connect(self._on_answered)
         self._latest.failed.connect(self._on_failed)
@@ -102,9 +96,9 @@ class PreviewBar(QObject):
         for event in self._events():
             event.disconnect(self._on_moved)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._viewer.layers.events.disconnect(self._on_layers)
         self.stop()
         self.remove()
+        self._label.release()
 
     def set_ready(self, why_not: str | None) -> None:
         """Allow previews, or forbid them and say why; what is chosen may have changed."""
@@ -149,21 +143,15 @@ class PreviewBar(QObject):
         if event.value == self._source:  # napari hands out proxies
             self.remove()
 
-    def _on_layers(self, event: Any) -> None:
-        """Follow what covers the preview."""
-        if event.type in COVERING:
-            self._tell_where()
-
     def _on_live(self, is_on: bool) -> None:
         if is_on:
             self.show(SLICE)
 
     def _on_moved(self, event: object = None) -> None:
-        self._tell_where()
         if self.live_box.isChecked() and self.live_box.isEnabled():
             self.show(SLICE)
 
-    def _tell_where(self, event: object = None) -> None:
+    def _tell_where(self) -> None:
         """Say on the canvas whether the preview is what is shown."""
         self._label.tell(self._layer, self._source, () if self._shown is None else self._shown[1])
 

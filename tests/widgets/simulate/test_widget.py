@@ -245,6 +245,24 @@ def test_preview_follows_the_noise_that_is_chosen(widget, viewer, wait_idle):
     assert np.abs(np.diff(much)).mean() > 1.5 * np.abs(np.diff(little)).mean()
 
 
+def test_canvas_says_whether_the_preview_or_the_7t_is_shown(widget, viewer, wait_idle):
+    def words() -> str:
+        return getattr(viewer.canvas.overlays.get("mri7t-preview-of-7T"), "text", "")
+
+    assert words() == ""
+    widget.preview_button.click()
+    wait_idle()
+    assert words() == "preview"
+    viewer.dims.set_current_step(0, viewer.dims.current_step[0] + 2)
+    assert words() == "7T (the preview is of another slice)"
+    viewer.layers[PREVIEW].visible = False
+    assert words() == ""
+    viewer.layers[PREVIEW].visible = True
+    widget.start()
+    wait_idle()
+    assert words() == "", "the preview has given way to the result"
+
+
 def test_preview_of_a_folder_opens_its_first_volume(widget, viewer, phantom, tmp_path, wait_idle):
     viewer.layers.clear()
     for name, power in (("sub-02", 3), ("sub-01", 1)):

@@ -282,7 +282,7 @@ def test_time_of_the_preparation_is_said_with_that_of_the_preview(
 
 def words_on(viewer) -> str:
     """Return what the canvas says of the preview."""
-    return getattr(viewer.canvas.overlays.get("mri7t-preview"), "text", "")
+    return getattr(viewer.canvas.overlays.get("mri7t-preview-of-scan"), "text", "")
 
 
 def test_canvas_says_whether_the_preview_is_what_is_shown(opened, phantom, wait_idle):
@@ -292,11 +292,11 @@ def test_canvas_says_whether_the_preview_is_what_is_shown(opened, phantom, wait_
     wait_idle()
     assert words_on(viewer) == PREVIEW
     viewer.dims.set_point(0, phantom.affine[2, 3] + 16)
-    assert words_on(viewer) == ELSEWHERE
+    assert words_on(viewer) == ELSEWHERE.format("scan")
     viewer.dims.set_point(0, phantom.affine[2, 3] + 15)
     assert words_on(viewer) == PREVIEW
     viewer.dims.order = (2, 0, 1)
-    assert words_on(viewer) == ELSEWHERE, "only a line of it is shown"
+    assert words_on(viewer) == ELSEWHERE.format("scan"), "only a line of it is shown"
     viewer.dims.order = (0, 1, 2)
     layer_of(opened).visible = False
     assert words_on(viewer) == ""
