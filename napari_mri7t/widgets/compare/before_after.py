@@ -20,6 +20,7 @@ from napari_mri7t.widgets.compare.views import (
     CompareViews,
 )
 from napari_mri7t.widgets.layers.layers import LayerData, remove_layer
+from napari_mri7t.widgets.shared.controls import set_enabled
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
 
@@ -31,14 +32,19 @@ ROLES, OF_AN_EARLIER_RUN = ("before", "after"), ("scan", "estimate")  # that has
 TURN = (SINGLE, SIDE_BY_SIDE, SWIPE, DIFFERENCE)
 TEXT = "Before/after"
 TOOLTIP = (
-    "Compare the last result with the scan without its bias field: side by side, swipe,\n"
-    f"difference; each click, or {KEYS.replace('-', '+')} in the viewer, shows the next one"
+    "Compare {} with its scan without the bias field:\n"
+    "side by side, swipe, difference; each click, or "
+    f"{KEYS.replace('-', '+')} in the viewer, shows the next one"
 )
 
 
 class BeforeAfter(QObject):
-    """A button that turns through views of the last result; disabled until there is one."""
+    """A button that turns through views of the last result; disabled until there is one.
 
+    Signals: `failed` (a sentence), `about_changed` (`chosen` is another result, or renamed).
+    """
+
+    about_changed = Signal()
     failed = Signal(str)
 
     def __init__(self, viewer: napari.Viewer, parent: QObject) -> None:
@@ -56,9 +62,8 @@ class BeforeAfter(QObject):
         self._differing = Latest("Difference", self)
         views = (*TURN[1:], THREE_PLANES, SINGLE)
         self.button = MenuButton(TEXT, {view: partial(self.show, view) for view in views})
-        self.button.setToolTip(TOOLTIP)
         self.button.clicked.connect(self.turn)
-        self.button.setEnabled(False)  # and not hidden: those beside it stay where they are
+        self._refresh()
         self._corrected.answered.connect(self._on_corrected)
         self._differing.answered.connect(self._on_difference)
         for latest in (self._corrected, self._differing):
@@ -67,6 +72,7 @@ class BeforeAfter(QObject):
         self.views.left.connect(self._on_left)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.renamed.connect(self._refresh)
         viewer.bind_key(KEYS, self._on_key, overwrite=True)
 
     def offer(self, made: Synthesis, source: Layer, shown: Layer, title: str) -> None:
@@ -74,14 +80,14 @@ class BeforeAfter(QObject):
         self.forget()
         self._made, self._source, self._after, self._title = made, source, shown, title
         self.views.roles = ROLES
-        self.button.setEnabled(True)
+        self._refresh()
 
     def offer_pair(self, scan: Layer, estimate: Layer) -> None:
         """Offer a scan as it is, beside its estimate of an earlier run."""
         self.forget()
         self._before, self._after = scan, estimate
         self.views.roles = OF_AN_EARLIER_RUN
-        self.button.setEnabled(True)
+        self._refresh()
 
     def forget(self) -> None:
         """Leave the view and forget the result; its layers stay."""
@@ -89,7 +95,7 @@ class BeforeAfter(QObject):
         self._leave()
         self._made = self._source = self._after = self._before = None
         self._title = ""
-        self.button.setEnabled(False)
+        self._refresh()
 
     def release(self) -> None:
         """Restore the viewer and stop listening to it."""
@@ -97,7 +103,24 @@ class BeforeAfter(QObject):
         self.views.release()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._viewer.layers.events.renamed.disconnect(self._refresh)
         self._viewer.bind_key(KEYS, None, overwrite=True)
+
+    @property
+    def chosen(self) -> Layer | None:
+        """The result that the views are of."""
+        return self._after
+
+    def text(self) -> str:
+        """Return what the button says."""
+        return self.button.text()
+
+    def _refresh(self, event: object = None) -> None:
+        """Name the result; the button is disabled, not hidden: those beside it stay in place."""
+        why_not = None if self._after is not None else "there is no result yet"
+        name = "the last result" if self._after is None else self._after.name
+        set_enabled(self.button, why_not, TOOLTIP.format(name))
+        self.about_changed.emit()
 
     def turn(self) -> None:
         """Show the next view."""

@@ -17,24 +17,28 @@ from napari_mri7t.engine.datasets.estimates import name_beside, scan_of
 from napari_mri7t.engine.volumes.files.streams import extension_of
 from napari_mri7t.widgets.io.writer import EXTENSION, save_layer, write_layers
 from napari_mri7t.widgets.layers.layers import KEY, VIEW_KEY, LayerData
-from napari_mri7t.widgets.shared.controls import set_enabled
+from napari_mri7t.widgets.shared.controls import set_enabled, wrap_anywhere
+from napari_mri7t.widgets.shared.labels import TextLabel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
 
 KINDS = "NIfTI (*.nii.gz *.nii)"
 ALL = "Save all as a BIDS derivative..."
 TOOLTIP = (
-    "Save the result as NIfTI, with a JSON file that says how it was made: the result that is\n"
-    "selected in the layer list, else the last one. The arrow: all results as a BIDS derivative."
+    "Save {} as NIfTI, with a JSON file that says how it was made:\n"
+    "the result that is selected in the layer list, else the last one.\n"
+    "The arrow: all results as a BIDS derivative."
 )
 
 
 class SaveButton(MenuButton):
     """Saves the results that were offered to it, in the background.
 
-    Signals: `saved` (where, as a sentence), `failed` (a sentence).
+    Signals: `saved` (where, as a sentence), `failed` (a sentence), `about_changed` (`chosen` may be
+    another result, or have another name).
     """
 
+    about_changed = Signal()
     saved = Signal(str)
     failed = Signal(str)
 
@@ -47,8 +51,13 @@ class SaveButton(MenuButton):
         self.clicked.connect(self._ask_file)
         self._saving.answered.connect(self._on_saved)
         self._saving.failed.connect(self.failed)
-        viewer.layers.events.removed.connect(self._refresh)
+        for event in self._events():
+            event.connect(self._refresh)
         self._refresh()
+
+    def _events(self) -> tuple[Any, ...]:
+        layers = self._viewer.layers
+        return layers.events.removed, layers.events.renamed, layers.selection.events.active
 
     def offer(self, layer: Layer) -> None:
         """Add a result, until its layer is deleted."""
@@ -59,18 +68,27 @@ class SaveButton(MenuButton):
         """Return the results that are still in the layer list, the last one last."""
         return [layer for layer in self._results if layer in self._viewer.layers]
 
+    @property
+    def chosen(self) -> Layer | None:
+        """The result to save: the one that is selected in the layer list, else the last one."""
+        active = self._viewer.layers.selection.active
+        return active if active in self._results else next(reversed(self._results), None)
+
     def release(self) -> None:
         """Stop listening to the viewer, before Qt deletes this control."""
-        self._viewer.layers.events.removed.disconnect(self._refresh)
+        for event in self._events():
+            event.disconnect(self._refresh)
         self._results = []
 
     def _refresh(self, event: object = None) -> None:
         self._results = self.results()
-        set_enabled(self, None if self._results else "there is no result yet", TOOLTIP)
+        name = "the result" if self.chosen is None else self.chosen.name
+        why_not = None if self._results else "there is no result yet"
+        set_enabled(self, why_not, TOOLTIP.format(name))
+        self.about_changed.emit()
 
     def _ask_file(self) -> None:
-        active = self._viewer.layers.selection.active
-        layer = active if active in self._results else self._results[-1]
+        layer = self.chosen
         proposed = str(proposed_path(layer))
         chosen, _ = QFileDialog.getSaveFileName(self, f"Save {layer.name}", proposed, KINDS)
         if chosen:
@@ -98,6 +116,36 @@ class SaveButton(MenuButton):
         """Save all results into a BIDS derivative; no file there is replaced."""
         layers = [layer.as_layer_data_tuple() for layer in self._results]
         self._saving.ask(_save_all, layers, folder)
+
+
+class ResultLine(TextLabel):
+    """Names the result that each button is about, once there are several.
+
+    Parameters
+    ----------
+    save : SaveButton
+    others
+        With a signal `about_changed`, a property `chosen` and a method `text`, as `save`.
+    """
+
+    def __init__(self, save: SaveButton, *others: Any) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self._save, self._buttons = save, (save, *others)
+        for button in self._buttons:
+            button.about_changed.connect(self._tell)
+        self._tell()
+
+    def _tell(self) -> None:
+        named: dict[str, list[str]] = {}
+        for button in self._buttons:
+            if button.chosen is not None:
+                named.setdefault(button.chosen.name, []).append(button.text())
+        lines = (f"{' and '.join(buttons)}: {name}" for name, buttons in named.items())
+        self.setText(wrap_anywhere("\n".join(lines)))
+        is_needed = len(self._save.results()) > 1
+        if self.parentWidget() is not None or not is_needed:  # else it would be a window
+            self.setVisible(is_needed)
 
 
 def _is_unsaved(layer: Layer, is_own: Callable[[Mapping[str, Any]], bool]) -> bool:

@@ -26,7 +26,7 @@ from napari_mri7t.widgets.shared.controls import (
 )
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
-from napari_mri7t.widgets.shared.save import SaveButton
+from napari_mri7t.widgets.shared.save import ResultLine, SaveButton
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
 from napari_mri7t.widgets.shared.time_label import TimeLabel
 from napari_mri7t.widgets.shared.worker import Job
@@ -71,6 +71,7 @@ class SimulateWidget(EngineWidget):
         self.save_button = SaveButton(self.viewer, lambda facts: "Model" not in facts)
         self.command_button = CommandButton(self._lines)
         self.panel.add_buttons(self.save_button, self.command_button)
+        self.panel.add_buttons(ResultLine(self.save_button))
         self.column.addStretch()
         self._connect()
         self._check()

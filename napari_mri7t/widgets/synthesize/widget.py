@@ -16,7 +16,7 @@ from napari_mri7t.widgets.shared.command import CommandButton
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.model_chooser import ModelChooser
-from napari_mri7t.widgets.shared.save import SaveButton
+from napari_mri7t.widgets.shared.save import ResultLine, SaveButton
 from napari_mri7t.widgets.shared.settings import (
     OF_SYNTHESIS,
     DefaultReaderButton,
@@ -106,6 +106,7 @@ class SynthesizeWidget(EngineWidget):
         self.command_button = CommandButton(self.choices.lines)
         self.before_after = BeforeAfter(self.viewer, self)
         self.panel.add_buttons(self.before_after.button, self.save_button, self.command_button)
+        self.panel.add_buttons(ResultLine(self.save_button, self.before_after))
 
     def _connect(self) -> None:
         for part in (self.source, self.model_chooser, self.preparation, self.computation):
@@ -194,8 +195,7 @@ class SynthesizeWidget(EngineWidget):
         if self.choices.is_folder:
             self._show_folder()
         else:
-            is_idle = self.panel.job is None
-            self.outlook.tell_layers(self.source.layers(), self.choices, is_idle)
+            self.outlook.tell_layers(self.source.layers(), self.choices, self.panel.job is None)
 
     def _show_folder(self) -> None:
         """Show what will be done with the folder's scans, and how long it takes."""

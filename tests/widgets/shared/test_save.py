@@ -17,6 +17,7 @@ from napari_mri7t.engine.volumes.volume import save_volume
 from napari_mri7t.widgets.io.writer import write_image
 from napari_mri7t.widgets.layers.layers import KEY
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.shared.save import ResultLine
 
 pytestmark = pytest.mark.gui
 PLUGIN = "napari-mri7t"
@@ -68,6 +69,32 @@ def test_save_is_offered_once_there_is_a_result(made, open_file):
     widget, _ = open_file("alone")
     assert not widget.save_button.isEnabled()
     assert "no result yet" in widget.save_button.toolTip()
+
+
+def test_buttons_name_the_result_they_are_about(open_file, quick_model, wait_idle):
+    widget, viewer = open_file("anna", "ben")
+    widget.model_chooser.add(quick_model)
+    line = widget.findChild(ResultLine)
+    made = []
+    for name in ("anna", "ben"):
+        assert not line.isVisibleTo(widget), "one result needs no name"
+        widget.source.choose(viewer.layers[name])
+        wait_idle()
+        widget.start()
+        wait_idle()
+        made.append(viewer.layers[-1])
+    first, second = made
+    assert line.isVisibleTo(widget)
+    assert line.text().replace("\u200b", "") == f"Save... and Before/after: {second.name}"
+    viewer.layers.selection.active = first
+    told = [f"Save...: {first.name}", f"Before/after: {second.name}"]
+    assert line.text().replace("\u200b", "").splitlines() == told
+    assert f"Save {first.name} as NIfTI" in widget.save_button.toolTip()
+    assert f"Compare {second.name} with its scan" in widget.before_after.button.toolTip()
+    first.name, second.name = "one", "two"
+    assert line.text().replace("\u200b", "") == "Save...: one\nBefore/after: two"
+    viewer.layers.remove(second)
+    assert not line.isVisibleTo(widget)
 
 
 @pytest.mark.parametrize(
