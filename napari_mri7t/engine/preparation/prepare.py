@@ -176,8 +176,7 @@ class PreparationPlan:
     def describe(self) -> str:
         """Return the plan as a sentence."""
         if not self.is_needed:
-            needs = "" if self.config.prepare == "none" else "needs no preparation and "
-            return f"The scan {needs}goes to the model as is."
+            return "The scan goes to the model as is."  # whatever the scan may need
         computed = [
             f"{step} if needed" if step == REGISTRATION and self.skips_if_aligned else step
             for step in self.steps
@@ -213,7 +212,7 @@ def plan_preparation(
     Examples
     --------
     >>> plan_preparation(load_template()).describe()
-    'The scan needs no preparation and goes to the model as is.'
+    'The scan goes to the model as is.'
     >>> plan = plan_preparation(load_template(), PreparationConfig(prepare="full"))
     >>> plan.describe()
     'Preparation: brain extraction, bias field correction, registration.'

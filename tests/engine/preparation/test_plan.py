@@ -137,7 +137,7 @@ def test_registration_left_out_is_no_finding_for_another_space(head_brain, done,
 def test_scan_that_needs_nothing_is_told_to_go_as_it_is(phantom, done, prepare):
     found = plan_preparation(phantom, PreparationConfig(prepare))
     assert (found.is_needed, found.steps) == (False, ())
-    assert "goes to the model as is" in found.describe()
+    assert found.describe() == "The scan goes to the model as is.", "nor what it may need"
 
 
 def test_name_of_a_layer_that_is_no_name_of_a_file_is_kept_all_the_same(raw, done, tmp_path):
