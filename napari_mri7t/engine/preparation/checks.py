@@ -323,10 +323,7 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
     tuple of str
         One sentence per difference; empty where the scan fits.
     """
-    found = []
-    if not _has_voxels_of(volume, card):
-        sizes = sizes_in_words(volume.voxel_size)
-        found.append(f"voxels are {sizes} mm; the model is for {voxels_in_words(card)} mm")
+    found = [*check_grid(volume, card)]
     if card.preprocessing.get("brain_extracted", True) and (why := _why_no_brain(volume)):
         found.append(why)
     quantiles = np.asarray(card.preprocessing["intensity_quantiles"])
@@ -336,6 +333,22 @@ def check_domain(volume: Volume, card: ModelCard) -> tuple[str, ...]:
             f"intensity histogram differs from the training data ({distance:.2f}; limit "
             f"{LARGEST_CONTRAST_DISTANCE:.2f}): check that the scan is T1w and free of a bias field"
         )
+    return tuple(found)
+
+
+def check_grid(volume: Volume, card: ModelCard) -> tuple[str, ...]:
+    """Compare a scan's voxels with what a model expects, which no preparation changes.
+
+    Returns
+    -------
+    tuple of str
+        As `check_domain`: of their size, and of how far they are tilted.
+    """
+    found = []
+    sizes = sizes_in_words(volume.voxel_size)
+    smallest, largest = (np.array(volume.voxel_size) / bound for bound in card.voxel_bounds_mm)
+    if (smallest < 1 - SPACING_TOLERANCE).any() or (largest > 1 + SPACING_TOLERANCE).any():
+        found.append(f"voxels are {sizes} mm; the model is for {voxels_in_words(card)} mm")
     tilt = _tilt(volume.affine)
     if tilt > LARGEST_TILT:
         found.append(
@@ -393,14 +406,6 @@ def contrast_distance(array: np.ndarray, quantiles: np.ndarray) -> float:
         low, high = np.interp((TAIL, 1 - TAIL), levels, each)
         curves.append((each[inner] - low) / max(high - low, np.finfo(float).tiny))
     return float(np.abs(curves[0] - curves[1]).mean())
-
-
-def _has_voxels_of(volume: Volume, card: ModelCard) -> bool:
-    """Return whether a scan's voxels are nearly as large as those that a model is for."""
-    smallest, largest = (np.array(volume.voxel_size) / bound for bound in card.voxel_bounds_mm)
-    return bool(
-        (smallest >= 1 - SPACING_TOLERANCE).all() and (largest <= 1 + SPACING_TOLERANCE).all()
-    )
 
 
 def voxels_in_words(card: ModelCard) -> str:

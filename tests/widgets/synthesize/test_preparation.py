@@ -102,6 +102,19 @@ def test_scan_that_is_too_coarse_is_refused_before_it_runs(widget, head, calls, 
     assert widget.panel.start_button.isEnabled()
 
 
+def test_voxels_that_the_model_is_not_for_are_told_of_when_the_scan_is_chosen(
+    ready, calls, wait_idle
+):
+    wait_idle()
+    words = "voxels are 4 x 4 x 4 mm; the model is for"
+    chosen = [text for text in ready.outlook.notices.texts() if words in text]
+    assert len(chosen) == 1
+    ready.start()
+    wait_idle()
+    assert chosen[0] in ready.panel.notices.texts()
+    assert chosen[0] not in ready.outlook.notices.texts(), "once"
+
+
 def test_painted_mask_is_taken_and_its_voxels_are_noted(ready, head, calls, wait_idle):
     source = ready.viewer.layers["head"]
     ready.viewer.add_labels(
