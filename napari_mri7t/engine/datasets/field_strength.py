@@ -19,6 +19,10 @@ _END = r"(?![0-9A-Za-z])"
 FIELD_IN_NAME = re.compile(
     rf"(?<![0-9A-Za-z])(?:ses-|desc-)?(?:pseudo-?)?([37])T(?:esla)?{_END}", re.IGNORECASE
 )
+# The same within a word, as in acq-mprage3T and ses-3Tbaseline, where nothing else says it
+FIELD_IN_WORD = re.compile(
+    rf"(?:(?<=[A-Za-z]{{3}})([37])T(?:esla)?{_END}|(?<=(?:ses|acq)-)([37])T(?=[A-Za-z]))"
+)
 OTHER_FIELD = re.compile(rf"(?<![0-9A-Za-z.])(?:ses-|desc-|acq-)?(\d+(?:[.p]\d+)?)T(?:esla)?{_END}")
 # What an image was registered to, as in S1_3T_to_7T, S1_3T_reg7T, S1_space-7T_3T
 _LINK = r"(?:(?:co)?reg(?:istered)?|warped|resampled|resliced|aligned)"
@@ -52,6 +56,7 @@ def field_of(path: Path, root: Path, *, name: Path | None = None, default: str =
     text = _readable(path.relative_to(root) if name is None else name)
     own_part = _own_part(text)
     said = set(FIELD_IN_NAME.findall(own_part)) | _others_in(path, own_part)
+    said = said or _within_words(own_part)
     if len(said) > 1:
         raise SubjectError(f"{path}: its name says 3T and 7T: rename it, so that it says one")
     by_name = said.pop() if said else ""
@@ -162,6 +167,10 @@ def _others_in(path: Path, text: str) -> set[str]:
     return found
 
 
+def _within_words(text: str) -> set[str]:
+    return {number for either in FIELD_IN_WORD.findall(text) for number in either if number}
+
+
 def _near(number: str) -> str:
     """Return "3" or "7", if a number in a name, such as "3.0" or "2p89", is nearly that."""
     return nearest_field(float(number.replace("p", ".")))
@@ -169,9 +178,26 @@ def _near(number: str) -> str:
 
 def without_field(path: Path) -> str:
     """Return a file's name without its field strength and without what it was registered to."""
-    name = FIELD_IN_NAME.sub("", _own_part(_readable(Path(clean_stem(path)))))
+    own_part = _own_part(_readable(Path(clean_stem(path))))
+    name = FIELD_IN_NAME.sub("", own_part)
     name = OTHER_FIELD.sub(lambda match: "" if _near(match[1]) else match[0], name)
+    if name == own_part:
+        name = FIELD_IN_WORD.sub("", name)
     return "_".join(name.split()) or clean_stem(path)
+
+
+def name_in_folder(path: Path, field: str) -> str:
+    """Return a file's name without the field strength of its folder, if it says no other.
+
+    Examples
+    --------
+    >>> [name_in_folder(Path(name), "3") for name in ("S1.nii", "S1_3T.nii", "S1_7T.nii")]
+    ['S1', 'S1', 'S1_7T']
+    """
+    own_part = _own_part(_readable(Path(clean_stem(path))))
+    others = OTHER_FIELD.findall(FIELD_IN_NAME.sub(" ", own_part))
+    said = {*FIELD_IN_NAME.findall(own_part), *map(_near, others)} or _within_words(own_part)
+    return without_field(path) if said == {field} else clean_stem(path)
 
 
 def _own_part(text: str) -> str:

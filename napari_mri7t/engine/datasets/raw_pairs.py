@@ -59,7 +59,7 @@ from napari_mri7t.engine.datasets.pair_files import (
     with_own,
 )
 from napari_mri7t.engine.datasets.scans import MISPLACED, RENAME
-from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, choose_volumes
+from napari_mri7t.engine.datasets.subjects import PAIR_FOLDERS, choose_volumes, names_in_folders
 from napari_mri7t.engine.datasets.unread import UNPACK, unread_in
 from napari_mri7t.engine.errors import SubjectError
 
@@ -135,8 +135,9 @@ class _Look:
         spare |= {p: study.located(VOLUMES_BESIDE) for p, study in beside.items()}
         self.found.skipped.update({self.name(path): why for path, why in spare.items()})
         studies = [path for path in self.studies if path not in spare]
+        self.names = names_in_folders(root if is_pairs else None)
         if is_pairs:
-            volumes = [p for name in PAIR_FOLDERS.values() for p in find_volumes(root / name)]
+            volumes = list(self.names)
         elif not is_bids:
             volumes = find_volumes(root)
         self.every = volumes
@@ -183,7 +184,7 @@ class _Look:
         stem = clean_stem(path)
         if is_bids:
             return Entry(path.relative_to(self.root).parts[0], path, last_suffix(stem), True)
-        name = stem if is_pairs else without_field(path)
+        name = self.names.get(path, stem) if is_pairs else without_field(path)
         if is_pairs and path in self.studies:
             for folder in PAIR_FOLDERS.values():
                 name = name.removeprefix(f"{folder}_")

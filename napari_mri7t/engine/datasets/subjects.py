@@ -15,7 +15,7 @@ from napari_mri7t.engine.datasets.entries import (
     warn_of_unread,
     without_ignored,
 )
-from napari_mri7t.engine.datasets.field_strength import field_of, without_field
+from napari_mri7t.engine.datasets.field_strength import field_of, name_in_folder, without_field
 from napari_mri7t.engine.datasets.files import (
     IGNORE_FILE,
     files_in,
@@ -83,9 +83,9 @@ def find_subjects(folder: str | Path) -> list[Subject]:
     """Find the subjects in a folder.
 
     Three layouts are supported: a BIDS dataset (`sub-*/ses-3T/anat`, `sub-*/ses-7T/anat`), two
-    folders `3T_images` and `7T_images` with equal file names, and a flat folder, either of pairs
-    whose names differ only in `3T` and `7T` or of 7T volumes alone. What `.bidsignore` lists is
-    left out, and a subject whose folder it lists is warned of.
+    folders `3T_images` and `7T_images` of pairs whose names are equal or differ only in `3T` and
+    `7T`, and a flat folder, either of pairs whose names differ only in that or of 7T volumes alone.
+    What `.bidsignore` lists is left out, and a subject whose folder it lists is warned of.
 
     Returns
     -------
@@ -148,12 +148,38 @@ def _with_field(entry: Entry, root: Path, said_by: Path | None = None) -> Entry:
 
 def _entries_of_folders(root: Path, ignored: GitIgnoreSpec) -> list[Entry]:
     """List the volumes of the two folders of pairs."""
+    names = names_in_folders(root)
     return [
-        _with_field(Entry(stem, path, anatomical_suffix(stem)), root, Path(name))
-        for name in PAIR_FOLDERS.values()
-        for path in without_ignored(find_volumes(root / name), root, ignored)
-        for stem in (clean_stem(path),)
+        _with_field(
+            Entry(names[path], path, anatomical_suffix(clean_stem(path))),
+            root,
+            Path(path.parent.name),
+        )
+        for path in without_ignored(names, root, ignored)
     ]
+
+
+def names_in_folders(root: Path | None) -> dict[Path, str]:
+    """Return the volumes of the folders of 3T and 7T, with the names of their people.
+
+    A name is the same in both folders, or says the field strength of its own.
+
+    Parameters
+    ----------
+    root : Path or None
+        Where the two folders are; None has no volumes.
+    """
+    volumes = {
+        field: [] if root is None else find_volumes(root / folder)
+        for field, folder in PAIR_FOLDERS.items()
+    }
+    in_both = set.intersection(*({clean_stem(path) for path in each} for each in volumes.values()))
+    return {
+        path: stem if stem in in_both else name_in_folder(path, field)
+        for field, paths in volumes.items()
+        for path in paths
+        for stem in (clean_stem(path),)
+    }
 
 
 def _flat_entries(root: Path, ignored: GitIgnoreSpec) -> list[Entry]:

@@ -58,3 +58,22 @@ def test_7_tesla_in_the_json_of_a_name_that_says_3t_is_told(tmp_path):
 def test_field_strength_in_words_is_one(name, tmp_path):
     path = tmp_path / f"{name}.nii"
     assert (field_of(path, tmp_path), without_field(path)) == ("3", "S1")
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        ("S1_mprage3T", "S1_mprage"),
+        ("sub-1_acq-Prisma3T_T1w", "sub-1_acq-Prisma_T1w"),
+        ("sub-1_ses-3Tbaseline_T1w", "sub-1_ses-baseline_T1w"),
+        ("sub-1_acq-3Tmprage_T1w", "sub-1_acq-mprage_T1w"),
+    ],
+)
+def test_field_strength_within_a_word_is_one(name, rest, tmp_path):
+    path = tmp_path / f"{name}.nii"
+    assert (field_of(path, tmp_path), without_field(path)) == ("3", rest)
+
+
+@pytest.mark.parametrize("name", ["S13T", "HC3T1", "sub-1_3test", "S1_7T_mni3T"])
+def test_what_is_no_field_strength_within_a_word_is_none(name, tmp_path):
+    assert field_of(tmp_path / f"{name}.nii", tmp_path) == "7"

@@ -291,7 +291,11 @@ def test_mask_of_a_uniform_image_may_have_the_plain_name(raw, scan):
 
 @pytest.mark.parametrize(
     "files",
-    [("3T_images/Anna 1.nii.gz", "7T_images/Anna 1.nii.gz"), ("A1_3T.nii.gz", "A1_7T.nii.gz")],
+    [
+        ("3T_images/Anna 1.nii.gz", "7T_images/Anna 1.nii.gz"),
+        ("3T_images/A1_3T.nii.gz", "7T_images/A1_7T.nii.gz"),
+        ("A1_3T.nii.gz", "A1_7T.nii.gz"),
+    ],
 )
 def test_layouts_that_train_takes_are_taken(scan, tmp_path, files):
     for name in files:

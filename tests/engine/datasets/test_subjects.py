@@ -90,6 +90,24 @@ def test_two_folders_are_joined_by_equal_names(tmp_path):
     assert all(subject.source.parent.name == "3T_images" for subject in subjects)
 
 
+@pytest.mark.parametrize("name", ["S{n}_{field}T", "sub-{n}_ses-{field}T_T1w", "S{n}_{field}.0T"])
+def test_two_folders_are_joined_by_names_that_say_their_field_strength(tmp_path, name):
+    for field in "37":
+        for n in "12":
+            write(tmp_path / f"{field}T_images" / f"{name.format(n=n, field=field)}.nii")
+    subjects = find_subjects(tmp_path)
+    assert len(subjects) == 2
+    for subject in subjects:
+        assert subject.source.name.replace("3", "7") == subject.target.name
+
+
+def test_a_name_that_contradicts_its_folder_has_no_partner(tmp_path):
+    write(tmp_path / "3T_images/S1_7T.nii")
+    write(tmp_path / "7T_images/S1_3T.nii")
+    with pytest.raises(SubjectError, match=r"S1_7T: has no 7T volume"):
+        find_subjects(tmp_path)
+
+
 def test_bids_sessions_are_joined_by_participant(tmp_path):
     for subject in ("sub-01", "sub-02"):
         for session in ("ses-3T", "ses-7T"):
