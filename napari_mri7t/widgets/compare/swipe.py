@@ -8,10 +8,10 @@ import napari
 import numpy as np
 from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Layer
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mri7t.widgets.compare.canvas import canvas_of
-from napari_mri7t.widgets.compare.line import SwipeLine
+from napari_mri7t.widgets.compare.line import REACH, SwipeLine
 from napari_mri7t.widgets.layers.layers import VIEW_KEY, placement, remove_layer
 from napari_mri7t.widgets.layers.planes import shift_along
 
@@ -31,6 +31,9 @@ class Swipe(QObject):
         self.layer: Image | None = None
         self.line: SwipeLine | None = None
         self.part = 0.5
+        # Later: napari moves the camera and zooms one after the other.
+        self._holding = QTimer(self, singleShot=True, interval=0)
+        self._holding.timeout.connect(self._hold_line)
 
     def enter(self, estimate: Layer) -> None:
         """Put the right part of the estimate over everything else; what is selected stays so."""
@@ -57,11 +60,13 @@ class Swipe(QObject):
         for event, react in self._events():
             event.connect(react)
         self.move_to(self.part)
+        self._holding.start()
 
     def leave(self) -> None:
         """Remove the part and the line."""
         if self.layer is None:
             return
+        self._holding.stop()
         for event, react in self._events():
             event.disconnect(react)
         unlink_layers([self._estimate, self.layer], SHARED)
@@ -105,13 +110,27 @@ class Swipe(QObject):
             (dims.order, self._on_turned),
             (camera.orientation, self._on_turned),
             (dims.ndisplay, self._place_line),
-            (camera.center, self._place_line),
-            (camera.zoom, self._place_line),
-            (self._viewer.canvas.events.size, self._place_line),
+            (camera.center, self._on_camera),
+            (camera.zoom, self._on_camera),
+            (self._viewer.canvas.events.size, self._on_camera),
         )
 
     def _on_turned(self, event: object = None) -> None:
         self.move_to(self.part)
+
+    def _on_camera(self, event: object = None) -> None:
+        self._place_line()
+        self._holding.start()
+
+    def _hold_line(self) -> None:
+        """Move a line that the camera has left behind back into sight, where it can be held."""
+        if self.line is None or not self.line.isHidden() or self._viewer.dims.ndisplay != 2:
+            return
+        start, end = (self._column_of(edge) for edge in self._edges())
+        margin = REACH + (end - start) / self._estimate.data.shape[self._axis]  # and a voxel
+        last = self.line.parentWidget().width() - margin
+        if margin < last:
+            self._on_dragged(min(max(self._column_of(self._border()), margin), last))
 
     def _on_dragged(self, column: float) -> None:
         start, end = (self._column_of(edge) for edge in self._edges())
@@ -127,10 +146,13 @@ class Swipe(QObject):
         """Put the line where the part begins."""
         if self.line is None or self._estimate is None:
             return
-        first, end = self._columns()
-        border = (end if self._is_mirrored else first) - 0.5
         is_flat = self._viewer.dims.ndisplay == 2
-        self.line.place(self._column_of(border) if is_flat else None)
+        self.line.place(self._column_of(self._border()) if is_flat else None)
+
+    def _border(self) -> float:
+        """Return where the part begins, in voxels across the line."""
+        first, end = self._columns()
+        return (end if self._is_mirrored else first) - 0.5
 
     def _column_of(self, voxel: float) -> float:
         """Return where the canvas shows a place across the line, pixels from its left."""

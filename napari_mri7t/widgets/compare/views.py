@@ -39,6 +39,7 @@ class _Before:
     visible: dict[Layer, bool]
     grid: dict[str, Any]
     camera: dict[str, Any]
+    plane: tuple[Any, ...]  # that the camera looks at
 
 
 class CompareViews(QObject):
@@ -204,7 +205,11 @@ class CompareViews(QObject):
             {layer: layer.visible for layer in layers},
             {name: getattr(self._grid, name) for name in ("enabled", "shape", "stride")},
             {name: getattr(self._viewer.scene.camera, name) for name in ("center", "zoom")},
+            self._plane(),
         )
+
+    def _plane(self) -> tuple[Any, ...]:
+        return self._viewer.dims.ndisplay, self._viewer.dims.order
 
     def _restore(self, before: _Before, view: str) -> None:
         for layer, visible in before.visible.items():
@@ -212,9 +217,11 @@ class CompareViews(QObject):
                 layer.visible = visible
         for name, value in before.grid.items():
             setattr(self._grid, name, value)
-        if view in GRIDS:
+        if view in GRIDS and self._plane() == before.plane:
             for name, value in before.camera.items():
                 setattr(self._viewer.scene.camera, name, value)
+        elif view in GRIDS:  # the camera stood over the middle of another plane
+            self._viewer.reset_view()
 
     def _show_labels(self) -> None:
         """Show on the canvas which image is which."""

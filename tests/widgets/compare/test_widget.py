@@ -17,7 +17,14 @@ from qtpy.QtWidgets import QApplication
 from napari_mri7t.engine.metrics import basic, inspection
 from napari_mri7t.engine.volumes.volume import Volume, save_volume
 from napari_mri7t.widgets.compare.line import SwipeLine
-from napari_mri7t.widgets.compare.views import FLICKER_MS, SINGLE, SWIPE, THREE_PLANES
+from napari_mri7t.widgets.compare.views import (
+    FLICKER,
+    FLICKER_MS,
+    SIDE_BY_SIDE,
+    SINGLE,
+    SWIPE,
+    THREE_PLANES,
+)
 from napari_mri7t.widgets.compare.widget import SHORTCUTS, CompareWidget
 from napari_mri7t.widgets.layers.layers import CAMERAS, volume_to_layer
 from napari_mri7t.widgets.layers.planes import ends_of
@@ -340,6 +347,40 @@ def test_line_of_the_swipe_stays_on_the_border_of_the_picture(two_shown, widget,
     assert line.isVisible()
     widget.view_box.setCurrentText("Single view")
     assert line.isHidden()
+
+
+@pytest.mark.parametrize("convention", ["neurological", "radiological"])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_line_of_the_swipe_follows_into_sight(two_shown, widget, viewer, qtbot, convention, side):
+    camera = viewer.scene.camera
+    camera.orientation = CAMERAS[convention]
+    widget.view_box.setCurrentText("Swipe")
+    line, middle = line_on(viewer), viewer.layers["estimate"].extent.world.mean(axis=0)
+    camera.zoom *= 8
+    camera.center = (0, middle[1], middle[2] + side * 10)
+    assert line.isHidden()
+    QApplication.processEvents()
+    assert line.isVisible()
+    assert 0 < column_of(line) < line.parentWidget().width()
+    part = widget.swipe_slider.value()
+    assert (part - 500) * side * (-1 if convention == "radiological" else 1) > 0
+    qtbot.waitUntil(lambda: is_on_border(viewer))
+    viewer.reset_view()
+    QApplication.processEvents()
+    assert widget.swipe_slider.value() == part, "in sight, it stays where it is"
+
+
+@pytest.mark.parametrize("view", [SIDE_BY_SIDE, THREE_PLANES, SWIPE, FLICKER])
+def test_view_that_is_left_in_another_plane_shows_that_plane_in_the_middle(
+    two_shown, widget, viewer, view
+):
+    widget.view_box.setCurrentText(view)
+    viewer.dims.roll()
+    widget.view_box.setCurrentText(SINGLE)
+    QApplication.processEvents()
+    extent, axes = viewer.layers.extent.world, list(viewer.dims.displayed)
+    middle = extent.mean(axis=0)[axes]
+    np.testing.assert_allclose(viewer.scene.camera.center[1:], middle, atol=0.5)  # half a voxel
 
 
 @pytest.mark.parametrize("convention", ["neurological", "radiological"])
