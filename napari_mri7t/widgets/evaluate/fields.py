@@ -8,7 +8,7 @@ from functools import partial
 from itertools import takewhile
 
 import napari
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QAction, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -41,6 +41,7 @@ HEIGHT = 220
 SUBJECT_PREFIX = "sub-"  # of every subject of a BIDS dataset: not shown
 NAME = Qt.ItemDataRole.UserRole  # of a subject or a method, whole
 GAP, WIDEST = 12, 110  # of a column, pixels
+WANTED_WIDTH = 430  # of all columns, pixels: names of 15 letters beside their figures
 SORT_MARK = 14  # pixels beside the heading of a sorted column
 
 
@@ -203,17 +204,27 @@ class ResultTable(QTableWidget):
         self.setSortingEnabled(True)
         self.sortItems(0, Qt.SortOrder.AscendingOrder)
 
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Return the width that names and figures need."""
+        return QSize(WANTED_WIDTH, HEIGHT)
+
     def subject(self, row: int) -> str:
         """Return the name of the subject of a row, of which a part is shown."""
         return str(self.item(row, 0).data(NAME))
 
     def _fit(self) -> None:
-        """Make every column but the first as wide as its texts; the first gets the rest."""
-        for column in range(1, self.columnCount()):
-            width = max(self.sizeHintForColumn(column), self._heading(column))
+        """Make every column but the first as wide as its texts; the first gets the rest.
+
+        A method takes more than `WIDEST` only of what the subjects leave.
+        """
+        needed = [max(self.sizeHintForColumn(n), self._heading(n)) for n in range(2 + len(COLUMNS))]
+        for column, width in enumerate(needed[1:], start=1):
             self.setColumnWidth(column, min(width, WIDEST))
         shown = [n for n in range(1, self.columnCount()) if not self.isColumnHidden(n)]
         rest = self.viewport().width() - sum(map(self.columnWidth, shown))
+        spare = min(rest - needed[0] - SORT_MARK, needed[1] - self.columnWidth(1))
+        if spare > 0:
+            self.setColumnWidth(1, self.columnWidth(1) + spare)
         lacking = self._heading(0) + SORT_MARK - rest  # of the first, whose heading must be read
         if lacking > 0:
             self.setColumnWidth(1, max(self.columnWidth(1) - lacking, self._heading(1)))

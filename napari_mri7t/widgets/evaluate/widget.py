@@ -45,6 +45,8 @@ PICTURE_WIDTH = 270
 class EvaluateWidget(EngineWidget):
     """A run folder or two layers: table, box plots, volumes of a subject, report."""
 
+    preferred_width = 450  # of all the table's columns
+
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         orient_empty_viewer()

@@ -43,6 +43,7 @@ class _Rows(QAbstractTableModel):
         self.places: dict[str, int] = {}
         self._headings = headings
         self._forms = forms
+        self.has_pictures = False  # else they take no room beside the names
         self._pictures: dict[str, QPixmap] = {}
         self._icons: dict[str, QIcon] = {}
 
@@ -50,6 +51,7 @@ class _Rows(QAbstractTableModel):
         self.beginResetModel()
         self.rows = list(rows)
         self.places = {row.key: n for n, row in enumerate(self.rows)}
+        self.has_pictures = any(row.picture is not None for row in self.rows)
         self._pictures.clear()
         self.endResetModel()
 
@@ -58,6 +60,7 @@ class _Rows(QAbstractTableModel):
         self.rows[place] = replace(self.rows[place], **changes)
         if "picture" in changes:
             self._pictures.pop(key, None)
+            self.has_pictures = self.has_pictures or changes["picture"] is not None
         self.dataChanged.emit(self.index(place, 0), self.index(place, self.columnCount() - 1))
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
@@ -86,7 +89,7 @@ class _Rows(QAbstractTableModel):
 
     def _of_title(self, row: Row, role: int) -> Any:
         if role == Qt.ItemDataRole.DecorationRole:
-            return self._picture(row)
+            return self._picture(row) if self.has_pictures else None
         if role == SORTED_BY:
             return row.key.casefold()
         return _two_lines(row.title, row.about) if _is_text(role) else None
@@ -97,7 +100,7 @@ class _Rows(QAbstractTableModel):
             return self._icons.setdefault(name, icon(name))
         if role == SORTED_BY:
             return row.state.rank * 1000 - min(999, len(row.notes))
-        return _two_lines(row.doing or row.state.word, row.warnings) if _is_text(role) else None
+        return _two_lines(*_words_of(row)) if _is_text(role) else None
 
     def _of_figure(self, row: Row, n: int, role: int) -> Any:
         value = row.figures[n] if n < len(row.figures) else None
@@ -115,6 +118,11 @@ class _Rows(QAbstractTableModel):
 
 def _is_text(role: int) -> bool:
     return role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole)
+
+
+def _words_of(row: Row) -> tuple[str, str]:
+    """Return the two lines of a row's state."""
+    return row.doing or row.state.word, row.warnings
 
 
 def _two_lines(first: str, second: str) -> str:
@@ -178,6 +186,7 @@ class RowTable(QWidget):
         """
         super().__init__()
         self._hint = hint
+        self._words: set[str] = set()  # of the states that were shown
         self._model = _Rows([what, "State", *figures], list(figures.values()))
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self._model)
@@ -229,12 +238,13 @@ class RowTable(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """Make the states as wide as their words, as far as a name has room beside them.
+        """Give the names what the words of the states leave, and these what the names leave.
 
         The table is never too narrow for a usual name, a short state and all figures.
         """
         width = self.view.fontMetrics().horizontalAdvance
-        least, most = (ICON_WIDTH + PADDING + width(word) for word in (DONE.word, LONGEST))
+        words = DONE.word, LONGEST, max(self._words, key=width, default=LONGEST)
+        least, most, said = (ICON_WIDTH + PADDING + width(word) for word in words)
         name, figures = THUMBNAIL + PADDING + width(USUAL_NAME), 0
         for n in range(STATE + 1, self._model.columnCount()):
             heading = width(str(self._model.headerData(n, HORIZONTAL))) + PADDING
@@ -244,7 +254,10 @@ class RowTable(QWidget):
         beside = 2 * self.view.frameWidth() + (SCROLL_BAR if len(self.rows) > MOST_ROWS else 0)
         self.view.setMinimumWidth(name + least + figures + beside)
         rest = self.view.width() - beside - figures
-        self.view.setColumnWidth(STATE, min(max(rest - name, least), most))
+        longest = max((width(row.title) for row in self.rows), default=0)
+        names = max(name, longest + PADDING + (THUMBNAIL if self._model.has_pictures else 0))
+        states = min(max(rest - names, said), max(rest - name, least), most)
+        self.view.setColumnWidth(STATE, states)
         wanted = name + most + figures
         if wanted != self.view.wanted_width:
             self.view.wanted_width = wanted
@@ -253,6 +266,7 @@ class RowTable(QWidget):
     def show_rows(self, rows: Iterable[Row]) -> None:
         """Show these rows and no others, in this order."""
         self._model.show(rows)
+        self._words = {word for row in self.rows for word in _words_of(row)}
         rows = ROW_HEIGHT * min(MOST_ROWS, max(FEWEST_ROWS, len(self.rows)))
         self.view.setFixedHeight(self.view.horizontalHeader().sizeHint().height() + 4 + rows)
         self._fit()
@@ -260,7 +274,12 @@ class RowTable(QWidget):
 
     def change(self, key: str, **changes: Any) -> None:
         """Change fields of one row."""
+        before = self._words, self._model.has_pictures
         self._model.change(key, **changes)
+        self._words = self._words.union(_words_of(self.row(key)))
+        if before != (self._words, self._model.has_pictures):
+            self._fit()
+            self.view.viewport().update()
         if key == self.current:
             self._show_details()
 

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_mri7t.engine.evaluation.results import StudyResults, SubjectResult
-from napari_mri7t.widgets.evaluate.fields import ResultTable
+from napari_mri7t.widgets.evaluate.fields import COLUMNS, ResultTable
 
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 PSNR = 2  # the column
@@ -43,3 +43,23 @@ def test_names_of_subjects_are_shown_without_what_all_of_them_end_in(qtbot):
         table.show_results(StudyResults(tuple(SubjectResult(n, "source", {}) for n in names)))
         assert [table.item(row, 0).text() for row in range(len(names))] == shown
         assert [table.subject(row) for row in range(len(names))] == names
+
+
+@pytest.mark.gui
+def test_names_are_whole_where_there_is_room(qtbot):
+    table = ResultTable()
+    qtbot.addWidget(table)
+    table.resize(table.sizeHint())
+    table.show_region("brain")
+    figures = dict.fromkeys(COLUMNS, 0.12345) | {"brain_psnr": 23.45}
+    for names, methods in (
+        (["anna_mprage", "ben_t1w"], ["source", "slice_unet"]),
+        (["sub-1", "sub-2"], ["a method with a long name"]),
+    ):
+        found = (SubjectResult(n, method, figures) for n in names for method in methods)
+        table.show_results(StudyResults(tuple(found)))
+        for column in (0, 1):
+            assert table.columnWidth(column) >= table.sizeHintForColumn(column), names
+        shown = [n for n in range(table.columnCount()) if not table.isColumnHidden(n)]
+        assert sum(map(table.columnWidth, shown)) <= table.viewport().width()
+    assert "sub-1" in table.item(0, 0).toolTip()

@@ -162,3 +162,29 @@ def test_table_is_never_too_narrow_for_names_and_figures(qtbot, width, n_rows):
     assert not any(table.view.isColumnHidden(n) for n in range(2, 5))
     assert header.length() <= table.view.viewport().width(), "no column lies beyond the edge"
     assert table.view.sizeHint().width() < 600
+
+
+def is_whole(table, row: int, column: int) -> bool:
+    """Return whether the first line of a cell has room for all its letters."""
+    view, index = table.view, table.view.model().index(row, column)
+    beside = view.model().data(index, Qt.ItemDataRole.DecorationRole)
+    picture = ICON_WIDTH if column == STATE else 0 if beside is None else beside.width()
+    words = text(table, row, column).split("\n")[0]
+    wanted = picture + view.fontMetrics().horizontalAdvance(words) + 8
+    return view.columnWidth(column) >= wanted
+
+
+def test_long_names_get_the_room_that_short_states_leave(qtbot):
+    """As Prepare pairs stands in a window of 1280 x 720."""
+    table = RowTable("Person", "Select.", {"MI": ".2f", "other": ".2f", "mm": ".2f"})
+    qtbot.addWidget(table)
+    table.resize(365, 400)
+    with qtbot.waitExposed(table):
+        table.show()
+    table.show_rows([Row(key, "sub-TELL0101", WAITING) for key in ("a", "b")])
+    assert all(is_whole(table, row, column) for row in (0, 1) for column in (TITLE, STATE))
+    table.change("a", state=RUNNING, doing="under way")
+    table.change("b", picture=np.zeros((110, 92), np.uint8), state=WRITTEN, notes=("a", "b"))
+    assert all(is_whole(table, row, column) for row in (0, 1) for column in (TITLE, STATE))
+    table.change("a", doing="brain extraction and what follows")
+    assert table.view.columnWidth(TITLE) >= THUMBNAIL + 8
