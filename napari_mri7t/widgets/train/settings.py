@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,7 @@ LABELS = IN_FRONT | {
     "step": "Slab step, slices",
     "crop": "Crop to the brain",
 }
+LABEL_LETTERS = 20  # of a line: the fields beside need the width
 INFERENCE, HELD_OUT = "inference.", "Held-out: "  # how the held-out subject is estimated
 PLANES_OF_HELD_OUT = "Planes whose estimates are averaged."
 
@@ -146,7 +148,7 @@ class SettingFields(QObject):
     def lay_out(self, form: QFormLayout, names: Iterable[str]) -> None:
         """Add the fields of these settings to a form; a label has its field's tooltip."""
         for name in names:
-            form.addRow(label_of(name), self._fields[name])
+            form.addRow(textwrap.fill(label_of(name), LABEL_LETTERS), self._fields[name])
             form.labelForField(self._fields[name]).setToolTip(self._fields[name].toolTip())
 
     def advanced(self) -> list[str]:

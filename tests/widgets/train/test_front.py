@@ -24,6 +24,9 @@ TINY = {
     "checkpoint_steps": "2", "precision": "float32",
 }  # fmt: skip
 
+FORM_WIDTH = 240  # of labels and fields in a window of 1280 x 720, pixels
+BESIDE_WORDS = 38  # of a list: its arrow and margins
+
 
 @pytest.fixture
 def widget(on_dataset, wait_idle):
@@ -57,7 +60,7 @@ def test_settings_have_plain_labels_and_their_names_in_the_tooltips(widget):
     labels = {}
     for name in widget.recipe.settings.advanced():
         label = form.labelForField(fields(widget)[name])
-        labels[name] = label.text()
+        labels[name] = label.text().replace("\n", " ")
         assert f"--set {name}=" in label.toolTip()
         assert f"--set {name}=" in fields(widget)[name].toolTip()
     assert not [text for text in labels.values() if "_" in text or "." in text]
@@ -65,6 +68,15 @@ def test_settings_have_plain_labels_and_their_names_in_the_tooltips(widget):
     assert labels["checkpoint_steps"] == "Checkpoint every, steps"
     assert labels["weight_decay"] == "Weight decay"
     assert labels["inference.end_slices"] == "Held-out: skip end slices"
+
+
+def test_choices_have_room_beside_the_labels_in_a_narrow_dock(widget):
+    form = widget.recipe.advanced.form
+    names = widget.recipe.settings.advanced()
+    labels = max(form.labelForField(fields(widget)[name]).sizeHint().width() for name in names)
+    for box in widget.recipe.advanced.contents.findChildren(QComboBox):
+        words = box.fontMetrics().horizontalAdvance(box.currentText())
+        assert FORM_WIDTH - labels >= words + BESIDE_WORDS, box.currentText()
 
 
 def test_choices_are_lists_and_switches_are_boxes(widget):
