@@ -59,9 +59,9 @@ class SaveButton(MenuButton):
         layers = self._viewer.layers
         return layers.events.removed, layers.events.renamed, layers.selection.events.active
 
-    def offer(self, layer: Layer) -> None:
-        """Add a result, until its layer is deleted."""
-        self._results.append(layer)
+    def offer(self, *layers: Layer) -> None:
+        """Add results, until their layers are deleted."""
+        self._results += layers
         self._refresh()
 
     def results(self) -> list[Layer]:

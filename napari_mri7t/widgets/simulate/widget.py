@@ -294,9 +294,9 @@ class SimulateWidget(EngineWidget):
 
     def _on_layers(self, layers: list[LayerData]) -> None:
         remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
-        for data, meta, _ in layers:
-            self.save_button.offer(self.viewer.add_image(data, **meta))
-        self.panel.conclude(f"Done: {', '.join(meta['name'] for _, meta, _ in layers)}")
+        shown = [self.viewer.add_image(data, **meta) for data, meta, _ in layers]
+        self.save_button.offer(*shown)
+        self.panel.conclude(f"Done: {', '.join(layer.name for layer in shown)}")
 
     def _on_dataset(self, written: list[Path], folder: Path) -> None:
         self.panel.conclude(f"Done: {len(written) // 2} pairs in {folder}")

@@ -50,6 +50,15 @@ def test_layer_becomes_the_pseudo_3t_of_the_engine(widget, viewer, phantom, wait
     assert len(viewer.layers) == 2
 
 
+def test_the_last_words_name_the_layers_as_napari_does(widget, viewer, wait_idle):
+    for name in ("phantom_pseudo-3T", "phantom_pseudo-3T [1]"):
+        widget.layer_chooser.layer = viewer.layers["phantom"]
+        widget.start()
+        wait_idle()
+        assert viewer.layers[-1].name == name
+        assert widget.panel.status.text().replace("\u200b", "") == f"Done: {name}"
+
+
 def test_realistic_preset_is_that_of_the_engine(widget, viewer, phantom, wait_idle):
     assert widget.variance_box.isEnabled()
     widget.preset_box.setCurrentText("Realistic")
