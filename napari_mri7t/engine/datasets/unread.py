@@ -21,12 +21,16 @@ OTHER_IMAGES = frozenset(
     (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
 )
 ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
+PARTIAL = frozenset(  # what browsers and programs that copy put behind a name until all is there
+    (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".aria2")
+)
 OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
 TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf"))
 UNKNOWN_EXTENSION = "unknown extension: convert or rename it to .nii or .nii.gz"
 UNPACK = "is an archive: unpack it to use what is in it"
 IN_THE_CLOUD = "is in iCloud, not on this disk: choose 'Download Now' in the Finder, then run again"
+UNLOADED = "is an unfinished download: download the file again, then remove this one"
 UNFINISHED = "is an unfinished copy: copy the file again, then remove this one"
 NO_FOLDER = "is a file, not a folder: put the folder in its place, or remove it"
 BIDS_FOLDER = re.compile(r"(?:sub|ses)-[^_.]+|anat")
@@ -68,11 +72,16 @@ def why_placeholder(path: Path) -> str:
     found = HIDDEN.fullmatch(path.name)
     if found is None or not extension_of(Path(found[1])):
         return ""
-    stem = clean_stem(Path(found[1]))
-    is_other = path.parent.name in OTHER_MODALITIES or last_suffix(stem) in NO_ANATOMY
-    if is_other or why_no_image(stem):
+    if not _may_be_scan(path.with_name(found[1])):
         return ""
     return IN_THE_CLOUD if found[2].lower() == "icloud" else UNFINISHED
+
+
+def _may_be_scan(path: Path) -> bool:
+    """Return whether a volume may be anatomical and no mask, by its name and folder."""
+    stem = clean_stem(path)
+    is_other = path.parent.name in OTHER_MODALITIES or last_suffix(stem) in NO_ANATOMY
+    return not (is_other or why_no_image(stem))
 
 
 def why_unread(path: Path, *, is_bids: bool) -> str:
@@ -99,6 +108,8 @@ def why_unread(path: Path, *, is_bids: bool) -> str:
     if path.name.startswith("."):
         return why_placeholder(path)
     name, end = path.name.lower(), path.suffix.lower()
+    if end in PARTIAL and extension_of(Path(path.stem)):
+        return UNLOADED if _may_be_scan(path.with_suffix("")) else ""
     is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) or MANGLED.search(name)
     if is_image and (end not in TEXTS or _is_no_text(path)):
         return UNKNOWN_EXTENSION

@@ -1,6 +1,7 @@
 """The optional libraries for raw scans, and blocking work in a thread that can be abandoned."""
 
 import importlib
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -99,7 +100,10 @@ def in_background(
             "transform"
         ) from error
     if isinstance(error, RuntimeError):
-        raise Mri7tError(f"preparation failed: {error}") from error
+        raise Mri7tError(
+            f"preparation failed: {_words_of(error)}: check that the scan shows a whole head and "
+            "its header is correct, or provide your own mask and transform"
+        ) from error
     raise error
 
 
@@ -149,6 +153,12 @@ def in_one_itk_thread(
         stop()
 
     return in_background(alone, report, now, cancel)
+
+
+def _words_of(error: BaseException) -> str:
+    """Return what an error says, of one of ITK without where in its source it arose."""
+    text = re.sub(r".*ITK ERROR: (?:\w+\(0x[0-9a-f]+\): )?", "", str(error), flags=re.DOTALL)
+    return text.rstrip(". \n")
 
 
 def _is_itk_out_of_memory(error: BaseException) -> bool:

@@ -90,19 +90,21 @@ def check_t1w(volume: Volume) -> None:
     ...
     napari_mri7t.engine.errors.VolumeError: mask: looks like a mask or label map (2 values): ...
     """
-    if what := _what_else(volume.array):
-        raise VolumeError(f"{volume.name}: looks like {what}: use a T1w image (magnitude)")
     file = volume.geometry
-    if file is None or file.path is None or file.computed:
+    path = None if file is None or file.computed else file.path
+    name = path or volume.name
+    if what := _what_else(volume.array):
+        raise VolumeError(f"{name}: looks like {what}: use a T1w image (magnitude)")
+    if file is None or path is None:
         return
     if what := OTHER_INTENTS.get(file.intent, ""):
         raise VolumeError(
-            f"{volume.name}: holds {what} by its header (NIfTI intent {file.intent}): use a T1w "
+            f"{name}: holds {what} by its header (NIfTI intent {file.intent}): use a T1w "
             "image, or set the code to 0 if it is one"
         )
-    if part := not_magnitude(image_type_beside(file.path)):
+    if part := not_magnitude(image_type_beside(path)):
         raise VolumeError(
-            f"{volume.name}: is no magnitude image by the ImageType of its JSON file ({part}): use "
+            f"{name}: is no magnitude image by the ImageType of its JSON file ({part}): use "
             "a T1w image (magnitude)"
         )
 

@@ -429,6 +429,20 @@ def test_what_stands_for_a_volume_is_named_with_what_helps(tmp_path):
         assert not found.skipped
 
 
+@pytest.mark.parametrize("end", ["part", "crdownload", "tmp", "download"])
+def test_a_download_that_is_unfinished_is_named_as_such(tmp_path, end):
+    touch(
+        tmp_path,
+        *("bids/sub-01/anat/sub-01_T1w.nii", f"bids/sub-02/anat/sub-02_T1w.nii.gz.{end}"),
+        f"bids/sub-01/func/sub-01_bold.nii.gz.{end}",
+        *("flat/S1.nii.gz", f"flat/S2.nii.gz.{end}", f"flat/S2_mask.nii.gz.{end}"),
+    )
+    for root, name in (("bids", "sub-02/anat/sub-02_T1w.nii.gz"), ("flat", "S2.nii.gz")):
+        failed = find_scans(tmp_path / root).failed
+        assert failed.keys() == {f"{name}.{end}"}
+        assert failed[f"{name}.{end}"].startswith("is an unfinished download")
+
+
 def test_bold_in_the_cloud_costs_no_batch_of_t1w(tmp_path):
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii", "sub-01/func/.sub-01_bold.nii.gz.icloud")
     assert not find_scans(tmp_path).failed

@@ -340,6 +340,18 @@ def test_runtime_error_of_a_library_becomes_ours():
         optional.in_background(fail, ignore, NOW)
 
 
+def test_error_of_itk_says_what_helps_and_not_where_in_its_source_it_arose():
+    def fail():
+        raise RuntimeError(
+            "Exception thrown in SimpleITK ImageRegistrationMethod_Execute: /tmp/ITK/x.hxx:307:\n"
+            "ITK ERROR: MattesMutualInformation(0x7f17): All samples map outside moving image."
+        )
+
+    told = "preparation failed: All samples map outside moving image: check that the scan shows"
+    with pytest.raises(Mri7tError, match=f"^{told}"):
+        optional.in_background(fail, ignore, NOW)
+
+
 @pytest.mark.parametrize(
     "error",
     [

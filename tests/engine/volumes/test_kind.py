@@ -222,6 +222,12 @@ def test_a_brain_whose_air_is_filled_far_below_it_is_no_probability_map(head):
     check_t1w(brain.with_array(np.where(brain.array > 0, 255 * brain.array, -9999)))
 
 
+def test_a_file_that_is_no_scan_is_named_by_its_path(tmp_path):
+    path = save_volume(Volume(np.pad(np.ones((30, 30, 30)), 5), np.eye(4)), tmp_path / "x.nii")
+    with pytest.raises(VolumeError, match=f"^{path}: looks like a mask"):
+        check_t1w(load_volume(path))
+
+
 @pytest.mark.parametrize(("intent", "what"), [(1002, "labels"), (3, "a map of statistics")])
 def test_what_the_header_calls_no_scan_is_refused_by_name(tmp_path, intent, what):
     image = nibabel.Nifti1Image(load_template().array, np.eye(4))
