@@ -2,6 +2,8 @@
 
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from napari_mri7t.engine.datasets.unread import BIDS_FOLDER, why_no_folder, why_placeholder
-from napari_mri7t.engine.errors import Mri7tError, reason_of, unreadable
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning, reason_of, unreadable
 from napari_mri7t.engine.regular import read_regular
 from napari_mri7t.engine.volumes.files.streams import extension_of, stem_of
 
@@ -77,6 +79,21 @@ def where_volumes_are(root: Path) -> str:
                 return f" itself, but {os.path.join(*below[:subject])}/ below it does"
             return f" itself, but {os.path.join(*below)}/ below it does ({len(found)})"
     return ""
+
+
+def warn_of_encoding(root: Path, files: Iterable[Path]) -> None:
+    """Warn of names that are not ASCII where Python does not read them as UTF-8.
+
+    Another program, or this one in another locale, reads them as other names.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8" and not all(path.name.isascii() for path in files):
+        warnings.warn(
+            f"{root}: the names of files are read as {encoding}, not as UTF-8, so that a later "
+            "batch may take them for those of other scans and make these twice: set PYTHONUTF8=1",
+            Mri7tWarning,
+            stacklevel=3,
+        )
 
 
 def subject_folders(root: Path) -> list[Path]:

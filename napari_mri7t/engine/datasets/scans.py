@@ -28,6 +28,7 @@ from napari_mri7t.engine.datasets.files import (
     subject_folders,
     volumes_among,
     volumes_in_other_folders,
+    warn_of_encoding,
     where_volumes_are,
 )
 from napari_mri7t.engine.datasets.names import (
@@ -142,6 +143,7 @@ def find_scans(
             f"{root}: holds no volume{where_volumes_are(root)}: choose a folder of NIfTI files or "
             "a BIDS dataset"
         )
+    warn_of_encoding(root, volumes)
     _check_labels(root, [*volumes, *(root / study.name for study in dicom.studies)], wanted, dicom)
     suffixes = tuple(last_suffix(s) for s in wanted.suffixes or (DEFAULT_SUFFIX,))
     look = _Look(root, is_bids, suffixes, dicom)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from napari_mri7t.engine.datasets.bids import load_scan
 from napari_mri7t.engine.datasets.names import anatomical_suffix
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.datasets.unread import NO_FOLDER
-from napari_mri7t.engine.errors import Mri7tError
+from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
 
 
 @pytest.fixture
@@ -427,6 +429,15 @@ def test_what_stands_for_a_volume_is_named_with_what_helps(tmp_path):
         assert "unfinished copy: copy the file again" in told[place / torn.format(stem)]
         assert len(found.scans) == 1
         assert not found.skipped
+
+
+def test_names_that_are_not_read_as_utf_8_are_warned_of(tmp_path, monkeypatch, recwarn):
+    touch(tmp_path, "Müller.nii.gz")
+    find_scans(tmp_path)
+    assert not recwarn.list
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    with pytest.warns(Mri7tWarning, match=r"names of files are read as ascii.*PYTHONUTF8=1"):
+        find_scans(tmp_path)
 
 
 @pytest.mark.parametrize("end", ["part", "crdownload", "tmp", "download"])
