@@ -86,6 +86,7 @@ def test_train_takes_what_pair_has_made_as_it_is(made, run_cli, tmp_path):
     assert "sub-01" in str(facts["Sources"])
 
 
+@pytest.mark.slow
 def test_pairs_of_a_cluster_are_those_of_one_process(made, table, run_cli, tmp_path):
     pytest.importorskip("distributed", reason="needs napari-mri7t[cluster]")
     words = ("pair", table, tmp_path / "out", *AS_THEY_ARE, "--cluster", "local:2")
@@ -125,6 +126,7 @@ def test_killed_pair_leaves_whole_files_and_what_is_done_is_not_done_again(
     assert images_of(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_affine_registration_finds_a_3t_that_is_stretched(table, run_cli, tmp_path):
     for path in table.parent.iterdir():
         shutil.copy(path, tmp_path)
