@@ -41,7 +41,8 @@ HEIGHT = 220
 SUBJECT_PREFIX = "sub-"  # of every subject of a BIDS dataset: not shown
 NAME = Qt.ItemDataRole.UserRole  # of a subject or a method, whole
 GAP, WIDEST = 12, 110  # of a column, pixels
-WANTED_WIDTH = 430  # of all columns, pixels: names of 15 letters beside their figures
+#: Of all columns, pixels: with short names of subjects and methods, and with names of 15 letters.
+LEAST_WIDTH, WANTED_WIDTH = 305, 430
 SORT_MARK = 14  # pixels beside the heading of a sorted column
 
 
@@ -178,6 +179,7 @@ class ResultTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.verticalHeader().setVisible(False)
         self.setFixedHeight(HEIGHT)
+        self.setMinimumWidth(LEAST_WIDTH)
         self.setToolTip("Click a heading to sort; right-click to copy the table")
         copy = QAction("Copy table", self)
         copy.triggered.connect(lambda: QApplication.clipboard().setText(self.as_text()))

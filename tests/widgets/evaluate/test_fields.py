@@ -49,13 +49,14 @@ def test_names_of_subjects_are_shown_without_what_all_of_them_end_in(qtbot):
 def test_names_are_whole_where_there_is_room(qtbot):
     table = ResultTable()
     qtbot.addWidget(table)
-    table.resize(table.sizeHint())
     table.show_region("brain")
     figures = dict.fromkeys(COLUMNS, 0.12345) | {"brain_psnr": 23.45}
-    for names, methods in (
-        (["anna_mprage", "ben_t1w"], ["source", "slice_unet"]),
-        (["sub-1", "sub-2"], ["a method with a long name"]),
+    for width, names, methods in (
+        (table.minimumWidth(), ["sub-1", "sub-2"], ["source", "slice_unet"]),
+        (table.sizeHint().width(), ["anna_mprage", "ben_t1w"], ["source", "slice_unet"]),
+        (table.sizeHint().width(), ["sub-1", "sub-2"], ["a method with a long name"]),
     ):
+        table.resize(width, table.height())
         found = (SubjectResult(n, method, figures) for n in names for method in methods)
         table.show_results(StudyResults(tuple(found)))
         for column in (0, 1):
