@@ -26,6 +26,7 @@ from napari_mri7t.widgets.shared.controls import (
 )
 from napari_mri7t.widgets.shared.job_panel import JobPanel
 from napari_mri7t.widgets.shared.latest import Latest
+from napari_mri7t.widgets.shared.preview_label import PreviewLabel
 from napari_mri7t.widgets.shared.save import ResultLine, SaveButton
 from napari_mri7t.widgets.shared.settings import orient_empty_viewer
 from napari_mri7t.widgets.shared.time_label import TimeLabel
@@ -40,7 +41,6 @@ from napari_mri7t.widgets.simulate.jobs import (
     simulation_options,
     time_of,
 )
-from napari_mri7t.widgets.synthesize.preview_label import PreviewLabel
 
 ONE_LAYER, FOLDER = "One layer", "A folder of 7T volumes"
 DEGRADATIONS = {

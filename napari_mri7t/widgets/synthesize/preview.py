@@ -26,7 +26,7 @@ from napari_mri7t.widgets.layers.planes import (
 from napari_mri7t.widgets.shared.controls import set_enabled
 from napari_mri7t.widgets.shared.latest import Latest
 from napari_mri7t.widgets.shared.menu_button import MenuButton
-from napari_mri7t.widgets.synthesize.preview_label import PreviewLabel
+from napari_mri7t.widgets.shared.preview_label import PreviewLabel
 from napari_mri7t.widgets.synthesize.preview_session import Made, PreviewSession, Request
 
 SLICE, REGION, STOP = "Preview slice", "Preview region", "Stop preview"

@@ -20,8 +20,8 @@ from napari_mri7t.engine.volumes.volume import Volume
 from napari_mri7t.widgets.compare.views import SIDE_BY_SIDE, SINGLE
 from napari_mri7t.widgets.layers.layers import volume_to_layer
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR
+from napari_mri7t.widgets.shared.preview_label import ELSEWHERE, IN_FRAME, PREVIEW
 from napari_mri7t.widgets.synthesize.preview import NO_SLICE, REGION, SLICE, STOP
-from napari_mri7t.widgets.synthesize.preview_label import ELSEWHERE, IN_FRAME, PREVIEW
 from napari_mri7t.widgets.synthesize.preview_session import IN_MNI, IN_ONE_PLANE
 
 pytestmark = pytest.mark.gui
