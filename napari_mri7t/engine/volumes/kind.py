@@ -3,18 +3,12 @@
 import math
 
 import numpy as np
-from scipy.ndimage import binary_erosion, generate_binary_structure
+from scipy.ndimage import binary_erosion, binary_fill_holes, generate_binary_structure
 
 from napari_mri7t.engine.errors import VolumeError
 from napari_mri7t.engine.volumes.files.dicom_t1w import not_magnitude
 from napari_mri7t.engine.volumes.files.sidecars import image_type_beside
-from napari_mri7t.engine.volumes.scale import (
-    LEAST_FACES,
-    border_of,
-    faces_of,
-    reaches_faces,
-    sample_of,
-)
+from napari_mri7t.engine.volumes.scale import LEAST_FACES, border_of, faces_of, sample_of
 from napari_mri7t.engine.volumes.volume import Volume
 
 FEW_LEVELS = 32  # of a mask or of labels, background included; a scan of 8 bits has over 100
@@ -47,6 +41,11 @@ EVEN_STEPS = 1e-3  # of a step
 # voxels that have the most frequent levels (measured: 0.32 and 0.49 at least; brains and heads: at
 # most 0.10 where the levels hold a third). A scan whose white matter is capped has one such level.
 EVEN_INSIDE, FREQUENT, LEAST_FREQUENT, LEAST_SECOND = 0.2, 8, 0.35, 0.05
+LEAST_SPIKE = 2.0  # times as frequent as the next level on one side (labels 5, few grey values 1.7)
+# Of a mask that was resampled by splines, in so many steps up to the 99th percentile of what is
+# above the border: part of the foreground at the most frequent one (0.87; brains of capped tissue
+# 0.43, which is more than label maps have).
+FEW_STEPS, LEAST_OF_MASK = 20, 0.6
 # Of maps of tissue labels with their mixtures, as CAT12 has them: where pure tissue lies, the part
 # of the voxels that lies within AT_LABEL of it (maps smoothed by up to 0.8 voxels at least 0.30,
 # brains at most 0.23), and how much denser they are there than beside it (1.49; brains 1.1).
@@ -193,10 +192,26 @@ def _are_resampled_labels(array: np.ndarray) -> bool:
     """
     foreground = np.abs(sample_of(array[array != 0]))
     tissue = np.where(np.abs(array) > AIR * np.percentile(foreground, 99), array, 0)
-    counts = np.sort(np.unique(sample_of(tissue[tissue != 0]), return_counts=True)[1])
-    parts = counts[-FREQUENT:] / counts.sum()
+    counts = np.unique(sample_of(tissue[tissue != 0]), return_counts=True)[1]
+    parts = np.sort(counts)[-FREQUENT:] / counts.sum()
     is_frequent = parts.sum() > LEAST_FREQUENT and parts[-2:].min() > LEAST_SECOND
-    return bool(is_frequent and _equal(tissue) > EVEN_INSIDE)
+    are_spikes = _heights(counts)[np.argsort(counts)[-2:]].min() > LEAST_SPIKE
+    return bool(is_frequent and are_spikes and _equal(tissue) > EVEN_INSIDE)
+
+
+def _is_mask_in_waves(above: np.ndarray) -> bool:
+    """Return whether most of the foreground has one value, but for the waves of splines."""
+    top = np.percentile(sample_of(above[above > 0]), 99)
+    foreground = sample_of(above[above > AIR * top])
+    counts = np.bincount(np.round(foreground / top * FEW_STEPS).astype(int))
+    return bool(counts.max() > LEAST_OF_MASK * counts.sum())
+
+
+def _heights(counts: np.ndarray) -> np.ndarray:
+    """Return how many times as frequent each level is as the rarer of those next to it."""
+    beside = np.pad(counts, 1, mode="edge")
+    heights: np.ndarray = counts / np.maximum(np.minimum(beside[:-2], beside[2:]), 1)
+    return heights
 
 
 def _are_distances(array: np.ndarray) -> bool:
@@ -235,32 +250,27 @@ def _is_smoothed(array: np.ndarray, high: float) -> bool:
 
 def _masked_map(above: np.ndarray) -> str:
     """Return what a masked image is that varies slowly, or on both sides of 0 up to its rim."""
-    if above.min() < 0:
-        above = _without_lobes(above)
     brain = above != 0
     values = np.sort(sample_of(above[brain]))
-    is_signed = LEAST_PART < np.searchsorted(values, 0) / values.size < 1 - LEAST_PART
+    strength = np.abs(values)
+    strong = values[strength > LOBES * np.percentile(strength, 99)]
+    is_signed = LEAST_PART < np.mean(strong < 0) < 1 - LEAST_PART
     is_smooth = _texture(above) < FIELD_TEXTURE
     scale = _large_scale(above) if is_signed or is_smooth else 0.0
     if is_smooth and scale > FIELD_SCALE:
         return "a field map (it varies slowly)"
     if not is_signed:
-        return ""
+        begins_at_0 = values[0] < AIR * values[-1]  # not where -9999 fills the air
+        is_mask = begins_at_0 and _is_mask_in_waves(above)
+        return "a mask that was resampled" if is_mask else ""
     low, high = float(values[0]), float(values[-1])
     if abs(high + low) <= ROUND * high and _is_even(values, (low, high), DIFFUSE_INSIDE):
         return f"a phase image (from {low:g} to {high:g})"
     least = INNER_RIM if scale > LARGE_SCALE else MIDDLE_RIM
-    is_inner = _rim_rank(above, brain, values) > least
+    is_inner = _rim_rank(above, binary_fill_holes(brain), values) > least
     return (
         "a real or imaginary part, or a map (on both sides of 0, up to its rim)" if is_inner else ""
     )
-
-
-def _without_lobes(above: np.ndarray) -> np.ndarray:
-    """Return an image without the weak waves that splines leave in the air, on both sides of 0."""
-    strength = np.abs(above)
-    weak = strength <= LOBES * np.percentile(sample_of(strength[strength > 0]), 99)
-    return np.where(reaches_faces(weak), np.float32(0), above)
 
 
 def _rim_rank(above: np.ndarray, brain: np.ndarray, values: np.ndarray) -> float:

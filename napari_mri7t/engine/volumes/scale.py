@@ -83,7 +83,7 @@ class Scale:
         shifted: np.ndarray = np.maximum(array - np.float32(self.zero), 0)
         if self.background != self.zero or self.padding:
             outside = _is_one_of(array, [self.background, *self.padding])
-            shifted[reaches_faces(outside)] = 0
+            shifted[_reaches_faces(outside)] = 0
         return shifted
 
     def zeroed(self, volume: Volume) -> Volume:
@@ -220,7 +220,7 @@ def _constants_of(array: np.ndarray) -> list[float]:
         found.append(within)
     if len(found) == 1:
         return found
-    outside = reaches_faces(_is_one_of(array, found))
+    outside = _reaches_faces(_is_one_of(array, found))
     levels, counts = np.unique(array[outside & binary_dilation(~outside)], return_counts=True)
     nearest = float(levels[counts.argmax()]) if levels.size else found[0]
     return [nearest, *(value for value in found if value != nearest)]
@@ -262,7 +262,7 @@ def _within(array: np.ndarray, around: list[float]) -> float | None:
     _, counts = np.unique(sample[~_is_one_of(sample, around)], return_counts=True)
     if not counts.size or counts.max() < LEAST_WITHIN * sample.size:
         return None
-    outside = reaches_faces(_is_one_of(array, around))
+    outside = _reaches_faces(_is_one_of(array, around))
     rim = array[binary_dilation(outside) & ~outside]
     levels, counts = np.unique(rim, return_counts=True)
     if not counts.size or counts.max() < AROUND * rim.size:
@@ -315,7 +315,7 @@ def _is_dark_at_rim(array: np.ndarray, constants: list[float]) -> bool:
     That is so where white matter was brought to 0 in the brain alone, not where intensities are
     inverted.
     """
-    outside = reaches_faces(_is_one_of(array, constants))
+    outside = _reaches_faces(_is_one_of(array, constants))
     rim = array[binary_dilation(outside) & ~outside]
     inside = sample_of(array[~outside])
     return bool(rim.size) and float(np.mean(inside < np.median(rim))) < DARK_RIM
@@ -335,7 +335,7 @@ def border_of(array: np.ndarray) -> tuple[float, float]:
     return float(levels[counts.argmax()]), float(counts.max() / faces.size)
 
 
-def reaches_faces(mask: np.ndarray) -> np.ndarray:
+def _reaches_faces(mask: np.ndarray) -> np.ndarray:
     """Return the part of a mask that is connected with the faces of the volume.
 
     Tissue may have the background's value where that lies between the intensities.

@@ -184,6 +184,13 @@ def test_a_brain_that_was_resampled_by_splines_is_no_part():
     check_t1w(brain.with_array(moved))
 
 
+def test_a_slab_of_a_brain_with_its_median_at_0_is_no_part():
+    """What is 0 within it is tissue all the same, and has no rim."""
+    slab = load_template().array[:, :, 60:110]
+    inside = slab > 0
+    check_t1w(Volume(np.where(inside, slab - np.median(slab[inside]), 0), np.eye(4)))
+
+
 @pytest.mark.parametrize("top", [1, 100, 255])
 def test_a_brain_that_was_capped_and_smoothed_is_no_probability_map(top):
     """Its maximum is what stands for certain, and a faint rim lies around it."""
@@ -204,6 +211,29 @@ def test_labels_that_were_resampled_linearly_are_refused_by_name(tissues, factor
     moved = zoom(tissues.astype(np.float32), factor, order=1)
     with pytest.raises(VolumeError, match="looks like a mask or label map that was resampled"):
         check_t1w(Volume(moved, np.eye(4)))
+
+
+@pytest.mark.parametrize("lowest", [-1, 0])
+def test_a_mask_that_was_resampled_by_splines_is_refused_by_name(tissues, lowest):
+    """The waves around it lie on both sides of 0, unless they were cut off there."""
+    moved = shift((tissues > 0).astype(np.float32), (0.4, 0.3, 0.2), order=3).clip(lowest)
+    with pytest.raises(VolumeError, match="looks like a mask that was resampled"):
+        check_t1w(Volume(moved, np.eye(4)))
+
+
+@pytest.mark.parametrize("power", [1, 0.4])
+def test_a_capped_brain_that_was_resampled_by_splines_is_no_mask(power):
+    """Half of it has one value."""
+    brain = load_template()
+    array = brain.array[::2, ::2, ::2]
+    capped = np.minimum(array, np.percentile(array[array > 0], 55)) ** power
+    check_t1w(Volume(shift(capped, (0.4, 0.3, 0.2), order=3), brain.affine))
+
+
+def test_a_brain_of_few_grey_values_is_no_label_map():
+    """As per cent in whole numbers, where a few vessels are twice as bright."""
+    brain = load_template()
+    check_t1w(brain.with_array((brain.array / brain.array.max() * 45).round()))
 
 
 @pytest.mark.parametrize("step", [0, 3 / 65535])
