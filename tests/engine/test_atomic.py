@@ -477,3 +477,12 @@ def test_json_that_is_no_object_is_told_with_the_caller_s_advice(tmp_path, conte
         read_object(path, "train the fold again", StateError)
     path.write_text('{"a": 1}')
     assert read_object(path, "") == {"a": 1}
+
+
+def test_a_json_of_more_than_16_mib_is_not_read(tmp_path):
+    """As the guarantees say."""
+    path = tmp_path / "card.json"
+    path.write_text("{}")
+    os.truncate(path, (16 << 20) + 1)
+    with pytest.raises(OSError, match="more than the 16,777,216 that are read"):
+        atomic.read_json(path)

@@ -38,6 +38,14 @@ def test_limit_counts_weights_and_tensors_of_all_layers(limits):
     nn.Linear(100, 100)  # ends with its block
 
 
+def test_a_network_may_have_2_28_weights_and_no_more():
+    """As the guarantees say; no memory is taken on this device."""
+    with limited():
+        nn.Linear(1 << 14, 1 << 14, bias=False, device="meta")
+        with pytest.raises(ValueError, match="more weights"):
+            nn.Linear(1, 1, device="meta")
+
+
 def test_limit_holds_in_its_own_thread_only():
     failures = []
 
