@@ -124,6 +124,14 @@ def own_files(scan, folder):
     return mri7t.save_volume(scan.with_array(mask), folder / "mask.nii.gz"), folder / "to-MNI.txt"
 
 
+def test_a_notebook_shows_results_in_a_few_lines(phantom, tiny_model):
+    """No voxels, no weights, no card."""
+    made = mri7t.synthesize(phantom, tiny_model, mri7t.SynthesisConfig(device="cpu"))
+    for result in (phantom, made, made.model, mri7t.prepare(phantom), mri7t.simulate_3t(phantom)):
+        assert phantom.name in repr(result) or result is made.model
+        assert len(repr(result)) < 1000
+
+
 def test_the_notebook_is_the_page():
     tool = ROOT / "tools" / "notebook.py"
     ran = subprocess.run([sys.executable, tool, "--check"], capture_output=True, text=True)

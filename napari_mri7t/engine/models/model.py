@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -36,8 +36,8 @@ class Model:
     """A network with trained weights, in eval mode on the CPU, and its card."""
 
     name: str
-    network: nn.Module
-    card: ModelCard
+    network: nn.Module = field(repr=False)
+    card: ModelCard = field(repr=False)
 
 
 def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> Model:

@@ -54,11 +54,11 @@ class Prepared:
 
     scan: Volume
     corrected: Volume
-    mask: np.ndarray
+    mask: np.ndarray = field(repr=False)
     to_mni: np.ndarray
     registration_score: float
     decisions: Mapping[str, Decision] = field(default_factory=dict)
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
     bias_field_strength: float | None = None
     warnings: tuple[str, ...] = ()
     scale: Scale = field(default_factory=Scale)

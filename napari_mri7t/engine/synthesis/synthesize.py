@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,8 @@ class Synthesis:
     precision: str
     seconds: float
     warnings: tuple[str, ...]
-    settings: dict[str, Any]
-    prepared: Prepared | None = None
+    settings: dict[str, Any] = field(repr=False)
+    prepared: Prepared | None = field(default=None, repr=False)
     uncertainty: Volume | None = None
 
     def __post_init__(self) -> None:

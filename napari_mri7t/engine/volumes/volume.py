@@ -71,6 +71,8 @@ class Volume:
     >>> volume = Volume(np.arange(24).reshape(2, 3, 4), np.diag([1, 1, 2, 1]))
     >>> volume.shape, volume.voxel_size, volume.orientation
     ((2, 3, 4), (1.0, 1.0, 2.0), 'RAS')
+    >>> volume
+    Volume('volume', (2, 3, 4), (1.0, 1.0, 2.0) mm, RAS)
     """
 
     array: np.ndarray
@@ -93,6 +95,10 @@ class Volume:
             raise VolumeError(f"{self.name}: has shape {array.shape}: a volume needs voxels")
         object.__setattr__(self, "array", array.astype(np.float32, copy=False))
         object.__setattr__(self, "affine", affine)
+
+    def __repr__(self) -> str:
+        sizes = tuple(round(float(size), 3) for size in self.voxel_size)
+        return f"Volume({self.name!r}, {self.shape}, {sizes} mm, {self.orientation})"
 
     @property
     def shape(self) -> tuple[int, int, int]:
