@@ -75,6 +75,8 @@ def simulate(
         pair.save(source_out, target_out, overwrite=overwrite)
         for path in outputs:
             say(f"{path}: written")
+        if target_out is None and pair.inputs[0].array.max() > 1:
+            say("It lies in 0 to 1; --target-out writes its 7T on that scale, to compare with.")
     say(NOTICE)
 
 

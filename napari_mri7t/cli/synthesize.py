@@ -1,5 +1,6 @@
 """`mri7t synthesize`: a synthetic 7T from a 3T scan."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,18 +94,22 @@ def synthesize(
         PreparationConfig(allow_out_of_domain=allow_out_of_domain),
         prepare=prepare, mask=mask, transform=transform, keep=keep,
     )  # fmt: skip
+    began = time.monotonic()
     scan = load_volume(source, index=index, series=series)
     told = (*scan.warnings, *scan_doubts(scan))
     warn(told)
     with progress_bar("synthetic 7T") as report:
         made = synthesize(scan, model, config, preparation, goes_to, report=report)
+    seconds = time.monotonic() - began
     warn(text for text in made.warnings if text not in told)
+    if step > made.settings["step"]:
+        warn([f"step {step} became {made.settings['step']}: {made.model.name} needs every slice"])
     for text in made.settings.get("preparation", {}).get("distance", ()):
         say(f"{scan.name}: {text}")
     made.save(output, uncertainty, overwrite=overwrite)
     if keep is not None:
         _keep_page(made, keep)
-    say(f"{output}: {made.model.name} on {made.device}, {made.seconds:.1f} s")
+    say(f"{output}: {made.model.name} on {made.device}, {seconds:.1f} s with the preparation")
     say(NOTICE)
 
 

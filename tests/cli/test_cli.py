@@ -118,6 +118,26 @@ def test_simulate_writes_what_the_engine_makes(run, phantom_file, tmp_path):
     np.testing.assert_array_equal(load_volume(target_out).array, target.array)
 
 
+def test_simulate_says_how_to_get_the_7t_on_the_scale_of_the_pseudo_3t(
+    run, phantom, phantom_file, tmp_path
+):
+    bright = save_volume(phantom.with_array(phantom.array * 255), tmp_path / "bright.nii")
+    words = "--target-out writes its 7T on that scale"
+    for source, options, is_told in (
+        (bright, (), True),
+        (bright, ("--target-out", tmp_path / "7T.nii", "--overwrite"), False),
+        (phantom_file, ("--overwrite",), False),
+    ):
+        assert (words in run("simulate", source, tmp_path / "3T.nii", *options)[1]) is is_told
+
+
+def test_step_that_a_model_does_not_take_is_told(run, phantom_file, tiny_model, tmp_path):
+    options = ("--model", tiny_model, "--prepare", "none", "--overwrite")
+    for step in (1, 99):
+        error = run("synthesize", phantom_file, tmp_path / "7T.nii", *options, "--step", step)[2]
+        assert ("step 99 became" in error) is (step == 99)
+
+
 @pytest.mark.usefixtures("small_demo")
 def test_simulate_and_demo_report_so_that_they_can_be_stopped(
     run, phantom_file, model_folder, tmp_path, monkeypatch

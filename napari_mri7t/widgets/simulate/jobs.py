@@ -86,7 +86,7 @@ def simulation_options(config: SimulationConfig, reference: Layer | None) -> dic
 def simulate_layer(
     layer: Layer, reference: Layer | None, config: SimulationConfig, report: Report
 ) -> list[LayerData]:
-    """Simulate one layer: its pseudo-3T, and its 7T if a reference changes it."""
+    """Simulate one layer: its pseudo-3T, and its 7T if its intensities are not the layer's."""
     report(Progress(0, 0, "preparing the volume"))
     target, histogram = layer_to_volume(layer), _volume(reference)
     pair = simulate_3t(target, reference=histogram, config=config, report=report)
@@ -96,7 +96,8 @@ def simulate_layer(
         estimate_to_layer(volume, layer, pair.sidecar(image), name=volume.name, **limits)
         for volume, image in zip(pair, PAIR, strict=True)
     ]
-    return layers[:1] if reference is None else layers
+    is_pair = reference is not None or target.array.max() > 1  # the pseudo-3T lies in 0 to 1
+    return layers if is_pair else layers[:1]
 
 
 def simulate_folder(request: DatasetRequest, reference: Layer | None, report: Report) -> list[Path]:

@@ -232,7 +232,7 @@ class SimulateWidget(EngineWidget):
             source_out,
             **simulation_options(self.config, reference),
             **target.options,
-            target_out=None if reference is None else target_out,
+            target_out=target_out,
         )
         return [line]
 
@@ -295,7 +295,7 @@ class SimulateWidget(EngineWidget):
     def _on_layers(self, layers: list[LayerData]) -> None:
         remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
         shown = [self.viewer.add_image(data, **meta) for data, meta, _ in layers]
-        self.save_button.offer(*shown)
+        self.save_button.offer(*reversed(shown))  # the pseudo-3T is what is saved first
         self.panel.conclude(f"Done: {', '.join(layer.name for layer in shown)}")
 
     def _on_dataset(self, written: list[Path], folder: Path) -> None:

@@ -50,6 +50,17 @@ def test_layer_becomes_the_pseudo_3t_of_the_engine(widget, viewer, phantom, wait
     assert len(viewer.layers) == 2
 
 
+def test_a_7t_on_another_scale_comes_beside_its_pseudo_3t(widget, viewer, wait_idle):
+    """To compare an estimate of the pseudo-3T with."""
+    viewer.layers["phantom"].data = viewer.layers["phantom"].data * 255
+    widget.start()
+    wait_idle()
+    assert viewer.layers["phantom_7T"].data.max() == 1
+    assert widget.save_button.chosen in (viewer.layers["phantom_pseudo-3T"], viewer.layers[-1])
+    viewer.layers.selection.active = None
+    assert widget.save_button.chosen == viewer.layers["phantom_pseudo-3T"]
+
+
 def test_the_last_words_name_the_layers_as_napari_does(widget, viewer, wait_idle):
     for name in ("phantom_pseudo-3T", "phantom_pseudo-3T [1]"):
         widget.layer_chooser.layer = viewer.layers["phantom"]
