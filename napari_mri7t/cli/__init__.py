@@ -34,8 +34,10 @@ def main() -> None:
 
 def _end() -> NoReturn:
     """End as a signal asked; the interpreter would wait for work that cannot be stopped."""
+    from napari_mri7t.cli.console import say
     from napari_mri7t.engine.preparation.optional import unfinished_work
 
     if unfinished_work():
         exit_at_once()
+    say("stopped", err=True)
     raise SystemExit(exit_code()) from None

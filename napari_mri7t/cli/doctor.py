@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = (
     "torch", "numpy", "scipy", "nibabel", "scikit-image", "safetensors", "PyWavelets", "nilearn",
+    "SimpleITK", "deepbet", "pydicom", "dcm2niix",
 )  # fmt: skip
 Facts = list[tuple[str, str]]
 

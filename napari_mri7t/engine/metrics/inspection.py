@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from napari_mri7t.engine.metrics.basic import mae, psnr, ssim
+from napari_mri7t.engine.volumes.brain import BRAIN_LITRES, brain_litres
 from napari_mri7t.engine.volumes.intensity import LIMIT_PERCENT
 from napari_mri7t.engine.volumes.provenance import made_instead
 from napari_mri7t.engine.volumes.scale import foreground_of, zeroed
@@ -196,8 +197,9 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float | Non
     real, made = float(reference.array.max()), float(estimate.array.max())
     if max(real, made) > max(0, UNLIKE * min(real, made)):
         return (
-            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale; "
-            "otherwise the scores are meaningless"
+            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale, "
+            "as the 7T is that a simulation writes beside its pseudo-3T; otherwise the scores are "
+            "meaningless"
         )
     if data_range is not None and real > 2 * data_range:
         return (
@@ -229,6 +231,14 @@ def reference_doubts(reference: Volume, mask: Volume | None = None) -> tuple[str
             f"the mask {mask.name} is above 0 in every voxel: the scores of the brain are those of "
             "the whole volume"
         )
+    if mask is None and not found:
+        litres = brain_litres(reference, foreground_of(reference))
+        if litres > BRAIN_LITRES[1]:
+            found.append(
+                f"{litres:.1f} litres of the reference {reference.name} lie above its background, "
+                "more than a brain has: the scores of the brain include what is around it; give a "
+                "brain mask"
+            )
     return tuple(found)
 
 

@@ -18,6 +18,7 @@ from napari_mri7t.engine.texts import as_read, brief
 from napari_mri7t.engine.typed import check_types
 
 MOST = 10**18  # of any whole number, steps and seeds included
+IN_WORDS = {int: "a whole number", float: "a number, such as 0.5", bool: "true or false"}
 FINAL = -1  # in place of a fold's number: train on all subjects
 CHOICES = {
     "start": ("identity", "published"),
@@ -359,7 +360,9 @@ def with_settings(config: TrainConfig, settings: dict[str, str]) -> TrainConfig:
         try:
             into[name] = _parse(text, kind)
         except ValueError as error:
-            raise ValueError(f"{key}: {brief(text)} is not of type {kind.__name__}") from error
+            raise ValueError(
+                f"{key}: {brief(text)} is not {IN_WORDS.get(kind, kind.__name__)}"
+            ) from error
     return replace(config, **changes, inference=replace(config.inference, **inference))
 
 

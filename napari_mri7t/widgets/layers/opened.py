@@ -27,7 +27,17 @@ class OpenedLayers:
         data, meta, kind = shown
         layer = self._viewer.add_layer(Layer.create(data, meta, kind))
         self._layers.append(layer)
+        self._bring_in_sight(layer)
         return layer
+
+    def _bring_in_sight(self, layer: Layer) -> None:
+        """Move the sliders to the middle of a layer that none of their slices meets."""
+        dims, (low, high) = self._viewer.dims, layer.extent.world
+        middle = layer.extent.world.mean(axis=0)
+        for axis in dims.not_displayed:
+            own = axis - (dims.ndim - layer.ndim)
+            if own >= 0 and not low[own] <= dims.point[axis] <= high[own]:
+                dims.set_point(axis, middle[own])
 
     def holds(self, name: str) -> bool:
         """Return whether a layer of that name is still there of the last row."""

@@ -156,3 +156,12 @@ def test_reference_that_a_model_made_is_told(phantom, tmp_path, tiny_model):
     (told,) = reference_doubts(load_volume(tmp_path / "made.nii.gz"))
     assert told.startswith("the reference made is a synthetic image, by its sidecar")
     assert not reference_doubts(phantom)
+
+
+def test_a_reference_that_is_a_whole_head_is_told_unless_there_is_a_mask():
+    """Whose "brain" would be all that is no air."""
+    head = Volume(np.pad(np.ones((160, 160, 140)), 20), np.eye(4), name="head")
+    (told,) = reference_doubts(head)
+    assert told.startswith("3.6 litres of the reference head lie above its background")
+    mask = head.with_array(np.pad(np.ones((100, 100, 100)), ((50, 50), (50, 50), (40, 40))))
+    assert not reference_doubts(head, mask)

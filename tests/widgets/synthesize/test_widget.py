@@ -116,6 +116,8 @@ def test_estimate_of_an_estimate_is_warned_of_before_it_is_made(
     qtbot.waitUntil(
         lambda: any("synthetic already" in t for t in widget.outlook.notices.texts(WARNING_COLOUR))
     )
+    scan = widget.source.parentWidget()
+    assert widget.outlook.notices.parentWidget() is scan  # in sight without scrolling
 
 
 def test_estimate_remembers_what_made_it(viewer, brain, quick_model, wait_idle):
