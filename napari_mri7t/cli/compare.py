@@ -53,7 +53,8 @@ def compare(
     span, how = find_data_range(real, data_range)
     complaint = range_complaint(real, scored, data_range)
     if complaint is not None:
-        warn([complaint + option_of("data_range")])
+        is_of_range = "data range" in complaint
+        warn([complaint + (option_of("data_range") if is_of_range else "")])
     warn(reference_doubts(real, brain))
     scores = score(real, scored, mask=brain, data_range=span)
     if as_json:

@@ -264,10 +264,13 @@ def test_compare_prints_a_table(run, phantom_file):
     assert "3-D SSIM, brain                            1.00000\n" in detail
 
 
-def test_compare_warns_of_intensities_beyond_the_data_range(run, phantom, tmp_path):
+def test_compare_warns_of_intensities_beyond_the_data_range(run, phantom, phantom_file, tmp_path):
     bright = save_volume(phantom.with_array(phantom.array * 255), tmp_path / "bright.nii")
     assert "--data-range" in run("compare", bright, bright, "--data-range", 1)[2]
     assert run("compare", bright, bright, "--data-range", 255)[2] == ""
+    unlike = run("compare", bright, phantom_file)[2]
+    assert "to one scale" in unlike
+    assert "--data-range" not in unlike
 
 
 def test_compare_takes_the_range_of_the_reference_in_any_unit(run, phantom, tmp_path):

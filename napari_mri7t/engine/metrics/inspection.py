@@ -197,9 +197,9 @@ def range_complaint(reference: Volume, estimate: Volume, data_range: float | Non
     real, made = float(reference.array.max()), float(estimate.array.max())
     if max(real, made) > max(0, UNLIKE * min(real, made)):
         return (
-            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale, "
-            "as the 7T is that a simulation writes beside its pseudo-3T; otherwise the scores are "
-            "meaningless"
+            f"the reference reaches {real:g}, the estimate {made:g}: bring both to one scale "
+            "(a simulation also writes the 7T on the scale of its pseudo-3T); otherwise the scores "
+            "are meaningless"
         )
     if data_range is not None and real > 2 * data_range:
         return (
