@@ -474,7 +474,8 @@ def test_full_width_letters_are_the_same_letters(tmp_path):
         ("Sub-03/anat/sub-03_ses-7T_T1w.nii", "in no folder where subjects are looked for"),
         ("sub-03_ses-7T_T1w.nii", "in no folder where subjects are looked for"),
         ("rawdata/sub-03/anat/sub-03_ses-7T_T1w.nii", "in no folder where subjects are looked"),
-        ("sub-2/ses-7T/anat/sub-2_ses-7T_run-2_T1w.nii.gz.part", "unknown extension"),
+        ("sub-2/ses-7T/anat/sub-2_ses-7T_run-2_T1w.nii.gz.old", "unknown extension"),
+        ("sub-2/ses-7T/anat/sub-2_ses-7T_run-2_T1w.nii.gz.part", "is an unfinished download"),
     ],
 )
 def test_t1w_that_is_left_out_of_a_dataset_is_named(tmp_path, stray, why, recwarn):
