@@ -261,8 +261,7 @@ def _refuse_copies(images: Sequence[_Image]) -> None:
     pairs = (pair for pair in combinations(images, 2) if _are_copies(*pair))
     found = [_describe(*pair) for pair in pairs]
     if found:
-        more = f"; and {len(found) - MOST_COPIES} more" if len(found) > MOST_COPIES else ""
-        raise SubjectError("; ".join(found[:MOST_COPIES]) + more)
+        raise SubjectError(_listed(found))
 
 
 def _warn_of_likely_copies(images: Sequence[_Image]) -> None:
@@ -273,23 +272,32 @@ def _warn_of_likely_copies(images: Sequence[_Image]) -> None:
         if one.field == other.field and _largest_correlation(one, other) > LIKELY_CORRELATION
     ]
     if pairs:
-        more = f"; and {len(pairs) - MOST_COPIES} more" if len(pairs) > MOST_COPIES else ""
         warnings.warn(
-            f"hardly anything but noise, contrast or bias field tells these scans apart; if two "
+            "hardly anything but noise, contrast or bias field tells these scans apart; if two "
             "show one person, remove one subject, as a fold would train on what it holds out: "
-            f"{'; '.join(pairs[:MOST_COPIES])}{more}",
+            + _listed(pairs),
             Mri7tWarning,
             stacklevel=3,
         )
 
 
+def _listed(found: Sequence[str]) -> str:
+    more = f"; and {len(found) - MOST_COPIES} more" if len(found) > MOST_COPIES else ""
+    return "; ".join(found[:MOST_COPIES]) + more
+
+
 def _largest_correlation(one: _Image, other: _Image) -> float:
-    """Return Pearson's correlation of two images, or of what is around the brain, or mirrored."""
+    """Return Pearson's correlation of two images, where they fit each other best."""
+    return max((float(np.vdot(*both)) for both in _couples(one, other)), default=0.0)
+
+
+def _couples(one: _Image, other: _Image) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the samples that may be one: of the images, of their brains, of one mirrored."""
     if not (one.samples and other.samples):
-        return 0.0
+        return []
     (whole, box, _), (other_whole, other_box, other_mirrored) = one.samples, other.samples
     couples = ((whole, other_whole), (box, other_box), (box, other_mirrored))
-    return max((float(np.vdot(a, b)) for a, b in couples if a.shape == b.shape), default=0.0)
+    return [(a, b) for a, b in couples if a.shape == b.shape]
 
 
 def _describe(one: _Image, other: _Image) -> str:
@@ -309,11 +317,8 @@ def _are_copies(one: _Image, other: _Image) -> bool:
     if a.file == b.file or (a.voxels and a.voxels == b.voxels):
         return True
     is_pair = one.subject == other.subject
-    samples = zip(one.samples[:2], other.samples[:2], strict=False)
-    if any(_are_linear(*both, is_pair) for both in samples):
+    if any(_are_linear(*both, is_pair) for both in _couples(one, other)):
         return True
-    if one.samples and other.samples and _are_linear(one.samples[1], other.samples[2], is_pair):
-        return True  # mirrored
     if is_pair or one.spots is None or other.spots is None:
         return False  # a pair lies on one grid: none of it is cut off
     seen = ((1, other.spots), (-1, other.spots.mirrored()))
@@ -326,8 +331,6 @@ def _are_linear(one: np.ndarray, other: np.ndarray, is_pair: bool) -> bool:
 
     A simulated 3T scan with very little noise correlates with its 7T scan as a copy does.
     """
-    if one.shape != other.shape:
-        return False
     correlation = float(np.vdot(one, other))  # Pearson's
     if correlation <= SAME_CORRELATION or not is_pair:
         return correlation > SAME_CORRELATION
