@@ -294,9 +294,9 @@ class SimulateWidget(EngineWidget):
 
     def _on_layers(self, layers: list[LayerData]) -> None:
         remove_layer(self.viewer, self._preview, self.layer_chooser.layer)
-        shown = [self.viewer.add_image(data, **meta) for data, meta, _ in layers]
-        self.save_button.offer(*reversed(shown))  # the pseudo-3T is what is saved first
-        self.panel.conclude(f"Done: {', '.join(layer.name for layer in shown)}")
+        shown = [self.viewer.add_image(data, **meta) for data, meta, _ in reversed(layers)]
+        self.save_button.offer(*shown)  # the pseudo-3T last: it is on top, and saved first
+        self.panel.conclude(f"Done: {', '.join(layer.name for layer in reversed(shown))}")
 
     def _on_dataset(self, written: list[Path], folder: Path) -> None:
         self.panel.conclude(f"Done: {len(written) // 2} pairs in {folder}")
