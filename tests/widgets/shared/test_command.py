@@ -198,7 +198,7 @@ def test_copied_line_of_a_simulation_makes_the_window_s_pair(
     assert code == 0, error
     widget.panel.start_button.click()
     wait_idle()
-    for layer, name in zip(viewer.layers[-2:], ("pseudo3T", "matched7T"), strict=True):
+    for layer, name in zip(viewer.layers[-2:], ("matched7T", "pseudo3T"), strict=True):
         image = nibabel.load(scan_file.with_name(f"sub-01_desc-{name}_T1w.nii.gz"))
         made = image.get_fdata(dtype=np.float32)
         np.testing.assert_array_equal(made, layer_to_volume(layer).array)
