@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from napari_mri7t.cli.commands import app
 from napari_mri7t.engine.evaluation.robustness import KINDS
 from napari_mri7t.engine.models.card import DEFAULT_MARKS, DEFAULT_MODEL, ModelCard, models
-from napari_mri7t.engine.preparation.checks import voxels_in_words
+from napari_mri7t.engine.preparation.domain import voxels_in_words
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -33,7 +33,7 @@ def robustness(
     from napari_mri7t.engine.evaluation.stress import stress, summarize_stress
     from napari_mri7t.engine.models.card import REPORT_MODEL
     from napari_mri7t.engine.models.model import load_model
-    from napari_mri7t.engine.preparation.checks import check_domain
+    from napari_mri7t.engine.preparation.domain import check_domain
     from napari_mri7t.engine.texts import to_json
     from napari_mri7t.engine.training.data import ImageDigests, SubjectDigests
     from napari_mri7t.engine.training.seen import was_trained_on

@@ -109,7 +109,8 @@ def synthesize(
     made.save(output, uncertainty, overwrite=overwrite)
     if keep is not None:
         _keep_page(made, keep)
-    say(f"{output}: {made.model.name} on {made.device}, {seconds:.1f} s with the preparation")
+    with_it = "" if made.prepared is None else " with the preparation"
+    say(f"{output}: {made.model.name} on {made.device}, {seconds:.1f} s{with_it}")
     say(NOTICE)
 
 

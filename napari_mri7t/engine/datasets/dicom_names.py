@@ -81,10 +81,12 @@ def place_in_words(root: Path, path: Path, identity: Identity) -> str:
 
     Examples
     --------
+    >>> from tempfile import TemporaryDirectory
     >>> identity = Identity.of({"PatientName": ["Doe^Jane"]})
-    >>> Path("in/Adam").mkdir(parents=True)
-    >>> Path("in/DOE/t1").mkdir(parents=True)
-    >>> place_in_words(Path("in"), Path("in/DOE/t1"), identity)
+    >>> with TemporaryDirectory() as root:
+    ...     Path(root, "Adam").mkdir()
+    ...     Path(root, "DOE", "t1").mkdir(parents=True)
+    ...     place_in_words(Path(root), Path(root, "DOE", "t1"), identity)
     '[folder 2 of 2 by name]/t1'
     """
     parts = []

@@ -341,10 +341,15 @@ def _had_nan(volume: Volume) -> bool:
     return not np.isfinite(volume.array).all() or any("NaN" in text for text in volume.warnings)
 
 
-def check_headers(subject: Subject) -> None:
+def check_headers(subject: Subject) -> tuple[int, int, int]:
     """Check by the headers that files are readable and pairs lie on one grid.
 
     No voxel is read, so a whole dataset is checked at once.
+
+    Returns
+    -------
+    tuple of int
+        Shape of the target.
 
     Raises
     ------
@@ -356,6 +361,7 @@ def check_headers(subject: Subject) -> None:
     target = _empty_volume(subject.target)
     if subject.source is not None:
         _require_one_grid(subject, _empty_volume(subject.source), target)
+    return target.shape
 
 
 def _empty_volume(path: Path) -> Volume:

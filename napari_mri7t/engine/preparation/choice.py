@@ -7,7 +7,7 @@ import numpy as np
 
 from napari_mri7t.engine.metrics.noise import noise_level
 from napari_mri7t.engine.models.card import DEFAULT_MODEL, REPORT_MODEL, find_model, read_card
-from napari_mri7t.engine.preparation.checks import contrast_distance
+from napari_mri7t.engine.preparation.domain import contrast_distance
 from napari_mri7t.engine.volumes.brain import background_of, looks_extracted
 from napari_mri7t.engine.volumes.scale import zeroed
 from napari_mri7t.engine.volumes.volume import Volume

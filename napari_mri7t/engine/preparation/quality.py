@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_mri7t.engine.models.card import ModelCard
-from napari_mri7t.engine.preparation.checks import (
-    ALIGNED,
-    FAILED,
+from napari_mri7t.engine.preparation.checks import ALIGNED, FAILED, sizes_in_words
+from napari_mri7t.engine.preparation.domain import (
     LARGEST_CONTRAST_DISTANCE,
     contrast_distance,
-    sizes_in_words,
     voxels_in_words,
 )
 from napari_mri7t.engine.preparation.prepared import Prepared
@@ -87,7 +85,7 @@ class QualityFigures:
     bias_field_strength : float or None
         As that of `Prepared`.
     contrast_distance : float
-        Of the brain's intensities to the training data, as `checks.contrast_distance`.
+        Of the brain's intensities to the training data, as `domain.contrast_distance`.
     """
 
     brain_litres: float

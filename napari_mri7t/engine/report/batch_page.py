@@ -27,7 +27,8 @@ from napari_mri7t.engine.datasets.estimate_names import NAMES_FILE, STUDY, read_
 from napari_mri7t.engine.datasets.files import ESTIMATE
 from napari_mri7t.engine.datasets.names import entities
 from napari_mri7t.engine.errors import Mri7tError
-from napari_mri7t.engine.preparation.checks import ALIGNED, LARGEST_CONTRAST_DISTANCE
+from napari_mri7t.engine.preparation.checks import ALIGNED
+from napari_mri7t.engine.preparation.domain import LARGEST_CONTRAST_DISTANCE
 from napari_mri7t.engine.preparation.quality import USUAL_SCORE
 from napari_mri7t.engine.report.page import data_url, render
 from napari_mri7t.engine.report.scan_figures import ScanFigures, read_scan_figures

@@ -275,7 +275,7 @@ def simulate_3t(
         report(Progress(1, N_STEPS, "simulating contrast, resolution, shading and noise"))
         source = realistic_3t(clean, target.voxel_size, config.seed)
     elif config.preset == "noise":
-        report(Progress(1, N_STEPS, "drawing tones and adding noise"))
+        report(Progress(1, N_STEPS, "changing the contrast and adding noise"))
         source, clean = noisy_3t(bright_at_one(target), target.voxel_size, config.seed)
     else:
         report(Progress(1, N_STEPS, "adding noise"))

@@ -9,8 +9,8 @@ import torch
 from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.models.model import Model, load_model
-from napari_mri7t.engine.preparation.checks import check_domain
 from napari_mri7t.engine.preparation.choice import model_for
+from napari_mri7t.engine.preparation.domain import check_domain
 from napari_mri7t.engine.preparation.optional import in_background
 from napari_mri7t.engine.preparation.pair_grid import continued
 from napari_mri7t.engine.preparation.prepare import (

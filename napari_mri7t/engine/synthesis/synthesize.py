@@ -17,7 +17,7 @@ from napari_mri7t.engine.metrics.noise import measure_noise, told_noise
 from napari_mri7t.engine.models.card import ANY_TONES
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.networks import takes_noise_map
-from napari_mri7t.engine.preparation.checks import check_domain
+from napari_mri7t.engine.preparation.domain import check_domain
 from napari_mri7t.engine.preparation.prepared import Prepared
 from napari_mri7t.engine.progress import Report, ignore
 from napari_mri7t.engine.synthesis.config import SynthesisConfig

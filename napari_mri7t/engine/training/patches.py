@@ -4,7 +4,6 @@ Cutting a patch is one gather: flips, quarter turns and planes are signs and ord
 histogram match is a look-up table per subject, so that every patch can have its own noise.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from napari_mri7t.engine.simulation.noise import add_scan_noise, draw_noise
 from napari_mri7t.engine.simulation.realistic import degrade, draw_strengths, white_of
 from napari_mri7t.engine.synthesis.config import AXES_OF_PLANE
 from napari_mri7t.engine.training.config import TrainConfig
+from napari_mri7t.engine.training.fit import check_fit
 from napari_mri7t.engine.training.pairs import TrainingSubject
 from napari_mri7t.engine.volumes.intensity import LANDMARKS
 
@@ -305,39 +305,6 @@ class PatchPool:
             return choices[0]
         drawn = torch.randint(len(choices), (), generator=generator, device=self.device)
         return choices[int(drawn)]
-
-
-def check_fit(shape: Sequence[int], n_slices: int, config: TrainConfig, name: str = "") -> None:
-    """Check that patches fit a volume.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of the volume.
-    n_slices : int
-        That the network takes.
-    config : TrainConfig
-    name : str
-        For the message.
-
-    Raises
-    ------
-    ValueError
-        If the volume's shortest side is too short.
-    """
-    shortest, where = min(shape), f"{name}: " if name else ""
-    needed = round(config.patch_size / min(config.scales))
-    n_needed = n_slices + 2 * config.end_slices
-    if shortest < n_needed:
-        raise ValueError(
-            f"{where}{n_needed} slices, {config.end_slices} of them at either end, do not fit a "
-            f"volume whose shortest side is {shortest}; set a smaller end_slices"
-        )
-    if shortest < needed:
-        raise ValueError(
-            f"{where}patches of {needed} voxels do not fit a volume whose shortest side is "
-            f"{shortest}; set a smaller patch_size"
-        )
 
 
 def _input(subject: TrainingSubject, fresh: bool) -> np.ndarray:

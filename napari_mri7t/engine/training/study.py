@@ -32,8 +32,8 @@ from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.training.checkpoint import copy_state, has_state
 from napari_mri7t.engine.training.config import FINAL, TrainConfig, from_dict
 from napari_mri7t.engine.training.data import SubjectDigests, digest_subjects, digests_from
+from napari_mri7t.engine.training.fit import check_fit
 from napari_mri7t.engine.training.pairs import choose_reference
-from napari_mri7t.engine.training.patches import check_fit
 from napari_mri7t.engine.training.study_checks import (
     LOCK_FILE,
     check_ends,

@@ -10,9 +10,10 @@ from napari_mri7t.engine.datasets.bids import Scan, load_scan, scan_digests
 from napari_mri7t.engine.datasets.derivatives import find_own
 from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.errors import Mri7tError, is_out_of_memory
-from napari_mri7t.engine.models.card import ModelCard, read_card
+from napari_mri7t.engine.models.card import ModelCard, find_model, read_card
 from napari_mri7t.engine.preparation.cache import KeptFiles, read_cache
-from napari_mri7t.engine.preparation.choice import possible_models
+from napari_mri7t.engine.preparation.choice import model_for, possible_models
+from napari_mri7t.engine.preparation.domain import check_ahead
 from napari_mri7t.engine.preparation.prepare import PreparationPlan, plan_preparation
 from napari_mri7t.engine.preparation.reuse import FILES, OWN
 from napari_mri7t.engine.preparation.steps import EXTRACTION, Decision
@@ -84,7 +85,9 @@ def look_at(scan: Scan, job: BatchJob) -> Outlook:
     if found is None:
         return Outlook(is_made=True)
     volume, plan = found
-    return Outlook(volume=volume, plan=plan, warnings=(*volume.warnings, *plan.warnings))
+    card = read_card(find_model(job.model or model_for(volume)))
+    unfit = check_ahead(volume, card, is_prepared=plan.is_needed)
+    return Outlook(volume=volume, plan=plan, warnings=(*volume.warnings, *plan.warnings, *unfit))
 
 
 def examine(scan: Scan, job: BatchJob) -> tuple[Volume, PreparationPlan] | None:

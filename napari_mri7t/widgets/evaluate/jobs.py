@@ -31,14 +31,15 @@ PICTURE_WIDTH_INCH, PICTURE_DPI = 3.3, 160  # of the box plots: twice the pixels
 class Evaluation:
     """What the widget shows.
 
-    Two layers have no run folder and no box plot, but `volumes` (those scored) and `facts` about
-    them for the head of a report.
+    `n_subjects`: of the run, those without an estimate included. Two layers have no run folder and
+    no box plot, but `volumes` (those scored) and `facts` about them for the head of a report.
     """
 
     run: Path | None
     results: StudyResults
     summary: Table
     boxes: np.ndarray | None  # uint8, shape (height, width, 3), on white
+    n_subjects: int
     warnings: tuple[str, ...] = ()
     volumes: PairVolumes | None = None
     facts: tuple[tuple[str, str], ...] = ()
@@ -71,9 +72,11 @@ def evaluate_run(run: Path, with_baselines: bool, report: Report) -> Evaluation:
 
     report(Progress(0, 0, "reading the run folder"))
     baselines = None if with_baselines else {}
-    results = open_studies(run).evaluate(baselines=baselines, report=report)
+    studies = open_studies(run)
+    results = studies.evaluate(baselines=baselines, report=report)
     report(Progress(0, 0, "drawing"))
-    return Evaluation(run, results, summary_table(results, SUMMARY_KEYS), box_picture(results))
+    summary, n_subjects = summary_table(results, SUMMARY_KEYS), len(studies.first.subjects)
+    return Evaluation(run, results, summary, box_picture(results), n_subjects)
 
 
 def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
@@ -116,7 +119,7 @@ def evaluate_layers(asked: LayersToScore, report: Report) -> Evaluation:
     summary = summary_table(results, SUMMARY_KEYS)
     pair = PairVolumes(volumes, mask, span)
     facts = _facts(asked, f"{span:g}, {how}", complaints)
-    return Evaluation(None, results, summary, None, tuple(complaints), pair, facts)
+    return Evaluation(None, results, summary, None, 1, tuple(complaints), pair, facts)
 
 
 def _named(report: Report, name: str) -> Report:

@@ -204,7 +204,7 @@ class EvaluateWidget(EngineWidget):
         self._show_boxes()
         for text in evaluation.warnings:
             self.panel.warn(text)
-        self.panel.conclude(f"Evaluated {_counted(evaluation.results.subjects)}")
+        self.panel.conclude(f"Evaluated {_counted(evaluation)}")
 
     def _show_boxes(self, event: object = None) -> None:
         """Draw the box plots on the theme's own background."""
@@ -289,8 +289,11 @@ class EvaluateWidget(EngineWidget):
         super().release()
 
 
-def _counted(subjects: list[str]) -> str:
-    return "1 subject" if len(subjects) == 1 else f"{len(subjects)} subjects"
+def _counted(evaluation: Evaluation) -> str:
+    n, n_all = len(evaluation.results.subjects), evaluation.n_subjects
+    if n < n_all:
+        return f"{n} of {n_all} subjects"
+    return "1 subject" if n == 1 else f"{n} subjects"
 
 
 def _summary_text(evaluation: Evaluation) -> str:

@@ -139,8 +139,7 @@ class PairWidget(EngineWidget):
         if request is not None:
             n_pairs = sum(row.state is WAITING for row in self.table.rows)
             text = f"{request.describe()} {time_of(request, n_pairs, self.memory)}".strip()
-        self.plan_label.setText(wrap_anywhere(text))
-        self.plan_label.setVisible(bool(text))
+        self.plan_label.show_or_hide(wrap_anywhere(text))
 
     def _forget(self, request: PairRequest | None) -> None:
         self._request = request

@@ -20,6 +20,7 @@ class TextLabel(QLabel):
     #: Lines to show at most; None for all. Lines to keep room for.
     most_lines: int | None = None
     least_lines = 0
+    _room = 0  # pixels kept for the next text
 
     def __init__(self, text: str = "") -> None:
         super().__init__()
@@ -27,6 +28,23 @@ class TextLabel(QLabel):
         self.setIndent(0)  # else Qt measures it narrower than it draws it
         self.setText(" ")  # Qt measures a label that never had a text as -1
         self.setText(text)
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        """Show another text, in its own room."""
+        self._room = 0
+        super().setText(text)
+
+    def blank(self) -> None:
+        """Show nothing, and keep the room until the next text: what stands below does not move."""
+        room = self.height() if self.text() and self.isVisible() else self._room
+        self.setText("")
+        self._room = room
+        self.updateGeometry()
+
+    def show_or_hide(self, text: str) -> None:
+        """Show another text; without one, take no room."""
+        self.setText(text)
+        self.setVisible(bool(text))
 
     def hasHeightForWidth(self) -> bool:  # noqa: N802
         """Return False: the hints hold the height."""
@@ -61,7 +79,7 @@ class TextLabel(QLabel):
     def _height(self) -> int:
         n_lines, around = divmod(self.whole_height(), self.line_height())
         n_shown = max(n_lines - self._folded_lines(), self.least_lines)
-        return n_shown * self.line_height() + around
+        return max(n_shown * self.line_height() + around, self._room)
 
     def whole_height(self) -> int:
         """Return the height of all lines, pixels."""

@@ -36,17 +36,18 @@ class TimeLabel(TextLabel):
 
         `describe`: returns the line for a pace.
         """
-        self._asked, text = (kind, describe), ""
+        self._asked = kind, describe
         if kind is None:
             self._measuring.drop()
             self._under_way = None
+            self.show_or_hide("")
         elif self.pace is not None and self.pace[0] == kind:
-            text = describe(self.pace[1])
-        elif kind != self._under_way:
-            self._under_way = kind
-            self._measuring.ask(self._measure, kind)
-        self.setText(text)
-        self.setVisible(bool(text))
+            self.show_or_hide(describe(self.pace[1]))
+        else:
+            self.blank()
+            if kind != self._under_way:
+                self._under_way = kind
+                self._measuring.ask(self._measure, kind)
 
     def _keep(self, pace: tuple[Any, Any]) -> None:
         self.pace, self._under_way = pace, None

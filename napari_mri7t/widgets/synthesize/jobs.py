@@ -17,8 +17,8 @@ from napari.layers import Layer
 from napari_mri7t.engine.datasets.doubts import scan_doubts
 from napari_mri7t.engine.errors import Mri7tError, in_words
 from napari_mri7t.engine.models.card import ModelCard, find_model, read_card
-from napari_mri7t.engine.preparation.checks import check_domain, check_grid
 from napari_mri7t.engine.preparation.choice import model_for
+from napari_mri7t.engine.preparation.domain import check_ahead
 from napari_mri7t.engine.preparation.optional import NATIVE, in_background, unfinished_work
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
@@ -111,8 +111,7 @@ def _check(source: Source, card: ModelCard | None, asked: Asked, title: str) -> 
     except OSError as error:
         return ScanCheck(title, error=in_words(error))
     model = "" if card else model_for(scan)
-    check = check_grid if plan.is_needed else check_domain  # what no preparation changes, or all
-    found = check(scan, card or read_card(find_model(model)))
+    found = check_ahead(scan, card or read_card(find_model(model)), is_prepared=plan.is_needed)
     warnings = [*scan_doubts(scan), *plan.warnings, *found]
     return ScanCheck(title, plan, tuple(f"{title}{text}" for text in warnings), model=model)
 

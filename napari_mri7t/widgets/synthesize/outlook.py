@@ -47,8 +47,12 @@ class Outlook(QObject):
         self.notices = Notices()
         said.added.connect(self._warn_once)
 
-    def clear(self) -> None:
-        """Tell nothing."""
+    def clear(self, *, in_place: bool = False) -> None:
+        """Tell nothing; `in_place`: of the same scans until the next answer, which has its room."""
+        if in_place:
+            self.preparation.blank()
+            self.passes.blank()
+            return
         self._is_prepared = False
         self.notices.clear()
         self.tell_preparation("")
@@ -56,8 +60,7 @@ class Outlook(QObject):
 
     def tell_preparation(self, text: str) -> None:
         """Show what is done before."""
-        self.preparation.setText(wrap_anywhere(text))
-        self.preparation.setVisible(bool(text))
+        self.preparation.show_or_hide(wrap_anywhere(text))
 
     def tell_plan(self, planned: Planned) -> None:
         """Show the plan that is carried out."""
@@ -107,8 +110,7 @@ class Outlook(QObject):
         self._tell_passes(text.strip())
 
     def _tell_passes(self, text: str) -> None:
-        self.passes.setText(wrap_anywhere(text))
-        self.passes.setVisible(bool(text))
+        self.passes.show_or_hide(wrap_anywhere(text))
 
     def _warn_once(self) -> None:
         for text in self._said.texts():

@@ -151,8 +151,8 @@ class SynthesizeWidget(EngineWidget):
         question = layers, self.choices.places(), self.choices.values()
         if question != self._question:
             self.panel.drop_failure()
-        if why_not is not None or question != self._question:
-            self.outlook.clear()  # else what is shown stays until it is answered again
+        if why_not is not None or question != self._question:  # else it stays until it is answered
+            self.outlook.clear(in_place=why_not is None and question[:2] == self._question[:2])
             self.preparation.offer_coarse(False)
         self._question = question
         if why_not is None:

@@ -25,6 +25,7 @@ from napari_mri7t.engine.training.config import (
     network_arguments,
     network_settings,
 )
+from napari_mri7t.engine.training.fit import check_fit
 from napari_mri7t.engine.training.seen import was_trained_on
 from napari_mri7t.widgets.shared.controls import WARNING_COLOUR, Notices, let_shrink, set_tooltip
 from napari_mri7t.widgets.shared.fold import FoldBox
@@ -35,6 +36,7 @@ DEFAULT_NETWORK, DEFAULT_PRESET = REPORT_MODEL, "best"  # the model has its netw
 FRESH_WEIGHTS = "Random weights"
 SETTINGS = "All other settings of the preset; hover over one for its meaning"
 FOLD_LIST_HEIGHT = 130
+LEAST_SLICES = 1  # of any network: its own number is known once torch is loaded
 
 
 class RecipeFields(QWidget):
@@ -174,11 +176,18 @@ class RecipeFields(QWidget):
         """Return the settings that differ from the preset's, as text."""
         return self.settings.changes(find_preset(self.preset_box.currentText()))
 
-    def why_not(self, held_out: dict[int, str]) -> str | None:
-        """Return what is wrong with the recipe for folds that hold out these subjects."""
+    def why_not(
+        self, held_out: dict[int, str], shapes: Mapping[str, tuple[int, int, int]]
+    ) -> str | None:
+        """Return what is wrong with the recipe.
+
+        `held_out`: subjects of the selected folds; `shapes`: of all volumes, by subject.
+        """
         try:
-            self.config()
+            config = self.config()
             self.network_config()
+            for name, shape in shapes.items():
+                check_fit(shape, LEAST_SLICES, config, name)
         except ValueError as error:
             return str(error)
         card = None if self._is_fixed else self.start_chooser.card

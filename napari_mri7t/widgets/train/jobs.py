@@ -200,12 +200,14 @@ def describe_step(state: TrainingState, now: TrainProgress) -> list[str]:
 class Found:
     """What a dataset and a run folder hold.
 
-    `subjects` is empty if none can be trained on; `pairs` has one line per subject.
+    `subjects` is empty if none can be trained on; `pairs` has one line per subject. `shapes`: of
+    the subjects' volumes, by name.
     """
 
     subjects: list[Subject] = field(default_factory=list)
     study: Study | None = None
     pairs: list[str] = field(default_factory=list)
+    shapes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -230,9 +232,13 @@ def _look_into_dataset(dataset: Path, found: Found) -> None:
     kind = "pairs of 3T and 7T" if has_pairs else "7T volumes; their 3T is simulated"
     found.facts.append(f"{len(subjects)} subject{'s' * (len(subjects) != 1)}: {kind}")
     wrong = []
-    for check, checked in [(leave_one_out, subjects), *((check_headers, s) for s in subjects)]:
+    try:
+        leave_one_out(subjects)
+    except Mri7tError as error:
+        wrong.append(in_words(error))
+    for subject in subjects:
         try:
-            check(checked)
+            found.shapes[subject.name] = check_headers(subject)
         except (Mri7tError, OSError) as error:
             wrong.append(in_words(error))
     found.errors.extend(wrong[:MOST_ERRORS])

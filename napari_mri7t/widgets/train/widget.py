@@ -71,6 +71,7 @@ class TrainWidget(EngineWidget):
         orient_empty_viewer()
         self.memory = Memory()
         self._subjects: list[Subject] = []
+        self._shapes: dict[str, tuple[int, int, int]] = {}  # of their volumes, by name
         self._study: Study | None = None
         self._found: Request | None = None  # until its folds are shown
         self._fold: int | None = None
@@ -189,7 +190,7 @@ class TrainWidget(EngineWidget):
 
     def _show_data(self, found: Found) -> None:
         """Show what the folders hold; a study that has begun fixes its recipe."""
-        self._subjects = found.subjects
+        self._subjects, self._shapes = found.subjects, found.shapes
         study = self._study = found.study
         self.data_notices.clear()
         for texts, colour in ((found.errors, ERROR_COLOUR), (found.facts, INFORMATION_COLOUR)):
@@ -235,7 +236,7 @@ class TrainWidget(EngineWidget):
         if not self.folds.chosen():
             is_left = len(self.folds.done()) < self.folds.count()
             return "Select folds to train." if is_left else "All folds are trained."
-        return self.recipe.why_not(self.folds.held_out())
+        return self.recipe.why_not(self.folds.held_out(), self._shapes)
 
     def _lines(self) -> list[str]:
         """Return the `mri7t` line of what a start would do."""

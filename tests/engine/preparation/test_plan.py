@@ -13,7 +13,7 @@ from napari_mri7t.engine.models.card import find_model, read_card
 from napari_mri7t.engine.preparation import checks
 from napari_mri7t.engine.preparation import prepare as module
 from napari_mri7t.engine.preparation.cache import KeptFiles, PreparationCache
-from napari_mri7t.engine.preparation.checks import check_domain
+from napari_mri7t.engine.preparation.domain import check_domain
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
     plan_preparation,

@@ -15,7 +15,7 @@ from napari_mri7t.engine.models.card import ModelCard
 from napari_mri7t.engine.models.model import Model
 from napari_mri7t.engine.preparation import checks, quality
 from napari_mri7t.engine.preparation import prepare as prepare_module
-from napari_mri7t.engine.preparation.checks import contrast_distance
+from napari_mri7t.engine.preparation.domain import contrast_distance
 from napari_mri7t.engine.preparation.prepare import (
     PreparationConfig,
     plan_preparation,

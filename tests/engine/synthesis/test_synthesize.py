@@ -16,7 +16,7 @@ from napari_mri7t.engine.metrics.noise import Noise, told_noise
 from napari_mri7t.engine.models.card import ModelCard, models
 from napari_mri7t.engine.models.model import Model, load_model
 from napari_mri7t.engine.networks import build_network
-from napari_mri7t.engine.preparation.checks import check_domain, contrast_distance
+from napari_mri7t.engine.preparation.domain import check_domain, contrast_distance
 from napari_mri7t.engine.progress import Cancelled
 from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis import synthesize as module

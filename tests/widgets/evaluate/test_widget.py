@@ -100,7 +100,7 @@ def test_a_copy_that_fails_leaves_the_result_in_sight(evaluated, monkeypatch):
     monkeypatch.setattr(evaluated.command_button, "_lines", lines)
     evaluated.command_button.click()
     assert evaluated.panel.notices.texts(ERROR_COLOUR) == ["estimate: was not opened from a file"]
-    assert evaluated.panel.status.text() == "Evaluated 2 subjects"
+    assert evaluated.panel.status.text() == "Evaluated 2 of 3 subjects"
     evaluated.asked.baselines_box.click()
     assert evaluated.panel.notices.texts() == [], "the error goes with what it is about"
 

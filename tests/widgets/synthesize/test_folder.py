@@ -76,6 +76,7 @@ def test_what_each_scan_needs_is_said_before_anything_is_written(asked, calls, t
         assert row.details[0] == "44 × 54 × 42, 4 x 4 x 4 mm"
         assert row.details[1].startswith("Preparation: brain extraction")
         assert any("outside the models' domain" in text for text in row.notes)
+        assert any("voxels are 4 x 4 x 4 mm; the model is for" in text for text in row.notes)
         assert row.picture.dtype == np.uint8
         assert np.ptp(row.picture) > 100
     assert plain(asked.folder.summary_label) == "2 scans: 2 to do"

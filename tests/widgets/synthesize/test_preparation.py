@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mri7t.engine.preparation.optional import INSTALL
@@ -113,6 +113,25 @@ def test_voxels_that_the_model_is_not_for_are_told_of_when_the_scan_is_chosen(
     wait_idle()
     assert chosen[0] in ready.panel.notices.texts()
     assert chosen[0] not in ready.outlook.notices.texts(), "once"
+
+
+def test_fields_stay_in_place_while_another_plan_is_made(
+    ready, calls, wait_idle, qtbot, monkeypatch
+):
+    def height_of_next() -> int:
+        qtbot.wait(100)
+        return ready.computation.mapTo(ready, QPoint(0, 0)).y()
+
+    ready.window().show()
+    wait_idle()
+    before = height_of_next()
+    asked = []
+    monkeypatch.setattr(ready._latest, "ask", lambda *question: asked.append(question))
+    choose(ready.preparation.mode_box, "full")
+    assert (len(asked), plain(ready.outlook.preparation)) == (1, "")
+    assert height_of_next() == before
+    ready.outlook.clear()
+    assert height_of_next() < before, "a scan that is chosen anew keeps no place"
 
 
 def test_painted_mask_is_taken_and_its_voxels_are_noted(ready, head, calls, wait_idle):

@@ -191,7 +191,7 @@ def test_window_answers_while_a_job_runs(viewer, brain, quick_model, wait_idle, 
 
         monkeypatch.setattr(owner, name, watched)
 
-    for name in ("data_to_volume", "plan_preparation", "check_domain"):
+    for name in ("data_to_volume", "plan_preparation", "check_ahead"):
         watch(jobs, name)
     watch(model, "load_model")
     watch(scan, "synthesize")

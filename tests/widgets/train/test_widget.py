@@ -16,6 +16,7 @@ from napari_mri7t.engine.training.config import FINAL, PRESETS
 from napari_mri7t.engine.training.loop import TrainProgress
 from napari_mri7t.engine.training.start import start_training
 from napari_mri7t.engine.training.study import StudySettings
+from napari_mri7t.engine.volumes.volume import load_volume
 from napari_mri7t.widgets.shared.controls import ERROR_COLOUR, INFORMATION_COLOUR
 from napari_mri7t.widgets.shared.worker import find_job, running_jobs
 from napari_mri7t.widgets.train.fields import DEFAULT_NETWORK
@@ -120,6 +121,17 @@ def test_setting_that_cannot_be_is_explained_before_the_start(widget, name, text
     widget.recipe.set_setting(name, text)
     assert not widget.panel.start_button.isEnabled()
     assert words in widget.panel.status.text().replace("\u200b", "")
+
+
+def test_patches_larger_than_a_volume_are_refused_before_the_start(widget, dataset):
+    shortest = min(load_volume(dataset / "sub-A.nii.gz").shape)
+    widget.recipe.set_setting("patch_size", str(8 * (shortest // 8 + 1)))
+    assert not widget.panel.start_button.isEnabled()
+    told = widget.panel.status.text().replace("\u200b", "")
+    assert told.startswith("sub-A: patches of ")
+    assert f"whose shortest side is {shortest}" in told
+    widget.recipe.set_setting("patch_size", "16")
+    assert widget.panel.start_button.isEnabled()
 
 
 def test_networks_of_the_engine_are_offered(widget):
