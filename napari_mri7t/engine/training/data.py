@@ -25,8 +25,8 @@ from napari_mri7t.engine.training.pair_fit import warn_of_misfits
 from napari_mri7t.engine.training.spots import Spots, move_between, spots_of
 from napari_mri7t.engine.volumes.digests import content_digest, file_digest
 from napari_mri7t.engine.volumes.fingerprint import around_brain, fingerprint
-from napari_mri7t.engine.volumes.scale import border_of
-from napari_mri7t.engine.volumes.volume import load_volume
+from napari_mri7t.engine.volumes.scale import border_of, zeroed
+from napari_mri7t.engine.volumes.volume import Volume, load_volume
 
 SAMPLE_STEP, SAMPLE_MM = 4, 4.0  # at most so far from one sampled voxel to the next
 ROUNDED = 1 / 255  # of that range: what 8 bits change, at most
@@ -215,18 +215,26 @@ def _images_of(
         found = [
             (
                 ImageDigests(
-                    file, content_digest(box), fingerprint(volume) if volume is target else ""
+                    file,
+                    content_digest(around_brain(volume)),
+                    fingerprint(volume) if volume is target else "",
                 ),
-                tuple(_sample(a, step) for a in (volume.array, box.array, box.array[::-1])),
+                _samples(volume, step),
                 spots_of(volume.array),
             )
             for file, volume in zip(files, volumes, strict=True)
-            for box in [around_brain(volume)]
         ]
     return [
         _Image(subject.name, field, path, digests, samples, step, spots)
         for (field, path), (digests, samples, spots) in zip(paths, found, strict=True)
     ]
+
+
+def _samples(volume: Volume, step: int) -> tuple[np.ndarray, ...]:
+    """Return samples of an image, of its brain, and of that mirrored, on any linear scale."""
+    volume = zeroed(volume)
+    box = around_brain(volume).array
+    return tuple(_sample(array, step) for array in (volume.array, box, box[::-1]))
 
 
 def _sample(array: np.ndarray, step: int) -> np.ndarray:

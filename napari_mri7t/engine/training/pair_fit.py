@@ -14,6 +14,7 @@ CHANCE = 4.0  # standard errors of the difference of two correlations, which few
 # Of the whole images, and of what is brighter than EDGE of the range. The ten brains and their
 # pseudo-3T reach 0.91 in both; with an inverted contrast, 0.10 at most in the second.
 LEAST_CORRELATION, LEAST_WITHIN, EDGE = 0.5, 0.3, 0.05
+LEAST_SHOWN, ROUNDING = 100, 1e-6  # samples that can tell; part of the range, in single precision
 MIRRORED = "mirrored left to right"
 CHECK, REGISTER = "check the headers of both", "register the two"
 AXES = ("left or right", "forwards or backwards", "up or down")  # of volumes in RAS+
@@ -42,9 +43,10 @@ def misfit(
     --------
     >>> brain = np.pad(np.arange(4096.0).reshape(16, 16, 16), 3)
     >>> brain = (brain - brain.mean()) / np.linalg.norm(brain - brain.mean())
-    >>> misfit(brain, brain, {}, 4)
+    >>> noisy = brain + np.random.default_rng(0).normal(0, 1e-3, brain.shape)
+    >>> misfit(noisy, brain, {}, 4)
     ''
-    >>> misfit(np.roll(brain, 1, axis=2), brain, {}, 4)
+    >>> misfit(np.roll(noisy, 1, axis=2), brain, {}, 4)
     'fits its 7T better some 4 voxels up or down: register the two'
     """
     here, n_samples = _fit(source, target), int((target != border_of(target)[0]).sum())
@@ -66,6 +68,11 @@ def misfit(
     nearest = max(alike, key=alike.__getitem__, default="")
     if nearest and alike[nearest] > 0:
         return f"fits the 7T of {nearest} better than its own: check that they are one person's"
+    if _is_function(source, target):
+        return (
+            "differs from its 7T in contrast alone, as no two scans do: use a real 3T scan, or the "
+            "7T alone, whose 3T is then simulated"
+        )
     if here > 0:
         return ""
     return (
@@ -97,6 +104,18 @@ def warn_of_misfits(
             others = {name: each for name, each in targets.items() if name != subject}
             if why := misfit(sample, targets[subject], others, steps[subject]):
                 warnings.warn(f"{subject}: its 3T {why}", Mri7tWarning, stacklevel=3)
+
+
+def _is_function(source: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether the brighter of two voxels in one image is never the darker in the other."""
+    is_shown = (source != border_of(source)[0]) & (target != border_of(target)[0])
+    one, other = source[is_shown], target[is_shown]
+    if len(one) < LEAST_SHOWN:
+        return False
+    return any(
+        bool(np.diff(b[np.lexsort((b, a))]).min() >= -ROUNDING * np.ptp(b))
+        for a, b in ((one, other), (other, one))
+    )
 
 
 def _fit(source: np.ndarray, target: np.ndarray) -> float:

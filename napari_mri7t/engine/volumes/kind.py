@@ -260,7 +260,8 @@ def _masked_map(above: np.ndarray) -> str:
     if is_smooth and scale > FIELD_SCALE:
         return "a field map (it varies slowly)"
     if not is_signed:
-        begins_at_0 = values[0] < AIR * values[-1]  # not where -9999 fills the air
+        # Not where -9999 fills the air, nor where all is below the background.
+        begins_at_0 = values[0] < AIR * values[-1] and values[-1] > 0
         is_mask = begins_at_0 and _is_mask_in_waves(above)
         return "a mask that was resampled" if is_mask else ""
     low, high = float(values[0]), float(values[-1])

@@ -3,6 +3,7 @@
 Everything behind works on that scale. Results return to the scan's own.
 """
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,6 +26,8 @@ N_LEVELS = 100  # the darkest; they show the step between two grey values
 LEAST_STEP = 1e-6  # of the range: rounding
 DARK_RIM = 0.3  # part of a brain that is darker than its rim; T1w at most 0.16, inverted 0.8
 BOUNDS = (1.0, 98.0)  # percentiles that span the intensities
+NEAR_LEVELS, WIDE_STEP = 10, 1.4  # where a level is missing, the step is twice as wide
+LARGE_HOLE = 64  # voxels of exactly one value, which tissue does not have side by side
 SAMPLE = 300_000  # voxels
 
 
@@ -82,8 +85,10 @@ class Scale:
             return array if array.min() >= 0 else np.maximum(array, 0)
         shifted: np.ndarray = np.maximum(array - np.float32(self.zero), 0)
         if self.background != self.zero or self.padding:
-            outside = _is_one_of(array, [self.background, *self.padding])
-            shifted[_reaches_faces(outside)] = 0
+            same = _is_one_of(array, [self.background, *self.padding])
+            outside = _reaches_faces(same)
+            holes = _holes(array, same & ~outside, self)
+            shifted[outside | holes] = 0
         return shifted
 
     def zeroed(self, volume: Volume) -> Volume:
@@ -335,11 +340,45 @@ def border_of(array: np.ndarray) -> tuple[float, float]:
     return float(levels[counts.argmax()]), float(counts.max() / faces.size)
 
 
-def _reaches_faces(mask: np.ndarray) -> np.ndarray:
-    """Return the part of a mask that is connected with the faces of the volume.
+def _holes(array: np.ndarray, enclosed: np.ndarray, scale: Scale) -> np.ndarray:
+    """Return which enclosed voxels of the background's value are holes.
 
-    Tissue may have the background's value where that lies between the intensities.
+    Tissue may have that value where it lies between the intensities and is one of their levels.
+    Such a hole is large, or what is next to it is dark on the average.
     """
+    if not enclosed.any() or not _is_level(array[~enclosed], scale.background):
+        return enclosed
+    components, n_components = label(enclosed)
+    at = np.nonzero(components)
+    total, n_beside = np.zeros(len(at[0])), np.zeros(len(at[0]))
+    for axis, step in itertools.product(range(3), (-1, 1)):  # none lies on a face
+        beside = tuple(place + step * (n == axis) for n, place in enumerate(at))
+        is_tissue = ~enclosed[beside]
+        total += np.where(is_tissue, array[beside], 0)
+        n_beside += is_tissue
+    number = components[at]
+    sums, counts, sizes = (
+        np.bincount(number, each, n_components + 1) for each in (total, n_beside, None)
+    )
+    is_hole = (sizes > LARGE_HOLE) | (sums < (scale.zero + scale.background) / 2 * counts)
+    is_hole[0] = False
+    holes: np.ndarray = is_hole[components]
+    return holes
+
+
+def _is_level(values: np.ndarray, value: float) -> bool:
+    """Return whether a value is one of the grey levels, and none between two of them."""
+    levels = np.unique(sample_of(values)).astype(float)
+    levels = levels[levels != value]
+    at = int(np.searchsorted(levels, value))
+    if not 0 < at < len(levels):
+        return False
+    steps = np.diff(levels[max(0, at - NEAR_LEVELS) : at + NEAR_LEVELS])
+    return bool(levels[at] - levels[at - 1] > WIDE_STEP * np.median(steps))
+
+
+def _reaches_faces(mask: np.ndarray) -> np.ndarray:
+    """Return the part of a mask that is connected with the faces of the volume."""
     components, n_components = label(mask)
     is_outside = np.zeros(n_components + 1, bool)
     is_outside[np.unique(faces_of(components))] = True

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from napari_mri7t.engine.datasets.subjects import Subject
 from napari_mri7t.engine.errors import Mri7tWarning
@@ -55,7 +55,7 @@ def told(tmp_path):
     return of
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.05, 0.15])
+@pytest.mark.parametrize("sigma", [0.005, 0.05, 0.15])
 def test_a_pair_in_place_is_not_warned_of_whatever_its_noise(told, sigma):
     assert told(scanned(brain(1), sigma)) == []
 
@@ -95,6 +95,40 @@ def test_small_images_that_differ_in_noise_alone_are_not_taken_for_swapped(tmp_p
         subjects.append(Subject(f"S{n}", *paths))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        digest_subjects(subjects)
+
+
+@pytest.mark.parametrize(
+    "contrast",
+    [
+        lambda brain: brain**1.3,
+        lambda brain: np.minimum(brain, np.percentile(brain[brain > 0], 70)),
+        lambda brain: np.round(255 * brain**0.8),
+    ],
+    ids=["gamma", "clipped", "8 bits"],
+)
+def test_a_3t_made_from_its_7t_by_another_contrast_alone_is_told(told, contrast):
+    (text,) = told(contrast(brain(1)))
+    assert text.startswith("sub-1: its 3T differs from its 7T in contrast alone")
+
+
+@pytest.mark.parametrize("scores", ["3T", "7T"])
+def test_a_pair_on_two_linear_scales_is_not_warned_of(tmp_path, scores):
+    subjects = []
+    for n in (1, 2):
+        rim = np.where(binary_erosion(brain(n) > 0, iterations=2), 1, 0.2)  # dark, as in a T1w
+        pair = {"3T": scanned(rim * brain(n)), "7T": rim * brain(n)}
+        inside = pair[scores] > 0
+        values = pair[scores][inside]
+        pair[scores][inside] = (values - values.mean()) / values.std()
+        for field, array in pair.items():
+            image = Volume(array.astype(np.float32), np.eye(4))
+            save_volume(image, tmp_path / f"sub-{n}_{field}.nii.gz")
+        subjects.append(
+            Subject(f"sub-{n}", *(tmp_path / f"sub-{n}_{field}.nii.gz" for field in ("7T", "3T")))
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Mri7tWarning)
         digest_subjects(subjects)
 
 

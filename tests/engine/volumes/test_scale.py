@@ -9,6 +9,7 @@ from napari_mri7t.engine.simulation.pseudo_3t import simulate_3t
 from napari_mri7t.engine.synthesis.config import SynthesisConfig
 from napari_mri7t.engine.synthesis.synthesize import estimate
 from napari_mri7t.engine.volumes.brain import is_brain_extracted
+from napari_mri7t.engine.volumes.kind import check_t1w
 from napari_mri7t.engine.volumes.scale import find_scale, foreground_of, zeroed
 from napari_mri7t.engine.volumes.volume import Volume
 
@@ -171,6 +172,22 @@ def test_z_scores_in_whole_numbers_keep_every_voxel_of_the_brain(brain):
     assert np.array_equal(foreground_of(scores), brain.array > 0)
 
 
+def test_holes_of_a_z_scored_brain_are_background_as_in_the_brain(brain):
+    brain.array[[6, 9, 12, 12], [12, 9, 12, 13], 12] = 0
+    scores = brain.with_array(z_scored(brain.array))
+    assert np.array_equal(foreground_of(scores), brain.array > 0)
+
+
+def test_holes_in_whole_z_scores_are_known_by_what_is_around_them_or_their_size(brain):
+    array = brain.array.copy()
+    array[5:10, 10:15, 10:15] = 2
+    array[7, 12, 12] = 0  # where it is dark
+    array[14:19, 10:15, 10:15] = 0
+    found = foreground_of(brain.with_array((10 * z_scored(array)).round()))
+    assert not found[array == 0].any()
+    assert np.mean(found != (array > 0)) < 1e-3, "tissue beside the large hole"
+
+
 def framed(array, *values):
     """Put layers of constant values around an array, the outermost first."""
     framed = array.copy()
@@ -247,6 +264,15 @@ def test_dark_tissue_of_a_z_scored_brain_is_no_overflow(brain):
     assert dark.array.min() < -dark.array.max()
     (note,) = find_scale(dark).warnings
     assert "z-scores" in note
+
+
+def test_inverted_intensities_of_any_size_reach_the_check_that_names_them(brain):
+    large = np.kron(brain.array, np.ones((3, 3, 3)))
+    for inverted in (-large, 1000 - large):
+        volume = Volume(inverted.astype(np.float32), np.eye(4))
+        check_t1w(volume)
+        with pytest.raises(VolumeError, match="the intensities are inverted"):
+            find_scale(volume)
 
 
 def test_an_inverted_brain_in_a_background_of_0_is_refused(brain):
