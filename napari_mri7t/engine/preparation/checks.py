@@ -288,7 +288,8 @@ def is_dark_within(brain: Volume) -> bool:
     steps = [max(1, round(SCORING_MM / 2 / size)) for size in brain.voxel_size]
     array = brain.array[tuple(slice(None, None, step) for step in steps)]
     sizes = [step * size for step, size in zip(steps, brain.voxel_size, strict=True)]
-    depth = distance_transform_edt(np.pad(array > 0, 1), sampling=sizes)[1:-1, 1:-1, 1:-1]
+    brain_mask = binary_fill_holes(array > 0)  # where white matter saturated, an inverted one is 0
+    depth = distance_transform_edt(np.pad(brain_mask, 1), sampling=sizes)[1:-1, 1:-1, 1:-1]
     layers = [
         array[(depth > low) & (depth <= high)] for low, high in (GREY_LAYER_MM, WHITE_LAYER_MM)
     ]

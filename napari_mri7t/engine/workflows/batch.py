@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from napari_mri7t.engine.atomic import check_folder
+from napari_mri7t.engine.atomic import check_folder, remove_leftovers
 from napari_mri7t.engine.datasets.bids import Scan, bids_sidecar, source_uri, start_derivative
 from napari_mri7t.engine.devices import resolve_device
 from napari_mri7t.engine.errors import Mri7tError
@@ -288,6 +288,7 @@ def _prepare(scan: Scan, course: Course, job: BatchJob, claims: Claims) -> Ready
     course.begin("reading")
     found = examine(scan, job)
     if found is None:
+        remove_leftovers(job.image_of(scan).parent)  # of a batch that was killed as it ended
         return None
     volume, course.plan = found
     check_ends(volume, job.config, job.grid)

@@ -74,3 +74,6 @@ def test_t1w_brain_brightens_inwards_and_its_inverse_does_not():
     t1w = Volume(array, np.diag([4.0, 4, 4, 1]), "t1w")
     assert not is_dark_within(t1w)
     assert is_dark_within(t1w.with_array(np.where(array > 0, 1.5 - array, 0)))
+    brightest = np.percentile(array, 95)
+    saturated = np.where(array > 0, brightest - np.minimum(array, brightest), 0)
+    assert is_dark_within(t1w.with_array(saturated)), "white matter is 0, as the background"

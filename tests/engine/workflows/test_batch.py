@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mri7t.engine.atomic import N_HEX, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from napari_mri7t.engine.datasets.bids import start_derivative
 from napari_mri7t.engine.datasets.scans import find_scans
 from napari_mri7t.engine.errors import Mri7tError
@@ -174,6 +176,18 @@ def test_batch_stopped_anywhere_goes_on_and_leaves_nothing_partial(raw, job, mon
     assert len(summary.known) == len(before)
     assert len(summary.known) + len(summary.written) == 3
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_what_a_killed_batch_left_beside_a_finished_estimate_goes(raw, job):
+    scans = find_scans(raw).scans
+    made = synthesize_batch(scans, job)
+    folder = job.output / "sub-01" / "anat"
+    left = folder / f"{TEMPORARY_PREFIX}{'0' * N_HEX}{TEMPORARY_SUFFIX}"
+    left.write_bytes(b"half an image")
+    again = synthesize_batch(scans, job)
+    assert again.known == made.written
+    assert not left.exists()
 
 
 def test_what_differs_in_scan_model_or_settings_is_made_again_only_if_allowed(raw, job, tmp_path):
