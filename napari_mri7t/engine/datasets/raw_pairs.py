@@ -144,7 +144,8 @@ class _Look:
         if not self.is_bids:
             places = [root / name for name in PAIR_FOLDERS.values()] if is_pairs else [root]
             files = [path for place in places for path in files_in(place)]
-        self.unread = unread_in([*files, *files_in(root)], is_bids=self.is_bids)
+        files = [path for path in (*files, *files_in(root)) if path not in self.dicom.files]
+        self.unread = unread_in(files, is_bids=self.is_bids)
         paths = [*self._without_patients(volumes, is_pairs=is_pairs), *studies]
         kept = [path for path in paths if not self._is_ignored(path)]
         entries = [

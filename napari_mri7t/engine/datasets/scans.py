@@ -45,11 +45,11 @@ from napari_mri7t.engine.datasets.names import (
     why_no_image,
 )
 from napari_mri7t.engine.datasets.unread import (
-    PICTURES,
-    TEXTS,
+    NO_VOLUMES,
     UNKNOWN_EXTENSION,
     UNPACK,
     is_archive,
+    other_extension,
     why_unread,
 )
 from napari_mri7t.engine.errors import Mri7tError
@@ -253,14 +253,15 @@ class _Look:
         for path in files:
             if extension_of(path) or self.is_ignored(path):
                 continue
-            why, end = why_unread(path, is_bids=self.is_bids), path.suffix.lower()
+            is_odd = looks_t1w(path) and not path.name.startswith(".")
+            why = why_unread(path, is_bids=self.is_bids)
             if self.dicom.packed and why in ("", UNPACK):  # counted: may be named after a patient
                 continue
             if why and (self.is_bids or why != UNPACK):
                 self.failed[path] = why
             elif is_archive(path) and path.parent == self.root:
                 self.skipped[path] = UNPACK
-            elif self.is_bids and looks_t1w(path) and end not in (*TEXTS, *PICTURES):
+            elif is_odd and other_extension(path) not in NO_VOLUMES:
                 self.skipped[path] = UNKNOWN_EXTENSION
 
     def sort_elsewhere(self) -> None:

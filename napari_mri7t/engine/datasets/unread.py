@@ -1,32 +1,45 @@
 """What is no volume by its name, but may be one or hold some: why it is not read, what helps."""
 
+import contextlib
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from napari_mri7t.engine.datasets.names import (
     NO_ANATOMY,
     OTHER_MODALITIES,
+    anatomical_suffix,
     clean_stem,
-    last_suffix,
     looks_t1w,
     why_no_image,
 )
 from napari_mri7t.engine.regular import open_regular, read_regular
 from napari_mri7t.engine.texts import brief
-from napari_mri7t.engine.volumes.files.contents import GZIP
+from napari_mri7t.engine.volumes.files.contents import GZIP, GZIP_WINDOW, image_kind
 from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
 
 OTHER_IMAGES = frozenset(
-    (".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v")
-)
+    (
+        ".nrrd", ".nhdr", ".mnc", ".mha", ".mhd", ".head", ".brik", ".par", ".rec", ".v", ".nifti",
+        ".mif", ".mih",
+    )
+)  # fmt: skip
 ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
 PARTIAL = frozenset(  # what browsers and programs that copy put behind a name until all is there
     (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".aria2")
 )
 OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
 TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf"))
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".webp", ".tif", ".tiff"))
+MADE = frozenset(  # from an image or for it: transforms, surfaces, tracts, tables, programs
+    (
+        ".mat", ".lta", ".xfm", ".tfm", ".h5", ".gii", ".stl", ".vtk", ".trk", ".tck", ".bval",
+        ".bvec", ".npy", ".npz", ".pkl", ".xlsx", ".docx", ".yaml", ".yml", ".xml", ".py", ".sh",
+        ".m",
+    )
+)  # fmt: skip
+NO_VOLUMES = TEXTS | PICTURES | MADE
 UNKNOWN_EXTENSION = "unknown extension: convert or rename it to .nii or .nii.gz"
 UNPACK = "is an archive: unpack it to use what is in it"
 IN_THE_CLOUD = "is in iCloud, not on this disk: choose 'Download Now' in the Finder, then run again"
@@ -80,7 +93,7 @@ def why_placeholder(path: Path) -> str:
 def _may_be_scan(path: Path) -> bool:
     """Return whether a volume may be anatomical and no mask, by its name and folder."""
     stem = clean_stem(path)
-    is_other = path.parent.name in OTHER_MODALITIES or last_suffix(stem) in NO_ANATOMY
+    is_other = path.parent.name in OTHER_MODALITIES or anatomical_suffix(stem) in NO_ANATOMY
     return not (is_other or why_no_image(stem))
 
 
@@ -107,7 +120,7 @@ def why_unread(path: Path, *, is_bids: bool) -> str:
         return ""
     if path.name.startswith("."):
         return why_placeholder(path)
-    name, end = path.name.lower(), path.suffix.lower()
+    name, end = path.name.lower(), other_extension(path)
     if end in PARTIAL and extension_of(Path(path.stem)):
         return UNLOADED if _may_be_scan(path.with_suffix("")) else ""
     is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) or MANGLED.search(name)
@@ -118,8 +131,35 @@ def why_unread(path: Path, *, is_bids: bool) -> str:
         return UNPACK if not is_bids or is_named else ""
     if is_bids and BIDS_FOLDER.fullmatch(path.name):
         return why_no_folder(path) or NO_FOLDER
-    others = OTHER_EXTENSIONS if is_bids else OTHER_IMAGES
-    return UNKNOWN_EXTENSION if end in others and (not is_bids or looks_t1w(path)) else ""
+    is_odd = _is_odd_t1w(path) if is_bids else _is_odd_volume(path)
+    return UNKNOWN_EXTENSION if is_odd else ""
+
+
+def other_extension(path: Path) -> str:
+    """Return the extension of what may be no volume, in lower case, without .gz behind a known one.
+
+    Examples
+    --------
+    >>> [other_extension(Path(name)) for name in ("S1.MIF.gz", "S1.gz", "S1")]
+    ['.mif', '.gz', '']
+    """
+    end = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner if end == ".gz" and inner in OTHER_IMAGES | NO_VOLUMES else end
+
+
+def _is_odd_t1w(path: Path) -> bool:
+    """Return whether a file of a BIDS dataset may be a T1w of another extension."""
+    return other_extension(path) in OTHER_EXTENSIONS and looks_t1w(path)
+
+
+def _is_odd_volume(path: Path) -> bool:
+    """Return whether a file of a plain folder may be a volume of another extension."""
+    end = other_extension(path)
+    if end in NO_VOLUMES or not _may_be_scan(path):
+        return False
+    is_named = end in OTHER_IMAGES or (end in ("", ".gz") and looks_t1w(path))
+    return is_named or _holds_image(path)
 
 
 def why_no_folder(path: Path) -> str:
@@ -156,9 +196,23 @@ def unread_in(files: Iterable[Path], *, is_bids: bool) -> dict[str, list[Path]]:
 
 def _is_no_text(path: Path) -> bool:
     """Return whether a file named as a text holds none."""
+    start = _start_of(path)
+    return start.startswith(GZIP) or (b"\0" in start and not start.startswith(WIDE_TEXT))
+
+
+def _holds_image(path: Path) -> bool:
+    """Return whether a file begins as an image that is read here, whatever its name."""
+    start = _start_of(path)
+    if start.startswith(GZIP):
+        with contextlib.suppress(zlib.error):
+            start = zlib.decompressobj(GZIP_WINDOW).decompress(start)
+    return bool(image_kind(start))
+
+
+def _start_of(path: Path) -> bytes:
+    """Return the first bytes of a file; none where it cannot be read."""
     try:
         with open_regular(path) as file:
-            start = file.read(START_BYTES)
+            return file.read(START_BYTES)
     except OSError:
-        return False
-    return start.startswith(GZIP) or (b"\0" in start and not start.startswith(WIDE_TEXT))
+        return b""

@@ -516,6 +516,18 @@ def test_what_lies_beside_the_pairs_of_a_plain_folder_is_named(layout, scan, tmp
     assert {name.split("/")[-1].split("_")[0][:2] for name in found.skipped} == {"S2", "S4"}
 
 
+def test_files_of_a_dicom_study_that_are_named_as_a_t1w_are_no_unread_volumes(
+    dicom_series, scan, tmp_path
+):
+    folder = tmp_path / "raw/sub-01/ses-3T"
+    dicom_series(folder, array=SMALL, MagneticFieldStrength=3)
+    scan("sub-01/ses-7T/anat/sub-01_ses-7T_T1w.nii.gz")
+    for n, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"t1_{n}")
+    found = find_raw_pairs(tmp_path / "raw")
+    assert (names(found), found.failed) == (["sub-01"], {})
+
+
 LAYOUTS = ["{person}/{tesla}T", "{tesla}T/{person}", "dicom/{tesla}T/{person}/data/t1",
            "{tesla}T_images/{person}", "ses-{tesla}T/{person}"]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 
 import pytest
@@ -362,16 +363,42 @@ def test_series_of_a_folder_without_dicom_is_refused(dataset):
 
 def test_t1w_of_unknown_extensions_and_spellings_are_named_beside_another(tmp_path):
     touch(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz")
-    failed = ("T1w.nii_gz", "T1w.nii.gz.part", "3DT1.nii.gz", "T1ce.nii.gz", "tfl3d.nii.gz")
-    skipped = ("T1w.mif", "T1w.vmr", "T1w.nifti", "anat.nii.gz")
-    others = ("T1w.json", "T1w.png", "desc-x_volume.nii.gz")
+    failed = ("T1w.nii_gz", "T1w.nii.gz.part", "3DT1.nii.gz", "T1ce.nii.gz", "tfl3d.nii.gz",
+              "T1w.mif", "T1w.nifti", "T1w.NIFTI", "T1w.mif.gz", "T1w.gz", "T1w")  # fmt: skip
+    skipped = ("T1w.vmr", "anat.nii.gz")
+    others = ("T1w.json", "T1w.png", "T1w.mat", "desc-x_volume.nii.gz", "dwi.mif")
     for end in (*failed, *skipped, *others):
         touch(tmp_path, f"sub-01/ses-2/anat/sub-01_ses-2_{end}")
     found = find_scans(tmp_path)
     place = "sub-01/ses-2/anat/sub-01_ses-2_"
     named = {name.removeprefix(place) for name in (*found.failed, *found.skipped)}
     assert named == {*failed, *skipped}
+    assert {name.removeprefix(place) for name in found.failed} == {*failed}
     assert len(found.scans) == 1
+
+
+def test_volume_of_a_plain_folder_without_its_extension_is_named(tmp_path):
+    touch(tmp_path, "S0.nii")
+    failed = [
+        "S1_T1w_a.nifti",
+        "S1_T1w_b.NIFTI",
+        "S1_T1w.mif",
+        "S1.nifti.gz",
+        "S1_T1w.gz",
+        "S2_T1w",
+    ]
+    header = bytes(344) + b"n+1" + bytes(165)
+    header = (348).to_bytes(4, "little") + header[4:]
+    for name, content in (("S3", header), ("S4.gz", gzip.compress(header)), ("S5.old", header)):
+        (tmp_path / name).write_bytes(content)
+        failed.append(name)
+    skipped = ("S6_T1w.vmr",)
+    others = ("README", "table.tsv.gz", "S0_T1w.mat", "S1_dwi.mif", "S0.seg.nrrd", ".S7_T1w.x")
+    touch(tmp_path, *(name for name in failed if name[1] in "12"), *skipped, *others)
+    found = find_scans(tmp_path)
+    assert names(found) == ["S0.nii"]
+    assert {*found.failed} == {*failed}
+    assert {*found.skipped} == {*skipped}
 
 
 @pytest.mark.parametrize(

@@ -498,7 +498,7 @@ def test_volumes_in_folders_beside_those_of_pairs_are_named(tmp_path):
 
 UNREAD = (
     "S3.nii.gz.part", "S4_nii.gz", "S5.nrrd", ".S6.nii.gz.icloud", "S7.nii.gz.bak", "S8.mha",
-    "S9.nii.zst",
+    "S9.nii.zst", "S10_T1w.nifti", "S11.NIFTI", "S12.mif", "S13_T1w.gz", "S14_T1w",
 )  # fmt: skip
 
 
