@@ -34,6 +34,12 @@ LATER_CONTRASTS = CONTRASTS | {
         "qsm", "scout", "stir", "tirm", "tse",
     )
 }  # fmt: skip
+# Patients with Parkinson's disease or mesial temporal sclerosis by their numbers, and no contrast
+PATIENT = re.compile(
+    r"^(?:(?:pat(?:ient)?|pt|subj?(?:ect)?|participant|case|group)s?[\W_]*)?(?:pd|mts)[\W_]*\d+"
+    r"(?![^\W_]|[.]\d)",
+    re.IGNORECASE,
+)
 GLUED_T2 = re.compile(r"t2(?:w|tse|space|star|flair|fse|haste|blade|tirm)")
 ENTITIES = (
     "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
@@ -122,7 +128,13 @@ def anatomical_suffix(name: str) -> str:
     ----------
     name : str
         E.g. "sub-01_T2w".
+
+    Examples
+    --------
+    >>> anatomical_suffix("sub-01_PD"), anatomical_suffix("PD_01")
+    ('PD', 'T1w')
     """
+    name = PATIENT.sub("", name)
     parts = [part.casefold() for part in re.split(r"[_ .]", name)]
     found = [CONTRASTS[part] for part in reversed(parts) if part in CONTRASTS]
     words = re.split(r"[\W_]+", _without_labels(name).casefold())  # the first is "" behind a label

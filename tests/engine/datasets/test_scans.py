@@ -355,6 +355,15 @@ def test_kept_bias_field_is_no_scan(tmp_path, mark):
     assert found.skipped == {kept: "desc-biasfield: a bias field: rename it if it is a scan"}
 
 
+def test_patients_whose_group_is_called_as_a_contrast_are_made(tmp_path):
+    stems = ("HC_001", "HC_002", "PD_001", "PD_002")
+    touch(tmp_path, *(f"{stem}.nii" for stem in stems), "HC_001_PD.nii")
+    found = find_scans(tmp_path)
+    assert [scan.path.stem for scan in found.scans] == [*stems]
+    assert [*found.skipped] == ["HC_001_PD.nii"]
+    assert found.scans[2].output == "sub-PD001/anat/sub-PD001_desc-synth7T_T1w.nii.gz"
+
+
 def test_series_of_a_folder_without_dicom_is_refused(dataset):
     with pytest.raises(Mri7tError, match="holds no DICOM series: choose none") as caught:
         find_scans(dataset, ScanFilter(series="99"))
@@ -418,6 +427,20 @@ def test_volume_of_a_plain_folder_without_its_extension_is_named(tmp_path):
         ("localizer-Anna_localizer", "localizer"),
         ("ct-01", "T1w"),
         ("PD-17", "T1w"),
+        ("PD_001", "T1w"),
+        ("pd_001_7T", "T1w"),
+        ("patient_PD_01", "T1w"),
+        ("Patients-MTS02", "T1w"),
+        ("PD_001_FLAIR", "FLAIR"),
+        ("PD_001_PD", "PD"),
+        ("PD", "PD"),
+        ("PD_3T", "PD"),
+        ("PD_1.5mm", "PD"),
+        ("PD_Anna_1", "PD"),
+        ("sub01_PD", "PD"),
+        ("sub01_PD_2", "PD"),
+        ("S1_PDw", "PDw"),
+        ("PDw_001", "PDw"),
         ("sub-01_ses-2_acq-tse_T1w", "T1w"),
         ("Anna", "T1w"),
     ],

@@ -462,6 +462,15 @@ def test_names_that_may_be_one_person_are_warned_of(tmp_path, one, other):
         leave_one_out([Subject(name, tmp_path / name) for name in (one, other, "Bert")])
 
 
+def test_patients_whose_group_is_called_as_a_contrast_are_trained_on(tmp_path, recwarn):
+    people = ["HC_001", "HC_002", "PD_001", "PD_002"]
+    touch(tmp_path, *(f"{person}_{field}T.nii" for person in people for field in "37"))
+    subjects = find_subjects(tmp_path)
+    leave_one_out(subjects)
+    assert names(subjects) == people
+    assert not recwarn.list
+
+
 def test_full_width_letters_are_the_same_letters(tmp_path):
     subjects = [Subject(name, tmp_path / name) for name in ("\uff21nna", "Anna", "Bert")]
     with pytest.raises(SubjectError, match="are one person"):
