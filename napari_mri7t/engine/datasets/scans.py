@@ -49,6 +49,7 @@ from napari_mri7t.engine.datasets.unread import (
     UNKNOWN_EXTENSION,
     UNPACK,
     is_archive,
+    is_of_volume,
     other_extension,
     why_unread,
 )
@@ -251,7 +252,7 @@ class _Look:
     def sort_others(self, files: Sequence[Path]) -> None:
         """Name what is no volume by its extension or place, but by the rest of its name."""
         for path in files:
-            if extension_of(path) or self.is_ignored(path):
+            if extension_of(path) or is_of_volume(path) or self.is_ignored(path):
                 continue
             is_odd = looks_t1w(path) and not path.name.startswith(".")
             why = why_unread(path, is_bids=self.is_bids)

@@ -1,6 +1,7 @@
 """What is no volume by its name, but may be one or hold some: why it is not read, what helps."""
 
 import contextlib
+import os
 import re
 import zlib
 from collections.abc import Iterable
@@ -30,7 +31,16 @@ PARTIAL = frozenset(  # what browsers and programs that copy put behind a name u
     (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".aria2")
 )
 OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
-TEXTS = frozenset((".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".md5", ".sha256"))
+CHECKSUMS = frozenset(
+    (".md5", ".sha1", ".sha224", ".sha256", ".sha384", ".sha512", ".b2", ".b3", ".crc32", ".sfv")
+)
+TEXTS = CHECKSUMS | {".json", ".txt", ".tsv", ".csv", ".md", ".html", ".log", ".asc"}
+# The name of a file, in that of its signature, checksum, backup by an editor or pointer by DVC
+OF_ANOTHER = re.compile(
+    rf"#(.+)#|(.+?)(?:~|[.]~\d+~|[.](?:sig|minisig|par2|dvc|(?:bak|backup|old|orig|save)\d*)"
+    rf"|{'|'.join(map(re.escape, sorted(CHECKSUMS)))})",
+    re.IGNORECASE,
+)
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".webp", ".tif", ".tiff"))
 MADE = frozenset(  # from an image or for it: transforms, surfaces, tracts, tables, programs
     (
@@ -97,6 +107,13 @@ def _may_be_scan(path: Path) -> bool:
     return not (is_other or why_no_image(stem))
 
 
+def is_of_volume(path: Path) -> bool:
+    """Return whether a file is the signature, checksum or backup of a volume beside it, by name."""
+    found = OF_ANOTHER.fullmatch(path.name)
+    name = (found[1] or found[2]) if found else ""
+    return bool(extension_of(Path(name))) and os.path.lexists(path.with_name(name))
+
+
 def why_unread(path: Path, *, is_bids: bool) -> str:
     """Return why a file that is no volume by its extension, but may be one, is not read.
 
@@ -116,7 +133,7 @@ def why_unread(path: Path, *, is_bids: bool) -> str:
     >>> why_unread(Path("S1_nii.gz"), is_bids=False)
     'unknown extension: convert or rename it to .nii or .nii.gz'
     """
-    if extension_of(path):
+    if extension_of(path) or is_of_volume(path):
         return ""
     if path.name.startswith("."):
         return why_placeholder(path)

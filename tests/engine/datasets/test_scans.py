@@ -554,13 +554,17 @@ def test_odd_ends_of_a_volume_are_named_and_texts_beside_it_are_not(tmp_path, fi
     touch(tmp_path, first)
     whole = tmp_path / first
     start = first.removesuffix(".nii.gz")
-    for end in (".nii.gz.txt", "_nii.gz", ",nii.gz", ".niigz", ".nii_.gz", ".nii.gz.bak"):
+    for end in (".nii.gz.txt", "_nii.gz", ",nii.gz", ".niigz", ".nii_.gz", "2.nii.gz.bak"):
         odd = tmp_path / f"{start}{end}"
         odd.write_bytes(b"\x1f\x8b and more")
         assert list(find_scans(tmp_path).failed) == [f"{start}{end}"], end
         odd.unlink()
     for end, content in ((".txt", "from the scanner"), (".md5", "0" * 32), (".json", "{}")):
         whole.with_name(f"{whole.name}{end}").write_text(content)
+    for end in ("sha1", "sha512", "b3", "sig", "par2", "bak", "BAK", "old2", "orig", "dvc", "~1~"):
+        whole.with_name(f"{whole.name}.{end}").write_bytes(b"\x1f\x8b and more")
+    for name in (f"{whole.name}~", f"#{whole.name}#"):
+        whole.with_name(name).write_bytes(b"\x1f\x8b and more")
     whole.with_name(f"{whole.name}.log").write_text("Copied", encoding="utf-16")
     found = find_scans(tmp_path)
     assert not found.failed

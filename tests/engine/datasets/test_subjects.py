@@ -515,6 +515,7 @@ UNREAD = (
 def test_what_is_no_volume_by_its_end_is_left_out_by_name(tmp_path, places, recwarn):
     for place in ("3T_images", "7T_images") if places != [""] else ("",):
         touch(tmp_path / place, "S1.nii.gz", "S2.nii.gz", "notes.txt", "S1.png", ".DS_Store")
+        touch(tmp_path / place, *(f"S1.nii.gz{end}" for end in (".sha1", ".sig", ".bak", "~")))
     find_subjects(tmp_path)
     assert not recwarn.list
     for place in places:
