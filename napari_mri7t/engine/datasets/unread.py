@@ -18,7 +18,12 @@ from napari_mri7t.engine.datasets.names import (
 from napari_mri7t.engine.regular import open_regular, read_regular
 from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.volumes.files.contents import GZIP, GZIP_WINDOW, image_kind
-from napari_mri7t.engine.volumes.files.streams import EXTENSIONS, extension_of
+from napari_mri7t.engine.volumes.files.streams import (
+    EXTENSIONS,
+    UNLOADED,
+    extension_of,
+    is_unfinished,
+)
 
 OTHER_IMAGES = frozenset(
     (
@@ -26,9 +31,8 @@ OTHER_IMAGES = frozenset(
         ".mif", ".mih",
     )
 )  # fmt: skip
-ARCHIVES = frozenset((".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"))
-PARTIAL = frozenset(  # what browsers and programs that copy put behind a name until all is there
-    (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".aria2")
+ARCHIVES = frozenset(
+    (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z")
 )
 OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
 CHECKSUMS = frozenset(
@@ -51,9 +55,9 @@ MADE = frozenset(  # from an image or for it: transforms, surfaces, tracts, tabl
 )  # fmt: skip
 NO_VOLUMES = TEXTS | PICTURES | MADE
 UNKNOWN_EXTENSION = "unknown extension: convert or rename it to .nii or .nii.gz"
+DECOMPRESS = "is compressed: decompress it, and use the image in it"
 UNPACK = "is an archive: unpack it to use what is in it"
 IN_THE_CLOUD = "is in iCloud, not on this disk: choose 'Download Now' in the Finder, then run again"
-UNLOADED = "is an unfinished download: download the file again, then remove this one"
 UNFINISHED = "is an unfinished copy: copy the file again, then remove this one"
 NO_FOLDER = "is a file, not a folder: put the folder in its place, or remove it"
 BIDS_FOLDER = re.compile(r"(?:sub|ses)-[^_.]+|anat")
@@ -138,11 +142,11 @@ def why_unread(path: Path, *, is_bids: bool) -> str:
     if path.name.startswith("."):
         return why_placeholder(path)
     name, end = path.name.lower(), other_extension(path)
-    if end in PARTIAL and extension_of(Path(path.stem)):
+    if is_unfinished(path):
         return UNLOADED if _may_be_scan(path.with_suffix("")) else ""
     is_image = any(f"{part}." in f"{name}." for part in EXTENSIONS) or MANGLED.search(name)
     if is_image and (end not in TEXTS or _is_no_text(path)):
-        return UNKNOWN_EXTENSION
+        return DECOMPRESS if end in ARCHIVES else UNKNOWN_EXTENSION
     if is_archive(path):
         is_named = looks_t1w(path) or BIDS_FOLDER.fullmatch(path.name.split(".")[0])
         return UNPACK if not is_bids or is_named else ""

@@ -504,6 +504,15 @@ def test_a_download_that_is_unfinished_is_named_as_such(tmp_path, end):
         assert failed[f"{name}.{end}"].startswith("is an unfinished download")
 
 
+@pytest.mark.parametrize("end", ["bz2", "xz", "zst", "zip", "7z", "Z"])
+def test_compressed_volume_is_to_be_decompressed(tmp_path, end):
+    touch(tmp_path, "flat/S1.nii", f"flat/S2.nii.{end}")
+    touch(tmp_path, "bids/sub-1/anat/sub-1_T1w.nii", f"bids/sub-2/anat/sub-2_T1w.nii.{end}")
+    for root in ("flat", "bids"):
+        (why,) = find_scans(tmp_path / root).failed.values()
+        assert why == "is compressed: decompress it, and use the image in it"
+
+
 def test_bold_in_the_cloud_costs_no_batch_of_t1w(tmp_path):
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii", "sub-01/func/.sub-01_bold.nii.gz.icloud")
     assert not find_scans(tmp_path).failed

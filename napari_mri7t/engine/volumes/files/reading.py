@@ -31,11 +31,13 @@ from napari_mri7t.engine.volumes.files.streams import (
     AGAIN,
     EXTENSIONS,
     SKIP_BYTES,
+    UNLOADED,
     check_readable,
     drain,
     extension_of,
     file_size,
     is_compressed,
+    is_unfinished,
     open_stream,
     read_fully,
     start_of,
@@ -121,6 +123,8 @@ def read_header(path: Path) -> tuple[ImageHeader, Path]:
 
 def _without_extension(path: Path) -> str:
     """Return what a file is whose name has none of `EXTENSIONS`."""
+    if is_unfinished(path):
+        return UNLOADED
     block = start_of(path)
     if found := foreign_kind(block):
         return f"is {found[0]}: {found[1]}"

@@ -14,6 +14,10 @@ from napari_mri7t.engine.regular import A_FOLDER, open_regular, what_else
 from napari_mri7t.engine.volumes.files.contents import GZIP, what_is_it
 
 EXTENSIONS = (".nii.gz", ".nii", ".img.gz", ".hdr.gz", ".img", ".hdr", ".mgz", ".mgh.gz", ".mgh")
+PARTIAL = frozenset(  # what browsers and programs that copy put behind a name until all is there
+    (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".aria2")
+)
+UNLOADED = "is an unfinished download: download the file again, then remove this one"
 AGAIN = "copy or download it again"
 SKIP_BYTES = 1 << 20
 START_BYTES = 1024  # enough to know what a file is
@@ -35,6 +39,17 @@ def extension_of(path: Path) -> str:
     """
     name = path.name.lower()
     return next((extension for extension in EXTENSIONS if name.endswith(extension)), "")
+
+
+def is_unfinished(path: Path) -> bool:
+    """Return whether a file is an image whose download or copy did not end, by its name.
+
+    Examples
+    --------
+    >>> is_unfinished(Path("S1.nii.gz.part")), is_unfinished(Path("S1.part"))
+    (True, False)
+    """
+    return path.suffix.lower() in PARTIAL and bool(extension_of(Path(path.stem)))
 
 
 def stem_of(path: Path) -> str:

@@ -118,6 +118,8 @@ def test_voxel_file_of_a_pair_that_is_something_else_is_named(tmp_path):
         ("scan.mgz", 1, "is a file of the format NIfTI: rename it to scan.nii.gz"),
         ("scan.mgh", 0, "is a file of the format NIfTI: rename it to scan.nii"),
         ("scan.gz", 1, "rename it to scan.nii.gz"),
+        ("scan.nii.gz.part", 1, "is an unfinished download: download the file again"),
+        ("scan.nii.CRDOWNLOAD", 0, "is an unfinished download: download the file again"),
         ("scan.nifti", 0, "rename it to scan.nifti.nii"),
     ],
 )
