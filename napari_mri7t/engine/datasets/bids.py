@@ -163,8 +163,8 @@ def derivative_path(
     name : str
         Of a layer, or of a file without its extension. Its BIDS entities and suffix are preserved;
         without `sub-`, its letters and digits become the participant label, as ASCII, and so do
-        those of a label that BIDS does not allow, as in `sub-Müller`. Where some have no likeness
-        in ASCII, `mark_of` the name is added.
+        those of a label that BIDS does not allow, as in `sub-Müller` or `ses-pre-op`. Where some
+        have no likeness in ASCII, `mark_of` the name is added.
     made_by : str, optional
         What made it ("synthesize", "simulate"); None for a volume as it was opened.
     taken : collection of PurePosixPath
@@ -184,12 +184,11 @@ def derivative_path(
         description += mark
     else:
         own = re.match(r"sub-([^_]+)", name)
-        text = own[1] if own else name
-        label, is_ambiguous = label_of(text)
-        is_ambiguous |= not label and not text.isascii()
-        if not mark and (is_ambiguous or len(label) > LONGEST_LABEL):
-            mark = mark_of(text)
-        found["sub"] = f"{label[:LONGEST_LABEL]}{mark}" or "unnamed"
+        found["sub"] = _allowed_label(own[1] if own else name, mark) or "unnamed"
+    odd = re.findall(r"(?:^|_)([a-z]+)-([^_\s.()\[\]]+)", name)
+    found |= {
+        key: label for key, text in odd if key not in found and (label := _allowed_label(text))
+    }
     stem = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)
     folder = PurePosixPath(f"sub-{found['sub']}")
     if "ses" in found:
@@ -202,6 +201,15 @@ def derivative_path(
         if str(path).casefold() not in known:
             return path
         number += 1
+
+
+def _allowed_label(text: str, mark: str = "") -> str:
+    """Return a label of letters and digits in ASCII; `mark_of` its text is added where it must."""
+    label, is_ambiguous = label_of(text)
+    is_ambiguous |= not label and not text.isascii()
+    if not mark and (is_ambiguous or len(label) > LONGEST_LABEL):
+        mark = mark_of(text)
+    return f"{label[:LONGEST_LABEL]}{mark}"
 
 
 def in_space(path: str, space: str) -> str:

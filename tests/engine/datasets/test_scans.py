@@ -268,6 +268,31 @@ def test_participants_whose_label_bids_does_not_allow_are_scans(tmp_path):
     assert one.name == made[0]
 
 
+def test_sessions_and_other_entities_that_bids_does_not_allow_stay_in_the_names(tmp_path):
+    made = {
+        "sub-1/ses-pre-op/anat/sub-1_ses-pre-op_T1w": "sub-1/ses-preop/anat/sub-1_ses-preop",
+        "sub-1/ses-post-op/anat/sub-1_ses-post-op_T1w": "sub-1/ses-postop/anat/sub-1_ses-postop",
+        "sub-2/anat/sub-2_acq-mp-rage_T1w": "sub-2/anat/sub-2_acq-mprage",
+        "sub-3/ses-M\u00e4rz/anat/sub-3_ses-M\u00e4rz_T1w": "sub-3/ses-Marz/anat/sub-3_ses-Marz",
+    }
+    touch(tmp_path, *(f"{stem}.nii" for stem in made))
+    outputs = {scan.name: scan.output for scan in find_scans(tmp_path).scans}
+    assert outputs == {f"{a}.nii": f"{b}_desc-synth7T_T1w.nii.gz" for a, b in made.items()}
+    touch(tmp_path, "sub-2/anat/sub-2_acq-mprage_T1w.nii")
+    marked = {scan.path.stem: scan.output for scan in find_scans(tmp_path).scans}
+    assert marked["sub-2_acq-mprage_T1w"] == "sub-2/anat/sub-2_acq-mprage_desc-synth7T_T1w.nii.gz"
+    assert "_acq-mprage_desc-synth7T" in marked["sub-2_acq-mp-rage_T1w"]
+    assert len({*marked.values()}) == 5
+
+
+def test_estimate_keeps_the_name_that_lacks_its_session(tmp_path):
+    name = "sub-1/ses-pre-op/anat/sub-1_ses-pre-op_T1w.nii"
+    touch(tmp_path, name)
+    known = {name: "sub-1/anat/sub-1_desc-synth7T_T1w.nii.gz"}
+    (scan,) = find_scans(tmp_path, known=known).scans
+    assert scan.output == known[name]
+
+
 def test_what_lies_in_the_space_of_a_t1w_or_beside_anat_does_not_look_like_one(tmp_path):
     touch(
         tmp_path,
