@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from napari_mri7t.engine.datasets.field_strength import field_of, field_warnings, without_field
+from napari_mri7t.engine.datasets.field_strength import (
+    field_of,
+    field_warnings,
+    nearest_field,
+    without_field,
+)
 from napari_mri7t.engine.errors import SubjectError
 
 
@@ -40,6 +45,14 @@ def test_name_and_json_that_contradict_each_other_are_an_error(tmp_path, name, t
     (tmp_path / f"{name}.json").write_text(json.dumps({"MagneticFieldStrength": tesla}))
     with pytest.raises(SubjectError, match=f"its name says {10 - tesla}T, but .* {tesla} tesla"):
         field_of(tmp_path / f"{name}.nii", tmp_path)
+
+
+@pytest.mark.parametrize("tesla", [0.5, 1.5, 2.4, 3.6, 4, 4.7, 6, 6.4, 7.6, 9.4, 11.7])
+def test_other_magnets_are_neither_3t_nor_7t(tmp_path, tesla):
+    assert nearest_field(tesla) == ""
+    (tmp_path / "a.json").write_text(json.dumps({"MagneticFieldStrength": tesla}))
+    with pytest.raises(SubjectError, match=f"is {tesla}, expected about 3 or 7"):
+        field_of(tmp_path / "a.nii", tmp_path)
 
 
 def test_json_at_the_root_of_a_dataset_tells_a_7t_scan(tmp_path):

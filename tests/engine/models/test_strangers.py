@@ -18,7 +18,7 @@ from napari_mri7t.engine.models import model as writing
 from napari_mri7t.engine.models import weights as module
 from napari_mri7t.engine.models.card import CARD_FILE, WEIGHTS_FILE, find_model
 from napari_mri7t.engine.models.model import load_model, save_model
-from napari_mri7t.engine.models.weights import read_tensors
+from napari_mri7t.engine.models.weights import LARGEST_HEADER, read_tensors
 
 NUMBER = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
@@ -138,6 +138,18 @@ def test_weights_of_a_terabyte_are_refused_by_their_header(folder):
         assert tracemalloc.get_traced_memory()[1] < 4e6
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("n_more", [0, 1])
+def test_header_of_weights_has_a_largest_length(tmp_path, n_more):
+    text = json.dumps({"a": NUMBER}).encode().ljust(LARGEST_HEADER + n_more)
+    path = tmp_path / WEIGHTS_FILE
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    if n_more:
+        with pytest.raises(ValueError, match="not a safetensors file"):
+            read_tensors(path)
+    else:
+        assert read_tensors(path).n_tensors == 1
 
 
 def test_weights_that_do_not_fit_into_memory_are_refused(folder, monkeypatch):
