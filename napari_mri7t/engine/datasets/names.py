@@ -109,6 +109,20 @@ def entities(name: str) -> dict[str, str]:
     return {key: label for key, label in found if key in ENTITIES}
 
 
+def other_agent(source: Path, target: Path) -> str:
+    """Return a warning if the contrast agents in the names of a 3T and a 7T differ.
+
+    Examples
+    --------
+    >>> other_agent(Path("sub-1_ses-3T_ce-gad_T1w.nii"), Path("sub-1_ses-7T_T1w.nii"))
+    'contrast agents differ by name (3T: gad, 7T: none): pair scans of one contrast'
+    """
+    one, other = (entities(clean_stem(path)).get("ce", "none") for path in (source, target))
+    if one.casefold() == other.casefold():
+        return ""
+    return f"contrast agents differ by name (3T: {one}, 7T: {other}): pair scans of one contrast"
+
+
 def last_suffix(name: str) -> str:
     """Return the last part of a name, in the spelling of BIDS where it is a suffix.
 

@@ -16,6 +16,7 @@ from napari_mri7t.engine.datasets.names import (
     DEFAULT_SUFFIX,
     clean_stem,
     entities,
+    other_agent,
     without_parts,
 )
 from napari_mri7t.engine.datasets.subjects import UNIFIED
@@ -255,7 +256,7 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
     def of_asked(reasons: Mapping[str, str]) -> dict[str, str]:
         return {n: reasons[n] for n in sorted(reasons) if not asked or n.split("/")[0] in asked}
 
-    wanted = (_with_patient_notes(p) for p in found.pairs if not asked or p.name in asked)
+    wanted = (_with_notes(p) for p in found.pairs if not asked or p.name in asked)
     pairs = sorted(wanted, key=lambda p: p.name)
     failed, skipped = of_asked(found.failed), of_asked(found.skipped)
     left = FoundPairs(pairs, failed, skipped, found.arguments, bool(asked))
@@ -269,10 +270,12 @@ def selected(found: FoundPairs, participants: Sequence[str], place: Path) -> Fou
     return left
 
 
-def _with_patient_notes(pair: PairFiles) -> PairFiles:
-    """Add what the DICOM headers say against the pair, or against its name."""
+def _with_notes(pair: PairFiles) -> PairFiles:
+    """Add what names and DICOM headers say against the pair, or against its name."""
     notes = []
     series = [scan.dicom for scan in (pair.source, pair.target) if scan.dicom is not None]
+    if not series and (told := other_agent(pair.source.path, pair.target.path)):
+        notes.append(told)
     if len(series) == 2 and are_other_patients(*series):
         notes.append(
             "the DICOM headers of its 3T and its 7T name different patients: check that both are "

@@ -1,6 +1,7 @@
 """Subjects of a study: found in a folder, and checked."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,8 +39,9 @@ from napari_mri7t.engine.datasets.names import (
     identifying_words,
     last_suffix,
     looks_t1w,
+    other_agent,
 )
-from napari_mri7t.engine.errors import GridError, SubjectError, VolumeError
+from napari_mri7t.engine.errors import GridError, Mri7tWarning, SubjectError, VolumeError
 from napari_mri7t.engine.volumes.files.geometry import ras_grid
 from napari_mri7t.engine.volumes.files.parts import files_of
 from napari_mri7t.engine.volumes.files.reading import read_header
@@ -245,6 +247,9 @@ def _pair(root: Path, entries: list[Entry], ignored: GitIgnoreSpec) -> list[Subj
                 f"{name}: has no {field}T volume{hint}; add it or remove the subject"
             )
     _refuse_dropped(others, known)
+    for found in known.values():
+        if "3" in found and (told := other_agent(found["3"].path, found["7"].path)):
+            warnings.warn(f"{found['7'].name}: {told}", Mri7tWarning, stacklevel=3)
     return sorted(map(_subject, known.values()), key=lambda subject: subject.name)
 
 

@@ -400,6 +400,17 @@ def test_scans_of_two_patients_by_their_headers_are_noted(dicom_series, tmp_path
     assert bool(one.notes) != bool(other.notes)
 
 
+def test_pair_of_which_one_scan_has_a_contrast_agent_is_noted(raw, scan, table):
+    scan("sub-02/ses-3T/anat/sub-02_ses-3T_ce-gad_T1w.nii.gz")
+    scan("sub-02/ses-7T/anat/sub-02_ses-7T_T1w.nii.gz")
+    told = "contrast agents differ by name (3T: gad, 7T: none): pair scans of one contrast"
+    assert [pair.notes for pair in find_raw_pairs(raw).pairs] == [(), (told,)]
+    for name in ("a_ce-gad_T1w.nii.gz", "b_T1w.nii.gz"):
+        scan(name)
+    (pair,) = read_pairs(table("subject,3T,7T\n01,a_ce-gad_T1w.nii.gz,b_T1w.nii.gz")).pairs
+    assert pair.notes == (told,)
+
+
 def test_comment_in_a_table_is_no_person_and_blank_lines_count(table):
     rows = ["subject,3T,7T", "", "#02,a.nii.gz,b.nii.gz", "01,a.nii.gz,b.nii.gz", "", ",a.nii.gz,"]
     found = read_pairs(table("\n".join(rows), "pairs.csv"))

@@ -471,6 +471,17 @@ def test_patients_whose_group_is_called_as_a_contrast_are_trained_on(tmp_path, r
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("field", [3, 7])
+def test_pair_of_which_one_scan_has_a_contrast_agent_is_warned_of(tmp_path, field, recwarn):
+    touch(tmp_path, *(bids(n, f, "T1w") for n in (1, 2) for f in (3, 7) if (n, f) != (1, field)))
+    touch(tmp_path, bids(3, 3, "ce-gad_T1w"), bids(3, 7, "ce-gad_T1w"))
+    touch(tmp_path, bids(1, field, "ce-gad_T1w"))
+    find_subjects(tmp_path)
+    (told,) = recwarn.list
+    agents = "3T: gad, 7T: none" if field == 3 else "3T: none, 7T: gad"
+    assert f"sub-1: contrast agents differ by name ({agents})" in str(told.message)
+
+
 def test_full_width_letters_are_the_same_letters(tmp_path):
     subjects = [Subject(name, tmp_path / name) for name in ("\uff21nna", "Anna", "Bert")]
     with pytest.raises(SubjectError, match="are one person"):
