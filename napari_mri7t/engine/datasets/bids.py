@@ -16,10 +16,9 @@ from napari_mri7t.engine.atomic import read_object, write_content, write_json
 from napari_mri7t.engine.datasets.files import ESTIMATE, IGNORE_FILE, LARGEST_IGNORE
 from napari_mri7t.engine.datasets.names import (
     ENTITIES,
+    allowed_label,
     anatomical_suffix,
     entities,
-    label_of,
-    mark_of,
 )
 from napari_mri7t.engine.errors import Mri7tError, unreadable
 from napari_mri7t.engine.regular import read_regular
@@ -41,7 +40,6 @@ DESCRIPTIONS = {
 }
 AS_OPENED = "input"
 MNI_SPACE = "MNI152NLin6Asym"  # BIDS's name of FSL's template, on which the models were trained
-LONGEST_LABEL = 80  # characters; it occurs twice in a path, and a name may have 255
 LOG_FOLDER, FIGURE_FOLDER = "logs", "figures"
 SUMMARY_FILE = "batch.json"  # in the folder of logs: the outcome of each scan
 QUALITY_PAGE, QUALITY_TABLE = "quality.html", "group_quality.tsv"
@@ -184,10 +182,10 @@ def derivative_path(
         description += mark
     else:
         own = re.match(r"sub-([^_]+)", name)
-        found["sub"] = _allowed_label(own[1] if own else name, mark) or "unnamed"
+        found["sub"] = allowed_label(own[1] if own else name, mark) or "unnamed"
     odd = re.findall(r"(?:^|_)([a-z]+)-([^_\s.()\[\]]+)", name)
     found |= {
-        key: label for key, text in odd if key not in found and (label := _allowed_label(text))
+        key: label for key, text in odd if key not in found and (label := allowed_label(text))
     }
     stem = "_".join(f"{key}-{found[key]}" for key in ENTITIES if key in found)
     folder = PurePosixPath(f"sub-{found['sub']}")
@@ -201,15 +199,6 @@ def derivative_path(
         if str(path).casefold() not in known:
             return path
         number += 1
-
-
-def _allowed_label(text: str, mark: str = "") -> str:
-    """Return a label of letters and digits in ASCII; `mark_of` its text is added where it must."""
-    label, is_ambiguous = label_of(text)
-    is_ambiguous |= not label and not text.isascii()
-    if not mark and (is_ambiguous or len(label) > LONGEST_LABEL):
-        mark = mark_of(text)
-    return f"{label[:LONGEST_LABEL]}{mark}"
 
 
 def in_space(path: str, space: str) -> str:

@@ -74,6 +74,7 @@ FREESURFERS_BRAIN = "brainmask"  # no mask, but the extracted T1w
 LAST_PARTS = frozenset(("ph", "real", "imag", "imaginary", "wm", "gm", "csf"))
 PARTS = ("phase", "real", "imag")  # of the entity part-: no magnitudes
 MARK_LENGTH = 6
+LONGEST_LABEL = 80  # characters; it occurs twice in a path, and a name may have 255
 
 
 def clean_stem(path: Path) -> str:
@@ -334,6 +335,21 @@ def mark_of(name: str) -> str:
     """Return a few hexadecimal digits that tell a name from others, the same on every computer."""
     plain = unicodedata.normalize("NFC", name)
     return hashlib.sha256(os.fsencode(plain)).hexdigest()[:MARK_LENGTH]
+
+
+def allowed_label(text: str, mark: str = "") -> str:
+    """Return a label that BIDS allows; a mark is added, or made of the text where it needs one.
+
+    Examples
+    --------
+    >>> allowed_label("pre-op"), allowed_label("pre-op", "0a1b2c")
+    ('preop', 'preop0a1b2c')
+    """
+    label, is_ambiguous = label_of(text)
+    is_ambiguous |= not label and not text.isascii()
+    if not mark and (is_ambiguous or len(label) > LONGEST_LABEL):
+        mark = mark_of(text)
+    return f"{label[:LONGEST_LABEL]}{mark}"
 
 
 def labels_of(names: Iterable[str]) -> dict[str, str]:

@@ -45,12 +45,11 @@ from napari_mri7t.engine.datasets.names import (
     why_no_image,
 )
 from napari_mri7t.engine.datasets.unread import (
-    NO_VOLUMES,
     UNKNOWN_EXTENSION,
     UNPACK,
     is_archive,
     is_of_volume,
-    other_extension,
+    may_be_t1w,
     why_unread,
 )
 from napari_mri7t.engine.errors import Mri7tError
@@ -254,7 +253,6 @@ class _Look:
         for path in files:
             if extension_of(path) or is_of_volume(path) or self.is_ignored(path):
                 continue
-            is_odd = looks_t1w(path) and not path.name.startswith(".")
             why = why_unread(path, is_bids=self.is_bids)
             if self.dicom.packed and why in ("", UNPACK):  # counted: may be named after a patient
                 continue
@@ -262,7 +260,7 @@ class _Look:
                 self.failed[path] = why
             elif is_archive(path) and path.parent == self.root:
                 self.skipped[path] = UNPACK
-            elif is_odd and other_extension(path) not in NO_VOLUMES:
+            elif may_be_t1w(path):
                 self.skipped[path] = UNKNOWN_EXTENSION
 
     def sort_elsewhere(self) -> None:

@@ -20,6 +20,7 @@ from napari_mri7t.engine.texts import brief
 from napari_mri7t.engine.volumes.files.contents import GZIP, GZIP_WINDOW, image_kind
 from napari_mri7t.engine.volumes.files.streams import (
     EXTENSIONS,
+    PARTIAL,
     UNLOADED,
     extension_of,
     is_unfinished,
@@ -34,7 +35,7 @@ OTHER_IMAGES = frozenset(
 ARCHIVES = frozenset(
     (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z")
 )
-OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | {".gz", ".part", ".dcm", ".ima", ""}
+OTHER_EXTENSIONS = OTHER_IMAGES | ARCHIVES | PARTIAL | {".gz", ".dcm", ".ima", ""}
 CHECKSUMS = frozenset(
     (".md5", ".sha1", ".sha224", ".sha256", ".sha384", ".sha512", ".b2", ".b3", ".crc32", ".sfv")
 )
@@ -153,7 +154,21 @@ def why_unread(path: Path, *, is_bids: bool) -> str:
     if is_bids and BIDS_FOLDER.fullmatch(path.name):
         return why_no_folder(path) or NO_FOLDER
     is_odd = _is_odd_t1w(path) if is_bids else _is_odd_volume(path)
-    return UNKNOWN_EXTENSION if is_odd else ""
+    if not is_odd:
+        return ""
+    return UNLOADED if end in PARTIAL else UNKNOWN_EXTENSION
+
+
+def may_be_t1w(path: Path) -> bool:
+    """Return whether a file of an unknown extension is named as a T1w.
+
+    Examples
+    --------
+    >>> may_be_t1w(Path("S1_T1w.vmr")), may_be_t1w(Path("S1_T1w.txt"))
+    (True, False)
+    """
+    is_shown = not path.name.startswith(".")
+    return is_shown and looks_t1w(path) and other_extension(path) not in NO_VOLUMES
 
 
 def other_extension(path: Path) -> str:
@@ -179,7 +194,7 @@ def _is_odd_volume(path: Path) -> bool:
     end = other_extension(path)
     if end in NO_VOLUMES or not _may_be_scan(path):
         return False
-    is_named = end in OTHER_IMAGES or (end in ("", ".gz") and looks_t1w(path))
+    is_named = end in OTHER_IMAGES or (end in {"", ".gz"} | PARTIAL and looks_t1w(path))
     return is_named or _holds_image(path)
 
 

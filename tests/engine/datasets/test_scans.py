@@ -12,6 +12,7 @@ from napari_mri7t.engine.datasets.names import anatomical_suffix
 from napari_mri7t.engine.datasets.scans import ScanFilter, find_scans
 from napari_mri7t.engine.datasets.unread import NO_FOLDER
 from napari_mri7t.engine.errors import Mri7tError, Mri7tWarning
+from napari_mri7t.engine.volumes.files.streams import UNLOADED
 
 
 @pytest.fixture
@@ -421,8 +422,7 @@ def test_volume_of_a_plain_folder_without_its_extension_is_named(tmp_path):
         "S1_T1w.gz",
         "S2_T1w",
     ]
-    header = bytes(344) + b"n+1" + bytes(165)
-    header = (348).to_bytes(4, "little") + header[4:]
+    header = (348).to_bytes(4, "little") + bytes(340) + b"n+1" + bytes(165)
     for name, content in (("S3", header), ("S4.gz", gzip.compress(header)), ("S5.old", header)):
         (tmp_path / name).write_bytes(content)
         failed.append(name)
@@ -536,6 +536,16 @@ def test_compressed_volume_is_to_be_decompressed(tmp_path, end):
     for root in ("flat", "bids"):
         (why,) = find_scans(tmp_path / root).failed.values()
         assert why == "is compressed: decompress it, and use the image in it"
+
+
+def test_download_that_is_named_without_its_extension_is_unfinished(tmp_path):
+    touch(tmp_path, "S1.nii", "S2_T1w.crdownload")
+    touch(tmp_path / "bids/sub-1/anat", "sub-1_T1w.nii", "sub-1_run-2_T1w.aria2")
+    header = (348).to_bytes(4, "little") + bytes(340) + b"n+1" + bytes(165)
+    (tmp_path / "Unconfirmed 1234.crdownload").write_bytes(header)
+    failed = find_scans(tmp_path).failed
+    assert failed == dict.fromkeys(("S2_T1w.crdownload", "Unconfirmed 1234.crdownload"), UNLOADED)
+    assert [*find_scans(tmp_path / "bids").failed.values()] == [UNLOADED]
 
 
 def test_bold_in_the_cloud_costs_no_batch_of_t1w(tmp_path):
