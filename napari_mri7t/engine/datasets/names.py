@@ -40,6 +40,7 @@ PATIENT = re.compile(
     r"(?![^\W_]|[.]\d)",
     re.IGNORECASE,
 )
+NUMBERED_CONTRAST = re.compile(r"^(?:t[12]w?|flair|mprage)[\W_]*\d+(?![^\W_])", re.IGNORECASE)
 GLUED_T2 = re.compile(r"t2(?:w|tse|space|star|flair|fse|haste|blade|tirm)")
 ENTITIES = (
     "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo",
@@ -157,6 +158,26 @@ def anatomical_suffix(name: str) -> str:
     found += [LATER_CONTRASTS[word] for part in later if (word := _word(part)) in LATER_CONTRASTS]
     found += ["T2w" for part in later if GLUED_T2.match(part)]
     return next(iter(found), DEFAULT_SUFFIX)
+
+
+def suffix_beside(name: str, others: Iterable[str]) -> str:
+    """Return the BIDS suffix in the name of a file of a plain folder.
+
+    Parameters
+    ----------
+    name : str
+        As `anatomical_suffix` takes it.
+    others : iterable of str
+        Names of all files there: beside T1_001, PD_001 is a contrast and no patient.
+
+    Examples
+    --------
+    >>> suffix_beside("PD_001", ["HC_001.nii"]), suffix_beside("PD_001", ["T1_001.nii"])
+    ('T1w', 'PD')
+    """
+    if PATIENT.match(name) and any(map(NUMBERED_CONTRAST.match, others)):
+        name = f"_{name}"  # a part as any other
+    return anatomical_suffix(name)
 
 
 def _word(part: str) -> str:

@@ -41,6 +41,7 @@ from napari_mri7t.engine.datasets.names import (
     is_misnamed_t1w,
     last_suffix,
     looks_t1w,
+    suffix_beside,
     why_misfiled,
     why_no_image,
 )
@@ -192,6 +193,7 @@ class _Look:
         self.root, self.is_bids, self.suffixes, self.dicom = root, is_bids, suffixes, dicom
         self.studies: dict[Path, DicomStudy] = {}
         self.ignored = read_ignored(root)
+        self.names = [path.name for path in files_in(root)]
         self.chosen: list[Path] = []
         self.failed: dict[Path, str] = {}
         self.skipped: dict[Path, str] = {}
@@ -199,7 +201,7 @@ class _Look:
     def sort(self, path: Path) -> None:
         """Sort one volume by its name."""
         stem = clean_stem(path)
-        suffix = last_suffix(stem) if self.is_bids else anatomical_suffix(stem)
+        suffix = last_suffix(stem) if self.is_bids else suffix_beside(stem, self.names)
         is_wanted = suffix in self.suffixes
         is_expected = is_wanted or (DEFAULT_SUFFIX in self.suffixes and looks_t1w(path))
         why = why_no_image(stem)

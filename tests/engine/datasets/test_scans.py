@@ -390,6 +390,13 @@ def test_patients_whose_group_is_called_as_a_contrast_are_made(tmp_path):
     assert found.scans[2].output == "sub-PD001/anat/sub-PD001_desc-synth7T_T1w.nii.gz"
 
 
+def test_contrasts_that_are_numbered_are_no_patients(tmp_path):
+    touch(tmp_path, "T1_001.nii", "PD_001.nii", "T2_001.nii")
+    found = find_scans(tmp_path)
+    assert [scan.path.name for scan in found.scans] == ["T1_001.nii"]
+    assert [*found.skipped] == ["PD_001.nii", "T2_001.nii"]
+
+
 def test_series_of_a_folder_without_dicom_is_refused(dataset):
     with pytest.raises(Mri7tError, match="holds no DICOM series: choose none") as caught:
         find_scans(dataset, ScanFilter(series="99"))

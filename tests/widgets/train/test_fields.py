@@ -59,7 +59,7 @@ def test_network_is_built_as_preset_and_model_say_and_as_the_user_does(recipe):
     recipe.show_network_config(expected)
     assert recipe.network_config() == expected
     recipe.network_line.setText("wide")
-    assert recipe.why_not({}) == "network: wide: expected key=value"
+    assert recipe.why_not({}, {}) == "network: wide: expected key=value"
 
 
 def test_weights_of_a_model_decide_how_its_network_is_built(recipe):
