@@ -192,8 +192,7 @@ class _Look:
     ) -> None:
         self.root, self.is_bids, self.suffixes, self.dicom = root, is_bids, suffixes, dicom
         self.studies: dict[Path, DicomStudy] = {}
-        self.ignored = read_ignored(root)
-        self.names = [path.name for path in files_in(root)]
+        self.ignored, self.names = read_ignored(root), [path.name for path in files_in(root)]
         self.chosen: list[Path] = []
         self.failed: dict[Path, str] = {}
         self.skipped: dict[Path, str] = {}
