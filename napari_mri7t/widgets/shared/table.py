@@ -132,7 +132,7 @@ def _two_lines(first: str, second: str) -> str:
 def _pixmap(picture: np.ndarray | None) -> QPixmap:
     """Return a thumbnail; an empty one keeps the texts aligned."""
     if picture is None:
-        pixmap = QPixmap(THUMBNAIL, THUMBNAIL)
+        pixmap = QPixmap(5 * THUMBNAIL // 6, THUMBNAIL)  # as wide as that of a brain
         pixmap.fill(Qt.GlobalColor.transparent)
         return pixmap
     grey = np.ascontiguousarray(picture)
