@@ -256,8 +256,9 @@ class RowTable(QWidget):
         rest = self.view.width() - beside - figures
         longest = max((width(row.title) for row in self.rows), default=0)
         names = max(name, longest + PADDING + (THUMBNAIL if self._model.has_pictures else 0))
-        states = min(max(rest - names, said), max(rest - name, least), most)
-        self.view.setColumnWidth(STATE, states)
+        if (states := rest - names) < least:  # no room for whole names
+            states = min(max(states, said), max(rest - name, least))
+        self.view.setColumnWidth(STATE, min(states, most))
         wanted = name + most + figures
         if wanted != self.view.wanted_width:
             self.view.wanted_width = wanted

@@ -18,7 +18,14 @@ from napari_mri7t.widgets.shared.rows import (
     WRITTEN,
     Row,
 )
-from napari_mri7t.widgets.shared.table import ICON_WIDTH, STATE, THUMBNAIL, TITLE, RowTable
+from napari_mri7t.widgets.shared.table import (
+    ICON_WIDTH,
+    PADDING,
+    STATE,
+    THUMBNAIL,
+    TITLE,
+    RowTable,
+)
 
 pytestmark = pytest.mark.gui
 STATES = (FAILED, REFUSED, RUNNING, WAITING, WRITTEN, DONE, SKIPPED)
@@ -188,3 +195,18 @@ def test_long_names_get_the_room_that_short_states_leave(qtbot):
     assert all(is_whole(table, row, column) for row in (0, 1) for column in (TITLE, STATE))
     table.change("a", doing="brain extraction and what follows")
     assert table.view.columnWidth(TITLE) >= THUMBNAIL + 8
+
+
+def test_a_long_state_takes_no_room_from_names_that_fit(qtbot):
+    """As Synthesize 7T stands in a window of 1280 x 720."""
+    table = RowTable("Scan", "Select.")
+    qtbot.addWidget(table)
+    with qtbot.waitExposed(table):
+        table.show()
+    picture = np.zeros((110, 92), np.uint8)
+    table.show_rows([Row(key, "sub-01_T1w.nii.gz", WAITING, picture=picture) for key in "ab"])
+    width = table.view.fontMetrics().horizontalAdvance
+    names, states = width("sub-01_T1w.nii.gz") + THUMBNAIL, width(DONE.word) + ICON_WIDTH
+    table.resize(names + states + 2 * PADDING + 4, 400)
+    table.change("a", state=RUNNING, doing="bias field correction")
+    assert table.view.columnWidth(TITLE) >= names + PADDING
