@@ -80,13 +80,13 @@ def look_at(scan: Scan, job: BatchJob) -> Outlook:
     """
     try:
         found = examine(scan, job)
+        if found is None:
+            return Outlook(is_made=True)
+        volume, plan = found
+        card = read_card(find_model(job.model or model_for(volume)))
+        unfit = check_ahead(volume, card, is_prepared=plan.is_needed)
     except Exception as error:
         return Outlook(error=reason_of(scan, error), argument=getattr(error, "argument", ""))
-    if found is None:
-        return Outlook(is_made=True)
-    volume, plan = found
-    card = read_card(find_model(job.model or model_for(volume)))
-    unfit = check_ahead(volume, card, is_prepared=plan.is_needed)
     return Outlook(volume=volume, plan=plan, warnings=(*volume.warnings, *plan.warnings, *unfit))
 
 
